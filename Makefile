@@ -1,0 +1,53 @@
+# Every target depends on .venv, so each also works as the first command in a fresh clone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: setup run test check unit integration system bench chaos conformance format clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
+	touch $@
+
+run: $(STAMP)
+	$(BIN)/connector run
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/unit
+
+unit: $(STAMP)
+	$(BIN)/python -m pytest -q tests/unit
+
+test: check
+	tests/with_servers.sh $(BIN)/python -m pytest -q tests/integration tests/system
+
+integration: $(STAMP)
+	tests/with_servers.sh $(BIN)/python -m pytest -q tests/integration
+
+system: $(STAMP)
+	tests/with_servers.sh $(BIN)/python -m pytest -q tests/system
+
+bench: $(STAMP)
+	tests/with_servers.sh $(BIN)/python -m bench.firehose
+
+chaos: $(STAMP)
+	tests/with_servers.sh $(BIN)/python -m bench.chaos
+
+conformance: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[conformance]'
+	$(BIN)/python -m pytest -q tests/conformance
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

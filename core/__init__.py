@@ -1,0 +1,1 @@
+"""The shared vocabulary: values, ids and ports. No I/O, no threads, no clocks."""

@@ -1,0 +1,35 @@
+"""Venue protocols. Every module (or package) here without a leading underscore is a venue and has one `VENUE` value."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from exchanges._adapter import Venue
+
+
+@cache
+def venues() -> Mapping[str, Venue]:
+    """Every venue by family name, found by walking this package."""
+    found: dict[str, Venue] = {}
+    for info in pkgutil.iter_modules(__path__):
+        if not info.name.startswith("_"):
+            venue: Venue = importlib.import_module(f"{__name__}.{info.name}").VENUE
+            found[venue.name] = venue
+    return MappingProxyType(found)
+
+
+@cache
+def _by_exchange() -> Mapping[str, Venue]:
+    return MappingProxyType({exchange: venue for venue in venues().values() for exchange in venue.exchanges})
+
+
+def venue_of(exchange: str) -> Venue | None:
+    """The venue that serves an exchange id (live or paper), or None."""
+    return _by_exchange().get(exchange)

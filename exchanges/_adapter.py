@@ -1,0 +1,379 @@
+"""What an adapter is: a pure object that turns inputs into outputs (design section 4, style.md section 2).
+
+One adapter object lives for one connection. The session that owns the connection calls exactly one input at a time, always
+from the same I/O thread, and carries out the returned outputs in order. An adapter never blocks, reads a clock, starts a
+thread, logs, or raises for what a venue sends: it returns `Fail`.
+
+Life of a connection::
+
+    start → [Call … answered]* → Connect → connected → [Send, received]* → Live → received … → (closed)
+
+`woken` is called when the time that `deadline()` names has come. `add`/`remove` change the subscriptions of a connection
+that may carry several.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from core.credentials import Credentials
+from core.events import AccountEvent, Candle, Ticker
+from core.exchange_ids import Feed
+from core.instruments import Instrument, SymbolTable
+
+
+class Instant(NamedTuple):
+    """One moment on both clocks: `mono` in seconds for deadlines, `wall_ms` since the epoch for signing and events."""
+
+    mono: float
+    wall_ms: int
+
+
+# --- subscriptions: what a connection carries ---
+
+
+class KnownOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Last published state of an order, as gap repair needs it. Quantities are decimal text, times ms."""
+
+    order_id: str
+    client_order_id: str
+    symbol: str
+    status: str
+    executed: str = "0"
+    executed_quote: str = "0"
+    price: str = "0"
+    quantity: str = "0"
+    side: str = ""
+    order_type: str = ""
+    order_time_ms: int = 0
+    creation_time_ms: int = 0
+    trade_id: int = -1
+
+    @property
+    def terminal(self) -> bool:
+        return self.status in {"FILLED", "CANCELED", "EXPIRED", "REJECTED"}
+
+
+class Resume(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an account stream stood when it was last live: the start of gap repair."""
+
+    since_ms: int
+    """Everything before this moment was published (an overlap is already taken off)."""
+    orders: tuple[KnownOrder, ...] = ()
+    """Every order that is not known to be finished, and the ones that finished lately."""
+
+
+class UserSubscription(msgspec.Struct, frozen=True, kw_only=True):
+    """One account. `resume` is None for a stream that was never live: then there is no gap to repair."""
+
+    stream_id: str
+    exchange: str
+    credentials: Credentials
+    resume: Resume | None = None
+
+
+class TickerSubscription(msgspec.Struct, frozen=True, kw_only=True):
+    """Tickers of one exchange id. Empty `symbols` = the venue's all-market stream; else wire codes of one shard."""
+
+    stream_id: str
+    exchange: str
+    symbols: tuple[str, ...] = ()
+
+
+class CandleSubscription(msgspec.Struct, frozen=True, kw_only=True):
+    """One candle topic as it was requested: pair id and interval spelling of the request (contract 1.6)."""
+
+    stream_id: str
+    exchange: str
+    symbol: str
+    interval: str
+    resume_start_ms: int | None = None
+    """Opening time of the last candle published before a reconnect: later closed candles are fetched over REST."""
+
+
+Subscription = UserSubscription | TickerSubscription | CandleSubscription
+
+
+# --- outputs ---
+
+
+class FailKind(enum.Enum):
+    """What to do next, not what happened (style.md section 7)."""
+
+    CREDENTIAL = "credential"
+    """The venue refuses the key: auth breaker."""
+    KEY_TYPE = "key_type"
+    """The venue refuses this *type* of key: auth breaker with the `legacyKey` notice."""
+    RATE_LIMITED = "rate_limited"
+    """Wait `retry_after_s`; binds every process on this address."""
+    MAINTENANCE = "maintenance"
+    TRANSIENT = "transient"
+    """Reconnect with backoff."""
+    REQUEST = "request"
+    """We asked for something that can't be had (unknown symbol): only that subscription ends."""
+
+
+class Emit(msgspec.Struct, frozen=True):
+    """An account event of one stream. `repaired` = it came from gap repair, not from a live frame."""
+
+    stream_id: str
+    event: AccountEvent
+    repaired: bool = False
+
+
+class EmitTickers(msgspec.Struct, frozen=True):
+    """All ticker rows of one frame."""
+
+    stream_id: str
+    exchange: str
+    tickers: list[Ticker]
+
+
+class EmitCandle(msgspec.Struct, frozen=True):
+    """A candle to publish under the subscription's own symbol and interval spelling."""
+
+    stream_id: str
+    exchange: str
+    symbol: str
+    interval: str
+    candle: Candle
+    repaired: bool = False
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """Data arrived for this stream that publishes nothing (a running candle, a ticker without a price): liveness."""
+
+    stream_id: str
+
+
+class Connect(msgspec.Struct, frozen=True):
+    """Open the WebSocket. `url` is the venue's documented URL; the session layer resolves gateways."""
+
+    url: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Send(msgspec.Struct, frozen=True):
+    """A text frame to send. The session paces frames by `Limits.messages`. `urgent` frames (pongs) overtake."""
+
+    text: str
+    urgent: bool = False
+
+    def __repr__(self) -> str:  # login frames carry keys and signatures
+        return f"Send({len(self.text)} characters)"
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """A REST request; its answer comes back through `answered` with this object."""
+
+    tag: str
+    """Meaning of the call inside the adapter."""
+    method: str
+    url: str
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
+    body: str | None = None
+    stream_id: str | None = None
+    context: object = None
+    """Whatever the adapter wants back with the answer."""
+    weight: int = 1
+    pool: str = "rest"
+    """Name of the budget in `Limits.rest` that the weight counts against."""
+    timeout_s: float = 10.0
+    attempt: int = 1
+
+    def __repr__(self) -> str:  # headers and query hold signatures
+        return f"Call({self.tag} {self.method} {self.url.split('?')[0]})"
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """Result of a `Call`. Header names are lower case.
+
+    `status` 0 = no answer (timeout, refused, DNS); then `error` says why.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    error: str = ""
+
+
+class GapReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was repaired between the last known live moment and now; becomes the `streamGap` service event."""
+
+    from_ms: int
+    to_ms: int
+    orders: int = 0
+    balances: int = 0
+    candles: int = 0
+    missing: tuple[str, ...] = ()
+    """What the venue could not tell, one short English phrase each."""
+
+
+class Live(msgspec.Struct, frozen=True):
+    """The subscription is confirmed and its gap repaired: events flow from here on."""
+
+    stream_id: str
+    gap: GapReport | None = None
+
+
+class Fail(msgspec.Struct, frozen=True, kw_only=True):
+    """Something failed. Without `stream_id` the whole connection is meant and the session ends it."""
+
+    kind: FailKind
+    reason: str
+    """The venue's own text and code, without any secret."""
+    stream_id: str | None = None
+    retry_after_s: float | None = None
+    first_sight: bool = True
+    """For CREDENTIAL: open the breaker now (True) or count towards the threshold (contract 4.3)."""
+
+
+class Rotate(msgspec.Struct, frozen=True):
+    """The venue will close this connection soon: replace it, make before break."""
+
+    reason: str
+
+
+class Note(msgspec.Struct, frozen=True):
+    """Something worth a log line (rate-limited by the session per `what`): unknown frame shape, benign reply."""
+
+    what: str
+    level: str = "warning"
+
+
+Output = Emit | EmitTickers | EmitCandle | Seen | Connect | Send | Call | Live | Fail | Rotate | Note
+Outputs = Sequence[Output]
+
+
+# --- the adapter ---
+
+
+class Adapter(Protocol):
+    """A venue's protocol on one connection. All methods: I/O thread of the session only."""
+
+    def start(self, now: Instant) -> Outputs:
+        """First input. Returns calls that must come before dialling, or `Connect` right away."""
+
+    def connected(self, now: Instant) -> Outputs:
+        """The WebSocket upgrade succeeded: log in, subscribe."""
+
+    def received(self, frame: bytes, now: Instant) -> Outputs:
+        """One complete text or binary frame, as bytes."""
+
+    def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
+        """The answer of a `Call` of this adapter."""
+
+    def woken(self, now: Instant) -> Outputs:
+        """The time of `deadline()` has come (or passed)."""
+
+    def deadline(self) -> float | None:
+        """When `woken` wants to be called next, monotonic seconds; None = never."""
+
+    def add(self, subscription: Subscription, now: Instant) -> Outputs:
+        """Carry one more subscription; may be called before `connected`."""
+
+    def remove(self, stream_id: str, now: Instant) -> Outputs:
+        """Stop carrying a subscription, politely (unsubscribe). Unknown ids are ignored."""
+
+    def closing(self, now: Instant) -> Outputs:
+        """The session is about to close for good (no replacement holds the account): polite last frames and calls."""
+
+
+# --- what a venue module exposes ---
+
+
+class Rate(NamedTuple):
+    """At most `limit` per `per_s` seconds."""
+
+    limit: int
+    per_s: float
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Named limits of a venue for one exchange id and feed, each with its source in the venue module."""
+
+    connects: Rate
+    """Connection attempts per egress IP."""
+    messages: Rate
+    """Client frames per connection."""
+    rest: Mapping[str, Rate] = msgspec.field(default_factory=dict)
+    """REST weight per pool and egress IP."""
+    subscriptions_per_connection: int = 1
+    """Accounts (user), shards (ticker: always 1) or topics (candle) that one connection may carry."""
+    lifetime_s: float | None = None
+    """Rotate a connection when it is this old (already with margin); None = the venue never cuts."""
+    ping_interval_s: float | None = 20.0
+    """Send a WebSocket ping this often (transport clock); None = the venue dislikes client pings."""
+    silence_s: float = 60.0
+    """No byte at all for this long = the transport is dead."""
+    data_silence_s: float | None = None
+    """No data for this long = the feed is stalled (contract 4.7); None = quiet is normal."""
+    open_pause_s: float = 0.0
+    """Floor between two account connections of this venue family (contract 4.5)."""
+    join_timeout_s: float = 30.0
+    """From the upgrade to `Live`; later the connection counts as failed."""
+    connect_timeout_s: float = 10.0
+
+
+class Setup(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that varies, handed to an adapter when it is made."""
+
+    exchange: str
+    """Real exchange id (paper ids only for the paper venue)."""
+    new_id: Callable[[], str]
+    """Makes request ids: letters and digits, at most 32, unique per process."""
+    table: Callable[[], SymbolTable]
+    """The current symbol table of `exchange`; may be empty while it loads."""
+    options: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """Deployment options by upstream's variable name (`ENVOKX`, `PAPER_WS`, `COINBASE_API_KEY` …)."""
+    clock_offset_ms: int = 0
+    """Venue time minus local time, as last measured."""
+
+
+class InstrumentLoader(Protocol):
+    """Pure loader of a venue's symbol list: pages and cursors are followed through `answered`."""
+
+    def start(self) -> Sequence[Call]: ...
+
+    def answered(self, call: Call, answer: Answer) -> Sequence[Call]:
+        """Further calls. When none are outstanding, `result` tells."""
+
+    def result(self) -> Sequence[Instrument] | None:
+        """The instruments, or None if the venue's answer could not be used."""
+
+
+class Venue(Protocol):
+    """One per module under `exchanges/`, as its `VENUE` value. Stateless; any thread."""
+
+    name: str
+    """Family name: `binance`."""
+    exchanges: tuple[str, ...]
+    """Exchange ids served (live ids; the paper venue lists the paper ids)."""
+    feeds: tuple[Feed, ...]
+
+    def limits(self, exchange: str, feed: Feed) -> Limits: ...
+
+    def user(self, setup: Setup) -> Adapter:
+        """An adapter for account streams. Raises `CredentialUnusable` never: it returns `Fail` from `start`/`add`."""
+
+    def ticker(self, setup: Setup) -> Adapter: ...
+
+    def candle(self, setup: Setup) -> Adapter: ...
+
+    def ticker_shards(self, exchange: str, table: SymbolTable) -> Sequence[tuple[str, ...]]:
+        """How the tickers are spread over connections: wire codes per connection; `[()]` = one all-market stream."""
+
+    def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
+        """None, or why this candle request can't be served (one clear sentence). An empty table refuses no symbol."""
+
+    def candle_group(self, exchange: str, interval: str) -> str:
+        """Topics of one group may share a connection (Kraken spot: one interval a connection)."""
+
+    def instruments(self, exchange: str, options: Mapping[str, str]) -> InstrumentLoader: ...
+
+    def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:
+        """An adapter in the live state of a golden case, and the stream id that it carries (venues/README.md)."""

@@ -1,0 +1,143 @@
+"""Gap repair of one account stream: hold live events, read the gap over REST, publish in order, go live (design 5).
+
+The venue says which calls to make and how an answer becomes events; everything else is here, once for all venues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from core.events import AccountEvent, AccountPosition, AccountUpdate, ExecutionReport, OrderTradeUpdate
+from exchanges._adapter import Answer, Call, Emit, GapReport, Instant, Live, Output, UserSubscription
+
+MAX_HELD_EVENTS: Final = 20_000
+"""An account that changes faster than this while its gap is read is let through early, and the report says so."""
+BUDGET_S: Final = 25.0
+"""The stream goes live after this long whatever is still unanswered; the report lists what is missing."""
+ATTEMPTS: Final = 4
+_RETRYABLE: Final = frozenset({0, 408, 418, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 530})
+
+
+class Repaired(msgspec.Struct, frozen=True, kw_only=True):
+    """What a venue made of one answer."""
+
+    events: Sequence[AccountEvent] = ()
+    calls: Sequence[Call] = ()
+    """Follow-up calls: next page, single orders."""
+    missing: Sequence[str] = ()
+    """Phrases for the gap report: what this answer could not tell."""
+    retry: bool = False
+    """The answer was an error worth asking again (rate limit, overload)."""
+    retry_after_s: float | None = None
+
+
+Parse = Callable[[Call, Answer], Repaired]
+
+
+class GapRepair:
+    """One account's gap. Pure; the adapter that owns it passes its inputs through.
+
+    `begin` once the private subscriptions are confirmed; `live` for every live event from the first frame on;
+    `answered` for the calls that `begin` returned (`owns` tells which); `due` when `deadline` has come.
+    """
+
+    def __init__(self, subscription: UserSubscription) -> None:
+        self.stream_id = subscription.stream_id
+        self.resume = subscription.resume
+        self.done = False
+        self._held: list[AccountEvent] = []
+        self._found: list[AccountEvent] = []
+        self._missing: list[str] = []
+        self._outstanding: dict[int, Call] = {}
+        self._retries: list[tuple[float, Call]] = []
+        self._started: Instant | None = None
+
+    def begin(self, calls: Sequence[Call], now: Instant) -> list[Output]:
+        """Start the repair. Without calls (or without a gap) the stream is live at once."""
+        if self.done or self._started is not None:
+            return []
+        self._started = now
+        if self.resume is None or not calls:
+            return self._finish(now)
+        return list(self._issue(calls))
+
+    def live(self, event: AccountEvent) -> list[Output]:
+        """A live event: published at once, or held until the repair is through."""
+        if self.done:
+            return [Emit(self.stream_id, event)]
+        self._held.append(event)
+        if len(self._held) > MAX_HELD_EVENTS and self._started is not None:
+            self._missing.append("too many live events while the gap was read")
+            return self._finish(self._started)
+        return []
+
+    def owns(self, call: Call) -> bool:
+        return id(call) in self._outstanding
+
+    def answered(self, call: Call, answer: Answer, parse: Parse, now: Instant) -> list[Output]:
+        if self._outstanding.pop(id(call), None) is None or self.done:
+            return []
+        repaired = parse(call, answer) if answer.status not in _RETRYABLE else Repaired(retry=True)
+        if repaired.retry:
+            self._again(call, answer, repaired.retry_after_s, now)
+        else:
+            self._found.extend(repaired.events)
+            self._missing.extend(repaired.missing)
+        outputs: list[Output] = list(self._issue(repaired.calls))
+        return outputs if self._outstanding or self._retries else self._finish(now)
+
+    def deadline(self) -> float | None:
+        if self.done or self._started is None:
+            return None
+        times = [due for due, _ in self._retries]
+        return min([*times, self._started.mono + BUDGET_S])
+
+    def due(self, now: Instant) -> list[Output]:
+        if self.done or self._started is None:
+            return []
+        if now.mono >= self._started.mono + BUDGET_S:
+            pending = [*self._outstanding.values(), *(call for _, call in self._retries)]
+            self._missing.extend(f"{call.tag}: no answer in time" for call in pending)
+            return self._finish(now)
+        ready = [call for due, call in self._retries if due <= now.mono]
+        self._retries = [(due, call) for due, call in self._retries if due > now.mono]
+        return list(self._issue(ready))
+
+    def _issue(self, calls: Sequence[Call]) -> Sequence[Call]:
+        self._outstanding.update((id(call), call) for call in calls)
+        return calls
+
+    def _again(self, call: Call, answer: Answer, retry_after_s: float | None, now: Instant) -> None:
+        if call.attempt >= ATTEMPTS:
+            why = answer.error or f"HTTP {answer.status}"
+            self._missing.append(f"{call.tag}: {why} after {ATTEMPTS} tries")
+            return
+        header = answer.headers.get("retry-after", "")
+        wait_s = retry_after_s or (float(header) if header.isdigit() else float(2 ** (call.attempt - 1)))
+        self._retries.append((now.mono + wait_s, msgspec.structs.replace(call, attempt=call.attempt + 1)))
+
+    def _finish(self, now: Instant) -> list[Output]:
+        self.done = True
+        orders = [event for event in self._found if isinstance(event, ExecutionReport | OrderTradeUpdate)]
+        orders.sort(key=lambda event: event.order_time)
+        others = [event for event in self._found if not isinstance(event, ExecutionReport | OrderTradeUpdate)]
+        outputs: list[Output] = [Emit(self.stream_id, event, repaired=True) for event in (*orders, *others)]
+        outputs.extend(Emit(self.stream_id, event) for event in self._held)
+        gap = None
+        if self.resume is not None:
+            balances = sum(isinstance(event, AccountPosition | AccountUpdate) for event in others)
+            gap = GapReport(
+                from_ms=self.resume.since_ms,
+                to_ms=now.wall_ms,
+                orders=len(orders),
+                balances=balances,
+                missing=tuple(dict.fromkeys(self._missing)),
+            )
+        outputs.append(Live(self.stream_id, gap))
+        self._held, self._found = [], []
+        self._outstanding.clear()
+        self._retries.clear()
+        return outputs
