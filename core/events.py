@@ -264,6 +264,4 @@ def encode(event: AccountEvent | Ticker | Candle) -> bytes:
 
 def event_type(event: AccountEvent) -> str:
     """The `eventType` of an account event, as written in its JSON."""
-    tag = event.__struct_config__.tag
-    assert isinstance(tag, str)
-    return tag
+    return str(event.__struct_config__.tag)
