@@ -35,6 +35,18 @@ class Repaired(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Parse = Callable[[Call, Answer], Repaired]
+Sign = Callable[[Call], Call]
+"""Puts a fresh signature on a call, replacing an older one: retries go out seconds after they were built."""
+Then = Callable[[], Sequence[Call]]
+"""Asked whenever nothing is outstanding: the calls of the next step, which need everything before to be known; none = done."""
+
+
+def _as_is(call: Call) -> Call:
+    return call
+
+
+def _no_more() -> Sequence[Call]:
+    return ()
 
 
 class GapRepair:
@@ -44,7 +56,9 @@ class GapRepair:
     `answered` for the calls that `begin` returned (`owns` tells which); `due` when `deadline` has come.
     """
 
-    def __init__(self, subscription: UserSubscription) -> None:
+    def __init__(self, subscription: UserSubscription, sign: Sign = _as_is, then: Then = _no_more) -> None:
+        self._sign = sign
+        self._then = then
         self.stream_id = subscription.stream_id
         self.resume = subscription.resume
         self.done = False
@@ -87,6 +101,8 @@ class GapRepair:
             self._found.extend(repaired.events)
             self._missing.extend(repaired.missing)
         outputs: list[Output] = list(self._issue(repaired.calls))
+        if not self._outstanding and not self._retries:
+            outputs.extend(self._issue(self._then()))
         return outputs if self._outstanding or self._retries else self._finish(now)
 
     def deadline(self) -> float | None:
@@ -107,8 +123,9 @@ class GapRepair:
         return list(self._issue(ready))
 
     def _issue(self, calls: Sequence[Call]) -> Sequence[Call]:
-        self._outstanding.update((id(call), call) for call in calls)
-        return calls
+        signed = [self._sign(call) for call in calls]
+        self._outstanding.update((id(call), call) for call in signed)
+        return signed
 
     def _again(self, call: Call, answer: Answer, retry_after_s: float | None, now: Instant) -> None:
         if call.attempt >= ATTEMPTS:
