@@ -38,7 +38,7 @@ Parse = Callable[[Call, Answer], Repaired]
 Sign = Callable[[Call], Call]
 """Puts a fresh signature on a call, replacing an older one: retries go out seconds after they were built."""
 Then = Callable[[], Sequence[Call]]
-"""Asked whenever nothing is outstanding: the calls of the next step, which need everything before to be known; none = done."""
+"""Asked whenever nothing is outstanding: calls of the next step, which need what came before; none = done."""
 
 
 def _as_is(call: Call) -> Call:
