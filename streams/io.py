@@ -1,0 +1,203 @@
+"""The I/O threads: each drives many non-blocking connections with one selector, and is the only one to touch them.
+
+A connection belongs to exactly one I/O thread, which alone reads and writes it (platform-notes section 4). Other threads
+`post` callables; a socket pair wakes the thread.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import selectors
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+import websocket
+
+from core.log import get_logger
+from core.ports import Clock
+from exchanges._adapter import Call, Connect, Instant
+from streams.dial import Dialler
+from streams.rest import RestPool
+from streams.session import Session
+
+log = get_logger(__name__)
+
+MAX_WAIT_S = 5.0
+
+
+class IoThread:
+    """One thread, many sessions. `post`, `stop` and `sessions` may be called from any thread."""
+
+    def __init__(self, name: str, clock: Clock, dialler: Dialler, rest: RestPool) -> None:
+        self._clock, self._dialler, self._rest = clock, dialler, rest
+        # One entry per signal of a session or order of the supervisor, drained each turn: bounded by the sessions.
+        self._inbox: deque[Callable[[], None]] = deque()
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
+        self._wake_pending = False
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._wake_reader, selectors.EVENT_READ, None)
+        self._heap: list[tuple[float, int, Session]] = []
+        self._sequence = itertools.count()
+        self._more: set[Session] = set()
+        self._sessions: set[Session] = set()
+        self._stopping = False
+        self._now = Instant(clock.mono(), clock.wall_ms())
+        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    # --- any thread ---
+
+    def start(self) -> None:
+        self.thread.start()
+
+    def post(self, work: Callable[[], None]) -> None:
+        """Run `work` on the I/O thread, soon, in the order of the posts."""
+        self._inbox.append(work)
+        if not self._wake_pending:
+            self._wake_pending = True
+            try:
+                self._wake_writer.send(b"\0")
+            except BlockingIOError:
+                log.debug("the I/O thread has unread wake-ups already")
+            except OSError:
+                if not self._stopping:
+                    raise
+
+    def open_connections(self) -> int:
+        return len(self._sessions)
+
+    def stop(self, timeout_s: float) -> bool:
+        """Close every connection and end the thread."""
+        self.post(self._stop)
+        self.thread.join(timeout_s)
+        return not self.thread.is_alive()
+
+    # --- I/O thread ---
+
+    def now(self) -> Instant:
+        """The moment at which this turn of the loop began to handle its current input."""
+        return self._now
+
+    def register(self, session: Session, connection: websocket.WebSocket) -> None:
+        self._sessions.add(session)
+        if connection.sock is not None:
+            self._selector.register(connection.sock, selectors.EVENT_READ, session)
+
+    def unregister(self, session: Session, connection: websocket.WebSocket) -> None:
+        self._sessions.discard(session)
+        self._more.discard(session)
+        if connection.sock is None:
+            return
+        try:
+            self._selector.unregister(connection.sock)
+        except (KeyError, ValueError) as error:
+            log.debug("a connection was not registered", session=session.name, error=str(error))
+
+    def schedule(self, session: Session) -> None:
+        if session.closed:
+            return
+        when = session.next_wake()
+        if session.scheduled_at is None or when < session.scheduled_at - 0.001:
+            session.scheduled_at = when
+            heapq.heappush(self._heap, (when, next(self._sequence), session))
+
+    def dial(self, session: Session, connect: Connect) -> None:
+        self._dialler.dial(
+            connect,
+            session.limits,
+            session.venue,
+            session.ip,
+            lambda: not session.closed,
+            lambda result: self.post(partial(session.dialled, result)),
+        )
+
+    def call(self, session: Session, call: Call) -> None:
+        rate = session.limits.rest.get(call.pool)
+        self._rest.submit(
+            call,
+            session.venue,
+            session.ip,
+            rate,
+            lambda answer: self.post(partial(session.answered, call, answer)),
+        )
+
+    def _stop(self) -> None:
+        self._stopping = True
+
+    def _tick(self) -> None:
+        self._now = Instant(self._clock.mono(), self._clock.wall_ms())
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                self._turn()
+        finally:
+            self._tick()
+            for session in list(self._sessions):
+                session.close()
+            self._selector.close()
+            self._wake_reader.close()
+            self._wake_writer.close()
+
+    def _turn(self) -> None:
+        ready = self._selector.select(self._wait_s())
+        self._tick()
+        for key, _ in ready:
+            if key.data is None:
+                self._drain_wake()
+            else:
+                self._guard(self._read, key.data)
+        for session in list(self._more):
+            self._guard(self._read, session)
+        self._run_inbox()
+        self._run_timers()
+
+    def _wait_s(self) -> float:
+        if self._inbox or self._more:
+            return 0.0
+        if not self._heap:
+            return MAX_WAIT_S
+        return min(max(self._heap[0][0] - self._clock.mono(), 0.0), MAX_WAIT_S)
+
+    def _drain_wake(self) -> None:
+        try:
+            while len(self._wake_reader.recv(4096)) == 4096:
+                continue
+        except BlockingIOError:
+            log.debug("the wake-up was read already")
+        # Cleared after the socket is empty and before the inbox is run: a post from here on wakes us again.
+        self._wake_pending = False
+
+    def _read(self, session: Session) -> None:
+        self._more.discard(session)
+        self._tick()
+        if session.readable():
+            self._more.add(session)
+        self.schedule(session)
+
+    def _run_inbox(self) -> None:
+        for _ in range(len(self._inbox)):
+            work = self._inbox.popleft()
+            self._tick()
+            self._guard(work)
+
+    def _run_timers(self) -> None:
+        while self._heap and self._heap[0][0] <= self._now.mono:
+            _, _, session = heapq.heappop(self._heap)
+            session.scheduled_at = None
+            if not session.closed:
+                self._guard(session.timer)
+                self.schedule(session)
+
+    @staticmethod
+    def _guard(work: Callable[..., object], *arguments: object) -> None:
+        """One session's error must never reach the others (bug A46)."""
+        try:
+            work(*arguments)
+        except Exception:
+            log.exception("unexpected error on an I/O thread", work=getattr(work, "__qualname__", repr(work)))

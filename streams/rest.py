@@ -1,0 +1,118 @@
+"""Performs the `Call` outputs of adapters: one small pool per venue, so that a hanging venue costs only itself."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import requests
+
+from core.log import get_logger
+from core.metrics import METRICS
+from exchanges._adapter import Answer, Call, Rate
+from streams.budget import Budget
+from streams.endpoints import Endpoints
+
+log = get_logger(__name__)
+
+THREADS_PER_VENUE = 6
+MAX_PENDING_PER_VENUE = 5_000
+CONNECT_TIMEOUT_S = 5.0
+MAX_BUDGET_WAIT_S = 20.0
+MAX_BODY_BYTES = 64 * 1024 * 1024
+"""Symbol lists are some MB; anything beyond this is not an answer."""
+
+_NO_HEADERS: dict[str, str] = {}
+
+
+class RestPool:
+    """Any thread; answers come back on a pool thread, exactly one per call."""
+
+    def __init__(self, endpoints: Endpoints, budget: Budget, ca_file: str = "") -> None:
+        self._endpoints = endpoints
+        self._budget = budget
+        self._verify: bool | str = ca_file or True
+        self._lock = threading.Lock()
+        self._pools: dict[str, ThreadPoolExecutor] = {}
+        self._pending: dict[str, int] = {}
+        self._local = threading.local()
+        self._stop = threading.Event()
+
+    def submit(self, call: Call, venue: str, ip: str, rate: Rate | None, done: Callable[[Answer], None]) -> None:
+        """Perform `call`; `rate` is the budget of its pool, None = no budget."""
+        with self._lock:
+            full = self._stop.is_set() or self._pending.get(venue, 0) >= MAX_PENDING_PER_VENUE
+            if not full:
+                pool = self._pools.get(venue)
+                if pool is None:
+                    pool = ThreadPoolExecutor(THREADS_PER_VENUE, thread_name_prefix=f"rest-{venue}")
+                    self._pools[venue] = pool
+                self._pending[venue] = self._pending.get(venue, 0) + 1
+                pool.submit(self._perform, call, venue, ip, rate, done)
+        if full:
+            done(Answer(0, _NO_HEADERS, b"", "the REST queue of this venue is full or closed"))
+
+    def stop(self) -> None:
+        """Refuse new calls and let running ones end at their timeouts."""
+        self._stop.set()
+        with self._lock:
+            pools = list(self._pools.values())
+        for pool in pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _perform(self, call: Call, venue: str, ip: str, rate: Rate | None, done: Callable[[Answer], None]) -> None:
+        try:
+            answer = self._answer(call, venue, ip, rate)
+        except Exception as error:
+            log.exception("unexpected error in a REST call", venue=venue, call=repr(call))
+            answer = Answer(0, _NO_HEADERS, b"", f"{type(error).__name__}")
+        finally:
+            with self._lock:
+                self._pending[venue] -= 1
+        METRICS.count("rest_calls_total", venue=venue, result=str(answer.status))
+        done(answer)
+
+    def _answer(self, call: Call, venue: str, ip: str, rate: Rate | None) -> Answer:
+        if rate is not None and not self._wait_for_budget(call, venue, ip, rate):
+            return Answer(0, _NO_HEADERS, b"", "no REST weight left within the time limit")
+        try:
+            answer = self._request(call)
+        except requests.RequestException as error:
+            # The text of the error holds the URL, and with it a signature: only its type is told.
+            return Answer(0, _NO_HEADERS, b"", type(error).__name__)
+        if answer.status in {418, 429}:
+            after = answer.headers.get("retry-after", "")
+            self._budget.block(venue, f"rest-{call.pool}", ip, float(after) if after.isdigit() else 5.0)
+        return answer
+
+    def _wait_for_budget(self, call: Call, venue: str, ip: str, rate: Rate) -> bool:
+        waited = 0.0
+        while not self._stop.is_set():
+            wait_s = self._budget.take(venue, f"rest-{call.pool}", ip, rate, call.weight)
+            if wait_s <= 0:
+                return True
+            if waited + wait_s > MAX_BUDGET_WAIT_S:
+                return False
+            waited += wait_s
+            self._stop.wait(wait_s)
+        return False
+
+    def _request(self, call: Call) -> Answer:
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = requests.Session()
+            session.trust_env = False
+        with session.request(
+            call.method,
+            self._endpoints.resolve(call.url),
+            headers=dict(call.headers),
+            data=call.body.encode() if call.body is not None else None,
+            timeout=(min(CONNECT_TIMEOUT_S, call.timeout_s), call.timeout_s),
+            verify=self._verify,
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            body = response.raw.read(MAX_BODY_BYTES, decode_content=True)
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return Answer(response.status_code, headers, body)
