@@ -156,6 +156,9 @@ class Connect(msgspec.Struct, frozen=True):
     url: str
     headers: tuple[tuple[str, str], ...] = ()
 
+    def __repr__(self) -> str:  # listen keys and tokens stand in paths and queries
+        return f"Connect({'/'.join(self.url.split('/')[:3])})"
+
 
 class Send(msgspec.Struct, frozen=True):
     """A text frame to send. The session paces frames by `Limits.messages`. `urgent` frames (pongs) overtake."""

@@ -40,12 +40,19 @@ Sign = Callable[[Call], Call]
 Then = Callable[[], Sequence[Call]]
 """Asked whenever nothing is outstanding: calls of the next step, which need what came before; none = done."""
 
+GivenUp = Callable[[Call], Sequence[AccountEvent]]
+"""Asked for a call that never got a usable answer: what is known without it (an order whose fills could not be read)."""
+
 
 def _as_is(call: Call) -> Call:
     return call
 
 
 def _no_more() -> Sequence[Call]:
+    return ()
+
+
+def _nothing(_: Call) -> Sequence[AccountEvent]:
     return ()
 
 
@@ -56,9 +63,16 @@ class GapRepair:
     `answered` for the calls that `begin` returned (`owns` tells which); `due` when `deadline` has come.
     """
 
-    def __init__(self, subscription: UserSubscription, sign: Sign = _as_is, then: Then = _no_more) -> None:
+    def __init__(
+        self,
+        subscription: UserSubscription,
+        sign: Sign = _as_is,
+        then: Then = _no_more,
+        given_up: GivenUp = _nothing,
+    ) -> None:
         self._sign = sign
         self._then = then
+        self._given_up = given_up
         self.stream_id = subscription.stream_id
         self.resume = subscription.resume
         self.done = False
@@ -85,6 +99,7 @@ class GapRepair:
         self._held.append(event)
         if len(self._held) > MAX_HELD_EVENTS and self._started is not None:
             self._missing.append("too many live events while the gap was read")
+            self._give_up([*self._outstanding.values(), *(call for _, call in self._retries)])
             return self._finish(self._started)
         return []
 
@@ -117,6 +132,7 @@ class GapRepair:
         if now.mono >= self._started.mono + BUDGET_S:
             pending = [*self._outstanding.values(), *(call for _, call in self._retries)]
             self._missing.extend(f"{call.tag}: no answer in time" for call in pending)
+            self._give_up(pending)
             return self._finish(now)
         ready = [call for due, call in self._retries if due <= now.mono]
         self._retries = [(due, call) for due, call in self._retries if due > now.mono]
@@ -131,10 +147,15 @@ class GapRepair:
         if call.attempt >= ATTEMPTS:
             why = answer.error or f"HTTP {answer.status}"
             self._missing.append(f"{call.tag}: {why} after {ATTEMPTS} tries")
+            self._give_up([call])
             return
         header = answer.headers.get("retry-after", "")
         wait_s = retry_after_s or (float(header) if header.isdigit() else float(2 ** (call.attempt - 1)))
         self._retries.append((now.mono + wait_s, msgspec.structs.replace(call, attempt=call.attempt + 1)))
+
+    def _give_up(self, calls: Sequence[Call]) -> None:
+        for call in calls:
+            self._found.extend(self._given_up(call))
 
     def _finish(self, now: Instant) -> list[Output]:
         self.done = True
