@@ -6,6 +6,8 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 
+from core import redact
+
 _WHITE = re.compile(r"\s+")
 
 
@@ -13,7 +15,8 @@ _WHITE = re.compile(r"\s+")
 class Credentials:
     """API key, secret and options of one exchange account.
 
-    `repr`, `str` and `format` never show material. `reveal()` on the fields is the only way to it; adapters
+    `repr`, `str` and `format` never show material, and creation registers it with `core.redact`, so that no log line shows
+    it either. `reveal()` on the fields is the only way to it; adapters
     call it while signing.
     """
 
@@ -30,6 +33,7 @@ class Credentials:
     """SHA-256 over key, secret and passphrase with all white space removed (bug B6); filled in on creation."""
 
     def __post_init__(self) -> None:
+        redact.register(self.key.reveal(), self.secret.reveal(), self.passphrase.reveal() if self.passphrase else None)
         if not self.digest:
             parts = (self.key.reveal(), self.secret.reveal(), self.passphrase.reveal() if self.passphrase else "")
             text = "\x00".join(_WHITE.sub("", part) for part in parts)

@@ -1,0 +1,239 @@
+"""`connector doctor`: can the service work here? Settings, broker, Redis, neighbours, clock, exchanges; one line a check."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from core.errors import ConnectorError, InvalidSetting
+from core.log import describe_error
+
+if TYPE_CHECKING:
+    import requests
+
+    from core.settings import Settings
+
+NAME: Final = "doctor"
+HELP: Final = "check settings, broker, Redis, the clock and the way to the exchanges"
+
+TIMEOUT_S: Final = 10.0
+MAX_OFFSET_MS: Final = 1_000
+"""Venues refuse signatures that are 1 to 30 s off, and paper trading drops prices older than 30 s (contract 2.6)."""
+
+
+class Check(NamedTuple):
+    """One finding. `advice` says what to do when it failed."""
+
+    name: str
+    ok: bool
+    text: str
+    advice: str = ""
+
+
+class VenueTime(NamedTuple):
+    """A public address that proves that a venue can be reached, and how to read its clock in ms (None = it tells none)."""
+
+    url: str
+    read_ms: Callable[[Any], float] | None
+
+
+def _at(*path: str | int, scale: float = 1.0) -> Callable[[Any], float]:
+    def read(body: Any) -> float:
+        for step in path:
+            body = body[step]
+        return float(body) * scale
+
+    return read
+
+
+VENUES: Final[dict[str, VenueTime]] = {
+    "binance": VenueTime("https://api.binance.com/api/v3/time", _at("serverTime")),
+    "bybit": VenueTime("https://api.bybit.com/v5/market/time", _at("time")),
+    "okx": VenueTime("https://openapi.okx.com/api/v5/public/time", _at("data", 0, "ts")),
+    "kucoin": VenueTime("https://api.kucoin.com/api/v1/timestamp", _at("data")),
+    "bitget": VenueTime("https://api.bitget.com/api/v2/public/time", _at("data", "serverTime")),
+    "kraken": VenueTime("https://api.kraken.com/0/public/Time", _at("result", "unixtime", scale=1000)),
+    "coinbase": VenueTime("https://api.coinbase.com/api/v3/brokerage/time", _at("epochMillis")),
+    "hyperliquid": VenueTime("https://api.hyperliquid.xyz/exchangeStatus", None),
+}
+_WHOLE_SECONDS: Final = frozenset({"kraken"})
+"""Venues whose clock is too coarse to judge ours by."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--venue", action="append", choices=sorted(VENUES), help="check only this exchange (repeatable)"
+    )
+    parser.add_argument("--no-venues", action="store_true", help="leave the exchanges out")
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 = every check passed, 1 = at least one failed."""
+    from core.settings import Settings
+
+    try:
+        settings = Settings.from_env(os.environ)
+    except InvalidSetting as error:
+        _print(Check("settings", False, str(error), "correct the variables named above"))
+        return 1
+    venues = [] if args.no_venues else (args.venue or sorted(VENUES))
+    failed = 0
+    for check in checks(settings, venues):
+        _print(check)
+        failed += not check.ok
+    return 1 if failed else 0
+
+
+def _print(check: Check) -> None:
+    print(f"{'ok' if check.ok else 'FAILED':<8}{check.name:<20}{check.text}", flush=True)
+    if not check.ok and check.advice:
+        print(f"{'':<8}{'':<20}→ {check.advice}", flush=True)
+
+
+def checks(settings: Settings, venues: list[str]) -> Iterator[Check]:
+    """Run the checks one by one; each returns within about `TIMEOUT_S`."""
+    yield Check("settings", True, f"sinks {', '.join(settings.sinks)}; price role {settings.price_role}")
+    yield check_credentials_keys(settings)
+    yield check_broker(settings)
+    yield check_redis(settings)
+    if settings.exchange_service_url:
+        yield check_exchange_service(settings)
+    offsets: list[float] = []
+    for venue in venues:
+        yield check_venue(venue, settings, offsets)
+    if offsets:
+        yield check_clock(offsets)
+
+
+def check_credentials_keys(settings: Settings) -> Check:
+    """Without a key, credentials live in process memory only (design section 9): allowed, but worth knowing."""
+    keys = [key for key in settings.credentials_keys.get_secret_value().split(",") if key.strip()]
+    if not keys:
+        text = "CREDENTIALS_KEYS is not set: accounts stay in memory and are asked for again after a restart"
+        return Check("credentials", True, text)
+    from cryptography.fernet import Fernet
+
+    for index, key in enumerate(keys, start=1):
+        try:
+            Fernet(key.strip())
+        except ValueError:
+            advice = "each key is 32 random bytes in URL-safe base64; make one with Fernet.generate_key()"
+            return Check("credentials", False, f"CREDENTIALS_KEYS: key {index} is not a Fernet key", advice)
+    return Check("credentials", True, f"{len(keys)} key(s) for credentials at rest")
+
+
+def check_broker(settings: Settings) -> Check:
+    name = "broker"
+    if not settings.rabbit_host:
+        return Check(name, True, "RABBIT_HOST is not set: only `connector run` works, with a broker of its own")
+    import ssl
+
+    import pika
+
+    where = f"{settings.rabbit_host}:{settings.rabbit_port}"
+    parameters = pika.ConnectionParameters(
+        host=settings.rabbit_host,
+        port=settings.rabbit_port,
+        virtual_host=settings.rabbit_vhost,
+        credentials=pika.PlainCredentials(settings.rabbit_user, settings.rabbit_password.get_secret_value()),
+        ssl_options=pika.SSLOptions(ssl.create_default_context()) if settings.rabbit_tls else None,
+        connection_attempts=1,
+        socket_timeout=TIMEOUT_S,
+        stack_timeout=TIMEOUT_S,
+        blocked_connection_timeout=TIMEOUT_S,
+    )
+    try:
+        connection = pika.BlockingConnection(parameters)
+        try:
+            connection.channel()
+            version = connection._impl.server_properties.get("version", "unknown")
+        finally:
+            connection.close()
+    except (pika.exceptions.AMQPError, OSError) as error:
+        advice = "check RABBIT_HOST, RABBIT_PORT, RABBIT_USER, RABBIT_PASSWORD, RABBIT_VHOST and that RabbitMQ runs"
+        return Check(name, False, f"{where}: {describe_error(error)}", advice)
+    return Check(name, True, f"RabbitMQ {version} at {where}")
+
+
+def check_redis(settings: Settings) -> Check:
+    name = "redis"
+    if not settings.redis_host:
+        return Check(name, True, "REDIS_HOST is not set: only `connector run` works, with a store of its own")
+    import redis
+
+    where = f"{settings.redis_host}:{settings.redis_port}"
+    password = settings.redis_password.get_secret_value() if settings.redis_password else None
+    client = redis.Redis(
+        host=settings.redis_host,
+        port=settings.redis_port,
+        password=password,
+        ssl=settings.redis_tls,
+        socket_timeout=TIMEOUT_S,
+        socket_connect_timeout=TIMEOUT_S,
+    )
+    try:
+        client.ping()
+        version = str(client.info("server").get("redis_version", "0"))
+    except (redis.RedisError, OSError) as error:
+        advice = "check REDIS_HOST, REDIS_PORT, REDIS_PASSWORD, REDIS_TLS and that Redis runs"
+        return Check(name, False, f"{where}: {describe_error(error)}", advice)
+    finally:
+        client.close()
+    parts = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    note = "" if parts >= (7, 4) else "; older than 7.4: the orders hash is cleaned up by a sweep"
+    return Check(name, True, f"Redis {version} at {where}{note}")
+
+
+def check_exchange_service(settings: Settings) -> Check:
+    url = f"{settings.exchange_service_url.rstrip('/')}/health"
+    try:
+        _get(url)
+    except Exception as error:  # noqa: BLE001 - a doctor reports whatever it meets
+        advice = "check EXCHANGE_SERVICE_API_URL; until it answers, symbol lists come from the exchanges themselves"
+        return Check("exchange service", False, f"{url}: {describe_error(error)}", advice)
+    return Check("exchange service", True, url)
+
+
+def check_venue(venue: str, settings: Settings, offsets: list[float]) -> Check:
+    """Whether a venue answers; its clock is added to `offsets` (venue minus ours, ms)."""
+    from streams.endpoints import Endpoints
+
+    known = VENUES[venue]
+    try:
+        url = Endpoints(settings.venue_gateway, settings.venue_endpoints).resolve(known.url)
+        before = time.time() * 1000
+        started = time.monotonic()
+        response = _get(url, verify=settings.venue_ca_file or True)
+        took_ms = (time.monotonic() - started) * 1000
+        if known.read_ms is None:
+            return Check(venue, True, f"answers in {took_ms:.0f} ms")
+        offset = known.read_ms(response.json()) - (before + took_ms / 2)
+    except ConnectorError as error:
+        return Check(venue, False, str(error), "correct VENUE_GATEWAY or VENUE_ENDPOINTS")
+    except Exception as error:  # noqa: BLE001 - a doctor reports whatever it meets
+        advice = "check the network, DNS, firewall and VENUE_GATEWAY; some exchanges refuse certain countries"
+        return Check(venue, False, f"{known.url}: {describe_error(error)}", advice)
+    if venue in _WHOLE_SECONDS:
+        return Check(venue, True, f"answers in {took_ms:.0f} ms")
+    offsets.append(offset)
+    return Check(venue, True, f"answers in {took_ms:.0f} ms, its clock is {offset:+.0f} ms from ours")
+
+
+def check_clock(offsets: list[float]) -> Check:
+    """Judge our clock by the median of the venues': one of them may be wrong."""
+    middle = sorted(offsets)[len(offsets) // 2]
+    if abs(middle) <= MAX_OFFSET_MS:
+        return Check("clock", True, f"{middle:+.0f} ms from {len(offsets)} exchange clock(s)")
+    advice = "synchronise this host's clock (NTP): signatures and prices carry its time"
+    return Check("clock", False, f"{middle:+.0f} ms from {len(offsets)} exchange clock(s)", advice)
+
+
+def _get(url: str, verify: str | bool = True) -> requests.Response:
+    import requests
+
+    response = requests.get(url, timeout=TIMEOUT_S, verify=verify)
+    response.raise_for_status()
+    return response

@@ -1,0 +1,94 @@
+"""Every metric of the service, once: name, kind, meaning and labels. mypy rejects a name that is not here.
+
+To add one: a line in `MetricName` and an entry in `DEFINITIONS` (a test keeps the two equal).
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+Kind = Literal["counter", "gauge", "histogram"]
+Merge = Literal["sum", "max", "min"]
+
+MetricName = Literal[
+    "account_events_lost_total",
+    "auth_cooldowns",
+    "budget_wait_seconds",
+    "candles_subscribed",
+    "commands_total",
+    "connects_total",
+    "event_loop_lag_seconds",
+    "events_conflated_total",
+    "events_published_total",
+    "frame_errors_total",
+    "frames_total",
+    "gap_seconds",
+    "gaps_total",
+    "info",
+    "leases",
+    "metric_errors_total",
+    "publish_lag_seconds",
+    "reconnects_total",
+    "repaired_orders_total",
+    "rest_calls_total",
+    "scheduler_job_errors_total",
+    "sink_connected",
+    "sink_queue",
+    "streams",
+    "symbols",
+    "watchdog_stalls_total",
+]
+
+FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+"""Seconds: from one frame through a sink (1.5 ms on loopback) up to a broker that is nearly gone."""
+SLOW: Final = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
+"""Seconds: waits and gaps that a person would notice."""
+
+
+class Definition(NamedTuple):
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+    merge: Merge = "sum"
+    """How the values of several processes become one: gauges like `sink_connected` are only as good as the worst."""
+
+
+DEFINITIONS: Final[dict[str, Definition]] = {
+    "account_events_lost_total": Definition(
+        "counter", "Account events that a sink could not take; their streams were ended and repaired", ("sink",)
+    ),
+    "auth_cooldowns": Definition("gauge", "Streams whose key the venue refuses", ("exchange",)),
+    "budget_wait_seconds": Definition(
+        "histogram", "Time spent waiting for a venue's rate limit", ("venue", "kind"), SLOW
+    ),
+    "candles_subscribed": Definition("gauge", "Candle topics that are live", ("exchange",)),
+    "commands_total": Definition("counter", "Commands by name and outcome", ("command", "result")),
+    "connects_total": Definition("counter", "WebSocket connection attempts by outcome", ("venue", "result")),
+    "event_loop_lag_seconds": Definition(
+        "histogram", "How late an I/O thread serves a due deadline", ("thread",), FAST
+    ),
+    "events_conflated_total": Definition(
+        "counter", "Market-data rows replaced by a newer one of the same symbol before they went out", ("sink",)
+    ),
+    "events_published_total": Definition("counter", "Events that a sink confirmed", ("sink", "kind")),
+    "frame_errors_total": Definition("counter", "Frames that could not be understood", ("venue",)),
+    "frames_total": Definition("counter", "Frames received", ("venue", "feed")),
+    "gap_seconds": Definition("histogram", "Length of the times in which a stream was not live", ("venue",), SLOW),
+    "gaps_total": Definition("counter", "Gaps by how their repair ended: complete or partial", ("venue", "result")),
+    "info": Definition("gauge", "Constant 1; the labels tell what runs", ("version", "role"), merge="max"),
+    "leases": Definition("gauge", "Streams that this process owns"),
+    "metric_errors_total": Definition("counter", "Uses of a metric that is not declared like that", ("name",)),
+    "publish_lag_seconds": Definition("histogram", "From frame read to sink confirmation", ("sink", "kind"), FAST),
+    "reconnects_total": Definition("counter", "Connections that ended and were tried again", ("venue", "reason")),
+    "repaired_orders_total": Definition("counter", "Order events that gap repair found over REST", ("venue",)),
+    "rest_calls_total": Definition("counter", "REST requests to venues by outcome", ("venue", "result")),
+    "scheduler_job_errors_total": Definition("counter", "Scheduler jobs that failed", ("job",)),
+    "sink_connected": Definition("gauge", "1 while the sink's connection is up", ("sink",), merge="min"),
+    "sink_queue": Definition("gauge", "Messages accepted by a sink and not yet confirmed", ("sink",)),
+    "streams": Definition("gauge", "Streams by life-cycle state", ("state", "exchange")),
+    "symbols": Definition(
+        "gauge", "Symbols of a market: expected from its list, and subscribed (bug A61)", ("exchange", "kind")
+    ),
+    "watchdog_stalls_total": Definition("counter", "Feeds that went silent and were restarted", ("exchange", "kind")),
+}

@@ -1,0 +1,97 @@
+"""The doctor's verdicts, without a network."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography.fernet import Fernet
+
+from cli import doctor
+from cli.main import main
+from core.settings import Settings
+from exchanges import venues
+
+
+class FakeAnswer:
+    def __init__(self, body: object) -> None:
+        self._body = body
+
+    def json(self) -> object:
+        return self._body
+
+
+@pytest.fixture
+def fetched(monkeypatch):
+    """Answers by URL; whatever is not in here can't be reached."""
+    answers: dict[str, object] = {}
+
+    def get(url: str, verify: str | bool = True) -> FakeAnswer:
+        if url not in answers:
+            raise OSError("no route")
+        return FakeAnswer(answers[url])
+
+    monkeypatch.setattr(doctor, "_get", get)
+    monkeypatch.setattr(doctor.time, "time", lambda: 1_790_000_000.0)
+    return answers
+
+
+@pytest.fixture
+def bare_environment(monkeypatch):
+    for name in ("RABBIT_HOST", "REDIS_HOST", "EXCHANGE_SERVICE_API_URL", "CREDENTIALS_KEYS", "VENUE_GATEWAY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_every_venue_of_the_project_can_be_checked():
+    assert set(venues()) - {"paper"} <= set(doctor.VENUES)
+
+
+def test_a_venue_that_answers_gives_its_clock(fetched):
+    fetched["https://openapi.okx.com/api/v5/public/time"] = {"data": [{"ts": "1790000000250"}]}
+    offsets: list[float] = []
+    check = doctor.check_venue("okx", Settings.from_env({}), offsets)
+    assert check.ok
+    assert offsets == [pytest.approx(250, abs=200)]
+
+
+def test_the_gateway_setting_is_followed(fetched):
+    fetched["http://sim:8800/openapi.okx.com/api/v5/public/time"] = {"data": [{"ts": "1790000000000"}]}
+    assert doctor.check_venue("okx", Settings.from_env({"VENUE_GATEWAY": "sim:8800"}), []).ok
+
+
+def test_unreachable_and_odd_answers_fail_with_advice(fetched):
+    check = doctor.check_venue("okx", Settings.from_env({}), [])
+    assert not check.ok
+    assert "no route" in check.text
+    assert check.advice
+    fetched["https://openapi.okx.com/api/v5/public/time"] = ["odd"]
+    assert not doctor.check_venue("okx", Settings.from_env({}), []).ok
+
+
+def test_the_clock_is_judged_by_the_middle_of_the_venues():
+    assert doctor.check_clock([10, -20, 90_000]).ok
+    assert not doctor.check_clock([5_000, 5_100, 10]).ok
+
+
+def test_credential_keys_are_tried():
+    good = Fernet.generate_key().decode()
+    assert doctor.check_credentials_keys(Settings.from_env({})).ok
+    assert doctor.check_credentials_keys(Settings.from_env({"CREDENTIALS_KEYS": f"{good},{good}"})).ok
+    check = doctor.check_credentials_keys(Settings.from_env({"CREDENTIALS_KEYS": f"{good},not-a-key"}))
+    assert not check.ok
+    assert "key 2" in check.text
+    assert "not-a-key" not in check.text
+
+
+@pytest.mark.usefixtures("bare_environment")
+def test_the_exit_code_tells_whether_everything_is_well(fetched, capsys):
+    fetched["https://openapi.okx.com/api/v5/public/time"] = {"data": [{"ts": "1790000000000"}]}
+    assert main(["doctor", "--venue", "okx"]) == 0
+    assert main(["doctor", "--venue", "bybit"]) == 1
+    assert main(["doctor", "--no-venues"]) == 0
+    assert "FAILED  bybit" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("bare_environment")
+def test_a_bad_setting_is_named(monkeypatch, capsys):
+    monkeypatch.setenv("RABBIT_PORT", "many")
+    assert main(["doctor", "--no-venues"]) == 1
+    assert "RABBIT_PORT" in capsys.readouterr().out
