@@ -13,6 +13,7 @@ Merge = Literal["sum", "max", "min"]
 MetricName = Literal[
     "account_events_lost_total",
     "auth_cooldowns",
+    "auth_rejects_total",
     "budget_wait_seconds",
     "candles_subscribed",
     "commands_total",
@@ -59,6 +60,7 @@ DEFINITIONS: Final[dict[str, Definition]] = {
         "counter", "Account events that a sink could not take; their streams were ended and repaired", ("sink",)
     ),
     "auth_cooldowns": Definition("gauge", "Streams whose key the venue refuses", ("exchange",)),
+    "auth_rejects_total": Definition("counter", "Times that the auth breaker tripped", ("exchange",)),
     "budget_wait_seconds": Definition(
         "histogram", "Time spent waiting for a venue's rate limit", ("venue", "kind"), SLOW
     ),

@@ -28,6 +28,8 @@ MAX_TEXT: Final = 32_768
 _OVERLAP: Final = 512
 _MAX_DEPTH: Final = 8
 _MAX_ITEMS: Final = 200
+_MAX_FAILURES: Final = 64
+"""Brackets of one text that may turn out not to open JSON; each costs a parse. The other nets still cover the rest."""
 
 _SUFFIXES: Final = (
     "key",
@@ -69,6 +71,7 @@ _LOGIN_TEXT = re.compile(
     rf"(?i)(?:{'|'.join(_LOGIN_VERBS)})\W{{1,12}}(?:login|authenticate|auth|session\.logon|logon)(?![\w.])"
 )
 _LOGIN_ARGS_TEXT = re.compile(rf"(?i)(?<![\w.])(?:{'|'.join(sorted(_LOGIN_ARGUMENTS))})\W{{0,8}}?[:=]\s*([\[({{])")
+_OPENING: Final = re.compile(r"[{\[]")
 _CLOSING: Final = {"[": "]", "(": ")", "{": "}"}
 
 
@@ -225,9 +228,9 @@ def _embedded_json(value: str, depth: int) -> str:
     """Every JSON object or list that starts somewhere in the text, scrubbed as data and written back."""
     decoder = json.JSONDecoder()
     parts: list[str] = []
-    start = position = 0
-    while True:
-        match = re.compile(r"[{\[]").search(value, position)
+    start = position = failures = 0
+    while failures < _MAX_FAILURES:
+        match = _OPENING.search(value, position)
         if match is None:
             break
         position = match.start()
@@ -235,6 +238,7 @@ def _embedded_json(value: str, depth: int) -> str:
             data, end = decoder.raw_decode(value, position)
         except (ValueError, RecursionError):
             position += 1
+            failures += 1
             continue
         if isinstance(data, dict | list) and data:
             cleaned = _scrub(data, depth - 1)
