@@ -1,0 +1,27 @@
+-- Shared by the scripts that touch wanted entries; prepended to each of them.
+local FIELDS = {'exchange', 'user_id', 'count', 'generation', 'digest', 'epoch', 'sealed',
+                'keys_type', 'okx_source', 'bybit_host', 'environment'}
+local OPTIONS = {'keys_type', 'okx_source', 'bybit_host', 'environment'}
+
+local function entry(key)
+  return redis.call('HMGET', key, unpack(FIELDS))
+end
+
+-- Options are written only where the command names them: of two senders of the same key one may leave them out.
+local function set_options(key, from)
+  for i, name in ipairs(OPTIONS) do
+    local value = ARGV[from + i - 1]
+    if value ~= '' then redis.call('HSET', key, name, value) end
+  end
+end
+
+-- The newest epoch that anybody knows. Redis may have evicted its key, so the caller's memory counts too.
+local function newest_epoch(key, known)
+  local stored = tonumber(redis.call('GET', key) or '0')
+  known = tonumber(known)
+  if known > stored then
+    redis.call('SET', key, string.format('%.0f', known))
+    return known
+  end
+  return stored
+end

@@ -1,0 +1,28 @@
+-- One subscriber more.
+-- KEYS: entry, ids, tombstone, epoch, lease
+-- ARGV: id, exchange, user id, digest, sealed or '', known epoch, four options
+-- Returns {changed, lease, entry}
+local stored = redis.call('HMGET', KEYS[1], 'digest', 'epoch')
+local known_here = stored[1] ~= false
+local stored_epoch = tonumber(stored[2] or '0')
+local epoch = newest_epoch(KEYS[4], math.max(tonumber(ARGV[6]), stored_epoch))
+local changed = 0
+if stored[1] ~= ARGV[4] then
+  -- A new stream or new key material: the whole command replaces what was kept.
+  changed = 1
+  redis.call('HDEL', KEYS[1], 'sealed', unpack(OPTIONS))
+  redis.call('HSET', KEYS[1], 'exchange', ARGV[2], 'user_id', ARGV[3], 'digest', ARGV[4])
+end
+if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'sealed', ARGV[5]) end
+set_options(KEYS[1], 7)
+if not known_here then redis.call('HSET', KEYS[1], 'generation', 0) end
+if known_here and stored_epoch >= epoch then
+  redis.call('HINCRBY', KEYS[1], 'count', 1)
+else
+  changed = 1
+  redis.call('HSET', KEYS[1], 'count', 1)
+end
+redis.call('HSET', KEYS[1], 'epoch', string.format('%.0f', epoch))
+redis.call('SADD', KEYS[2], ARGV[1])
+redis.call('DEL', KEYS[3])
+return {changed, redis.call('GET', KEYS[5]), entry(KEYS[1])}
