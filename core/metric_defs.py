@@ -37,6 +37,7 @@ MetricName = Literal[
     "sink_queue",
     "streams",
     "symbols",
+    "unknown_outcomes_total",
     "watchdog_stalls_total",
 ]
 
@@ -91,6 +92,9 @@ DEFINITIONS: Final[dict[str, Definition]] = {
     "streams": Definition("gauge", "Streams by life-cycle state", ("state", "exchange")),
     "symbols": Definition(
         "gauge", "Symbols of a market: expected from its list, and subscribed (bug A61)", ("exchange", "kind")
+    ),
+    "unknown_outcomes_total": Definition(
+        "counter", "Balance updates dropped because a repetition might have counted them twice", ("sink",)
     ),
     "watchdog_stalls_total": Definition("counter", "Feeds that went silent and were restarted", ("exchange", "kind")),
 }
