@@ -1,0 +1,117 @@
+"""KuCoin: spot (`kucoin`), linear and inverse futures (`kucoinLinear`, `kucoinInverse`).
+
+Sources: kucoin.com/docs-new (page ids in the venue file), and frames recorded from the venue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from core.credentials import credentials
+from core.exchange_ids import Feed
+from core.instruments import SymbolTable
+from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup, UserSubscription
+from exchanges.kucoin import _candle, _markets
+from exchanges.kucoin._candle import CandleFeed, RecordedCandles
+from exchanges.kucoin._markets import Instruments
+from exchanges.kucoin._ticker import TickerFeed
+from exchanges.kucoin._unified import UnifiedUser
+from exchanges.kucoin._user import ClassicUser, User
+
+TICKERS_PER_CONNECTION: Final = 290
+CANDLES_PER_CONNECTION: Final = 380
+"""Spot allows 400 topics a connection (rate-limit page), futures any number; the old connector's figures, kept."""
+CONNECTS: Final = Rate(28, 60.0)
+"""30 connection attempts a minute."""
+MESSAGES: Final = Rate(90, 10.0)
+"""100 client messages per 10 s and connection, pings included."""
+REST: Final[Mapping[str, Rate]] = {
+    "spot": Rate(3_600, 30.0),  # 4000
+    "futures": Rate(1_800, 30.0),  # 2000
+    "management": Rate(1_800, 30.0),  # 2000
+    "public": Rate(1_800, 30.0),  # 2000
+    "unified": Rate(180, 3.0),  # 200
+}
+"""Weight per pool of a key without VIP level."""
+LIFETIME_S: Final = 23 * 3600.0
+"""Connections are cut after 24 h."""
+SILENCE_S: Final = 45.0
+"""Pongs come every 15 s."""
+STALL_S: Final = 50.0
+QUIET_STALL_S: Final = 180.0
+"""Few inverse contracts trade every minute, and candles are pushed on trades only."""
+JOIN_S: Final = 45.0
+"""Welcome (5 s), acknowledgements (two tries of 5 s) and the repair of a gap (25 s)."""
+
+_REPLAY: Final = "replay"
+
+
+class KuCoin:
+    """Satisfies `exchanges._adapter.Venue`."""
+
+    name = "kucoin"
+    exchanges = ("kucoin", "kucoinLinear", "kucoinInverse")
+    feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
+
+    def limits(self, exchange: str, feed: Feed) -> Limits:
+        stall = {"user": None, "ticker": STALL_S, "candle": QUIET_STALL_S}[feed]
+        if feed == "ticker" and exchange == "kucoinInverse":
+            stall = QUIET_STALL_S
+        return Limits(
+            connects=CONNECTS,
+            messages=MESSAGES,
+            rest=REST,
+            subscriptions_per_connection=CANDLES_PER_CONNECTION if feed == "candle" else 1,
+            lifetime_s=LIFETIME_S,
+            # The venue wants its own JSON ping, which the adapters send.
+            ping_interval_s=None,
+            silence_s=SILENCE_S,
+            data_silence_s=stall,
+            join_timeout_s=JOIN_S,
+        )
+
+    def user(self, setup: Setup) -> Adapter:
+        return User(setup)
+
+    def ticker(self, setup: Setup) -> Adapter:
+        return TickerFeed(setup)
+
+    def candle(self, setup: Setup) -> Adapter:
+        return CandleFeed(setup)
+
+    def ticker_shards(self, exchange: str, table: SymbolTable) -> Sequence[tuple[str, ...]]:
+        if _markets.is_spot(exchange):
+            return [()]
+        return _markets.chunks([instrument.wire for instrument in table.active()], TICKERS_PER_CONNECTION)
+
+    def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
+        if _markets.interval_code(exchange, interval) is None:
+            return _candle.unknown_interval(exchange, interval)
+        if len(table) and table.pair(symbol) is None:
+            return _candle.unknown_symbol(exchange, symbol)
+        return None
+
+    def candle_group(self, exchange: str, interval: str) -> str:
+        return exchange
+
+    def instruments(self, exchange: str, options: Mapping[str, str]) -> InstrumentLoader:
+        return Instruments(exchange)
+
+    def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:
+        table = _markets.table_of_context(exchange, context)
+        setup = Setup(exchange=exchange, new_id=lambda: "1", table=lambda: table)
+        if feed == "ticker":
+            ticker = TickerFeed(setup)
+            ticker.restore(_REPLAY)
+            return ticker, _REPLAY
+        if feed == "candle":
+            return RecordedCandles(setup, _REPLAY, str(context.get("requested_interval", ""))), _REPLAY
+        subscription = UserSubscription(stream_id=_REPLAY, exchange=exchange, credentials=credentials("", ""))
+        kind = UnifiedUser if context.get("account_mode") == "UNIFIED" else ClassicUser
+        session = kind(setup, subscription)
+        session.repair.done = True
+        return session, _REPLAY
+
+
+VENUE: Final = KuCoin()

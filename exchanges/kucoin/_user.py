@@ -1,0 +1,305 @@
+"""KuCoin account streams: which kind of account it is, and the classic session (venue file sections 3 to 8)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from core.errors import CredentialUnusable
+from core.events import AccountEvent, ExecutionReport
+from exchanges._adapter import (
+    Adapter,
+    Answer,
+    Call,
+    Fail,
+    FailKind,
+    Instant,
+    Note,
+    Outputs,
+    Seen,
+    Setup,
+    Subscription,
+    UserSubscription,
+)
+from exchanges._numbers import decimal
+from exchanges._repair import GapRepair
+from exchanges._timers import Waiting, earliest
+from exchanges.kucoin import _events, _frames, _markets, _rest
+from exchanges.kucoin._gap import Gap
+from exchanges.kucoin._link import Control, Link, Topic
+from exchanges.kucoin._unified import UnifiedUser
+
+LOOKUP_S: Final = 5.0
+"""How long a terminal report waits for REST to tell the value that its frames did not."""
+
+SPOT_TOPICS: Final = (
+    Topic("/spotMarket/tradeOrdersV2", private=True),
+    Topic("/account/balance", private=True),
+)
+FUTURES_TOPICS: Final = (
+    Topic("/contractMarket/tradeOrders", private=True),
+    Topic("/contractAccount/wallet", private=True),
+    Topic("/contract/positionAll", private=True),
+)
+_OPTIONAL: Final = "/contract/position"
+_SUBJECTS: Final = frozenset(
+    {
+        ("/account/balance", "account.balance"),
+        ("/contractAccount/wallet", "walletBalance.change"),
+        ("/contractAccount/wallet", "availableBalance.change"),
+        *(
+            (topic, subject)
+            for topic in ("/contract/position", "/contract/positionAll")
+            for subject in ("position.change", "position.settlement", "position.adjustRiskLimit")
+        ),
+    }
+)
+"""Pushes that are understood, beside orders; of positions only `position.change` can publish something."""
+_RETIRED: Final = frozenset({"orderMargin.change", "withdrawHold.change"})
+_MODE: Final = "account mode"
+_LOOKUP: Final = "order lookup"
+OFF: Final = frozenset({"off", "false", "0", "no"})
+
+_order = msgspec.json.Decoder(_frames.OrderFrame).decode
+_balance = msgspec.json.Decoder(_frames.BalanceFrame).decode
+_wallet = msgspec.json.Decoder(_frames.WalletFrame).decode
+_position = msgspec.json.Decoder(_frames.PositionFrame).decode
+_rest_row = msgspec.json.Decoder(_frames.RestOrder).decode
+
+
+class _Mode(msgspec.Struct, rename="camel"):
+    self_account_mode: str = ""
+
+
+_decode_mode = msgspec.json.Decoder(_Mode).decode
+
+
+class User:
+    """Finds out whether the account is classic or unified, then hands every input to that session."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._subscription: UserSubscription | None = None
+        self._started = False
+        self._inner: Adapter | None = None
+
+    def start(self, now: Instant) -> Outputs:
+        self._started = True
+        return self._begin(now)
+
+    def add(self, subscription: Subscription, now: Instant) -> Outputs:
+        if not isinstance(subscription, UserSubscription) or self._subscription is not None:
+            reason = "one KuCoin connection carries one account"
+            return [Fail(kind=FailKind.REQUEST, reason=reason, stream_id=subscription.stream_id)]
+        self._subscription = subscription
+        return self._begin(now) if self._started else []
+
+    def _begin(self, now: Instant) -> Outputs:
+        subscription = self._subscription
+        if subscription is None or self._inner is not None:
+            return []
+        refusal = unusable(subscription, now)
+        if refusal is not None:
+            return [refusal]
+        # The venue calls its unified API not final: an operator can switch the detection off.
+        if self._setup.options.get("KUCOIN_UNIFIED", "auto").lower() in OFF:
+            return self._choose(ClassicUser(self._setup, subscription), now)
+        url = f"{_markets.SPOT_REST}/api/ua/v1/account/mode"
+        call = Call(tag=_MODE, method="GET", url=url, weight=30, pool="unified")
+        return [_rest.sign(call, subscription.credentials, now.wall_ms + self._setup.clock_offset_ms)]
+
+    def _choose(self, inner: Adapter, now: Instant) -> Outputs:
+        self._inner = inner
+        return inner.start(now)
+
+    def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
+        if self._inner is not None:
+            return self._inner.answered(call, answer, now)
+        if call.tag != _MODE or self._subscription is None:
+            return []
+        envelope = _rest.read(answer)
+        if not _rest.succeeded(answer, envelope):
+            fail = _rest.failure(answer, envelope)
+            if fail.kind is FailKind.RATE_LIMITED or answer.status == 0 or answer.status >= 500:
+                return [fail]
+            # A business error: not a unified account. A bad key is told by the token call that follows.
+            return self._choose(ClassicUser(self._setup, self._subscription), now)
+        try:
+            unified = _decode_mode(envelope.data).self_account_mode == "UNIFIED"
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            unified = False
+        kind = UnifiedUser if unified else ClassicUser
+        return self._choose(kind(self._setup, self._subscription), now)
+
+    def connected(self, now: Instant) -> Outputs:
+        return self._inner.connected(now) if self._inner else []
+
+    def received(self, frame: bytes, now: Instant) -> Outputs:
+        return self._inner.received(frame, now) if self._inner else []
+
+    def woken(self, now: Instant) -> Outputs:
+        return self._inner.woken(now) if self._inner else []
+
+    def deadline(self) -> float | None:
+        return self._inner.deadline() if self._inner else None
+
+    def remove(self, stream_id: str, now: Instant) -> Outputs:
+        if self._inner is not None:
+            return self._inner.remove(stream_id, now)
+        if self._subscription is not None and self._subscription.stream_id == stream_id:
+            self._subscription = None
+        return []
+
+    def closing(self, now: Instant) -> Outputs:
+        return self._inner.closing(now) if self._inner else []
+
+
+def unusable(subscription: UserSubscription, now: Instant) -> Fail | None:
+    """A refusal if this material can never sign a request."""
+    credentials = subscription.credentials
+    reason = ""
+    try:
+        _rest.sign(Call(tag="", method="GET", url=_markets.SPOT_REST), credentials, now.wall_ms)
+    except CredentialUnusable as error:
+        reason = str(error)
+    if not credentials.key or not credentials.key.reveal().isascii():
+        reason = "the API key is empty or holds characters that no key has"
+    if not reason:
+        return None
+    return Fail(kind=FailKind.CREDENTIAL, reason=reason, stream_id=subscription.stream_id)
+
+
+class ClassicUser(Link):
+    """One classic account (spot, or the shared futures account filtered to one family)."""
+
+    private = True
+
+    def __init__(self, setup: Setup, subscription: UserSubscription) -> None:
+        super().__init__(setup)
+        self.subscription = subscription
+        self.account = _events.Account(setup.exchange, setup.table)
+        self._gap = Gap(self.account, subscription, lambda: self.now.wall_ms)
+        self.repair = GapRepair(subscription, self.signed, self._gap.then)
+        self._held: Waiting[str, ExecutionReport] = Waiting()
+        for order in subscription.resume.orders if subscription.resume else ():
+            if decimal(order.executed) > 0:
+                self.account.ledger.seed(order.order_id, decimal(order.executed), decimal(order.executed_quote))
+
+    # --- Link hooks ---
+
+    def signed(self, call: Call) -> Call:
+        call = msgspec.structs.replace(call, stream_id=self.subscription.stream_id)
+        return _rest.sign(call, self.subscription.credentials, self.wall_ms())
+
+    def judged(self, fail: Fail) -> Fail:
+        if fail.kind is not FailKind.CREDENTIAL:
+            return fail
+        return msgspec.structs.replace(fail, stream_id=self.subscription.stream_id)
+
+    def opened(self, now: Instant) -> Outputs:
+        return self.subscribe(list(SPOT_TOPICS if _markets.is_spot(self.exchange) else FUTURES_TOPICS), now)
+
+    def acknowledged(self, topic: Topic, now: Instant) -> Outputs:
+        return [] if self.waiting() else self.repair.begin(self._gap.calls(), now)
+
+    def refused(self, topic: Topic, reason: str, now: Instant) -> Outputs:
+        if topic.prefix.startswith(_OPTIONAL):
+            note = Note(f"no liquidation reports: {reason}")
+            return [note, *([] if self.waiting() else self.repair.begin(self._gap.calls(), now))]
+        return [self.fail(FailKind.TRANSIENT, f"{topic.prefix}: {reason}")]
+
+    def pushed(self, frame: Control, now: Instant) -> Outputs:
+        topic = frame.topic.split(":")[0]
+        try:
+            if topic in ("/spotMarket/tradeOrdersV2", "/spotMarket/tradeOrders", "/contractMarket/tradeOrders"):
+                return self._order(frame, now)
+            if frame.subject in _RETIRED:
+                return [Seen(self.subscription.stream_id)]
+            if (topic, frame.subject) not in _SUBJECTS:
+                return [Note(f"{topic} {frame.subject}: not known")]
+            event = self._other(topic, frame)
+        except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
+            return [Note(f"{topic} {frame.subject}: not understood")]
+        return [Seen(self.subscription.stream_id)] if event is None else self.repair.live(event)
+
+    # --- inputs ---
+
+    def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
+        self.now = now
+        if self.repair.owns(call):
+            return self.repair.answered(call, answer, self._gap.parse, now)
+        if call.tag == _LOOKUP:
+            return self._looked_up(str(call.context), answer)
+        return super().answered(call, answer, now)
+
+    def woken(self, now: Instant) -> Outputs:
+        outputs = list(super().woken(now))
+        if self._ended:
+            return outputs
+        for _, event in self._held.expired(now):
+            outputs.extend(self.repair.live(event))
+        deadline = self.repair.deadline()
+        if deadline is not None and now.mono >= deadline:
+            outputs.extend(self.repair.due(now))
+        return outputs
+
+    def deadline(self) -> float | None:
+        if self._ended:
+            return None
+        return earliest(super().deadline(), self._held.deadline(), self.repair.deadline())
+
+    def add(self, subscription: Subscription, now: Instant) -> Outputs:
+        return [Fail(kind=FailKind.REQUEST, reason="the connection is taken", stream_id=subscription.stream_id)]
+
+    def remove(self, stream_id: str, now: Instant) -> Outputs:
+        if stream_id != self.subscription.stream_id or not self.welcomed:
+            return []
+        return self.unsubscribe(list(SPOT_TOPICS if _markets.is_spot(self.exchange) else FUTURES_TOPICS))
+
+    # --- frames ---
+
+    def _order(self, frame: Control, now: Instant) -> Outputs:
+        if frame.subject not in ("orderChange", "symbolOrderChange"):
+            return [Note(f"{frame.topic.split(':')[0]} {frame.subject}: not understood")]
+        order = _order(frame.data)
+        self._gap.saw(order.symbol)
+        event = self.account.order(order)
+        if event is not None:
+            return self._publish(event, order.symbol, now)
+        if (order.type, order.status) not in _events.STATUSES:
+            return [Note(f"order state {order.type}/{order.status} is not known")]
+        return [Seen(self.subscription.stream_id)]
+
+    def _publish(self, event: ExecutionReport, wire: str, now: Instant) -> Outputs:
+        """A final report without a value is worth a question: the backend books the first FILLED for good."""
+        final = event.order_status in ("FILLED", "CANCELED")
+        known = decimal(event.total_quote_trade_quantity) > 0 or not decimal(event.total_trade_quantity)
+        if known or not final or not self.subscription.credentials.key:
+            return self.repair.live(event)
+        order_id = str(event.order_id)
+        self._held.add(order_id, event, now.mono + LOOKUP_S)
+        return [self.signed(self._gap.single(order_id, wire, tag=_LOOKUP))]
+
+    def _looked_up(self, order_id: str, answer: Answer) -> Outputs:
+        event = self._held.take(order_id)
+        if event is None:
+            return []
+        envelope = _rest.read(answer)
+        if _rest.succeeded(answer, envelope):
+            try:
+                found = self.account.rest_order(_rest_row(envelope.data))
+            except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
+                found = None
+            if found is not None and found.order_status == event.order_status:
+                event = msgspec.structs.replace(
+                    event, price=found.price, total_quote_trade_quantity=found.total_quote_trade_quantity
+                )
+        return self.repair.live(event)
+
+    def _other(self, topic: str, frame: Control) -> AccountEvent | None:
+        if topic == "/account/balance":
+            return self.account.balance(_balance(frame.data))
+        if topic == "/contractAccount/wallet":
+            return self.account.wallet(_wallet(frame.data), frame.subject)
+        return self.account.position(_position(frame.data)) if frame.subject == "position.change" else None
