@@ -1,0 +1,99 @@
+"""Bybit v5: spot, linear and inverse. Source: bybit-exchange.github.io/docs/v5 (July 2026)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, cast
+
+from core.exchange_ids import Feed
+from core.instruments import EMPTY, SymbolTable
+from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
+from exchanges.bybit._candle import CandleAdapter, native_interval
+from exchanges.bybit._instruments import Loader
+from exchanges.bybit._public import ARGS_CHARACTERS
+from exchanges.bybit._rest import CATEGORY
+from exchanges.bybit._ticker import PREFIX, TickerAdapter
+from exchanges.bybit._user import UserAdapter
+
+_CONNECTS: Final = Rate(450, 300.0)
+"""500 new connections in 5 minutes per domain, less a margin."""
+_MESSAGES: Final = Rate(20, 1.0)
+"""No limit is documented; a shard of spot tickers needs some hundred frames."""
+_REST: Final = {"rest": Rate(550, 5.0)}
+"""600 requests in 5 seconds per address, less a margin."""
+_CANDLES_PER_CONNECTION: Final = 500
+"""Topics; upstream's own cap. The longest topic has some 30 characters, so they fit into the 21,000 of a connection."""
+_REPLAY: Final = "replay"
+
+
+class Bybit:
+    """See `exchanges._adapter.Venue`."""
+
+    name = "bybit"
+    exchanges = tuple(CATEGORY)
+    feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
+
+    def limits(self, exchange: str, feed: Feed) -> Limits:
+        return Limits(
+            connects=_CONNECTS,
+            messages=_MESSAGES,
+            rest=_REST,
+            subscriptions_per_connection=_CANDLES_PER_CONNECTION if feed == "candle" else 1,
+            ping_interval_s=None,  # the venue wants its own JSON ping, every 20 s, from the adapter
+            silence_s=45.0,
+            data_silence_s={"ticker": 50.0, "candle": 75.0}.get(feed),  # contract 4.7
+            open_pause_s=2.0 if feed == "user" else 0.0,  # contract 4.5
+        )
+
+    def user(self, setup: Setup) -> Adapter:
+        return UserAdapter(setup)
+
+    def ticker(self, setup: Setup) -> Adapter:
+        return TickerAdapter(setup)
+
+    def candle(self, setup: Setup) -> Adapter:
+        return CandleAdapter(setup)
+
+    def ticker_shards(self, exchange: str, table: SymbolTable) -> Sequence[tuple[str, ...]]:
+        """There is no all-market topic: as many symbols per connection as its argument length allows."""
+        shards: list[tuple[str, ...]] = []
+        shard: list[str] = []
+        length = 0
+        for symbol in sorted(instrument.wire for instrument in table.active()):
+            cost = len(PREFIX) + len(symbol) + 3  # two quotes and a comma
+            if shard and length + cost > ARGS_CHARACTERS:
+                shards.append(tuple(shard))
+                shard, length = [], 0
+            shard.append(symbol)
+            length += cost
+        return [*shards, tuple(shard)] if shard else shards
+
+    def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
+        if native_interval(interval) is None:
+            return (
+                f"Bybit has no candle interval {interval!r}: "
+                "use 1, 3, 5, 15, 30, 60, 120, 240, 360, 720, D or W (or 1m to 1w)."
+            )
+        if len(table) and table.pair(symbol) is None:
+            example = "BTCUSD" if exchange == "bybitInverse" else "BTCUSDT"
+            return f"{exchange} has no symbol {symbol!r}: a pair id like {example} is expected."
+        return None
+
+    def candle_group(self, exchange: str, interval: str) -> str:
+        return ""
+
+    def instruments(self, exchange: str, options: Mapping[str, str]) -> InstrumentLoader:
+        return Loader(exchange)
+
+    def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:
+        setup = Setup(exchange=exchange, new_id=lambda: _REPLAY, table=lambda: EMPTY)
+        if feed == "user":
+            user = UserAdapter(setup)
+            user.replay(_REPLAY, cast("int", context.get("unifiedMarginStatus", 0)))
+            return user, _REPLAY
+        market = TickerAdapter(setup) if feed == "ticker" else CandleAdapter(setup)
+        market.replay(_REPLAY)
+        return market, _REPLAY
+
+
+VENUE: Final = Bybit()

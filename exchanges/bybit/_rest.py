@@ -1,0 +1,182 @@
+"""Hosts, signatures and errors of Bybit v5. Source: bybit-exchange.github.io/docs/v5 (guide, error codes), July 2026."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+
+from core.credentials import Credentials
+from core.errors import CredentialUnusable
+from exchanges._adapter import Answer, Call, FailKind
+from exchanges._frames import UNREADABLE
+from exchanges._signing import (
+    hmac_sha256_hex,
+    is_pem,
+    load_private_key,
+    sign_pkcs1v15_sha256_base64,
+)
+
+CATEGORY: Final = {"bybit": "spot", "bybitLinear": "linear", "bybitInverse": "inverse"}
+PUBLIC_REST: Final = "https://api.bybit.com"
+PUBLIC_WS: Final = "wss://stream.bybit.com/v5/public/"
+
+RECV_WINDOW_MS: Final = 20_000
+"""Longer than the default of 5 s: a call may wait in the REST pool for its budget. Only reading calls are made."""
+AUTH_AHEAD_MS: Final = 10_000
+"""`expires` of the login frame lies this far ahead: 1 s (pybit) proved too tight on slow links."""
+
+
+class Hosts(NamedTuple):
+    """Private WebSocket and REST origin of one region."""
+
+    ws: str
+    rest: str
+
+
+REGIONS: Final[Mapping[str, Hosts]] = {
+    "com": Hosts("wss://stream.bybit.com", "https://api.bybit.com"),
+    "eu": Hosts("wss://stream.bybit.eu", "https://api.bybit.eu"),
+    "nl": Hosts("wss://stream.bybit.nl", "https://api.bybit.nl"),
+    "tr": Hosts("wss://stream.bybit.tr", "https://api.bybit.tr"),
+    "kz": Hosts("wss://stream.bybit.kz", "https://api.bybit.kz"),
+    "ge": Hosts("wss://stream.bybitgeorgia.ge", "https://api.bybitgeorgia.ge"),
+    "id": Hosts("wss://stream.bybit.id", "https://api.bybit.id"),
+    "jp": Hosts("wss://stream.manepa.jp", "https://api.manepa.jp"),
+}
+TESTNET: Final = Hosts("wss://stream-testnet.bybit.com", "https://api-testnet.bybit.com")
+
+
+def hosts_of(credentials: Credentials) -> Hosts:
+    """Where an account lives. The sandbox wins over a region; an unknown region means `com` (contract 1.3, bug A60)."""
+    if credentials.environment == "sandbox":
+        return TESTNET
+    return REGIONS.get((credentials.bybit_host or "com").lower(), REGIONS["com"])
+
+
+class Signer:
+    """Signs for one account. Raises `CredentialUnusable` on creation when the material can't sign."""
+
+    __slots__ = ("_key", "_private", "_secret")
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._key = credentials.key.reveal()
+        self._secret = credentials.secret.reveal()
+        if not self._key or not self._secret:
+            raise CredentialUnusable("the API key or its secret is empty")
+        self._private = load_private_key(self._secret) if is_pem(self._secret) else None
+        self._sign("")
+
+    def _sign(self, text: str) -> str:
+        if self._private is not None:
+            return sign_pkcs1v15_sha256_base64(self._private, text)
+        return hmac_sha256_hex(self._secret, text)
+
+    def login(self, expires_ms: int) -> list[str | int]:
+        """Arguments of the `auth` frame."""
+        return [self._key, expires_ms, self._sign(f"GET/realtime{expires_ms}")]
+
+    def signed(self, call: Call, timestamp_ms: int) -> Call:
+        """The call with fresh signature headers."""
+        query = call.url.partition("?")[2]
+        text = f"{timestamp_ms}{self._key}{RECV_WINDOW_MS}{query}{call.body or ''}"
+        headers = {
+            "X-BAPI-API-KEY": self._key,
+            "X-BAPI-TIMESTAMP": str(timestamp_ms),
+            "X-BAPI-RECV-WINDOW": str(RECV_WINDOW_MS),
+            "X-BAPI-SIGN": self._sign(text),
+        }
+        return msgspec.structs.replace(call, headers=headers)
+
+
+# --- answers ---
+
+
+class Envelope(msgspec.Struct):
+    """Around every REST answer; the HTTP status is 200 for most errors."""
+
+    retCode: int  # noqa: N815 - the venue's name
+    retMsg: str = ""  # noqa: N815
+    result: msgspec.Raw = msgspec.Raw(b"{}")
+    time: int = 0
+
+
+_decode_envelope = msgspec.json.Decoder(Envelope).decode
+
+_CREDENTIAL: Final = frozenset(
+    {
+        10003,  # invalid key, also: a key of another environment
+        10004,  # bad signature
+        10005,  # permission
+        10007,  # authentication failed
+        10009,  # region
+        10010,  # address not bound to the key
+        10024,  # compliance rules
+        10027,  # trading banned
+        10028,  # unified account only
+        100028,
+        33004,  # key expired
+        -2015,
+    }
+)
+_CLOCK: Final = frozenset({10002, -1})
+_RATE: Final = frozenset({10006, 10018, 10429, 20003, 170222})
+_CREDENTIAL_TEXTS: Final = ("api key is invalid", "your api key has expired", "error sign", "apikey is invalid")
+_MAINTENANCE_TEXTS: Final = ("maintenance", "system upgrade", "system is upgrading")
+IP_BAN_S: Final = 600.0
+"""HTTP 403 `access too frequent` binds the address; the documentation asks for ten minutes of silence."""
+
+
+class Failure(NamedTuple):
+    """What is wrong with an answer. `clock` = our time is off: fetch the venue's and ask again."""
+
+    kind: FailKind
+    reason: str
+    clock: bool = False
+
+
+def envelope_of(answer: Answer) -> Envelope | None:
+    try:
+        return _decode_envelope(answer.body)
+    except UNREADABLE:
+        return None
+
+
+def failure_of(answer: Answer) -> Failure | None:
+    """None for a good answer, else its class (venue file, section 7)."""
+    if answer.status == 0:
+        return Failure(FailKind.TRANSIENT, answer.error or "no answer")
+    envelope = envelope_of(answer)
+    if answer.status == 401:
+        return Failure(FailKind.CREDENTIAL, f"HTTP 401 {envelope.retMsg if envelope else ''}".rstrip())
+    if answer.status in (403, 429):
+        return Failure(FailKind.RATE_LIMITED, f"HTTP {answer.status}")
+    if envelope is None:
+        return Failure(FailKind.TRANSIENT, f"HTTP {answer.status} without a readable body")
+    return failure_of_code(envelope.retCode, envelope.retMsg)
+
+
+def failure_of_code(code: int, text: str) -> Failure | None:
+    if code == 0:
+        return None
+    reason, lower = f"{code} {text}".rstrip(), text.lower()
+    if code in _CLOCK and (code != -1 or "expired" in lower):
+        return Failure(FailKind.TRANSIENT, reason, clock=True)
+    if code in _CREDENTIAL or any(part in lower for part in _CREDENTIAL_TEXTS):
+        return Failure(FailKind.CREDENTIAL, reason)
+    if code in _RATE or "too many visits" in lower:
+        return Failure(FailKind.RATE_LIMITED, reason)
+    if code == 10001:  # a parameter that the venue does not take: asking again changes nothing
+        return Failure(FailKind.REQUEST, reason)
+    if any(part in lower for part in _MAINTENANCE_TEXTS):
+        return Failure(FailKind.MAINTENANCE, reason)
+    return Failure(FailKind.TRANSIENT, reason)
+
+
+def wait_of(answer: Answer, now_ms: int) -> float:
+    """Seconds to wait after a rate limit: the venue says when its window resets; at least one second."""
+    if answer.status == 403:
+        return IP_BAN_S
+    reset = answer.headers.get("x-bapi-limit-reset-timestamp", "")
+    return max(1.0, (int(reset) - now_ms) / 1000) if reset.isdigit() else 1.0

@@ -1,0 +1,401 @@
+"""An account of Bybit on its private WebSocket."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from core.credentials import credentials
+from core.errors import CredentialUnusable
+from exchanges._adapter import (
+    Answer,
+    Call,
+    Connect,
+    Emit,
+    Fail,
+    FailKind,
+    Instant,
+    Note,
+    Output,
+    Outputs,
+    Send,
+    Setup,
+    Subscription,
+    UserSubscription,
+)
+from exchanges._alarms import Alarms
+from exchanges._frames import UNREADABLE
+from exchanges._repair import GapRepair, Repaired
+from exchanges._timers import earliest
+from exchanges.bybit._gap import GapPlan
+from exchanges.bybit._keepalive import KeepAlive
+from exchanges.bybit._orders import (
+    KNOWN_STATUSES,
+    Order,
+    Wallet,
+    account_position,
+    account_type,
+    execution_report,
+)
+from exchanges.bybit._rest import AUTH_AHEAD_MS, CATEGORY, Hosts, Signer, envelope_of, failure_of, hosts_of
+
+ASK_TIMEOUT_S: Final = 5.0
+ASK_LIMIT_S: Final = 8.0
+"""A query may hang without any answer (bug C8): then the stream goes on without it."""
+ACK_TIMEOUT_S: Final = 10.0
+CLOCK_TRIES: Final = 3
+TOPICS: Final = ("order", "wallet")
+_SILENT_TOPICS: Final = ("position", "execution", "greeks", "dcp")
+
+
+class Phase(enum.Enum):
+    IDLE = "idle"
+    ASKING = "asking"
+    CONNECTING = "connecting"
+    LOGIN = "login"
+    SUBSCRIBING = "subscribing"
+    JOINED = "joined"
+
+
+class _Frame(msgspec.Struct):
+    """Any private frame: a push has a topic, an answer an operation."""
+
+    topic: str = ""
+    op: str = ""
+    success: bool | None = None
+    ret_msg: str | None = ""
+    id: str = ""
+    creationTime: int = 0  # noqa: N815 - the venue's name
+    data: msgspec.Raw = msgspec.Raw(b"[]")
+
+
+class _Info(msgspec.Struct):
+    unifiedMarginStatus: int = 0  # noqa: N815
+
+
+_decode_frame = msgspec.json.Decoder(_Frame).decode
+_decode_orders = msgspec.json.Decoder(list[Order]).decode
+_decode_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_order = msgspec.json.Decoder(Order).decode
+_decode_wallets = msgspec.json.Decoder(list[Wallet]).decode
+_decode_info = msgspec.json.Decoder(_Info).decode
+_decode_any = msgspec.json.Decoder().decode
+
+
+class _Account:
+    """What belongs to the one subscription: its signer, hosts and gap repair. Raises `CredentialUnusable`."""
+
+    def __init__(self, subscription: UserSubscription, setup: Setup) -> None:
+        category = CATEGORY[setup.exchange]
+        self.stream_id = subscription.stream_id
+        self.resume = subscription.resume
+        self.hosts: Hosts = hosts_of(subscription.credentials)
+        self.offset_ms = setup.clock_offset_ms
+        self.now = Instant(0.0, 0)
+        self.plan = GapPlan(self.hosts.rest, category, setup.table(), self.stream_id)
+        # Holds live events from the first frame on, so it exists before the first of them.
+        self.repair = GapRepair(subscription, sign=self.sign, then=self.plan.then)
+        self._signer = Signer(subscription.credentials)
+
+    def sign(self, call: Call) -> Call:
+        return self._signer.signed(call, self.now.wall_ms + self.offset_ms)
+
+    def parse(self, call: Call, answer: Answer) -> Repaired:
+        return self.plan.parse(call, answer, self.now)
+
+    def login(self) -> list[str | int]:
+        return self._signer.login(self.now.wall_ms + self.offset_ms + AUTH_AHEAD_MS)
+
+    def query(self, tag: str, context: object = None) -> Call:
+        """The signed question for the account's mode."""
+        url = f"{self.hosts.rest}/v5/account/info"
+        return self.sign(Call(tag=tag, method="GET", url=url, timeout_s=ASK_TIMEOUT_S, context=context))
+
+
+class UserAdapter:
+    """One account: mode of the account → connect → login → subscribe → repair → live. See `exchanges._adapter.Adapter`."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._category = CATEGORY[setup.exchange]
+        self._subscription: UserSubscription | None = None
+        self._account: _Account | None = None
+        self._started = False
+        self._phase = Phase.IDLE
+        self._clock_tries = 0
+        self._alarms = Alarms()
+        self._keepalive = KeepAlive(setup.new_id)
+        self._wallet_time = 0
+
+    # --- inputs ---
+
+    def start(self, now: Instant) -> Outputs:
+        self._started = True
+        return self._open(now)
+
+    def add(self, subscription: Subscription, now: Instant) -> Outputs:
+        if not isinstance(subscription, UserSubscription) or self._subscription is not None:
+            reason = "a Bybit account connection carries exactly one account"
+            return [Fail(kind=FailKind.REQUEST, reason=reason, stream_id=subscription.stream_id)]
+        self._subscription = subscription
+        return self._open(now) if self._started else []
+
+    def remove(self, stream_id: str, now: Instant) -> Outputs:
+        if self._subscription is None or self._subscription.stream_id != stream_id:
+            return []
+        self._subscription, self._account = None, None
+        self._alarms = Alarms()
+        return [self._frame("unsubscribe", TOPICS)] if self._phase is Phase.JOINED else []
+
+    def connected(self, now: Instant) -> Outputs:
+        self._keepalive.begin(now)
+        account = self._account
+        if account is None:
+            return []
+        account.now = now
+        self._phase = Phase.LOGIN
+        self._alarms.set("ack", now.mono + ACK_TIMEOUT_S)
+        return [self._frame("auth", account.login())]
+
+    def received(self, frame: bytes, now: Instant) -> Outputs:
+        self._keepalive.heard()
+        account = self._account
+        if account is None:
+            return []
+        account.now = now
+        try:
+            message = _decode_frame(frame)
+        except UNREADABLE as error:
+            return [Note(f"unreadable private frame: {error}")]
+        if not message.topic:
+            return self._reply(account, message, now)
+        if message.topic == "order" or message.topic.startswith("order."):
+            return self._orders(account, message)
+        if message.topic == "wallet":
+            return self._wallet(account, message)
+        return [] if message.topic.startswith(_SILENT_TOPICS) else [Note(f"unknown private topic {message.topic}")]
+
+    def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
+        account = self._account
+        if account is None:
+            return []
+        account.now = now
+        if account.repair.owns(call):
+            return account.repair.answered(call, answer, account.parse, now)
+        if call.tag == "account-info" and self._phase is Phase.ASKING:
+            return self._asked(account, answer)
+        if call.tag == "time":
+            return self._clock(account, call, answer, now)
+        if call.tag == "auth-check" and self._alarms.armed("check"):
+            return self._checked(account, call, answer)
+        if call.tag == "wallet" and self._phase is Phase.JOINED:
+            return self._first_wallet(account, call, answer)
+        return []
+
+    def woken(self, now: Instant) -> Outputs:
+        outputs = self._keepalive.due(now)
+        account = self._account
+        if account is None:
+            return outputs
+        account.now = now
+        for name in self._alarms.due(now):
+            if name == "ask":
+                outputs.append(Note("the account query hangs; unified 2.0 is assumed"))
+                outputs.extend(self._dial(account))
+            elif name == "ack":
+                what = "the login" if self._phase is Phase.LOGIN else "subscribing"
+                outputs.append(Fail(kind=FailKind.TRANSIENT, reason=f"no answer to {what} for {ACK_TIMEOUT_S:.0f} s"))
+            else:
+                reason = "login refused, and the key could not be checked over REST in time"
+                outputs.append(Fail(kind=FailKind.TRANSIENT, reason=reason))
+        outputs.extend(account.repair.due(now))
+        return outputs
+
+    def deadline(self) -> float | None:
+        repair = self._account.repair.deadline() if self._account is not None else None
+        return earliest(self._alarms.next(), self._keepalive.deadline(), repair)
+
+    def closing(self, now: Instant) -> Outputs:
+        return []
+
+    # --- before the connection ---
+
+    def _open(self, now: Instant) -> list[Output]:
+        subscription = self._subscription
+        if subscription is None:
+            return []
+        try:
+            account = _Account(subscription, self._setup)
+        except CredentialUnusable as error:
+            return [Fail(kind=FailKind.CREDENTIAL, reason=str(error), stream_id=subscription.stream_id)]
+        account.now = now
+        self._account = account
+        self._phase = Phase.ASKING
+        self._alarms.set("ask", now.mono + ASK_LIMIT_S)
+        return [account.query("account-info")]
+
+    def _asked(self, account: _Account, answer: Answer) -> list[Output]:
+        failure = failure_of(answer)
+        if failure is not None:
+            if failure.kind is FailKind.CREDENTIAL:
+                return self._refused(account, failure.reason)
+            if failure.clock and self._clock_tries < CLOCK_TRIES:
+                return [self._ask_time(account, "account-info")]
+            return [
+                Note(f"the account's mode is unknown ({failure.reason}); unified 2.0 is assumed"),
+                *self._dial(account),
+            ]
+        envelope = envelope_of(answer)
+        try:
+            info = _decode_info(envelope.result) if envelope is not None else _Info()
+        except UNREADABLE as error:
+            return [Note(f"the account's mode can't be read ({error}); unified 2.0 is assumed"), *self._dial(account)]
+        account.plan.account_type = account_type(self._category, info.unifiedMarginStatus)
+        return self._dial(account)
+
+    def _dial(self, account: _Account) -> list[Output]:
+        self._alarms.clear("ask")
+        self._phase = Phase.CONNECTING
+        return [Connect(f"{account.hosts.ws}/v5/private")]
+
+    def _ask_time(self, account: _Account, then: str, text: object = None) -> Call:
+        self._clock_tries += 1
+        url = f"{account.hosts.rest}/v5/market/time"
+        return Call(tag="time", method="GET", url=url, context=(then, text), timeout_s=ASK_TIMEOUT_S)
+
+    def _clock(self, account: _Account, call: Call, answer: Answer, now: Instant) -> list[Output]:
+        """The venue refused our timestamp: take over its clock and ask again."""
+        envelope = envelope_of(answer)
+        if answer.status == 200 and envelope is not None and envelope.time:
+            account.offset_ms = envelope.time - now.wall_ms
+        then, text = call.context if isinstance(call.context, tuple) else ("", None)
+        waiting = self._phase is Phase.ASKING if then == "account-info" else self._alarms.armed("check")
+        return [account.query(str(then), text)] if waiting else []
+
+    # --- login and subscriptions ---
+
+    def _reply(self, account: _Account, message: _Frame, now: Instant) -> list[Output]:
+        if message.op in ("ping", "pong"):
+            return []
+        text = message.ret_msg or ""
+        if message.op == "auth" and self._phase is Phase.LOGIN:
+            return self._logged_in(now) if message.success else self._check(account, text, now)
+        if message.op == "subscribe" and self._phase is Phase.SUBSCRIBING:
+            if message.success or "already subscribed" in text.lower():
+                return self._joined(account, now)
+            if "not authorized" in text.lower():
+                return self._check(account, text, now)
+            return [Fail(kind=FailKind.TRANSIENT, reason=f"subscribe refused: {text}")]
+        return [Note(f"private answer to {message.op}: {text}", "info")] if message.success is False else []
+
+    def _logged_in(self, now: Instant) -> list[Output]:
+        self._phase = Phase.SUBSCRIBING
+        self._alarms.set("ack", now.mono + ACK_TIMEOUT_S)
+        return [self._frame("subscribe", TOPICS)]
+
+    def _check(self, account: _Account, text: str, now: Instant) -> list[Output]:
+        """A refused login may be the venue's own trouble: only a signed REST call proves that the key is dead."""
+        self._alarms.clear("ack")
+        self._alarms.set("check", now.mono + ASK_LIMIT_S)
+        return [Note(f"login refused: {text}"), account.query("auth-check", text)]
+
+    def _checked(self, account: _Account, call: Call, answer: Answer) -> list[Output]:
+        failure = failure_of(answer)
+        text = call.context or "login refused"
+        if failure is not None and failure.clock and self._clock_tries < CLOCK_TRIES:
+            return [self._ask_time(account, "auth-check", call.context)]
+        self._alarms.clear("check")
+        if failure is None:
+            return [Fail(kind=FailKind.TRANSIENT, reason=f"login refused ({text}), but the key works over REST")]
+        if failure.kind is FailKind.CREDENTIAL:
+            return self._refused(account, f"{text}; {failure.reason}")
+        return [Fail(kind=FailKind.TRANSIENT, reason=f"login refused ({text}) and not checked: {failure.reason}")]
+
+    def _refused(self, account: _Account, reason: str) -> list[Output]:
+        self._alarms = Alarms()
+        self._phase = Phase.IDLE
+        return [Fail(kind=FailKind.CREDENTIAL, reason=reason, stream_id=account.stream_id)]
+
+    def _joined(self, account: _Account, now: Instant) -> list[Output]:
+        self._phase = Phase.JOINED
+        self._alarms.clear("ack")
+        if account.resume is not None:
+            return account.repair.begin(account.plan.first(account.resume, now), now)
+        # Nothing is pushed on subscribing, so a stream that begins reads its balances once.
+        return [*account.repair.begin([], now), account.sign(account.plan.wallet())]
+
+    def _first_wallet(self, account: _Account, call: Call, answer: Answer) -> list[Output]:
+        repaired = account.parse(call, answer)
+        if repaired.retry or repaired.missing:
+            why = ", ".join(repaired.missing) or f"HTTP {answer.status}"
+            return [Note(f"the balances at the start are unknown: {why}")]
+        fresh = [event for event in repaired.events if event.event_time > self._wallet_time]
+        return [Emit(account.stream_id, event, repaired=True) for event in fresh]
+
+    # --- events ---
+
+    def _orders(self, account: _Account, message: _Frame) -> list[Output]:
+        outputs: list[Output] = []
+        for order in self._readable_orders(message.data, outputs):
+            if order.category != self._category:
+                continue
+            if order.order_status not in KNOWN_STATUSES:
+                outputs.append(Note(f"unknown order status {order.order_status}, published as CANCELED", "error"))
+            event = execution_report(order, self._category, self._setup.table(), message.creationTime)
+            outputs.extend(account.repair.live(event))
+        return outputs
+
+    def _readable_orders(self, data: msgspec.Raw, outputs: list[Output]) -> list[Order]:
+        """The orders of a frame; one that can't be read costs only itself."""
+        try:
+            return _decode_orders(data)
+        except UNREADABLE as error:
+            reason = str(error)
+        orders: list[Order] = []
+        try:
+            rows = _decode_rows(data)
+        except UNREADABLE:
+            outputs.append(Note(f"unreadable order frame: {reason}", "error"))
+            return orders
+        for row in rows:
+            try:
+                orders.append(_decode_order(row))
+            except UNREADABLE as error:
+                if _category_of(row) in (self._category, ""):
+                    outputs.append(Note(f"unreadable order: {error}", "error"))
+        return orders
+
+    def _wallet(self, account: _Account, message: _Frame) -> list[Output]:
+        try:
+            wallets = _decode_wallets(message.data)
+        except UNREADABLE as error:
+            return [Note(f"unreadable wallet frame: {error}", "error")]
+        message_id = f"{message.creationTime}:{message.id}"
+        event = account_position(wallets, account.plan.account_type, message.creationTime, message_id)
+        if event is None:
+            return []
+        self._wallet_time = max(self._wallet_time, event.event_time)
+        return account.repair.live(event)
+
+    # --- helpers ---
+
+    def _frame(self, op: str, args: Sequence[str | int]) -> Send:
+        frame = {"req_id": self._setup.new_id(), "op": op, "args": args}
+        return Send(msgspec.json.encode(frame).decode())
+
+    def replay(self, stream_id: str, unified_margin_status: int) -> None:
+        """Enter the live state of a recorded frame."""
+        nobody = credentials("replay", "replay")
+        subscription = UserSubscription(stream_id=stream_id, exchange=self._setup.exchange, credentials=nobody)
+        self._account = _Account(subscription, self._setup)
+        self._account.plan.account_type = account_type(self._category, unified_margin_status)
+        self._phase = Phase.JOINED
+        self._account.repair.begin([], Instant(0.0, 0))
+
+
+def _category_of(row: msgspec.Raw) -> str:
+    value = _decode_any(row)
+    return str(value.get("category", "")) if isinstance(value, dict) else ""
