@@ -71,7 +71,7 @@ MOVES: Final[dict[tuple[StreamState, Signal], StreamState]] = {
     (_S.ROTATING, _G.KEPT): _S.LIVE,
     (_S.ROTATING, _G.LIVE_SEEN): _S.ROTATING,
     (_S.ROTATING, _G.ROTATE): _S.ROTATING,
-    (_S.ROTATING, _G.LOST): _S.OPENING,
+    (_S.ROTATING, _G.LOST): _S.WAITING,
     (_S.ROTATING, _G.REFUSED): _S.COOLING,
     (_S.ROTATING, _G.DRAIN): _S.DRAINING,
     (_S.DRAINING, _G.LIVE_SEEN): _S.DRAINING,

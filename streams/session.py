@@ -72,7 +72,7 @@ class Listener(Protocol):
 class Publisher(Protocol):
     """Where events go. Called on the I/O thread; must not block."""
 
-    def account(self, session: Session, emit: Emit, mono: float) -> bool: ...
+    def account(self, emit: Emit, mono: float) -> bool: ...
 
     def tickers(self, emit: EmitTickers, mono: float) -> None: ...
 
@@ -82,8 +82,8 @@ class Publisher(Protocol):
 class Session:
     """Owns one adapter and, once dialled, one connection.
 
-    `streams` and the clocks `opened_mono`, `last_byte_*`, `last_data_mono` may be read from other threads; everything else
-    belongs to the I/O thread.
+    `streams` belongs to the supervisor's thread; the clocks `opened_mono`, `last_byte_*` and `last_data_mono` may be read
+    from other threads; everything else belongs to the I/O thread.
     """
 
     def __init__(
@@ -132,7 +132,6 @@ class Session:
             self._apply(self.adapter.add(subscription, self._io.now()))
 
     def remove(self, stream_id: str) -> None:
-        self.streams.discard(stream_id)
         if not self.closed:
             self._apply(self.adapter.remove(stream_id, self._io.now()))
 
@@ -254,7 +253,7 @@ class Session:
                     self.last_data_mono = mono
                 case Emit():
                     self.last_data_mono = mono
-                    if not self._publisher.account(self, output, mono):
+                    if not self._publisher.account(output, mono):
                         self._end(Fail(kind=FailKind.TRANSIENT, reason="the event could not be queued: sinks are full"))
                 case EmitCandle():
                     self.last_data_mono = mono

@@ -134,12 +134,27 @@ class OrderTracker:
         for event_id in position.seen:
             self._seen[event_id] = None
 
+    def confirm(self, admitted: Admitted) -> None:
+        """Remember an event that another tracker admitted and the primary sink confirmed."""
+        if admitted.order is not None:
+            self._remember(admitted.order)
+            return
+        self._seen[admitted.event_id] = None
+        while len(self._seen) > MAX_SEEN_IDS:
+            self._seen.popitem(last=False)
+
     def position(self, live_until_ms: int) -> Position:
         return Position(
             live_until_ms=live_until_ms,
             orders=[*self._open.values(), *self._finished.values()],
             seen=list(self._seen)[-50:],
         )
+
+    def clone(self) -> OrderTracker:
+        copy = OrderTracker(self._exchange)
+        copy._open, copy._finished = self._open.copy(), self._finished.copy()
+        copy._seen, copy._position_times = self._seen.copy(), dict(self._position_times)
+        return copy
 
     @property
     def open_orders(self) -> int:

@@ -1,0 +1,272 @@
+"""Account streams of one process: reconciles the wanted state with leases and the supervisor (design section 2).
+
+Everything here runs on one thread of its own, because it talks to the state; scheduler jobs, notifications and the supervisor
+only post. What a command changed arrives as `reconcile`; what was missed is found by the sweep.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Final
+
+from core.errors import StateUnavailable
+from core.exchange_ids import real_id
+from core.log import get_logger
+from core.ports import Clock, State, Wanted
+from streams.handover import Handover
+from streams.leases import Leases
+from streams.loop import Loop
+from streams.pipeline import Pipeline
+from streams.spec import StreamSpec
+from streams.supervisor import Supervisor
+
+log = get_logger(__name__)
+
+UNOWNED_GRACE_S: Final = 2.0
+"""A free stream is left this long to the process that should take it; then anybody takes it."""
+CLAIM_BATCH: Final = 500
+POSITION_KEEP_S: Final = 7 * 86_400
+POSITION_EVERY_MS: Final = 10_000
+"""The live time of a quiet account is saved this often."""
+REBALANCE_BATCH: Final = 5
+CLOSED_KEEP_S: Final = 120.0
+
+
+class Accounts:
+    """Owner of the account streams of this process. Public methods: any thread."""
+
+    def __init__(
+        self,
+        state: State,
+        leases: Leases,
+        supervisor: Supervisor,
+        pipeline: Pipeline,
+        clock: Clock,
+        *,
+        capacity: int,
+        enabled: Callable[[str], bool],
+    ) -> None:
+        self._state, self._leases, self._supervisor, self._pipeline = state, leases, supervisor, pipeline
+        self._clock, self._capacity, self._enabled = clock, capacity, enabled
+        self._wanted: dict[str, Wanted] = {}
+        self._free_since: dict[str, float] = {}
+        self._told: set[str] = set()
+        self.draining = False
+        self.loop = Loop("accounts")
+        self.handover = Handover(state, leases, supervisor, pipeline, clock, self.loop, self._start_taken)
+
+    # --- any thread ---
+
+    def start(self) -> None:
+        self.loop.start()
+
+    def reconcile(self, stream_id: str) -> None:
+        """Make the actual state of one stream equal to the wanted one, soon."""
+        self.loop.post(partial(self._reconcile, (stream_id,)))
+
+    def sweep(self) -> None:
+        """Find what notifications missed: free streams, forgotten streams, overloaded processes."""
+        self.loop.post_once("sweep", self._sweep)
+
+    def lost(self, units: Iterable[str]) -> None:
+        """Leases that others hold by now: this process is fenced and ends these streams at once."""
+        self.loop.post(partial(self._fenced, tuple(units)))
+
+    def save_positions(self) -> None:
+        self.loop.post_once("positions", self._save_positions)
+
+    def rebalance(self) -> None:
+        self.loop.post_once("rebalance", self._rebalance)
+
+    def notified(self, text: str) -> None:
+        """A notification for this process (from its listener thread)."""
+        if text in {"resync", "sweep"}:
+            self.sweep()
+        elif text == "admin-config":
+            self.loop.post_once("admin", self._apply_admin)
+        else:
+            self.loop.post(partial(self._message, text))
+
+    def stream_live(self, stream_id: str, exchange: str) -> None:
+        del exchange
+        self.loop.post(partial(self.handover.live, stream_id))
+
+    def stream_closed(self, stream_id: str) -> None:
+        del stream_id
+
+    def drain(self, timeout_s: float) -> bool:
+        """Hand every stream over, make before break; True if all went over in time. Then close what is left."""
+        self.draining = True
+        self.loop.post(self.handover.drain)
+        done = self.handover.drained.wait(timeout_s)
+        if not done:
+            self.loop.post(self.handover.abandon)
+            self.handover.drained.wait(4.0)
+        self.loop.run(self._close_all, timeout_s=5.0)
+        return done
+
+    def stop(self, timeout_s: float) -> bool:
+        return self.loop.stop(timeout_s)
+
+    # --- own thread ---
+
+    def _message(self, text: str) -> None:
+        try:
+            message = json.loads(text)
+            kind, stream_id = str(message["t"]), str(message["id"])
+        except (ValueError, KeyError, TypeError):
+            log.warning("a notification can't be read", size=len(text))
+            return
+        if kind == "reconcile":
+            self._reconcile((stream_id,), asked=True)
+        else:
+            self.handover.message(kind, stream_id, message)
+
+    def _reconcile(self, stream_ids: Sequence[str], *, asked: bool = True) -> None:
+        try:
+            wanted = self._state.wanted(stream_ids)
+            free = []
+            for stream_id in stream_ids:
+                entry = wanted.get(stream_id)
+                if entry is None or entry.count <= 0 or not self._enabled(real_id(entry.exchange)):
+                    if entry is not None or asked:
+                        self._end(stream_id, closed=entry is None or entry.count <= 0)
+                elif self._leases.holds(stream_id):
+                    self._run(entry)
+                elif not self.draining and self._may_claim(entry):
+                    free.append(entry)
+            self._claim(free)
+        except StateUnavailable as error:
+            log.warning("reconcile waits: the state is unavailable", streams=len(stream_ids), error=str(error))
+
+    def _may_claim(self, entry: Wanted) -> bool:
+        if len(self._leases) >= self._capacity:
+            return False
+        if entry.credentials is None:
+            if entry.stream_id not in self._told:
+                self._told.add(entry.stream_id)
+                log.info("another process must open this stream: its key is not known here", stream=entry.stream_id)
+            return False
+        if self._leases.mine_first(entry.stream_id):
+            return True
+        since = self._free_since.setdefault(entry.stream_id, self._clock.mono())
+        return self._clock.mono() - since >= UNOWNED_GRACE_S
+
+    def _claim(self, entries: Sequence[Wanted]) -> None:
+        for start in range(0, len(entries), CLAIM_BATCH):
+            batch = entries[start : start + CLAIM_BATCH]
+            taken = set(self._leases.claim([entry.stream_id for entry in batch]))
+            positions = self._state.positions(sorted(taken))
+            for entry in batch:
+                self._free_since.pop(entry.stream_id, None)
+                if entry.stream_id in taken:
+                    self._run(entry, positions.get(entry.stream_id))
+
+    def _run(self, entry: Wanted, position: bytes | None = None, *, hold: bool = False) -> None:
+        self._wanted[entry.stream_id] = entry
+        self._supervisor.want(_spec(entry), position=position, hold=hold)
+
+    def _start_taken(self, stream_id: str) -> None:
+        """A stream that another process hands to this one: start it beside the old session, holding its events back."""
+        entry = self._state.wanted([stream_id]).get(stream_id)
+        if entry is None or entry.count <= 0:
+            self._leases.release([stream_id])
+            return
+        self._run(entry, self._state.positions([stream_id]).get(stream_id), hold=True)
+
+    def _end(self, stream_id: str, *, closed: bool) -> None:
+        self._wanted.pop(stream_id, None)
+        self._free_since.pop(stream_id, None)
+        self._told.discard(stream_id)
+        if self._leases.holds(stream_id):
+            self._supervisor.unwant(stream_id, last_holder=closed, announce=closed)
+            self._leases.release([stream_id])
+            if closed:
+                self._state.drop_position(stream_id)
+
+    def _fenced(self, units: Sequence[str]) -> None:
+        for stream_id in units:
+            log.warning("fenced: another process owns this stream", stream=stream_id)
+            self._wanted.pop(stream_id, None)
+            self._leases.drop(stream_id)
+            self._supervisor.unwant(stream_id)
+
+    def _sweep(self) -> None:
+        try:
+            ids = self._state.wanted_ids()
+            held = set(self._leases.held())
+            forgotten = [stream_id for stream_id in held - ids if stream_id in self._wanted]
+            for stream_id in forgotten:
+                if self._state.get(f"closed:{stream_id}") is not None:
+                    self._end(stream_id, closed=True)
+                else:
+                    self._state.remember(self._wanted[stream_id])
+            unheld = sorted(ids - held)
+            if unheld and not self.draining:
+                owners = self._state.owners(unheld)
+                for stream_id in owners:
+                    self._free_since.pop(stream_id, None)
+                free = [stream_id for stream_id in unheld if stream_id not in owners]
+                for start in range(0, len(free), CLAIM_BATCH):
+                    self._reconcile(free[start : start + CLAIM_BATCH], asked=False)
+            self.handover.check()
+        except StateUnavailable as error:
+            log.debug("the sweep waits: the state is unavailable", error=str(error))
+
+    def _apply_admin(self) -> None:
+        held = list(self._leases.held())
+        for start in range(0, len(held), CLAIM_BATCH):
+            self._reconcile(held[start : start + CLAIM_BATCH], asked=False)
+
+    def _save_positions(self) -> None:
+        positions = self._pipeline.dirty_positions(self._supervisor.live_ms, self._clock.wall_ms(), POSITION_EVERY_MS)
+        if positions:
+            try:
+                self._state.save_positions(positions, POSITION_KEEP_S)
+            except StateUnavailable:
+                self._pipeline.mark_dirty(positions)
+
+    def _rebalance(self) -> None:
+        """Give a few streams to the processes that should have them, until every one holds its fair share."""
+        candidates = self._leases.candidates()
+        if self.draining or len(candidates) < 2 or self.handover.busy:
+            return
+        total = sum(worker.streams for worker in self._leases.workers if not worker.draining)
+        fair = math.ceil(total / len(candidates) * 1.1) + 1
+        surplus = min(len(self._leases) - fair, REBALANCE_BATCH)
+        if surplus <= 0:
+            return
+        movable = [unit for unit in self._leases.held() if not self._leases.mine_first(unit)]
+        for stream_id in movable[:surplus]:
+            self.handover.give(stream_id)
+
+    def _close_all(self) -> None:
+        """End of a drain: what nobody took is closed; its position lets the next owner repair the gap."""
+        held = list(self._leases.held())
+        positions = {
+            stream_id: position
+            for stream_id in held
+            if (position := self._pipeline.take_line(stream_id, self._supervisor.position_time_ms(stream_id)))
+        }
+        try:
+            self._state.save_positions(positions, POSITION_KEEP_S)
+        except StateUnavailable:
+            log.warning("positions could not be saved: the state is unavailable", streams=len(positions))
+        for stream_id in held:
+            self._supervisor.unwant(stream_id)
+        self._leases.release(held)
+
+
+def _spec(entry: Wanted) -> StreamSpec:
+    return StreamSpec(
+        stream_id=entry.stream_id,
+        exchange=entry.exchange,
+        feed="user",
+        user_id=entry.user_id,
+        digest=entry.digest,
+        generation=entry.generation,
+        credentials=entry.credentials,
+    )

@@ -1,0 +1,133 @@
+"""The auth breaker: a rejected key is tried again only at the end of its cooldown, by nobody earlier (contract 4.3)."""
+
+from __future__ import annotations
+
+import threading
+
+from core.errors import StateUnavailable
+from core.log import get_logger
+from core.metrics import METRICS
+from core.ports import Clock, Gate, State
+from exchanges._adapter import Fail, FailKind
+from streams.pacing import Ladder, Window, blocks
+from streams.pipeline import Pipeline
+
+log = get_logger(__name__)
+
+
+class AuthBreaker:
+    """Gates by stream id, kept in the state with a TTL and cached here, so that asking is cheap and quiet. Any thread."""
+
+    def __init__(
+        self, state: State, pipeline: Pipeline, clock: Clock, ladder: Ladder, threshold: int, window_ms: int
+    ) -> None:
+        self._state, self._pipeline, self._clock, self._ladder = state, pipeline, clock, ladder
+        self._threshold, self._window_ms = threshold, max(window_ms, 60_000)
+        self._lock = threading.Lock()
+        self._gates: dict[str, Gate] = {}
+        self._windows: dict[str, Window] = {}
+        self._suppressed: dict[str, int] = {}
+
+    def blocked_until_ms(self, stream_id: str, digest: str) -> int | None:
+        """End of the cooldown of this key, or None if it may connect. Other key material than the rejected one may."""
+        now_ms = self._clock.wall_ms()
+        gate = self._gates.get(stream_id) or self._load(stream_id)
+        if gate is None or not blocks(gate, digest, now_ms):
+            if gate is not None and gate.digest != digest:
+                self.clear(stream_id)
+            return None
+        return gate.until_ms
+
+    def skipped(self, stream_id: str) -> None:
+        """An open was refused by the gate: one line per cooldown, the rest is counted."""
+        with self._lock:
+            count = self._suppressed.get(stream_id, 0)
+            self._suppressed[stream_id] = count + 1
+        if count == 0:
+            gate = self._gates.get(stream_id)
+            log.info(
+                "open skipped: the venue rejected this key; waiting for the end of the cooldown",
+                stream=stream_id,
+                until_ms=gate.until_ms if gate else None,
+            )
+
+    def rejected(self, stream_id: str, exchange: str, user_id: str, digest: str, fail: Fail) -> int | None:
+        """A rejection. Returns the end of the cooldown (ms) if the breaker is open now, None below the threshold."""
+        now_ms = self._clock.wall_ms()
+        with self._lock:
+            gate = self._gates.get(stream_id)
+            if gate is not None and gate.digest == digest and now_ms < gate.until_ms:
+                return gate.until_ms  # the same burst
+            if not fail.first_sight:
+                window = self._windows.setdefault(stream_id, Window(self._threshold, self._window_ms))
+                if not window.add(now_ms):
+                    return None
+            gate = self._ladder.reject(gate, digest, fail.reason, now_ms)
+            self._gates[stream_id] = gate
+            suppressed = self._suppressed.pop(stream_id, 0)
+        self._save(stream_id, gate)
+        METRICS.count("auth_rejects_total", exchange=exchange)
+        log.warning(
+            "key rejected by the venue: cooling down",
+            stream=stream_id,
+            exchange=exchange,
+            reason=fail.reason,
+            strike=gate.strikes + 1,
+            cooldown_s=gate.cooldown_ms // 1000,
+            suppressed_opens=suppressed,
+        )
+        self._pipeline.watch_for_recovery(stream_id)
+        notice = {
+            "exchange": exchange,
+            "userId": user_id,
+            "reason": fail.reason,
+            "exchangeUUID": stream_id,
+            "kind": "legacyKey" if fail.kind is FailKind.KEY_TYPE else "authReject",
+        }
+        self._pipeline.service("userStreamAuthReject", notice)
+        return gate.until_ms
+
+    def recovered(self, stream_id: str) -> None:
+        """A genuine account event arrived: strikes, gate and window are forgotten."""
+        self.clear(stream_id)
+        log.info("account delivers events again after an auth cooldown", stream=stream_id)
+        self._pipeline.service("userStreamAuthRecovered", {"exchangeUUID": stream_id})
+
+    def clear(self, stream_id: str) -> None:
+        with self._lock:
+            known = self._gates.pop(stream_id, None)
+            self._windows.pop(stream_id, None)
+            self._suppressed.pop(stream_id, None)
+        if known is not None:
+            try:
+                self._state.clear_gate(stream_id)
+            except StateUnavailable:
+                log.warning("a gate could not be removed: the state is unavailable", stream=stream_id)
+
+    def forget(self, stream_id: str) -> None:
+        """The stream left this process; the gate itself stays in the state (a close can't bypass it)."""
+        with self._lock:
+            self._gates.pop(stream_id, None)
+            self._windows.pop(stream_id, None)
+            self._suppressed.pop(stream_id, None)
+
+    def suspicious(self, stream_id: str) -> bool:
+        """From the first auth error of a stream on: flap alarms are suppressed (contract 4.4)."""
+        return stream_id in self._gates or stream_id in self._windows
+
+    def _load(self, stream_id: str) -> Gate | None:
+        try:
+            gate = self._state.gate(stream_id)
+        except StateUnavailable:
+            return None
+        if gate is not None:
+            with self._lock:
+                self._gates[stream_id] = gate
+            self._pipeline.watch_for_recovery(stream_id)
+        return gate
+
+    def _save(self, stream_id: str, gate: Gate) -> None:
+        try:
+            self._state.set_gate(stream_id, gate, self._ladder.keep_ms(gate))
+        except StateUnavailable:
+            log.warning("a gate is kept in this process only: the state is unavailable", stream=stream_id)

@@ -1,0 +1,327 @@
+"""Ticker and candle feeds of one process: which exchange ids run, in which process, on how many sockets.
+
+The unit of ownership is a feed of an exchange id (`ticker:okx`, `candle:okx`): every process of the price role can hold any,
+and a lease keeps two from publishing the same symbol. Candle subscriptions live in the state, so they survive every process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from core.errors import StateUnavailable
+from core.exchange_ids import FAMILIES, Feed, family_of
+from core.log import get_logger
+from core.metrics import METRICS
+from core.ports import CandleKey, Clock, State
+from exchanges import venue_of
+from streams.instruments import Instruments
+from streams.leases import Leases
+from streams.lifecycle import StreamState
+from streams.loop import Loop
+from streams.pipeline import Pipeline
+from streams.placement import Placement
+from streams.spec import StreamSpec
+from streams.supervisor import Supervisor
+from streams.watchdog import TARGETED_RESTARTS, FeedSilence, stalls
+
+log = get_logger(__name__)
+
+UNOWNED_GRACE_S: Final = 2.0
+CANDLE_POSITION_KEEP_S: Final = 2 * 86_400
+UNWATCHED: Final = frozenset({"binanceUS", "mexc"})
+"""Not judged by silence (contract 4.7)."""
+CONNECT_LIMIT_S: Final = 50.0
+CANDLE_ONLY_LIMIT_S: Final = 75.0
+"""Limit of candle silence in role `candle` (contract 4.7)."""
+
+
+def wanted_exchanges(price_exchanges: Sequence[str]) -> list[str]:
+    """The exchange ids that `PRICE_CONNECTOR_EXCHANGES` switches on; empty = all. One rule for everything (bug B16)."""
+    names = {name.strip().lower() for name in price_exchanges if name.strip()}
+    if names & {"binance", "binanceus"}:
+        names |= {"binance"}
+    chosen = [family for family in FAMILIES if not names or family in names]
+    return [exchange for family in chosen for exchange in FAMILIES[family] if venue_of(exchange) is not None]
+
+
+class Markets:
+    """Owner of the feeds of this process. Public methods: any thread."""
+
+    def __init__(
+        self,
+        state: State,
+        leases: Leases,
+        supervisor: Supervisor,
+        placement: Placement,
+        pipeline: Pipeline,
+        instruments: Instruments,
+        clock: Clock,
+        *,
+        role: str,
+        exchanges: Sequence[str],
+        enabled: Callable[[str], bool],
+        candle_stall_s: float | None,
+    ) -> None:
+        self._state, self._leases, self._supervisor, self._placement = state, leases, supervisor, placement
+        self._pipeline, self._instruments, self._clock = pipeline, instruments, clock
+        self._role, self._exchanges, self._enabled = role, tuple(exchanges), enabled
+        self._candle_stall_s = candle_stall_s
+        self._streams: dict[str, set[str]] = {}
+        self._free_since: dict[str, float] = {}
+        self._refused: dict[CandleKey, str] = {}
+        self._strikes: dict[str, int] = {}
+        self._loaded: set[str] = set()
+        self.draining = False
+        self.loop = Loop("markets")
+
+    # --- any thread ---
+
+    def start(self) -> None:
+        self.loop.start()
+        self.sweep()
+
+    def units(self) -> list[str]:
+        """Every unit that this deployment runs, by role and switches."""
+        feeds: list[Feed] = []
+        if self._role in {"all", "ticker"}:
+            feeds.append("ticker")
+        if self._role in {"all", "candle"}:
+            feeds.append("candle")
+        units = []
+        for exchange in self._exchanges:
+            venue = venue_of(exchange)
+            if venue is not None and self._enabled(exchange):
+                units.extend(f"{feed}:{exchange}" for feed in feeds if feed in venue.feeds)
+        return units
+
+    def sweep(self) -> None:
+        self.loop.post_once("sweep", self._sweep)
+
+    def table_changed(self, exchange: str) -> None:
+        self.loop.post(partial(self._table_changed, exchange))
+
+    def watch(self) -> None:
+        self.loop.post_once("watch", self._watch)
+
+    def save_positions(self) -> None:
+        self.loop.post_once("positions", self._save_positions)
+
+    def notified(self, text: str) -> None:
+        if text in {"resync", "sweep", "admin-config"}:
+            self.sweep()
+        elif text.startswith("candle:"):
+            self.loop.post(partial(self._reconcile_unit, text))
+
+    def lost(self, units: Iterable[str]) -> None:
+        self.loop.post(partial(self._drop, tuple(units)))
+
+    def stream_live(self, stream_id: str, exchange: str) -> None:
+        del stream_id, exchange
+
+    def stream_closed(self, stream_id: str) -> None:
+        del stream_id
+
+    def drain(self, timeout_s: float) -> bool:
+        """Give the feeds up: positions saved, sockets closed, the others told to claim at once."""
+        self.draining = True
+        return self.loop.run(self._give_up, timeout_s)
+
+    def stop(self, timeout_s: float) -> bool:
+        return self.loop.stop(timeout_s)
+
+    # --- own thread ---
+
+    def _sweep(self) -> None:
+        wanted = self.units()
+        held = self._leases.held()
+        self._drop([unit for unit in held if unit not in wanted], release=True)
+        try:
+            if not self.draining:
+                self._claim([unit for unit in wanted if unit not in held])
+            for unit in self._leases.held():
+                self._reconcile_unit(unit)
+        except StateUnavailable as error:
+            log.debug("the sweep waits: the state is unavailable", error=str(error))
+
+    def _claim(self, units: Sequence[str]) -> None:
+        owners = self._state.owners(units) if units else {}
+        now = self._clock.mono()
+        take = []
+        for unit in units:
+            if unit in owners:
+                self._free_since.pop(unit, None)
+            elif self._leases.mine_first(unit) or now - self._free_since.setdefault(unit, now) >= UNOWNED_GRACE_S:
+                take.append(unit)
+        for unit in self._leases.claim(take):
+            self._free_since.pop(unit, None)
+            log.info("feed claimed", unit=unit)
+
+    def _reconcile_unit(self, unit: str) -> None:
+        if not self._leases.holds(unit):
+            return
+        feed, exchange = unit.split(":", 1)
+        specs = self._ticker_specs(exchange) if feed == "ticker" else self._candle_specs(exchange)
+        if specs is None:
+            return
+        before = self._streams.get(unit, set())
+        now = {spec.stream_id for spec in specs}
+        for stream_id in before - now:
+            self._supervisor.unwant(stream_id)
+        for spec in specs:
+            if spec.stream_id not in before or feed == "ticker":
+                self._supervisor.want(spec)
+        self._streams[unit] = now
+
+    def _ticker_specs(self, exchange: str) -> list[StreamSpec] | None:
+        venue = venue_of(exchange)
+        if venue is None:
+            return None
+        shards = venue.ticker_shards(exchange, self._instruments.table(exchange))
+        if not shards:
+            return None  # the table is not there yet; `table_changed` comes back here
+        subscribed = sum(len(shard) for shard in shards) or len(self._instruments.table(exchange).active())
+        METRICS.gauge("symbols", subscribed, exchange=exchange, kind="subscribed")
+        return [
+            StreamSpec(
+                stream_id=f"ticker:{exchange}#{number}",
+                exchange=exchange,
+                feed="ticker",
+                symbols=tuple(shard),
+                digest=hashlib.sha256(",".join(shard).encode()).hexdigest(),
+            )
+            for number, shard in enumerate(shards)
+        ]
+
+    def _candle_specs(self, exchange: str) -> list[StreamSpec]:
+        self._load_candle_positions(exchange)
+        table = self._instruments.table(exchange)
+        venue = venue_of(exchange)
+        specs = []
+        keys = sorted(key for key in self._state.candles() if key.exchange == exchange)
+        for key in keys if venue is not None else ():
+            reason = venue.candle_refusal(exchange, key.symbol, key.interval, table) if venue is not None else ""
+            if reason:
+                if self._refused.get(key) != reason:
+                    self._refused[key] = reason
+                    log.warning("candle request refused", exchange=exchange, symbol=key.symbol, reason=reason)
+                continue
+            specs.append(
+                StreamSpec(
+                    stream_id=f"candle:{key.symbol}@{exchange}@{key.interval}",
+                    exchange=exchange,
+                    feed="candle",
+                    symbol=key.symbol,
+                    interval=key.interval,
+                )
+            )
+        METRICS.gauge("candles_subscribed", len(specs), exchange=exchange)
+        return specs
+
+    def _table_changed(self, exchange: str) -> None:
+        for unit in (f"ticker:{exchange}", f"candle:{exchange}"):
+            self._reconcile_unit(unit)
+
+    def _drop(self, units: Sequence[str], *, release: bool = False) -> None:
+        for unit in units:
+            for stream_id in self._streams.pop(unit, set()):
+                self._supervisor.unwant(stream_id)
+            self._loaded.discard(unit)
+            log.info("feed given up", unit=unit)
+        if release:
+            self._leases.release(units)
+
+    def _give_up(self) -> None:
+        self._save_positions()
+        units = list(self._leases.held())
+        self._drop(units, release=True)
+        try:
+            self._state.notify("*", "sweep")
+        except StateUnavailable:
+            log.debug("nobody was told: the state is unavailable")
+
+    # --- candle positions: missed closed candles are fetched also after a process died ---
+
+    def _save_positions(self) -> None:
+        positions = {
+            f"candles:{exchange}": msgspec.json.encode(starts)
+            for unit in self._leases.held()
+            if unit.startswith("candle:") and (starts := self._pipeline.candle_starts(exchange := unit.split(":")[1]))
+        }
+        if positions:
+            try:
+                self._state.save_positions(positions, CANDLE_POSITION_KEEP_S)
+            except StateUnavailable:
+                log.debug("candle positions wait: the state is unavailable")
+
+    def _load_candle_positions(self, exchange: str) -> None:
+        unit = f"candle:{exchange}"
+        if unit in self._loaded:
+            return
+        data = self._state.positions([f"candles:{exchange}"]).get(f"candles:{exchange}")
+        self._loaded.add(unit)
+        if data is not None:
+            try:
+                self._pipeline.load_candle_starts(exchange, msgspec.json.decode(data, type=dict[str, int]))
+            except msgspec.DecodeError as error:
+                log.warning("saved candle positions can't be read", exchange=exchange, error=str(error))
+
+    # --- stall watchdog (contract 4.7) ---
+
+    def _watch(self) -> None:
+        now = self._clock.mono()
+        states = self._supervisor.states()
+        feeds = []
+        for session in self._placement.sessions():
+            limit_s = self._limit_s(session.exchange, session.feed, session.limits.data_silence_s)
+            if session.feed == "user" or not session.opened_mono or session.closed or limit_s is None:
+                continue
+            if not any(states.get(stream_id) is StreamState.LIVE for stream_id in list(session.streams)):
+                continue
+            had_data = session.last_data_mono > session.opened_mono
+            if had_data:
+                self._strikes.pop(session.exchange + session.feed, None)
+            feeds.append(
+                FeedSilence(
+                    name=session.name,
+                    exchange=session.exchange,
+                    family=family_of(session.exchange),
+                    feed="candle" if session.feed == "candle" else "ticker",
+                    silent_s=now - session.last_data_mono,
+                    had_data=had_data,
+                    limit_s=limit_s,
+                )
+            )
+        for stall in stalls(feeds):
+            self._recover(stall.name, stall.exchange, stall.kind, stall.silent_s)
+
+    def _limit_s(self, exchange: str, feed: str, venue_limit_s: float | None) -> float | None:
+        if venue_limit_s is None or exchange in UNWATCHED:
+            return None
+        if feed == "candle" and family_of(exchange) != "kraken":
+            if self._candle_stall_s is not None:
+                return self._candle_stall_s
+            if self._role == "candle":
+                return max(venue_limit_s, CANDLE_ONLY_LIMIT_S)
+        return venue_limit_s
+
+    def _recover(self, session: str, exchange: str, kind: str, silent_s: float) -> None:
+        notice = {"exchange": exchange, "kind": kind, "staleSeconds": int(silent_s), "role": self._role}
+        self._pipeline.service("watchdogStall", notice)
+        METRICS.count("watchdog_stalls_total", exchange=exchange, kind=kind)
+        feed = "candle" if kind == "candle" else "ticker"
+        strikes = self._strikes[exchange + feed] = self._strikes.get(exchange + feed, 0) + 1
+        if strikes <= TARGETED_RESTARTS:
+            self._supervisor.restart_session(session, f"no data for {silent_s:.0f} s")
+            return
+        log.error("feed stalled again without data in between: rebuilding it whole", exchange=exchange, feed=feed)
+        self._strikes[exchange + feed] = 0
+        self._instruments.refresh(exchange)
+        unit = f"{feed}:{exchange}"
+        for stream_id in self._streams.pop(unit, set()):
+            self._supervisor.unwant(stream_id)
+        self._reconcile_unit(unit)

@@ -1,0 +1,574 @@
+"""Wanted streams versus running streams of one process: decides on one thread, lets I/O threads do the work.
+
+`want` and `unwant` change what is wanted; everything else follows: placement on sessions, retries with backoff, auth
+cooldowns, rotation make-before-break, hand-over. All decisions run on the supervisor's own thread; public methods only post.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import queue
+import random
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Protocol
+
+from core.log import get_logger
+from core.metrics import METRICS
+from core.ports import Clock
+from exchanges._adapter import (
+    CandleSubscription,
+    Fail,
+    FailKind,
+    GapReport,
+    Resume,
+    Subscription,
+    TickerSubscription,
+    UserSubscription,
+)
+from streams.breaker import AuthBreaker
+from streams.lifecycle import CONNECTED_STATES, Signal, StreamState, move
+from streams.pacing import HEALTHY_AFTER_S, Window, backoff_s
+from streams.pipeline import OVERLAP_MS, Pipeline, decode_position
+from streams.placement import Placement
+from streams.session import Session
+from streams.spec import StreamSpec
+
+log = get_logger(__name__)
+
+RESTART_PAUSE_S: Final = 0.25
+"""Between closing and opening of a forced restart (contract 1.5)."""
+JOIN_LIMIT_S: Final = 75.0
+"""From the start of an attempt to live; bounds tokens, connect, login, subscribe and gap repair together (A36)."""
+REQUEST_RETRY_S: Final = 900.0
+"""A topic that the venue refuses (unknown symbol) is asked for again this much later."""
+ROTATE_RETRY_S: Final = 30.0
+
+
+class Stream:
+    """One stream and where it stands. Supervisor thread only."""
+
+    __slots__ = (
+        "announce", "attempt", "due_at", "failures", "flaps", "gap_from_ms", "hold", "last_candle_ms", "live_since",
+        "replacement", "session", "spec", "state", "was_live",
+    )  # fmt: skip
+
+    def __init__(self, spec: StreamSpec, flaps: Window) -> None:
+        self.spec = spec
+        self.state = StreamState.WAITING
+        self.session: Session | None = None
+        self.replacement: Session | None = None
+        self.failures = 0
+        self.due_at: float | None = None
+        self.attempt = 0
+        self.live_since = 0.0
+        self.was_live = False
+        self.announce = True
+        """Publish `Subscribed to user` when it is live the next time."""
+        self.gap_from_ms: int | None = None
+        """Last moment that the stream was certainly live; None = it never was."""
+        self.hold = False
+        self.last_candle_ms: int | None = None
+        self.flaps = flaps
+
+
+class Observer(Protocol):
+    """Told about what matters beyond this process. Called on the supervisor's thread; must only post."""
+
+    def stream_live(self, stream_id: str, exchange: str) -> None: ...
+
+    def stream_closed(self, stream_id: str) -> None: ...
+
+
+class Supervisor:
+    """One per process. Public methods: any thread; `_`-methods: the supervisor's thread."""
+
+    def __init__(
+        self,
+        placement: Placement,
+        pipeline: Pipeline,
+        breaker: AuthBreaker,
+        clock: Clock,
+        *,
+        flap_threshold: int = 4,
+        flap_window_ms: int = 600_000,
+    ) -> None:
+        self._placement, self._pipeline, self._breaker, self._clock = placement, pipeline, breaker, clock
+        self._flap = (flap_threshold, flap_window_ms)
+        self._streams: dict[str, Stream] = {}
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._sequence = itertools.count()
+        # Signals of sessions and orders of the owner: a few per stream, so bounded by the streams.
+        self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._observer: Observer | None = None
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+        placement.listener = self
+
+    def start(self, observer: Observer | None = None) -> None:
+        self._observer = observer
+        self._thread.start()
+
+    # --- any thread ---
+
+    def want(self, spec: StreamSpec, *, position: bytes | None = None, hold: bool = False) -> None:
+        """Make the stream run with this spec. `position`: where it stood; `hold`: keep events back until `release`."""
+        self._post(partial(self._want, spec, position, hold))
+
+    def unwant(self, stream_id: str, *, last_holder: bool = False, announce: bool = False) -> None:
+        """End the stream. `last_holder`: nobody holds the account any more (listen keys may be deleted);
+        `announce`: its last subscriber left."""
+        self._post(partial(self._unwant, stream_id, last_holder, announce))
+
+    def release(self, stream_id: str, position: bytes | None) -> None:
+        """End of a hand-over: publish what was held back, minus what the former owner published."""
+        self._post(partial(self._release, stream_id, position))
+
+    def restart_session(self, name: str, reason: str) -> None:
+        """Drop one session; its streams reconnect (watchdogs)."""
+        self._post(partial(self._restart_session, name, reason))
+
+    def restart_stream(self, stream_id: str, reason: str) -> None:
+        self._post(partial(self._restart_stream, stream_id, reason))
+
+    def drain(self, stream_id: str) -> None:
+        """Mark a stream for hand-over: it stays live, and is not retried if it is lost."""
+        self._post(partial(self._drain, stream_id))
+
+    def post(self, work: Callable[[], None]) -> None:
+        """Run `work` on the supervisor's thread."""
+        self._post(work)
+
+    def ids(self) -> set[str]:
+        return set(self._streams)
+
+    def states(self) -> dict[str, StreamState]:
+        return {stream_id: stream.state for stream_id, stream in list(self._streams.items())}
+
+    def spec(self, stream_id: str) -> StreamSpec | None:
+        stream = self._streams.get(stream_id)
+        return stream.spec if stream is not None else None
+
+    def live_ms(self, stream_id: str) -> int | None:
+        """Wall time of the last byte of the stream's live session; None if it is not live."""
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.session is None or stream.state not in CONNECTED_STATES:
+            return None
+        return stream.session.last_byte_ms
+
+    def position_time_ms(self, stream_id: str) -> int:
+        """Up to when everything was seen: the live session's last byte, or the start of the current gap."""
+        live = self.live_ms(stream_id)
+        if live is not None:
+            return live
+        stream = self._streams.get(stream_id)
+        return (stream.gap_from_ms or 0) if stream is not None else 0
+
+    def stop(self, timeout_s: float) -> bool:
+        """Close every session and end the thread; streams stay wanted in the state."""
+        self._post(self._stop_all)
+        self._inbox.put(None)
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    # --- Listener: called on I/O threads ---
+
+    def connected(self, session: Session) -> None:
+        self._post(partial(self._on_connected, session))
+
+    def live(self, session: Session, stream_id: str, gap: GapReport | None) -> None:
+        self._post(partial(self._on_live, session, stream_id, gap))
+
+    def refused(self, session: Session, stream_id: str, fail: Fail) -> None:
+        self._post(partial(self._on_refused, session, stream_id, fail))
+
+    def lost(self, session: Session, fail: Fail) -> None:
+        self._post(partial(self._on_lost, session, fail))
+
+    def rotate(self, session: Session, reason: str) -> None:
+        self._post(partial(self._on_rotate, session, reason))
+
+    # --- the thread ---
+
+    def _post(self, work: Callable[[], None]) -> None:
+        self._inbox.put(work)
+
+    def _at(self, when: float, work: Callable[[], None]) -> None:
+        heapq.heappush(self._timers, (when, next(self._sequence), work))
+
+    def _run(self) -> None:
+        while True:
+            now = self._clock.mono()
+            timeout = max(0.0, self._timers[0][0] - now) if self._timers else 5.0
+            try:
+                work = self._inbox.get(timeout=min(timeout, 5.0)) if timeout > 0 else self._inbox.get_nowait()
+            except queue.Empty:
+                work = self._noop
+            if work is None:
+                return
+            self._guard(work)
+            now = self._clock.mono()
+            while self._timers and self._timers[0][0] <= now:
+                self._guard(heapq.heappop(self._timers)[2])
+
+    @staticmethod
+    def _noop() -> None:
+        return
+
+    @staticmethod
+    def _guard(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception:
+            log.exception("unexpected error on the supervisor's thread")
+
+    def _signal(self, stream: Stream, signal: Signal) -> None:
+        before, stream.state = stream.state, move(stream.state, signal)
+        if before is not stream.state and stream.spec.feed == "user":
+            log.debug("stream moved", stream=stream.spec.stream_id, before=before.value, now=stream.state.value)
+
+    # --- wanting ---
+
+    def _want(self, spec: StreamSpec, position: bytes | None, hold: bool) -> None:
+        stream = self._streams.get(spec.stream_id)
+        if stream is None:
+            self._begin(spec, position, hold)
+            return
+        old, stream.spec = stream.spec, spec
+        if stream.state is StreamState.DRAINING:
+            return
+        if spec.digest != old.digest:
+            self._breaker.clear(spec.stream_id)
+            self._reopen(stream, 0.0, "new key material")
+        elif spec.generation != old.generation:
+            self._reopen(stream, RESTART_PAUSE_S, "forced restart")
+
+    def _begin(self, spec: StreamSpec, position: bytes | None, hold: bool) -> None:
+        stream = self._streams[spec.stream_id] = Stream(spec, Window(*self._flap))
+        if spec.feed == "user":
+            known = decode_position(position)
+            self._pipeline.open_line(spec.stream_id, spec.exchange, known, hold=hold)
+            stream.hold = hold
+            stream.announce = not hold
+            if known is not None and known.live_until_ms:
+                stream.gap_from_ms = known.live_until_ms
+        self._schedule(stream, 0.0)
+
+    def _reopen(self, stream: Stream, pause_s: float, reason: str) -> None:
+        """Close what runs and open again, keeping the stream."""
+        log.info("stream reopens", stream=stream.spec.stream_id, reason=reason)
+        self._note_gap(stream)
+        self._detach(stream, polite=True)
+        if stream.state is StreamState.COOLING:
+            if self._cooling_until(stream) is not None:
+                return
+            self._signal(stream, Signal.LIFTED)
+        else:
+            self._signal(stream, Signal.LOST)
+        stream.failures = 0
+        stream.announce = True
+        self._schedule(stream, pause_s)
+
+    def _unwant(self, stream_id: str, last_holder: bool, announce: bool) -> None:
+        stream = self._streams.pop(stream_id, None)
+        if stream is not None:
+            self._signal(stream, Signal.STOP)
+            stream.due_at = None
+            self._detach(stream, polite=True, last_holder=last_holder)
+            self._breaker.forget(stream_id)
+        self._pipeline.close_line(stream_id, announce=announce)
+        if self._observer is not None:
+            self._observer.stream_closed(stream_id)
+
+    def _detach(self, stream: Stream, *, polite: bool, last_holder: bool = False) -> None:
+        for session in (stream.session, stream.replacement):
+            if session is not None:
+                self._placement.leave(session, stream.spec.stream_id, polite=polite, last_holder=last_holder)
+        stream.session = stream.replacement = None
+
+    def _stop_all(self) -> None:
+        for stream in list(self._streams.values()):
+            self._signal(stream, Signal.STOP)
+            stream.due_at = None
+            self._detach(stream, polite=True)
+        self._streams.clear()
+        self._timers.clear()
+
+    # --- trying ---
+
+    def _schedule(self, stream: Stream, delay_s: float) -> None:
+        when = self._clock.mono() + delay_s
+        stream.due_at = when
+        self._at(when, partial(self._due, stream, when))
+
+    def _due(self, stream: Stream, when: float) -> None:
+        if stream.due_at != when or stream.state not in {StreamState.WAITING, StreamState.COOLING}:
+            return
+        stream.due_at = None
+        until_ms = self._cooling_until(stream)
+        if until_ms is not None:
+            if stream.state is StreamState.WAITING:
+                self._signal(stream, Signal.REFUSED)
+                self._breaker.skipped(stream.spec.stream_id)
+            self._schedule(stream, max(1.0, (until_ms - self._clock.wall_ms()) / 1000))
+            return
+        self._signal(stream, Signal.DUE)
+        self._attempt(stream)
+
+    def _cooling_until(self, stream: Stream) -> int | None:
+        if stream.spec.feed != "user":
+            return None
+        return self._breaker.blocked_until_ms(stream.spec.stream_id, stream.spec.digest)
+
+    def _attempt(self, stream: Stream) -> None:
+        stream.attempt += 1
+        subscription = self._subscription(stream)
+        if subscription is None:
+            log.warning(
+                "stream can't open: its credentials are not known in this process; set CREDENTIALS_KEYS, "
+                "or wait until the backend opens it again",
+                stream=stream.spec.stream_id,
+            )
+            self._signal(stream, Signal.LOST)
+            self._schedule(stream, REQUEST_RETRY_S)
+            return
+        session = self._placement.join(stream.spec, subscription)
+        stream.session = session
+        self._at(self._clock.mono() + JOIN_LIMIT_S, partial(self._too_late, stream, session, stream.attempt))
+        if session.opened_mono:
+            self._signal(stream, Signal.CONNECTED)
+
+    def _too_late(self, stream: Stream, session: Session, attempt: int) -> None:
+        joining = stream.state in {StreamState.OPENING, StreamState.JOINING}
+        if stream.attempt != attempt or stream.session is not session or not joining:
+            return
+        if not session.opened_mono and self._placement.dialling():
+            # It waits for the venue's connect budget, which is not its fault.
+            self._at(self._clock.mono() + JOIN_LIMIT_S, partial(self._too_late, stream, session, attempt))
+            return
+        self._lose(stream, Fail(kind=FailKind.TRANSIENT, reason="the stream did not become live in time"))
+
+    def _subscription(self, stream: Stream) -> Subscription | None:
+        spec = stream.spec
+        if spec.feed == "ticker":
+            return TickerSubscription(stream_id=spec.stream_id, exchange=spec.exchange, symbols=spec.symbols)
+        if spec.feed == "candle":
+            return CandleSubscription(
+                stream_id=spec.stream_id,
+                exchange=spec.exchange,
+                symbol=spec.symbol,
+                interval=spec.interval,
+                resume_start_ms=self._pipeline.last_candle_ms(spec.exchange, spec.symbol, spec.interval),
+            )
+        if spec.credentials is None:
+            return None
+        resume: Resume | None = None
+        if stream.gap_from_ms is not None:
+            resume = self._pipeline.resume(spec.stream_id, stream.gap_from_ms)
+        return UserSubscription(
+            stream_id=spec.stream_id, exchange=spec.exchange, credentials=spec.credentials, resume=resume
+        )
+
+    # --- signals of sessions ---
+
+    def _carried(self, session: Session) -> list[Stream]:
+        return [
+            stream
+            for stream_id in list(session.streams)
+            if (stream := self._streams.get(stream_id)) is not None
+            and (stream.session is session or stream.replacement is session)
+        ]
+
+    def _on_connected(self, session: Session) -> None:
+        for stream in self._carried(session):
+            if stream.session is session and stream.state is StreamState.OPENING:
+                self._signal(stream, Signal.CONNECTED)
+
+    def _on_live(self, session: Session, stream_id: str, gap: GapReport | None) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return
+        if stream.replacement is session:
+            old, stream.session, stream.replacement = stream.session, session, None
+            self._signal(stream, Signal.REPLACED)
+            stream.live_since = self._clock.mono()
+            if old is not None:
+                self._placement.leave(old, stream_id, polite=True)
+            log.info("stream rotated", stream=stream_id, session=session.name)
+            return
+        if stream.session is not session:
+            return
+        if stream.state is StreamState.OPENING:
+            self._signal(stream, Signal.CONNECTED)
+        again = stream.state in CONNECTED_STATES
+        self._signal(stream, Signal.LIVE_SEEN)
+        stream.live_since = self._clock.mono()
+        if gap is not None:
+            self._tell_gap(stream, gap)
+        if stream.spec.feed == "user":
+            self._user_live(stream, again=again, gap=gap)
+        stream.was_live = True
+        stream.gap_from_ms = None
+        if self._observer is not None:
+            self._observer.stream_live(stream_id, stream.spec.exchange)
+
+    def _user_live(self, stream: Stream, *, again: bool, gap: GapReport | None) -> None:
+        spec = stream.spec
+        if stream.hold:
+            return
+        if stream.announce or again or gap is not None:
+            self._pipeline.info(spec.stream_id, spec.exchange)
+        if stream.was_live and not again and not self._breaker.suspicious(spec.stream_id):
+            self._count_flap(stream)
+        stream.announce = False
+
+    def _count_flap(self, stream: Stream) -> None:
+        threshold, window_ms = self._flap
+        if stream.flaps.add(self._clock.wall_ms()):
+            flap = {
+                "exchange": stream.spec.exchange,
+                "userId": stream.spec.stream_id,
+                "reconnects": threshold,
+                "windowSec": window_ms // 1000,
+            }
+            self._pipeline.service("userStreamFlap", flap)
+
+    def _tell_gap(self, stream: Stream, gap: GapReport) -> None:
+        METRICS.observe("gap_seconds", max(0, gap.to_ms - gap.from_ms - OVERLAP_MS) / 1000, venue=stream.spec.exchange)
+        told = {
+            "exchange": stream.spec.exchange,
+            "stream": stream.spec.stream_id,
+            "from": gap.from_ms,
+            "to": gap.to_ms,
+            "orders": gap.orders,
+            "balances": gap.balances,
+            "candles": gap.candles,
+            "missing": list(gap.missing),
+        }
+        self._pipeline.service("streamGap", told, redis=False)
+
+    def _on_refused(self, session: Session, stream_id: str, fail: Fail) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is None or session not in (stream.session, stream.replacement):
+            return
+        if stream.replacement is session and fail.kind not in {FailKind.CREDENTIAL, FailKind.KEY_TYPE}:
+            self._placement.leave(session, stream_id, polite=True)
+            self._keep(stream, fail.reason)
+            return
+        self._lose(stream, fail)
+
+    def _on_lost(self, session: Session, fail: Fail) -> None:
+        self._placement.ended(session)
+        METRICS.count("reconnects_total", venue=session.venue, reason=fail.kind.value)
+        carried = self._carried(session)
+        log.warning(
+            "session lost", session=session.name, streams=len(carried), reason=fail.reason, kind=fail.kind.value
+        )
+        uniform = random.random()
+        for stream in carried:
+            if stream.replacement is session:
+                self._keep(stream, fail.reason)
+            else:
+                self._lose(stream, fail, session, uniform)
+
+    def _keep(self, stream: Stream, reason: str) -> None:
+        stream.replacement = None
+        if stream.state is StreamState.ROTATING:
+            self._signal(stream, Signal.KEPT)
+            log.warning("rotation failed, the old session goes on", stream=stream.spec.stream_id, reason=reason)
+            session = stream.session
+            if session is not None:
+                again = partial(self._on_rotate, session, "again after a failed rotation")
+                self._at(self._clock.mono() + ROTATE_RETRY_S, again)
+
+    def _note_gap(self, stream: Stream, lost: Session | None = None) -> None:
+        session = lost or stream.session
+        if session is not None and stream.state in CONNECTED_STATES:
+            stream.gap_from_ms = session.last_byte_ms
+
+    def _lose(self, stream: Stream, fail: Fail, lost: Session | None = None, uniform: float | None = None) -> None:
+        self._note_gap(stream, lost)
+        healthy = stream.state in CONNECTED_STATES and self._clock.mono() - stream.live_since >= HEALTHY_AFTER_S
+        self._detach(stream, polite=True)
+        if stream.state is StreamState.DRAINING:
+            self._signal(stream, Signal.LOST)
+            return
+        stream.announce = True
+        if fail.kind in {FailKind.CREDENTIAL, FailKind.KEY_TYPE} and stream.spec.feed == "user":
+            spec = stream.spec
+            until = self._breaker.rejected(spec.stream_id, spec.exchange, spec.user_id, spec.digest, fail)
+            if until is not None:
+                self._signal(stream, Signal.REFUSED)
+                self._schedule(stream, max(1.0, (until - self._clock.wall_ms()) / 1000))
+                return
+        self._signal(stream, Signal.LOST)
+        if healthy:
+            stream.failures = 0
+        floor_s = fail.retry_after_s or 0.0
+        if fail.kind is FailKind.REQUEST:
+            floor_s = max(floor_s, REQUEST_RETRY_S)
+            log.warning("the venue refuses this subscription", stream=stream.spec.stream_id, reason=fail.reason)
+        jitter = random.random() if uniform is None else uniform
+        delay_s = backoff_s(stream.failures, jitter, floor_s)
+        stream.failures += 1
+        self._schedule(stream, delay_s)
+
+    # --- rotation, restarts, hand-over ---
+
+    def _on_rotate(self, session: Session, reason: str) -> None:
+        streams = [
+            stream
+            for stream in self._carried(session)
+            if stream.session is session and stream.state is StreamState.LIVE and stream.replacement is None
+        ]
+        if streams:
+            log.info("rotating a session", session=session.name, streams=len(streams), reason=reason)
+        self._placement.retire(session)
+        for stream in streams:
+            subscription = self._subscription(stream)
+            if subscription is None:
+                continue
+            self._signal(stream, Signal.ROTATE)
+            stream.replacement = self._placement.join(stream.spec, subscription, beside=session)
+
+    def _restart_session(self, name: str, reason: str) -> None:
+        session = self._placement.session(name)
+        if session is not None:
+            self._placement.drop(session)
+            self._on_lost(session, Fail(kind=FailKind.TRANSIENT, reason=reason))
+
+    def _restart_stream(self, stream_id: str, reason: str) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is not None and stream.state is not StreamState.DRAINING:
+            self._reopen(stream, RESTART_PAUSE_S, reason)
+
+    def _drain(self, stream_id: str) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return
+        if stream.state in {StreamState.LIVE, StreamState.ROTATING}:
+            if stream.replacement is not None:
+                self._placement.leave(stream.replacement, stream_id, polite=True)
+                stream.replacement = None
+            self._signal(stream, Signal.DRAIN)
+
+    def _release(self, stream_id: str, position: bytes | None) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            stream.hold = False
+            if stream.state not in CONNECTED_STATES:
+                stream.announce = True
+            self._pipeline.release(stream_id, decode_position(position))
+
+    def sweep(self) -> None:
+        """Post the periodic look: sessions near their venue's cut are rotated, lost timers are found."""
+        self._post(self._sweep)
+
+    def _sweep(self) -> None:
+        for session in self._placement.aged():
+            self._on_rotate(session, "lifetime")
+        for stream in self._streams.values():
+            if stream.state in {StreamState.WAITING, StreamState.COOLING} and stream.due_at is None:
+                log.error("a stream had no timer; the sweep gave it one", stream=stream.spec.stream_id)
+                self._schedule(stream, 1.0)
