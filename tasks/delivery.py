@@ -64,21 +64,21 @@ class Delivery:
         """Carry out the command as soon as its turn has come: now, or in the thread that finishes its predecessor."""
         self._ticket.run(lambda: self._perform(apply))
 
-    def finish(self, settled: Callable[[], None]) -> None:
-        """Its actor has returned: call `settled` when the command is settled (from whatever thread), at once if it is.
-
-        If the actor never got to it (a middleware skipped the message), the command ends here.
-        """
+    def end(self) -> None:
+        """Its actor has returned. If the actor never got to it (a middleware skipped the message), it ends here."""
         if not self._ticket.brought:
             _log.warning("command skipped", **self._about())
             METRICS.count("commands_total", command=self.command.name, result="skipped")
             self._settle(None)
             self._ticket.skip()
+
+    def when_settled(self, callback: Callable[[], None]) -> None:
+        """Call back, from whatever thread settles it, or at once if it is settled. Never, if it is given up."""
         with self._lock:
             if not self._settled:
-                self._on_settled.append(settled)
+                self._on_settled.append(callback)
                 return
-        settled()
+        callback()
 
     def give_up(self) -> None:
         """The process stops before this command's turn: leave it, and what came after it, to another process."""

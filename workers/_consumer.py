@@ -1,0 +1,274 @@
+"""The consumer of a platform queue: plain declaration, exclusive, never rejecting (contract 1.1 and 1.2).
+
+Everything but `acknowledge` and `wake` runs in Dramatiq's consumer thread of this queue, which alone touches the connection.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import defaultdict, deque
+from functools import partial
+from threading import Event
+from typing import TYPE_CHECKING, Any, Final
+
+import pika
+import pika.exceptions
+from dramatiq import MessageProxy
+from dramatiq.errors import ConnectionClosed
+
+from core.log import get_logger
+from tasks.delivery import Delivery
+from tasks.envelope import ReplyAddress
+from workers._translate import CommandConsumer, CommandMessage
+
+if TYPE_CHECKING:
+    from workers.broker import PlatformBroker
+
+PIKA_ERRORS: Final = (pika.exceptions.AMQPError, OSError, AssertionError)
+"""What pika raises when a connection fails; some of its own checks are assertions."""
+CLOSE_TIMEOUT_S: Final = 2.0
+"""How long `close` waits for acknowledgements that are on their way."""
+ACCESS_REFUSED: Final = 403
+NOT_FOUND: Final = 404
+
+_log = get_logger(__name__)
+
+
+class Unfinished:
+    """Commands whose connection was lost before they were acknowledged; the broker delivers them again.
+
+    They still run here, so a copy that comes back takes the place of the lost delivery instead of counting twice. What the
+    broker has lost (it keeps these messages in memory only) is not lost with it.
+    """
+
+    def __init__(self) -> None:
+        self._by_body: defaultdict[bytes, deque[Delivery]] = defaultdict(deque)
+
+    def add(self, body_digest: bytes, delivery: Delivery) -> None:
+        self._by_body[body_digest].append(delivery)
+
+    def take(self, body_digest: bytes) -> Delivery | None:
+        """The oldest delivery of an equal body."""
+        waiting = self._by_body.get(body_digest)
+        while waiting:
+            delivery = waiting.popleft()
+            if not delivery.given_up:
+                return delivery
+        return None
+
+    def clear(self) -> None:
+        """A message that was never delivered before has come: everything that comes again was before it."""
+        self._by_body.clear()
+
+
+class PlatformConsumer(CommandConsumer):
+    """Consumes one queue. When another process holds it, this one stands by and takes over when the queue is free."""
+
+    def __init__(self, broker: PlatformBroker, queue_name: str, timeout_ms: int) -> None:
+        self.queue_name = queue_name
+        self._broker = broker
+        self._timeout_s = timeout_ms / 1000
+        self._inbox: deque[tuple[Any, Any, bytes]] = deque()
+        self._unacknowledged: dict[int, tuple[bytes, Delivery]] = {}
+        self._tag: str | None = None
+        self._cancelled = False
+        self._released = broker.released
+        self._created = False
+        self._standby_told = False
+        self._next_try = 0.0
+        try:
+            self._connection = pika.BlockingConnection(parameters=broker.parameters)
+        except PIKA_ERRORS as error:
+            raise _closed(error) from None
+        try:
+            self._replies = self._connection.channel()
+            self._open_channel()
+            self._declare()
+            if not self._released:
+                self._try_to_consume()
+        except PIKA_ERRORS as error:
+            self.close()
+            raise _closed(error) from None
+
+    # --- setting up ---
+
+    def _open_channel(self) -> None:
+        self._channel = self._connection.channel()
+        self._channel.basic_qos(prefetch_count=self._broker.translator.queues[self.queue_name].prefetch)
+        self._channel.add_on_cancel_callback(self._on_cancelled)
+
+    def _declare(self) -> None:
+        """Exchange, queue and binding as the platform has them. An existing queue is taken as it is: never a 406."""
+        self._channel.exchange_declare(self._broker.exchange, exchange_type="direct", durable=True)
+        if self._consumers() is None:
+            self._channel.queue_declare(self.queue_name, durable=True)
+            self._created = True
+        self._channel.queue_bind(self.queue_name, self._broker.exchange, routing_key=self.queue_name)
+
+    def _consumers(self) -> int | None:
+        """How many consumers the queue has; None if it does not exist."""
+        try:
+            return int(self._channel.queue_declare(self.queue_name, passive=True).method.consumer_count)
+        except pika.exceptions.ChannelClosedByBroker as error:
+            if error.reply_code != NOT_FOUND:
+                raise
+        self._open_channel()
+        return None
+
+    def _try_to_consume(self) -> None:
+        """Become the queue's only consumer, or stand by. Asking for the number of consumers keeps the broker's log clean."""
+        self._next_try = time.monotonic() + self._broker.standby_poll_s
+        consumers = self._consumers()
+        if consumers is None:
+            self._declare()
+        elif consumers and self._broker.exclusive:
+            self._stand_by()
+            return
+        try:
+            self._tag = self._channel.basic_consume(
+                self.queue_name, on_message_callback=self._on_message, exclusive=self._broker.exclusive
+            )
+        except pika.exceptions.ChannelClosedByBroker as error:
+            if error.reply_code != ACCESS_REFUSED or "exclusive" not in error.reply_text:
+                raise
+            self._open_channel()
+            self._stand_by()
+            return
+        _log.info("consuming commands", queue=self.queue_name, created=self._created)
+        self._standby_told = False
+        self._broker.readiness.up(self.queue_name, created=self._created)
+        self._created = False
+
+    def _stand_by(self) -> None:
+        if not self._standby_told:
+            _log.info("another process consumes this queue; standing by", queue=self.queue_name)
+            self._standby_told = True
+            # Whatever was lost here is with that process now.
+            self._broker.unfinished(self.queue_name).clear()
+
+    def _on_message(self, _channel: object, method: Any, properties: Any, body: bytes) -> None:
+        self._inbox.append((method, properties, body))
+
+    def _on_cancelled(self, _method: object) -> None:
+        self._cancelled = True
+
+    # --- the consumer thread's loop ---
+
+    def __next__(self) -> MessageProxy | None:
+        try:
+            if not self._inbox:
+                self._work()
+            return self._translate(*self._inbox.popleft()) if self._inbox else None
+        except PIKA_ERRORS as error:
+            self._lost()
+            raise _closed(error) from None
+
+    def _work(self) -> None:
+        """One turn of I/O: replies out, then wait for a delivery, an acknowledgement to send, or the time to be over."""
+        if self._broker.released and not self._released:
+            self._release()
+        self._send_replies()
+        self._connection.process_data_events(time_limit=self._timeout_s)
+        if self._cancelled or not self._channel.is_open:
+            raise pika.exceptions.ChannelClosed(0, "the consumer was cancelled")
+        standing_by = self._tag is None and not self._released
+        if standing_by and time.monotonic() >= self._next_try:
+            self._try_to_consume()
+
+    def _translate(self, method: Any, properties: Any, body: bytes) -> CommandMessage | None:
+        tag = int(method.delivery_tag)
+        digest = hashlib.sha256(body).digest()
+        unfinished = self._broker.unfinished(self.queue_name)
+        if not method.redelivered:
+            unfinished.clear()
+        elif (lost := unfinished.take(digest)) is not None:
+            self._unacknowledged[tag] = (digest, lost)
+            lost.when_settled(partial(self.acknowledge, tag))
+            return None
+        translated = self._broker.translator.platform(
+            self.queue_name, body, properties.reply_to, properties.correlation_id
+        )
+        if translated is None:
+            self._channel.basic_ack(tag)
+            return None
+        self._unacknowledged[tag] = (digest, translated[1])
+        return CommandMessage(*translated, acknowledge=partial(self.acknowledge, tag))
+
+    def _send_replies(self) -> None:
+        outbox = self._broker.outbox(self.queue_name)
+        while outbox:
+            address, body = outbox.popleft()
+            self._send_reply(address, body)
+
+    def _send_reply(self, address: ReplyAddress, body: bytes) -> None:
+        if not self._replies.is_open:  # a reply queue that the broker did not like closed it
+            self._replies = self._connection.channel()
+        properties = pika.BasicProperties(correlation_id=address.correlation_id, content_type="application/json")
+        self._replies.basic_publish("", address.queue, body, properties)
+
+    def _release(self) -> None:
+        """Let another process take over now; what this one has started is still finished and acknowledged."""
+        self._released = True
+        self._broker.readiness.down(self.queue_name)
+        if self._tag is not None:
+            self._channel.basic_cancel(self._tag)
+            self._tag = None
+            _log.info("released the command queue", queue=self.queue_name)
+        while self._inbox:
+            method, _, _ = self._inbox.pop()
+            self._channel.basic_nack(method.delivery_tag, requeue=True)
+
+    # --- acknowledging, from any thread ---
+
+    def acknowledge(self, tag: int) -> None:
+        """Acknowledge soon. Nothing is left to do if the connection is gone: the broker delivers the message again."""
+        try:
+            self._connection.add_callback_threadsafe(partial(self._acknowledge_now, tag))
+        except PIKA_ERRORS:
+            _log.debug("connection lost before an acknowledgement", queue=self.queue_name)
+
+    def _acknowledge_now(self, tag: int) -> None:
+        if self._unacknowledged.pop(tag, None) is not None:
+            self._channel.basic_ack(tag)
+
+    def wake(self) -> None:
+        """End the consumer thread's wait, so that it sends replies or releases the queue."""
+        try:
+            self._connection.add_callback_threadsafe(_nothing)
+        except PIKA_ERRORS:
+            _log.debug("connection lost before a wake-up", queue=self.queue_name)
+
+    # --- the end ---
+
+    def _lost(self) -> None:
+        self._broker.readiness.down(self.queue_name)
+        unfinished = self._broker.unfinished(self.queue_name)
+        for digest, delivery in self._unacknowledged.values():
+            if not delivery.given_up:
+                unfinished.add(digest, delivery)
+        self._unacknowledged.clear()
+        self._inbox.clear()
+
+    def close(self) -> None:
+        """Send what is to be acknowledged, then close; messages that are not go back to the queue. Never raises."""
+        sent = Event()
+        deadline = time.monotonic() + CLOSE_TIMEOUT_S
+        try:
+            self._connection.add_callback_threadsafe(sent.set)
+            while not sent.is_set() and time.monotonic() < deadline:
+                self._connection.process_data_events(time_limit=0.1)
+            self._send_replies()
+            self._connection.close()
+        except PIKA_ERRORS as error:
+            _log.debug("the connection was closed before", queue=self.queue_name, reason=type(error).__name__)
+        self._lost()
+
+
+def _closed(error: BaseException) -> ConnectionClosed:
+    """What makes Dramatiq come again after its restart delay."""
+    return ConnectionClosed(error)  # type: ignore[no-untyped-call]
+
+
+def _nothing() -> None:
+    """A callback whose arrival is all it does."""

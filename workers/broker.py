@@ -1,0 +1,188 @@
+"""The Dramatiq broker of this service: stock behaviour, but for the platform's two queues (contract 1.1, 1.2).
+
+Those are plain durable queues with the backend's own JSON in them. The stock broker would declare them with dead-letter
+arguments (406 against every existing installation) and could not read a body. For just these names this subclass consumes
+in its own way (`workers._consumer`); all other queues are Dramatiq's, with the arguments of command actors made opaque.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import pika
+from dramatiq import Message, Middleware
+from dramatiq.broker import Consumer
+from dramatiq.brokers.rabbitmq import RabbitmqBroker
+
+from tasks.envelope import MAX_BODY_BYTES, ReplyAddress
+from tasks.lanes import Lanes
+from workers._consumer import PlatformConsumer, Unfinished
+from workers._readiness import ConsumerUp, Readiness, Watch
+from workers._translate import (
+    PRICE_QUEUES,
+    USER_QUEUES,
+    NativeConsumer,
+    PlatformQueue,
+    StopWaiting,
+    Translator,
+    broker_error,
+)
+
+__all__ = [
+    "PRICE_QUEUES",
+    "USER_QUEUES",
+    "ConsumerUp",
+    "PlatformBroker",
+    "PlatformQueue",
+    "connection_parameters",
+]
+
+EXCHANGE: Final = "gainium"
+MAX_REPLIES: Final = 1_000
+"""Replies kept per queue while the connection is away; the oldest are dropped. The backend itself asks for none."""
+
+
+def connection_parameters(
+    host: str,
+    port: int = 5672,
+    user: str = "guest",
+    password: str = "guest",  # noqa: S107 - RabbitMQ's own default, valid on loopback only
+    *,
+    vhost: str = "/",
+    tls: ssl.SSLContext | None = None,
+    name: str = "connector",
+    heartbeat_s: int = 20,
+) -> dict[str, Any]:
+    """Connection parameters for `PlatformBroker`; every wait in them is bounded.
+
+    `name` is what RabbitMQ's management shows. With `tls`, the certificate must be valid for `host`.
+    """
+    return {
+        "host": host,
+        "port": port,
+        "virtual_host": vhost,
+        "credentials": pika.PlainCredentials(user, password, erase_on_connect=False),
+        "heartbeat": heartbeat_s,
+        "socket_timeout": 10,
+        "stack_timeout": 15,
+        # A broker in alarm blocks whoever publishes; replies are rare, so waiting longer costs nothing.
+        "blocked_connection_timeout": 300,
+        "connection_attempts": 1,
+        "client_properties": {"connection_name": name},
+        "ssl_options": pika.SSLOptions(tls, host) if tls is not None else None,
+    }
+
+
+class PlatformBroker(RabbitmqBroker):
+    """Dramatiq over RabbitMQ, able to serve the platform's queues.
+
+    Nothing connects before a worker starts or a message is sent. Methods may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        queues: Mapping[str, PlatformQueue],
+        *,
+        parameters: Sequence[dict[str, Any]],
+        exchange: str = EXCHANGE,
+        lanes: Lanes | None = None,
+        middleware: list[Middleware] | None = None,
+        exclusive: bool = True,
+        standby_poll_s: float = 1.0,
+        max_body_bytes: int = MAX_BODY_BYTES,
+    ) -> None:
+        self.exchange = exchange
+        self.exclusive = exclusive
+        self.standby_poll_s = standby_poll_s
+        """How often a process that stands by looks whether the queue is free."""
+        self.readiness = Readiness()
+        self.translator = Translator(queues, self._respond, lanes=lanes, max_body_bytes=max_body_bytes)
+        self.released = False
+        self._lock = threading.Lock()
+        self._consumers: dict[str, PlatformConsumer] = {}
+        self._outboxes: dict[str, deque[tuple[ReplyAddress, bytes]]] = {
+            name: deque(maxlen=MAX_REPLIES) for name in self.translator.queues
+        }
+        self._unfinished = {name: Unfinished() for name in self.translator.queues}
+        super().__init__(middleware=middleware, parameters=list(parameters))
+        self.add_middleware(StopWaiting(self.translator.stopping))
+
+    # --- for the boot code ---
+
+    def consumer_ready(self, queue_name: str) -> bool:
+        """Whether this process consumes the queue now (not while it stands by or reconnects)."""
+        return self.readiness.ready(queue_name)
+
+    def wait_until_ready(self, timeout_s: float) -> bool:
+        """Wait until this process consumes all platform queues."""
+        return self.readiness.wait(self.translator.queues, timeout_s)
+
+    def watch_consumers(self, callback: Watch) -> None:
+        """See `Readiness.watch`."""
+        self.readiness.watch(callback)
+
+    def release_commands(self) -> None:
+        """Stop taking commands, for good: another process may take over while this one still drains."""
+        self.released = True
+        with self._lock:
+            consumers = list(self._consumers.values())
+        for consumer in consumers:
+            consumer.wake()
+
+    # --- for the consumers ---
+
+    def outbox(self, queue_name: str) -> deque[tuple[ReplyAddress, bytes]]:
+        """Replies to send over the queue's connection."""
+        return self._outboxes[queue_name]
+
+    def unfinished(self, queue_name: str) -> Unfinished:
+        """Commands of the queue whose connection was lost."""
+        return self._unfinished[queue_name]
+
+    def _respond(self, queue_name: str, address: ReplyAddress, body: bytes) -> None:
+        self._outboxes[queue_name].append((address, body))
+        with self._lock:
+            consumer = self._consumers.get(queue_name)
+        if consumer is not None:
+            consumer.wake()
+
+    # --- Dramatiq's seams ---
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
+        """A consumer of this queue. Raises `ConnectionClosed`, after which Dramatiq comes again."""
+        if queue_name not in self.translator.queues:
+            return NativeConsumer(super().consume(queue_name, prefetch, timeout), self.translator, queue_name)
+        consumer = PlatformConsumer(self, queue_name, timeout)
+        with self._lock:
+            self._consumers[queue_name] = consumer
+        return consumer
+
+    def declare_queue(self, queue_name: str, *, ensure: bool = False) -> None:
+        """For a platform queue: only make workers consume it. It is declared by its consumer, and has no companions."""
+        if queue_name not in self.translator.queues:
+            super().declare_queue(queue_name, ensure=ensure)
+        elif queue_name not in self.queues:
+            self.emit_before("declare_queue", queue_name)
+            self.queues.add(queue_name)
+            self.emit_after("declare_queue", queue_name)
+
+    def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
+        """Raises `BrokerError` for a platform queue: those carry the platform's own JSON."""
+        if message.queue_name in self.translator.queues:
+            raise broker_error(f"{message.queue_name} takes the platform's JSON, not a message of an actor")
+        return super().enqueue(message, delay=delay)
+
+    def get_queue_message_counts(self, queue_name: str) -> tuple[int, int, int]:
+        if queue_name not in self.translator.queues:
+            return super().get_queue_message_counts(queue_name)
+        return int(self.channel.queue_declare(queue_name, passive=True).method.message_count), 0, 0
+
+    def flush(self, queue_name: str) -> None:
+        if queue_name in self.translator.queues:
+            self.channel.queue_purge(queue_name)
+        else:
+            super().flush(queue_name)
