@@ -1,8 +1,8 @@
 """Symbol tables, one per exchange id, loaded in the background and refreshed; shared by all sessions of a process.
 
-Nothing waits for a table (bug C8): adapters work with the table that is there, and whoever needs symbols is told when it comes.
-The venue's own list is the source, because only it has wire codes, product types and contract sizes; the platform's exchange service
-fills in when the venue's list can't be had (contract section 6).
+Nothing waits for a table (bug C8): adapters work with the table that is there; whoever needs symbols is told when it comes.
+The venue's own list is the source, because only it has wire codes, product types and contract sizes; the platform's exchange
+service fills in when the venue's list can't be had (contract section 6).
 """
 
 from __future__ import annotations

@@ -126,6 +126,14 @@ class IoThread:
             lambda answer: self.post(partial(session.answered, call, answer)),
         )
 
+    def overdue(self) -> None:
+        """Give every session whose deadline passed its timer (backstop of the heap)."""
+        for session in list(self._sessions):
+            if session.next_wake() <= self._now.mono - 1.0:
+                log.warning("a deadline was missed", session=session.name)
+                self._guard(session.timer)
+            self.schedule(session)
+
     def _stop(self) -> None:
         self._stopping = True
 

@@ -92,7 +92,7 @@ class Markets:
             feeds.append("ticker")
         if self._role in {"all", "candle"}:
             feeds.append("candle")
-        units = []
+        units: list[str] = []
         for exchange in self._exchanges:
             venue = venue_of(exchange)
             if venue is not None and self._enabled(exchange):

@@ -47,11 +47,10 @@ class Placement:
         clock: Clock,
         table: Callable[[str], SymbolTable],
         options: Mapping[str, str],
-        clock_offset_ms: Callable[[str], int],
         egress_ips: tuple[str, ...] = (),
     ) -> None:
         self._io, self._dialler, self._publisher, self._clock = io_threads, dialler, publisher, clock
-        self._table, self._options, self._offset = table, options, clock_offset_ms
+        self._table, self._options = table, options
         self._ips = itertools.cycle(egress_ips or ("",))
         self._pools: dict[tuple[str, Feed, str], list[Session]] = {}
         self._by_name: dict[str, tuple[Session, IoThread, tuple[str, Feed, str]]] = {}
@@ -118,7 +117,6 @@ class Placement:
             new_id=_new_id,
             table=partial(self._table, spec.exchange),
             options=self._options,
-            clock_offset_ms=self._offset(spec.exchange),
         )
         make: dict[Feed, Callable[[Setup], Adapter]] = {
             "user": venue.user, "ticker": venue.ticker, "candle": venue.candle,

@@ -1,0 +1,114 @@
+"""Service announcements on `serviceLog`: restart of the user role, restart and beacon of the price role (contract 3.1)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Final
+
+from core.errors import StateUnavailable
+from core.log import get_logger
+from core.ports import Clock, State
+from streams.leases import Leases
+from streams.pipeline import Pipeline
+
+log = get_logger(__name__)
+
+BEACON_S: Final = 60.0
+_BOOT_KEY: Final = "boot:price"
+
+
+class Announcer:
+    """Called by the boot code once the command consumer is ready and the state answers. Any thread; never raises."""
+
+    def __init__(
+        self,
+        state: State,
+        leases: Leases,
+        pipeline: Pipeline,
+        clock: Clock,
+        *,
+        price_role: str,
+        rejoin_grace_s: float,
+        sweep: Callable[[], None],
+    ) -> None:
+        self._state, self._leases, self._pipeline, self._clock = state, leases, pipeline, clock
+        self._price_role, self._grace_s, self._sweep = price_role, rejoin_grace_s, sweep
+        self.beacon_s = BEACON_S
+        self.boot_id: str | None = None
+
+    def user_started(self) -> int | None:
+        """Announce the user role if no other process kept its streams. Returns the new epoch, or None.
+
+        All counts start again at 0 while the sockets stay up; `close_stale` ends later what nobody asked for again. Raises
+        `StateUnavailable`: the caller tries again.
+        """
+        others = [worker for worker in self._state.workers("user") if worker.owner != self._leases.owner]
+        if others:
+            log.info("no announcement: other processes of the role are live", others=len(others))
+            return None
+        epoch = self._state.begin_epoch(self._clock.wall_ms())
+        self._pipeline.raw_service("restart", {"restart": "userStream"})
+        log.info("announced the start of the account streams", epoch=epoch)
+        return epoch
+
+    def close_stale(self, epoch: int) -> None:
+        """End of the grace period after an announcement."""
+        try:
+            stale = self._state.close_stale(epoch)
+        except StateUnavailable:
+            log.warning("streams that nobody asked for again stay: the state is unavailable")
+            return
+        for stream_id in stale:
+            self._state.put(f"closed:{stream_id}", "1", 120.0)
+        if stale:
+            log.info("closed streams that nobody asked for again", streams=len(stale))
+            self._state.notify("*", "sweep")
+            self._sweep()
+
+    @property
+    def grace_s(self) -> float:
+        return self._grace_s
+
+    def price_started(self) -> None:
+        """Announce the price role with a boot id, unless another process of the role is live and its id known.
+
+        Raises `StateUnavailable`: the caller tries again.
+        """
+        if self._price_role not in {"all", "candle"}:
+            return
+        others = [worker for worker in self._state.workers("price") if worker.owner != self._leases.owner]
+        self.boot_id = self._state.get(_BOOT_KEY)
+        if others and self.boot_id is not None:
+            return
+        self._new_boot()
+
+    def _new_boot(self) -> None:
+        self.boot_id = f"{self._price_role}-{uuid.uuid4().hex[:8]}-{self._clock.wall_ms()}-1"
+        self._state.put(_BOOT_KEY, self.boot_id)
+        self._pipeline.raw_service("restart", {"restart": "priceConnector", "bootId": self.boot_id})
+        self._beacon_now()
+        log.info("announced the start of the price feeds", boot_id=self.boot_id)
+
+    def beacon(self) -> None:
+        """One beacon a minute for the whole role (scheduler job); a forgotten boot id means forgotten subscriptions."""
+        if self.boot_id is None:
+            return
+        try:
+            known = self._state.get(_BOOT_KEY)
+            if known is None:
+                if self._state.once("boot-lost", self._leases.owner, 30.0):
+                    log.warning("the state forgot the candle subscriptions: announcing a new boot id")
+                    self._new_boot()
+                return
+            self.boot_id = known
+            if self._state.once("beacon", self._leases.owner, BEACON_S - 1.0):
+                self._beacon_now()
+        except StateUnavailable:
+            self._beacon_now()
+
+    def _beacon_now(self) -> None:
+        role = self._price_role or "ticker"
+        self._pipeline.raw_service(
+            "priceConnectorAlive", {"priceConnectorAlive": {"bootId": self.boot_id, "role": role}}
+        )

@@ -1,0 +1,292 @@
+"""Everything that runs streams in one process, built and taken down in a written order.
+
+Start: dialler, I/O threads, supervisor, owner loop, notifications, scheduler. Stop: hand-over, scheduler, notifications,
+supervisor, I/O threads, dialler, REST. The sinks and the state are handed in and outlive the engine.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from core.errors import StateUnavailable
+from core.exchange_ids import real_id
+from core.log import get_logger
+from core.metrics import METRICS
+from core.ports import Clock, Role, Sink, State, WorkerInfo
+from streams.accounts import Accounts
+from streams.announce import Announcer
+from streams.breaker import AuthBreaker
+from streams.budget import Budget
+from streams.dial import Dialler, tls_context
+from streams.endpoints import Endpoints
+from streams.instruments import Instruments
+from streams.io import IoThread
+from streams.leases import Leases
+from streams.liveness import LivenessGuard, LivenessRules
+from streams.market import Markets, wanted_exchanges
+from streams.pacing import Ladder
+from streams.pipeline import Pipeline
+from streams.placement import Placement
+from streams.rest import RestPool
+from streams.supervisor import Supervisor
+
+log = get_logger(__name__)
+
+WATCH_S: Final = 10.0
+SYMBOL_SWEEP_S: Final = 15.0
+REBALANCE_S: Final = 10.0
+POSITIONS_S: Final = 1.0
+SWEEP_S: Final = 1.0
+
+
+class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What an engine needs of the settings; durations in the unit of the name."""
+
+    role: Role
+    price_role: str = "ticker"
+    price_exchanges: tuple[str, ...] = ()
+    gateway: str = ""
+    endpoints: Mapping[str, str] = {}
+    ca_file: str = ""
+    egress_ips: tuple[str, ...] = ()
+    io_threads: int = 1
+    connect_threads: int = 16
+    capacity: int = 5_000
+    lease_ttl_s: float = 8.0
+    drain_timeout_s: float = 20.0
+    rejoin_grace_s: float = 600.0
+    cooldown_base_ms: int = 1_800_000
+    cooldown_cap_ms: int = 86_400_000
+    auth_threshold: int = 3
+    auth_window_ms: int = 600_000
+    flap_threshold: int = 4
+    flap_window_ms: int = 600_000
+    candle_stall_s: float | None = None
+    admin_config: bool = False
+    admin_refresh_s: float = 10.0
+    service_url: str = ""
+    venue_options: Mapping[str, str] = {}
+    liveness: LivenessRules | None = None
+
+
+class Engine:
+    """`start`, `stop` and the read-only properties: any thread, once each."""
+
+    def __init__(self, options: EngineOptions, state: State, sink: Sink, clock: Clock) -> None:
+        self.options, self.state, self.sink, self.clock = options, state, sink, clock
+        self.owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self.started_ms = clock.wall_ms()
+        self._enabled: frozenset[str] | None = None
+        self.pipeline = Pipeline(sink)
+        endpoints = Endpoints(options.gateway, options.endpoints)
+        self.budget = Budget(state, clock)
+        self.dialler = Dialler(endpoints, self.budget, clock, tls_context(options.ca_file), options.connect_threads)
+        self.rest = RestPool(endpoints, self.budget, options.ca_file)
+        self.io = [IoThread(f"io-{number}", clock, self.dialler, self.rest) for number in range(options.io_threads)]
+        self.instruments = Instruments(self.rest, clock, options.venue_options, options.service_url)
+        self.placement = Placement(
+            self.io,
+            self.dialler,
+            self.pipeline,
+            clock,
+            self.instruments.table,
+            options.venue_options,
+            options.egress_ips,
+        )
+        ladder = Ladder(options.cooldown_base_ms, options.cooldown_cap_ms)
+        self.breaker = AuthBreaker(state, self.pipeline, clock, ladder, options.auth_threshold, options.auth_window_ms)
+        self.pipeline.on_genuine_event = self.breaker.recovered
+        self.supervisor = Supervisor(
+            self.placement,
+            self.pipeline,
+            self.breaker,
+            clock,
+            flap_threshold=options.flap_threshold,
+            flap_window_ms=options.flap_window_ms,
+        )
+        self.leases = Leases(state, self.owner, options.role, options.lease_ttl_s)
+        self.units: Accounts | Markets = self._units()
+        self.announcer = Announcer(
+            state,
+            self.leases,
+            self.pipeline,
+            clock,
+            price_role=options.price_role,
+            rejoin_grace_s=options.rejoin_grace_s,
+            sweep=self.units.sweep,
+        )
+        self.liveness = LivenessGuard(options.liveness, self.supervisor, self.pipeline, clock)
+        self.scheduler = BackgroundScheduler(
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}, timezone="UTC"
+        )
+        self._stop_listening: Callable[[], None] | None = None
+
+    def _units(self) -> Accounts | Markets:
+        options = self.options
+        if options.role == "user":
+            return Accounts(
+                self.state,
+                self.leases,
+                self.supervisor,
+                self.pipeline,
+                self.clock,
+                capacity=options.capacity,
+                enabled=self.enabled,
+            )
+        markets = Markets(
+            self.state,
+            self.leases,
+            self.supervisor,
+            self.placement,
+            self.pipeline,
+            self.instruments,
+            self.clock,
+            role=options.price_role,
+            exchanges=wanted_exchanges(() if options.admin_config else options.price_exchanges),
+            enabled=self.enabled,
+            candle_stall_s=options.candle_stall_s,
+        )
+        self.instruments.on_table = markets.table_changed
+        return markets
+
+    def enabled(self, exchange: str) -> bool:
+        """Whether the admin config lets this (real) exchange id run (contract 3.2)."""
+        return self._enabled is None or real_id(exchange) in self._enabled
+
+    # --- start and stop ---
+
+    def start(self) -> None:
+        self._refresh_admin()
+        self.dialler.start()
+        for io in self.io:
+            io.start()
+        self.supervisor.start(self.units)
+        self._beat()
+        self._stop_listening = self.state.listen(self.owner, self._notified)
+        self.units.start()
+        self._schedule()
+        self.scheduler.start()
+        log.info("engine started", owner=self.owner, role=self.options.role)
+
+    def _schedule(self) -> None:
+        options = self.options
+        self._every(options.lease_ttl_s / 4, self._beat)
+        self._every(SWEEP_S, self.units.sweep)
+        self._every(SWEEP_S, self.supervisor.sweep)
+        self._every(SWEEP_S, self._refresh_deadlines)
+        self._every(POSITIONS_S, self.units.save_positions)
+        self._every(SYMBOL_SWEEP_S, self.instruments.sweep)
+        self._every(WATCH_S, self._gauges)
+        if isinstance(self.units, Accounts):
+            self._every(REBALANCE_S, self.units.rebalance)
+        else:
+            self._every(WATCH_S, self.units.watch)
+            self._every(self.announcer.beacon_s, self.announcer.beacon)
+        if options.admin_config:
+            self._every(options.admin_refresh_s, self._refresh_admin)
+        if options.liveness is not None:
+            self._every(options.liveness.scan_s, self.liveness.scan)
+
+    def _every(self, seconds: float, job: Callable[[], Any]) -> None:
+        name = getattr(job, "__qualname__", repr(job))
+
+        def run() -> None:
+            # An exception in a scheduler job never leaves the job (bug A6).
+            try:
+                job()
+            except Exception:
+                METRICS.count("scheduler_job_errors_total", job=name)
+                log.exception("a scheduler job failed", job=name)
+
+        self.scheduler.add_job(run, "interval", seconds=seconds, id=name, jitter=None)
+
+    def stop(self, timeout_s: float | None = None) -> bool:
+        """Hand over what runs, then take everything down; True if all of it ended within its deadline."""
+        drain_s = self.options.drain_timeout_s if timeout_s is None else timeout_s
+        self.units.draining = True
+        self._beat()
+        handed_over = self.units.drain(drain_s)
+        if self.scheduler.running:
+            self.scheduler.shutdown(wait=False)
+        if self._stop_listening is not None:
+            self._stop_listening()
+        ended = [self.supervisor.stop(5.0), self.units.stop(5.0)]
+        ended += [io.stop(5.0) for io in self.io]
+        ended.append(self.dialler.stop(5.0))
+        self.rest.stop()
+        try:
+            self.state.retire(self.owner)
+        except StateUnavailable:
+            log.debug("the heartbeat runs out by itself: the state is unavailable")
+        log.info("engine stopped", owner=self.owner, handed_over=handed_over, clean=all(ended))
+        return all(ended)
+
+    # --- jobs ---
+
+    def _notified(self, text: str) -> None:
+        if text == "admin-config" and not self._refresh_admin():
+            return
+        self.units.notified(text)
+
+    def _beat(self) -> None:
+        lost = self.leases.beat(self.info())
+        if lost:
+            self.units.lost(lost)
+
+    def info(self) -> WorkerInfo:
+        states = Counter(state.value for state in self.supervisor.states().values())
+        live: Counter[str] = Counter()
+        for session in self.placement.sessions():
+            if session.opened_mono and not session.closed:
+                live[session.exchange] += len(session.streams)
+        return WorkerInfo(
+            owner=self.owner,
+            role=self.options.role,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started_ms=self.started_ms,
+            capacity=self.options.capacity,
+            streams=len(self.leases),
+            draining=self.units.draining,
+            states=dict(states),
+            sinks={self.sink.name: self.sink.status().queued},
+            exchanges=dict(live),
+        )
+
+    def _refresh_admin(self) -> bool:
+        """Read the admin config again; True if the set changed."""
+        if not self.options.admin_config:
+            return False
+        try:
+            enabled = self.state.enabled_exchanges()
+        except StateUnavailable:
+            return False
+        if enabled == self._enabled:
+            return False
+        self._enabled = enabled
+        log.info("enabled exchanges changed", exchanges=sorted(enabled) if enabled is not None else "all")
+        self.units.notified("admin-config")
+        return True
+
+    def _refresh_deadlines(self) -> None:
+        """Listen-key and token refreshes are adapter deadlines; this sweep finds any that its I/O thread missed."""
+        for io in self.io:
+            io.post(io.overdue)
+
+    def _gauges(self) -> None:
+        states = Counter(
+            (state.value, spec.exchange)
+            for stream_id, state in self.supervisor.states().items()
+            if (spec := self.supervisor.spec(stream_id)) is not None
+        )
+        rows = [({"state": state, "exchange": exchange}, float(count)) for (state, exchange), count in states.items()]
+        METRICS.replace("streams", rows)
+        METRICS.gauge("leases", len(self.leases))
