@@ -2,9 +2,9 @@
 local function new_fence(counter)
   local fence = redis.call('INCR', counter)
   if fence == 1 then
-    -- Redis forgot the counter. Numbers handed out before were below the clock: they started from it as well.
+    -- New, or Redis forgot it. Counting from the clock (in µs) starts above everything that was handed out before.
     local now = redis.call('TIME')
-    fence = tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)
+    fence = tonumber(now[1]) * 1000000 + tonumber(now[2])
     redis.call('SET', counter, string.format('%.0f', fence))
   end
   return string.format('%.0f', fence)

@@ -1,0 +1,245 @@
+"""`RedisState` over a real server and real sockets."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+from cryptography.fernet import Fernet
+
+from core.credentials import credentials
+from core.errors import StateUnavailable
+from core.ports import State
+from state._listener import Listener
+from state.redis_state import RedisState
+from state.vault import Vault
+from tests.unit.state.promises import NOW, Heard, Promises, eventually, opened, want
+
+pytestmark = pytest.mark.integration
+
+SERVER = {"host": os.environ.get("REDIS_HOST", "127.0.0.1"), "port": int(os.environ.get("REDIS_PORT", "6379"))}
+PASSWORD = os.environ.get("REDIS_PASSWORD") or None
+CANARY = "canary-77ab"
+
+
+class ServerBacking:
+    """Unique prefixes on the server that everybody shares."""
+
+    def __init__(self) -> None:
+        self.run = uuid.uuid4().hex
+        self.prefix = f"test-{self.run}:"
+        self.admin_prefix = f"test-admin-{self.run}:"
+        self.client: Any = redis.Redis(**SERVER, password=PASSWORD, socket_timeout=5)
+        self._vault = Vault.from_setting(Fernet.generate_key().decode())
+        self._built: list[RedisState] = []
+
+    def state(self) -> State:
+        connection = {**SERVER, "password": PASSWORD, "client_name": self.run}
+        state = RedisState(
+            connection, prefix=self.prefix, admin_prefix=self.admin_prefix, vault=self._vault, socket_timeout_s=5
+        )
+        self._built.append(state)
+        return state
+
+    def stored(self) -> list[bytes]:
+        return [
+            key
+            for prefix in (self.prefix, self.admin_prefix)
+            for key in self.client.scan_iter(f"{prefix}*", count=1000)
+        ]
+
+    def flush(self) -> None:
+        keys = self.stored()
+        if keys:
+            self.client.delete(*keys)
+
+    def enable_exchanges(self, text: str | None) -> None:
+        name = f"{self.admin_prefix}enabled_exchanges"
+        if text is None:
+            self.client.delete(name)
+        else:
+            self.client.set(name, text)
+        self.client.publish(f"{self.admin_prefix}config", "changed")
+
+    def kill_connections(self) -> int:
+        """Cut the connections of this test's states, as a restarting server does."""
+        mine = [client["id"] for client in self.client.client_list() if client["name"] == self.run]
+        for number in mine:
+            self.client.client_kill_filter(_id=number)
+        return len(mine)
+
+    def end(self) -> None:
+        for state in self._built:
+            state.close_connections()
+        self.flush()
+        self.client.close()
+
+
+@pytest.fixture
+def backing() -> Iterator[ServerBacking]:
+    backing = ServerBacking()
+    yield backing
+    backing.end()
+
+
+class TestRedisServer(Promises):
+    """Over the real server."""
+
+
+def test_raw_content_holds_no_secret(backing: ServerBacking) -> None:
+    state = backing.state()
+    state.open("s1", "kraken", "u", credentials(f"{CANARY}k", f"{CANARY}s", f"{CANARY}p"), NOW)
+    state.remember(want(state))
+
+    dumps = [backing.client.dump(key) + key for key in backing.stored()]
+
+    assert len(dumps) >= 2
+    assert not any(CANARY.encode() in dump for dump in dumps)
+    assert backing.client.hget(f"{backing.prefix}stream:s1", "sealed").startswith(b"gAAAA")
+
+
+def test_a_cut_subscription_heals_and_asks_to_resync(backing: ServerBacking) -> None:
+    state, heard = backing.state(), Heard()
+    stop = state.listen("w1", heard)
+
+    assert backing.kill_connections() >= 1
+    heard.wait_for("resync")
+    state.notify("w1", "after")
+
+    heard.wait_for("after")
+    assert heard.texts == ["resync", "after"]
+    stop()
+
+
+def test_pooled_connections_that_the_server_cut_are_replaced_unnoticed(backing: ServerBacking) -> None:
+    state = backing.state()
+    opened(state)
+    assert backing.kill_connections() >= 1
+
+    assert opened(state).wanted is not None
+
+
+def test_another_database_is_another_world(backing: ServerBacking) -> None:
+    opened(backing.state())
+    elsewhere = RedisState({**SERVER, "password": PASSWORD, "db": 1}, prefix=backing.prefix)
+
+    assert elsewhere.wanted_ids() == set()
+    elsewhere.close_connections()
+
+
+def test_a_closed_port_is_state_unavailable() -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        state = RedisState({"host": "127.0.0.1", "port": reserved.getsockname()[1]}, prefix="t:")
+
+        with pytest.raises(StateUnavailable, match="ConnectionError"):
+            opened(state)
+        assert state.ping() is False
+
+
+def test_a_server_that_never_answers_is_state_unavailable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = {"host": "127.0.0.1", "port": silent.getsockname()[1]}
+        state = RedisState(address, prefix="t:", socket_timeout_s=0.1, connect_timeout_s=0.1)
+
+        with pytest.raises(StateUnavailable, match="TimeoutError"):
+            opened(state)
+        state.close_connections()
+
+
+def test_a_wrong_password_is_state_unavailable_and_not_shown(backing: ServerBacking) -> None:
+    state = RedisState({**SERVER, "password": f"{CANARY}-password"}, prefix=backing.prefix)
+
+    with pytest.raises(StateUnavailable) as caught:
+        opened(state)
+
+    assert CANARY not in str(caught.value)
+    assert CANARY not in repr(state)
+    state.close_connections()
+
+
+def test_tls_to_a_server_without_tls_is_state_unavailable(backing: ServerBacking) -> None:
+    state = RedisState({**SERVER, "ssl": True}, prefix=backing.prefix)
+
+    with pytest.raises(StateUnavailable):
+        opened(state)
+    state.close_connections()
+
+
+class _Deaf:
+    """Confirms subscriptions, then neither answers a PING nor closes: a connection whose other end has gone."""
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self.subscribed = 0
+        self._connections: list[socket.socket] = []
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            self._connections.append(connection)
+            received = b""
+            while b"SUBSCRIBE" not in received or not received.endswith(b"chan\r\n"):
+                more = connection.recv(4096)
+                if not more:
+                    return
+                received += more
+                if b"CLIENT" in received:
+                    connection.sendall(b"+OK\r\n")
+                    received = b""
+            connection.sendall(b"*3\r\n$9\r\nsubscribe\r\n$4\r\nchan\r\n:1\r\n")
+            self.subscribed += 1
+
+    def end(self) -> None:
+        # A close alone does not wake a thread in accept().
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join(5)
+        for open_socket in [self._socket, *self._connections]:
+            open_socket.close()
+
+
+def test_a_subscription_whose_server_fell_silent_is_given_up() -> None:
+    deaf, heard = _Deaf(), Heard()
+    client = redis.Redis(host="127.0.0.1", port=deaf.port, socket_timeout=2, protocol=2, driver_info=None)
+    listener = Listener(client, {"chan": None}, heard, name="deaf", ping_s=0.2)
+    listener.start(5)
+
+    heard.wait_for("resync")
+
+    assert deaf.subscribed >= 2
+    listener.stop()
+    client.close()
+    deaf.end()
+
+
+def test_opens_and_closes_from_many_processes_end_where_they_should(backing: ServerBacking) -> None:
+    states = [backing.state() for _ in range(4)]
+    opened(states[0])
+
+    def work(state: State) -> None:
+        for _ in range(50):
+            opened(state)
+            state.restart("s1")
+            state.close("s1")
+
+    threads = [threading.Thread(target=work, args=[state]) for state in states]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    final = want(states[0])
+    assert (final.count, final.generation) == (1, 200)
+    eventually(lambda: not any(thread.is_alive() for thread in threads))
