@@ -1,0 +1,108 @@
+"""Binance: spot, USD-M, COIN-M, and Binance.US.
+
+`user_spot` (WebSocket API, many accounts a connection), `user_listen_key` (the other markets), `ticker`, `candle`, `symbols`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from core.credentials import credentials
+from core.exchange_ids import FAMILIES, Feed
+from core.instruments import Instrument, SymbolTable
+from exchanges._adapter import (
+    Adapter,
+    Answer,
+    Call,
+    Instant,
+    InstrumentLoader,
+    Limits,
+    Send,
+    Setup,
+    TickerSubscription,
+    UserSubscription,
+)
+from exchanges.binance import _markets
+from exchanges.binance._markets import MARKETS
+from exchanges.binance.candle import CandleFeed, ReplayedCandles
+from exchanges.binance.symbols import Loader, refusal
+from exchanges.binance.ticker import TickerFeed
+from exchanges.binance.user_listen_key import ListenKeyUser
+from exchanges.binance.user_spot import SpotUser
+
+__all__ = ["VENUE"]
+
+_REPLAYED: Final = "replay"
+_ANY_TIME: Final = Instant(0.0, 0)
+
+
+class _Binance:
+    """The venue (see `exchanges._adapter.Venue`)."""
+
+    name = "binance"
+    exchanges = FAMILIES["binance"]
+    feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
+
+    def limits(self, exchange: str, feed: Feed) -> Limits:
+        return _markets.limits(exchange, feed)
+
+    def user(self, setup: Setup) -> Adapter:
+        market = MARKETS[setup.exchange]
+        return SpotUser(setup, market) if market.listen_key_path is None else ListenKeyUser(setup, market)
+
+    def ticker(self, setup: Setup) -> Adapter:
+        return TickerFeed(setup, MARKETS[setup.exchange])
+
+    def candle(self, setup: Setup) -> Adapter:
+        return CandleFeed(setup, MARKETS[setup.exchange])
+
+    def ticker_shards(self, exchange: str, table: SymbolTable) -> Sequence[tuple[str, ...]]:
+        return [()]
+
+    def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
+        return refusal(exchange, symbol, interval, table)
+
+    def candle_group(self, exchange: str, interval: str) -> str:
+        return ""
+
+    def instruments(self, exchange: str, options: Mapping[str, str]) -> InstrumentLoader:
+        return Loader(exchange)
+
+    def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:
+        setup = Setup(exchange=exchange, new_id=lambda: _REPLAYED, table=lambda: _table(context))
+        if feed == "user":
+            return self._live_user(setup), _REPLAYED
+        if feed == "ticker":
+            ticker = self.ticker(setup)
+            ticker.add(TickerSubscription(stream_id=_REPLAYED, exchange=exchange), _ANY_TIME)
+            return ticker, _REPLAYED
+        return ReplayedCandles(setup, MARKETS[exchange]), _REPLAYED
+
+    def _live_user(self, setup: Setup) -> Adapter:
+        adapter = self.user(setup)
+        account = UserSubscription(
+            stream_id=_REPLAYED, exchange=setup.exchange, credentials=credentials(_REPLAYED, _REPLAYED)
+        )
+        adapter.add(account, _ANY_TIME)
+        for output in adapter.start(_ANY_TIME):
+            if isinstance(output, Call):
+                adapter.answered(output, Answer(200, {}, b'{"listenKey":"replay"}'), _ANY_TIME)
+        for output in adapter.connected(_ANY_TIME):
+            if isinstance(output, Send):
+                adapter.received(b'{"id":"replay","status":200,"result":{"subscriptionId":0}}', _ANY_TIME)
+        return adapter
+
+
+def _table(context: Mapping[str, object]) -> SymbolTable:
+    """The market's instruments as a golden case names them."""
+    symbols = context.get("symbols")
+    sizes = context.get("contractSize")
+    sizes = sizes if isinstance(sizes, dict) else {}
+    names = [*(symbols if isinstance(symbols, list) else []), *sizes]
+    return SymbolTable(
+        Instrument(wire=name, pair=name, contract_size=str(sizes.get(name, "1"))) for name in dict.fromkeys(names)
+    )
+
+
+VENUE: Final = _Binance()

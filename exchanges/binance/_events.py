@@ -1,0 +1,425 @@
+"""Account frames of all four markets and the events that they become.
+
+Field names of the raw structs are the venue's own. Sources: "User Data Stream" of the spot docs, "User Data Streams" of the
+derivatives docs. Unlisted types (`listStatus`, `externalLockUpdate`, `TRADE_LITE`, `ALGO_UPDATE`, `STRATEGY_UPDATE`, …)
+publish nothing; `TRADE_LITE` is a second copy of a fill and must not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from core.events import (
+    AccountConfigUpdate,
+    AccountEvent,
+    AccountPosition,
+    AccountUpdate,
+    Balance,
+    BalanceUpdate,
+    ExecutionReport,
+    FuturesBalance,
+    FuturesPosition,
+    MarginCall,
+    MarginPosition,
+    OrderTradeUpdate,
+    UserDataStreamExpired,
+)
+from exchanges._numbers import order_id
+
+STATUS: Final = {
+    "EXPIRED_IN_MATCH": "EXPIRED",
+    "PENDING_NEW": "NEW",
+    "NEW_INSURANCE": "NEW",
+    "NEW_ADL": "NEW",
+}
+"""Statuses that the platform has no name for; every other one is passed through."""
+
+LIQUIDATION_PREFIX: Final = "autoclose-"
+"""Client ids of liquidations. ADL, settlement and delivery closes (`adl_autoclose`, …) are not flagged."""
+
+
+class _SpotOrder(msgspec.Struct):
+    E: int
+    s: str
+    c: str
+    S: str
+    o: str
+    q: str
+    p: str
+    X: str
+    i: int
+    z: str
+    Z: str
+    T: int
+    O: int | None = None  # noqa: E741
+    C: str | None = ""
+    f: str | UnsetType = UNSET
+    P: str | UnsetType = UNSET
+    F: str | UnsetType = UNSET
+    x: str | UnsetType = UNSET
+    r: str | UnsetType = UNSET
+    l: str | UnsetType = UNSET  # noqa: E741
+    L: str | UnsetType = UNSET
+    n: str | UnsetType = UNSET
+    N: str | UnsetType | None = UNSET
+    t: int | UnsetType = UNSET
+    I: int | UnsetType = UNSET  # noqa: E741
+    w: bool | UnsetType = UNSET
+    m: bool | UnsetType = UNSET
+    g: int | UnsetType = UNSET
+    Q: str | UnsetType = UNSET
+    Y: str | UnsetType = UNSET
+
+
+class _SpotBalance(msgspec.Struct):
+    a: str
+    f: str
+    l: str  # noqa: E741
+
+
+class _SpotPosition(msgspec.Struct):
+    E: int
+    u: int
+    B: list[_SpotBalance] = []
+
+
+class _SpotDelta(msgspec.Struct):
+    E: int
+    a: str
+    d: str
+    T: int
+
+
+class _FuturesOrder(msgspec.Struct):
+    s: str
+    c: str
+    S: str
+    o: str
+    q: str
+    p: str
+    ap: str
+    X: str
+    i: int
+    z: str
+    T: int
+    f: str | UnsetType = UNSET
+    sp: str | UnsetType = UNSET
+    x: str | UnsetType = UNSET
+    l: str | UnsetType = UNSET  # noqa: E741
+    L: str | UnsetType = UNSET
+    n: str | UnsetType = UNSET
+    N: str | UnsetType | None = UNSET
+    t: int | UnsetType = UNSET
+    b: str | UnsetType = UNSET
+    a: str | UnsetType = UNSET
+    m: bool | UnsetType = UNSET
+    R: bool | UnsetType = UNSET
+    wt: str | UnsetType = UNSET
+    ot: str | UnsetType = UNSET
+    ps: str | UnsetType = UNSET
+    cp: bool | UnsetType = UNSET
+    AP: str | UnsetType = UNSET
+    cr: str | UnsetType = UNSET
+    rp: str | UnsetType = UNSET
+
+
+class _FuturesOrderFrame(msgspec.Struct):
+    E: int
+    T: int
+    o: _FuturesOrder
+
+
+class _FuturesBalance(msgspec.Struct):
+    a: str
+    wb: str
+    cw: str
+    bc: str = "0"
+
+
+class _FuturesPosition(msgspec.Struct):
+    s: str
+    pa: str
+    ep: str
+    cr: str = "0"
+    up: str = "0"
+    mt: str = ""
+    iw: str = "0"
+    ps: str = "BOTH"
+
+
+class _FuturesAccount(msgspec.Struct):
+    m: str = ""
+    B: list[_FuturesBalance] | None = None
+    P: list[_FuturesPosition] | None = None
+
+
+class _FuturesAccountFrame(msgspec.Struct):
+    E: int
+    T: int
+    a: _FuturesAccount
+
+
+class _Leverage(msgspec.Struct):
+    s: str
+    l: int  # noqa: E741
+
+
+class _MultiAssets(msgspec.Struct):
+    j: bool
+
+
+class _ConfigFrame(msgspec.Struct):
+    E: int
+    T: int
+    ac: _Leverage | None = None
+    ai: _MultiAssets | None = None
+
+
+class _MarginPosition(msgspec.Struct):
+    s: str
+    ps: str
+    pa: str
+    mt: str
+    iw: str | UnsetType = UNSET
+    mp: str | UnsetType = UNSET
+    up: str | UnsetType = UNSET
+    mm: str | UnsetType = UNSET
+
+
+class _MarginFrame(msgspec.Struct):
+    E: int
+    cw: str | UnsetType = UNSET
+    p: list[_MarginPosition] = []
+
+
+class _ExpiredFrame(msgspec.Struct):
+    E: int
+
+
+def _spot_order(raw: _SpotOrder) -> ExecutionReport:
+    status = STATUS.get(raw.X, raw.X)
+    return ExecutionReport(
+        symbol=raw.s,
+        new_client_order_id=raw.c,
+        original_client_order_id=raw.C,
+        order_id=order_id(raw.i),
+        order_status=status,
+        order_type=raw.o,
+        side=raw.S,
+        price=raw.p,
+        quantity=raw.q,
+        total_trade_quantity=raw.z,
+        total_quote_trade_quantity=raw.Z,
+        creation_time=raw.T if raw.O is None else raw.O,
+        event_time=raw.E,
+        order_time=raw.T,
+        # `I` is the execution id, unique per report.
+        unique_message_id=f"executionReport:{raw.s}:{raw.i}:{raw.X}:{raw.z}:{raw.q}:{raw.p}:{raw.c}:{raw.C}:{raw.E}:{raw.I}",
+        time_in_force=raw.f,
+        execution_type=raw.x,
+        stop_price=raw.P,
+        iceberg_quantity=raw.F,
+        order_reject_reason=raw.r,
+        last_trade_quantity=raw.l,
+        price_last_trade=raw.L,
+        commission=raw.n,
+        commission_asset=raw.N,
+        trade_id=raw.t,
+        is_order_working=raw.w,
+        is_buyer_maker=raw.m,
+        order_list_id=raw.g,
+        quote_order_quantity=raw.Q,
+        last_quote_transacted=raw.Y,
+    )
+
+
+def _spot_position(raw: _SpotPosition) -> AccountPosition | None:
+    if not raw.B:  # an empty list is not published (contract 2.2)
+        return None
+    balances = [Balance(asset=row.a, free=row.f, locked=row.l) for row in raw.B]
+    figures = ",".join(f"{row.a}={row.f}+{row.l}" for row in raw.B)
+    return AccountPosition(
+        event_time=raw.E,
+        last_account_update=raw.u,
+        balances=balances,
+        unique_message_id=f"outboundAccountPosition:{raw.E}:{raw.u}:{figures}",
+    )
+
+
+def _spot_delta(raw: _SpotDelta) -> BalanceUpdate:
+    return BalanceUpdate(
+        asset=raw.a,
+        balance_delta=raw.d,
+        clear_time=raw.T,
+        event_time=raw.E,
+        unique_message_id=f"balanceUpdate:{raw.E}:{raw.T}:{raw.a}:{raw.d}",
+    )
+
+
+def _futures_order(raw: _FuturesOrderFrame) -> OrderTradeUpdate:
+    order = raw.o
+    return OrderTradeUpdate(
+        event_time=raw.E,
+        transaction_time=raw.T,
+        symbol=order.s,
+        client_order_id=order.c,
+        side=order.S,
+        order_type=order.o,
+        time_in_force=order.f,
+        quantity=order.q,
+        price=order.p,
+        average_price=order.ap,
+        order_status=STATUS.get(order.X, order.X),
+        order_id=order_id(order.i),
+        total_trade_quantity=order.z,
+        order_time=order.T,
+        liquidation=order.c.startswith(LIQUIDATION_PREFIX),
+        unique_message_id=(
+            f"ORDER_TRADE_UPDATE:{order.s}:{order.i}:{order.X}:{order.z}:{order.q}:{order.p}:{order.x}:{order.t}:{order.T}:{raw.E}"
+        ),
+        stop_price=order.sp,
+        execution_type=order.x,
+        last_trade_quantity=order.l,
+        price_last_trade=order.L,
+        commission_asset=order.N,
+        commission=order.n,
+        trade_id=order.t,
+        bids_notional=order.b,
+        asks_notional=order.a,
+        is_maker=order.m,
+        is_reduce_only=order.R,
+        working_type=order.wt,
+        original_order_type=order.ot,
+        position_side=order.ps,
+        close_position=order.cp,
+        activation_price=order.AP,
+        callback_rate=order.cr,
+        realized_profit=order.rp,
+    )
+
+
+def _futures_account(raw: _FuturesAccountFrame) -> AccountUpdate:
+    balances, positions = raw.a.B or [], raw.a.P or []
+    figures = ",".join(
+        [
+            *(f"{row.a}={row.wb}+{row.cw}+{row.bc}" for row in balances),
+            *(f"{row.s}={row.pa}@{row.ps}" for row in positions),
+        ]
+    )
+    return AccountUpdate(
+        event_time=raw.E,
+        transaction_time=raw.T,
+        event_reason_type=raw.a.m,
+        balances=[
+            FuturesBalance(asset=row.a, wallet_balance=row.wb, cross_wallet_balance=row.cw, balance_change=row.bc)
+            for row in balances
+        ],
+        positions=[
+            FuturesPosition(
+                symbol=row.s,
+                position_amount=row.pa,
+                entry_price=row.ep,
+                accumulated_realized=row.cr,
+                unrealized_pnl=row.up,
+                margin_type=row.mt,
+                isolated_wallet=row.iw,
+                position_side=row.ps,
+            )
+            for row in positions
+        ],
+        unique_message_id=f"ACCOUNT_UPDATE:{raw.E}:{raw.T}:{raw.a.m}:{figures}",
+    )
+
+
+def _config(raw: _ConfigFrame) -> AccountConfigUpdate | None:
+    head = f"ACCOUNT_CONFIG_UPDATE:{raw.E}:{raw.T}"
+    if raw.ac is not None:
+        return AccountConfigUpdate(
+            event_time=raw.E,
+            transaction_time=raw.T,
+            type="ACCOUNT_CONFIG",
+            symbol=raw.ac.s,
+            leverage=raw.ac.l,
+            unique_message_id=f"{head}:{raw.ac.s}:{raw.ac.l}",
+        )
+    if raw.ai is not None:
+        return AccountConfigUpdate(
+            event_time=raw.E,
+            transaction_time=raw.T,
+            type="MULTI_ASSETS",
+            multi_assets=raw.ai.j,
+            unique_message_id=f"{head}:{raw.ai.j}",
+        )
+    return None
+
+
+def _margin_call(raw: _MarginFrame) -> MarginCall:
+    return MarginCall(
+        event_time=raw.E,
+        cross_wallet_balance=raw.cw,
+        positions=[
+            MarginPosition(
+                symbol=row.s,
+                position_side=row.ps,
+                position_amount=row.pa,
+                margin_type=row.mt,
+                isolated_wallet=row.iw,
+                mark_price=row.mp,
+                unrealized_pnl=row.up,
+                maintenance_margin_required=row.mm,
+            )
+            for row in raw.p
+        ],
+        unique_message_id=f"MARGIN_CALL:{raw.E}:" + ",".join(f"{row.s}={row.pa}@{row.ps}" for row in raw.p),
+    )
+
+
+def _expired(raw: _ExpiredFrame) -> UserDataStreamExpired:
+    return expired(raw.E)
+
+
+def expired(event_time_ms: int) -> UserDataStreamExpired:
+    """The marker for the backend that the listen key is gone."""
+    return UserDataStreamExpired(
+        event_time=event_time_ms, unique_message_id=f"USER_DATA_STREAM_EXPIRED:{event_time_ms}"
+    )
+
+
+class _Kind(msgspec.Struct):
+    e: str = ""
+    E: int = 0
+
+
+_Maker = tuple[Callable[[bytes], Any], Callable[[Any], AccountEvent | None]]
+_MAKERS: Final[dict[str, _Maker]] = {
+    "executionReport": (msgspec.json.Decoder(_SpotOrder).decode, _spot_order),
+    "outboundAccountPosition": (msgspec.json.Decoder(_SpotPosition).decode, _spot_position),
+    "balanceUpdate": (msgspec.json.Decoder(_SpotDelta).decode, _spot_delta),
+    "ORDER_TRADE_UPDATE": (msgspec.json.Decoder(_FuturesOrderFrame).decode, _futures_order),
+    "ACCOUNT_UPDATE": (msgspec.json.Decoder(_FuturesAccountFrame).decode, _futures_account),
+    "ACCOUNT_CONFIG_UPDATE": (msgspec.json.Decoder(_ConfigFrame).decode, _config),
+    "MARGIN_CALL": (msgspec.json.Decoder(_MarginFrame).decode, _margin_call),
+    "listenKeyExpired": (msgspec.json.Decoder(_ExpiredFrame).decode, _expired),
+}
+_decode_kind = msgspec.json.Decoder(_Kind).decode
+
+
+def kind_of(raw: bytes) -> str:
+    """The `e` of an account frame; empty if there is none. Raises `msgspec.DecodeError` for anything but an object."""
+    return _decode_kind(raw).e
+
+
+def event_of(kind: str, raw: bytes) -> AccountEvent | None:
+    """The event of a frame of this kind; None = it publishes nothing.
+
+    Raises `msgspec.DecodeError` when a required field is missing or of another type than documented.
+    """
+    maker = _MAKERS.get(kind)
+    if maker is None:
+        return None
+    decode, make = maker
+    return make(decode(raw))

@@ -1,0 +1,275 @@
+"""Orders, fills and balances as REST tells them, and the events that they become (venue page, section 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from core.events import (
+    AccountPosition,
+    AccountUpdate,
+    Balance,
+    ExecutionReport,
+    FuturesBalance,
+    OrderEvent,
+    OrderTradeUpdate,
+)
+from exchanges._numbers import decimal, divide, multiply, order_id, plain
+from exchanges.binance._events import LIQUIDATION_PREFIX, STATUS
+from exchanges.binance._markets import Market
+
+EXECUTION: Final = {"PARTIALLY_FILLED": "TRADE", "FILLED": "TRADE"}
+"""Execution type of a status; elsewhere the two have the same name."""
+
+
+class OrderRow(msgspec.Struct, rename="camel"):
+    """One order; which of the optional fields are there depends on the market."""
+
+    symbol: str
+    order_id: int
+    client_order_id: str
+    price: str
+    orig_qty: str
+    executed_qty: str
+    status: str
+    type: str
+    side: str
+    update_time: int
+    time: int = 0
+    time_in_force: str = ""
+    stop_price: str = "0"
+    # spot
+    cummulative_quote_qty: str = "0"
+    iceberg_qty: str = "0"
+    is_working: bool = True
+    order_list_id: int = -1
+    orig_quote_order_qty: str = "0"
+    # futures
+    avg_price: str = "0"
+    orig_type: str = ""
+    reduce_only: bool = False
+    position_side: str = "BOTH"
+    close_position: bool = False
+    working_type: str = ""
+
+    @property
+    def state(self) -> str:
+        """Status under the platform's names."""
+        return STATUS.get(self.status, self.status)
+
+
+class TradeRow(msgspec.Struct, rename="camel"):
+    """One fill of an order."""
+
+    id: int
+    order_id: int
+    price: str
+    qty: str
+    time: int
+    commission: str = "0"
+    commission_asset: str | None = None
+    is_maker: bool = False
+    # futures
+    maker: bool = False
+    realized_pnl: str = "0"
+
+
+class _SpotBalance(msgspec.Struct):
+    asset: str
+    free: str
+    locked: str
+
+
+class _SpotAccount(msgspec.Struct, rename="camel"):
+    balances: list[_SpotBalance]
+    update_time: int = 0
+
+
+class _FuturesBalance(msgspec.Struct, rename="camel"):
+    asset: str
+    balance: str
+    cross_wallet_balance: str
+
+
+decode_orders = msgspec.json.Decoder(list[OrderRow]).decode
+decode_order = msgspec.json.Decoder(OrderRow).decode
+decode_trades = msgspec.json.Decoder(list[TradeRow]).decode
+_decode_account = msgspec.json.Decoder(_SpotAccount).decode
+_decode_balances = msgspec.json.Decoder(list[_FuturesBalance]).decode
+
+
+class Fill(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an order stood after one fill."""
+
+    trade: TradeRow
+    executed: Decimal
+    quote: Decimal
+    average: Decimal
+
+
+def fills(trades: Iterable[TradeRow], *, inverse: bool) -> list[Fill]:
+    """The fills of one order in their order, with running totals.
+
+    `inverse`: quantities are contracts of a fixed value in quote money (COIN-M), so the average is harmonic.
+    """
+    done: list[Fill] = []
+    executed = quote = base = Decimal(0)
+    for trade in sorted(trades, key=lambda row: row.id):
+        quantity, price = decimal(trade.qty), decimal(trade.price)
+        executed += quantity
+        quote += multiply(quantity, price)
+        base += divide(quantity, price)
+        average = divide(executed, base) if inverse else divide(quote, executed)
+        done.append(Fill(trade=trade, executed=executed, quote=quote, average=average))
+    return done
+
+
+def order_event(
+    market: Market, row: OrderRow, client_id: str, fill: Fill | None = None, status: str = ""
+) -> OrderEvent:
+    """The state of an order (after `fill`, with `status`, if given) as an event."""
+    state = status or row.state
+    if market.spot:
+        return _report(row, client_id, fill, state)
+    return _update(row, client_id, fill, state)
+
+
+def after_fill(market: Market, row: OrderRow, client_id: str, fill: Fill, *, last: bool) -> OrderEvent:
+    """The event of one fill: running totals, and `FILLED` only for the one that completes the order."""
+    state = "FILLED" if last and row.state == "FILLED" else "PARTIALLY_FILLED"
+    if not last or row.state not in ("FILLED", "PARTIALLY_FILLED"):
+        row = msgspec.structs.replace(
+            row,
+            executed_qty=plain(fill.executed),
+            cummulative_quote_qty=plain(fill.quote),
+            avg_price=plain(fill.average),
+            update_time=fill.trade.time,
+        )
+    return order_event(market, row, client_id, fill, state)
+
+
+def _report(row: OrderRow, client_id: str, fill: Fill | None, state: str) -> ExecutionReport:
+    quote = row.cummulative_quote_qty
+    if decimal(quote) < 0:  # unknown for some old orders; then only the fills tell
+        quote = plain(fill.quote) if fill else "0"
+    trade = fill.trade if fill else None
+    return ExecutionReport(
+        symbol=row.symbol,
+        new_client_order_id=client_id,
+        # A cancel is looked up by the original id, everything else by the new one (contract 2.1).
+        original_client_order_id=client_id if state == "CANCELED" else "",
+        order_id=order_id(row.order_id),
+        order_status=state,
+        order_type=row.type,
+        side=row.side,
+        price=row.price,
+        quantity=row.orig_qty,
+        total_trade_quantity=row.executed_qty,
+        total_quote_trade_quantity=quote,
+        creation_time=row.time or row.update_time,
+        event_time=row.update_time,
+        order_time=row.update_time,
+        unique_message_id=f"order:{row.symbol}:{row.order_id}:{state}:{row.executed_qty}:{row.orig_qty}:{row.price}",
+        time_in_force=row.time_in_force,
+        execution_type=EXECUTION.get(state, state),
+        stop_price=row.stop_price,
+        iceberg_quantity=row.iceberg_qty,
+        order_reject_reason="NONE",
+        last_trade_quantity=trade.qty if trade else "0",
+        price_last_trade=trade.price if trade else "0",
+        commission=trade.commission if trade else "0",
+        commission_asset=trade.commission_asset if trade else None,
+        trade_id=trade.id if trade else -1,
+        is_order_working=row.is_working,
+        is_buyer_maker=trade.is_maker if trade else False,
+        order_list_id=row.order_list_id,
+        quote_order_quantity=row.orig_quote_order_qty,
+        last_quote_transacted=plain(multiply(decimal(trade.qty), decimal(trade.price))) if trade else "0",
+    )
+
+
+def _update(row: OrderRow, client_id: str, fill: Fill | None, state: str) -> OrderTradeUpdate:
+    trade = fill.trade if fill else None
+    event = OrderTradeUpdate(
+        event_time=row.update_time,
+        transaction_time=row.update_time,
+        symbol=row.symbol,
+        client_order_id=client_id,
+        side=row.side,
+        order_type=row.type,
+        time_in_force=row.time_in_force,
+        quantity=row.orig_qty,
+        price=row.price,
+        average_price=row.avg_price,
+        order_status=state,
+        order_id=order_id(row.order_id),
+        total_trade_quantity=row.executed_qty,
+        order_time=row.update_time,
+        liquidation=client_id.startswith(LIQUIDATION_PREFIX),
+        unique_message_id=f"order:{row.symbol}:{row.order_id}:{state}:{row.executed_qty}:{row.orig_qty}:{row.price}",
+        stop_price=row.stop_price,
+        execution_type=EXECUTION.get(state, state),
+        is_reduce_only=row.reduce_only,
+        working_type=row.working_type,
+        original_order_type=row.orig_type or row.type,
+        position_side=row.position_side,
+        close_position=row.close_position,
+    )
+    if trade is None:
+        return event
+    return msgspec.structs.replace(
+        event,
+        last_trade_quantity=trade.qty,
+        price_last_trade=trade.price,
+        commission=trade.commission,
+        commission_asset=trade.commission_asset,
+        trade_id=trade.id,
+        is_maker=trade.maker,
+        realized_profit=trade.realized_pnl,
+    )
+
+
+def balances(
+    market: Market, body: bytes, now_ms: int, related: Sequence[str]
+) -> AccountPosition | AccountUpdate | None:
+    """The snapshot of all balances; `related` assets that the venue leaves out have fallen to zero.
+
+    Raises `msgspec.DecodeError` for an unreadable body. None = the account holds nothing.
+    """
+    if market.spot:
+        account = _decode_account(body)
+        listed = {row.asset for row in account.balances}
+        rows = [Balance(asset=row.asset, free=row.free, locked=row.locked) for row in account.balances]
+        rows += [Balance(asset=asset, free="0", locked="0") for asset in related if asset not in listed]
+        if not rows:
+            return None
+        figures = ",".join(f"{row.asset}={row.free}+{row.locked}" for row in rows)
+        return AccountPosition(
+            event_time=now_ms,
+            last_account_update=account.update_time,
+            balances=rows,
+            unique_message_id=f"snapshot:{account.update_time}:{figures}",
+        )
+    wallets = _decode_balances(body)
+    if not wallets:
+        return None
+    figures = ",".join(f"{row.asset}={row.balance}+{row.cross_wallet_balance}" for row in wallets)
+    return AccountUpdate(
+        event_time=now_ms,
+        transaction_time=now_ms,
+        event_reason_type="SNAPSHOT",
+        balances=[
+            FuturesBalance(
+                asset=row.asset,
+                wallet_balance=row.balance,
+                cross_wallet_balance=row.cross_wallet_balance,
+                balance_change="0",
+            )
+            for row in wallets
+        ],
+        positions=[],
+        unique_message_id=f"snapshot:{now_ms}:{figures}",
+    )

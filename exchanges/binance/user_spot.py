@@ -1,0 +1,422 @@
+"""Account streams of binance.com spot: the WebSocket API, many accounts on one connection (venue page, section 2).
+
+Each account subscribes with a signed `userDataStream.subscribe.signature`; its events carry the `subscriptionId` of the
+answer. No listen key, no keep-alive. Streams with the same key share one subscription: the venue allows one per account.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+import msgspec
+
+from core.errors import CredentialUnusable
+from exchanges._adapter import (
+    Answer,
+    Call,
+    Connect,
+    Fail,
+    FailKind,
+    Instant,
+    Note,
+    Output,
+    Rotate,
+    Send,
+    Setup,
+    Subscription,
+    UserSubscription,
+)
+from exchanges._timers import earliest
+from exchanges.binance import _errors, _events
+from exchanges.binance._clock import VenueClock
+from exchanges.binance._markets import Market
+from exchanges.binance._orders import OrderMemory
+from exchanges.binance._repair import AccountRepair
+from exchanges.binance._signer import Signer
+
+ANSWER_S: Final = 30.0
+"""How long a subscribe may stay unanswered; it may wait for the message limit behind 200 others."""
+MAX_CLOCK_TRIES: Final = 2
+MAX_EARLY_FRAMES: Final = 1000
+"""Events that overtook the answer that names their subscription."""
+RESUBSCRIBE_EVERY_S: Final = 60.0
+"""A subscription that the venue ends again within this time is given up (the session then tries with backoff)."""
+
+SUBSCRIBE: Final = "userDataStream.subscribe.signature"
+UNSUBSCRIBE: Final = "userDataStream.unsubscribe"
+LIST: Final = "session.subscriptions"
+
+
+class _Error(msgspec.Struct):
+    code: int = 0
+    msg: str = ""
+    data: object = None
+
+
+class _Frame(msgspec.Struct, rename="camel"):
+    id: str | int | None = None
+    status: int = 0
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    error: _Error | None = None
+    subscription_id: int | None = None
+    event: msgspec.Raw = msgspec.Raw()
+
+
+class _Result(msgspec.Struct, rename="camel"):
+    subscription_id: int
+
+
+_decode = msgspec.json.Decoder(_Frame).decode
+_decode_result = msgspec.json.Decoder(_Result).decode
+_decode_list = msgspec.json.Decoder(list[_Result]).decode
+
+
+class _State(enum.Enum):
+    IDLE = "idle"
+    """Nothing asked yet: the connection is not up."""
+    ASKED = "asked"
+    """Subscribe sent, or the clock is being read before the next try."""
+    LIVE = "live"
+
+
+class _Member:
+    """One stream of an account."""
+
+    def __init__(self, subscription: UserSubscription, repair: AccountRepair) -> None:
+        self.subscription = subscription
+        self.repair = repair
+        self.orders = OrderMemory(subscription.resume)
+
+
+class _Link:
+    """One key's subscription, shared by the streams that use this key."""
+
+    def __init__(self, digest: str, signer: Signer) -> None:
+        self.digest = digest
+        self.signer = signer
+        self.members: dict[str, _Member] = {}
+        self.state = _State.IDLE
+        self.subscription_id: int | None = None
+        self.request_id: str | None = None
+        self.answer_by: float | None = None
+        self.clock_tries = 0
+        self.ended_mono: float | None = None
+
+
+class SpotUser:
+    """Adapter of one WebSocket API connection."""
+
+    def __init__(self, setup: Setup, market: Market) -> None:
+        self._setup, self._market = setup, market
+        self._clock = VenueClock(market, setup.clock_offset_ms)
+        self._links: dict[str, _Link] = {}
+        self._by_request: dict[str, _Link] = {}
+        self._by_subscription: dict[int, _Link] = {}
+        self._streams: dict[str, _Link] = {}
+        self._orphans: set[str] = set()
+        self._gone: set[int] = set()
+        self._early: list[tuple[int, bytes]] = []
+        self._up = False
+
+    # --- inputs ---
+
+    def start(self, now: Instant) -> list[Output]:
+        return [Connect(self._market.user_url)]
+
+    def connected(self, now: Instant) -> list[Output]:
+        self._up = True
+        outputs: list[Output] = []
+        for link in self._links.values():
+            outputs += self._subscribe(link, now)
+        return outputs
+
+    def add(self, subscription: Subscription, now: Instant) -> list[Output]:
+        if not isinstance(subscription, UserSubscription):
+            reason = "an account connection carries account streams only"
+            return [Fail(kind=FailKind.REQUEST, reason=reason, stream_id=subscription.stream_id)]
+        outputs = self.remove(subscription.stream_id, now)
+        digest = subscription.credentials.digest
+        link = self._links.get(digest)
+        if link is None:
+            try:
+                link = _Link(digest, Signer(subscription.credentials))
+            except CredentialUnusable as error:
+                reason = str(error)
+                return [*outputs, Fail(kind=FailKind.CREDENTIAL, reason=reason, stream_id=subscription.stream_id)]
+            self._links[digest] = link
+        member = _Member(subscription, self._repair_of(subscription, link))
+        link.members[subscription.stream_id] = member
+        self._streams[subscription.stream_id] = link
+        if link.state is _State.LIVE:
+            outputs += self._learn(member, member.repair.begin(now))
+        elif self._up and link.state is _State.IDLE:
+            outputs += self._subscribe(link, now)
+        return outputs
+
+    def remove(self, stream_id: str, now: Instant) -> list[Output]:
+        link = self._streams.pop(stream_id, None)
+        if link is None:
+            return []
+        del link.members[stream_id]
+        return [] if link.members else self._leave(link)
+
+    def received(self, frame: bytes, now: Instant) -> list[Output]:
+        try:
+            decoded = _decode(frame)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return [Note("unreadable frame on the WebSocket API")]
+        if decoded.event:
+            return self._event(decoded.subscription_id, bytes(decoded.event), now)
+        if decoded.status or decoded.error is not None:
+            return self._response(decoded, now)
+        return [Note("unknown frame on the WebSocket API")]
+
+    def answered(self, call: Call, answer: Answer, now: Instant) -> list[Output]:
+        if self._clock.owns(call):
+            return self._clock_read(answer, now)
+        for link in self._links.values():
+            for member in link.members.values():
+                if member.repair.owns(call):
+                    return self._learn(member, member.repair.answered(call, answer, now))
+        return []
+
+    def woken(self, now: Instant) -> list[Output]:
+        outputs: list[Output] = []
+        for link in list(self._links.values()):
+            if link.answer_by is not None and link.answer_by <= now.mono:
+                outputs += self._drop(link, FailKind.TRANSIENT, "no answer to the subscribe request")
+                continue
+            for member in link.members.values():
+                due = member.repair.deadline()
+                if due is not None and due <= now.mono:
+                    outputs += self._learn(member, member.repair.due(now))
+        return outputs
+
+    def deadline(self) -> float | None:
+        times = [link.answer_by for link in self._links.values()]
+        times += [member.repair.deadline() for link in self._links.values() for member in link.members.values()]
+        return earliest(*times)
+
+    def closing(self, now: Instant) -> list[Output]:
+        return []  # the venue forgets the subscriptions with the connection
+
+    # --- subscribing ---
+
+    def _repair_of(self, subscription: UserSubscription, link: _Link) -> AccountRepair:
+        return AccountRepair(self._market, subscription, link.signer, self._clock, self._setup.table)
+
+    def _subscribe(self, link: _Link, now: Instant) -> list[Output]:
+        try:
+            params = link.signer.params(self._clock.stamp(now))
+        except CredentialUnusable as error:
+            return self._drop(link, FailKind.CREDENTIAL, str(error))
+        link.state = _State.ASKED
+        link.answer_by = now.mono + ANSWER_S
+        return [self._request(link, SUBSCRIBE, params)]
+
+    def _request(self, link: _Link, method: str, params: dict[str, str | int] | None = None) -> Send:
+        if link.request_id is not None:
+            self._by_request.pop(link.request_id, None)
+        link.request_id = self._setup.new_id()
+        self._by_request[link.request_id] = link
+        return _request(link.request_id, method, params)
+
+    def _response(self, frame: _Frame, now: Instant) -> list[Output]:
+        request_id = str(frame.id) if frame.id is not None else None
+        if request_id in self._orphans:
+            self._orphans.discard(request_id)
+            return self._let_go(frame)
+        link = self._by_request.pop(request_id, None) if request_id is not None else self._only_asker()
+        if link is None:
+            return [] if frame.error is None else [self._unassigned(frame, now)]
+        link.request_id = link.answer_by = None
+        if frame.error is not None:
+            return self._refused(link, frame, now)
+        try:
+            return self._confirmed(link, _decode_result(frame.result).subscription_id, now)
+        except msgspec.DecodeError:
+            return self._confirmed_by_list(link, frame, now)
+
+    def _only_asker(self) -> _Link | None:
+        """Whom an error without an id means: the only account here, or the only one that waits for an answer."""
+        asking = list(self._by_request.values())
+        links = asking if len(asking) == 1 else list(self._links.values())
+        if len(links) != 1:
+            return None
+        if links[0].request_id is not None:
+            self._by_request.pop(links[0].request_id, None)
+        return links[0]
+
+    def _unassigned(self, frame: _Frame, now: Instant) -> Output:
+        error = _error_of(frame)
+        fail = _errors.fail(error, now)
+        if fail.kind is FailKind.RATE_LIMITED:
+            return fail
+        if frame.id is None and fail.kind is FailKind.CREDENTIAL:
+            # One of several accounts is meant, but not told which; on a new connection each answer will carry its id.
+            return Fail(kind=FailKind.TRANSIENT, reason=fail.reason)
+        return Note(f"error answer to an unknown request: {_errors.describe(error)}")
+
+    def _confirmed(self, link: _Link, subscription_id: int, now: Instant) -> list[Output]:
+        link.state = _State.LIVE
+        link.clock_tries = 0
+        link.subscription_id = subscription_id
+        self._by_subscription[subscription_id] = link
+        self._gone.discard(subscription_id)
+        early = [raw for known, raw in self._early if known == subscription_id]
+        self._early = [(known, raw) for known, raw in self._early if known != subscription_id]
+        outputs: list[Output] = []
+        for raw in early:
+            outputs += self._event(subscription_id, raw, now)
+        for member in link.members.values():
+            outputs += self._learn(member, member.repair.begin(now))
+        return outputs
+
+    def _confirmed_by_list(self, link: _Link, frame: _Frame, now: Instant) -> list[Output]:
+        """The list of subscriptions, asked for after "already active": the one that nobody here has is this account's."""
+        try:
+            told = {row.subscription_id for row in _decode_list(frame.result)}
+        except msgspec.DecodeError:
+            return self._drop(link, FailKind.TRANSIENT, "the answer to the subscribe request names no subscription")
+        free = told - self._by_subscription.keys()
+        if len(free) == 1:
+            return self._confirmed(link, free.pop(), now)
+        return self._drop(
+            link, FailKind.TRANSIENT, "this account is subscribed on this connection through another key already"
+        )
+
+    def _refused(self, link: _Link, frame: _Frame, now: Instant) -> list[Output]:
+        error = _error_of(frame)
+        if error.code == _errors.CLOCK and link.clock_tries < MAX_CLOCK_TRIES:
+            link.clock_tries += 1
+            link.answer_by = now.mono + ANSWER_S
+            return self._clock.resync()
+        if error.code == _errors.ALREADY_SUBSCRIBED:
+            link.answer_by = now.mono + ANSWER_S
+            return [Note("already subscribed", level="info"), self._request(link, LIST)]
+        outputs: list[Output] = []
+        if error.code == _errors.IDS_USED_UP:
+            outputs.append(Rotate("the subscription ids of this connection are used up"))
+        fail = _errors.fail(error, now)
+        return [*outputs, *self._drop(link, fail.kind, fail.reason, fail.retry_after_s, fail.first_sight)]
+
+    def _drop(
+        self,
+        link: _Link,
+        kind: FailKind,
+        reason: str,
+        retry_after_s: float | None = None,
+        first_sight: bool = True,
+    ) -> list[Output]:
+        """Give an account up: every stream of it fails, the other accounts go on."""
+        streams = list(link.members)
+        link.members.clear()
+        for stream_id in streams:
+            self._streams.pop(stream_id, None)
+        outputs = self._leave(link)
+        outputs += [
+            Fail(kind=kind, reason=reason, stream_id=stream, retry_after_s=retry_after_s, first_sight=first_sight)
+            for stream in streams
+        ]
+        return outputs
+
+    def _leave(self, link: _Link) -> list[Output]:
+        self._links.pop(link.digest, None)
+        link.answer_by = None
+        if link.request_id is not None:
+            self._by_request.pop(link.request_id, None)
+            self._orphans.add(link.request_id)
+        if link.subscription_id is None:
+            return []
+        self._by_subscription.pop(link.subscription_id, None)
+        return [self._unsubscribe(link.subscription_id)]
+
+    def _unsubscribe(self, subscription_id: int) -> Send:
+        self._gone.add(subscription_id)
+        return _request(self._setup.new_id(), UNSUBSCRIBE, {"subscriptionId": subscription_id})
+
+    def _let_go(self, frame: _Frame) -> list[Output]:
+        """The late answer to a subscribe that nobody wants any more."""
+        try:
+            return [self._unsubscribe(_decode_result(frame.result).subscription_id)]
+        except msgspec.DecodeError:
+            return []
+
+    def _clock_read(self, answer: Answer, now: Instant) -> list[Output]:
+        outputs: list[Output] = []
+        if not self._clock.answered(answer, now):
+            outputs.append(Note("the venue's clock could not be read"))
+        for link in list(self._links.values()):
+            if link.state is _State.ASKED and link.request_id is None:
+                outputs += self._subscribe(link, now)
+        return outputs
+
+    # --- events ---
+
+    def _event(self, subscription_id: int | None, raw: bytes, now: Instant) -> list[Output]:
+        try:
+            kind = _events.kind_of(raw)
+            if kind == "serverShutdown":
+                return [Rotate("serverShutdown")]
+            link = self._link_of(subscription_id)
+            if link is None:
+                return self._unrouted(subscription_id, raw)
+            if kind == "eventStreamTerminated":
+                return self._terminated(link, now)
+            event = _events.event_of(kind, raw)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return [Note("unreadable account event")]
+        outputs: list[Output] = []
+        if event is not None:
+            for member in link.members.values():
+                outputs += self._learn(member, member.repair.live(event))
+        return outputs
+
+    def _link_of(self, subscription_id: int | None) -> _Link | None:
+        if subscription_id is not None:
+            return self._by_subscription.get(subscription_id)
+        return next(iter(self._links.values())) if len(self._links) == 1 else None
+
+    def _unrouted(self, subscription_id: int | None, raw: bytes) -> list[Output]:
+        if subscription_id is None:
+            return [Note("account event without a subscription id")]
+        if subscription_id not in self._gone and self._by_request and len(self._early) < MAX_EARLY_FRAMES:
+            self._early.append((subscription_id, raw))
+            return []
+        return [] if subscription_id in self._gone else [Note("account event of an unknown subscription")]
+
+    def _terminated(self, link: _Link, now: Instant) -> list[Output]:
+        """The subscription is gone, the connection is not: subscribe again and read what was missed."""
+        ended_lately = link.ended_mono is not None and now.mono - link.ended_mono < RESUBSCRIBE_EVERY_S
+        link.ended_mono = now.mono
+        if link.subscription_id is not None:
+            self._by_subscription.pop(link.subscription_id, None)
+            link.subscription_id = None
+        link.state = _State.IDLE
+        if ended_lately:
+            return self._drop(link, FailKind.TRANSIENT, "the venue ended the subscription again")
+        for member in link.members.values():
+            resume = member.orders.resume(now.wall_ms)
+            if not member.repair.done and member.subscription.resume is not None:
+                resume = msgspec.structs.replace(resume, since_ms=member.subscription.resume.since_ms)
+            member.subscription = msgspec.structs.replace(member.subscription, resume=resume)
+            member.repair = self._repair_of(member.subscription, link)
+        return [Note("eventStreamTerminated: subscribing again"), *self._subscribe(link, now)]
+
+    def _learn(self, member: _Member, outputs: list[Output]) -> list[Output]:
+        member.orders.learn(outputs)
+        return outputs
+
+
+def _error_of(frame: _Frame) -> _errors.VenueError:
+    error = frame.error or _Error()
+    until = error.data.get("retryAfter") if isinstance(error.data, dict) else None
+    return _errors.of_frame(frame.status, error.code, error.msg, until if isinstance(until, int) else None)
+
+
+def _request(request_id: str, method: str, params: dict[str, str | int] | None) -> Send:
+    body: dict[str, object] = {"id": request_id, "method": method}
+    if params:
+        body["params"] = params
+    return Send(msgspec.json.encode(body).decode())
