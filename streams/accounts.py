@@ -32,7 +32,6 @@ POSITION_KEEP_S: Final = 7 * 86_400
 POSITION_EVERY_MS: Final = 10_000
 """The live time of a quiet account is saved this often."""
 REBALANCE_BATCH: Final = 5
-CLOSED_KEEP_S: Final = 120.0
 
 
 class Accounts:
@@ -131,9 +130,9 @@ class Accounts:
             free = []
             for stream_id in stream_ids:
                 entry = wanted.get(stream_id)
-                if entry is None or entry.count <= 0 or not self._enabled(real_id(entry.exchange)):
+                if entry is None or not self._enabled(real_id(entry.exchange)):
                     if entry is not None or asked:
-                        self._end(stream_id, closed=entry is None or entry.count <= 0)
+                        self._end(stream_id, closed=entry is None)
                 elif self._leases.holds(stream_id):
                     self._run(entry)
                 elif not self.draining and self._may_claim(entry):
@@ -172,7 +171,7 @@ class Accounts:
     def _start_taken(self, stream_id: str) -> None:
         """A stream that another process hands to this one: start it beside the old session, holding its events back."""
         entry = self._state.wanted([stream_id]).get(stream_id)
-        if entry is None or entry.count <= 0:
+        if entry is None:
             self._leases.release([stream_id])
             return
         self._run(entry, self._state.positions([stream_id]).get(stream_id), hold=True)
@@ -198,12 +197,7 @@ class Accounts:
         try:
             ids = self._state.wanted_ids()
             held = set(self._leases.held())
-            forgotten = [stream_id for stream_id in held - ids if stream_id in self._wanted]
-            for stream_id in forgotten:
-                if self._state.get(f"closed:{stream_id}") is not None:
-                    self._end(stream_id, closed=True)
-                else:
-                    self._state.remember(self._wanted[stream_id])
+            self._remember([stream_id for stream_id in held - ids if stream_id in self._wanted])
             unheld = sorted(ids - held)
             if unheld and not self.draining:
                 owners = self._state.owners(unheld)
@@ -215,6 +209,21 @@ class Accounts:
             self.handover.check()
         except StateUnavailable as error:
             log.debug("the sweep waits: the state is unavailable", error=str(error))
+
+    def _remember(self, forgotten: Sequence[str]) -> None:
+        """Streams that run here and that the state does not know: it forgot them, or their close was not noticed."""
+        if not forgotten:
+            return
+        for stream_id in forgotten:
+            self._state.remember(self._wanted[stream_id])
+        known = self._state.wanted(forgotten)
+        closed = [stream_id for stream_id in forgotten if stream_id not in known]
+        for stream_id in closed:
+            self._end(stream_id, closed=True)
+        if len(closed) < len(forgotten):
+            log.warning(
+                "the state forgot running streams; they were written again", streams=len(forgotten) - len(closed)
+            )
 
     def _apply_admin(self) -> None:
         held = list(self._leases.held())

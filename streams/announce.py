@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable
 from typing import Final
@@ -59,11 +60,10 @@ class Announcer:
         except StateUnavailable:
             log.warning("streams that nobody asked for again stay: the state is unavailable")
             return
-        for stream_id in stale:
-            self._state.put(f"closed:{stream_id}", "1", 120.0)
         if stale:
             log.info("closed streams that nobody asked for again", streams=len(stale))
-            self._state.notify("*", "sweep")
+            for stream_id in stale:
+                self._state.notify("*", json.dumps({"t": "reconcile", "id": stream_id}))
             self._sweep()
 
     @property
