@@ -24,6 +24,10 @@ class Alarms:
     def armed(self, name: str) -> bool:
         return name in self._at
 
+    def at(self, name: str) -> float:
+        """When an armed deadline comes; `KeyError` for any other."""
+        return self._at[name]
+
     def next(self) -> float | None:
         return min(self._at.values(), default=None)
 

@@ -1,0 +1,177 @@
+"""What to read over REST after a reconnect, and how the answers become events (venue file, section 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import urlencode
+
+import msgspec
+
+from core.events import AccountEvent, AccountPosition, Balance
+from exchanges._adapter import Answer, Call, FailKind, Instant, Resume
+from exchanges._frames import UNREADABLE
+from exchanges._numbers import plain
+from exchanges._repair import Repaired
+from exchanges.coinbase._errors import failure_of
+from exchanges.coinbase._link import API
+from exchanges.coinbase._orders import KNOWN_STATUSES, Memory, RestOrder, rest_execution_report
+from exchanges.coinbase._times import rfc3339
+
+PAGE: Final = 250
+MAX_PAGES: Final = 40
+"""Pages that one list is followed for; a cursor that never ends must not keep an account from going live."""
+
+
+class _Amount(msgspec.Struct):
+    value: str = "0"
+
+
+class _AccountRow(msgspec.Struct):
+    currency: str
+    available_balance: _Amount | None = None
+    hold: _Amount | None = None
+
+
+class _Fill(msgspec.Struct):
+    order_id: str = ""
+
+
+class _Page(msgspec.Struct):
+    """Any of the answers; each fills its own list."""
+
+    orders: list[msgspec.Raw] = []
+    fills: list[_Fill] = []
+    accounts: list[_AccountRow] = []
+    order: msgspec.Raw | None = None
+    cursor: str | None = ""
+    has_next: bool | None = None
+
+
+class _Context(msgspec.Struct, frozen=True):
+    params: tuple[tuple[str, str], ...] = ()
+    order_id: str = ""
+    page: int = 1
+
+
+_decode_page = msgspec.json.Decoder(_Page).decode
+_decode_order = msgspec.json.Decoder(RestOrder).decode
+
+
+class GapPlan:
+    """The REST half of one account's gap. `first` → `parse` of every answer → `then` once all is read."""
+
+    def __init__(self, rest: str, stream_id: str, memory: Memory) -> None:
+        self._base = f"{rest}{API}"
+        self._stream_id = stream_id
+        self._memory = memory
+        self._resume = Resume(since_ms=0)
+        self._seen: set[str] = set()
+        self._filled: dict[str, None] = {}
+        self._singles_asked = False
+
+    def first(self, resume: Resume) -> list[Call]:
+        self._resume = resume
+        since = rfc3339(resume.since_ms)
+        spot = ("product_type", "SPOT")
+        limit = ("limit", str(PAGE))
+        return [
+            self._call("open-orders", "/orders/historical/batch", (("order_status", "OPEN"), spot, limit)),
+            self._call("changed-orders", "/orders/historical/batch", (("start_date", since), spot, limit)),
+            self._call("fills", "/orders/historical/fills", (("start_sequence_timestamp", since), limit)),
+            self._call("accounts", "/accounts", (limit,)),
+        ]
+
+    def then(self) -> Sequence[Call]:
+        """Orders that had fills, or that we believed open, and that no list has shown: ask for each.
+
+        The list of open orders leaves PENDING and QUEUED out, and whether `start_date` filters by change is not documented.
+        """
+        if self._singles_asked:
+            return ()
+        self._singles_asked = True
+        wanted = dict(self._filled)
+        wanted.update(dict.fromkeys(order.order_id for order in self._resume.orders if not order.terminal))
+        missing = [order_id for order_id in wanted if order_id not in self._seen]
+        return [self._call("order", f"/orders/historical/{order_id}", (), order_id) for order_id in missing]
+
+    def parse(self, call: Call, answer: Answer, now: Instant) -> Repaired:
+        failure = failure_of(answer)
+        if failure is not None:
+            # A 401 may be a token that waited too long: one more try with a fresh one, not four.
+            again = failure.retry and (failure.kind is not FailKind.CREDENTIAL or call.attempt == 1)
+            if again:
+                return Repaired(retry=True, retry_after_s=failure.wait_s)
+            return Repaired(missing=(f"{call.tag}: {failure.reason}",))
+        try:
+            page = _decode_page(answer.body)
+        except UNREADABLE as error:
+            return Repaired(missing=(f"{call.tag}: {error}",))
+        if call.tag == "accounts":
+            events = _positions(page.accounts, now, call)
+        elif call.tag == "fills":
+            self._filled.update(dict.fromkeys(fill.order_id for fill in page.fills if fill.order_id))
+            return Repaired(calls=self._more(call, page, known=bool(page.fills)))
+        else:
+            rows = [page.order] if page.order is not None else page.orders
+            events, missing = self._orders(rows, now)
+            if call.tag == "order" and not rows:
+                missing.append(f"order {_context(call).order_id}: not known to the venue")
+            return Repaired(events=events, missing=missing, calls=self._more(call, page, known=bool(rows)))
+        return Repaired(events=events, calls=self._more(call, page, known=bool(page.accounts)))
+
+    def _orders(self, rows: Sequence[msgspec.Raw], now: Instant) -> tuple[list[AccountEvent], list[str]]:
+        events: list[AccountEvent] = []
+        missing: list[str] = []
+        for row in rows:
+            try:
+                order = _decode_order(row)
+            except UNREADABLE as error:
+                missing.append(f"an order that can't be read: {error}")
+                continue
+            if order.status not in KNOWN_STATUSES:
+                missing.append(f"order {order.order_id}: unknown status {order.status}")
+            if order.order_id in self._seen:
+                continue
+            self._seen.add(order.order_id)
+            event = rest_execution_report(order, now.wall_ms, self._memory)
+            if event is not None:
+                events.append(event)
+        return events, missing
+
+    def _more(self, call: Call, page: _Page, *, known: bool) -> list[Call]:
+        """The next page: `has_next` tells where it exists, a cursor where it does not."""
+        context = _context(call)
+        if not page.cursor or not known or page.has_next is False or context.page >= MAX_PAGES:
+            return []
+        base = call.url.partition("?")[0]
+        url = f"{base}?{urlencode((*context.params, ('cursor', page.cursor)))}"
+        following = msgspec.structs.replace(context, page=context.page + 1)
+        return [Call(tag=call.tag, method="GET", url=url, stream_id=self._stream_id, context=following)]
+
+    def _call(self, tag: str, path: str, params: tuple[tuple[str, str], ...], order_id: str = "") -> Call:
+        url = f"{self._base}{path}?{urlencode(params)}" if params else f"{self._base}{path}"
+        return Call(tag=tag, method="GET", url=url, stream_id=self._stream_id, context=_Context(params, order_id))
+
+
+def _positions(rows: Sequence[_AccountRow], now: Instant, call: Call) -> list[AccountEvent]:
+    balances = [
+        Balance(
+            asset=row.currency,
+            free=plain(row.available_balance.value if row.available_balance else "0"),
+            locked=plain(row.hold.value if row.hold else "0"),
+        )
+        for row in rows
+    ]
+    if not balances:
+        return []
+    message_id = f"accounts:{now.wall_ms}:{_context(call).page}"
+    return [
+        AccountPosition(
+            event_time=now.wall_ms, last_account_update=now.wall_ms, balances=balances, unique_message_id=message_id
+        )
+    ]
+
+
+def _context(call: Call) -> _Context:
+    return call.context if isinstance(call.context, _Context) else _Context()

@@ -1,0 +1,56 @@
+"""What ticker and candle connections of Coinbase share: the deployment's key, and refused products."""
+
+from __future__ import annotations
+
+from core.credentials import credentials
+from core.errors import CredentialUnusable
+from exchanges._adapter import Fail, FailKind, Instant, Note, Output, Setup
+from exchanges.coinbase._auth import Signer
+from exchanges.coinbase._errors import Failure
+from exchanges.coinbase._link import HEARTBEATS, Link, Request, chunks
+
+
+class MarketLink(Link):
+    """A connection to the public channels, signed with the deployment's own key where there is one."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self._signer = market_signer(setup)
+
+    def _unauthorised(self, failure: Failure, now: Instant) -> list[Output]:
+        """Public channels work without a key as well: go on without it."""
+        if self._signer is None:
+            return [Fail(kind=FailKind.TRANSIENT, reason=failure.reason)]
+        self._signer = None
+        return [Note("the Coinbase market data key is refused; going on without it", "error"), *self._again(now)]
+
+    def _declined(self, request: Request, failure: Failure, now: Instant) -> list[Output]:
+        """An unknown product spoils its frame: ask for the others again; halve the frame if no product is named."""
+        if request.channel == HEARTBEATS or not request.ids:
+            return [Fail(kind=FailKind.TRANSIENT, reason=failure.reason)]
+        named = [product for product in request.ids if product in failure.reason]
+        if named or len(request.ids) == 1:
+            gone = named or list(request.ids)
+            left = [product for product in request.ids if product not in gone]
+            if left:
+                self._queue.extendleft(reversed(chunks("subscribe", request.channel, left)))
+            return self._unknown(gone, failure.reason, now)
+        middle = len(request.ids) // 2
+        for part in (request.ids[middle:], request.ids[:middle]):
+            self._queue.appendleft(Request("subscribe", request.channel, part))
+        return []
+
+    def _unknown(self, products: list[str], reason: str, now: Instant) -> list[Output]:
+        """The venue does not know these products."""
+        return []
+
+
+def market_signer(setup: Setup) -> Signer | None:
+    """The deployment's key for market data, if it is set and can sign."""
+    key, secret = setup.options.get("COINBASE_API_KEY"), setup.options.get("COINBASE_API_SECRET")
+    if not key or not secret:
+        return None
+    try:
+        return Signer(credentials(key, secret, keys_type="cloud"), setup.new_id)
+    except CredentialUnusable:
+        return None  # public channels need no key

@@ -1,0 +1,207 @@
+"""An account of Coinbase on the user channel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from core.errors import CredentialUnusable
+from exchanges._adapter import (
+    Answer,
+    Call,
+    Connect,
+    Fail,
+    FailKind,
+    Instant,
+    Note,
+    Output,
+    Outputs,
+    Seen,
+    Setup,
+    Subscription,
+    UserSubscription,
+)
+from exchanges._frames import UNREADABLE
+from exchanges._repair import GapRepair, Repaired
+from exchanges._timers import earliest
+from exchanges.coinbase._auth import Signer
+from exchanges.coinbase._errors import Failure
+from exchanges.coinbase._gap import GapPlan
+from exchanges.coinbase._link import HEARTBEATS, REST, SANDBOX_REST, SANDBOX_USER_WS, USER_WS, Link, Message, Request
+from exchanges.coinbase._orders import KNOWN_STATUSES, Memory, Order, execution_report
+from exchanges.coinbase._times import milliseconds
+
+USER: Final = "user"
+
+
+class _Event(msgspec.Struct):
+    """`orders` may be missing or null; futures positions stand beside it and are not for us."""
+
+    type: str = ""
+    orders: list[msgspec.Raw] | None = None
+
+
+_decode_events = msgspec.json.Decoder(list[_Event]).decode
+_decode_order = msgspec.json.Decoder(Order).decode
+
+
+class UserAdapter(Link):
+    """One account: connect → subscribe → repair → live. See `exchanges._adapter.Adapter`."""
+
+    url = USER_WS
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self._subscription: UserSubscription | None = None
+        self._started = False
+        self._rest = REST
+        self._memory = Memory()
+        self._repair: GapRepair | None = None
+        self._plan: GapPlan | None = None
+        self._joined: set[str] = set()
+        self._now = Instant(0.0, 0)
+
+    # --- inputs ---
+
+    def start(self, now: Instant) -> Outputs:
+        self._started = True
+        return self._open(now)
+
+    def add(self, subscription: Subscription, now: Instant) -> Outputs:
+        if not isinstance(subscription, UserSubscription) or self._subscription is not None:
+            reason = "a Coinbase account connection carries exactly one account"
+            return [Fail(kind=FailKind.REQUEST, reason=reason, stream_id=subscription.stream_id)]
+        self._subscription = subscription
+        return self._open(now) if self._started else []
+
+    def remove(self, stream_id: str, now: Instant) -> Outputs:
+        if self._subscription is None or self._subscription.stream_id != stream_id:
+            return []
+        self._now = now
+        joined, self._joined = self._joined, set()
+        outputs = self._ask("unsubscribe", USER, (), now) if USER in joined else []
+        self._subscription, self._repair, self._plan = None, None, None
+        return outputs
+
+    def received(self, frame: bytes, now: Instant) -> Outputs:
+        self._now = now
+        return super().received(frame, now)
+
+    def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
+        self._now = now
+        if self._repair is None or not self._repair.owns(call):
+            return []
+        return self._repair.answered(call, answer, self._parse, now)
+
+    def woken(self, now: Instant) -> Outputs:
+        self._now = now
+        outputs = list(super().woken(now))
+        if self._repair is not None:
+            outputs.extend(self._repair.due(now))
+        return outputs
+
+    def deadline(self) -> float | None:
+        repair = self._repair.deadline() if self._repair is not None else None
+        return earliest(super().deadline(), repair)
+
+    # --- joining ---
+
+    def _open(self, now: Instant) -> list[Output]:
+        subscription = self._subscription
+        if subscription is None:
+            return []
+        self._now = now
+        try:
+            self._signer = Signer(subscription.credentials, self._setup.new_id)
+        except CredentialUnusable as error:
+            return [Fail(kind=FailKind.CREDENTIAL, reason=str(error), stream_id=subscription.stream_id)]
+        if subscription.credentials.environment == "sandbox":
+            self.url, self._rest = SANDBOX_USER_WS, SANDBOX_REST
+        self._prepare(subscription)
+        return [Connect(self.url)]
+
+    def _prepare(self, subscription: UserSubscription) -> None:
+        """The repair holds live events from the first frame on, so it exists before the first of them."""
+        for order in subscription.resume.orders if subscription.resume else ():
+            if not order.terminal:
+                # An order without fills was published with its limit price.
+                untouched = order.executed in ("", "0")
+                self._memory.learn(order.order_id, order.quantity, order.price if untouched else "")
+        self._plan = GapPlan(self._rest, subscription.stream_id, self._memory)
+        self._repair = GapRepair(subscription, sign=self._sign, then=self._plan.then)
+
+    def _requests(self) -> Iterable[Request]:
+        return [Request("subscribe", USER)] if self._subscription is not None else []
+
+    def _acknowledged(self, request: Request, now: Instant) -> list[Output]:
+        """Live needs both: without heartbeats a quiet account would be cut off."""
+        self._joined.add(request.channel)
+        subscription = self._subscription
+        if not self._joined >= {USER, HEARTBEATS} or subscription is None or self._repair is None or self._plan is None:
+            return []
+        calls = self._plan.first(subscription.resume) if subscription.resume is not None else []
+        return self._repair.begin(calls, now)
+
+    def _declined(self, request: Request, failure: Failure, now: Instant) -> list[Output]:
+        kind = FailKind.TRANSIENT if failure.kind is FailKind.REQUEST else failure.kind
+        return [Fail(kind=kind, reason=failure.reason, retry_after_s=failure.wait_s)]
+
+    def _unauthorised(self, failure: Failure, now: Instant) -> list[Output]:
+        if self._subscription is None:
+            return []
+        return [Fail(kind=failure.kind, reason=failure.reason, stream_id=self._subscription.stream_id)]
+
+    def _beat(self) -> list[Output]:
+        return [Seen(self._subscription.stream_id)] if self._subscription is not None else []
+
+    # --- events ---
+
+    def _data(self, message: Message, now: Instant) -> list[Output]:
+        if message.channel == "futures_balance_summary" or self._repair is None:
+            return []
+        if message.channel != USER:
+            return [Note(f"unknown channel {message.channel}")]
+        try:
+            events = _decode_events(message.events)
+        except UNREADABLE as error:
+            return [Note(f"unreadable user frame: {error}", "error")]
+        time_ms = milliseconds(message.timestamp) or now.wall_ms
+        outputs: list[Output] = []
+        for event in events:
+            for order in self._readable(event.orders or (), outputs):
+                if event.type != "update":  # a snapshot: what is open; its pages may come at any sequence number
+                    self._memory.learn_from(order)
+                    continue
+                if order.status not in KNOWN_STATUSES:
+                    outputs.append(Note(f"unknown order status {order.status}, not published", "error"))
+                report = execution_report(order, time_ms, self._memory)
+                if report is not None:
+                    outputs.extend(self._repair.live(report))
+        return outputs
+
+    def _readable(self, rows: Iterable[msgspec.Raw], outputs: list[Output]) -> Iterable[Order]:
+        """The orders of an event; one that can't be read costs only itself."""
+        for row in rows:
+            try:
+                yield _decode_order(row)
+            except UNREADABLE as error:
+                outputs.append(Note(f"unreadable order: {error}", "error"))
+
+    # --- helpers ---
+
+    def _sign(self, call: Call) -> Call:
+        return self._signer.signed(call, self._seconds(self._now)) if self._signer is not None else call
+
+    def _parse(self, call: Call, answer: Answer) -> Repaired:
+        return self._plan.parse(call, answer, self._now) if self._plan is not None else Repaired()
+
+    def replay(self, subscription: UserSubscription, known_orders: dict[str, Any]) -> None:
+        """Enter the live state of a recorded frame; `known_orders` is what earlier frames told, by order id."""
+        self._subscription = subscription
+        self._prepare(subscription)
+        for order_id, known in known_orders.items():
+            self._memory.learn(order_id, str(known.get("quantity", "")), str(known.get("price", "")))
+        if self._repair is not None:
+            self._repair.begin([], Instant(0.0, 0))
