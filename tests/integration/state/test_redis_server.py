@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import subprocess
 import threading
 import uuid
 from collections.abc import Iterator
@@ -23,7 +25,10 @@ from tests.unit.state.promises import NOW, Heard, Promises, eventually, opened, 
 
 pytestmark = pytest.mark.integration
 
-SERVER = {"host": os.environ.get("REDIS_HOST", "127.0.0.1"), "port": int(os.environ.get("REDIS_PORT", "6379"))}
+SERVER: dict[str, Any] = {
+    "host": os.environ.get("REDIS_HOST", "127.0.0.1"),
+    "port": int(os.environ.get("REDIS_PORT", "6379")),
+}
 PASSWORD = os.environ.get("REDIS_PASSWORD") or None
 CANARY = "canary-77ab"
 
@@ -170,6 +175,64 @@ def test_tls_to_a_server_without_tls_is_state_unavailable(backing: ServerBacking
     with pytest.raises(StateUnavailable):
         opened(state)
     state.close_connections()
+
+
+class _Private:
+    """A server of this test alone, without a disk, that can be killed and started again."""
+
+    def __init__(self) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.start()
+
+    def start(self) -> None:
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        with redis.Redis(port=self.port) as client:
+            eventually(lambda: _answers(client))
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait(10)
+
+
+def _answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False
+
+
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs the redis-server program")
+def test_a_server_that_was_killed_comes_back_empty_and_is_filled_again() -> None:
+    server, heard = _Private(), Heard()
+    state = RedisState({"host": "127.0.0.1", "port": server.port}, vault=Vault([Fernet.generate_key().decode()]))
+    stop = state.listen("w1", heard)
+    epoch = state.begin_epoch(NOW)
+    opened(state)
+    opened(state)
+    held, leases = want(state), state.claim(["s1"], "w1", 60)
+
+    server.kill()
+    with pytest.raises(StateUnavailable):
+        opened(state)
+    with pytest.raises(StateUnavailable):
+        state.renew(leases, "w1", 60)
+    server.start()
+    heard.wait_for("resync")
+
+    assert state.wanted_ids() == set()
+    assert state.renew(leases, "w1", 60) == set()
+    state.remember(held)
+    assert want(state) == held
+    applied = opened(state)
+    assert applied.wanted is not None
+    assert (applied.wanted.count, applied.wanted.epoch, applied.owner) == (3, epoch, "w1")
+    assert state.begin_epoch(NOW - 1) > epoch
+    stop()
+    state.close_connections()
+    server.kill()
 
 
 class _Deaf:

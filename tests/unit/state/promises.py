@@ -669,7 +669,12 @@ class Promises:
         stopped, awake = Heard(), Heard()
         stops: list[Callable[[], None]] = []
         silent = state.listen("w1", stopped)
-        stops.append(state.listen("w1", lambda text: (awake(text), stops[0]())[0]))
+
+        def stop_itself(text: str) -> None:
+            awake(text)
+            stops[0]()
+
+        stops.append(state.listen("w1", stop_itself))
         silent()
         silent()
 
@@ -693,7 +698,7 @@ class Promises:
         backing.enable_exchanges('["binance", "kraken"]')
 
         heard.wait_for("admin-config")
-        assert state.enabled_exchanges() == {"binance", "kraken"}
+        assert state.enabled_exchanges() == frozenset(["binance", "kraken"])
         backing.enable_exchanges("[]")
         assert state.enabled_exchanges() == frozenset()
         backing.enable_exchanges(None)
