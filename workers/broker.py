@@ -7,6 +7,7 @@ in its own way (`workers._consumer`); all other queues are Dramatiq's, with the 
 
 from __future__ import annotations
 
+import logging
 import ssl
 import threading
 from collections import deque
@@ -108,6 +109,7 @@ class PlatformBroker(RabbitmqBroker):
             name: deque(maxlen=MAX_REPLIES) for name in self.translator.queues
         }
         self._unfinished = {name: Unfinished() for name in self.translator.queues}
+        _keep_bodies_out_of_logs()
         super().__init__(middleware=middleware, parameters=list(parameters))
         self.add_middleware(StopWaiting(self.translator.stopping))
 
@@ -186,3 +188,15 @@ class PlatformBroker(RabbitmqBroker):
             self.channel.queue_purge(queue_name)
         else:
             super().flush(queue_name)
+
+
+def _keep_bodies_out_of_logs() -> None:
+    """The stock consumer logs a body that it can't decode, in the text of the exception; it may hold secrets."""
+    logger = logging.getLogger("dramatiq.brokers.rabbitmq._RabbitmqConsumer")
+    if _without_exception not in logger.filters:
+        logger.addFilter(_without_exception)
+
+
+def _without_exception(record: logging.LogRecord) -> bool:
+    record.exc_info = record.exc_text = None
+    return True

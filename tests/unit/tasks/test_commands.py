@@ -115,8 +115,8 @@ def test_options_are_taken_from_their_table_and_anything_else_is_the_default(
 ) -> None:
     for value in values:
         assert getattr(opened(open_payload(**{field: value})).credentials, attribute) == value
-    for value in ["other", "", "COM", 7, True, [], {}, "x" * 500]:
-        assert getattr(opened(open_payload(**{field: value})).credentials, attribute) is None
+    for other in ["other", "", "COM", 7, True, [], {}, "x" * 500]:
+        assert getattr(opened(open_payload(**{field: other})).credentials, attribute) is None
 
 
 @pytest.mark.parametrize("provider", sorted(KNOWN - DEAD))
