@@ -8,6 +8,7 @@ from typing import Final
 MAX_SAFE_INTEGER: Final = 2**53 - 1
 """The largest integer that every JSON reader of the platform keeps exact."""
 
+_MAX_EXPONENT: Final = 100
 _CONTEXT: Final = Context(prec=34, rounding=ROUND_HALF_EVEN)
 
 
@@ -19,14 +20,17 @@ def order_id(value: int | str) -> int | str:
 
 
 def decimal(text: str | int | float | Decimal | None) -> Decimal:
-    """The value of a venue number; None, empty or not-a-number text is 0. Floats go through their shortest text."""
+    """The value of a venue number; None, empty or not-a-number text is 0. Floats go through their shortest text.
+
+    Text with an absurd exponent is no number either: written out it would fill the memory.
+    """
     if text is None or text == "":
         return Decimal(0)
     try:
         value = Decimal(repr(text)) if isinstance(text, float) else Decimal(text)
     except InvalidOperation:
         return Decimal(0)
-    return value if value.is_finite() else Decimal(0)
+    return value if value.is_finite() and abs(value.adjusted()) <= _MAX_EXPONENT else Decimal(0)
 
 
 def plain(value: Decimal | float | int | str) -> str:
@@ -34,12 +38,9 @@ def plain(value: Decimal | float | int | str) -> str:
 
     Text that is already plain comes back unchanged (`"1.500"` keeps its zeros).
     """
-    if isinstance(value, str):
-        if value and "e" not in value and "E" not in value:
-            return value
-        value = decimal(value)
-    elif not isinstance(value, Decimal):
-        value = decimal(value)
+    if isinstance(value, str) and value and "e" not in value and "E" not in value:
+        return value
+    value = decimal(value)
     if not value:
         return "0"
     text = format(value, "f")
