@@ -330,6 +330,20 @@ class Promises:
         assert want(state, "s2").epoch == epoch
         assert state.begin_epoch(NOW - 9999) > epoch
 
+    def test_a_process_that_knows_no_epoch_begins_a_newer_one_after_a_flush(
+        self, backing: Backing, state: State
+    ) -> None:
+        epoch = state.begin_epoch(NOW)
+        opened(state)
+        held = want(state)
+        backing.flush()
+
+        newer = backing.state().begin_epoch(NOW + 60_000)
+        state.remember(held)
+
+        assert newer > epoch
+        assert state.close_stale(newer) == ["s1"]
+
     # --- candles ---
 
     def test_candle_subscriptions_are_a_set_of_typed_keys(self, state: State, other: State) -> None:
