@@ -11,6 +11,7 @@ import socket
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -178,24 +179,30 @@ class Engine:
 
     def _schedule(self) -> None:
         options = self.options
-        self._every(options.lease_ttl_s / 4, self._beat)
-        self._every(SWEEP_S, self.units.sweep)
-        self._every(SWEEP_S, self.supervisor.sweep)
-        self._every(SWEEP_S, self._refresh_deadlines)
-        self._every(POSITIONS_S, self.units.save_positions)
-        self._every(SYMBOL_SWEEP_S, self.instruments.sweep)
-        self._every(WATCH_S, self._gauges)
+        self.every(options.lease_ttl_s / 4, self._beat)
+        self.every(SWEEP_S, self.units.sweep)
+        self.every(SWEEP_S, self.supervisor.sweep)
+        self.every(SWEEP_S, self._refresh_deadlines)
+        self.every(POSITIONS_S, self.units.save_positions)
+        self.every(SYMBOL_SWEEP_S, self.instruments.sweep)
+        self.every(WATCH_S, self._gauges)
         if isinstance(self.units, Accounts):
-            self._every(REBALANCE_S, self.units.rebalance)
+            self.every(REBALANCE_S, self.units.rebalance)
         else:
-            self._every(WATCH_S, self.units.watch)
-            self._every(self.announcer.beacon_s, self.announcer.beacon)
+            self.every(WATCH_S, self.units.watch)
+            self.every(self.announcer.beacon_s, self.announcer.beacon)
         if options.admin_config:
-            self._every(options.admin_refresh_s, self._refresh_admin)
+            self.every(options.admin_refresh_s, self._refresh_admin)
         if options.liveness is not None:
-            self._every(options.liveness.scan_s, self.liveness.scan)
+            self.every(options.liveness.scan_s, self.liveness.scan)
 
-    def _every(self, seconds: float, job: Callable[[], Any]) -> None:
+    def once_after(self, seconds: float, job: Callable[[], Any]) -> None:
+        """Run `job` once, on a scheduler thread."""
+        when = datetime.now(UTC) + timedelta(seconds=seconds)
+        self.scheduler.add_job(job, "date", run_date=when)
+
+    def every(self, seconds: float, job: Callable[[], Any]) -> None:
+        """Run `job` periodically on a scheduler thread; it must be quick (it posts work)."""
         name = getattr(job, "__qualname__", repr(job))
 
         def run() -> None:

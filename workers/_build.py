@@ -1,0 +1,135 @@
+"""From settings to objects: state, sinks, engine options. Nothing here starts anything."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+import core
+from core import redact
+from core.log import configure
+from core.ports import Role, State
+from core.sentry import init_sentry
+from core.settings import Settings
+from sinks.fanout import FanoutSink
+from sinks.rabbitmq import RabbitSink
+from sinks.redis_pubsub import RedisSink
+from state.redis_state import RedisState
+from state.vault import Vault
+from streams.engine import EngineOptions
+from streams.liveness import LivenessRules
+from workers.broker import connection_parameters
+
+
+def observe(settings: Settings, name: str) -> None:
+    """Logs and Sentry of this process."""
+    for secret in (settings.rabbit_password, settings.redis_password, settings.sentry_dsn):
+        if secret is not None and len(secret.get_secret_value()) > 8:
+            redact.register(secret.get_secret_value())
+    for key in settings.credentials_keys.get_secret_value().split(","):
+        redact.register(key.strip())
+    configure(json=settings.log_format == "json", level=settings.log_level)
+    init_sentry(settings.sentry_dsn.get_secret_value(), f"websocket-connector@{core.VERSION}", settings.environment)
+    del name
+
+
+def redis_connection(settings: Settings) -> dict[str, Any]:
+    connection: dict[str, Any] = {"host": settings.redis_host or "127.0.0.1", "port": settings.redis_port}
+    if settings.redis_password is not None:
+        connection["password"] = settings.redis_password.get_secret_value()
+    if settings.redis_tls:
+        connection["ssl"] = True
+    return connection
+
+
+def make_state(settings: Settings) -> State:
+    """Raises `InvalidSetting` for unusable CREDENTIALS_KEYS."""
+    vault = Vault.from_setting(settings.credentials_keys.get_secret_value())
+    return RedisState(redis_connection(settings), prefix=settings.state_prefix, vault=vault)
+
+
+def make_sinks(settings: Settings) -> FanoutSink:
+    """The sinks that `SINKS` names, RabbitMQ first: it confirms."""
+    sinks: list[Any] = []
+    if "rabbitmq" in settings.sinks:
+        sinks.append(_rabbit_sink(settings))
+    if "redis" in settings.sinks:
+        password = settings.redis_password
+        sinks.append(
+            RedisSink(
+                host=settings.redis_host or "127.0.0.1",
+                port=settings.redis_port,
+                password=password.get_secret_value() if password is not None else None,
+                tls=settings.redis_tls,
+            )
+        )
+    return FanoutSink(sinks)
+
+
+def _rabbit_sink(settings: Settings) -> RabbitSink:
+    return RabbitSink(
+        host=settings.rabbit_host or "127.0.0.1",
+        port=settings.rabbit_port,
+        user=settings.rabbit_user,
+        password=settings.rabbit_password.get_secret_value(),
+        virtual_host=settings.rabbit_vhost,
+        tls=settings.rabbit_tls,
+        exchange=settings.events_exchange,
+        queue=settings.user_events_queue or None,
+        queue_max_length=settings.user_events_max,
+        ticker_per_symbol=settings.ticker_messages == "symbol",
+        outbox_dir=settings.outbox_dir,
+        outbox_bytes=settings.outbox_max_mb * 1024 * 1024,
+    )
+
+
+def broker_parameters(settings: Settings, name: str) -> dict[str, Any]:
+    return connection_parameters(
+        settings.rabbit_host or "127.0.0.1",
+        settings.rabbit_port,
+        settings.rabbit_user,
+        settings.rabbit_password.get_secret_value(),
+        vhost=settings.rabbit_vhost,
+        tls=ssl.create_default_context() if settings.rabbit_tls else None,
+        name=name,
+    )
+
+
+def engine_options(settings: Settings, role: Role) -> EngineOptions:
+    liveness = None
+    if settings.liveness_enabled:
+        stale_ms = max(settings.liveness_stale_ms, 60_000)
+        liveness = LivenessRules(
+            scan_s=max(settings.liveness_scan_ms, 30_000) / 1000,
+            stale_s=stale_ms / 1000,
+            cooldown_s=max(settings.liveness_cooldown_ms, stale_ms) / 1000,
+            max_per_scan=max(settings.liveness_max_per_scan, 1),
+            paper_only=settings.liveness_paper_only,
+        )
+    return EngineOptions(
+        role=role,
+        price_role=settings.price_role,
+        price_exchanges=settings.price_exchanges,
+        gateway=settings.venue_gateway,
+        endpoints=settings.venue_endpoints,
+        ca_file=settings.venue_ca_file,
+        egress_ips=settings.egress_ips,
+        io_threads=settings.io_threads,
+        connect_threads=settings.connect_threads,
+        capacity=settings.max_streams,
+        lease_ttl_s=settings.lease_ttl_s,
+        drain_timeout_s=settings.drain_timeout_s,
+        rejoin_grace_s=settings.rejoin_grace_s,
+        cooldown_base_ms=settings.cooldown_base_ms,
+        cooldown_cap_ms=settings.cooldown_cap_ms,
+        auth_threshold=settings.auth_fail_threshold,
+        auth_window_ms=settings.auth_window_ms,
+        flap_threshold=settings.flap_threshold,
+        flap_window_ms=settings.flap_window_ms,
+        candle_stall_s=settings.candle_stall_ms / 1000 if settings.candle_stall_ms else None,
+        admin_config=settings.admin_config_enabled,
+        admin_refresh_s=settings.admin_config_refresh_ms / 1000,
+        service_url=settings.exchange_service_url,
+        venue_options={"PAPER_WS": settings.paper_ws, **settings.venue_options},
+        liveness=liveness,
+    )

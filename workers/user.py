@@ -1,0 +1,29 @@
+"""Entry point of the account-stream service: `dramatiq workers.user`."""
+
+from __future__ import annotations
+
+import os
+
+import dramatiq
+
+from core.settings import Settings
+from tasks import user as tasks_user
+from workers._boot import Boot, Process
+from workers._build import broker_parameters, engine_options, make_sinks, make_state, observe
+from workers._translate import USER_QUEUES
+from workers.broker import PlatformBroker
+
+settings = Settings.from_env(os.environ)
+observe(settings, "user")
+broker = PlatformBroker(USER_QUEUES, parameters=[broker_parameters(settings, "connector-user")])
+
+
+def make_process() -> Process:
+    return Process(
+        engine_options(settings, "user"), make_state(settings), make_sinks(settings), Boot.consumer_wait(broker)
+    )
+
+
+broker.add_middleware(Boot("user", make_process))
+dramatiq.set_broker(broker)
+actors = tasks_user.declare(broker)
