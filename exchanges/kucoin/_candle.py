@@ -23,6 +23,7 @@ from exchanges._adapter import (
     Subscription,
 )
 from exchanges._catchup import CatchUp
+from exchanges._frames import UNREADABLE
 from exchanges._numbers import plain
 from exchanges._timers import earliest
 from exchanges.kucoin import _markets, _rest
@@ -185,7 +186,7 @@ class CandleFeed(Link):
         try:
             push = _push(frame.data)
             candle = self._candle(push)
-        except (msgspec.DecodeError, UnicodeDecodeError, ValueError, IndexError):
+        except (*UNREADABLE, ValueError, IndexError):
             return [Note("candle is not understood")]
         if push.time and self._seen.get(name) == push.time:
             return [Seen(route.subscription.stream_id) for route in routes]
@@ -233,7 +234,7 @@ class CandleFeed(Link):
                 found = [_candle("", int(r[0]) * 1000, r[1], r[3], r[4], r[2], r[5]) for r in rows]
             else:
                 found = [_candle("", int(r[0]), r[1], r[2], r[3], r[4], r[5]) for r in rows]
-        except (msgspec.DecodeError, UnicodeDecodeError, ValueError, IndexError):
+        except (*UNREADABLE, ValueError, IndexError):
             return None
         return sorted(found, key=lambda candle: candle.start)
 

@@ -10,6 +10,7 @@ import msgspec
 
 from core.events import ExecutionReport
 from exchanges._adapter import Answer, Call, FailKind, UserSubscription
+from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal, plain
 from exchanges._repair import Repaired
 from exchanges.kucoin import _events, _frames, _markets, _rest
@@ -125,7 +126,7 @@ class Gap:
             return self._failed(call, answer, envelope)
         try:
             return self._parsers[call.tag](call, envelope.data)
-        except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
+        except (*UNREADABLE, ValueError):
             return Repaired(missing=[f"{call.tag}: the answer is not understood"])
 
     def single(self, order_id: str, wire: str, tag: str = "order") -> Call:

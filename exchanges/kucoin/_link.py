@@ -21,6 +21,7 @@ from exchanges._adapter import (
     Setup,
     Subscription,
 )
+from exchanges._frames import UNREADABLE
 from exchanges._timers import Beat, Heartbeat, Waiting, earliest
 from exchanges.kucoin import _markets, _rest
 
@@ -173,7 +174,7 @@ class Link:
         self.now = now
         try:
             control = _decode_control(frame)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             return [unreadable(frame)]
         if control.type == "message":
             return self.pushed(control, now)
@@ -289,7 +290,7 @@ class Link:
             return self._no_token(answer, envelope)
         try:
             token = _decode_token(envelope.data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             return [self.fail(FailKind.TRANSIENT, "the token answer is not understood")]
         if not token.token or not token.instance_servers:
             return [self.fail(FailKind.TRANSIENT, "the token answer names no server")]
@@ -327,7 +328,7 @@ class Link:
         envelope = _rest.read(answer)
         try:
             server_ms = _decode_number(envelope.data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             return [self.fail(FailKind.TRANSIENT, "the venue's clock can't be read")]
         self._offset_ms = server_ms - self.now.wall_ms
         return self.ask_token()
@@ -336,7 +337,7 @@ class Link:
         """Why the token call failed: planned maintenance, or something that passes."""
         try:
             status = _decode_status(_rest.read(answer).data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             status = _Status()
         if status.status in ("close", "cancelonly"):
             reason = f"KuCoin is in maintenance ({status.status}) {status.msg}".rstrip()

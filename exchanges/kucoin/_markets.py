@@ -10,6 +10,7 @@ import msgspec
 
 from core.instruments import Instrument, SymbolTable
 from exchanges._adapter import Answer, Call
+from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
 
 SPOT_REST: Final = "https://api.kucoin.com"
@@ -172,7 +173,7 @@ class Instruments:
     def answered(self, call: Call, answer: Answer) -> Sequence[Call]:
         try:
             found = self._spot(answer.body) if is_spot(self._exchange) else self._futures(answer.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             return []
         self._found = found or None
         return []

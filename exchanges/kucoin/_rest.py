@@ -10,6 +10,7 @@ import msgspec
 
 from core.credentials import Credentials
 from exchanges._adapter import Answer, Call, Fail, FailKind
+from exchanges._frames import UNREADABLE
 from exchanges._signing import hmac_sha256_base64
 
 SUCCESS: Final = "200000"
@@ -51,7 +52,7 @@ def read(answer: Answer) -> Envelope:
     """The envelope of an answer; an empty one when the body is not KuCoin's JSON (a gateway's page)."""
     try:
         return _decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return Envelope()
 
 

@@ -21,6 +21,7 @@ from exchanges._adapter import (
     Subscription,
     TickerSubscription,
 )
+from exchanges._frames import UNREADABLE
 from exchanges.kucoin import _markets
 from exchanges.kucoin._link import TOPICS_PER_MESSAGE, Control, Link, Topic
 
@@ -134,7 +135,7 @@ class TickerFeed(Link):
     def received(self, frame: bytes, now: Instant) -> Outputs:
         try:
             ticker = self._spot_ticker(frame, now) if self._spot else self._futures_ticker(frame, now)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             ticker = None
         if ticker is None or self._subscription is None:
             return super().received(frame, now)

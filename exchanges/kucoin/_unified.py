@@ -26,6 +26,7 @@ from exchanges._adapter import (
     Subscription,
     UserSubscription,
 )
+from exchanges._frames import UNREADABLE
 from exchanges._repair import GapRepair
 from exchanges._signing import hmac_sha256_base64
 from exchanges._timers import Beat, Heartbeat, Waiting, earliest
@@ -92,7 +93,7 @@ class UnifiedUser:
             head = _frame(frame)
             if head.T:
                 return self._pushed(head)
-        except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
+        except (*UNREADABLE, ValueError):
             return [Note(f"frame of {len(frame)} bytes is not understood")]
         if head.message == "welcome":
             return self._welcome(head, now)

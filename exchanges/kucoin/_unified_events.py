@@ -9,6 +9,7 @@ import msgspec
 
 from core.events import AccountPosition, ExecutionReport
 from exchanges._adapter import Answer, Call, FailKind, UserSubscription
+from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal, multiply, plain
 from exchanges._repair import Repaired
 from exchanges.kucoin import _events, _frames, _markets, _rest
@@ -206,7 +207,7 @@ class UnifiedGap:
             return Repaired(missing=[f"{call.tag}: {fail.reason}"])
         try:
             return self._parse(call, envelope.data)
-        except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
+        except (*UNREADABLE, ValueError):
             return Repaired(missing=[f"{call.tag}: the answer is not understood"])
 
     def _parse(self, call: Call, data: msgspec.Raw) -> Repaired:

@@ -22,6 +22,7 @@ from exchanges._adapter import (
     Subscription,
     UserSubscription,
 )
+from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
 from exchanges._repair import GapRepair
 from exchanges._timers import Waiting, earliest
@@ -127,7 +128,7 @@ class User:
             return self._choose(ClassicUser(self._setup, self._subscription), now)
         try:
             unified = _decode_mode(envelope.data).self_account_mode == "UNIFIED"
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             unified = False
         kind = UnifiedUser if unified else ClassicUser
         return self._choose(kind(self._setup, self._subscription), now)
@@ -219,7 +220,7 @@ class ClassicUser(Link):
             if (topic, frame.subject) not in _SUBJECTS:
                 return [Note(f"{topic} {frame.subject}: not known")]
             event = self._other(topic, frame)
-        except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
+        except (*UNREADABLE, ValueError):
             return [Note(f"{topic} {frame.subject}: not understood")]
         return [Seen(self.subscription.stream_id)] if event is None else self.repair.live(event)
 
@@ -289,7 +290,7 @@ class ClassicUser(Link):
         if _rest.succeeded(answer, envelope):
             try:
                 found = self.account.rest_order(_rest_row(envelope.data))
-            except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
+            except (*UNREADABLE, ValueError):
                 found = None
             if found is not None and found.order_status == event.order_status:
                 event = msgspec.structs.replace(

@@ -1,0 +1,105 @@
+"""Bitget: spot (`bitget`), USDT and USDC futures (`bitgetUsdm`), coin futures (`bitgetCoinm`).
+
+Sources: bitget.com/api-doc (Classic v2, UTA v3), and frames recorded from the venue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from core.credentials import credentials
+from core.exchange_ids import Feed
+from core.instruments import EMPTY, SymbolTable
+from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup, UserSubscription
+from exchanges.bitget._candle import CandleFeed, RecordedCandles, refusal_of
+from exchanges.bitget._markets import Instruments
+from exchanges.bitget._ticker import TickerFeed
+from exchanges.bitget._user import User
+
+CHANNELS_PER_CONNECTION: Final = 200
+"""The venue takes 1000 and recommends fewer than 50; pushes of 200 tickers still are a light load."""
+CONNECTS: Final = Rate(280, 300.0)
+"""300 connection attempts per address and 5 min (100 connections at a time)."""
+MESSAGES: Final = Rate(5, 1.0)
+"""10 client messages per second, pings included; exceeding it may block the address."""
+REST: Final[Mapping[str, Rate]] = {
+    # 10 to 20 calls a second and user; 6000 a minute and address for everything together.
+    "private": Rate(40, 1.0),
+    "public": Rate(18, 1.0),
+}
+LIFETIME_S: Final = 23 * 3600.0
+"""Connections are cut after 24 h."""
+SILENCE_S: Final = 60.0
+"""Pongs come every 25 s."""
+TICKER_STALL_S: Final = 50.0
+CANDLE_STALL_S: Final = 75.0
+OPEN_PAUSE_S: Final = 2.0
+JOIN_S: Final = 60.0
+"""Login (10 s), answers (two tries of 10 s) and the repair of a gap (25 s)."""
+
+_REPLAY: Final = "replay"
+
+
+class Bitget:
+    """Satisfies `exchanges._adapter.Venue`."""
+
+    name = "bitget"
+    exchanges = ("bitget", "bitgetUsdm", "bitgetCoinm")
+    feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
+
+    def limits(self, exchange: str, feed: Feed) -> Limits:
+        return Limits(
+            connects=CONNECTS,
+            messages=MESSAGES,
+            rest=REST,
+            subscriptions_per_connection=CHANNELS_PER_CONNECTION if feed == "candle" else 1,
+            lifetime_s=LIFETIME_S,
+            # Protocol pings do not count at this venue; the adapters send its text ping.
+            ping_interval_s=None,
+            silence_s=SILENCE_S,
+            data_silence_s={"user": None, "ticker": TICKER_STALL_S, "candle": CANDLE_STALL_S}[feed],
+            open_pause_s=OPEN_PAUSE_S if feed == "user" else 0.0,
+            join_timeout_s=JOIN_S,
+        )
+
+    def user(self, setup: Setup) -> Adapter:
+        return User(setup)
+
+    def ticker(self, setup: Setup) -> Adapter:
+        return TickerFeed(setup)
+
+    def candle(self, setup: Setup) -> Adapter:
+        return CandleFeed(setup)
+
+    def ticker_shards(self, exchange: str, table: SymbolTable) -> Sequence[tuple[str, ...]]:
+        wires = [instrument.wire for instrument in table.active()]
+        size = CHANNELS_PER_CONNECTION
+        return [tuple(wires[start : start + size]) for start in range(0, len(wires), size)]
+
+    def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
+        return refusal_of(exchange, symbol, interval, table)
+
+    def candle_group(self, exchange: str, interval: str) -> str:
+        return exchange
+
+    def instruments(self, exchange: str, options: Mapping[str, str]) -> InstrumentLoader:
+        return Instruments(exchange, options)
+
+    def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:
+        setup = Setup(exchange=exchange, new_id=lambda: "1", table=lambda: EMPTY)
+        if feed == "ticker":
+            ticker = TickerFeed(setup)
+            ticker.restore(_REPLAY)
+            return ticker, _REPLAY
+        if feed == "candle":
+            return RecordedCandles(setup, _REPLAY, str(context.get("requested_interval", ""))), _REPLAY
+        session = User(setup)
+        subscription = UserSubscription(stream_id=_REPLAY, exchange=exchange, credentials=credentials("", ""))
+        listed = context.get("product_types")
+        products = tuple(str(item) for item in listed) if isinstance(listed, Sequence) else ()
+        session.restore(subscription, products, unified=context.get("account_mode") == "UTA")
+        return session, _REPLAY
+
+
+VENUE: Final = Bitget()
