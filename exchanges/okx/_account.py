@@ -1,0 +1,82 @@
+"""One account: its hosts, signer, channels and gap repair; everything of the private connection that is not a phase."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from core.credentials import credentials
+from exchanges._adapter import Answer, Call, Instant, Send, Setup, UserSubscription
+from exchanges._repair import GapRepair, Repaired
+from exchanges.okx._frames import Arg
+from exchanges.okx._gap import GapPlan
+from exchanges.okx._orders import Order, belongs
+from exchanges.okx._rest import Signer, hosts_of
+
+ASK_TIMEOUT_S: Final = 5.0
+_ACCOUNT: Final = Arg(channel="account")
+XPERP_ORDERS: Final = Arg(channel="orders", inst_type="FUTURES")
+
+
+class AccountSession:
+    """What belongs to the one subscription: signer, hosts, gap repair. Raises `CredentialUnusable`."""
+
+    def __init__(self, subscription: UserSubscription, setup: Setup) -> None:
+        self.stream_id = subscription.stream_id
+        self.resume = subscription.resume
+        self.exchange = setup.exchange
+        self.hosts = hosts_of(subscription.credentials, setup.options)
+        self.offset_ms = setup.clock_offset_ms
+        self.now = Instant(0.0, 0)
+        self.key_proven = False
+        source = (subscription.credentials.okx_source or "").lower()
+        self._xperps = setup.exchange == "okxLinear" and source == "my"
+        self._table = setup.table
+        kinds = ("SPOT",) if setup.exchange == "okx" else ("SWAP", "FUTURES") if self._xperps else ("SWAP",)
+        self.args = (_ACCOUNT, *(Arg(channel="orders", inst_type=kind) for kind in kinds))
+        self.plan = GapPlan(self.hosts.rest, kinds, setup.table, self.belongs, self.set_clock, self.stream_id)
+        # Holds live events from the first frame on, so it exists before the first of them.
+        self.repair = GapRepair(subscription, sign=self.sign, then=self.plan.then)
+        self._signer = Signer(subscription.credentials, demo=self.hosts.demo)
+
+    def belongs(self, order: Order) -> bool:
+        return belongs(order, self.exchange, self._table(), xperps=self._xperps)
+
+    def set_clock(self, venue_ms: int) -> None:
+        self.offset_ms = venue_ms - self.now.wall_ms
+
+    def sign(self, call: Call) -> Call:
+        if call.tag == "time":
+            return call
+        return self._signer.signed(call, self.now.wall_ms + self.offset_ms)
+
+    def parse(self, call: Call, answer: Answer) -> Repaired:
+        return self.plan.parse(call, answer)
+
+    def login(self) -> dict[str, str]:
+        return self._signer.login(self.now.wall_ms + self.offset_ms)
+
+    def config(self, tag: str) -> Call:
+        """A signed call that changes nothing and needs no permission beyond reading."""
+        url = f"{self.hosts.rest}/api/v5/account/config"
+        return self.sign(Call(tag=tag, method="GET", url=url, timeout_s=ASK_TIMEOUT_S, stream_id=self.stream_id))
+
+
+def request(op: str, request_id: str, args: tuple[Arg, ...]) -> Send:
+    frame = {"id": request_id, "op": op, "args": [_wire_arg(arg) for arg in args]}
+    return Send(msgspec.json.encode(frame).decode())
+
+
+def _wire_arg(arg: Arg) -> Mapping[str, str]:
+    if arg == _ACCOUNT:
+        # Only changes, not the whole account every few seconds.
+        return {"channel": "account", "extraParams": '{"updateInterval": "0"}'}
+    return {"channel": arg.channel, "instType": arg.inst_type}
+
+
+def recorded(stream_id: str, exchange: str, okx_source: str | None) -> UserSubscription:
+    """The subscription of a golden case."""
+    nobody = credentials("replay", "replay", "replay", okx_source=okx_source)
+    return UserSubscription(stream_id=stream_id, exchange=exchange, credentials=nobody)

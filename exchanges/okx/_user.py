@@ -1,0 +1,389 @@
+"""An account of OKX on its private WebSocket.
+
+Before the connection is dialled, a signed REST call proves the key: the venue's answer to a refused login is ambiguous and
+followed by the close at once, while REST names the reason. That call also shows whether our clock is off.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+import msgspec
+
+from core.errors import CredentialUnusable
+from core.events import AccountEvent, AccountPosition
+from exchanges._adapter import (
+    Answer,
+    Call,
+    Connect,
+    Emit,
+    Fail,
+    FailKind,
+    Instant,
+    Note,
+    Output,
+    Outputs,
+    Send,
+    Setup,
+    Subscription,
+    UserSubscription,
+)
+from exchanges._alarms import Alarms
+from exchanges._frames import UNREADABLE
+from exchanges._timers import earliest
+from exchanges.okx._account import XPERP_ORDERS, AccountSession, request
+from exchanges.okx._frames import BENIGN, Arg, Control, decode_control, notice
+from exchanges.okx._keepalive import PONG, KeepAlive
+from exchanges.okx._orders import (
+    Account,
+    Order,
+    account_position,
+    execution_report,
+    known_state,
+    position,
+)
+from exchanges.okx._rest import (
+    FIRST_WAIT_S,
+    LOGIN_FAILED,
+    LONGEST_WAIT_S,
+    envelope_of,
+    failure_of,
+    failure_of_code,
+    time_call,
+    time_of,
+)
+
+ASK_LIMIT_S: Final = 8.0
+"""REST may hang without any answer (bug C8): then the stream goes on without it."""
+ACK_TIMEOUT_S: Final = 5.0
+ACK_TRIES: Final = 2
+CLOCK_TRIES: Final = 3
+USE_KEY_EVERY_S: Final = 86_400.0
+"""A trading key without an address list dies after 14 days without use, and an open connection is no use."""
+
+
+class Phase(enum.Enum):
+    IDLE = "idle"
+    ASKING = "asking"
+    CONNECTING = "connecting"
+    LOGIN = "login"
+    SUBSCRIBING = "subscribing"
+    JOINED = "joined"
+
+
+class _Push(msgspec.Struct, rename="camel"):
+    """A data frame, or a control frame when `event` is set."""
+
+    arg: Arg = Arg()
+    event: str = ""
+    data: msgspec.Raw = msgspec.Raw(b"[]")
+
+
+_decode_push = msgspec.json.Decoder(_Push).decode
+_decode_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_order = msgspec.json.Decoder(Order).decode
+_decode_account = msgspec.json.Decoder(Account).decode
+
+
+class UserAdapter:
+    """One account: prove the key → connect → login → subscribe → repair → live. See `exchanges._adapter.Adapter`."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._subscription: UserSubscription | None = None
+        self._session: AccountSession | None = None
+        self._started = False
+        self._phase = Phase.IDLE
+        self._alarms = Alarms()
+        self._keepalive = KeepAlive()
+        self._clock_tries = 0
+        self._ack_tries = 0
+        self._unconfirmed: dict[str, Arg] = {}
+        self._balance_times: dict[str, int] = {}
+
+    # --- inputs ---
+
+    def start(self, now: Instant) -> Outputs:
+        self._started = True
+        return self._open(now)
+
+    def add(self, subscription: Subscription, now: Instant) -> Outputs:
+        if not isinstance(subscription, UserSubscription) or self._subscription is not None:
+            reason = "an OKX account connection carries exactly one account"
+            return [Fail(kind=FailKind.REQUEST, reason=reason, stream_id=subscription.stream_id)]
+        self._subscription = subscription
+        return self._open(now) if self._started else []
+
+    def remove(self, stream_id: str, now: Instant) -> Outputs:
+        session = self._session
+        if self._subscription is None or self._subscription.stream_id != stream_id:
+            return []
+        self._subscription, self._session = None, None
+        self._alarms = Alarms()
+        if session is None or self._phase is not Phase.JOINED:
+            return []
+        return [request("unsubscribe", self._setup.new_id(), session.args)]
+
+    def connected(self, now: Instant) -> Outputs:
+        self._keepalive.begin(now)
+        session = self._session
+        if session is None:
+            return []
+        session.now = now
+        return [self._login(session, now)]
+
+    def received(self, frame: bytes, now: Instant) -> Outputs:
+        self._keepalive.heard()
+        session = self._session
+        if frame == PONG or session is None:
+            return []
+        session.now = now
+        try:
+            push = _decode_push(frame)
+            if push.event:
+                return self._control(session, decode_control(frame), now)
+            rows = _decode_rows(push.data)
+        except UNREADABLE as error:
+            return [Note(f"unreadable private frame: {error}", "error")]
+        if push.arg.channel == "orders":
+            return self._orders(session, rows)
+        if push.arg.channel == "account":
+            return self._accounts(session, rows)
+        return [Note(f"unknown private channel {push.arg.channel[:40]}")]
+
+    def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
+        session = self._session
+        if session is None:
+            return []
+        session.now = now
+        if session.repair.owns(call):
+            return self._newest(session.repair.answered(call, answer, session.parse, now))
+        if call.tag == "time":
+            return self._clock(session, answer, now)
+        if call.tag == "config" and self._phase is Phase.ASKING:
+            return self._asked(session, answer, now)
+        if call.tag == "balances" and self._phase is Phase.JOINED:
+            return self._first_balances(session, answer)
+        if call.tag == "use key":
+            failure = failure_of(answer)
+            return [Note(f"daily use of the key: {failure.reason}")] if failure else []
+        return []
+
+    def woken(self, now: Instant) -> Outputs:
+        session = self._session
+        if session is None:
+            return self._keepalive.due(now)
+        session.now = now
+        outputs = self._keepalive.due(now)
+        for name in self._alarms.due(now):
+            outputs.extend(self._alarm(session, name, now))
+        outputs.extend(self._newest(session.repair.due(now)))
+        return outputs
+
+    def deadline(self) -> float | None:
+        repair = self._session.repair.deadline() if self._session else None
+        return earliest(self._keepalive.deadline(), self._alarms.next(), repair)
+
+    def closing(self, now: Instant) -> Outputs:
+        return []
+
+    # --- joining ---
+
+    def _open(self, now: Instant) -> list[Output]:
+        subscription = self._subscription
+        if subscription is None:
+            return []
+        try:
+            self._session = AccountSession(subscription, self._setup)
+        except CredentialUnusable as error:
+            return [Fail(kind=FailKind.CREDENTIAL, reason=str(error), stream_id=subscription.stream_id)]
+        self._session.now = now
+        self._phase = Phase.ASKING
+        self._alarms.set("ask", now.mono + ASK_LIMIT_S)
+        return [self._session.config("config")]
+
+    def _asked(self, session: AccountSession, answer: Answer, now: Instant) -> list[Output]:
+        failure = failure_of(answer)
+        if failure is not None and failure.kind is FailKind.CREDENTIAL:
+            return self._refused(session, failure.reason)
+        if failure is not None and failure.clock and self._clock_tries < CLOCK_TRIES:
+            return self._ask_time(session, now)
+        session.key_proven = failure is None
+        outputs: list[Output] = [Note(f"the key could not be tried over REST: {failure.reason}")] if failure else []
+        return [*outputs, *self._dial(session)]
+
+    def _dial(self, session: AccountSession) -> list[Output]:
+        self._alarms.clear("ask")
+        self._phase = Phase.CONNECTING
+        return [Connect(session.hosts.ws)]
+
+    def _ask_time(self, session: AccountSession, now: Instant) -> list[Output]:
+        self._clock_tries += 1
+        self._alarms.set("ask", now.mono + ASK_LIMIT_S)
+        return [time_call(session.hosts.rest)]
+
+    def _clock(self, session: AccountSession, answer: Answer, now: Instant) -> list[Output]:
+        venue_ms = time_of(answer)
+        if venue_ms is not None:
+            session.set_clock(venue_ms)
+        if self._phase is Phase.ASKING:
+            return [session.config("config")] if venue_ms is not None else self._dial(session)
+        if self._phase is not Phase.LOGIN:
+            return []
+        self._alarms.clear("ask")
+        return [self._login(session, now)]
+
+    def _login(self, session: AccountSession, now: Instant) -> Send:
+        self._phase = Phase.LOGIN
+        self._alarms.set("ack", now.mono + ACK_TIMEOUT_S * ACK_TRIES)
+        return Send(msgspec.json.encode({"op": "login", "args": [session.login()]}).decode())
+
+    def _refused(self, session: AccountSession, reason: str, *, first_sight: bool = True) -> list[Output]:
+        self._alarms = Alarms()
+        self._phase = Phase.IDLE
+        kind = FailKind.CREDENTIAL
+        return [Fail(kind=kind, reason=reason, stream_id=session.stream_id, first_sight=first_sight)]
+
+    def _subscribe(self, now: Instant) -> list[Output]:
+        """One request per channel: the identity of an error frame is the id of its request."""
+        self._unconfirmed = {self._setup.new_id(): arg for arg in self._unconfirmed.values()}
+        self._ack_tries += 1
+        self._alarms.set("ack", now.mono + ACK_TIMEOUT_S)
+        return [request("subscribe", request_id, (arg,)) for request_id, arg in self._unconfirmed.items()]
+
+    def _confirmed(self, session: AccountSession, arg: Arg, now: Instant) -> list[Output]:
+        self._unconfirmed = {key: known for key, known in self._unconfirmed.items() if known != arg}
+        return [] if self._unconfirmed else self._joined(session, now)
+
+    def _joined(self, session: AccountSession, now: Instant) -> list[Output]:
+        self._phase = Phase.JOINED
+        self._alarms.clear("ack")
+        self._alarms.set("use key", now.mono + USE_KEY_EVERY_S)
+        if session.resume is not None:
+            return self._newest(session.repair.begin(session.plan.first(session.resume, now), now))
+        # It is not certain that the account channel starts with a snapshot, so a new stream reads its balances once.
+        return [*self._newest(session.repair.begin([], now)), session.sign(session.plan.balance())]
+
+    def _first_balances(self, session: AccountSession, answer: Answer) -> list[Output]:
+        failure, envelope = failure_of(answer), envelope_of(answer)
+        if failure is not None or envelope is None:
+            return [Note(f"the balances at the start are unknown: {failure.reason if failure else 'unreadable'}")]
+        try:
+            events = session.plan.balances(envelope.data)
+        except (*UNREADABLE, ValueError) as error:
+            return [Note(f"the balances at the start are unreadable: {error}", "error")]
+        return self._newest([Emit(session.stream_id, event, repaired=True) for event in events])
+
+    def _alarm(self, session: AccountSession, name: str, now: Instant) -> list[Output]:
+        if name == "use key":
+            self._alarms.set("use key", now.mono + USE_KEY_EVERY_S)
+            return [session.config("use key")]
+        if name == "ask" and self._phase is Phase.ASKING:
+            return [Note("REST did not answer before the connect"), *self._dial(session)]
+        if name == "ack" and self._phase is Phase.SUBSCRIBING:
+            if self._ack_tries < ACK_TRIES:
+                return self._subscribe(now)
+            if list(self._unconfirmed.values()) == [XPERP_ORDERS]:
+                self._unconfirmed.clear()
+                return [Note("X-Perp orders could not be subscribed", "error"), *self._joined(session, now)]
+        return [Fail(kind=FailKind.TRANSIENT, reason=f"no answer while {self._phase.value}")]
+
+    # --- control frames ---
+
+    def _control(self, session: AccountSession, control: Control, now: Instant) -> list[Output]:
+        event = control.event
+        if event == "login":
+            if control.code not in ("0", "", None):
+                return self._error(session, control, now)
+            if self._phase is not Phase.LOGIN:
+                return []
+            self._phase = Phase.SUBSCRIBING
+            self._unconfirmed = {str(index): arg for index, arg in enumerate(session.args)}
+            return self._subscribe(now)
+        if event == "subscribe":
+            arg = Arg(channel=control.arg.channel, inst_type=control.arg.inst_type)
+            return self._confirmed(session, arg, now) if self._phase is Phase.SUBSCRIBING else []
+        if event == "channel-conn-count-error":
+            reason = f"too many connections on channel {control.channel} ({control.conn_count}): close some"
+            return [Fail(kind=FailKind.RATE_LIMITED, reason=reason, retry_after_s=LONGEST_WAIT_S)]
+        if event == "notice":
+            return notice(control)
+        if event == "error":
+            return self._error(session, control, now)
+        return [] if event in BENIGN else [Note(f"unknown private event {event[:40]}")]
+
+    def _error(self, session: AccountSession, control: Control, now: Instant) -> list[Output]:
+        failure = failure_of_code(control.code or "", control.msg or "")
+        if failure.clock and self._phase is Phase.LOGIN:
+            if self._clock_tries < CLOCK_TRIES:
+                return self._ask_time(session, now)
+            return [Fail(kind=FailKind.TRANSIENT, reason=f"login refused: {failure.reason}")]
+        if failure.code == LOGIN_FAILED:
+            if session.key_proven:
+                return [Fail(kind=FailKind.TRANSIENT, reason=f"{failure.reason} (the key works over REST)")]
+            return self._refused(session, failure.reason, first_sight=False)
+        if failure.kind is FailKind.CREDENTIAL:
+            return self._refused(session, failure.reason)
+        if failure.kind is FailKind.RATE_LIMITED:
+            return [Fail(kind=FailKind.RATE_LIMITED, reason=failure.reason, retry_after_s=FIRST_WAIT_S)]
+        if self._phase is Phase.SUBSCRIBING and self._unconfirmed.get(control.id or "") == XPERP_ORDERS:
+            note = Note(f"X-Perp orders can't be subscribed: {failure.reason}", "error")
+            return [note, *self._confirmed(session, XPERP_ORDERS, now)]
+        if self._phase in (Phase.LOGIN, Phase.SUBSCRIBING):
+            return [Fail(kind=FailKind.TRANSIENT, reason=f"refused while {self._phase.value}: {failure.reason}")]
+        return [Note(f"error frame: {failure.reason}")]
+
+    # --- events ---
+
+    def _orders(self, session: AccountSession, rows: list[msgspec.Raw]) -> list[Output]:
+        outputs: list[Output] = []
+        for row in rows:
+            try:
+                order = _decode_order(row)
+                if not session.belongs(order):
+                    continue
+                event = execution_report(order)
+            except (*UNREADABLE, ValueError) as error:
+                outputs.append(Note(f"unreadable order: {error}", "error"))
+                continue
+            if not known_state(order):
+                outputs.append(Note(f"unknown order state {order.state[:40]}, published as CANCELED", "error"))
+            outputs.extend(session.repair.live(event))
+        return outputs
+
+    def _accounts(self, session: AccountSession, rows: list[msgspec.Raw]) -> list[Output]:
+        outputs: list[Output] = []
+        for row in rows:
+            try:
+                event = account_position(_decode_account(row))
+            except (*UNREADABLE, ValueError) as error:
+                outputs.append(Note(f"unreadable balances: {error}", "error"))
+                continue
+            if event is not None:
+                outputs.extend(session.repair.live(event))
+        return self._newest(outputs)
+
+    def _newest(self, outputs: list[Output]) -> list[Output]:
+        """Leave out balances that are older than what went out: frames that were held while REST answered later."""
+        kept: list[Output] = []
+        for output in outputs:
+            if isinstance(output, Emit) and isinstance(output.event, AccountPosition):
+                event = self._not_older(output.event)
+                if event is not None:
+                    kept.append(output if event is output.event else Emit(output.stream_id, event, output.repaired))
+                continue
+            kept.append(output)
+        return kept
+
+    def _not_older(self, event: AccountPosition) -> AccountEvent | None:
+        times, moment = self._balance_times, event.event_time
+        fresh = [balance for balance in event.balances if moment >= times.get(balance.asset, 0)]
+        times.update((balance.asset, moment) for balance in fresh)
+        return event if len(fresh) == len(event.balances) else position(moment, fresh)
+
+    def replay(self, subscription: UserSubscription) -> None:
+        """Enter the live state of a recorded frame."""
+        self._session = AccountSession(subscription, self._setup)
+        self._phase = Phase.JOINED
+        self._session.repair.begin([], Instant(0.0, 0))
