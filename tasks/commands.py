@@ -140,6 +140,12 @@ def _text_only(value: object) -> object:
     return value
 
 
+def _not_empty(value: str) -> str:
+    if not value:
+        raise _wrong("is empty")
+    return value
+
+
 def _trimmed(value: str) -> str:
     return value.strip()
 
@@ -151,6 +157,8 @@ def _text_or_absent(value: object) -> str | None:
 
 _Text = Annotated[str, BeforeValidator(_text_only), AfterValidator(_size_up_to(MAX_ID_BYTES))]
 _Name = Annotated[str, BeforeValidator(_text_only), AfterValidator(_size_up_to(MAX_NAME_BYTES))]
+_NonEmpty = Annotated[_Text, AfterValidator(_not_empty)]
+_NonEmptyName = Annotated[_Name, AfterValidator(_not_empty)]
 _Material = Annotated[
     str, BeforeValidator(_text_only), AfterValidator(_size_up_to(MAX_SECRET_BYTES)), AfterValidator(_trimmed)
 ]
@@ -192,7 +200,7 @@ class _Api(_Body):
 
 
 class _OpenData(_Body):
-    user_id: _Text = Field(alias="userId", min_length=1)
+    user_id: _NonEmpty = Field(alias="userId")
     api: _Api
 
 
@@ -202,17 +210,17 @@ class _Open(_Body):
 
 
 class _Close(_Body):
-    uuid: _Text = Field(min_length=1)
+    uuid: _NonEmpty
 
 
 class _Restart(_Body):
-    uuid: _Text | None = None
+    uuid: _NonEmpty | None = None
 
 
 class _Candle(_Body):
-    symbol: _Name = Field(min_length=1)
+    symbol: _NonEmptyName
     exchange: _Name
-    interval: _Name = Field(min_length=1)
+    interval: _NonEmptyName
 
     @field_validator("interval", mode="before")
     @classmethod
@@ -231,7 +239,6 @@ class _Candle(_Body):
 
 
 _Model = TypeVar("_Model", bound=_Body)
-_PLAIN_WORDS: Final = {"missing": "is missing", "string_too_short": "is empty"}
 
 
 def _read(model: type[_Model], payload: object) -> _Model:
@@ -242,7 +249,8 @@ def _read(model: type[_Model], payload: object) -> _Model:
         details = error.errors(include_input=False, include_url=False, include_context=False)
     first = details[0]
     field = ".".join(str(part) for part in first["loc"]) or "payload"
-    raise InvalidCommand(f"{field}: {_PLAIN_WORDS.get(first['type'], first['msg'])}")
+    text = "is missing" if first["type"] == "missing" else first["msg"]
+    raise InvalidCommand(f"{field}: {text}")
 
 
 # --- parsers ---
@@ -286,7 +294,8 @@ def parse_close(payload: object) -> CloseStream:
 
 
 def parse_restart(payload: object) -> RestartStream:
-    return RestartStream(_read(_Restart, payload).uuid or None)
+    """Without uuid: all streams. An empty one is a sender's mistake and must not reach as far."""
+    return RestartStream(_read(_Restart, payload).uuid)
 
 
 def parse_candle(payload: object) -> CandleRequest:

@@ -252,7 +252,12 @@ def test_close_and_restart_are_read() -> None:
     assert parse_command({"event": "force restart stream", "uuid": UUID}) == RestartStream(UUID)
 
 
-@pytest.mark.parametrize("payload", [{}, {"uuid": None}, {"uuid": ""}])
+def test_a_restart_with_an_empty_uuid_does_not_mean_all() -> None:
+    with pytest.raises(InvalidCommand, match=r"^uuid: is empty"):
+        parse_restart({"uuid": ""})
+
+
+@pytest.mark.parametrize("payload", [{}, {"uuid": None}])
 def test_a_restart_without_uuid_means_all_streams(payload: dict[str, object]) -> None:
     assert parse_command({"event": "force restart stream", **payload}) == RestartStream(None)
 
