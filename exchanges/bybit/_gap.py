@@ -151,7 +151,11 @@ class GapPlan:
             execution = _decode_execution(raw)
             if execution.order_id and execution.exec_type not in _NOT_ORDERS:
                 self._executed[execution.order_id] = None
-        return Repaired(calls=[self._next(call, page)] if page.next_page_cursor and page.rows else ())
+        cut = self._resume.since_ms < self._since_ms
+        return Repaired(
+            calls=[self._next(call, page)] if page.next_page_cursor and page.rows else (),
+            missing=("orders of which only fills older than 7 days are new",) if cut else (),
+        )
 
     def _one(self, call: Call, page: _Page) -> Repaired:
         """One order by id: the realtime list, then the history, then by client id; absence is told, never guessed."""

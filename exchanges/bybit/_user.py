@@ -51,13 +51,8 @@ TOPICS: Final = ("order", "wallet")
 _SILENT_TOPICS: Final = ("position", "execution", "greeks", "dcp")
 
 
-class Phase(enum.Enum):
-    IDLE = "idle"
-    ASKING = "asking"
-    CONNECTING = "connecting"
-    LOGIN = "login"
-    SUBSCRIBING = "subscribing"
-    JOINED = "joined"
+Phase = enum.Enum("Phase", ["IDLE", "ASKING", "CONNECTING", "LOGIN", "SUBSCRIBING", "JOINED"])
+"""Where the connection stands."""
 
 
 class _Frame(msgspec.Struct):

@@ -43,7 +43,7 @@ class _Page(msgspec.Struct):
     orders: list[msgspec.Raw] = []
     fills: list[_Fill] = []
     accounts: list[_AccountRow] = []
-    order: msgspec.Raw | None = None
+    order: msgspec.Raw = msgspec.Raw(b"")
     cursor: str | None = ""
     has_next: bool | None = None
 
@@ -113,7 +113,7 @@ class GapPlan:
             self._filled.update(dict.fromkeys(fill.order_id for fill in page.fills if fill.order_id))
             return Repaired(calls=self._more(call, page, known=bool(page.fills)))
         else:
-            rows = [page.order] if page.order is not None else page.orders
+            rows = [page.order] if bytes(page.order) else page.orders
             events, missing = self._orders(rows, now)
             if call.tag == "order" and not rows:
                 missing.append(f"order {_context(call).order_id}: not known to the venue")

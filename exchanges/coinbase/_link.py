@@ -221,7 +221,10 @@ class Link(ABC):
 
     def _again(self, now: Instant) -> list[Output]:
         """Send the unanswered request once more, signed anew."""
-        return [self._frame(self._asked, now)] if self._asked is not None else []
+        if self._asked is None:
+            return []
+        self._alarms.set("ack", now.mono + ACK_TIMEOUT_S)
+        return [self._frame(self._asked, now)]
 
     def _frame(self, request: Request, now: Instant) -> Send:
         if self._signer is not None:

@@ -29,11 +29,24 @@ from exchanges._timers import earliest
 from exchanges.coinbase._auth import Signer
 from exchanges.coinbase._errors import Failure
 from exchanges.coinbase._gap import GapPlan
-from exchanges.coinbase._link import HEARTBEATS, REST, SANDBOX_REST, SANDBOX_USER_WS, USER_WS, Link, Message, Request
+from exchanges.coinbase._link import (
+    API,
+    HEARTBEATS,
+    REST,
+    SANDBOX_REST,
+    SANDBOX_USER_WS,
+    USER_WS,
+    Link,
+    Message,
+    Request,
+)
 from exchanges.coinbase._orders import KNOWN_STATUSES, Memory, Order, execution_report
 from exchanges.coinbase._times import milliseconds
 
 USER: Final = "user"
+CLOCK_LIMIT_S: Final = 6.0
+SKEW_MS: Final = 5_000
+"""A token is good for two minutes from its start; how much skew the venue tolerates is not documented."""
 
 
 class _Event(msgspec.Struct):
@@ -43,6 +56,11 @@ class _Event(msgspec.Struct):
     orders: list[msgspec.Raw] | None = None
 
 
+class _Time(msgspec.Struct, rename="camel"):
+    epoch_millis: str
+
+
+_decode_time = msgspec.json.Decoder(_Time).decode
 _decode_events = msgspec.json.Decoder(list[_Event]).decode
 _decode_order = msgspec.json.Decoder(Order).decode
 
@@ -62,6 +80,9 @@ class UserAdapter(Link):
         self._plan: GapPlan | None = None
         self._joined: set[str] = set()
         self._now = Instant(0.0, 0)
+        self._refusal: Failure | None = None
+        """The refusal whose cause may be our clock, while the venue's is asked for."""
+        self._clock_checked = False
 
     # --- inputs ---
 
@@ -91,6 +112,8 @@ class UserAdapter(Link):
 
     def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
         self._now = now
+        if call.tag == "time":
+            return self._clock(answer, now)
         if self._repair is None or not self._repair.owns(call):
             return []
         return self._repair.answered(call, answer, self._parse, now)
@@ -149,6 +172,35 @@ class UserAdapter(Link):
         return [Fail(kind=kind, reason=failure.reason, retry_after_s=failure.wait_s)]
 
     def _unauthorised(self, failure: Failure, now: Instant) -> list[Output]:
+        """A wrong clock is refused with the same words as a dead key, so the venue's time is looked at first."""
+        if self._subscription is None or self._refusal is not None:
+            return []
+        if self._clock_checked or failure.kind is not FailKind.CREDENTIAL or self._asked is None:
+            return self._refused(failure)
+        self._clock_checked, self._refusal = True, failure
+        self._alarms.clear("ack")
+        self._alarms.set("clock", now.mono + CLOCK_LIMIT_S)
+        return [Call(tag="time", method="GET", url=f"{self._rest}{API}/time", timeout_s=CLOCK_LIMIT_S - 1)]
+
+    def _clock(self, answer: Answer, now: Instant) -> list[Output]:
+        failure, self._refusal = self._refusal, None
+        if failure is None:
+            return []
+        self._alarms.clear("clock")
+        try:
+            offset_ms = int(_decode_time(answer.body).epoch_millis) - now.wall_ms
+        except (*UNREADABLE, ValueError):
+            return self._refused(failure)
+        if abs(offset_ms - self._offset_ms) < SKEW_MS:
+            return self._refused(failure)
+        self._offset_ms = offset_ms
+        return [Note("the clock differs from the venue's by seconds; signing with the venue's"), *self._again(now)]
+
+    def _alarm(self, name: str, now: Instant) -> list[Output]:
+        failure, self._refusal = self._refusal, None
+        return self._refused(failure) if failure is not None else []
+
+    def _refused(self, failure: Failure) -> list[Output]:
         if self._subscription is None:
             return []
         return [Fail(kind=failure.kind, reason=failure.reason, stream_id=self._subscription.stream_id)]
