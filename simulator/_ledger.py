@@ -42,6 +42,9 @@ class Ledger:
     def holdings(self, wallet: str) -> list[Holding]:
         return sorted(self._wallets.get(wallet, {}).values(), key=lambda holding: holding.asset)
 
+    def wallets(self) -> list[str]:
+        return list(self._wallets)
+
     def positions(self, exchange: str) -> list[Position]:
         return [p for (where, _, _), p in self._positions.items() if where == exchange and p.amount]
 

@@ -31,6 +31,19 @@ class Window:
         return True
 
 
+class PerAddress:
+    """A `Window` per client address (or any other text)."""
+
+    __slots__ = ("_rate", "_windows")
+
+    def __init__(self, rate: Rate) -> None:
+        self._rate = rate
+        self._windows: dict[str, Window] = {}
+
+    def hit(self, address: str, mono: float) -> bool:
+        return self._windows.setdefault(address, Window(self._rate)).hit(mono)
+
+
 class Weight:
     """Fixed window, as venues count request weight: `limit` units per `per_s`, starting anew at each full window."""
 

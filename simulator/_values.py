@@ -78,6 +78,12 @@ class Symbol(msgspec.Struct, frozen=True, kw_only=True):
     quantity_decimals: int = 5
     kind: str = ""
     """Product type in the venue's words, for the half's own use."""
+    pair: str = ""
+    """The platform's pair id (contract 1.6), which paper trading uses; empty = the same as `wire`."""
+
+    @property
+    def pair_id(self) -> str:
+        return self.pair or self.wire
 
     def value(self, quantity: Decimal, price: Decimal) -> Decimal:
         """Worth of a quantity: in `quote`, for inverse contracts in the coin."""
@@ -120,7 +126,12 @@ class Tick(msgspec.Struct, frozen=True):
     exchange: str
     number: int
     time_ms: int
+    """Send time; stands in frames wherever the venue writes its event time."""
     quotes: tuple[Quote, ...]
+    walk: bool = True
+    """A regular step of the whole market; False = one price that was set."""
+    variant: int = 0
+    """Above 0 in firehose mode: ticks with the same variant carry the same quotes, so that a half may keep a template."""
 
 
 class Candle(msgspec.Struct, frozen=True, kw_only=True):

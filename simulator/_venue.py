@@ -134,10 +134,12 @@ class Refuse(msgspec.Struct, frozen=True):
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """Send a text frame (`str`) or a binary frame (`bytes`). `ack` marks answers to client requests."""
+    """Send a text frame: `str`, or `bytes` that are UTF-8 already. `ack` marks answers to client requests."""
 
     data: str | bytes
     ack: bool = False
+    binary: bool = False
+    """Send as a binary frame."""
 
 
 class Ping(msgspec.Struct, frozen=True):

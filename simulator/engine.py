@@ -103,6 +103,7 @@ class Engine:
         self._keys: dict[tuple[str, str], str] = {}
         self._orders: dict[str, dict[tuple[str, int], Order]] = {}
         self._resting: dict[tuple[str, str], dict[int, str]] = {}
+        self._owners: dict[int, tuple[str, str]] = {}
         self._finished: deque[tuple[str, str, int]] = deque()
         self._changes: list[Change] = []
         self._journal: deque[Entry] = deque(maxlen=MAX_JOURNAL)
@@ -178,6 +179,11 @@ class Engine:
             if where == exchange and order.client_id == client_id:
                 return order
         return None
+
+    def locate(self, order_id: int) -> Order | None:
+        """An order by id alone: ids are unique over the engine."""
+        owner = self._owners.get(order_id)
+        return self._orders[owner[0]].get((owner[1], order_id)) if owner else None
 
     def orders(self, account_id: str, exchange: str, symbol: str | None = None) -> list[Order]:
         found = self._orders.get(account_id, {})
@@ -530,6 +536,7 @@ class Engine:
 
     def _keep(self, account: Account, order: Order) -> None:
         self._orders[account.account_id][(order.exchange, order.order_id)] = order
+        self._owners[order.order_id] = (account.account_id, order.exchange)
         resting = self._resting.setdefault((order.exchange, order.symbol), {})
         if order.status not in TERMINAL:
             resting[order.order_id] = account.account_id
@@ -539,6 +546,7 @@ class Engine:
         while len(self._finished) > MAX_FINISHED:
             owner, exchange, order_id = self._finished.popleft()
             self._orders[owner].pop((exchange, order_id), None)
+            self._owners.pop(order_id, None)
 
     def _next(self) -> int:
         self._seq += 1

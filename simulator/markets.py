@@ -116,18 +116,25 @@ def _flat(start_ms: int, price: Decimal) -> Candle:
 class Markets:
     """All markets. Loop thread only. What REST tells of a candle is what was, or would have been, streamed."""
 
-    def __init__(self, markets: Iterable[Market], *, seed: int = 1, move: float = 0.0005, quiet: float = 0.3) -> None:
-        self._markets = {market.exchange: market for market in markets}
-        self._states = {
-            exchange: {symbol.wire: _State(symbol) for symbol in market.symbols}
-            for exchange, market in self._markets.items()
-        }
+    def __init__(
+        self, markets: Iterable[Market] = (), *, seed: int = 1, move: float = 0.0005, quiet: float = 0.3
+    ) -> None:
+        self._markets: dict[str, Market] = {}
+        self._states: dict[str, dict[str, _State]] = {}
         self._series: dict[tuple[str, str], dict[str, _Series]] = {}
-        self._numbers = dict.fromkeys(self._markets, 0)
+        self._numbers: dict[str, int] = {}
         self._random = random.Random(seed)
         self._seed = seed
         self._move = move
         self._quiet = quiet
+        self.load(markets)
+
+    def load(self, markets: Iterable[Market]) -> None:
+        """Add markets."""
+        for market in markets:
+            self._markets[market.exchange] = market
+            self._states[market.exchange] = {symbol.wire: _State(symbol) for symbol in market.symbols}
+            self._numbers[market.exchange] = 0
 
     # --- reading ---
 
@@ -187,7 +194,7 @@ class Markets:
         updates = self.roll(exchange, now_ms)
         state = self._states[exchange][wire]
         quote = self._trade(exchange, state, price, Decimal(1).scaleb(-state.symbol.quantity_decimals), now_ms, updates)
-        return self._tick(exchange, now_ms, [quote]), updates
+        return self._tick(exchange, now_ms, [quote], walk=False), updates
 
     def _trade(
         self, exchange: str, state: _State, price: Decimal, size: Decimal, now_ms: int, updates: list[CandleUpdate]
@@ -198,9 +205,15 @@ class Markets:
             updates.append(CandleUpdate(exchange, state.symbol, series.interval, series.running, False, state.time_ms))
         return state.quote()
 
-    def _tick(self, exchange: str, now_ms: int, quotes: Sequence[Quote]) -> Tick:
+    def _tick(
+        self, exchange: str, now_ms: int, quotes: Sequence[Quote], *, walk: bool = True, variant: int = 0
+    ) -> Tick:
         self._numbers[exchange] += 1
-        return Tick(exchange, self._numbers[exchange], now_ms, tuple(quotes))
+        return Tick(exchange, self._numbers[exchange], now_ms, tuple(quotes), walk, variant)
+
+    def replayed(self, exchange: str, quotes: tuple[Quote, ...], variant: int, now_ms: int) -> Tick:
+        """A firehose tick: quotes that were made before, under a new number and time."""
+        return self._tick(exchange, now_ms, quotes, variant=variant)
 
     # --- candles ---
 

@@ -1,0 +1,163 @@
+"""REST of the four markets: routes with their weights, signatures, answers. Pure. Source: venue page, sections 2, 7, 8, 9."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from simulator._venue import Instant, Reply, Request
+from simulator.engine import Account, Refused
+from simulator.venues.binance import _public, _trading
+from simulator.venues.binance._context import Context, Params
+from simulator.venues.binance._errors import Failure, account_of, check_signature, refused
+from simulator.venues.binance._profiles import SPOT, Profile
+
+if TYPE_CHECKING:
+    from simulator.venues.binance import Binance
+
+
+class Route(msgspec.Struct, frozen=True):
+    handler: Callable[[Context], Any]
+    weight: int = 1
+    security: str = "none"
+    """`none`, `key` (API key header only) or `signed`."""
+    weight_without_symbol: int = 0
+
+
+_SIGNED: Final = "signed"
+
+
+def _symbol_route(handler: Callable[[Context], Any], weight: int, without: int) -> Route:
+    return Route(handler, weight, _SIGNED, without)
+
+
+_COMMON: Final[dict[tuple[str, str], Route]] = {
+    ("GET", "ping"): Route(lambda _: {}),
+    ("GET", "time"): Route(_public.server_time),
+    ("GET", "exchangeInfo"): Route(_public.exchange_info),
+    ("GET", "klines"): Route(_public.klines, 2),
+    ("GET", "ticker/price"): Route(_public.prices, 2),
+    ("GET", "ticker/24hr"): Route(_public.day_tickers, 2),
+    ("POST", "order"): Route(_trading.place, 1, _SIGNED),
+    ("DELETE", "order"): Route(_trading.cancel, 1, _SIGNED),
+    ("GET", "order"): Route(_trading.one_order, 1, _SIGNED),
+    ("GET", "openOrders"): _symbol_route(_trading.open_orders, 1, 40),
+    ("GET", "allOrders"): Route(_trading.all_orders, 5, _SIGNED),
+}
+_SPOT: Final = {
+    **_COMMON,
+    ("GET", "exchangeInfo"): Route(_public.exchange_info, 20),
+    ("GET", "order"): Route(_trading.one_order, 4, _SIGNED),
+    ("GET", "openOrders"): _symbol_route(_trading.open_orders, 6, 80),
+    ("DELETE", "openOrders"): Route(_trading.cancel_all, 1, _SIGNED),
+    ("GET", "allOrders"): Route(_trading.all_orders, 20, _SIGNED),
+    ("GET", "myTrades"): Route(_trading.my_trades, 20, _SIGNED),
+    ("GET", "account"): Route(_trading.spot_account, 20, _SIGNED),
+    ("PUT", "order/amend/keepPriority"): Route(_trading.amend_spot, 4, _SIGNED),
+}
+_FUTURES: Final = {
+    **_COMMON,
+    ("PUT", "order"): Route(_trading.amend_futures, 1, _SIGNED),
+    ("DELETE", "allOpenOrders"): Route(_trading.cancel_all, 1, _SIGNED),
+    ("GET", "userTrades"): Route(_trading.user_trades, 5, _SIGNED),
+    ("GET", "forceOrders"): _symbol_route(_trading.forced_orders, 20, 50),
+    ("GET", "balance"): Route(_trading.futures_balance, 5, _SIGNED),
+    ("GET", "account"): Route(_trading.futures_account, 5, _SIGNED),
+    ("GET", "positionRisk"): Route(_trading.position_risk, 5, _SIGNED),
+}
+
+
+def _key_routes(path: str) -> dict[tuple[str, str], Route]:
+    return {
+        ("POST", path): Route(_trading.create_listen_key, 1, "key"),
+        ("PUT", path): Route(_trading.extend_listen_key, 1, "key"),
+        ("DELETE", path): Route(_trading.delete_listen_key, 1, "key"),
+    }
+
+
+ROUTES: Final[dict[str, dict[tuple[str, str], Route]]] = {
+    "binance": _SPOT,
+    "binanceUS": {**_SPOT, **_key_routes("userDataStream")},
+    "binanceUsdm": {**_FUTURES, **_key_routes("listenKey")},
+    "binanceCoinm": {**_FUTURES, **_key_routes("listenKey")},
+}
+_VERSIONS: Final = {"api": {"v3"}, "fapi": {"v1", "v2", "v3"}, "dapi": {"v1"}}
+
+
+def answer(half: Binance, profile: Profile, request: Request, now: Instant) -> Reply:
+    """One HTTP request of a market."""
+    try:
+        body = msgspec.json.encode(_perform_http(half, profile, request, now))
+        status, headers = 200, {}
+    except Failure as failure:
+        body, status = failure.body(), failure.status
+        headers = {"Retry-After": str(failure.retry_after_s)} if failure.retry_after_s else {}
+    used = str(half.weights.used(profile, request.remote))
+    common = {"Content-Type": "application/json;charset=UTF-8", "X-MBX-USED-WEIGHT-1M": used, "X-MBX-USED-WEIGHT": used}
+    return Reply(status, body, {**common, **headers})
+
+
+def _perform_http(half: Binance, profile: Profile, request: Request, now: Instant) -> Any:
+    _, _, version, *rest = request.path.split("/") if request.path.count("/") > 2 else ("", "", "", "")
+    path = "/".join(rest)
+    route = ROUTES[profile.exchange].get((request.method, path)) if version in _VERSIONS[profile.api] else None
+    if route is None:
+        if profile is SPOT and path == "userDataStream":
+            raise Failure(410, -1000, "This endpoint was removed; use the WebSocket API.")
+        raise Failure(404, -5000, f"Path {request.path}, Method {request.method} is invalid")
+    raw = "&".join(part for part in (request.query, request.body.decode("utf-8", "replace")) if part)
+    params = dict(parse_qsl(raw, keep_blank_values=True))
+    half.weights.spend(profile, request.remote, _weight(route, params), now)
+    account: Account | None = None
+    if route.security != "none":
+        account, key = account_of(half.world.engine, request.headers.get("x-mbx-apikey"))
+        if route.security == _SIGNED:
+            signature = params.pop("signature", None)
+            check_signature(key, signed_payload(request), signature, now.wall_ms, params)
+    return _run(route, Context(half, profile, params, account, now))
+
+
+def signed_payload(request: Request) -> str:
+    """What a client had to sign: query and body as they were sent, without the signature itself."""
+    body = request.body.decode("utf-8", "replace")
+    return _without_signature(request.query) + _without_signature(body)
+
+
+def _without_signature(text: str) -> str:
+    return "&".join(part for part in text.split("&") if not part.startswith("signature=")) if text else ""
+
+
+def perform(
+    half: Binance,
+    profile: Profile,
+    method: str,
+    path: str,
+    params: Params,
+    account: Account | None,
+    remote: str,
+    now: Instant,
+) -> Any:
+    """The same routes for a caller that checked the signature itself (WebSocket API). Raises `Failure`."""
+    route = ROUTES[profile.exchange][(method, path)]
+    half.weights.spend(profile, remote, _weight(route, params), now)
+    if route.security != "none" and account is None:
+        raise Failure(401, -2015, "WebSocket session not authenticated")
+    return _run(route, Context(half, profile, params, account, now))
+
+
+def _weight(route: Route, params: Params) -> int:
+    if route.weight_without_symbol and not params.get("symbol"):
+        return route.weight_without_symbol
+    if route.handler is _trading.my_trades and params.get("orderId"):
+        return 5
+    return route.weight
+
+
+def _run(route: Route, context: Context) -> Any:
+    try:
+        return route.handler(context)
+    except Refused as problem:
+        raise refused(problem) from problem

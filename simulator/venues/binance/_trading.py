@@ -1,0 +1,471 @@
+"""Private REST answers: listen keys, orders, fills, balances."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from simulator._values import ZERO, Order, Side, Symbol, Trade
+from simulator.engine import NewOrder
+from simulator.venues.binance._context import Context
+from simulator.venues.binance._errors import Failure, missing
+from simulator.venues.binance._frames import (
+    ALIAS,
+    client_id,
+    digits,
+    eight,
+    order_id,
+    price_text,
+    quantity_text,
+    unrealised,
+)
+
+Row = dict[str, Any]
+
+_DAY_MS: Final = 86_400_000
+_WEEK_MS: Final = 7 * _DAY_MS
+_PLAIN_TYPES: Final = frozenset({"LIMIT", "MARKET"})
+
+
+# --- listen keys ---
+
+
+def create_listen_key(context: Context) -> Row:
+    key = context.half.keys.create(context.exchange, context.owner.account_id, context.now.mono)
+    return {"listenKey": key.key}
+
+
+def extend_listen_key(context: Context) -> Row:
+    """Binance.US names the key in the query; the futures markets know it from the API key."""
+    keys, account = context.half.keys, context.owner.account_id
+    if context.profile.spot:
+        named = keys.live(context.need("listenKey"), context.now.mono)
+        if named is None or named.account != account:
+            raise _no_listen_key()
+    key = keys.extend(context.exchange, account, context.now.mono)
+    if key is None:
+        raise _no_listen_key()
+    return {} if context.profile.spot else {"listenKey": key.key}
+
+
+def delete_listen_key(context: Context) -> Row:
+    if not context.half.keys.delete(context.exchange, context.owner.account_id):
+        raise _no_listen_key()
+    return {}
+
+
+def _no_listen_key() -> Failure:
+    return Failure(400, -1125, "This listenKey does not exist.")
+
+
+# --- orders ---
+
+
+def place(context: Context) -> Row:
+    """Accept an order; market orders fill at once."""
+    symbol, order_type = context.symbol(), context.need("type")
+    side = _side(context)
+    if not context.profile.spot and order_type not in _PLAIN_TYPES:
+        raise Failure(
+            400, -4120, "Order type not supported for this endpoint. Please use the Algo Order API endpoints."
+        )
+    new = NewOrder(
+        symbol=symbol.wire,
+        side=side,
+        order_type=order_type,
+        time_in_force=context.params.get("timeInForce") or "GTC",
+        quantity=context.number("quantity"),
+        price=context.number("price"),
+        stop_price=context.number("stopPrice"),
+        quote_quantity=context.number("quoteOrderQty"),
+        client_id=context.params.get("newClientOrderId", ""),
+        reduce_only=context.params.get("reduceOnly") == "true",
+        position_side=context.params.get("positionSide") or "BOTH",
+    )
+    engine = context.half.world.engine
+    order = engine.place(context.owner.account_id, context.exchange, new, context.now.wall_ms)
+    if not context.profile.spot:
+        return order_row(context, order)
+    trades = engine.trades(context.owner.account_id, context.exchange, symbol.wire)
+    return _spot_placed(context, order, [trade for trade in trades if trade.order_id == order.order_id])
+
+
+def _side(context: Context) -> Side:
+    match context.need("side").upper():
+        case "BUY":
+            return "BUY"
+        case "SELL":
+            return "SELL"
+        case _:
+            raise Failure(400, -1117, "Invalid side.")
+
+
+def _spot_placed(context: Context, order: Order, trades: list[Trade]) -> Row:
+    row = order_row(context, order)
+    for name in ("time", "updateTime", "isWorking", "stopPrice", "icebergQty"):
+        row.pop(name, None)
+    fills = [
+        {
+            "price": eight(trade.price),
+            "qty": eight(trade.quantity),
+            "commission": eight(trade.fee),
+            "commissionAsset": trade.fee_asset,
+            "tradeId": trade.trade_id,
+        }
+        for trade in trades
+    ]
+    return row | {"transactTime": order.updated_ms, "fills": fills}
+
+
+def _named(context: Context) -> Order:
+    """The order that `orderId` or `origClientOrderId` names. Raises `Failure`."""
+    symbol = context.symbol()
+    engine, account = context.half.world.engine, context.owner.account_id
+    number, name = context.integer("orderId"), context.params.get("origClientOrderId")
+    if number is None and not name:
+        raise missing("orderId")
+    if number is not None:
+        order = engine.order(account, context.exchange, order_id=number - context.profile.order_offset)
+    else:
+        order = engine.order(account, context.exchange, client_id=name)
+    if order is None or order.symbol != symbol.wire:
+        raise Failure(400, -2013, "Order does not exist.")
+    return order
+
+
+def cancel(context: Context) -> Row:
+    """Spot answers with the id of the request in `clientOrderId` and the order's own in `origClientOrderId`."""
+    try:
+        order = _named(context)
+    except Failure as failure:
+        if failure.code == -2013:
+            raise Failure(400, -2011, "Unknown order sent.") from failure
+        raise
+    request_id = context.params.get("newClientOrderId") or f"cancel{order.order_id}"
+    after = context.half.world.engine.cancel(
+        context.owner.account_id, context.exchange, order.order_id, context.now.wall_ms, request_id
+    )
+    row = order_row(context, after)
+    if context.profile.spot:
+        row |= {"origClientOrderId": client_id(after), "clientOrderId": request_id, "transactTime": after.updated_ms}
+    return row
+
+
+def cancel_all(context: Context) -> Any:
+    symbol = context.symbol()
+    engine, account = context.half.world.engine, context.owner.account_id
+    rows = [
+        order_row(context, engine.cancel(account, context.exchange, order.order_id, context.now.wall_ms))
+        for order in engine.open_orders(account, context.exchange, symbol.wire)
+    ]
+    if context.profile.spot:
+        return rows
+    return {"code": 200, "msg": "The operation of cancel all open order is done."}
+
+
+def amend_spot(context: Context) -> Row:
+    """The amended order gets a new client id unless the caller passes one."""
+    order = _named(context)
+    new_id = context.params.get("newClientOrderId") or f"amend{order.order_id}{context.now.wall_ms}"
+    after = context.half.world.engine.amend(
+        context.owner.account_id,
+        context.exchange,
+        order.order_id,
+        context.now.wall_ms,
+        quantity=context.number("newQty"),
+        client_id=new_id,
+    )
+    return {
+        "transactTime": after.updated_ms,
+        "executionId": after.updated_ms,
+        "amendedOrder": order_row(context, after),
+    }
+
+
+def amend_futures(context: Context) -> Row:
+    order = _named(context)
+    after = context.half.world.engine.amend(
+        context.owner.account_id,
+        context.exchange,
+        order.order_id,
+        context.now.wall_ms,
+        quantity=context.number("quantity") or None,
+        price=context.number("price") or None,
+    )
+    return order_row(context, after)
+
+
+def one_order(context: Context) -> Row:
+    return order_row(context, _named(context))
+
+
+def open_orders(context: Context) -> list[Row]:
+    orders = context.half.world.engine.open_orders(context.owner.account_id, context.exchange, context.maybe_symbol())
+    return [order_row(context, order) for order in orders]
+
+
+def all_orders(context: Context) -> list[Row]:
+    """By creation time, oldest first; canceled and expired unfilled orders of futures stay here as long as others."""
+    since, until = _span(context)
+    start_id = context.integer("orderId")
+    rows = [
+        order
+        for order in context.half.world.engine.orders(context.owner.account_id, context.exchange, context.symbol().wire)
+        if (since is None or order.created_ms >= since)
+        and (until is None or order.created_ms <= until)
+        and (start_id is None or order_id(context.profile, order) >= start_id)
+    ]
+    limit = context.limit(500, 1000)
+    chosen = rows[:limit] if since is not None or start_id is not None else rows[-limit:]
+    return [order_row(context, order) for order in chosen]
+
+
+def forced_orders(context: Context) -> list[Row]:
+    since, until = _span(context)
+    return [
+        order_row(context, order)
+        for order in context.half.world.engine.orders(
+            context.owner.account_id, context.exchange, context.maybe_symbol()
+        )
+        if order.liquidation
+        and (since is None or order.created_ms >= since)
+        and (until is None or order.created_ms <= until)
+    ]
+
+
+def _span(context: Context) -> tuple[int | None, int | None]:
+    """`startTime` and `endTime`, at most a day (futures: a week) apart. Raises `Failure`."""
+    since, until = context.integer("startTime"), context.integer("endTime")
+    longest = _DAY_MS if context.profile.spot else _WEEK_MS
+    if since is not None and until is not None and until - since > longest:
+        hours = longest // 3_600_000
+        raise Failure(400, -1127, f"More than {hours} hours between startTime and endTime.")
+    if since is not None and until is None:
+        until = since + longest
+    return since, until
+
+
+def order_row(context: Context, order: Order) -> Row:
+    """An order as REST tells it."""
+    symbol = context.half.world.markets.symbol(order.exchange, order.symbol)
+    if context.profile.spot or symbol is None:
+        return _spot_order(context, order)
+    return _futures_order(context, symbol, order)
+
+
+def _spot_order(context: Context, order: Order) -> Row:
+    return {
+        "symbol": order.symbol,
+        "orderId": order_id(context.profile, order),
+        "orderListId": -1,
+        "clientOrderId": client_id(order),
+        "price": eight(order.price),
+        "origQty": eight(order.quantity),
+        "executedQty": eight(order.executed),
+        "origQuoteOrderQty": eight(order.quote_quantity),
+        "cummulativeQuoteQty": eight(order.value),
+        "status": order.status,
+        "timeInForce": order.time_in_force,
+        "type": order.order_type,
+        "side": order.side,
+        "stopPrice": eight(order.stop_price),
+        "icebergQty": "0.00000000",
+        "time": order.created_ms,
+        "updateTime": order.updated_ms,
+        "isWorking": order.working,
+        "workingTime": order.created_ms,
+        "selfTradePreventionMode": "EXPIRE_MAKER",
+    }
+
+
+def _futures_order(context: Context, symbol: Symbol, order: Order) -> Row:
+    row: Row = {
+        "symbol": order.symbol,
+        "orderId": order_id(context.profile, order),
+        "clientOrderId": client_id(order),
+        "price": price_text(symbol, order.price),
+        "avgPrice": price_text(symbol, order.average),
+        "origQty": quantity_text(symbol, order.quantity),
+        "executedQty": quantity_text(symbol, order.executed),
+        "status": "EXPIRED" if order.status == "REJECTED" else order.status,
+        "timeInForce": order.time_in_force,
+        "type": order.order_type,
+        "origType": order.order_type,
+        "side": order.side,
+        "stopPrice": price_text(symbol, order.stop_price),
+        "reduceOnly": order.reduce_only,
+        "closePosition": False,
+        "positionSide": order.position_side,
+        "workingType": "CONTRACT_PRICE",
+        "priceProtect": False,
+        "priceMatch": "NONE",
+        "selfTradePreventionMode": "EXPIRE_MAKER",
+        "goodTillDate": 0,
+        "time": order.created_ms,
+        "updateTime": order.updated_ms,
+    }
+    if context.profile.style == "coinm":
+        return row | {"pair": order.symbol.split("_")[0], "cumBase": eight(order.value)}
+    return row | {"cumQuote": eight(order.value)}
+
+
+# --- fills ---
+
+
+def _trades(context: Context, wire: str | None) -> list[Trade]:
+    since, until = _span(context)
+    number, first = context.integer("orderId"), context.integer("fromId")
+    rows = [
+        trade
+        for trade in context.half.world.engine.trades(context.owner.account_id, context.exchange, wire)
+        if (since is None or trade.time_ms >= since)
+        and (until is None or trade.time_ms <= until)
+        and (number is None or trade.order_id + context.profile.order_offset == number)
+        and (first is None or trade.trade_id >= first)
+    ]
+    limit = context.limit(500, 1000)
+    return rows[:limit] if since is not None or first is not None else rows[-limit:]
+
+
+def my_trades(context: Context) -> list[Row]:
+    return [
+        {
+            "symbol": trade.symbol,
+            "id": trade.trade_id,
+            "orderId": trade.order_id + context.profile.order_offset,
+            "orderListId": -1,
+            "price": eight(trade.price),
+            "qty": eight(trade.quantity),
+            "quoteQty": eight(trade.value),
+            "commission": eight(trade.fee),
+            "commissionAsset": trade.fee_asset,
+            "time": trade.time_ms,
+            "isBuyer": trade.side == "BUY",
+            "isMaker": trade.maker,
+            "isBestMatch": True,
+        }
+        for trade in _trades(context, context.symbol().wire)
+    ]
+
+
+def user_trades(context: Context) -> list[Row]:
+    rows = []
+    for trade in _trades(context, context.maybe_symbol()):
+        symbol = context.half.world.markets.symbol(context.exchange, trade.symbol)
+        if symbol is None:
+            continue
+        row: Row = {
+            "symbol": trade.symbol,
+            "id": trade.trade_id,
+            "orderId": trade.order_id + context.profile.order_offset,
+            "side": trade.side,
+            "price": price_text(symbol, trade.price),
+            "qty": quantity_text(symbol, trade.quantity),
+            "realizedPnl": eight(trade.realised),
+            "commission": eight(trade.fee),
+            "commissionAsset": trade.fee_asset,
+            "time": trade.time_ms,
+            "positionSide": "BOTH",
+            "buyer": trade.side == "BUY",
+            "maker": trade.maker,
+        }
+        if context.profile.style == "coinm":
+            row |= {"pair": trade.symbol.split("_")[0], "marginAsset": symbol.settle, "baseQty": eight(trade.value)}
+        else:
+            row |= {"quoteQty": eight(trade.value)}
+        rows.append(row)
+    return rows
+
+
+# --- balances ---
+
+
+def spot_account(context: Context) -> Row:
+    account = context.owner
+    hide = context.params.get("omitZeroBalances") == "true"
+    return {
+        "makerCommission": 8,
+        "takerCommission": 10,
+        "buyerCommission": 0,
+        "sellerCommission": 0,
+        "canTrade": True,
+        "canWithdraw": False,
+        "canDeposit": False,
+        "updateTime": account.last_ms,
+        "accountType": "SPOT",
+        "balances": [
+            {"asset": held.asset, "free": eight(held.free), "locked": eight(held.locked)}
+            for held in account.holdings(context.exchange)
+            if held.total or not hide
+        ],
+        "permissions": ["SPOT"],
+        "uid": 354_937_868,
+    }
+
+
+def futures_balance(context: Context) -> list[Row]:
+    return [
+        {
+            "accountAlias": ALIAS,
+            "asset": held.asset,
+            "balance": eight(held.total),
+            "crossWalletBalance": eight(held.free),
+            "crossUnPnl": "0.00000000",
+            "availableBalance": eight(held.free),
+            "maxWithdrawAmount": eight(held.free),
+            "marginAvailable": True,
+            "updateTime": context.owner.last_ms,
+        }
+        for held in context.owner.holdings(context.exchange)
+    ]
+
+
+def position_risk(context: Context) -> list[Row]:
+    wanted = context.maybe_symbol()
+    rows = []
+    for position in context.owner.positions(context.exchange):
+        if wanted not in {None, position.symbol}:
+            continue
+        quote = context.half.world.markets.quote(context.exchange, position.symbol)
+        rows.append(
+            {
+                "symbol": position.symbol,
+                "positionAmt": digits(position.amount, quote.symbol.quantity_decimals),
+                "entryPrice": price_text(quote.symbol, position.entry),
+                "breakEvenPrice": price_text(quote.symbol, position.entry),
+                "markPrice": price_text(quote.symbol, quote.price),
+                "unRealizedProfit": eight(unrealised(position, quote)),
+                "liquidationPrice": "0",
+                "leverage": "20",
+                "marginType": "cross",
+                "isolatedMargin": "0.00000000",
+                "positionSide": position.side,
+                "notional": eight(quote.symbol.value(position.amount, quote.price)),
+                "updateTime": context.owner.last_ms,
+            }
+        )
+    return rows
+
+
+def futures_account(context: Context) -> Row:
+    holdings = context.owner.holdings(context.exchange)
+    return {
+        "canTrade": True,
+        "canDeposit": False,
+        "canWithdraw": False,
+        "feeTier": 0,
+        "updateTime": context.owner.last_ms,
+        "totalWalletBalance": eight(sum((held.total for held in holdings), ZERO)),
+        "assets": [
+            {
+                "asset": held.asset,
+                "walletBalance": eight(held.total),
+                "crossWalletBalance": eight(held.free),
+                "unrealizedProfit": "0.00000000",
+                "marginBalance": eight(held.total),
+                "availableBalance": eight(held.free),
+                "updateTime": context.owner.last_ms,
+            }
+            for held in holdings
+        ],
+        "positions": position_risk(context),
+    }
