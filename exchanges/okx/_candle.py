@@ -62,7 +62,7 @@ class _Series:
         self.subscription = subscription
         self.arg = Arg(channel=channel, inst_id=wire)
         self.halves = EightHours() if subscription.interval == EIGHT_HOURS else None
-        self.last_start = subscription.resume_start_ms or 0
+        self.last_start = -1 if subscription.resume_start_ms is None else subscription.resume_start_ms
         self.live = False
         self.repairing = False
         self.found: list[Row] = []
