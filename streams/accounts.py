@@ -86,7 +86,7 @@ class Accounts:
             self.sweep()
         elif text == "admin-config":
             self.loop.post_once("admin", self._apply_admin)
-        else:
+        elif text.startswith("{"):
             self.loop.post(partial(self._message, text))
 
     def stream_live(self, stream_id: str, exchange: str) -> None:

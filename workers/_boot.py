@@ -36,7 +36,9 @@ FLUSH_S: Final = 10.0
 class Process:
     """One worker process: sinks, state, engine and service together."""
 
-    def __init__(self, options: EngineOptions, state: State, sink: FanoutSink, wait_ready: Callable[[float], bool]) -> None:
+    def __init__(
+        self, options: EngineOptions, state: State, sink: FanoutSink, wait_ready: Callable[[float], bool]
+    ) -> None:
         self.state, self.sink = state, sink
         self.engine = Engine(options, state, sink, SystemClock())
         self.service = Service(self.engine)

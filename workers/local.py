@@ -1,0 +1,228 @@
+"""Everything in one process, the same classes as production: what `make run` starts (design section 7).
+
+Without settings nothing else is needed: the simulator plays the venues, an embedded broker carries the commands, an
+in-process Redis keeps the state. `RABBIT_HOST` and `REDIS_HOST` put real servers in their place, `LIVE=1` the public feeds of
+the real exchanges.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TextIO
+
+import dramatiq
+import pika
+
+import core
+from core.exchange_ids import FAMILIES
+from core.log import get_logger
+from core.metrics import METRICS
+from core.settings import Settings
+from exchanges import venue_of, venues
+from sinks.fanout import FanoutSink
+from sinks.memory import MemorySink
+from state.redis_state import RedisState
+from state.vault import Vault
+from tasks import price as tasks_price
+from tasks import user as tasks_user
+from tasks.commands import CandleRequest, Command
+from tasks.service import set_service
+from web.health import HealthServer
+from web.status import Status, summarize
+from workers._boot import Process
+from workers._build import broker_parameters, engine_options, make_sinks, observe, redis_connection
+from workers._terminal import Terminal
+from workers._translate import PRICE_QUEUES, USER_QUEUES
+from workers.broker import PlatformBroker
+from workers.embedded import EmbeddedBroker
+
+log = get_logger(__name__)
+
+STOP_S: Final = 1.5
+"""Ctrl-C ends everything within 5 s: there is nobody to hand streams to."""
+DEMO_CANDLES: Final = {
+    "binance": ("BTCUSDT", "1m"),
+    "kucoin": ("BTC-USDT", "1min"),
+    "bybit": ("BTCUSDT", "1"),
+    "okx": ("BTC-USDT", "candle1m"),
+    "bitget": ("BTCUSDT", "candle1m"),
+    "coinbase": ("BTC-USD", "5m"),
+}
+
+
+class LocalService:
+    """Candle requests go to the price engine, everything else to the account engine."""
+
+    def __init__(self, user: Process, price: Process) -> None:
+        self._user, self._price = user, price
+
+    def apply(self, command: Command) -> object:
+        return (self._price if isinstance(command, CandleRequest) else self._user).service.apply(command)
+
+    def reconcile(self, stream_id: str) -> None:
+        self._user.service.reconcile(stream_id)
+
+
+class Local:
+    """The whole product in one process. `start` and `stop` once each, from the main thread."""
+
+    def __init__(self, environ: Mapping[str, str], out: TextIO | None = None) -> None:
+        self.live = environ.get("LIVE", "").strip().lower() in {"1", "true", "yes"}
+        given = {"LOG_FORMAT": "console", "LOG_LEVEL": "WARNING", "PRICEROLE": "all", **environ}
+        self._simulator = None if self.live or environ.get("VENUE_GATEWAY") else _simulator(environ)
+        if self._simulator is not None:
+            self._simulator.start()
+            given |= {"VENUE_GATEWAY": self._simulator.gateway, "PAPER_WS": f"ws://{self._simulator.gateway}"}
+        self._fake_redis = None if environ.get("REDIS_HOST") else _FakeRedis()
+        if self._fake_redis is not None:
+            given |= {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(self._fake_redis.port)}
+        given["SINKS"] = given.get("SINKS") or ("rabbitmq,redis" if environ.get("RABBIT_HOST") else "redis")
+        self.settings = Settings.from_env(given)
+        observe(self.settings, "local")
+        self.broker = self._make_broker()
+        self._terminal = Terminal(out)
+        self.user = self._process("user")
+        self.price = self._process("price")
+        self.worker = dramatiq.Worker(self.broker, worker_threads=4, worker_timeout=100)
+        self.health = HealthServer(
+            self.settings.health_port,
+            self.settings.health_host,
+            status=self._status,
+            ready=list,
+            metrics=METRICS.render,
+        )
+
+    def _make_broker(self) -> PlatformBroker | EmbeddedBroker:
+        queues = {**USER_QUEUES, **PRICE_QUEUES}
+        broker: PlatformBroker | EmbeddedBroker
+        if self.settings.rabbit_host:
+            broker = PlatformBroker(queues, parameters=[broker_parameters(self.settings, "connector-local")])
+        else:
+            broker = EmbeddedBroker(queues)
+        dramatiq.set_broker(broker)
+        tasks_user.declare(broker)
+        tasks_price.declare(broker)
+        return broker
+
+    def _process(self, role: Any) -> Process:
+        vault = Vault.from_setting(self.settings.credentials_keys.get_secret_value())
+        state = RedisState(redis_connection(self.settings), prefix=self.settings.state_prefix, vault=vault)
+        sinks = make_sinks(self.settings).sinks
+        terminal = MemorySink(self._terminal, limit=10_000, name="terminal")
+        return Process(
+            engine_options(self.settings, role), state, FanoutSink([*sinks, terminal]), self.broker.wait_until_ready
+        )
+
+    def start(self) -> None:
+        self.user.start()
+        self.price.start()
+        set_service(LocalService(self.user, self.price))
+        self.worker.start()
+        self.health.start()
+
+    def demo(self) -> int:
+        """Open the demo accounts and ask for candles, with the bodies that the backend would publish."""
+        accounts = self._simulator.demo() if self._simulator is not None else []
+        for account in accounts:
+            api = {"provider": account.exchange, "key": account.key, "secret": account.secret}
+            if account.passphrase:
+                api["passphrase"] = account.passphrase
+            self._command(
+                tasks_user.QUEUE,
+                {"event": "open stream", "uuid": account.account, "data": {"userId": "demo", "api": api}},
+            )
+        for family, (symbol, interval) in DEMO_CANDLES.items():
+            exchange = FAMILIES[family][0]
+            venue = venue_of(exchange)
+            if venue is not None and "candle" in venue.feeds and family != "coinbase":
+                request = {"symbol": symbol, "exchange": exchange, "interval": interval}
+                self._command(tasks_price.QUEUE, request)
+        return len(accounts)
+
+    def _command(self, queue: str, payload: object) -> None:
+        body = json.dumps({"payload": payload}).encode()
+        if isinstance(self.broker, EmbeddedBroker):
+            self.broker.publish_platform(queue, body)
+            return
+        connection = pika.BlockingConnection(pika.ConnectionParameters(**broker_parameters(self.settings, "demo")))
+        try:
+            connection.channel().basic_publish("gainium", queue, body)
+        finally:
+            connection.close()
+
+    def stop(self) -> bool:
+        set_service(None)
+        with ThreadPoolExecutor(2) as pool:
+            ended = list(pool.map(lambda process: process.stop(STOP_S), (self.user, self.price)))
+        self.worker.stop(timeout=1_000)
+        self.broker.close()
+        self.health.stop(1.0)
+        if self._simulator is not None:
+            self._simulator.stop()
+        if self._fake_redis is not None:
+            self._fake_redis.stop()
+        return all(ended)
+
+    def _status(self) -> Status:
+        infos = [self.user.engine.info(), self.price.engine.info()]
+        return summarize(infos, now_ms=self.user.engine.clock.wall_ms(), role="local", version=core.VERSION)
+
+
+class _FakeRedis:
+    """An in-process Redis on a loopback port."""
+
+    def __init__(self) -> None:
+        from fakeredis import TcpFakeServer
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._server = TcpFakeServer(("127.0.0.1", 0), server_type="redis", server_version=(7, 4))
+        self._server.daemon_threads = True
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.2,), name="fake-redis", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(2.0)
+
+
+def _simulator(environ: Mapping[str, str]) -> Any:
+    from simulator.simulator import Simulator
+
+    return Simulator(port=int(environ.get("SIMULATOR_PORT", "0") or "0"), seed=1)
+
+
+def run(environ: Mapping[str, str]) -> int:
+    """Run until Ctrl-C or SIGTERM; returns the exit code."""
+    done = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: done.set())
+    local = Local(environ)
+    local.start()
+    accounts = local.demo()
+    _greet(local, accounts)
+    done.wait()
+    sys.stderr.write("\nstopping …\n")
+    clean = local.stop()
+    logging.shutdown()
+    return 0 if clean else 1
+
+
+def _greet(local: Local, accounts: int) -> None:
+    names = ", ".join(sorted(venues()))
+    where = "the real exchanges (public feeds)" if local.live else "the built-in simulator"
+    lines = [
+        f"websocket-connector {core.VERSION}: {accounts} demo accounts, venues {names}, from {where}",
+        f"status page http://localhost:{local.health.port}/   metrics /metrics   Ctrl-C to stop",
+    ]
+    sys.stderr.write("\n".join(lines) + "\n")
+    sys.stderr.flush()
