@@ -130,21 +130,24 @@ class Local:
     def demo(self) -> int:
         """Open the demo accounts and ask for candles, with the bodies that the backend would publish."""
         accounts = self._simulator.demo() if self._simulator is not None else []
+        opened = 0
         for account in accounts:
-            api = {"provider": account.exchange, "key": account.key, "secret": account.secret}
-            if account.passphrase:
-                api["passphrase"] = account.passphrase
-            self._command(
-                tasks_user.QUEUE,
-                {"event": "open stream", "uuid": account.account, "data": {"userId": "demo", "api": api}},
-            )
+            for exchange in FAMILIES.get(account.venue, ("paperBinance",)):
+                if venue_of(exchange) is None:
+                    continue
+                api = {"provider": exchange, "key": account.key, "secret": account.secret}
+                if account.passphrase:
+                    api["passphrase"] = account.passphrase
+                data = {"userId": "demo", "api": api}
+                self._command(tasks_user.QUEUE, {"event": "open stream", "uuid": f"demo-{exchange}", "data": data})
+                opened += 1
         for family, (symbol, interval) in DEMO_CANDLES.items():
             exchange = FAMILIES[family][0]
             venue = venue_of(exchange)
             if venue is not None and "candle" in venue.feeds and family != "coinbase":
                 request = {"symbol": symbol, "exchange": exchange, "interval": interval}
                 self._command(tasks_price.QUEUE, request)
-        return len(accounts)
+        return opened
 
     def _command(self, queue: str, payload: object) -> None:
         body = json.dumps({"payload": payload}).encode()
@@ -221,7 +224,7 @@ def _greet(local: Local, accounts: int) -> None:
     names = ", ".join(sorted(venues()))
     where = "the real exchanges (public feeds)" if local.live else "the built-in simulator"
     lines = [
-        f"websocket-connector {core.VERSION}: {accounts} demo accounts, venues {names}, from {where}",
+        f"websocket-connector {core.VERSION}: {accounts} demo account streams, venues {names}, from {where}",
         f"status page http://localhost:{local.health.port}/   metrics /metrics   Ctrl-C to stop",
     ]
     sys.stderr.write("\n".join(lines) + "\n")
