@@ -297,7 +297,9 @@ class Link:
         connect_id = self.setup.new_id()
         # Any of the listed servers will do; the id spreads connections over them.
         server = token.instance_servers[sum(connect_id.encode()) % len(token.instance_servers)]
-        self._beat = Heartbeat(server.ping_interval / 1000 * PING_SHARE, server.ping_timeout / 1000)
+        # Never slower than usual: the transport counts silence by these pongs.
+        interval_s = min(server.ping_interval / 1000, PING_INTERVAL_S)
+        self._beat = Heartbeat(interval_s * PING_SHARE, server.ping_timeout / 1000)
         joint = "&" if "?" in server.endpoint else "?"
         return [Connect(f"{server.endpoint}{joint}token={quote(token.token, safe='')}&connectId={connect_id}")]
 

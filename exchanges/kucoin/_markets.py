@@ -11,7 +11,7 @@ import msgspec
 from core.instruments import Instrument, SymbolTable
 from exchanges._adapter import Answer, Call
 from exchanges._frames import UNREADABLE
-from exchanges._numbers import decimal
+from exchanges._numbers import decimal, plain
 
 SPOT_REST: Final = "https://api.kucoin.com"
 FUTURES_REST: Final = "https://api-futures.kucoin.com"
@@ -212,7 +212,7 @@ def _contract(row: _Contract, inverse: bool) -> Instrument:
         base=base,
         quote=quote,
         settle=base if inverse else quote,
-        contract_size=format(abs(size), "f"),
+        contract_size=plain(abs(size)),
         kind="inverse" if inverse else "linear",
         active=row.status == "Open",
     )

@@ -17,6 +17,7 @@ from exchanges._adapter import (
     Instant,
     Note,
     Outputs,
+    Rotate,
     Seen,
     Setup,
     Subscription,
@@ -60,6 +61,9 @@ _SUBJECTS: Final = frozenset(
 _RETIRED: Final = frozenset({"orderMargin.change", "withdrawHold.change"})
 _MODE: Final = "account mode"
 _LOOKUP: Final = "order lookup"
+MODE_TRIES: Final = 2
+RECHECK_S: Final = 600.0
+"""A session whose account mode could not be asked runs as classic and is replaced after this long, to ask again."""
 OFF: Final = frozenset({"off", "false", "0", "no"})
 
 _order = msgspec.json.Decoder(_frames.OrderFrame).decode
@@ -84,6 +88,7 @@ class User:
         self._subscription: UserSubscription | None = None
         self._started = False
         self._inner: Adapter | None = None
+        self._recheck_at: float | None = None
 
     def start(self, now: Instant) -> Outputs:
         self._started = True
@@ -122,8 +127,10 @@ class User:
         envelope = _rest.read(answer)
         if not _rest.succeeded(answer, envelope):
             fail = _rest.failure(answer, envelope)
-            if fail.kind is FailKind.RATE_LIMITED or answer.status == 0 or answer.status >= 500:
+            if fail.kind is FailKind.RATE_LIMITED:
                 return [fail]
+            if answer.status == 0 or answer.status >= 500:
+                return self._mode_unknown(call, fail, now)
             # A business error: not a unified account. A bad key is told by the token call that follows.
             return self._choose(ClassicUser(self._setup, self._subscription), now)
         try:
@@ -133,6 +140,17 @@ class User:
         kind = UnifiedUser if unified else ClassicUser
         return self._choose(kind(self._setup, self._subscription), now)
 
+    def _mode_unknown(self, call: Call, fail: Fail, now: Instant) -> Outputs:
+        """The API that tells the mode is not final: its absence must not keep classic accounts from streaming."""
+        if self._subscription is None:
+            return []
+        if call.attempt < MODE_TRIES:
+            again = msgspec.structs.replace(call, attempt=call.attempt + 1)
+            return [_rest.sign(again, self._subscription.credentials, now.wall_ms + self._setup.clock_offset_ms)]
+        self._recheck_at = now.mono + RECHECK_S
+        note = Note(f"account mode not known, taken for classic: {fail.reason}")
+        return [note, *self._choose(ClassicUser(self._setup, self._subscription), now)]
+
     def connected(self, now: Instant) -> Outputs:
         return self._inner.connected(now) if self._inner else []
 
@@ -140,10 +158,16 @@ class User:
         return self._inner.received(frame, now) if self._inner else []
 
     def woken(self, now: Instant) -> Outputs:
-        return self._inner.woken(now) if self._inner else []
+        if self._inner is None:
+            return []
+        outputs = list(self._inner.woken(now))
+        if self._recheck_at is not None and now.mono >= self._recheck_at:
+            self._recheck_at = None
+            outputs.append(Rotate("the account mode has to be asked again"))
+        return outputs
 
     def deadline(self) -> float | None:
-        return self._inner.deadline() if self._inner else None
+        return earliest(self._recheck_at, self._inner.deadline()) if self._inner else None
 
     def remove(self, stream_id: str, now: Instant) -> Outputs:
         if self._inner is not None:

@@ -1,0 +1,996 @@
+"""KuCoin's protocol, one input at a time: no socket, no waiting."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Callable, Iterable
+from itertools import count
+from typing import Any, TypeVar
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from core.credentials import credentials
+from core.events import AccountPosition, ExecutionReport
+from core.instruments import EMPTY, Instrument, SymbolTable
+from exchanges._adapter import (
+    Adapter,
+    Answer,
+    Call,
+    CandleSubscription,
+    Connect,
+    Emit,
+    EmitCandle,
+    EmitTickers,
+    Fail,
+    FailKind,
+    Instant,
+    KnownOrder,
+    Live,
+    Note,
+    Output,
+    Resume,
+    Rotate,
+    Seen,
+    Send,
+    Setup,
+    TickerSubscription,
+    UserSubscription,
+)
+from exchanges.kucoin import TICKERS_PER_CONNECTION, VENUE
+
+WALL = 1_793_001_600_000
+KEY, SECRET, PASS = "kc-key-1", "kc-secret-1", "kc-pass-1"
+TOKEN = {
+    "code": "200000",
+    "data": {
+        "token": "tok+/=1",
+        "instanceServers": [
+            {
+                "endpoint": "wss://ws-api-spot.kucoin.com",
+                "encrypt": True,
+                "protocol": "websocket",
+                "pingInterval": 18000,
+                "pingTimeout": 10000,
+            }
+        ],
+    },
+}
+CLASSIC = {"code": "200000", "data": {"selfAccountMode": "CLASSIC"}}
+UNIFIED = {"code": "200000", "data": {"selfAccountMode": "UNIFIED"}}
+LINEAR = SymbolTable(
+    [
+        Instrument(wire="XBTUSDTM", pair="BTCUSDT", base="BTC", quote="USDT", settle="USDT", kind="linear"),
+        Instrument(wire="ETHUSDTM", pair="ETHUSDT", base="ETH", quote="USDT", settle="USDT", kind="linear"),
+    ]
+)
+SPOT = SymbolTable([Instrument(wire="BTC-USDT", pair="BTC-USDT"), Instrument(wire="ETH-USDT", pair="ETH-USDT")])
+
+T = TypeVar("T")
+
+
+def of(kind: type[T], outputs: Iterable[object]) -> list[T]:
+    return [output for output in outputs if isinstance(output, kind)]
+
+
+def b64(secret: str, text: str) -> str:
+    return base64.b64encode(hmac.new(secret.encode(), text.encode(), hashlib.sha256).digest()).decode()
+
+
+class Driver:
+    """Feeds one adapter and moves its clock."""
+
+    def __init__(self, make: Callable[[Setup], Adapter], exchange: str, table: SymbolTable = EMPTY, **options: str):
+        ids = count(1)
+        self.adapter = make(
+            Setup(exchange=exchange, new_id=lambda: f"id{next(ids)}", table=lambda: table, options=options)
+        )
+        self.mono = 1000.0
+
+    @property
+    def now(self) -> Instant:
+        return Instant(self.mono, WALL + round((self.mono - 1000.0) * 1000))
+
+    def add(self, subscription: Any) -> list[Output]:
+        return list(self.adapter.add(subscription, self.now))
+
+    def start(self) -> list[Output]:
+        return list(self.adapter.start(self.now))
+
+    def connected(self) -> list[Output]:
+        return list(self.adapter.connected(self.now))
+
+    def frame(self, value: object) -> list[Output]:
+        raw = value if isinstance(value, bytes) else json.dumps(value).encode()
+        return list(self.adapter.received(raw, self.now))
+
+    def answer(self, call: Call, body: object, status: int = 200, **headers: str) -> list[Output]:
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        return list(self.adapter.answered(call, Answer(status, names, raw), self.now))
+
+    def wake(self) -> list[Output]:
+        """Jump to the adapter's next deadline."""
+        deadline = self.adapter.deadline()
+        assert deadline is not None
+        self.mono = max(self.mono, deadline)
+        return list(self.adapter.woken(self.now))
+
+    def ack(self, outputs: Iterable[Output]) -> list[Output]:
+        """Acknowledge every subscribe frame among the outputs."""
+        answers: list[Output] = []
+        for send in of(Send, outputs):
+            frame = json.loads(send.text)
+            if frame.get("type") == "subscribe":
+                answers += self.frame({"id": frame["id"], "type": "ack"})
+        return answers
+
+
+def subscription(exchange: str = "kucoin", resume: Resume | None = None) -> UserSubscription:
+    return UserSubscription(
+        stream_id="s1", exchange=exchange, credentials=credentials(KEY, SECRET, PASS), resume=resume
+    )
+
+
+def dialled(exchange: str = "kucoin", table: SymbolTable = SPOT, resume: Resume | None = None) -> Driver:
+    """A classic session whose connection was just opened."""
+    driver = Driver(VENUE.user, exchange, table)
+    assert driver.add(subscription(exchange, resume)) == []
+    (mode,) = of(Call, driver.start())
+    (token,) = of(Call, driver.answer(mode, CLASSIC))
+    (connect,) = driver.answer(token, TOKEN)
+    assert isinstance(connect, Connect)
+    assert driver.connected() == []
+    return driver
+
+
+def live(exchange: str = "kucoin", table: SymbolTable = SPOT) -> Driver:
+    driver = dialled(exchange, table)
+    outputs = driver.ack(driver.frame({"id": "id1", "type": "welcome"}))
+    assert of(Live, outputs) == [Live("s1")]
+    return driver
+
+
+def order(**fields: object) -> dict[str, object]:
+    data = {
+        "symbol": "BTC-USDT",
+        "orderType": "limit",
+        "side": "buy",
+        "orderId": "o1",
+        "clientOid": "D-BO-1",
+        "type": "open",
+        "status": "open",
+        "orderTime": WALL,
+        "size": "2",
+        "filledSize": "0",
+        "remainSize": "2",
+        "price": "100",
+        "ts": (WALL + 1) * 10**6,
+        **fields,
+    }
+    return {
+        "topic": "/spotMarket/tradeOrdersV2",
+        "type": "message",
+        "subject": "orderChange",
+        "data": {key: value for key, value in data.items() if value is not None},
+    }
+
+
+# --- login ---
+
+
+def test_a_private_call_carries_the_documented_signature() -> None:
+    driver = Driver(VENUE.user, "kucoin", SPOT)
+    driver.add(subscription())
+    (mode,) = of(Call, driver.start())
+    assert mode.url == "https://api.kucoin.com/api/ua/v1/account/mode"
+    (token,) = of(Call, driver.answer(mode, CLASSIC))
+    assert (token.method, token.url) == ("POST", "https://api.kucoin.com/api/v1/bullet-private")
+    stamp = token.headers["KC-API-TIMESTAMP"]
+    assert stamp == str(WALL)
+    assert token.headers["KC-API-KEY"] == KEY
+    assert token.headers["KC-API-SIGN"] == b64(SECRET, f"{stamp}POST/api/v1/bullet-private")
+    assert token.headers["KC-API-PASSPHRASE"] == b64(SECRET, PASS)
+    assert token.headers["KC-API-KEY-VERSION"] == "2"
+    assert SECRET not in repr(token)
+
+
+def test_the_query_is_part_of_the_signature() -> None:
+    resume = Resume(since_ms=WALL - 60_000)
+    driver = dialled(resume=resume)
+    calls = of(Call, driver.ack(driver.frame({"id": "id1", "type": "welcome"})))
+    balances = next(call for call in calls if call.tag == "balances")
+    expected = b64(SECRET, f"{WALL}GET/api/v1/accounts?type=trade")
+    assert balances.headers["KC-API-SIGN"] == expected
+
+
+def test_the_token_is_escaped_and_the_connection_named() -> None:
+    driver = Driver(VENUE.user, "kucoinLinear", LINEAR, KUCOIN_UNIFIED="off")
+    driver.add(subscription("kucoinLinear"))
+    (token,) = of(Call, driver.start())
+    assert token.url == "https://api-futures.kucoin.com/api/v1/bullet-private"
+    (connect,) = of(Connect, driver.answer(token, TOKEN))
+    parts = urlsplit(connect.url)
+    assert parts.netloc == "ws-api-spot.kucoin.com"
+    query = parse_qs(parts.query)
+    assert query["token"] == ["tok+/=1"]
+    assert "[" not in connect.url
+    assert query["connectId"]
+
+
+def test_a_subscription_added_after_start_begins_then() -> None:
+    driver = Driver(VENUE.user, "kucoin", SPOT)
+    assert driver.start() == []
+    assert of(Call, driver.add(subscription()))
+
+
+@pytest.mark.parametrize("code", ["400001", "400003", "400004", "400005", "400006", "400007", "411100", "126047"])
+def test_a_refused_key_opens_the_breaker_at_first_sight(code: str) -> None:
+    driver = Driver(VENUE.user, "kucoin", SPOT)
+    driver.add(subscription())
+    (mode,) = of(Call, driver.start())
+    (token,) = of(Call, driver.answer(mode, {"code": code, "msg": "no"}))
+    (fail,) = of(Fail, driver.answer(token, {"code": code, "msg": "Invalid KC-API-KEY"}, 401))
+    assert fail.kind is FailKind.CREDENTIAL
+    assert fail.stream_id == "s1"
+    assert fail.first_sight
+    assert code in fail.reason
+    assert driver.adapter.deadline() is None
+
+
+def test_a_key_that_no_header_can_carry_is_refused_without_a_request() -> None:
+    driver = Driver(VENUE.user, "kucoin", SPOT)
+    driver.add(UserSubscription(stream_id="s1", exchange="kucoin", credentials=credentials("ключ", SECRET, PASS)))
+    (fail,) = driver.start()
+    assert isinstance(fail, Fail)
+    assert fail.kind is FailKind.CREDENTIAL
+
+
+def test_rate_limits_wait_as_long_as_the_venue_says() -> None:
+    driver = Driver(VENUE.user, "kucoin", SPOT, KUCOIN_UNIFIED="off")
+    driver.add(subscription())
+    (token,) = of(Call, driver.start())
+    (fail,) = of(Fail, driver.answer(token, {"code": "429000", "msg": "slow"}, 429, gw_ratelimit_reset="2500"))
+    assert (fail.kind, fail.retry_after_s) == (FailKind.RATE_LIMITED, 2.5)
+
+
+def test_cloudflare_asks_for_half_a_minute() -> None:
+    driver = Driver(VENUE.user, "kucoin", SPOT, KUCOIN_UNIFIED="off")
+    driver.add(subscription())
+    (token,) = of(Call, driver.start())
+    (fail,) = of(Fail, driver.answer(token, b"<html>error code: 1015</html>", 403))
+    assert (fail.kind, fail.retry_after_s) == (FailKind.RATE_LIMITED, 30.0)
+
+
+def test_a_wrong_clock_is_corrected_once() -> None:
+    driver = Driver(VENUE.user, "kucoin", SPOT, KUCOIN_UNIFIED="off")
+    driver.add(subscription())
+    (token,) = of(Call, driver.start())
+    (clock,) = of(Call, driver.answer(token, {"code": "400002", "msg": "KC-API-TIMESTAMP Invalid"}))
+    assert clock.url.endswith("/api/v1/timestamp")
+    (again,) = of(Call, driver.answer(clock, {"code": "200000", "data": WALL + 60_000}))
+    assert again.headers["KC-API-TIMESTAMP"] == str(WALL + 60_000)
+    (fail,) = of(Fail, driver.answer(again, {"code": "400002", "msg": "KC-API-TIMESTAMP Invalid"}))
+    assert fail.kind is FailKind.CREDENTIAL
+    assert not fail.first_sight
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [("close", FailKind.MAINTENANCE), ("cancelonly", FailKind.MAINTENANCE), ("open", FailKind.TRANSIENT)],
+)
+def test_a_failed_token_call_asks_for_the_venue_status(status: str, kind: FailKind) -> None:
+    driver = Driver(VENUE.user, "kucoin", SPOT, KUCOIN_UNIFIED="off")
+    driver.add(subscription())
+    (token,) = of(Call, driver.start())
+    (question,) = of(Call, driver.answer(token, b"busy", 503))
+    assert question.url.endswith("/api/v1/status")
+    (fail,) = of(Fail, driver.answer(question, {"code": "200000", "data": {"status": status, "msg": ""}}))
+    assert fail.kind is kind
+    assert fail.retry_after_s == (30.0 if kind is FailKind.MAINTENANCE else None)
+
+
+def test_an_unreachable_mode_api_does_not_keep_classic_accounts_offline() -> None:
+    driver = Driver(VENUE.user, "kucoin", SPOT)
+    driver.add(subscription())
+    (mode,) = of(Call, driver.start())
+    (again,) = of(Call, driver.answer(mode, b"", 502))
+    outputs = driver.answer(again, b"", 502)
+    assert of(Note, outputs)
+    (token,) = of(Call, outputs)
+    driver.answer(token, TOKEN)
+    driver.connected()
+    driver.ack(driver.frame({"id": "id1", "type": "welcome"}))
+    rotated = False
+    for _ in range(200):
+        outputs = driver.wake()
+        for ping in of(Send, outputs):
+            driver.frame({"id": json.loads(ping.text)["id"], "type": "pong"})
+        rotated = rotated or bool(of(Rotate, outputs))
+    assert rotated
+
+
+# --- connection ---
+
+
+def test_nothing_is_sent_before_the_welcome() -> None:
+    driver = dialled()
+    assert driver.adapter.deadline() == 1005.0
+    (fail,) = driver.wake()
+    assert isinstance(fail, Fail)
+    assert fail.kind is FailKind.TRANSIENT
+    assert "welcome" in fail.reason
+
+
+def test_spot_and_futures_subscribe_their_own_topics() -> None:
+    spot = [json.loads(send.text) for send in of(Send, dialled().frame({"id": "1", "type": "welcome"}))]
+    assert [frame["topic"] for frame in spot] == ["/spotMarket/tradeOrdersV2", "/account/balance"]
+    assert all(frame["privateChannel"] and frame["response"] for frame in spot)
+    futures = of(Send, dialled("kucoinLinear", LINEAR).frame({"id": "1", "type": "welcome"}))
+    assert [json.loads(send.text)["topic"] for send in futures] == [
+        "/contractMarket/tradeOrders",
+        "/contractAccount/wallet",
+        "/contract/positionAll",
+    ]
+
+
+def test_live_only_after_every_topic_is_acknowledged() -> None:
+    driver = dialled()
+    sends = of(Send, driver.frame({"id": "id1", "type": "welcome"}))
+    assert of(Live, driver.ack(sends[:1])) == []
+    assert of(Live, driver.ack(sends[1:])) == [Live("s1")]
+
+
+def test_a_silent_subscribe_is_repeated_once_then_given_up() -> None:
+    driver = dialled()
+    first = of(Send, driver.frame({"id": "id1", "type": "welcome"}))
+    driver.ack(first[:1])
+    (again,) = of(Send, driver.wake())
+    assert json.loads(again.text)["topic"] == "/account/balance"
+    assert json.loads(again.text)["id"] != json.loads(first[1].text)["id"]
+    (fail,) = of(Fail, driver.wake())
+    assert fail.kind is FailKind.TRANSIENT
+    assert driver.adapter.deadline() is None
+
+
+def test_pings_keep_a_pong_deadline_that_later_pings_do_not_move() -> None:
+    driver = live()
+    (ping,) = of(Send, driver.wake())
+    assert json.loads(ping.text)["type"] == "ping"
+    assert ping.urgent
+    assert driver.mono == pytest.approx(1000 + 18 * 0.8)
+    sent_at = driver.mono
+    (fail,) = of(Fail, driver.wake())
+    assert driver.mono == pytest.approx(sent_at + 10)
+    assert (fail.kind, fail.reason) == (FailKind.TRANSIENT, "no pong")
+
+
+def test_a_pong_keeps_the_connection() -> None:
+    driver = live()
+    for _ in range(5):
+        (ping,) = of(Send, driver.wake())
+        assert driver.frame({"id": json.loads(ping.text)["id"], "type": "pong", "timestamp": 1}) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "kind"),
+    [
+        (401, "token is expired", FailKind.TRANSIENT),
+        (509, "exceed max subscription count limitation", FailKind.RATE_LIMITED),
+        (404, "topic /account/balance is not found", FailKind.TRANSIENT),
+    ],
+)
+def test_socket_errors_are_told_apart(code: int, text: str, kind: FailKind) -> None:
+    driver = dialled()
+    sends = of(Send, driver.frame({"id": "id1", "type": "welcome"}))
+    request = json.loads(sends[0].text)["id"]
+    (fail,) = of(Fail, driver.frame({"id": request, "type": "error", "code": code, "data": text}))
+    assert fail.kind is kind
+    assert text in fail.reason
+
+
+def test_futures_without_the_position_topic_still_go_live() -> None:
+    driver = dialled("kucoinLinear", LINEAR)
+    sends = of(Send, driver.frame({"id": "id1", "type": "welcome"}))
+    driver.ack(sends[:2])
+    request = json.loads(sends[2].text)["id"]
+    outputs = driver.frame({"id": request, "type": "error", "code": 404, "data": "no"})
+    assert of(Live, outputs) == [Live("s1")]
+    assert of(Note, outputs)
+
+
+@pytest.mark.parametrize("frame", [b"", b"\xff\xfe", b"[]", b"{", b"[" * 100_000, b'{"type":"message","topic":"/x"}'])
+def test_garbage_costs_the_frame_only(frame: bytes) -> None:
+    driver = live()
+    outputs = driver.frame(frame)
+    assert outputs
+    assert all(isinstance(output, Note) for output in outputs)
+
+
+# --- events ---
+
+
+def test_orders_of_another_family_publish_nothing() -> None:
+    driver = live("kucoinLinear", LINEAR)
+    frame = order(symbol="XBTUSDM")
+    frame["topic"] = "/contractMarket/tradeOrders"
+    assert driver.frame(frame) == [Seen("s1")]
+
+
+def test_a_contract_listed_after_the_table_was_loaded_is_told_by_its_name() -> None:
+    driver = live("kucoinLinear", LINEAR)
+    frame = order(symbol="NEWUSDTM")
+    frame["topic"] = "/contractMarket/tradeOrders"
+    (emit,) = of(Emit, driver.frame(frame))
+    assert isinstance(emit.event, ExecutionReport)
+    assert emit.event.symbol == "NEWUSDT"
+
+
+def test_an_unknown_order_state_is_reported_not_guessed() -> None:
+    driver = live()
+    (note,) = driver.frame(order(type="frozen", status="ice"))
+    assert isinstance(note, Note)
+    assert "frozen/ice" in note.what
+
+
+def test_a_wallet_push_that_changes_nothing_is_not_published() -> None:
+    driver = live("kucoinLinear", LINEAR)
+
+    def wallet(available: str) -> list[Output]:
+        data = {"currency": "USDT", "availableBalance": available, "holdBalance": "0", "timestamp": str(WALL)}
+        return driver.frame(
+            {"topic": "/contractAccount/wallet", "type": "message", "subject": "walletBalance.change", "data": data}
+        )
+
+    assert of(Emit, wallet("10"))
+    assert wallet("10") == [Seen("s1")]
+    assert of(Emit, wallet("9.5"))
+
+
+def test_the_retired_wallet_push_is_ignored_once_the_full_one_was_seen() -> None:
+    driver = live("kucoinLinear", LINEAR)
+
+    def push(subject: str) -> list[Output]:
+        data = {"currency": "USDT", "availableBalance": "7", "holdBalance": "1", "timestamp": str(WALL)}
+        return driver.frame({"topic": "/contractAccount/wallet", "type": "message", "subject": subject, "data": data})
+
+    assert of(Emit, push("availableBalance.change"))
+    push("walletBalance.change")
+    assert push("availableBalance.change") == [Seen("s1")]
+
+
+def test_a_final_market_report_without_a_value_asks_rest_first() -> None:
+    driver = live()
+    end = order(orderType="market", price=None, type="canceled", status="done", filledSize="2", remainSize="0")
+    (call,) = driver.frame(end)
+    assert isinstance(call, Call)
+    assert call.url == "https://api.kucoin.com/api/v1/hf/orders/o1?symbol=BTC-USDT"
+    row = {"id": "o1", "symbol": "BTC-USDT", "side": "buy", "type": "market", "size": "2", "dealSize": "2"}
+    row |= {"dealFunds": "201", "active": False, "cancelExist": True, "clientOid": "D-BO-1", "createdAt": WALL}
+    (emit,) = of(Emit, driver.answer(call, {"code": "200000", "data": row}))
+    assert isinstance(emit.event, ExecutionReport)
+    assert emit.event.order_status == "FILLED"
+    assert emit.event.total_quote_trade_quantity == "201"
+    assert emit.event.price == "100.5"
+
+
+def test_a_final_report_does_not_wait_for_ever_for_rest() -> None:
+    driver = live()
+    end = order(orderType="market", price=None, type="filled", status="done", filledSize="2", remainSize="0")
+    driver.frame(end)
+    (emit,) = of(Emit, driver.wake())
+    assert isinstance(emit.event, ExecutionReport)
+    assert emit.event.total_trade_quantity == "2"
+    assert driver.mono == 1005.0
+
+
+def test_a_liquidation_with_quantity_zero_uses_the_last_one() -> None:
+    driver = live("kucoinLinear", LINEAR)
+
+    def position(quantity: float, reason: str) -> list[Output]:
+        data = {"symbol": "XBTUSDTM", "currentQty": quantity, "markPrice": 60111.25, "currentTimestamp": WALL}
+        data |= {"openingTimestamp": WALL - 5, "changeReason": reason}
+        return driver.frame(
+            {"topic": "/contract/positionAll", "type": "message", "subject": "position.change", "data": data}
+        )
+
+    assert position(-30, "positionChange") == [Seen("s1")]
+    (emit,) = of(Emit, position(0, "liquidation"))
+    event = emit.event
+    assert isinstance(event, ExecutionReport)
+    assert (event.side, event.quantity, event.liquidation) == ("BUY", "30", True)
+    assert event.new_client_order_id == f"liq-XBTUSDTM-{WALL - 5}"
+
+
+# --- gap repair ---
+
+
+def known(order_id: str, **fields: Any) -> KnownOrder:
+    values: dict[str, Any] = {"symbol": "BTC-USDT", "status": "NEW", "client_order_id": f"c{order_id}"} | fields
+    return KnownOrder(order_id=order_id, **values)
+
+
+def row(order_id: str, **fields: object) -> dict[str, object]:
+    return {
+        "id": order_id,
+        "symbol": "BTC-USDT",
+        "side": "buy",
+        "type": "limit",
+        "price": "100",
+        "size": "2",
+        "dealSize": "0",
+        "dealFunds": "0",
+        "clientOid": f"c{order_id}",
+        "cancelExist": False,
+        "active": False,
+        "createdAt": WALL - 9_000,
+        "lastUpdatedAt": WALL - 1_000,
+        **fields,
+    }
+
+
+def test_a_spot_gap_is_read_per_symbol_and_vanished_orders_one_by_one() -> None:
+    resume = Resume(since_ms=WALL - 60_000, orders=(known("o1"), known("o2"), known("o3", status="FILLED")))
+    driver = dialled(resume=resume)
+    outputs = driver.ack(driver.frame({"id": "id1", "type": "welcome"}))
+    assert not of(Live, outputs)
+    calls = {call.tag: call for call in of(Call, outputs)}
+    assert set(calls) == {"open symbols", "balances"}
+    # A live event while the gap is read waits.
+    assert driver.frame(order(orderId="o9")) == []
+    assert driver.answer(calls["open symbols"], {"code": "200000", "data": {"symbols": ["ETH-USDT"]}}) == []
+    accounts = [{"currency": "USDT", "type": "trade", "available": "5", "holds": "1"}]
+    second = of(Call, driver.answer(calls["balances"], {"code": "200000", "data": accounts}))
+    assert (
+        sorted(call.url.split("?")[1].split("&")[0] for call in second)
+        == ["symbol=BTC-USDT"] * 2 + ["symbol=ETH-USDT"] * 2
+    )
+    closed = next(call for call in second if call.tag == "closed orders" and "BTC-USDT" in call.url)
+    assert f"startAt={WALL - 60_000}" in closed.url
+    third: list[Output] = []
+    for call in second:
+        items: list[object] = []
+        if call.tag == "open orders":
+            body: object = {"code": "200000", "data": []}
+        else:
+            if "BTC-USDT" in call.url:
+                items = [row("o1", dealSize="2", dealFunds="199", fee="0.002", feeCurrency="BTC")]
+            body = {"code": "200000", "data": {"items": items, "lastId": 0}}
+        third += driver.answer(call, body)
+    (single,) = of(Call, third)
+    assert single.url == "https://api.kucoin.com/api/v1/hf/orders/o2?symbol=BTC-USDT"
+    final = driver.answer(single, {"code": "200000", "data": row("o2", cancelExist=True, lastUpdatedAt=WALL - 2_000)})
+    events = of(Emit, final)
+    reports = [emit.event for emit in events if isinstance(emit.event, ExecutionReport)]
+    assert [(report.order_id, report.order_status) for report in reports] == [
+        ("o2", "CANCELED"),
+        ("o1", "FILLED"),
+        ("o9", "NEW"),
+    ]
+    assert reports[1].total_quote_trade_quantity == "199"
+    assert (reports[1].fee_paid, reports[1].fee_asset) == ("0.002", "BTC")
+    assert [emit.repaired for emit in events] == [True, True, True, False]
+    assert any(isinstance(emit.event, AccountPosition) for emit in events)
+    (went,) = of(Live, final)
+    assert went.gap is not None
+    assert (went.gap.orders, went.gap.balances, went.gap.missing) == (2, 1, ())
+
+
+def test_a_futures_gap_reads_open_recent_and_balances() -> None:
+    resume = Resume(since_ms=WALL - 60_000, orders=(known("f1", symbol="BTCUSDT", executed="1", executed_quote="100"),))
+    driver = dialled("kucoinLinear", LINEAR, resume)
+    calls = {call.tag: call for call in of(Call, driver.ack(driver.frame({"id": "1", "type": "welcome"})))}
+    assert calls["open orders"].url.endswith("/api/v1/orders?status=active&pageSize=1000")
+    assert calls["recent orders"].url.endswith("/api/v1/recentDoneOrders")
+    assert calls["balance"].url.endswith("/api/v1/account-overview?currency=USDT")
+    driver.answer(calls["open orders"], {"code": "200000", "data": {"items": [], "totalPage": 1}})
+    overview = {"currency": "USDT", "availableBalance": 10.5, "positionMargin": 2, "orderMargin": 1, "frozenFunds": 0.5}
+    driver.answer(calls["balance"], {"code": "200000", "data": overview})
+    done = row("f1", symbol="XBTUSDTM", dealSize=3, avgDealPrice="100.5", dealValue="0.3", size=3, status="done")
+    done |= {"isActive": False, "updatedAt": WALL - 10, "active": None, "lastUpdatedAt": None}
+    old = row("f0", symbol="XBTUSDTM", updatedAt=WALL - 3_600_000, isActive=False, active=None, lastUpdatedAt=None)
+    outputs = driver.answer(calls["recent orders"], {"code": "200000", "data": [done, old]})
+    reports = [emit.event for emit in of(Emit, outputs) if isinstance(emit.event, ExecutionReport)]
+    assert [(r.order_id, r.symbol, r.order_status, r.total_quote_trade_quantity) for r in reports] == [
+        ("f1", "BTCUSDT", "FILLED", "301.5")
+    ]
+    (position,) = [emit.event for emit in of(Emit, outputs) if isinstance(emit.event, AccountPosition)]
+    assert (position.balances[0].free, position.balances[0].locked) == ("10.5", "3.5")
+    assert of(Live, outputs)
+
+
+def test_a_long_futures_gap_uses_the_paged_list() -> None:
+    resume = Resume(since_ms=WALL - 90_000_000)
+    driver = dialled("kucoinLinear", LINEAR, resume)
+    calls = {call.tag: call for call in of(Call, driver.ack(driver.frame({"id": "1", "type": "welcome"})))}
+    assert "status=done" in calls["closed orders"].url
+    page = {"items": [], "currentPage": 1, "totalPage": 2}
+    (following,) = of(Call, driver.answer(calls["closed orders"], {"code": "200000", "data": page}))
+    assert "currentPage=2" in following.url
+
+
+def test_what_the_venue_does_not_tell_stands_in_the_report() -> None:
+    resume = Resume(since_ms=WALL - 60_000, orders=(known("o1"),))
+    driver = dialled(resume=resume)
+    calls = {call.tag: call for call in of(Call, driver.ack(driver.frame({"id": "1", "type": "welcome"})))}
+    driver.answer(calls["open symbols"], {"code": "400007", "msg": "Access denied"}, 403)
+    outputs = driver.answer(calls["balances"], {"code": "400007", "msg": "Access denied"}, 403)
+    rounds = 0
+    while not of(Live, outputs):
+        rounds += 1
+        calls_now = of(Call, outputs)
+        assert calls_now
+        outputs = [
+            output for call in calls_now for output in driver.answer(call, {"code": "400007", "msg": "Access denied"})
+        ]
+    (went,) = of(Live, outputs)
+    assert went.gap is not None
+    assert any("balances" in phrase for phrase in went.gap.missing)
+    assert any(phrase.startswith("order:") for phrase in went.gap.missing)
+    assert rounds == 2
+
+
+def test_a_repaired_order_keeps_its_average_for_the_frames_that_follow() -> None:
+    resume = Resume(
+        since_ms=WALL - 60_000,
+        orders=(known("o1", status="PARTIALLY_FILLED", executed="1", executed_quote="90", side="buy"),),
+    )
+    driver = dialled(resume=resume)
+    calls = {call.tag: call for call in of(Call, driver.ack(driver.frame({"id": "1", "type": "welcome"})))}
+    driver.answer(calls["open symbols"], {"code": "200000", "data": {"symbols": []}})
+    outputs = driver.answer(calls["balances"], {"code": "200000", "data": []})
+    match = order(
+        type="match", status="match", filledSize="2", remainSize="0", matchPrice="95", matchSize="1", tradeId="t9"
+    )
+    driver.frame(match)
+    for _ in range(3):
+        outputs = [o for call in of(Call, outputs) for o in driver.answer(call, {"code": "200000", "data": []})]
+        if of(Live, outputs):
+            break
+    (emit,) = [emit for emit in of(Emit, outputs) if isinstance(emit.event, ExecutionReport)]
+    assert isinstance(emit.event, ExecutionReport)
+    assert (emit.event.order_status, emit.event.total_quote_trade_quantity) == ("FILLED", "185")
+
+
+# --- unified accounts ---
+
+
+def unified() -> Driver:
+    driver = Driver(VENUE.user, "kucoinLinear", LINEAR)
+    driver.add(subscription("kucoinLinear"))
+    (mode,) = of(Call, driver.start())
+    assert driver.answer(mode, UNIFIED) == [Connect("wss://wsapi-push.kucoin.com")]
+    assert driver.connected() == []
+    return driver
+
+
+def test_a_unified_account_logs_in_on_its_own_socket() -> None:
+    driver = unified()
+    (login,) = of(Send, driver.frame({"sessionId": "x", "message": "welcome", "pingInterval": 18000}))
+    frame = json.loads(login.text)
+    assert frame["op"] == "auth"
+    assert frame["kc-api-sign"] == b64(SECRET, f"{WALL}POST/api/websocket/users/verify")
+    sends = of(Send, driver.frame({"id": frame["id"], "result": True}))
+    channels = [json.loads(send.text) for send in sends]
+    assert [frame["channel"] for frame in channels] == ["orderAll", "balance"]
+    driver.frame({"id": channels[0]["id"], "result": True})
+    assert of(Live, driver.frame({"id": channels[1]["id"], "result": True})) == [Live("s1")]
+    (ping,) = of(Send, driver.wake())
+    assert driver.frame({"id": json.loads(ping.text)["id"], "op": "pong"}) == []
+    driver.wake()
+    assert driver.frame({"id": "x", "type": "pong"}) == []
+
+
+def test_a_refused_unified_login_counts_towards_the_breaker() -> None:
+    driver = unified()
+    (login,) = of(Send, driver.frame({"message": "welcome"}))
+    (fail,) = of(Fail, driver.frame({"id": json.loads(login.text)["id"], "result": False, "reason": "sign"}))
+    assert fail.kind is FailKind.CREDENTIAL
+    assert not fail.first_sight
+
+
+def test_a_unified_gap_asks_for_orders_history_and_balances() -> None:
+    driver = Driver(VENUE.user, "kucoin", SPOT)
+    resume = Resume(since_ms=WALL - 60_000, orders=(known("o2"),))
+    driver.add(subscription(resume=resume))
+    (mode,) = of(Call, driver.start())
+    driver.answer(mode, UNIFIED)
+    driver.connected()
+    (login,) = of(Send, driver.frame({"message": "welcome"}))
+    sends = of(Send, driver.frame({"id": json.loads(login.text)["id"], "result": True}))
+    outputs = [o for send in sends for o in driver.frame({"id": json.loads(send.text)["id"], "result": True})]
+    calls = {call.tag: call for call in of(Call, outputs)}
+    assert set(calls) == {"open orders", "closed orders", "balances"}
+    driver.answer(calls["open orders"], {"code": "200000", "data": {"items": [], "totalPage": 1}})
+    group = {"accounts": [{"currencies": [{"currency": "USDT", "available": "3", "hold": "1"}]}]}
+    driver.answer(calls["balances"], {"code": "200000", "data": group})
+    (single,) = of(Call, driver.answer(calls["closed orders"], {"code": "200000", "data": {"items": []}}))
+    assert single.url.endswith("/order/detail?tradeType=SPOT&symbol=BTC-USDT&orderId=o2")
+    detail = {"orderId": "o2", "symbol": "BTC-USDT", "side": "BUY", "status": 3, "orderType": "LIMIT", "price": "100"}
+    detail |= {"size": "2", "sizeUnit": "BASECCY", "filledSize": "2", "avgPrice": "99.5", "updatedTime": WALL * 10**6}
+    outputs = driver.answer(single, {"code": "200000", "data": detail})
+    report = of(Emit, outputs)[0].event
+    assert isinstance(report, ExecutionReport)
+    assert (report.order_status, report.total_quote_trade_quantity) == ("FILLED", "199")
+    assert of(Live, outputs)
+
+
+# --- tickers ---
+
+
+def contracts(number: int, *, inverse: bool = False) -> SymbolTable:
+    suffix = "USDM" if inverse else "USDTM"
+    return SymbolTable(
+        Instrument(wire=f"C{n}{suffix}", pair=f"C{n}{suffix[:-1]}", active=n % 10 != 9) for n in range(number)
+    )
+
+
+def test_spot_tickers_are_one_all_market_topic() -> None:
+    assert VENUE.ticker_shards("kucoin", SPOT) == [()]
+
+
+@pytest.mark.parametrize(("exchange", "inverse"), [("kucoinLinear", False), ("kucoinInverse", True)])
+def test_futures_tickers_are_spread_by_the_market_s_own_list(exchange: str, inverse: bool) -> None:
+    """Inverse tickers once were cut by the linear list (bug D9)."""
+    table = contracts(700, inverse=inverse)
+    shards = VENUE.ticker_shards(exchange, table)
+    assert [len(shard) for shard in shards] == [TICKERS_PER_CONNECTION, TICKERS_PER_CONNECTION, 50]
+    assert {wire for shard in shards for wire in shard} == {instrument.wire for instrument in table.active()}
+
+
+def feed(make: Callable[[Setup], Adapter], exchange: str, table: SymbolTable, *subscriptions: Any) -> Driver:
+    driver = Driver(make, exchange, table)
+    for item in subscriptions:
+        assert driver.add(item) == []
+    (token,) = of(Call, driver.start())
+    assert token.url.endswith("/api/v1/bullet-public")
+    assert not token.headers
+    driver.answer(token, TOKEN)
+    driver.connected()
+    return driver
+
+
+def test_a_shard_is_subscribed_in_lists_of_a_hundred() -> None:
+    symbols = tuple(f"C{n}USDTM" for n in range(250))
+    shard = TickerSubscription(stream_id="t", exchange="kucoinLinear", symbols=symbols)
+    driver = feed(VENUE.ticker, "kucoinLinear", LINEAR, shard)
+    sends = of(Send, driver.frame({"id": "1", "type": "welcome"}))
+    topics = [json.loads(send.text)["topic"] for send in sends]
+    assert [topic.count(",") + 1 for topic in topics] == [100, 100, 50]
+    assert all(topic.startswith("/contractMarket/ticker:") for topic in topics)
+    assert of(Live, driver.ack(sends)) == [Live("t")]
+
+
+def test_a_refused_list_is_halved_until_the_bad_name_is_found() -> None:
+    symbols = ("AUSDTM", "BUSDTM", "GONEUSDTM", "DUSDTM")
+    shard = TickerSubscription(stream_id="t", exchange="kucoinLinear", symbols=symbols)
+    driver = feed(VENUE.ticker, "kucoinLinear", LINEAR, shard)
+    todo = of(Send, driver.frame({"id": "1", "type": "welcome"}))
+    outputs: list[Output] = []
+    while todo:
+        frame = json.loads(todo.pop().text)
+        bad = "GONEUSDTM" in frame["topic"]
+        answer = {"id": frame["id"], "type": "error", "code": 404, "data": "topic not found"}
+        result = driver.frame(answer if bad else {"id": frame["id"], "type": "ack"})
+        outputs += result
+        todo += of(Send, result)
+    assert of(Live, outputs) == [Live("t")]
+    assert of(Note, outputs)[0].what.startswith("ticker of /contractMarket/ticker:GONEUSDTM")
+
+
+def test_a_ticker_without_a_price_only_counts_as_data() -> None:
+    driver = feed(VENUE.ticker, "kucoin", SPOT, TickerSubscription(stream_id="t", exchange="kucoin"))
+    driver.ack(driver.frame({"id": "1", "type": "welcome"}))
+    frame = {
+        "topic": "/market/ticker:all",
+        "type": "message",
+        "subject": "X-USDT",
+        "data": {"price": None, "time": WALL},
+    }
+    assert driver.frame(frame) == [Seen("t")]
+    frame["data"] = {"price": "", "time": WALL}
+    assert driver.frame(frame) == [Seen("t")]
+    frame["data"] = {"price": "1.5", "time": WALL}
+    (emit,) = driver.frame(frame)
+    assert isinstance(emit, EmitTickers)
+    assert emit.tickers[0].price == 1.5
+
+
+# --- candles ---
+
+
+def asked(stream_id: str, interval: str, symbol: str = "BTC-USDT", **fields: Any) -> CandleSubscription:
+    return CandleSubscription(stream_id=stream_id, exchange="kucoin", symbol=symbol, interval=interval, **fields)
+
+
+def candle_frame(code: str, start_s: int, time: int, close: str = "2") -> dict[str, object]:
+    row = [str(start_s), "1", close, "3", "0.5", "10", "20"]
+    data = {"symbol": "BTC-USDT", "candles": row, "time": time}
+    topic = f"/market/candles:BTC-USDT_{code}"
+    return {"topic": topic, "type": "message", "subject": "trade.candles.update", "data": data}
+
+
+def test_both_spellings_of_one_candle_share_a_topic_and_publish_under_both_names() -> None:
+    driver = feed(VENUE.candle, "kucoin", SPOT, asked("a", "1hour"), asked("b", "1h"))
+    sends = of(Send, driver.frame({"id": "1", "type": "welcome"}))
+    assert [json.loads(send.text)["topic"] for send in sends] == ["/market/candles:BTC-USDT_1hour"]
+    assert of(Live, driver.ack(sends)) == [Live("a"), Live("b")]
+    emits = of(EmitCandle, driver.frame(candle_frame("1hour", 1_793_001_600, 1)))
+    assert [(emit.stream_id, emit.interval) for emit in emits] == [("a", "1hour"), ("b", "1h")]
+
+
+def test_candles_added_later_are_gathered_into_one_frame() -> None:
+    driver = feed(VENUE.candle, "kucoin", SPOT)
+    assert driver.frame({"id": "1", "type": "welcome"}) == []
+    assert driver.add(asked("a", "1min")) == []
+    assert driver.add(asked("b", "5min", "ETH-USDT")) == []
+    (send,) = of(Send, driver.wake())
+    assert json.loads(send.text)["topic"] == "/market/candles:BTC-USDT_1min,ETH-USDT_5min"
+    assert of(Live, driver.ack([send])) == [Live("a"), Live("b")]
+    assert of(Live, driver.add(asked("c", "1m"))) == [Live("c")]
+    assert driver.adapter.remove("a", driver.now) == []
+    (gone,) = of(Send, driver.adapter.remove("c", driver.now))
+    assert json.loads(gone.text)["type"] == "unsubscribe"
+    assert driver.frame(candle_frame("1min", 1_793_001_600, 5)) == []
+
+
+def test_more_than_a_hundred_candles_take_several_frames() -> None:
+    table = SymbolTable(Instrument(wire=f"S{n}-USDT", pair=f"S{n}-USDT") for n in range(250))
+    items = [asked(f"c{n}", "1min", f"S{n}-USDT") for n in range(250)]
+    driver = feed(VENUE.candle, "kucoin", table, *items)
+    sends = of(Send, driver.frame({"id": "1", "type": "welcome"}))
+    assert [json.loads(send.text)["topic"].count(",") + 1 for send in sends] == [100, 100, 50]
+    assert len(of(Live, driver.ack(sends))) == 250
+
+
+def test_candles_missed_by_a_reconnect_come_first_and_in_order() -> None:
+    minute = 60_000
+    start = WALL - WALL % minute
+    driver = feed(VENUE.candle, "kucoin", SPOT, asked("a", "1min", resume_start_ms=start - 3 * minute))
+    (call,) = of(Call, driver.ack(driver.frame({"id": "1", "type": "welcome"})))
+    assert f"startAt={(start - 3 * minute) // 1000}" in call.url
+    assert "type=1min" in call.url
+    assert driver.frame(candle_frame("1min", start // 1000, 7)) == [Seen("a")]
+    rows = [[str((start - n * minute) // 1000), "1", f"{n}", "3", "0.5", "10", "20"] for n in range(5)]
+    outputs = driver.answer(call, {"code": "200000", "data": rows})
+    emits = of(EmitCandle, outputs)
+    assert [(emit.candle.start - start) // minute for emit in emits] == [-3, -2, -1, 0]
+    assert [emit.repaired for emit in emits] == [True, True, True, False]
+    assert [emit.candle.close for emit in emits] == ["3", "2", "1", "2"]
+    (went,) = of(Live, outputs)
+    assert went.gap is not None
+    assert went.gap.candles == 3
+    assert outputs[-1] is went
+
+
+def test_missed_candles_that_can_t_be_read_are_told() -> None:
+    driver = feed(VENUE.candle, "kucoin", SPOT, asked("a", "1min", resume_start_ms=WALL - 600_000))
+    (call,) = of(Call, driver.ack(driver.frame({"id": "1", "type": "welcome"})))
+    for _ in range(2):
+        assert driver.answer(call, b"", 503) == []
+        (call,) = of(Call, driver.wake())
+    (went,) = of(Live, driver.answer(call, b"", 503))
+    assert went.gap is not None
+    assert "HTTP 503" in went.gap.missing[0]
+
+
+def test_futures_candles_are_asked_in_minutes_and_read_in_rest_order() -> None:
+    minute = 60_000
+    start = WALL - WALL % minute
+    wanted = CandleSubscription(
+        stream_id="a", exchange="kucoinLinear", symbol="BTCUSDT", interval="5m", resume_start_ms=start - 10 * minute
+    )
+    driver = feed(VENUE.candle, "kucoinLinear", LINEAR, wanted)
+    (call,) = of(Call, driver.ack(driver.frame({"id": "1", "type": "welcome"})))
+    assert "symbol=XBTUSDTM&granularity=5&from=" in call.url
+    rows = [[start - 10 * minute, 1, 4, 0.5, 2, 77, 99]]
+    (emit,) = of(EmitCandle, driver.answer(call, {"code": "200000", "data": rows}))
+    candle = emit.candle
+    assert (candle.open, candle.high, candle.low, candle.close, candle.volume) == ("1", "4", "0.5", "2", "77")
+
+
+def test_a_delisted_candle_symbol_ends_only_its_own_subscription() -> None:
+    driver = feed(VENUE.candle, "kucoin", SPOT, asked("a", "1min"), asked("b", "1min", "ETH-USDT"))
+    (send,) = of(Send, driver.frame({"id": "1", "type": "welcome"}))
+    halves = of(Send, driver.frame({"id": json.loads(send.text)["id"], "type": "error", "code": 404, "data": "no"}))
+    assert len(halves) == 2
+    assert of(Live, driver.ack(halves[:1])) == [Live("a")]
+    request = json.loads(halves[1].text)["id"]
+    (fail,) = driver.frame({"id": request, "type": "error", "code": 404, "data": "topic not found"})
+    assert isinstance(fail, Fail)
+    assert (fail.kind, fail.stream_id) == (FailKind.REQUEST, "b")
+
+
+INTERVALS = {
+    "1m": "1min",
+    "3m": "3min",
+    "5m": "5min",
+    "15m": "15min",
+    "30m": "30min",
+    "1h": "1hour",
+    "2h": "2hour",
+    "4h": "4hour",
+    "8h": "8hour",
+    "1d": "1day",
+    "1w": "1week",
+}
+
+
+@pytest.mark.parametrize("exchange", ["kucoin", "kucoinLinear", "kucoinInverse"])
+@pytest.mark.parametrize(("generic", "code"), INTERVALS.items())
+def test_both_spellings_of_an_interval_are_served(exchange: str, generic: str, code: str) -> None:
+    for spelling in (generic, code):
+        assert VENUE.candle_refusal(exchange, "BTCUSDT", spelling, EMPTY) is None
+    from exchanges.kucoin import _markets
+
+    assert _markets.interval_code(exchange, generic) == _markets.interval_code(exchange, code) == code
+
+
+@pytest.mark.parametrize("interval", ["", "7m", "60", "candle1H", "1H", "1Min"])
+def test_an_unknown_interval_is_refused_in_one_sentence(interval: str) -> None:
+    refusal = VENUE.candle_refusal("kucoin", "BTC-USDT", interval, SPOT)
+    assert refusal is not None
+    assert repr(interval) in refusal
+    assert refusal.endswith(".")
+
+
+def test_a_wire_code_is_refused_where_a_pair_id_belongs() -> None:
+    refusal = VENUE.candle_refusal("kucoinLinear", "XBTUSDTM", "1m", LINEAR)
+    assert refusal is not None
+    assert "XBTUSDTM" in refusal
+    assert VENUE.candle_refusal("kucoinLinear", "XBTUSDTM", "1m", EMPTY) is None
+    assert VENUE.candle_refusal("kucoinLinear", "BTCUSDT", "6h", LINEAR) is not None
+    assert VENUE.candle_refusal("kucoin", "BTC-USDT", "6h", SPOT) is None
+
+
+# --- instruments ---
+
+
+def test_contracts_are_split_by_family_and_renamed() -> None:
+    rows = [
+        {"symbol": "XBTUSDTM", "baseCurrency": "XBT", "quoteCurrency": "USDT", "settleCurrency": "USDT"},
+        {"symbol": "XBTUSDCM", "baseCurrency": "XBT", "quoteCurrency": "USDC", "settleCurrency": "USDC"},
+        {"symbol": "XBTUSDM", "baseCurrency": "XBT", "quoteCurrency": "USD", "settleCurrency": "XBT"},
+        {"symbol": "BTCDOMUSDTM", "baseCurrency": "BTCDOM", "quoteCurrency": "USDT", "settleCurrency": "USDT"},
+    ]
+    for item in rows:
+        item |= {"isInverse": item["symbol"] == "XBTUSDM", "multiplier": 0.001, "status": "Open"}  # type: ignore[dict-item]
+    rows[1]["status"] = "Paused"
+    rows[2]["multiplier"] = -1.0  # type: ignore[assignment]
+    body = json.dumps({"code": "200000", "data": rows}).encode()
+    linear = VENUE.instruments("kucoinLinear", {})
+    (call,) = linear.start()
+    assert call.url == "https://api-futures.kucoin.com/api/v1/contracts/active"
+    assert linear.answered(call, Answer(200, {}, body)) == []
+    table = SymbolTable(linear.result() or ())
+    assert {item.wire: item.pair for item in table} == {
+        "XBTUSDTM": "BTCUSDT",
+        "XBTUSDCM": "BTCUSDC",
+        "BTCDOMUSDTM": "BTCDOMUSDT",
+    }
+    assert len(table.active()) == 2
+    assert table.pair("BTCUSDT") is not None
+    inverse = VENUE.instruments("kucoinInverse", {})
+    inverse.answered(call, Answer(200, {}, body))
+    (item,) = inverse.result() or ()
+    assert (item.pair, item.settle, item.contract_size) == ("BTCUSD", "BTC", "1")
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"code":"200000"}', b'{"code":"429000","data":[]}'])
+def test_an_unusable_symbol_list_is_no_result(body: bytes) -> None:
+    loader = VENUE.instruments("kucoin", {})
+    (call,) = loader.start()
+    loader.answered(call, Answer(200, {}, body))
+    assert loader.result() is None
+
+
+@pytest.mark.parametrize("feed_name", ["user", "ticker", "candle"])
+def test_connections_are_replaced_before_the_venue_cuts_them(feed_name: Any) -> None:
+    limits = VENUE.limits("kucoin", feed_name)
+    assert limits.lifetime_s is not None
+    assert limits.lifetime_s < 24 * 3600
+    assert limits.messages.limit / limits.messages.per_s <= 10
+    assert limits.connects.limit <= 30
