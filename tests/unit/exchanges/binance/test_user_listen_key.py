@@ -1,0 +1,228 @@
+"""Futures and Binance.US account streams: the life of a listen key."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.events import ExecutionReport, UserDataStreamExpired
+from exchanges._adapter import Answer, Call, Connect, Fail, FailKind, Instant, Live, Note, Rotate
+from exchanges.binance.user_listen_key import JITTER_S, REFRESH_S, RETRY_S, VALID_S, ListenKeyUser
+from tests.unit.exchanges.binance.support import (
+    NOW,
+    account,
+    events,
+    frame,
+    later,
+    listen_key,
+    of,
+    ok,
+    only,
+    refused,
+)
+
+URLS = {
+    "binanceUsdm": ("https://fapi.binance.com/fapi/v1/listenKey", "wss://fstream.binance.com/private/ws?listenKey=LK"),
+    "binanceCoinm": ("https://dapi.binance.com/dapi/v1/listenKey", "wss://dstream.binance.com/ws/LK"),
+    "binanceUS": ("https://api.binance.us/api/v3/userDataStream", "wss://stream.binance.us:9443/ws/LK"),
+}
+
+
+def running(exchange: str = "binanceUsdm") -> ListenKeyUser:
+    adapter = listen_key(exchange)
+    adapter.add(account("a", exchange), NOW)
+    create = only(Call, adapter.start(NOW))
+    adapter.answered(create, ok({"listenKey": "LK"}), NOW)
+    assert adapter.connected(NOW) == [Live("a")]
+    return adapter
+
+
+def refresh(adapter: ListenKeyUser) -> tuple[Call, Instant]:
+    due = adapter.deadline()
+    assert due is not None
+    now = later(due - NOW.mono)
+    return only(Call, adapter.woken(now)), now
+
+
+@pytest.mark.parametrize("exchange", URLS)
+def test_a_key_is_made_then_the_socket_opened_and_the_stream_live(exchange: str) -> None:
+    rest, socket = URLS[exchange]
+    adapter = listen_key(exchange)
+    assert adapter.add(account("a", exchange), NOW) == []
+    create = only(Call, adapter.start(NOW))
+    assert (create.method, create.url, create.headers) == ("POST", rest, {"X-MBX-APIKEY": "key-a"})
+    assert only(Connect, adapter.answered(create, ok({"listenKey": "LK"}), NOW)).url == socket
+    assert adapter.connected(NOW) == [Live("a")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "stream"),
+    [
+        (ok({"listenKey": ""}), FailKind.TRANSIENT, None),
+        (ok({}), FailKind.TRANSIENT, None),
+        (Answer(200, {}, b"<html>"), FailKind.TRANSIENT, None),
+        (Answer(0, {}, b"", "timeout"), FailKind.TRANSIENT, None),
+        (refused(401, -2015), FailKind.CREDENTIAL, "a"),
+        (refused(400, -2014), FailKind.CREDENTIAL, "a"),
+        (refused(429, -1003, retry_after="9"), FailKind.RATE_LIMITED, None),
+        (refused(503, 0), FailKind.TRANSIENT, None),
+    ],
+)
+def test_a_key_that_cannot_be_made_fails(answer: Answer, kind: FailKind, stream: str | None) -> None:
+    adapter = listen_key()
+    adapter.add(account("a", "binanceUsdm"), NOW)
+    fail = only(Fail, adapter.answered(only(Call, adapter.start(NOW)), answer, NOW))
+    assert (fail.kind, fail.stream_id) == (kind, stream)
+
+
+@pytest.mark.parametrize("exchange", URLS)
+def test_the_key_is_kept_alive_about_every_half_hour(exchange: str) -> None:
+    adapter = running(exchange)
+    for _ in range(3):
+        due = adapter.deadline()
+        assert due is not None
+        start = NOW
+        call, now = refresh(adapter)
+        assert call.method == "PUT"
+        assert call.url == URLS[exchange][0] + ("?listenKey=LK" if exchange == "binanceUS" else "")
+        assert adapter.deadline() is None
+        assert adapter.answered(call, ok({}), now) == []
+        again = adapter.deadline()
+        assert again is not None
+        assert REFRESH_S - JITTER_S <= again - now.mono <= REFRESH_S
+        assert now.mono > start.mono
+
+
+def test_keys_made_together_are_not_refreshed_together() -> None:
+    import itertools
+
+    from exchanges._adapter import Setup
+    from exchanges.binance import VENUE
+    from tests.unit.exchanges.binance.support import TABLE
+
+    numbers = itertools.count(1)
+    shared = Setup(exchange="binanceUsdm", new_id=lambda: f"r{next(numbers)}", table=lambda: TABLE)
+    deadlines = set()
+    for number in range(10):
+        adapter = VENUE.user(shared)
+        adapter.add(account(f"s{number}", "binanceUsdm"), NOW)
+        adapter.answered(only(Call, adapter.start(NOW)), ok({"listenKey": "LK"}), NOW)
+        deadlines.add(adapter.deadline())
+    assert len(deadlines) == 10
+
+
+def test_a_failed_refresh_is_tried_again_after_a_minute_and_survives() -> None:
+    adapter = running()
+    call, now = refresh(adapter)
+    assert of(Note, adapter.answered(call, refused(500, 0), now))
+    assert adapter.deadline() == now.mono + RETRY_S
+    again = only(Call, adapter.woken(Instant(now.mono + RETRY_S, now.wall_ms)))
+    assert adapter.answered(again, ok({}), now) == []
+    assert adapter.deadline() is not None
+
+
+@pytest.mark.parametrize("answer", [Answer(0, {}, b"", "timeout"), refused(429, -1003, retry_after="900")])
+def test_a_key_that_can_never_be_refreshed_ends_the_connection_before_its_time_is_up(answer: Answer) -> None:
+    adapter = running()
+    created = NOW
+    call, now = refresh(adapter)
+    for _ in range(100):
+        outputs = adapter.answered(call, answer, now)
+        if of(Fail, outputs):
+            break
+        due = adapter.deadline()
+        assert due is not None
+        now = later(due - NOW.mono)
+        call = only(Call, adapter.woken(now))
+    assert only(Fail, outputs).kind is FailKind.TRANSIENT
+    assert isinstance(events(outputs)[0], UserDataStreamExpired)
+    assert VALID_S - RETRY_S <= now.mono - created.mono <= 3600
+
+
+def test_a_refresh_for_an_unknown_key_tells_the_backend_and_ends_the_connection() -> None:
+    adapter = running()
+    call, now = refresh(adapter)
+    outputs = adapter.answered(call, refused(400, -1125, "This listenKey does not exist."), now)
+    assert events(outputs) == [
+        UserDataStreamExpired(event_time=now.wall_ms, unique_message_id=f"USER_DATA_STREAM_EXPIRED:{now.wall_ms}")
+    ]
+    fail = only(Fail, outputs)
+    assert (fail.kind, fail.stream_id, outputs[-1]) == (FailKind.TRANSIENT, None, fail)
+
+
+def test_another_key_in_the_answer_means_that_ours_is_gone() -> None:
+    adapter = running()
+    call, now = refresh(adapter)
+    assert only(Fail, adapter.answered(call, ok({"listenKey": "OTHER"}), now)).kind is FailKind.TRANSIENT
+
+
+def test_a_revoked_key_is_found_by_the_refresh() -> None:
+    adapter = running()
+    call, now = refresh(adapter)
+    fail = only(Fail, adapter.answered(call, refused(401, -2015), now))
+    assert (fail.kind, fail.stream_id) == (FailKind.CREDENTIAL, "a")
+
+
+def test_an_expired_key_tells_the_backend_and_ends_the_connection() -> None:
+    expired = frame({"e": "listenKeyExpired", "E": 5, "listenKey": "LK"})
+    outputs = running().received(expired, NOW)
+    assert isinstance(events(outputs)[0], UserDataStreamExpired)
+    assert only(Fail, outputs).kind is FailKind.TRANSIENT
+
+
+@pytest.mark.parametrize("exchange", URLS)
+def test_only_closing_for_good_deletes_the_key(exchange: str) -> None:
+    adapter = running(exchange)
+    assert adapter.remove("other", NOW) == []
+    call = only(Call, adapter.closing(NOW))
+    assert call.method == "DELETE"
+    assert ("listenKey=LK" in call.url) is (exchange == "binanceUS")
+    assert "LK" not in repr(call)
+
+
+def test_closing_without_a_key_deletes_nothing() -> None:
+    adapter = listen_key()
+    adapter.add(account("a", "binanceUsdm"), NOW)
+    adapter.start(NOW)
+    assert adapter.closing(NOW) == []
+
+
+def test_nothing_is_deleted_when_a_stream_leaves() -> None:
+    adapter = running()
+    assert adapter.remove("a", NOW) == []
+    assert adapter.deadline() is None
+
+
+def test_an_account_that_joins_after_the_start_makes_its_key_then() -> None:
+    adapter = listen_key()
+    assert adapter.start(NOW) == []
+    assert only(Call, adapter.add(account("a", "binanceUsdm"), NOW)).method == "POST"
+
+
+def test_a_second_account_is_declined() -> None:
+    fail = only(Fail, running().add(account("b", "binanceUsdm"), NOW))
+    assert (fail.kind, fail.stream_id) == (FailKind.REQUEST, "b")
+
+
+def test_a_shutdown_notice_rotates() -> None:
+    assert of(Rotate, running().received(frame({"e": "serverShutdown", "E": 1}), NOW))
+    assert of(Rotate, running().received(frame({"stream": "!x", "data": {"e": "serverShutdown"}}), NOW))
+
+
+def test_ids_that_javascript_would_round_leave_as_text() -> None:
+    order = {
+        "s": "BTCUSDT",
+        "c": "x",
+        "S": "BUY",
+        "o": "LIMIT",
+        "q": "1",
+        "p": "1",
+        "ap": "0",
+        "X": "NEW",
+        "z": "0",
+        "T": 1,
+    }
+    for order_id, published in ((2**53 - 1, 2**53 - 1), (8389766269723522123, "8389766269723522123")):
+        raw = frame({"e": "ORDER_TRADE_UPDATE", "E": 1, "T": 1, "o": {**order, "i": order_id}})
+        (event,) = events(running().received(raw, NOW))
+        assert not isinstance(event, ExecutionReport)
+        assert event.order_id == published  # type: ignore[union-attr]
