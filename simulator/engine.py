@@ -7,52 +7,33 @@ never, `seq` rises by 1 over the engine, `time_ms` rises strictly within an acco
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from typing import Final, Literal
 
 import msgspec
 
-from simulator._ledger import Ledger
+from simulator._accounts import Account, Accounts, Refused
+from simulator._orders import OrderStore
+from simulator._record import Record
 from simulator._values import (
-    TERMINAL,
     ZERO,
     ApiKey,
     Change,
     Entry,
     Holding,
     Order,
-    OrderChange,
     OrderKind,
-    Position,
     Side,
     Symbol,
     Trade,
-    WalletChange,
 )
 from simulator.markets import Markets
 
-MAX_JOURNAL: Final = 200_000
-"""Entries kept; older ones are dropped, `journal` tells by its first `seq`."""
-MAX_FINISHED: Final = 20_000
-"""Finished orders remembered over all accounts."""
-MAX_TRADES: Final = 5_000
-"""Trades remembered per account."""
+__all__ = ["Account", "Engine", "NewOrder", "Refused"]
+
 FIRST_ORDER_ID: Final = 100_001
 FIRST_TRADE_ID: Final = 500_001
-
-Reason = Literal[
-    "account", "symbol", "quantity", "price", "balance", "duplicate", "unknown_order", "finished", "would_take"
-]
-
-
-class Refused(Exception):
-    """The engine declines an operation; `reason` is for the venue half to translate, the text is for people."""
-
-    def __init__(self, reason: Reason, text: str) -> None:
-        super().__init__(text)
-        self.reason: Reason = reason
 
 
 class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,43 +52,15 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
     position_side: str = "BOTH"
 
 
-class Account:
-    """One account: read by halves, changed by the engine only."""
-
-    def __init__(
-        self, account_id: str, venue: str, keys: Iterable[ApiKey], wallets: Mapping[str, Mapping[str, Decimal]]
-    ) -> None:
-        self.account_id = account_id
-        self.venue = venue
-        self.keys = list(keys)
-        self.ledger = Ledger(wallets)
-        self.last_ms = 0
-        self.trades: deque[Trade] = deque(maxlen=MAX_TRADES)
-
-    def holdings(self, wallet: str) -> list[Holding]:
-        """Every asset of a wallet, in alphabetical order."""
-        return self.ledger.holdings(wallet)
-
-    def positions(self, exchange: str) -> list[Position]:
-        """Open positions of a futures exchange id."""
-        return self.ledger.positions(exchange)
-
-
 class Engine:
     """All accounts of all venues. Loop thread of the simulator only."""
 
     def __init__(self, markets: Markets, *, match: bool = False) -> None:
         self._markets = markets
         self.match = match
-        self._accounts: dict[str, Account] = {}
-        self._keys: dict[tuple[str, str], str] = {}
-        self._orders: dict[str, dict[tuple[str, int], Order]] = {}
-        self._resting: dict[tuple[str, str], dict[int, str]] = {}
-        self._owners: dict[int, tuple[str, str]] = {}
-        self._finished: deque[tuple[str, str, int]] = deque()
-        self._changes: list[Change] = []
-        self._journal: deque[Entry] = deque(maxlen=MAX_JOURNAL)
-        self._seq = 0
+        self._accounts = Accounts()
+        self._orders = OrderStore()
+        self._record = Record()
         self._order_id = FIRST_ORDER_ID - 1
         self._trade_ids: dict[str, int] = {}
 
@@ -122,49 +75,24 @@ class Engine:
         wallets: Mapping[str, Mapping[str, Decimal]] | None = None,
     ) -> Account:
         """A new account; without `wallets` it is rich in every asset of its venue's markets (paper: of all markets)."""
-        account_id = account_id or f"{venue}-{len(self._accounts) + 1}"
-        if account_id in self._accounts:
-            raise Refused("account", f"account {account_id} exists already")
-        keys = list(keys)
-        for key in keys:
-            if (venue, key.key) in self._keys:
-                raise Refused("account", "another account has this key already")
-        account = Account(account_id, venue, keys, self._markets.rich(venue) if wallets is None else wallets)
-        self._accounts[account_id] = account
-        self._orders[account_id] = {}
-        for key in keys:
-            self._keys[(venue, key.key)] = account_id
-        return account
+        return self._accounts.create(venue, keys, account_id, self._markets.rich(venue) if wallets is None else wallets)
 
     def accounts(self) -> list[Account]:
-        return list(self._accounts.values())
+        return self._accounts.all()
 
     def account(self, account_id: str) -> Account:
-        account = self._accounts.get(account_id)
-        if account is None:
-            raise Refused("account", f"no account {account_id}")
-        return account
+        return self._accounts.get(account_id)
 
     def find_key(self, venue: str, key: str) -> tuple[Account, ApiKey] | None:
-        account_id = self._keys.get((venue, key))
-        if account_id is None:
-            return None
-        account = self._accounts[account_id]
-        return account, next(candidate for candidate in account.keys if candidate.key == key)
+        return self._accounts.find_key(venue, key)
 
     def reject_key(self, account_id: str, code: str) -> None:
         """Refuse every key of the account with the venue's error code from now on; empty = accept them again."""
-        account = self.account(account_id)
-        account.keys = [msgspec.structs.replace(key, rejected=code) for key in account.keys]
+        self._accounts.reject_key(account_id, code)
 
     def replace_keys(self, account_id: str, keys: Iterable[ApiKey]) -> None:
         """The user made a new key: the old ones are unknown from now on."""
-        account = self.account(account_id)
-        for key in account.keys:
-            del self._keys[(account.venue, key.key)]
-        account.keys = list(keys)
-        for key in account.keys:
-            self._keys[(account.venue, key.key)] = account_id
+        self._accounts.replace_keys(account_id, keys)
 
     # --- reading ---
 
@@ -172,29 +100,21 @@ class Engine:
         self, account_id: str, exchange: str, order_id: int | None = None, client_id: str | None = None
     ) -> Order | None:
         """By order id, or the newest order with a client id."""
-        orders = self._orders.get(account_id, {})
-        if order_id is not None:
-            return orders.get((exchange, order_id))
-        for (where, _), order in reversed(orders.items()):
-            if where == exchange and order.client_id == client_id:
-                return order
-        return None
+        if order_id is None:
+            return self._orders.by_client(account_id, exchange, client_id or "")
+        order = self._orders.get(order_id)
+        return order if order and (order.account, order.exchange) == (account_id, exchange) else None
 
     def locate(self, order_id: int) -> Order | None:
         """An order by id alone: ids are unique over the engine."""
-        owner = self._owners.get(order_id)
-        return self._orders[owner[0]].get((owner[1], order_id)) if owner else None
+        return self._orders.get(order_id)
 
     def orders(self, account_id: str, exchange: str, symbol: str | None = None) -> list[Order]:
-        found = self._orders.get(account_id, {})
-        return [
-            order
-            for (where, _), order in found.items()
-            if where == exchange and (symbol is None or order.symbol == symbol)
-        ]
+        """Every order that is remembered, oldest first."""
+        return self._orders.of(account_id, exchange, symbol, only_open=False)
 
     def open_orders(self, account_id: str, exchange: str, symbol: str | None = None) -> list[Order]:
-        return [order for order in self.orders(account_id, exchange, symbol) if order.open]
+        return self._orders.of(account_id, exchange, symbol, only_open=True)
 
     def trades(self, account_id: str, exchange: str, symbol: str | None = None) -> list[Trade]:
         return [
@@ -205,12 +125,11 @@ class Engine:
 
     def journal(self, since: int = 0) -> list[Entry]:
         """Entries with `seq` above `since`, oldest first."""
-        return [entry for entry in self._journal if entry.seq > since]
+        return self._record.journal(since)
 
     def drain(self) -> list[Change]:
         """Changes since the last call, in order; the caller delivers them."""
-        changes, self._changes = self._changes, []
-        return changes
+        return self._record.drain()
 
     # --- orders ---
 
@@ -222,26 +141,50 @@ class Engine:
         account, symbol = self.account(account_id), self._symbol(exchange, new.symbol)
         market = new.order_type == "MARKET"
         price = self._markets.quote(exchange, new.symbol).price
+        crosses = "LIMIT" in new.order_type and not new.stop_price and _reaches(new.side, new.price, price)
+        self._check(account_id, exchange, new, crosses=crosses)
+        order = self._make(account_id, exchange, symbol, new, price)
+        reserve = price if market else new.price or new.stop_price
+        if not account.ledger.lock(self._wallet(exchange), symbol, order, reserve):
+            raise Refused("balance", "insufficient balance")
+        self._order_id = order.order_id
+        order = self._step(account, order, "NEW", now_ms)
+        if hold:
+            return order
+        immediate = new.time_in_force in {"IOC", "FOK"}
+        if market or (crosses and (self.match or immediate)):
+            return self.fill(account_id, exchange, order.order_id, now_ms, price=price, maker=False)
+        if immediate:
+            return self.expire(account_id, exchange, order.order_id, now_ms)
+        return order
+
+    def _check(self, account_id: str, exchange: str, new: NewOrder, *, crosses: bool) -> None:
+        """Raises `Refused`."""
+        if new.price <= 0 and "LIMIT" in new.order_type:
+            raise Refused("price", "price must be above 0")
+        known = self._orders.by_client(account_id, exchange, new.client_id) if new.client_id else None
+        if known is not None and known.open:
+            raise Refused("duplicate", "an open order has this client id")
+        post_only = new.order_type == "LIMIT_MAKER" or new.time_in_force == "GTX"
+        if crosses and post_only and self.match:
+            raise Refused("would_take", "the order would match at once")
+
+    def _make(self, account_id: str, exchange: str, symbol: Symbol, new: NewOrder, price: Decimal) -> Order:
+        """The order of a request, with the next id. Raises `Refused` for a bad size."""
+        market = new.order_type == "MARKET"
         quantity = new.quantity
         if market and not quantity and new.quote_quantity > 0:
             step = Decimal(1).scaleb(-symbol.quantity_decimals)
-            quantity = (new.quote_quantity / price).quantize(step, rounding="ROUND_DOWN")
+            quantity = (new.quote_quantity / price).quantize(step, rounding=ROUND_DOWN)
         if quantity <= 0:
             raise Refused("quantity", "quantity must be above 0")
-        if not market and new.price <= 0 and "LIMIT" in new.order_type:
-            raise Refused("price", "price must be above 0")
-        if new.client_id and any(order.client_id == new.client_id for order in self.open_orders(account_id, exchange)):
-            raise Refused("duplicate", "an open order has this client id")
-        crosses = not market and (price <= new.price if new.side == "BUY" else price >= new.price)
-        if crosses and new.order_type in {"LIMIT_MAKER"} and self.match:
-            raise Refused("would_take", "the order would match at once")
-        self._order_id += 1
-        order = Order(
+        number = self._order_id + 1
+        return Order(
             account=account_id,
             exchange=exchange,
             symbol=new.symbol,
-            order_id=self._order_id,
-            client_id=new.client_id or f"sim{self._order_id}",
+            order_id=number,
+            client_id=new.client_id or f"sim{number}",
             side=new.side,
             order_type=new.order_type,
             time_in_force=new.time_in_force,
@@ -254,21 +197,8 @@ class Engine:
             quote_quantity=new.quote_quantity,
             reduce_only=new.reduce_only,
             position_side=new.position_side,
+            working=not new.stop_price,
         )
-        reserve = price if market else new.price or new.stop_price
-        if not account.ledger.lock(self._wallet(exchange), symbol, order, reserve):
-            self._order_id -= 1
-            raise Refused("balance", "insufficient balance")
-        self._step(account, order, "NEW", now_ms)
-        if hold:
-            return order
-        key = (exchange, order.order_id)
-        immediate = new.time_in_force in {"IOC", "FOK"}
-        if market or (crosses and (self.match or immediate)):
-            return self.fill(account_id, exchange, order.order_id, now_ms, price=price, maker=False)
-        if immediate:
-            return self.expire(account_id, exchange, order.order_id, now_ms)
-        return self._orders[account_id][key]
 
     def fill(
         self,
@@ -320,6 +250,7 @@ class Engine:
             average=_average(symbol, executed, value),
             fee=order.fee + settled.fee,
             fee_asset=settled.fee_asset,
+            working=True,
             status="FILLED" if executed == order.quantity else "PARTIALLY_FILLED",
         )
         account.trades.append(trade)
@@ -403,7 +334,7 @@ class Engine:
         )
         order = self._step(account, order, "NEW", now_ms)
         step = Decimal(1).scaleb(-spec.quantity_decimals)
-        piece = max((amount / fills).quantize(step, rounding="ROUND_DOWN"), step)
+        piece = max((amount / fills).quantize(step, rounding=ROUND_DOWN), step)
         while order.open:
             part = min(piece, order.remaining) if order.executed + 2 * piece <= amount else order.remaining
             order = self.fill(account_id, exchange, order.order_id, now_ms, quantity=part, maker=False)
@@ -413,10 +344,9 @@ class Engine:
         """With `match` on: fill resting limit orders that a new price reaches."""
         if not self.match:
             return
-        for order_id, account_id in list(self._resting.get((exchange, symbol), {}).items()):
-            order = self._orders[account_id][(exchange, order_id)]
-            if order.price and (price <= order.price if order.side == "BUY" else price >= order.price):
-                self.fill(account_id, exchange, order_id, now_ms, price=order.price)
+        for order in self._orders.resting(exchange, symbol):
+            if order.price and order.working and _reaches(order.side, order.price, price):
+                self.fill(order.account, exchange, order.order_id, now_ms, price=order.price)
 
     # --- money ---
 
@@ -428,7 +358,7 @@ class Engine:
         wallet = self._wallet(exchange)
         if not account.ledger.add(wallet, asset, delta):
             raise Refused("balance", "insufficient balance")
-        return self._wallet_change(account, exchange, now_ms, reason)[0]
+        return self._record.wallet(account, exchange, wallet, now_ms, reason)[0]
 
     # --- inside ---
 
@@ -446,7 +376,7 @@ class Engine:
 
     def _open(self, account_id: str, exchange: str, order_id: int) -> tuple[Account, Order]:
         account = self.account(account_id)
-        order = self._orders[account_id].get((exchange, order_id))
+        order = self.order(account_id, exchange, order_id=order_id)
         if order is None:
             raise Refused("unknown_order", f"no order {order_id} on {exchange}")
         if not order.open:
@@ -478,84 +408,18 @@ class Engine:
         trade: Trade | None = None,
         request_id: str = "",
     ) -> Order:
-        """Store the new state, journal it, emit the order change and the wallet change that belongs to it."""
-        time_ms = self._stamp(account, now_ms)
+        """Store the new state and record it, with the wallet change that belongs to it."""
+        time_ms = account.stamp(now_ms)
         order = msgspec.structs.replace(order, updated_ms=time_ms, created_ms=order.created_ms or time_ms)
-        self._keep(account, order)
-        seq = self._next()
-        self._changes.append(
-            OrderChange(
-                seq=seq,
-                time_ms=time_ms,
-                account=account.account_id,
-                exchange=order.exchange,
-                kind=kind,
-                order=order,
-                trade=trade,
-                request_id=request_id,
-            )
-        )
-        self._journal.append(
-            Entry(
-                seq=seq,
-                time_ms=time_ms,
-                account=account.account_id,
-                exchange=order.exchange,
-                symbol=order.symbol,
-                order_id=order.order_id,
-                client_id=order.client_id,
-                status=order.status,
-                kind=kind,
-                executed=order.executed,
-                value=order.value,
-                trade_id=trade.trade_id if trade else -1,
-            )
-        )
-        self._wallet_change(account, order.exchange, now_ms, "ORDER", seq)
+        self._orders.put(order)
+        seq = self._record.order(order, kind, trade, request_id)
+        self._record.wallet(account, order.exchange, self._wallet(order.exchange), now_ms, "ORDER", seq)
         return order
 
-    def _wallet_change(
-        self, account: Account, exchange: str, now_ms: int, reason: str, order_seq: int = 0
-    ) -> tuple[Holding, ...]:
-        holdings, positions = account.ledger.drain(exchange)
-        if holdings or positions:
-            self._changes.append(
-                WalletChange(
-                    seq=self._next(),
-                    time_ms=self._stamp(account, now_ms),
-                    account=account.account_id,
-                    exchange=exchange,
-                    wallet=self._wallet(exchange),
-                    reason=reason,
-                    holdings=holdings,
-                    positions=positions,
-                    order_seq=order_seq,
-                )
-            )
-        return holdings
 
-    def _keep(self, account: Account, order: Order) -> None:
-        self._orders[account.account_id][(order.exchange, order.order_id)] = order
-        self._owners[order.order_id] = (account.account_id, order.exchange)
-        resting = self._resting.setdefault((order.exchange, order.symbol), {})
-        if order.status not in TERMINAL:
-            resting[order.order_id] = account.account_id
-            return
-        resting.pop(order.order_id, None)
-        self._finished.append((account.account_id, order.exchange, order.order_id))
-        while len(self._finished) > MAX_FINISHED:
-            owner, exchange, order_id = self._finished.popleft()
-            self._orders[owner].pop((exchange, order_id), None)
-            self._owners.pop(order_id, None)
-
-    def _next(self) -> int:
-        self._seq += 1
-        return self._seq
-
-    @staticmethod
-    def _stamp(account: Account, now_ms: int) -> int:
-        account.last_ms = max(now_ms, account.last_ms + 1)
-        return account.last_ms
+def _reaches(side: Side, limit: Decimal, price: Decimal) -> bool:
+    """Whether a limit order may trade at a price."""
+    return price <= limit if side == "BUY" else price >= limit
 
 
 def _average(symbol: Symbol, executed: Decimal, value: Decimal) -> Decimal:

@@ -43,7 +43,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 if TYPE_CHECKING:
-    from simulator.hub import Link
+    from simulator._link import Link
 
 ACTS: Final = frozenset({"drop", "close", "stall", "half_open", "garbage"})
 SIGNALS: Final = frozenset({"cut", "maintenance", "terminate", "expire_token"})

@@ -6,13 +6,12 @@ callback that says which link has something to do. Loop thread only.
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol
-
-import msgspec
+from collections.abc import Sequence
+from typing import Final, Protocol
 
 from core.exchange_ids import family_of
+from simulator._link import Link
+from simulator._rest_faults import RestResult, rest_fault
 from simulator._values import CandleUpdate, Tick
 from simulator._venue import (
     Close,
@@ -25,7 +24,6 @@ from simulator._venue import (
     Ping,
     Pong,
     Refuse,
-    Reply,
     Request,
     Signal,
     Unfollow,
@@ -41,87 +39,8 @@ from simulator.markets import Markets, coins
 from simulator.stats import Note, Opened, RestCall, Stats
 from simulator.venues import halves
 
-MAX_OUTBOX: Final = 20_000
-"""Frames that may wait for one client; a slower reader is cut off, as at the venues."""
 HOLD_S: Final = 2.0
 """A frame held back by `reorder` goes out after this long even if no second one comes."""
-
-
-Action = Frame | Ping | Pong | Close
-
-
-class RestResult(NamedTuple):
-    """What the server does with a REST call: answer after a delay, or reset the connection (reply None)."""
-
-    reply: Reply | None
-    delay_s: float = 0.0
-
-
-class Link:
-    """One open WebSocket connection."""
-
-    def __init__(self, link_id: int, venue: str, request: Request, peer: Peer, now: Instant) -> None:
-        self.link_id = link_id
-        self.venue = venue
-        self.host = request.host
-        self.path = request.path
-        self.remote = request.remote
-        self.peer = peer
-        self.opened_ms = now.wall_ms
-        self.accounts: set[str] = set()
-        self.watches: set[Watch] = set()
-        self.met: set[int] = set()
-        """Ids of standing faults that were applied already."""
-        self.due: list[tuple[float, Fault]] = []
-        """Faults that act later (`after_s`)."""
-        self.held: Frame | None = None
-        self.held_until = 0.0
-        self.stalled_until = 0.0
-        self.half_open = False
-        self.ending = False
-        self.notify: Callable[[], None] = lambda: None
-        """Set by the server: the outbox or a deadline changed."""
-        self.cut: Callable[[], None] = lambda: None
-        """Set by the server: reset the TCP connection now, whatever is being sent."""
-        self.aborted = False
-        self._outbox: list[tuple[float, int, Action]] = []
-        self._number = 0
-
-    def push(self, action: Action, due: float = 0.0) -> None:
-        self._number += 1
-        heapq.heappush(self._outbox, (due, self._number, action))
-        if len(self._outbox) > MAX_OUTBOX and not self.ending:
-            self.abort()
-        self.notify()
-
-    def abort(self) -> None:
-        """Forget what waits and reset the connection."""
-        self.ending = self.aborted = True
-        self._outbox.clear()
-        self.stalled_until = 0.0
-        self.cut()
-        self.notify()
-
-    def take(self, mono: float) -> list[Action]:
-        """Everything that is due now; nothing while the link is stalled."""
-        actions: list[Action] = []
-        if mono < self.stalled_until:
-            return actions
-        while self._outbox and self._outbox[0][0] <= mono:
-            actions.append(heapq.heappop(self._outbox)[2])
-        return actions
-
-    def stalled(self, mono: float) -> bool:
-        return mono < self.stalled_until
-
-    def deadline(self) -> float | None:
-        """When the server has to look at this link again."""
-        times = [self.peer.deadline(), *(time for time, _ in self.due)]
-        if self._outbox:
-            times.append(max(self._outbox[0][0], self.stalled_until))
-        if self.held is not None:
-            times.append(self.held_until)
-        return min((time for time in times if time is not None), default=None)
 
 
 class Routine(Protocol):
@@ -187,16 +106,10 @@ class Hub:
 
     def _rest(self, venue: str, request: Request, now: Instant) -> RestResult:
         scope = (venue, request.host, request.path, self._account_of(venue, request), now.mono)
-        slow = self.faults.for_request("rest_slow", *scope)
-        delay = slow.number("seconds", 1.0) if slow else 0.0
-        if self.faults.for_request("rest_reset", *scope):
-            return RestResult(None, delay)
-        fault = self.faults.for_request("rest_error", *scope)
-        if fault:
-            return RestResult(_error_reply(fault.params), delay)
-        if self.faults.for_request("rest_garbage", *scope):
-            return RestResult(Reply(200, b"<html>Bad gateway", {"Content-Type": "text/html"}), delay)
-        return RestResult(self.halves[venue].rest(request, self.now_at(venue, now)), delay)
+        result = rest_fault(self.faults, scope)
+        if result.answered:
+            return result
+        return result._replace(reply=self.halves[venue].rest(request, self.now_at(venue, now)))
 
     def _account_of(self, venue: str, request: Request) -> str:
         """The account whose key stands in a header, for faults that are meant for one account."""
@@ -471,15 +384,3 @@ class Hub:
 
 _ACK_FAULTS: Final = frozenset({"delay_acks"})
 _DATA_FAULTS: Final = FRAMES - _ACK_FAULTS
-
-
-def _error_reply(params: Mapping[str, str]) -> Reply:
-    status = int(params.get("status", "500"))
-    headers = {"Content-Type": "application/json"}
-    if params.get("retry_after"):
-        headers["Retry-After"] = params["retry_after"]
-    if "body" in params:
-        return Reply(status, params["body"].encode(), headers)
-    code = params.get("code", "-1003" if status in (418, 429) else "-1000")
-    number = int(code) if code.lstrip("-").isdigit() else code
-    return Reply(status, msgspec.json.encode({"code": number, "msg": params.get("text", "simulated fault")}), headers)

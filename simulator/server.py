@@ -19,8 +19,9 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from core.log import get_logger
 from simulator import control_api
+from simulator._link import Action, Link
 from simulator._venue import Close, Frame, Instant, Ping, Refuse, Reply, Request
-from simulator.hub import Action, Hub, Link
+from simulator.hub import Hub
 
 _log = get_logger("simulator")
 

@@ -10,7 +10,7 @@ import msgspec
 
 from simulator._venue import Instant, Reply, Request
 from simulator.engine import Account, Refused
-from simulator.venues.binance import _public, _trading
+from simulator.venues.binance import _balances, _public, _trading
 from simulator.venues.binance._context import Context, Params
 from simulator.venues.binance._errors import Failure, account_of, check_signature, refused
 from simulator.venues.binance._profiles import SPOT, Profile
@@ -54,19 +54,19 @@ _SPOT: Final = {
     ("GET", "openOrders"): _symbol_route(_trading.open_orders, 6, 80),
     ("DELETE", "openOrders"): Route(_trading.cancel_all, 1, _SIGNED),
     ("GET", "allOrders"): Route(_trading.all_orders, 20, _SIGNED),
-    ("GET", "myTrades"): Route(_trading.my_trades, 20, _SIGNED),
-    ("GET", "account"): Route(_trading.spot_account, 20, _SIGNED),
+    ("GET", "myTrades"): Route(_balances.my_trades, 20, _SIGNED),
+    ("GET", "account"): Route(_balances.spot_account, 20, _SIGNED),
     ("PUT", "order/amend/keepPriority"): Route(_trading.amend_spot, 4, _SIGNED),
 }
 _FUTURES: Final = {
     **_COMMON,
     ("PUT", "order"): Route(_trading.amend_futures, 1, _SIGNED),
     ("DELETE", "allOpenOrders"): Route(_trading.cancel_all, 1, _SIGNED),
-    ("GET", "userTrades"): Route(_trading.user_trades, 5, _SIGNED),
+    ("GET", "userTrades"): Route(_balances.user_trades, 5, _SIGNED),
     ("GET", "forceOrders"): _symbol_route(_trading.forced_orders, 20, 50),
-    ("GET", "balance"): Route(_trading.futures_balance, 5, _SIGNED),
-    ("GET", "account"): Route(_trading.futures_account, 5, _SIGNED),
-    ("GET", "positionRisk"): Route(_trading.position_risk, 5, _SIGNED),
+    ("GET", "balance"): Route(_balances.futures_balance, 5, _SIGNED),
+    ("GET", "account"): Route(_balances.futures_account, 5, _SIGNED),
+    ("GET", "positionRisk"): Route(_balances.position_risk, 5, _SIGNED),
 }
 
 
@@ -151,7 +151,7 @@ def perform(
 def _weight(route: Route, params: Params) -> int:
     if route.weight_without_symbol and not params.get("symbol"):
         return route.weight_without_symbol
-    if route.handler is _trading.my_trades and params.get("orderId"):
+    if route.handler is _balances.my_trades and params.get("orderId"):
         return 5
     return route.weight
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from simulator._values import ZERO, Order, Side, Symbol, Trade
+from simulator._values import Order, Side, Symbol, Trade
 from simulator.engine import NewOrder
 from simulator.venues.binance._context import Context
 from simulator.venues.binance._errors import Failure, missing
 from simulator.venues.binance._frames import (
-    ALIAS,
     client_id,
-    digits,
     eight,
     order_id,
     price_text,
     quantity_text,
-    unrealised,
 )
 
 Row = dict[str, Any]
@@ -205,7 +202,7 @@ def open_orders(context: Context) -> list[Row]:
 
 def all_orders(context: Context) -> list[Row]:
     """By creation time, oldest first; canceled and expired unfilled orders of futures stay here as long as others."""
-    since, until = _span(context)
+    since, until = span_of(context)
     start_id = context.integer("orderId")
     rows = [
         order
@@ -220,7 +217,7 @@ def all_orders(context: Context) -> list[Row]:
 
 
 def forced_orders(context: Context) -> list[Row]:
-    since, until = _span(context)
+    since, until = span_of(context)
     return [
         order_row(context, order)
         for order in context.half.world.engine.orders(
@@ -232,7 +229,7 @@ def forced_orders(context: Context) -> list[Row]:
     ]
 
 
-def _span(context: Context) -> tuple[int | None, int | None]:
+def span_of(context: Context) -> tuple[int | None, int | None]:
     """`startTime` and `endTime`, at most a day (futures: a week) apart. Raises `Failure`."""
     since, until = context.integer("startTime"), context.integer("endTime")
     longest = _DAY_MS if context.profile.spot else _WEEK_MS
@@ -306,166 +303,3 @@ def _futures_order(context: Context, symbol: Symbol, order: Order) -> Row:
     if context.profile.style == "coinm":
         return row | {"pair": order.symbol.split("_")[0], "cumBase": eight(order.value)}
     return row | {"cumQuote": eight(order.value)}
-
-
-# --- fills ---
-
-
-def _trades(context: Context, wire: str | None) -> list[Trade]:
-    since, until = _span(context)
-    number, first = context.integer("orderId"), context.integer("fromId")
-    rows = [
-        trade
-        for trade in context.half.world.engine.trades(context.owner.account_id, context.exchange, wire)
-        if (since is None or trade.time_ms >= since)
-        and (until is None or trade.time_ms <= until)
-        and (number is None or trade.order_id + context.profile.order_offset == number)
-        and (first is None or trade.trade_id >= first)
-    ]
-    limit = context.limit(500, 1000)
-    return rows[:limit] if since is not None or first is not None else rows[-limit:]
-
-
-def my_trades(context: Context) -> list[Row]:
-    return [
-        {
-            "symbol": trade.symbol,
-            "id": trade.trade_id,
-            "orderId": trade.order_id + context.profile.order_offset,
-            "orderListId": -1,
-            "price": eight(trade.price),
-            "qty": eight(trade.quantity),
-            "quoteQty": eight(trade.value),
-            "commission": eight(trade.fee),
-            "commissionAsset": trade.fee_asset,
-            "time": trade.time_ms,
-            "isBuyer": trade.side == "BUY",
-            "isMaker": trade.maker,
-            "isBestMatch": True,
-        }
-        for trade in _trades(context, context.symbol().wire)
-    ]
-
-
-def user_trades(context: Context) -> list[Row]:
-    rows = []
-    for trade in _trades(context, context.maybe_symbol()):
-        symbol = context.half.world.markets.symbol(context.exchange, trade.symbol)
-        if symbol is None:
-            continue
-        row: Row = {
-            "symbol": trade.symbol,
-            "id": trade.trade_id,
-            "orderId": trade.order_id + context.profile.order_offset,
-            "side": trade.side,
-            "price": price_text(symbol, trade.price),
-            "qty": quantity_text(symbol, trade.quantity),
-            "realizedPnl": eight(trade.realised),
-            "commission": eight(trade.fee),
-            "commissionAsset": trade.fee_asset,
-            "time": trade.time_ms,
-            "positionSide": "BOTH",
-            "buyer": trade.side == "BUY",
-            "maker": trade.maker,
-        }
-        if context.profile.style == "coinm":
-            row |= {"pair": trade.symbol.split("_")[0], "marginAsset": symbol.settle, "baseQty": eight(trade.value)}
-        else:
-            row |= {"quoteQty": eight(trade.value)}
-        rows.append(row)
-    return rows
-
-
-# --- balances ---
-
-
-def spot_account(context: Context) -> Row:
-    account = context.owner
-    hide = context.params.get("omitZeroBalances") == "true"
-    return {
-        "makerCommission": 8,
-        "takerCommission": 10,
-        "buyerCommission": 0,
-        "sellerCommission": 0,
-        "canTrade": True,
-        "canWithdraw": False,
-        "canDeposit": False,
-        "updateTime": account.last_ms,
-        "accountType": "SPOT",
-        "balances": [
-            {"asset": held.asset, "free": eight(held.free), "locked": eight(held.locked)}
-            for held in account.holdings(context.exchange)
-            if held.total or not hide
-        ],
-        "permissions": ["SPOT"],
-        "uid": 354_937_868,
-    }
-
-
-def futures_balance(context: Context) -> list[Row]:
-    return [
-        {
-            "accountAlias": ALIAS,
-            "asset": held.asset,
-            "balance": eight(held.total),
-            "crossWalletBalance": eight(held.free),
-            "crossUnPnl": "0.00000000",
-            "availableBalance": eight(held.free),
-            "maxWithdrawAmount": eight(held.free),
-            "marginAvailable": True,
-            "updateTime": context.owner.last_ms,
-        }
-        for held in context.owner.holdings(context.exchange)
-    ]
-
-
-def position_risk(context: Context) -> list[Row]:
-    wanted = context.maybe_symbol()
-    rows = []
-    for position in context.owner.positions(context.exchange):
-        if wanted not in {None, position.symbol}:
-            continue
-        quote = context.half.world.markets.quote(context.exchange, position.symbol)
-        rows.append(
-            {
-                "symbol": position.symbol,
-                "positionAmt": digits(position.amount, quote.symbol.quantity_decimals),
-                "entryPrice": price_text(quote.symbol, position.entry),
-                "breakEvenPrice": price_text(quote.symbol, position.entry),
-                "markPrice": price_text(quote.symbol, quote.price),
-                "unRealizedProfit": eight(unrealised(position, quote)),
-                "liquidationPrice": "0",
-                "leverage": "20",
-                "marginType": "cross",
-                "isolatedMargin": "0.00000000",
-                "positionSide": position.side,
-                "notional": eight(quote.symbol.value(position.amount, quote.price)),
-                "updateTime": context.owner.last_ms,
-            }
-        )
-    return rows
-
-
-def futures_account(context: Context) -> Row:
-    holdings = context.owner.holdings(context.exchange)
-    return {
-        "canTrade": True,
-        "canDeposit": False,
-        "canWithdraw": False,
-        "feeTier": 0,
-        "updateTime": context.owner.last_ms,
-        "totalWalletBalance": eight(sum((held.total for held in holdings), ZERO)),
-        "assets": [
-            {
-                "asset": held.asset,
-                "walletBalance": eight(held.total),
-                "crossWalletBalance": eight(held.free),
-                "unrealizedProfit": "0.00000000",
-                "marginBalance": eight(held.total),
-                "availableBalance": eight(held.free),
-                "updateTime": context.owner.last_ms,
-            }
-            for held in holdings
-        ],
-        "positions": position_risk(context),
-    }

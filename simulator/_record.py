@@ -1,0 +1,84 @@
+"""What the engine did, as typed changes for the venue halves and as journal entries for tests. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from simulator._accounts import Account
+from simulator._values import Change, Entry, Holding, Order, OrderChange, OrderKind, Trade, WalletChange
+
+MAX_JOURNAL: Final = 200_000
+"""Entries kept; older ones are dropped, a reader tells by the first `seq` it gets."""
+
+
+class Record:
+    """Numbers every change; keeps the journal and what was not delivered yet."""
+
+    def __init__(self) -> None:
+        self._changes: list[Change] = []
+        self._journal: deque[Entry] = deque(maxlen=MAX_JOURNAL)
+        self._seq = 0
+
+    def drain(self) -> list[Change]:
+        """Changes since the last call, in order."""
+        changes, self._changes = self._changes, []
+        return changes
+
+    def journal(self, since: int) -> list[Entry]:
+        return [entry for entry in self._journal if entry.seq > since]
+
+    def order(self, order: Order, kind: OrderKind, trade: Trade | None, request_id: str) -> int:
+        """An order reached the state `order`, whose `updated_ms` is the time of the step. Returns its `seq`."""
+        self._seq += 1
+        self._changes.append(
+            OrderChange(
+                seq=self._seq,
+                time_ms=order.updated_ms,
+                account=order.account,
+                exchange=order.exchange,
+                kind=kind,
+                order=order,
+                trade=trade,
+                request_id=request_id,
+            )
+        )
+        self._journal.append(
+            Entry(
+                seq=self._seq,
+                time_ms=order.updated_ms,
+                account=order.account,
+                exchange=order.exchange,
+                symbol=order.symbol,
+                order_id=order.order_id,
+                client_id=order.client_id,
+                status=order.status,
+                kind=kind,
+                executed=order.executed,
+                value=order.value,
+                trade_id=trade.trade_id if trade else -1,
+            )
+        )
+        return self._seq
+
+    def wallet(
+        self, account: Account, exchange: str, wallet: str, now_ms: int, reason: str, order_seq: int = 0
+    ) -> tuple[Holding, ...]:
+        """What the ledger moved since the last call, if anything; returns the holdings."""
+        holdings, positions = account.ledger.drain(exchange)
+        if holdings or positions:
+            self._seq += 1
+            self._changes.append(
+                WalletChange(
+                    seq=self._seq,
+                    time_ms=account.stamp(now_ms),
+                    account=account.account_id,
+                    exchange=exchange,
+                    wallet=wallet,
+                    reason=reason,
+                    holdings=holdings,
+                    positions=positions,
+                    order_seq=order_seq,
+                )
+            )
+        return holdings
