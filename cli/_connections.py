@@ -68,6 +68,8 @@ def rabbit(name: str) -> pika.BlockingConnection:
 def redis_client() -> redis.Redis:
     """A client of Redis that has answered (REDIS_HOST, REDIS_PORT, REDIS_PASSWORD, REDIS_TLS)."""
     import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
 
     found = settings()
     client = redis.Redis(
@@ -77,6 +79,7 @@ def redis_client() -> redis.Redis:
         ssl=found.redis_tls,
         socket_timeout=_TIMEOUT_S,
         socket_connect_timeout=_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),  # a person waits: say at once that it failed
         decode_responses=True,
     )
     try:

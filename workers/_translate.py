@@ -80,9 +80,13 @@ class Translator:
     ) -> tuple[Message[Any], Delivery] | None:
         """The message for a body of the platform. None for a bad one: it is counted, logged and answered by then."""
         settings = self.queues[queue]
-        received = read(
-            body, settings.parse, reply_to=reply_to, correlation_id=correlation_id, limit=self._max_body_bytes
-        )
+        try:
+            received = read(
+                body, settings.parse, reply_to=reply_to, correlation_id=correlation_id, limit=self._max_body_bytes
+            )
+        except Exception:  # noqa: BLE001 - a defect of ours: this body costs itself, it must not come again and again
+            _log.exception("reading a command failed", queue=queue)
+            received = Received(problem="body: can't be read")
         return self._message(queue, settings.actor, received, size=len(body))
 
     def native(self, queue: str, message: Message[Any]) -> tuple[Message[Any], Delivery] | None:

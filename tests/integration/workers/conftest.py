@@ -5,16 +5,25 @@ from __future__ import annotations
 import json
 import os
 import socket
+import ssl
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import dramatiq.worker
 import pika
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from dramatiq import Worker
 
 import tasks.price
@@ -136,7 +145,16 @@ def parameters(port: int) -> Any:
 class Side:
     """One process of ours: a broker and a worker."""
 
-    def __init__(self, names: Names, *, port: int = PORT, threads: int = 4, prefetch: int = 50, **options: Any) -> None:
+    def __init__(
+        self,
+        names: Names,
+        *,
+        port: int = PORT,
+        threads: int = 4,
+        prefetch: int = 50,
+        tls: ssl.SSLContext | None = None,
+        **options: Any,
+    ) -> None:
         self.names = names
         queues = {
             names.commands: PlatformQueue("platform_command", parse_command, prefetch),
@@ -144,7 +162,7 @@ class Side:
         }
         self.broker = PlatformBroker(
             queues,
-            parameters=[connection_parameters(HOST, port, USER, PASSWORD, name="test")],
+            parameters=[connection_parameters(HOST, port, USER, PASSWORD, name="test", tls=tls)],
             exchange=names.exchange,
             standby_poll_s=0.1,
             **options,
@@ -179,6 +197,8 @@ class Proxy:
         self._pairs: list[socket.socket] = []
         self._lock = threading.Lock()
         self.refuse = False
+        self.refused = 0
+        """Connections that ended before they were relayed."""
         threading.Thread(target=self._accept, name="proxy", daemon=True).start()
 
     def _accept(self) -> None:
@@ -190,11 +210,20 @@ class Proxy:
             if self.refuse:
                 client.close()
                 continue
+            try:
+                client = self._wrapped(client)
+            except OSError:
+                self.refused += 1
+                client.close()
+                continue
             server = socket.create_connection((HOST, PORT))
             with self._lock:
                 self._pairs += [client, server]
             for source, target in ((client, server), (server, client)):
                 threading.Thread(target=self._relay, args=(source, target), name="proxy relay", daemon=True).start()
+
+    def _wrapped(self, client: socket.socket) -> socket.socket:
+        return client
 
     @staticmethod
     def _relay(source: socket.socket, target: socket.socket) -> None:
@@ -216,6 +245,43 @@ class Proxy:
     def close(self) -> None:
         self._listener.close()
         self.cut()
+
+
+class TlsProxy(Proxy):
+    """The same, speaking TLS with a certificate of its own for one address."""
+
+    def __init__(self, address: str, folder: Path) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+        now = datetime.now(UTC)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))]), critical=False)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        self._file = folder / "certificate.pem"
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        self._file.write_bytes(pem + certificate.public_bytes(Encoding.PEM))
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(self._file)
+        super().__init__()
+
+    def trusting(self) -> ssl.SSLContext:
+        """What a client needs to trust this certificate."""
+        return ssl.create_default_context(cafile=str(self._file))
+
+    def _wrapped(self, client: socket.socket) -> socket.socket:
+        client.settimeout(10)
+        wrapped = self._context.wrap_socket(client, server_side=True)
+        wrapped.settimeout(None)
+        return wrapped
 
 
 @pytest.fixture(autouse=True)
@@ -257,6 +323,19 @@ def sides(names: Names, backend: Backend, service: Service) -> Iterator[Callable
     yield make
     for side in made:
         side.stop()
+
+
+@pytest.fixture
+def tls_proxy(tmp_path: Path) -> Iterator[Callable[[str], TlsProxy]]:
+    made: list[TlsProxy] = []
+
+    def make(address: str) -> TlsProxy:
+        made.append(TlsProxy(address, tmp_path))
+        return made[-1]
+
+    yield make
+    for proxy in made:
+        proxy.close()
 
 
 @pytest.fixture

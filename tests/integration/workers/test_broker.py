@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import threading
@@ -9,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
+import pika
 import pytest
 from dramatiq import Message
 from dramatiq.errors import BrokerError
@@ -16,7 +18,7 @@ from dramatiq.errors import BrokerError
 from tasks.commands import CandleRequest, CloseStream, Command, OpenStream, RestartStream
 from workers.broker import ConsumerUp
 
-from .conftest import Backend, Names, Proxy, Service, Side, eventually
+from .conftest import Backend, Names, Proxy, Service, Side, TlsProxy, eventually
 
 pytestmark = pytest.mark.integration
 
@@ -135,6 +137,20 @@ def test_bad_bodies_are_acknowledged_answered_and_never_logged(
     assert CANARY not in everything(caplog)
     refused = [record.__dict__["fields"] for record in caplog.records if "command refused" in record.getMessage()]
     assert "data.api.provider: unknown exchange id" in [fields["reason"] for fields in refused]
+
+
+def test_properties_that_are_no_text_harm_nobody(sides: Make, backend: Backend, names: Names, service: Service) -> None:
+    side = sides()
+    assert side.broker.wait_until_ready(10)
+    body = json.dumps({"payload": closing("u")}).encode()
+    for properties in (
+        {"reply_to": b"\xff\xfe"},
+        {"reply_to": "x", "correlation_id": b"\xff"},
+        {"content_type": b"\xff", "headers": {"a": b"\xff\xfe", "b": {"c": [1, None, b"\xff"]}}},
+    ):
+        backend.channel.basic_publish(names.exchange, names.commands, body, pika.BasicProperties(**properties))
+    eventually(lambda: len(service.applied) == 3)
+    assert backend.left_after(side.stop) == 0
 
 
 # --- replies ---
@@ -362,6 +378,25 @@ def test_a_broken_watcher_does_not_end_the_consumer(sides: Make, backend: Backen
     side.broker.watch_consumers(broken)
     backend.publish(closing("u"))
     eventually(lambda: service.applied == [CloseStream("u")])
+
+
+def test_tls_with_a_verified_certificate(
+    sides: Make, backend: Backend, service: Service, tls_proxy: Callable[[str], TlsProxy]
+) -> None:
+    proxy = tls_proxy("127.0.0.1")
+    side = sides(port=proxy.port, tls=proxy.trusting())
+    assert side.broker.wait_until_ready(10)
+    backend.publish(closing("u"))
+    eventually(lambda: service.applied == [CloseStream("u")])
+
+
+def test_a_certificate_of_another_host_is_refused(
+    sides: Make, backend: Backend, service: Service, tls_proxy: Callable[[str], TlsProxy]
+) -> None:
+    proxy = tls_proxy("10.1.2.3")
+    side = sides(port=proxy.port, tls=proxy.trusting())
+    eventually(lambda: proxy.refused >= 2)
+    assert not side.broker.wait_until_ready(0.1)
 
 
 # --- Redis away ---

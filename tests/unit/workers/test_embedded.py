@@ -221,6 +221,22 @@ def test_a_stop_does_not_wait_for_the_registry(rig: Rig) -> None:
     assert not rig.broker.consumer_ready(COMMANDS)
 
 
+def test_a_defect_in_reading_costs_one_command(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*args: object, **options: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("workers._translate.read", broken)
+        rig.send(closing("lost"))
+        rig.join()
+    rig.send(closing("u"))
+    rig.join()
+    assert rig.service.applied == [CloseStream("u")]
+    assert "reading a command failed" in caplog.text
+
+
 def test_other_queues_are_refused(rig: Rig) -> None:
     with pytest.raises(BrokerError):
         rig.broker.publish_platform("wsc.user", b"{}")
