@@ -109,7 +109,8 @@ class RedisSink:
         self._detail = "not started"
         # Publisher thread only:
         self._names = ChannelNames()
-        self._next_ping = self._next_sweep = self._next_gauge = 0.0
+        self._next_ping = self._next_gauge = 0.0
+        self._next_sweep = time.monotonic() + sweep_interval_s
         self._reported_drops = 0
         self._may_log = Throttle()
         self._thread = threading.Thread(target=self._run, name=f"publisher-{name}", daemon=True)
