@@ -1,0 +1,149 @@
+"""A place of one's own on real servers, so that runs don't see each other: a Redis process, a RabbitMQ virtual host."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pika
+import redis
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], object], timeout_s: float, what: str, every_s: float = 0.02) -> object:
+    """Poll until `condition` gives something true; its value. Raises `TimeoutError` naming `what`."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() >= deadline:
+            raise TimeoutError(f"{what} did not happen within {timeout_s} s")
+        time.sleep(every_s)
+
+
+class PrivateRedis:
+    """A `redis-server` without persistence on a free port. `restart` forgets everything, like the platform's Redis."""
+
+    def __init__(self) -> None:
+        binary = shutil.which("redis-server")
+        if binary is None:
+            raise RuntimeError("redis-server is not installed (Debian package redis-server)")
+        self._binary = binary
+        self._folder = tempfile.mkdtemp(prefix="redis-")
+        self.host, self.port = "127.0.0.1", free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        arguments = [
+            "--port",
+            str(self.port),
+            "--bind",
+            self.host,
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--dir",
+            self._folder,
+        ]
+        self._process = subprocess.Popen(
+            [self._binary, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        wait_for(self._answers, 10.0, "redis-server answering")
+
+    def _answers(self) -> bool:
+        try:
+            with self.client() as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+    def client(self) -> redis.Redis:
+        return redis.Redis(host=self.host, port=self.port, socket_timeout=5.0, socket_connect_timeout=5.0)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10.0)
+            self._process = None
+
+    def restart(self, away_s: float = 0.0) -> None:
+        self.kill()
+        time.sleep(away_s)
+        self.start()
+
+    def stop(self) -> None:
+        self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class Rabbit:
+    """The RabbitMQ that RABBIT_HOST names (default: this machine), in a virtual host of its own where that can be made."""
+
+    def __init__(self) -> None:
+        self.host = os.environ.get("RABBIT_HOST", "") or "127.0.0.1"
+        self.port = int(os.environ.get("RABBIT_PORT", "") or 5672)
+        self.user = os.environ.get("RABBIT_USER", "") or "guest"
+        self.password = os.environ.get("RABBIT_PASSWORD", "") or "guest"
+        self.vhost = f"run-{uuid.uuid4().hex[:10]}"
+        self._own = self._ctl("add_vhost", self.vhost) and self._ctl(
+            "set_permissions", "-p", self.vhost, self.user, ".*", ".*", ".*"
+        )
+        if not self._own:
+            self.vhost = "/"
+
+    @staticmethod
+    def _ctl(*arguments: str) -> bool:
+        binary = shutil.which("rabbitmqctl")
+        if binary is None:
+            return False
+        node = os.environ.get("RABBITMQ_NODENAME")
+        command = [binary, *(["-n", node] if node else []), "-q", *arguments]
+        return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+
+    def connect(self, name: str = "stand-in backend") -> pika.BlockingConnection:
+        return pika.BlockingConnection(
+            pika.ConnectionParameters(
+                self.host,
+                self.port,
+                self.vhost,
+                pika.PlainCredentials(self.user, self.password),
+                client_properties={"connection_name": name},
+                heartbeat=60,
+                blocked_connection_timeout=30,
+            )
+        )
+
+    def env(self) -> dict[str, str]:
+        return {
+            "RABBIT_HOST": self.host,
+            "RABBIT_PORT": str(self.port),
+            "RABBIT_USER": self.user,
+            "RABBIT_PASSWORD": self.password,
+            "RABBIT_VHOST": self.vhost,
+        }
+
+    def drop_connections(self) -> bool:
+        """Close every client connection of the virtual host, as a broker restart would."""
+        return self._ctl("close_all_connections", "-p", self.vhost, "closed by the test")
+
+    def stop(self) -> None:
+        if self._own:
+            self._ctl("delete_vhost", self.vhost)
+
+
+ROOT = Path(__file__).resolve().parent.parent
