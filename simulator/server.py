@@ -294,7 +294,9 @@ async def _wait(event: asyncio.Event, until_mono: float) -> None:
     """Until the event is set or the time has come, at most `IDLE_S`."""
     pause = min(max(until_mono - time.monotonic(), 0.0), IDLE_S)
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), pause)
+        # Not wait_for: on Python 3.11 it loses a cancellation that meets the event, and the waiting task never ends.
+        async with asyncio.timeout(pause):
+            await event.wait()
 
 
 def _response(reply: Reply) -> web.Response:
