@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any, Final
 
 from simulator._values import Candle, Holding, Order, OrderChange, Quote, Symbol, Trade
@@ -46,6 +46,10 @@ def cancel_source(order: Order) -> str:
     return "31" if order.order_type == "LIMIT_MAKER" else "0"
 
 
+_AVERAGE: Final = Context(prec=15)
+"""Averages are quotients; the venue writes them with a limited number of digits."""
+
+
 def order_row(order: Order, kind: str, trade: Trade | None = None) -> dict[str, Any]:
     """An element of the `orders` channel; REST lists have the same fields."""
     ended = order.status in {"CANCELED", "EXPIRED", "REJECTED"}
@@ -66,7 +70,7 @@ def order_row(order: Order, kind: str, trade: Trade | None = None) -> dict[str, 
         "tgtCcy": ("quote_ccy" if by_funds else "base_ccy") if spot_market else "",
         "state": "canceled" if ended else _STATE[order.status],
         "accFillSz": text(order.executed),
-        "avgPx": text(order.average) if order.executed else "",
+        "avgPx": text(_AVERAGE.plus(order.average)) if order.executed else "",
         "fillPx": text(trade.price) if trade else "",
         "fillSz": text(trade.quantity) if trade else "0",
         "tradeId": str(trade.trade_id) if trade else "",
