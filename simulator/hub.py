@@ -342,8 +342,6 @@ class Hub:
     def tick(self, tick: Tick, updates: Sequence[CandleUpdate], now: Instant) -> None:
         """Hand prices and candles to those who watch them, and fill what the prices cross."""
         self.candles(updates, now)
-        if not tick.quotes:
-            return
         for link_id in sorted(self._watchers.get(Watch(tick.exchange), ())):
             link = self.links[link_id]
             self.apply(link, link.peer.ticked(tick, self.now_at(link.venue, now)), now)

@@ -60,7 +60,7 @@ class StreamPeer(BasePeer):
         self._singles: dict[str, dict[str, bool]] = {}
         self._candles: dict[tuple[str, str], str] = {}
         self._keys: dict[str, str] = {}
-        self._pending: bytes | None = None
+        self._pending: dict[str, bytes] = {}
         self._shutdown: float | None = None
         self.feed = "user" if section == "private" or any(half.keys.live(n, now.mono) for n in names) else "market"
 
@@ -166,11 +166,12 @@ class StreamPeer(BasePeer):
         for name, minis in self._arrays.items():
             rows = self._half.tickers.rows(tick, minis=minis)
             if self._profile.row_kind and tick.walk and tick.exchange == USDM.exchange:
-                self._pending = rows  # goes out together with the COIN-M rows of the same step
+                self._pending[name] = rows  # goes out together with the COIN-M rows of the same step
                 continue
-            if tick.walk and self._pending is not None:
-                rows, self._pending = b"%b,%b" % (self._pending, rows), None
-            effects.append(self._wrapped(name, b"[%b]" % rows))
+            if tick.walk:
+                rows = b",".join(part for part in (self._pending.pop(name, b""), rows) if part)
+            if rows:
+                effects.append(self._wrapped(name, b"[%b]" % rows))
         return effects
 
     def candle(self, update: CandleUpdate, now: Instant) -> Effects:

@@ -173,7 +173,7 @@ class PrivatePeer(BybitPeer):
 
     def signal(self, signal: Signal, now: Instant) -> Effects:
         if signal.name == "key_changed" and self._account:
-            # The venue leaves the socket open and delivers nothing any more to a key that is gone.
+            # A login lasts until the socket closes or the key is deleted.
             account, self._account = self._account, ""
             return (Unfollow(account), Close(1001, "key changed"))
         return super().signal(signal, now)

@@ -85,7 +85,7 @@ def engine_id(category: str, text: str) -> int | None:
 
 def markets(coins: Sequence[Coin]) -> list[Market]:
     """Spot in USDT, linear in USDT and USDC, inverse in the coin."""
-    usdc = [coin for coin in coins[:3]]
+    usdc = coins[:3]
     linear = [_linear(coin, f"{coin.name}USDT", "USDT") for coin in coins]
     linear += [_linear(coin, f"{coin.name}PERP", "USDC") for coin in usdc]
     return [
