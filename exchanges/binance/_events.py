@@ -1,17 +1,17 @@
 """Account frames of all four markets and the events that they become.
 
-Field names of the raw structs are the venue's own. Sources: "User Data Stream" of the spot docs, "User Data Streams" of the
+Sources: "User Data Stream" of the spot docs, "User Data Streams" of the
 derivatives docs. Unlisted types (`listStatus`, `externalLockUpdate`, `TRADE_LITE`, `ALGO_UPDATE`, `STRATEGY_UPDATE`, …)
 publish nothing; `TRADE_LITE` is a second copy of a fill and must not.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from core.events import (
     AccountConfigUpdate,
@@ -29,6 +29,7 @@ from core.events import (
     UserDataStreamExpired,
 )
 from exchanges._numbers import order_id
+from exchanges.binance import _raw
 
 STATUS: Final = {
     "EXPIRED_IN_MATCH": "EXPIRED",
@@ -42,165 +43,7 @@ LIQUIDATION_PREFIX: Final = "autoclose-"
 """Client ids of liquidations. ADL, settlement and delivery closes (`adl_autoclose`, …) are not flagged."""
 
 
-class _SpotOrder(msgspec.Struct):
-    E: int
-    s: str
-    c: str
-    S: str
-    o: str
-    q: str
-    p: str
-    X: str
-    i: int
-    z: str
-    Z: str
-    T: int
-    O: int | None = None  # noqa: E741
-    C: str | None = ""
-    f: str | UnsetType = UNSET
-    P: str | UnsetType = UNSET
-    F: str | UnsetType = UNSET
-    x: str | UnsetType = UNSET
-    r: str | UnsetType = UNSET
-    l: str | UnsetType = UNSET  # noqa: E741
-    L: str | UnsetType = UNSET
-    n: str | UnsetType = UNSET
-    N: str | UnsetType | None = UNSET
-    t: int | UnsetType = UNSET
-    I: int | UnsetType = UNSET  # noqa: E741
-    w: bool | UnsetType = UNSET
-    m: bool | UnsetType = UNSET
-    g: int | UnsetType = UNSET
-    Q: str | UnsetType = UNSET
-    Y: str | UnsetType = UNSET
-
-
-class _SpotBalance(msgspec.Struct):
-    a: str
-    f: str
-    l: str  # noqa: E741
-
-
-class _SpotPosition(msgspec.Struct):
-    E: int
-    u: int
-    B: list[_SpotBalance] = []
-
-
-class _SpotDelta(msgspec.Struct):
-    E: int
-    a: str
-    d: str
-    T: int
-
-
-class _FuturesOrder(msgspec.Struct):
-    s: str
-    c: str
-    S: str
-    o: str
-    q: str
-    p: str
-    ap: str
-    X: str
-    i: int
-    z: str
-    T: int
-    f: str | UnsetType = UNSET
-    sp: str | UnsetType = UNSET
-    x: str | UnsetType = UNSET
-    l: str | UnsetType = UNSET  # noqa: E741
-    L: str | UnsetType = UNSET
-    n: str | UnsetType = UNSET
-    N: str | UnsetType | None = UNSET
-    t: int | UnsetType = UNSET
-    b: str | UnsetType = UNSET
-    a: str | UnsetType = UNSET
-    m: bool | UnsetType = UNSET
-    R: bool | UnsetType = UNSET
-    wt: str | UnsetType = UNSET
-    ot: str | UnsetType = UNSET
-    ps: str | UnsetType = UNSET
-    cp: bool | UnsetType = UNSET
-    AP: str | UnsetType = UNSET
-    cr: str | UnsetType = UNSET
-    rp: str | UnsetType = UNSET
-
-
-class _FuturesOrderFrame(msgspec.Struct):
-    E: int
-    T: int
-    o: _FuturesOrder
-
-
-class _FuturesBalance(msgspec.Struct):
-    a: str
-    wb: str
-    cw: str
-    bc: str = "0"
-
-
-class _FuturesPosition(msgspec.Struct):
-    s: str
-    pa: str
-    ep: str
-    cr: str = "0"
-    up: str = "0"
-    mt: str = ""
-    iw: str = "0"
-    ps: str = "BOTH"
-
-
-class _FuturesAccount(msgspec.Struct):
-    m: str = ""
-    B: list[_FuturesBalance] | None = None
-    P: list[_FuturesPosition] | None = None
-
-
-class _FuturesAccountFrame(msgspec.Struct):
-    E: int
-    T: int
-    a: _FuturesAccount
-
-
-class _Leverage(msgspec.Struct):
-    s: str
-    l: int  # noqa: E741
-
-
-class _MultiAssets(msgspec.Struct):
-    j: bool
-
-
-class _ConfigFrame(msgspec.Struct):
-    E: int
-    T: int
-    ac: _Leverage | None = None
-    ai: _MultiAssets | None = None
-
-
-class _MarginPosition(msgspec.Struct):
-    s: str
-    ps: str
-    pa: str
-    mt: str
-    iw: str | UnsetType = UNSET
-    mp: str | UnsetType = UNSET
-    up: str | UnsetType = UNSET
-    mm: str | UnsetType = UNSET
-
-
-class _MarginFrame(msgspec.Struct):
-    E: int
-    cw: str | UnsetType = UNSET
-    p: list[_MarginPosition] = []
-
-
-class _ExpiredFrame(msgspec.Struct):
-    E: int
-
-
-def _spot_order(raw: _SpotOrder) -> ExecutionReport:
+def _spot_order(raw: _raw.SpotOrder) -> ExecutionReport:
     status = STATUS.get(raw.X, raw.X)
     return ExecutionReport(
         symbol=raw.s,
@@ -237,7 +80,7 @@ def _spot_order(raw: _SpotOrder) -> ExecutionReport:
     )
 
 
-def _spot_position(raw: _SpotPosition) -> AccountPosition | None:
+def _spot_position(raw: _raw.SpotPosition) -> AccountPosition | None:
     if not raw.B:  # an empty list is not published (contract 2.2)
         return None
     balances = [Balance(asset=row.a, free=row.f, locked=row.l) for row in raw.B]
@@ -250,7 +93,7 @@ def _spot_position(raw: _SpotPosition) -> AccountPosition | None:
     )
 
 
-def _spot_delta(raw: _SpotDelta) -> BalanceUpdate:
+def _spot_delta(raw: _raw.SpotDelta) -> BalanceUpdate:
     return BalanceUpdate(
         asset=raw.a,
         balance_delta=raw.d,
@@ -260,7 +103,7 @@ def _spot_delta(raw: _SpotDelta) -> BalanceUpdate:
     )
 
 
-def _futures_order(raw: _FuturesOrderFrame) -> OrderTradeUpdate:
+def _futures_order(raw: _raw.FuturesOrderFrame) -> OrderTradeUpdate:
     order = raw.o
     return OrderTradeUpdate(
         event_time=raw.E,
@@ -302,7 +145,7 @@ def _futures_order(raw: _FuturesOrderFrame) -> OrderTradeUpdate:
     )
 
 
-def _futures_account(raw: _FuturesAccountFrame) -> AccountUpdate:
+def _futures_account(raw: _raw.FuturesAccountFrame) -> AccountUpdate:
     balances, positions = raw.a.B or [], raw.a.P or []
     figures = ",".join(
         [
@@ -335,7 +178,7 @@ def _futures_account(raw: _FuturesAccountFrame) -> AccountUpdate:
     )
 
 
-def _config(raw: _ConfigFrame) -> AccountConfigUpdate | None:
+def _config(raw: _raw.ConfigFrame) -> AccountConfigUpdate | None:
     head = f"ACCOUNT_CONFIG_UPDATE:{raw.E}:{raw.T}"
     if raw.ac is not None:
         return AccountConfigUpdate(
@@ -357,7 +200,7 @@ def _config(raw: _ConfigFrame) -> AccountConfigUpdate | None:
     return None
 
 
-def _margin_call(raw: _MarginFrame) -> MarginCall:
+def _margin_call(raw: _raw.MarginFrame) -> MarginCall:
     return MarginCall(
         event_time=raw.E,
         cross_wallet_balance=raw.cw,
@@ -378,7 +221,7 @@ def _margin_call(raw: _MarginFrame) -> MarginCall:
     )
 
 
-def _expired(raw: _ExpiredFrame) -> UserDataStreamExpired:
+def _expired(raw: _raw.ExpiredFrame) -> UserDataStreamExpired:
     return expired(raw.E)
 
 
@@ -394,18 +237,29 @@ class _Kind(msgspec.Struct):
     E: int = 0
 
 
-_Maker = tuple[Callable[[bytes], Any], Callable[[Any], AccountEvent | None]]
-_MAKERS: Final[dict[str, _Maker]] = {
-    "executionReport": (msgspec.json.Decoder(_SpotOrder).decode, _spot_order),
-    "outboundAccountPosition": (msgspec.json.Decoder(_SpotPosition).decode, _spot_position),
-    "balanceUpdate": (msgspec.json.Decoder(_SpotDelta).decode, _spot_delta),
-    "ORDER_TRADE_UPDATE": (msgspec.json.Decoder(_FuturesOrderFrame).decode, _futures_order),
-    "ACCOUNT_UPDATE": (msgspec.json.Decoder(_FuturesAccountFrame).decode, _futures_account),
-    "ACCOUNT_CONFIG_UPDATE": (msgspec.json.Decoder(_ConfigFrame).decode, _config),
-    "MARGIN_CALL": (msgspec.json.Decoder(_MarginFrame).decode, _margin_call),
-    "listenKeyExpired": (msgspec.json.Decoder(_ExpiredFrame).decode, _expired),
+_MAKERS: Final[dict[str, tuple[type[msgspec.Struct], Callable[[Any], AccountEvent | None]]]] = {
+    "executionReport": (_raw.SpotOrder, _spot_order),
+    "outboundAccountPosition": (_raw.SpotPosition, _spot_position),
+    "balanceUpdate": (_raw.SpotDelta, _spot_delta),
+    "ORDER_TRADE_UPDATE": (_raw.FuturesOrderFrame, _futures_order),
+    "ACCOUNT_UPDATE": (_raw.FuturesAccountFrame, _futures_account),
+    "ACCOUNT_CONFIG_UPDATE": (_raw.ConfigFrame, _config),
+    "MARGIN_CALL": (_raw.MarginFrame, _margin_call),
+    "listenKeyExpired": (_raw.ExpiredFrame, _expired),
 }
+_DECODERS: Final = {kind: msgspec.json.Decoder(raw).decode for kind, (raw, _) in _MAKERS.items()}
 _decode_kind = msgspec.json.Decoder(_Kind).decode
+_decode_any = msgspec.json.Decoder().decode
+
+_PLACE: Final = re.compile(r"at `\$((?:\.\w+)+)`$")
+_MAX_ODD_FIELDS: Final = 8
+
+
+class Read(NamedTuple):
+    """What a frame tells: its event (None = it publishes nothing), and the fields that could not be read."""
+
+    event: AccountEvent | None
+    odd: tuple[str, ...] = ()
 
 
 def kind_of(raw: bytes) -> str:
@@ -413,13 +267,35 @@ def kind_of(raw: bytes) -> str:
     return _decode_kind(raw).e
 
 
-def event_of(kind: str, raw: bytes) -> AccountEvent | None:
-    """The event of a frame of this kind; None = it publishes nothing.
+def read(kind: str, raw: bytes) -> Read:
+    """Read a frame of this kind.
 
-    Raises `msgspec.DecodeError` when a required field is missing or of another type than documented.
+    Raises `msgspec.DecodeError` when a field that an event needs is missing or of another type than documented. Fields that
+    only describe are left out then: a fill is not lost for the sake of its time in force.
     """
-    maker = _MAKERS.get(kind)
-    if maker is None:
-        return None
-    decode, make = maker
-    return make(decode(raw))
+    found = _MAKERS.get(kind)
+    if found is None:
+        return Read(None)
+    shape, make = found
+    try:
+        return Read(make(_DECODERS[kind](raw)))
+    except msgspec.ValidationError:
+        value, odd = _without_odd_fields(shape, _decode_any(raw))
+        return Read(make(value), odd)
+
+
+def _without_odd_fields(shape: type[msgspec.Struct], value: Any) -> tuple[msgspec.Struct, tuple[str, ...]]:
+    odd: list[str] = []
+    while True:
+        try:
+            return msgspec.convert(value, shape), tuple(odd)
+        except msgspec.ValidationError as error:
+            place = _PLACE.search(str(error))
+            if place is None or len(odd) == _MAX_ODD_FIELDS:
+                raise
+            *parents, name = place.group(1)[1:].split(".")
+            inner = value
+            for parent in parents:
+                inner = inner[parent]
+            del inner[name]
+            odd.append(name)

@@ -106,12 +106,14 @@ class ListenKeyUser:
             kind = _events.kind_of(raw) if wrapped.data else wrapped.e
             if kind == "serverShutdown":
                 return [Rotate("serverShutdown")]
-            event = _events.event_of(kind, raw)
+            event, odd = _events.read(kind, raw)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return [Note("unreadable account frame")]
         if event is None or self._repair is None:
             return [] if kind else [Note("account frame without a type")]
         outputs = self._repair.live(event)
+        if odd:
+            outputs.append(Note(f"unreadable fields in {kind}: {', '.join(odd)}"))
         if kind == "listenKeyExpired":
             outputs.append(Fail(kind=FailKind.TRANSIENT, reason="listenKeyExpired"))
         return outputs

@@ -34,6 +34,17 @@ from exchanges.binance._markets import Market
 from exchanges.binance._orders import OrderMemory
 from exchanges.binance._repair import AccountRepair
 from exchanges.binance._signer import Signer
+from exchanges.binance._wsapi import (
+    LIST,
+    SUBSCRIBE,
+    UNSUBSCRIBE,
+    Frame,
+    decode,
+    decode_list,
+    decode_result,
+    error_of,
+    request,
+)
 
 ANSWER_S: Final = 30.0
 """How long a subscribe may stay unanswered; it may wait for the message limit behind 200 others."""
@@ -42,34 +53,6 @@ MAX_EARLY_FRAMES: Final = 1000
 """Events that overtook the answer that names their subscription."""
 RESUBSCRIBE_EVERY_S: Final = 60.0
 """A subscription that the venue ends again within this time is given up (the session then tries with backoff)."""
-
-SUBSCRIBE: Final = "userDataStream.subscribe.signature"
-UNSUBSCRIBE: Final = "userDataStream.unsubscribe"
-LIST: Final = "session.subscriptions"
-
-
-class _Error(msgspec.Struct):
-    code: int = 0
-    msg: str = ""
-    data: object = None
-
-
-class _Frame(msgspec.Struct, rename="camel"):
-    id: str | int | None = None
-    status: int = 0
-    result: msgspec.Raw = msgspec.Raw(b"null")
-    error: _Error | None = None
-    subscription_id: int | None = None
-    event: msgspec.Raw = msgspec.Raw()
-
-
-class _Result(msgspec.Struct, rename="camel"):
-    subscription_id: int
-
-
-_decode = msgspec.json.Decoder(_Frame).decode
-_decode_result = msgspec.json.Decoder(_Result).decode
-_decode_list = msgspec.json.Decoder(list[_Result]).decode
 
 
 class _State(enum.Enum):
@@ -103,6 +86,9 @@ class _Link:
         self.clock_tries = 0
         self.ended_mono: float | None = None
 
+    def deadline(self) -> float | None:
+        return earliest(self.answer_by, *(member.repair.deadline() for member in self.members.values()))
+
 
 class SpotUser:
     """Adapter of one WebSocket API connection."""
@@ -111,6 +97,8 @@ class SpotUser:
         self._setup, self._market = setup, market
         self._clock = VenueClock(market, setup.clock_offset_ms)
         self._links: dict[str, _Link] = {}
+        self._busy: dict[str, _Link] = {}
+        """Links that may have a deadline: asked for after every frame, so 200 idle accounts must not be looked at."""
         self._by_request: dict[str, _Link] = {}
         self._by_subscription: dict[int, _Link] = {}
         self._streams: dict[str, _Link] = {}
@@ -149,6 +137,7 @@ class SpotUser:
         link.members[subscription.stream_id] = member
         self._streams[subscription.stream_id] = link
         if link.state is _State.LIVE:
+            self._busy[digest] = link
             outputs += self._learn(member, member.repair.begin(now))
         elif self._up and link.state is _State.IDLE:
             outputs += self._subscribe(link, now)
@@ -163,7 +152,7 @@ class SpotUser:
 
     def received(self, frame: bytes, now: Instant) -> list[Output]:
         try:
-            decoded = _decode(frame)
+            decoded = decode(frame)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return [Note("unreadable frame on the WebSocket API")]
         if decoded.event:
@@ -175,15 +164,15 @@ class SpotUser:
     def answered(self, call: Call, answer: Answer, now: Instant) -> list[Output]:
         if self._clock.owns(call):
             return self._clock_read(answer, now)
-        for link in self._links.values():
-            for member in link.members.values():
-                if member.repair.owns(call):
-                    return self._learn(member, member.repair.answered(call, answer, now))
-        return []
+        link = self._streams.get(call.stream_id or "")
+        member = link.members.get(call.stream_id or "") if link is not None else None
+        if member is None or not member.repair.owns(call):
+            return []
+        return self._learn(member, member.repair.answered(call, answer, now))
 
     def woken(self, now: Instant) -> list[Output]:
         outputs: list[Output] = []
-        for link in list(self._links.values()):
+        for link in list(self._busy.values()):
             if link.answer_by is not None and link.answer_by <= now.mono:
                 outputs += self._drop(link, FailKind.TRANSIENT, "no answer to the subscribe request")
                 continue
@@ -194,9 +183,9 @@ class SpotUser:
         return outputs
 
     def deadline(self) -> float | None:
-        times = [link.answer_by for link in self._links.values()]
-        times += [member.repair.deadline() for link in self._links.values() for member in link.members.values()]
-        return earliest(*times)
+        times = {digest: link.deadline() for digest, link in self._busy.items()}
+        self._busy = {digest: link for digest, link in self._busy.items() if times[digest] is not None}
+        return earliest(*times.values())
 
     def closing(self, now: Instant) -> list[Output]:
         return []  # the venue forgets the subscriptions with the connection
@@ -212,17 +201,21 @@ class SpotUser:
         except CredentialUnusable as error:
             return self._drop(link, FailKind.CREDENTIAL, str(error))
         link.state = _State.ASKED
-        link.answer_by = now.mono + ANSWER_S
+        self._await(link, now)
         return [self._request(link, SUBSCRIBE, params)]
+
+    def _await(self, link: _Link, now: Instant) -> None:
+        link.answer_by = now.mono + ANSWER_S
+        self._busy[link.digest] = link
 
     def _request(self, link: _Link, method: str, params: dict[str, str | int] | None = None) -> Send:
         if link.request_id is not None:
             self._by_request.pop(link.request_id, None)
         link.request_id = self._setup.new_id()
         self._by_request[link.request_id] = link
-        return _request(link.request_id, method, params)
+        return request(link.request_id, method, params)
 
-    def _response(self, frame: _Frame, now: Instant) -> list[Output]:
+    def _response(self, frame: Frame, now: Instant) -> list[Output]:
         request_id = str(frame.id) if frame.id is not None else None
         if request_id in self._orphans:
             self._orphans.discard(request_id)
@@ -234,7 +227,7 @@ class SpotUser:
         if frame.error is not None:
             return self._refused(link, frame, now)
         try:
-            return self._confirmed(link, _decode_result(frame.result).subscription_id, now)
+            return self._confirmed(link, decode_result(frame.result).subscription_id, now)
         except msgspec.DecodeError:
             return self._confirmed_by_list(link, frame, now)
 
@@ -248,8 +241,8 @@ class SpotUser:
             self._by_request.pop(links[0].request_id, None)
         return links[0]
 
-    def _unassigned(self, frame: _Frame, now: Instant) -> Output:
-        error = _error_of(frame)
+    def _unassigned(self, frame: Frame, now: Instant) -> Output:
+        error = error_of(frame)
         fail = _errors.fail(error, now)
         if fail.kind is FailKind.RATE_LIMITED:
             return fail
@@ -260,6 +253,7 @@ class SpotUser:
 
     def _confirmed(self, link: _Link, subscription_id: int, now: Instant) -> list[Output]:
         link.state = _State.LIVE
+        self._busy[link.digest] = link
         link.clock_tries = 0
         link.subscription_id = subscription_id
         self._by_subscription[subscription_id] = link
@@ -273,10 +267,10 @@ class SpotUser:
             outputs += self._learn(member, member.repair.begin(now))
         return outputs
 
-    def _confirmed_by_list(self, link: _Link, frame: _Frame, now: Instant) -> list[Output]:
+    def _confirmed_by_list(self, link: _Link, frame: Frame, now: Instant) -> list[Output]:
         """The list of subscriptions, asked for after "already active": the one that nobody here has is this account's."""
         try:
-            told = {row.subscription_id for row in _decode_list(frame.result)}
+            told = {row.subscription_id for row in decode_list(frame.result)}
         except msgspec.DecodeError:
             return self._drop(link, FailKind.TRANSIENT, "the answer to the subscribe request names no subscription")
         free = told - self._by_subscription.keys()
@@ -286,14 +280,14 @@ class SpotUser:
             link, FailKind.TRANSIENT, "this account is subscribed on this connection through another key already"
         )
 
-    def _refused(self, link: _Link, frame: _Frame, now: Instant) -> list[Output]:
-        error = _error_of(frame)
+    def _refused(self, link: _Link, frame: Frame, now: Instant) -> list[Output]:
+        error = error_of(frame)
         if error.code == _errors.CLOCK and link.clock_tries < MAX_CLOCK_TRIES:
             link.clock_tries += 1
-            link.answer_by = now.mono + ANSWER_S
+            self._await(link, now)
             return self._clock.resync()
         if error.code == _errors.ALREADY_SUBSCRIBED:
-            link.answer_by = now.mono + ANSWER_S
+            self._await(link, now)
             return [Note("already subscribed", level="info"), self._request(link, LIST)]
         outputs: list[Output] = []
         if error.code == _errors.IDS_USED_UP:
@@ -323,6 +317,7 @@ class SpotUser:
 
     def _leave(self, link: _Link) -> list[Output]:
         self._links.pop(link.digest, None)
+        self._busy.pop(link.digest, None)
         link.answer_by = None
         if link.request_id is not None:
             self._by_request.pop(link.request_id, None)
@@ -334,12 +329,12 @@ class SpotUser:
 
     def _unsubscribe(self, subscription_id: int) -> Send:
         self._gone.add(subscription_id)
-        return _request(self._setup.new_id(), UNSUBSCRIBE, {"subscriptionId": subscription_id})
+        return request(self._setup.new_id(), UNSUBSCRIBE, {"subscriptionId": subscription_id})
 
-    def _let_go(self, frame: _Frame) -> list[Output]:
+    def _let_go(self, frame: Frame) -> list[Output]:
         """The late answer to a subscribe that nobody wants any more."""
         try:
-            return [self._unsubscribe(_decode_result(frame.result).subscription_id)]
+            return [self._unsubscribe(decode_result(frame.result).subscription_id)]
         except msgspec.DecodeError:
             return []
 
@@ -364,10 +359,10 @@ class SpotUser:
                 return self._unrouted(subscription_id, raw)
             if kind == "eventStreamTerminated":
                 return self._terminated(link, now)
-            event = _events.event_of(kind, raw)
+            event, odd = _events.read(kind, raw)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return [Note("unreadable account event")]
-        outputs: list[Output] = []
+        outputs: list[Output] = [Note(f"unreadable fields in {kind}: {', '.join(odd)}")] if odd else []
         if event is not None:
             for member in link.members.values():
                 outputs += self._learn(member, member.repair.live(event))
@@ -407,16 +402,3 @@ class SpotUser:
     def _learn(self, member: _Member, outputs: list[Output]) -> list[Output]:
         member.orders.learn(outputs)
         return outputs
-
-
-def _error_of(frame: _Frame) -> _errors.VenueError:
-    error = frame.error or _Error()
-    until = error.data.get("retryAfter") if isinstance(error.data, dict) else None
-    return _errors.of_frame(frame.status, error.code, error.msg, until if isinstance(until, int) else None)
-
-
-def _request(request_id: str, method: str, params: dict[str, str | int] | None) -> Send:
-    body: dict[str, object] = {"id": request_id, "method": method}
-    if params:
-        body["params"] = params
-    return Send(msgspec.json.encode(body).decode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
 from core.credentials import credentials
 from core.events import ExecutionReport
@@ -313,3 +314,23 @@ def test_new_key_material_for_a_stream_replaces_the_old() -> None:
     asked = requests(adapter.add(fresh, NOW))
     assert [one["method"] for one in asked] == ["userDataStream.unsubscribe", "userDataStream.subscribe.signature"]
     assert asked[1]["params"]["apiKey"] == "new"
+
+
+def test_a_fill_is_not_lost_for_a_descriptive_field_of_an_unknown_type() -> None:
+    outputs = running("a").received(report(0, f=7, n=None, t="x", z="1"), NOW)
+    event = only(Emit, outputs).event
+    assert isinstance(event, ExecutionReport)
+    assert (event.total_trade_quantity, event.time_in_force) == ("1", UNSET)
+    assert only(Note, outputs).what == "unreadable fields in executionReport: f, n, t"
+
+
+@pytest.mark.parametrize("fields", [{"z": None}, {"i": "x"}, {"X": 7}])
+def test_a_report_without_its_substance_publishes_nothing(fields: dict[str, object]) -> None:
+    outputs = running("a").received(report(0, **fields), NOW)
+    assert [type(output) for output in outputs] == [Note]
+
+
+def test_idle_accounts_cost_nothing_when_the_deadline_is_asked() -> None:
+    adapter = running(*(f"s{number}" for number in range(200)))
+    assert adapter.deadline() is None
+    assert adapter._busy == {}
