@@ -217,7 +217,6 @@ class PublicAdapter(ABC):
 
     def connected(self, now: Instant) -> Outputs:
         self._keepalive.begin(now)
-        self._book.begin(now)
         self._book.want(self._args(), now)
         self._book.begin(now)
         return self._book.pump(now)

@@ -1,7 +1,8 @@
 """An account of OKX on its private WebSocket.
 
-Before the connection is dialled, a signed REST call proves the key: the venue's answer to a refused login is ambiguous and
-followed by the close at once, while REST names the reason. That call also shows whether our clock is off.
+Before the login, a signed REST call proves the key: the venue's answer to a refused login is ambiguous and followed by the
+close at once, while REST names the reason. That call also shows whether our clock is off. It waits for the connection, so
+that the pace of connecting is also the pace of these calls when thousands of accounts come back at once.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ from exchanges.okx._rest import (
     time_of,
 )
 
-ASK_LIMIT_S: Final = 8.0
+ASK_LIMIT_S: Final = 5.0
 """REST may hang without any answer (bug C8): then the stream goes on without it."""
 ACK_TIMEOUT_S: Final = 5.0
 ACK_TRIES: Final = 2
@@ -65,8 +66,8 @@ USE_KEY_EVERY_S: Final = 86_400.0
 
 class Phase(enum.Enum):
     IDLE = "idle"
-    ASKING = "asking"
     CONNECTING = "connecting"
+    ASKING = "asking"
     LOGIN = "login"
     SUBSCRIBING = "subscribing"
     JOINED = "joined"
@@ -87,7 +88,7 @@ _decode_account = msgspec.json.Decoder(Account).decode
 
 
 class UserAdapter:
-    """One account: prove the key → connect → login → subscribe → repair → live. See `exchanges._adapter.Adapter`."""
+    """One account: connect → prove the key → login → subscribe → repair → live. See `exchanges._adapter.Adapter`."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
@@ -131,7 +132,9 @@ class UserAdapter:
         if session is None:
             return []
         session.now = now
-        return [self._login(session, now)]
+        self._phase = Phase.ASKING
+        self._alarms.set("ask", now.mono + ASK_LIMIT_S)
+        return [session.config("config")]
 
     def received(self, frame: bytes, now: Instant) -> Outputs:
         self._keepalive.heard()
@@ -198,10 +201,8 @@ class UserAdapter:
             self._session = AccountSession(subscription, self._setup)
         except CredentialUnusable as error:
             return [Fail(kind=FailKind.CREDENTIAL, reason=str(error), stream_id=subscription.stream_id)]
-        self._session.now = now
-        self._phase = Phase.ASKING
-        self._alarms.set("ask", now.mono + ASK_LIMIT_S)
-        return [self._session.config("config")]
+        self._phase = Phase.CONNECTING
+        return [Connect(self._session.hosts.ws)]
 
     def _asked(self, session: AccountSession, answer: Answer, now: Instant) -> list[Output]:
         failure = failure_of(answer)
@@ -211,12 +212,7 @@ class UserAdapter:
             return self._ask_time(session, now)
         session.key_proven = failure is None
         outputs: list[Output] = [Note(f"the key could not be tried over REST: {failure.reason}")] if failure else []
-        return [*outputs, *self._dial(session)]
-
-    def _dial(self, session: AccountSession) -> list[Output]:
-        self._alarms.clear("ask")
-        self._phase = Phase.CONNECTING
-        return [Connect(session.hosts.ws)]
+        return [*outputs, self._login(session, now)]
 
     def _ask_time(self, session: AccountSession, now: Instant) -> list[Output]:
         self._clock_tries += 1
@@ -228,14 +224,12 @@ class UserAdapter:
         if venue_ms is not None:
             session.set_clock(venue_ms)
         if self._phase is Phase.ASKING:
-            return [session.config("config")] if venue_ms is not None else self._dial(session)
-        if self._phase is not Phase.LOGIN:
-            return []
-        self._alarms.clear("ask")
-        return [self._login(session, now)]
+            return [session.config("config") if venue_ms is not None else self._login(session, now)]
+        return [self._login(session, now)] if self._phase is Phase.LOGIN else []
 
     def _login(self, session: AccountSession, now: Instant) -> Send:
         self._phase = Phase.LOGIN
+        self._alarms.clear("ask")
         self._alarms.set("ack", now.mono + ACK_TIMEOUT_S * ACK_TRIES)
         return Send(msgspec.json.encode({"op": "login", "args": [session.login()]}).decode())
 
@@ -280,7 +274,9 @@ class UserAdapter:
             self._alarms.set("use key", now.mono + USE_KEY_EVERY_S)
             return [session.config("use key")]
         if name == "ask" and self._phase is Phase.ASKING:
-            return [Note("REST did not answer before the connect"), *self._dial(session)]
+            return [Note("REST did not answer before the login"), self._login(session, now)]
+        if name == "ask":
+            return []
         if name == "ack" and self._phase is Phase.SUBSCRIBING:
             if self._ack_tries < ACK_TRIES:
                 return self._subscribe(now)

@@ -148,6 +148,9 @@ class Drive:
         self.calls: list[Call] = []
         self.adapter.add(subscription, NOW)
         self.outputs = self.note(self.adapter.start(NOW))
+        self.connect = of(self.outputs, Connect)
+        if self.connect:
+            self.note(self.adapter.connected(NOW))
 
     def note(self, outputs: Outputs) -> Outputs:
         self.calls += of(outputs, Call)
@@ -164,7 +167,6 @@ class Drive:
 
     def login(self) -> Outputs:
         self.reply("config", answer([{"acctLv": "1"}]))
-        self.note(self.adapter.connected(NOW))
         return self.feed({"event": "login", "code": "0", "msg": "", "connId": "c"})
 
     def acknowledge(self) -> Outputs:
@@ -199,8 +201,7 @@ def test_a_key_is_used_where_it_lives(source, options, environment, ws, rest):
     assert drive.calls[0].url == f"{rest}/api/v5/account/config"
     demo = "sandbox" in (environment, options.get("ENVOKX"))
     assert (drive.calls[0].headers.get("x-simulated-trading") == "1") is demo
-    (connect,) = of(drive.reply("config", answer()), Connect)
-    assert connect.url == ws
+    assert drive.connect == [Connect(ws)]
 
 
 def test_the_login_frame_and_the_rest_headers_are_signed_as_documented():
@@ -211,8 +212,7 @@ def test_the_login_frame_and_the_rest_headers_are_signed_as_documented():
     text = f"{moment}GET/api/v5/account/config".encode()
     assert call.headers["OK-ACCESS-SIGN"] == base64.b64encode(hmac.digest(b"SK", text, hashlib.sha256)).decode()
     assert (call.headers["OK-ACCESS-KEY"], call.headers["OK-ACCESS-PASSPHRASE"]) == ("AK", "PP")
-    drive.reply("config", answer())
-    (login,) = sent(drive.note(drive.adapter.connected(NOW)))
+    (login,) = sent(drive.reply("config", answer()))
     (arg,) = login["args"]
     text = f"{WALL // 1000}GET/users/self/verify".encode()
     assert login["op"] == "login"
@@ -282,12 +282,12 @@ def test_an_account_without_x_perps_still_gets_its_swaps():
 
 
 @pytest.mark.parametrize("code", ["50101", "50105", "50110", "50111", "50113", "50119", "50120"])
-def test_a_dead_key_is_seen_over_rest_before_any_connection(code):
+def test_a_dead_key_is_seen_over_rest_before_the_login(code):
     drive = Drive(account())
     (fail,) = of(drive.reply("config", answer(code=code, text="no", status=401)), Fail)
     assert (fail.kind, fail.stream_id, fail.first_sight) == (FailKind.CREDENTIAL, "u1", True)
     assert code in fail.reason
-    assert not of(drive.outputs, Connect)
+    assert not sent(drive.outputs)
 
 
 @pytest.mark.parametrize(
@@ -295,13 +295,14 @@ def test_a_dead_key_is_seen_over_rest_before_any_connection(code):
 )
 def test_rest_trouble_does_not_hold_the_stream(given):
     drive = Drive(account())
-    assert of(drive.reply("config", given), Connect)
+    assert sent(drive.reply("config", given))[0]["op"] == "login"
 
 
 def test_a_silent_rest_service_does_not_hold_the_stream():
     drive = Drive(account())
-    assert drive.adapter.deadline() == pytest.approx(NOW.mono + 8)
-    assert of(drive.adapter.woken(at(8.1)), Connect)
+    assert drive.adapter.deadline() == pytest.approx(NOW.mono + 5)
+    assert sent(drive.adapter.woken(at(5.1)))[0]["op"] == "login"
+    assert drive.reply("config", answer()) == []
 
 
 def test_a_wrong_clock_is_corrected_before_the_login():
@@ -309,15 +310,13 @@ def test_a_wrong_clock_is_corrected_before_the_login():
     drive.reply("config", answer(code="50102", text="Timestamp request expired", status=401))
     drive.reply("time", answer([{"ts": str(WALL + 90_000)}]))
     assert drive.calls[0].headers["OK-ACCESS-TIMESTAMP"] == "2026-11-21T22:28:10.000Z"
-    assert of(drive.reply("config", answer()), Connect)
-    (login,) = sent(drive.adapter.connected(NOW))
+    (login,) = sent(drive.reply("config", answer()))
     assert login["args"][0]["timestamp"] == str(WALL // 1000 + 90)
 
 
 def test_a_refused_timestamp_is_corrected_on_the_connection_and_gives_up_in_the_end():
     drive = Drive(account())
     drive.reply("config", answer())
-    drive.adapter.connected(NOW)
     for _ in range(3):
         drive.feed({"event": "error", "code": "60006", "msg": "Timestamp request expired"})
         (login,) = sent(drive.reply("time", answer([{"ts": str(WALL + 90_000)}])))
@@ -330,7 +329,6 @@ def test_a_refused_timestamp_is_corrected_on_the_connection_and_gives_up_in_the_
 def test_a_refused_login_opens_the_breaker(code):
     drive = Drive(account())
     drive.reply("config", answer(status=503))
-    drive.adapter.connected(NOW)
     (fail,) = of(drive.feed({"event": "error", "code": code, "msg": "no", "connId": "c"}), Fail)
     assert (fail.kind, fail.stream_id, fail.first_sight) == (FailKind.CREDENTIAL, "u1", True)
 
@@ -338,12 +336,10 @@ def test_a_refused_login_opens_the_breaker(code):
 def test_login_failed_proves_nothing_when_the_key_works_over_rest():
     drive = Drive(account())
     drive.reply("config", answer())
-    drive.adapter.connected(NOW)
     (fail,) = of(drive.feed({"event": "error", "code": "60009", "msg": "Login failed."}), Fail)
     assert fail.kind is FailKind.TRANSIENT
     unproven = Drive(account())
     unproven.reply("config", answer(status=503))
-    unproven.adapter.connected(NOW)
     (fail,) = of(unproven.feed({"event": "error", "code": "60009", "msg": "Login failed."}), Fail)
     assert (fail.kind, fail.first_sight) == (FailKind.CREDENTIAL, False)
 
