@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 PIKA_ERRORS: Final = (pika.exceptions.AMQPError, OSError, AssertionError)
 """What pika raises when a connection fails; some of its own checks are assertions."""
+RELEASE_TIMEOUT_S: Final = 3.0
+"""How long a release waits for the commands in hand; they take milliseconds, unless the registry hangs."""
+RELEASE_POLL_S: Final = 0.02
+"""Turn of I/O while a release waits."""
 CLOSE_TIMEOUT_S: Final = 2.0
 """How long `close` waits for acknowledgements that are on their way."""
 ACCESS_REFUSED: Final = 403
@@ -74,6 +78,7 @@ class PlatformConsumer(CommandConsumer):
         self._tag: str | None = None
         self._cancelled = False
         self._released = broker.released
+        self._release_by: float | None = None
         self._created = False
         self._standby_told = False
         self._next_try = 0.0
@@ -157,21 +162,24 @@ class PlatformConsumer(CommandConsumer):
 
     def __next__(self) -> MessageProxy | None:
         try:
-            if not self._inbox:
+            if not self._inbox or self._broker.released:
                 self._work()
-            return self._translate(*self._inbox.popleft()) if self._inbox else None
+            if not self._inbox or self._broker.released:
+                return None
+            return self._translate(*self._inbox.popleft())
         except PIKA_ERRORS as error:
             self._lost()
             raise _closed(error) from None
 
     def _work(self) -> None:
         """One turn of I/O: replies out, then wait for a delivery, an acknowledgement to send, or the time to be over."""
-        if self._broker.released and not self._released:
-            self._release()
         self._send_replies()
-        self._connection.process_data_events(time_limit=self._timeout_s)
+        releasing = self._broker.released and not self._released
+        self._connection.process_data_events(time_limit=RELEASE_POLL_S if releasing else self._timeout_s)
         if self._cancelled or not self._channel.is_open:
             raise pika.exceptions.ChannelClosed(0, "the consumer was cancelled")
+        if releasing:
+            self._release()
         standing_by = self._tag is None and not self._released
         if standing_by and time.monotonic() >= self._next_try:
             self._try_to_consume()
@@ -208,16 +216,33 @@ class PlatformConsumer(CommandConsumer):
         self._replies.basic_publish("", address.queue, body, properties)
 
     def _release(self) -> None:
-        """Let another process take over now; what this one has started is still finished and acknowledged."""
+        """Give the queue up once the commands in hand are settled. Until then nobody else can overtake them.
+
+        What was not begun, or given up because the registry is away, goes back to its place in the queue.
+        """
+        if self._release_by is None:
+            self._release_by = time.monotonic() + RELEASE_TIMEOUT_S
+        given_up = [tag for tag, (_, delivery) in self._unacknowledged.items() if delivery.given_up]
+        unfinished = len(self._unacknowledged) - len(given_up)
+        if unfinished and time.monotonic() < self._release_by:
+            return
+        if unfinished:
+            # The channel stays for their acknowledgements, so the rest goes back one by one.
+            if self._tag is not None:
+                self._channel.basic_cancel(self._tag)
+            for tag in [*given_up, *(method.delivery_tag for method, _, _ in self._inbox)]:
+                self._unacknowledged.pop(tag, None)
+                self._channel.basic_nack(tag, requeue=True)
+        else:
+            # Everything is back in its place before anybody else can consume.
+            self._channel.close()
+            self._unacknowledged.clear()
+            self._open_channel()
+        self._inbox.clear()
+        self._tag = None
         self._released = True
+        _log.info("released the command queue", queue=self.queue_name, unfinished=unfinished)
         self._broker.readiness.down(self.queue_name)
-        if self._tag is not None:
-            self._channel.basic_cancel(self._tag)
-            self._tag = None
-            _log.info("released the command queue", queue=self.queue_name)
-        while self._inbox:
-            method, _, _ = self._inbox.pop()
-            self._channel.basic_nack(method.delivery_tag, requeue=True)
 
     # --- acknowledging, from any thread ---
 

@@ -46,6 +46,7 @@ class Readiness:
     def down(self, queue: str) -> None:
         with self._changed:
             self._up.pop(queue, None)
+            self._changed.notify_all()
 
     def ready(self, queue: str) -> bool:
         with self._changed:
@@ -56,6 +57,12 @@ class Readiness:
         wanted = set(queues)
         with self._changed:
             return self._changed.wait_for(lambda: wanted <= self._up.keys(), timeout_s)
+
+    def wait_down(self, queues: Iterable[str], timeout_s: float) -> bool:
+        """Whether none of these is consumed by this process within the time."""
+        wanted = set(queues)
+        with self._changed:
+            return self._changed.wait_for(lambda: not wanted & self._up.keys(), timeout_s)
 
     def watch(self, callback: Watch) -> None:
         """Call back each time a consumer gets in place, also after a reconnect; at once for those in place now.

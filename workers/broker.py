@@ -127,13 +127,18 @@ class PlatformBroker(RabbitmqBroker):
         """See `Readiness.watch`."""
         self.readiness.watch(callback)
 
-    def release_commands(self) -> None:
-        """Stop taking commands, for good: another process may take over while this one still drains."""
+    def release_commands(self, timeout_s: float = 5.0) -> bool:
+        """Stop taking commands, for good, so that another process can take over while this one still drains.
+
+        Returns when the commands in hand are settled and the queues are free, or False if that took too long. Keep the
+        service up until then: commands in hand that can't be carried out any more go back to their queue, in order.
+        """
         self.released = True
         with self._lock:
             consumers = list(self._consumers.values())
         for consumer in consumers:
             consumer.wake()
+        return self.readiness.wait_down(self.translator.queues, timeout_s)
 
     # --- for the consumers ---
 

@@ -46,3 +46,14 @@ def test_a_broken_watch_does_not_stop_the_others(caplog: pytest.LogCaptureFixtur
     readiness.up("a", created=True)
     assert len(told) == 1
     assert "failed" in caplog.text
+
+
+def test_waiting_until_nothing_is_consumed() -> None:
+    readiness = Readiness()
+    assert readiness.wait_down(["a"], 0.001)
+    readiness.up("a", created=False)
+    assert not readiness.wait_down(["a", "b"], 0.001)
+    timer = threading.Timer(0.01, lambda: readiness.down("a"))
+    timer.start()
+    assert readiness.wait_down(["a", "b"], 10)
+    timer.join(5)
