@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from core import redact
 from core.errors import ConnectorError, InvalidSetting
 from core.log import describe_error
 
@@ -79,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
     except InvalidSetting as error:
         _print(Check("settings", False, str(error), "correct the variables named above"))
         return 1
+    for secret in (settings.rabbit_password, settings.redis_password, settings.credentials_keys):
+        redact.register(secret.get_secret_value() if secret else None)
     venues = [] if args.no_venues else (args.venue or sorted(VENUES))
     failed = 0
     for check in checks(settings, venues):

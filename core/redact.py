@@ -151,7 +151,7 @@ def _forms(value: str) -> list[str]:
 
 
 REGISTRY: Final = Registry()
-"""The secrets of this process. `core.credentials` and `core.settings` fill it."""
+"""The secrets of this process. `core.credentials` and the start of a process fill it."""
 
 
 def register(*values: str | None) -> None:
