@@ -29,7 +29,7 @@ class Coinbase:
     """See `exchanges._adapter.Venue`."""
 
     name = "coinbase"
-    exchanges = ("coinbase",)
+    exchanges: tuple[str, ...] = ("coinbase",)
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
 
     def limits(self, exchange: str, feed: Feed) -> Limits:

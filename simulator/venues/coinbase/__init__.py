@@ -1,0 +1,56 @@
+"""Coinbase Advanced Trade (spot) as a simulator half."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from simulator._peer import PerAddress
+from simulator._values import Coin, Market
+from simulator._venue import Instant, Peer, Refuse, Reply, Request, Signal, World
+from simulator.venues.coinbase import _rest
+from simulator.venues.coinbase._peer import CoinbasePeer
+from simulator.venues.coinbase._profiles import (
+    CONNECTS,
+    MARKET_HOSTS,
+    PRIVATE_CALLS,
+    PUBLIC_CALLS,
+    PUBLIC_MESSAGES,
+    REST_HOSTS,
+    USER_HOSTS,
+    markets,
+)
+
+
+class Coinbase:
+    """One market. Keys are CDP keys (a PEM or a base64 Ed25519 seed as secret) or legacy keys (any other secret)."""
+
+    name = "coinbase"
+    hosts = MARKET_HOSTS | USER_HOSTS | REST_HOSTS
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.public_calls = PerAddress(PUBLIC_CALLS)
+        self.private_calls = PerAddress(PRIVATE_CALLS)
+        self.public_messages = PerAddress(PUBLIC_MESSAGES)
+        self._connects = PerAddress(CONNECTS)
+
+    def markets(self, coins: Sequence[Coin]) -> Sequence[Market]:
+        return markets(coins)
+
+    def rest(self, request: Request, now: Instant) -> Reply:
+        if request.host not in REST_HOSTS:
+            return Reply(404, b"<html>Not Found</html>", {"Content-Type": "text/html"})
+        return _rest.answer(self, request, now)
+
+    def connect(self, request: Request, now: Instant) -> Peer | Refuse:
+        if request.host in REST_HOSTS or request.path.strip("/"):
+            return Refuse(404)
+        if self.world.settings.limits and not self._connects.hit(request.remote, now.mono):
+            return Refuse(429)
+        return CoinbasePeer(self, request, now)
+
+    def signal(self, signal: Signal, now: Instant) -> None:
+        """Nothing is kept that a signal would end."""
+
+
+HALF = Coinbase
