@@ -295,7 +295,7 @@ def bent(value: object, path: tuple[str | int, ...], leaf: object) -> object:
 
 
 @EVERY_VENUE
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.data_too_large, HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.data_too_large, HealthCheck.too_slow])
 @given(data=st.data())
 def test_a_bent_frame_never_raises(name: str, data: st.DataObject) -> None:
     cases = golden_lines(name)
@@ -314,7 +314,7 @@ def test_a_bent_frame_never_raises(name: str, data: st.DataObject) -> None:
 
 
 @EVERY_FEED
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(frame=st.binary(max_size=40) | WHOLE.map(lambda value: json.dumps(value).encode(errors="replace")))
 def test_no_frame_whatsoever_raises(name: str, exchange: str, feed: Feed, frame: bytes) -> None:
     drive = Drive(made(name, exchange, feed), silent).begin(subscription(exchange, feed))
