@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 MAX_OUTBOX: Final = 20_000
 """Frames that may wait for one client; a slower reader is cut off, as at the venues."""
+MAX_OUTBOX_BYTES: Final = 64 * 1024 * 1024
+"""The same bound for big frames (an all-market frame may have some hundred kilobytes)."""
 
 Action = Frame | Ping | Pong | Close
 
@@ -46,11 +48,13 @@ class Link:
         self.aborted = False
         self._outbox: list[tuple[float, int, Action]] = []
         self._number = 0
+        self._bytes = 0
 
     def push(self, action: Action, due: float = 0.0) -> None:
         self._number += 1
         heapq.heappush(self._outbox, (due, self._number, action))
-        if len(self._outbox) > MAX_OUTBOX and not self.ending:
+        self._bytes += _size(action)
+        if (len(self._outbox) > MAX_OUTBOX or self._bytes > MAX_OUTBOX_BYTES) and not self.ending:
             self.abort()
         self.notify()
 
@@ -58,6 +62,7 @@ class Link:
         """Forget what waits and reset the connection."""
         self.ending = self.aborted = True
         self._outbox.clear()
+        self._bytes = 0
         self.stalled_until = 0.0
         self.cut()
         self.notify()
@@ -69,6 +74,7 @@ class Link:
             return actions
         while self._outbox and self._outbox[0][0] <= mono:
             actions.append(heapq.heappop(self._outbox)[2])
+            self._bytes -= _size(actions[-1])
         return actions
 
     def stalled(self, mono: float) -> bool:
@@ -82,3 +88,7 @@ class Link:
         if self.held is not None:
             times.append(self.held_until)
         return min((time for time in times if time is not None), default=None)
+
+
+def _size(action: Action) -> int:
+    return len(action.data) if isinstance(action, Frame) else 0

@@ -1,0 +1,214 @@
+"""KuCoin's REST answers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from simulator._values import INTERVALS as LENGTHS
+from simulator._venue import Instant, Reply, Request, json_reply
+from simulator.venues.kucoin import _private, _unified_rest
+from simulator.venues.kucoin._auth import Failure, authenticate
+from simulator.venues.kucoin._context import Context
+from simulator.venues.kucoin._frames import Row, candle_row
+from simulator.venues.kucoin._symbols import (
+    FUTURES,
+    INTERVALS,
+    NO_FUTURES,
+    SPOT,
+    code,
+    digits,
+)
+
+if TYPE_CHECKING:
+    from simulator.venues.kucoin import KuCoin
+
+PING_MS: Final = 18_000
+PONG_MS: Final = 10_000
+SPOT_CANDLES: Final = 1500
+FUTURES_CANDLES: Final = 500
+
+
+class Route(NamedTuple):
+    answer: Callable[[Context], Any]
+    weight: int
+    pool: str
+    private: bool = False
+
+
+def answer(half: KuCoin, request: Request, now: Instant) -> Reply:
+    """One REST call."""
+    spot = request.host != "api-futures.kucoin.com"
+    found = _route(request, spot=spot)
+    if found is None:
+        return json_reply({"code": "404000", "msg": "Not found"}, 404)
+    path, route = found
+    context = Context(half, request, request.params(), now, spot)
+    try:
+        if half.closed_until > now.mono and path not in ("/api/v1/status", "/api/v1/timestamp"):
+            raise Failure("503000", "Service unavailable", 503)
+        account = authenticate(half.world, request, now) if route.private else None
+        payer = account.account_id if account else request.remote
+        wait_ms = half.spend(route.pool, payer, route.weight, now)
+        if wait_ms:
+            return json_reply(
+                {"code": "429000", "msg": "Too many requests"},
+                429,
+                {"gw-ratelimit-remaining": "0", "gw-ratelimit-reset": str(wait_ms)},
+            )
+        data = route.answer(context._replace(account=account))
+    except Failure as failure:
+        return json_reply({"code": failure.code, "msg": failure.text}, failure.status)
+    return json_reply({"code": "200000", "data": data})
+
+
+def _route(request: Request, *, spot: bool) -> tuple[str, Route] | None:
+    path = request.path
+    routes = SPOT_ROUTES if spot else FUTURES_ROUTES
+    route = routes.get((request.method, path))
+    if route is None:
+        parent, _, last = path.rpartition("/")
+        route = routes.get((request.method, parent + "/{}")) if last else None
+    return None if route is None else (path, route)
+
+
+# --- public ---
+
+
+def _timestamp(context: Context) -> int:
+    return context.now.wall_ms
+
+
+def _status(context: Context) -> Row:
+    closed = context.half.closed_until > context.now.mono
+    return {"status": "close" if closed else "open", "msg": "upgrade" if closed else ""}
+
+
+def _token(context: Context) -> Row:
+    account = context.account.account_id if context.account else ""
+    host = "ws-api-spot.kucoin.com" if context.spot else "ws-api-futures.kucoin.com"
+    server = {
+        "endpoint": f"wss://{host}/",
+        "encrypt": True,
+        "protocol": "websocket",
+        "pingInterval": PING_MS,
+        "pingTimeout": PONG_MS,
+    }
+    token = context.half.tokens.make(account, context.now, spot=context.spot)
+    return {"token": token, "instanceServers": [server]}
+
+
+def _symbols(context: Context) -> list[Row]:
+    return [
+        {
+            "symbol": symbol.wire,
+            "name": symbol.wire,
+            "baseCurrency": symbol.base,
+            "quoteCurrency": symbol.quote,
+            "market": "USDS",
+            "baseIncrement": digits(_step(symbol.quantity_decimals)),
+            "priceIncrement": digits(_step(symbol.price_decimals)),
+            "enableTrading": True,
+        }
+        for symbol in context.half.world.markets.symbols(SPOT)
+    ]
+
+
+def _contracts(context: Context) -> list[Row]:
+    return [
+        {
+            "symbol": symbol.wire,
+            "rootSymbol": code(symbol.quote),
+            "type": "FFWCSX",
+            "baseCurrency": code(symbol.base),
+            "quoteCurrency": symbol.quote,
+            "settleCurrency": code(symbol.settle),
+            "isInverse": symbol.inverse,
+            "multiplier": -1.0 if symbol.inverse else float(symbol.contract_size),
+            "lotSize": 1,
+            "tickSize": float(_step(symbol.price_decimals)),
+            "status": "Open",
+            "expireDate": None,
+        }
+        for exchange in FUTURES
+        for symbol in context.half.world.markets.symbols(exchange)
+    ]
+
+
+def _step(decimals: int) -> Decimal:
+    return Decimal(1).scaleb(-decimals)
+
+
+def _spot_candles(context: Context) -> list[list[str]]:
+    """Newest first."""
+    params = context.params
+    interval = INTERVALS.get(params.get("type", ""))
+    wire = params.get("symbol", "")
+    markets = context.half.world.markets
+    if interval is None or markets.symbol(SPOT, wire) is None:
+        raise Failure("400100", "symbol or type is invalid")
+    start, end = context.integer("startAt"), context.integer("endAt")
+    rows = markets.candles(
+        SPOT,
+        wire,
+        interval,
+        start * 1000 if start else None,
+        end * 1000 - 1 if end else None,
+        SPOT_CANDLES,
+        context.now.wall_ms,
+    )
+    return [candle_row(candle, spot=True) for candle in reversed(rows)]
+
+
+def _futures_candles(context: Context) -> list[list[float | int]]:
+    """Oldest first, in the usual order, times in ms, volume in contracts."""
+    minutes = context.integer("granularity") or 0
+    names = {length // 60_000: name for name, length in LENGTHS.items() if length >= 60_000}
+    interval, wire = names.get(minutes), context.params.get("symbol", "")
+    exchange = context.half.exchange_of(wire)
+    if interval is None or exchange is None or interval in {INTERVALS[name] for name in NO_FUTURES}:
+        raise Failure("400100", "symbol or granularity is invalid")
+    rows = context.half.world.markets.candles(
+        exchange,
+        wire,
+        interval,
+        context.integer("from"),
+        context.integer("to"),
+        FUTURES_CANDLES,
+        context.now.wall_ms,
+    )
+    return [[c.start_ms, *map(float, (c.open, c.high, c.low, c.close)), int(c.volume)] for c in rows]
+
+
+_COMMON: Final = {
+    ("GET", "/api/v1/timestamp"): Route(_timestamp, 3, "public"),
+    ("GET", "/api/v1/status"): Route(_status, 3, "public"),
+    ("POST", "/api/v1/bullet-public"): Route(_token, 10, "public"),
+}
+SPOT_ROUTES: Final = {
+    **_COMMON,
+    ("POST", "/api/v1/bullet-private"): Route(_token, 10, "spot", private=True),
+    ("GET", "/api/v2/symbols"): Route(_symbols, 4, "public"),
+    ("GET", "/api/v1/market/candles"): Route(_spot_candles, 3, "public"),
+    ("GET", "/api/v1/hf/orders/active/symbols"): Route(_private.active_symbols, 2, "spot", private=True),
+    ("GET", "/api/v1/hf/orders/active"): Route(_private.active, 2, "spot", private=True),
+    ("GET", "/api/v1/hf/orders/done"): Route(_private.done, 2, "spot", private=True),
+    ("GET", "/api/v1/hf/orders/{}"): Route(_private.spot_one, 2, "spot", private=True),
+    ("GET", "/api/v1/accounts"): Route(_private.accounts, 5, "management", private=True),
+    ("GET", "/api/ua/v1/account/mode"): Route(_private.mode, 30, "unified", private=True),
+    ("GET", "/api/ua/v1/unified/order/open-list"): Route(_unified_rest.open_list, 4, "unified", private=True),
+    ("GET", "/api/ua/v1/unified/order/history"): Route(_unified_rest.history, 4, "unified", private=True),
+    ("GET", "/api/ua/v1/unified/order/detail"): Route(_unified_rest.detail, 4, "unified", private=True),
+    ("GET", "/api/ua/v1/unified/account/balance"): Route(_unified_rest.balances, 4, "unified", private=True),
+}
+FUTURES_ROUTES: Final = {
+    **_COMMON,
+    ("POST", "/api/v1/bullet-private"): Route(_token, 10, "futures", private=True),
+    ("GET", "/api/v1/contracts/active"): Route(_contracts, 3, "public"),
+    ("GET", "/api/v1/kline/query"): Route(_futures_candles, 3, "public"),
+    ("GET", "/api/v1/orders"): Route(_private.futures_orders, 2, "futures", private=True),
+    ("GET", "/api/v1/orders/{}"): Route(_private.futures_one, 5, "futures", private=True),
+    ("GET", "/api/v1/recentDoneOrders"): Route(_private.recent, 5, "futures", private=True),
+    ("GET", "/api/v1/account-overview"): Route(_private.overview, 5, "futures", private=True),
+}

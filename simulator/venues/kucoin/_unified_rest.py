@@ -1,0 +1,141 @@
+"""REST answers and pushes of unified accounts. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from simulator._values import Holding, Order, OrderChange
+from simulator.venues.kucoin._auth import Failure
+from simulator.venues.kucoin._context import Context
+from simulator.venues.kucoin._frames import Row
+from simulator.venues.kucoin._symbols import FUTURES, FUTURES_WALLET, SPOT, digits, engine_id, order_id
+
+STATUSES: Final = {"NEW": 2, "FILLED": 3, "PARTIALLY_FILLED": 4}
+
+
+def status_of(order: Order) -> int:
+    known = STATUSES.get(order.status)
+    if known is not None:
+        return known
+    return 6 if order.executed else 5
+
+
+def _unit(order: Order) -> str:
+    if order.exchange != SPOT:
+        return "UNIT"
+    return "QUOTECCY" if order.quote_quantity else "BASECCY"
+
+
+def order_push(change: OrderChange) -> str:
+    order = change.order
+    data: Row = {
+        "tT": "SPOT" if order.exchange == SPOT else "FUTURES",
+        "oi": order_id(order),
+        "ci": order.client_id,
+        "os": status_of(order),
+        "s": order.symbol,
+        "S": order.side,
+        "oT": "MARKET" if order.order_type == "MARKET" else "LIMIT",
+        "p": digits(order.price) if order.price else "",
+        "q": digits(order.quote_quantity or order.quantity),
+        "qU": _unit(order),
+        "fS": digits(order.executed),
+        "aP": digits(order.average) if order.average else "",
+        "f": digits(order.fee),
+        "fC": order.fee_asset,
+        "cS": digits(order.quantity - order.executed) if not order.open else "0",
+        "rS": digits(order.remaining) if order.open else "0",
+        "O": str(order.created_ms * 10**6),
+        "U": change.time_ms * 10**6,
+    }
+    return push("orderAll.UNIFIED", data, change.time_ms)
+
+
+def balance_push(holding: Holding, time_ms: int) -> str:
+    data: Row = {
+        "c": holding.asset,
+        "e": digits(holding.total),
+        "b": digits(holding.total),
+        "a": digits(holding.free),
+        "h": digits(holding.locked),
+        "U": str(time_ms * 10**6),
+        "l": "0",
+    }
+    return push("balance.UNIFIED", data, time_ms)
+
+
+def push(channel: str, data: Row, time_ms: int) -> str:
+    return msgspec.json.encode({"T": channel, "P": str(time_ms * 10**6), "d": data}).decode()
+
+
+def _row(order: Order) -> Row:
+    return {
+        "orderId": order_id(order),
+        "clientOid": order.client_id,
+        "symbol": order.symbol,
+        "side": order.side,
+        "status": status_of(order),
+        "orderType": "MARKET" if order.order_type == "MARKET" else "LIMIT",
+        "price": digits(order.price) if order.price else "",
+        "size": digits(order.quote_quantity or order.quantity),
+        "sizeUnit": _unit(order),
+        "filledSize": digits(order.executed),
+        "avgPrice": digits(order.average) if order.average else "",
+        "fee": digits(order.fee),
+        "feeCurrency": order.fee_asset,
+        "orderTime": order.created_ms * 10**6,
+        "updatedTime": order.updated_ms * 10**6,
+    }
+
+
+def _orders(context: Context) -> list[Order]:
+    if not context.half.is_unified(context.owner):
+        raise Failure("112010", "not a unified account user")
+    exchanges = (SPOT,) if context.params.get("tradeType") == "SPOT" else FUTURES
+    engine = context.half.world.engine
+    return [order for exchange in exchanges for order in engine.orders(context.owner.account_id, exchange)]
+
+
+def open_list(context: Context) -> Row:
+    size, page = context.integer("pageSize") or 20, context.integer("pageNumber") or 1
+    rows = [order for order in _orders(context) if order.open]
+    pages = max((len(rows) + size - 1) // size, 1)
+    part = rows[(page - 1) * size : page * size]
+    return {"pageNumber": page, "pageSize": size, "totalPage": pages, "items": [_row(order) for order in part]}
+
+
+def history(context: Context) -> Row:
+    since, last = context.integer("startAt") or 0, context.integer("lastId")
+    size = context.integer("pageSize") or 20
+    rows = sorted(
+        (
+            order
+            for order in _orders(context)
+            if not order.open
+            and order.status != "REJECTED"
+            and order.updated_ms >= since
+            and (not last or order.order_id < last)
+        ),
+        key=lambda order: order.order_id,
+        reverse=True,
+    )[:size]
+    return {"lastId": rows[-1].order_id if rows else 0, "items": [_row(order) for order in rows]}
+
+
+def detail(context: Context) -> Row:
+    wanted = context.params.get("orderId", "")
+    numbers = {engine_id(exchange, wanted) for exchange in (SPOT, *FUTURES)}
+    found = next((order for order in _orders(context) if order.order_id in numbers), None)
+    if found is None or order_id(found) != wanted:
+        raise Failure("100001", "The order does not exist.")
+    return _row(found)
+
+
+def balances(context: Context) -> Row:
+    if not context.half.is_unified(context.owner):
+        raise Failure("112010", "not a unified account user")
+    held = [*context.owner.holdings(SPOT), *context.owner.holdings(FUTURES_WALLET)]
+    rows = [{"currency": h.asset, "available": digits(h.free), "hold": digits(h.locked)} for h in held]
+    return {"accountType": "UNIFIED", "ts": context.now.wall_ms * 10**6, "accounts": [{"currencies": rows}]}
