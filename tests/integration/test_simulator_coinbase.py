@@ -160,8 +160,8 @@ def test_a_connection_without_a_subscribe_is_closed_after_five_seconds(sim: Simu
     request = Request(method="GET", host=MARKET, path="/")
     peer = sim.call(lambda hub, _: hub.halves["coinbase"].connect(request, Instant(1.0, wall())))
     assert not hasattr(peer, "status")
-    assert peer.deadline() == 6.0  # type: ignore[union-attr]
-    assert [type(effect).__name__ for effect in peer.woken(Instant(6.0, wall()))] == ["Noted", "Close"]  # type: ignore[union-attr]
+    assert peer.deadline() == 6.0
+    assert [type(effect).__name__ for effect in peer.woken(Instant(6.0, wall()))] == ["Noted", "Close"]
 
 
 def get(sim: Simulator, path: str, bearer: str | None = None) -> requests.Response:
