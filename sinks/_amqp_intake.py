@@ -106,6 +106,11 @@ class Intake:
             self._wake_pending = True
             self.wake()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether market data waits. A guess without the lock: what comes in later wakes the publisher."""
+        return bool(self.tickers.rows or self.running)
+
     def woken(self) -> None:
         with self.lock:
             self._wake_pending = False

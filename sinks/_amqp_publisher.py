@@ -193,7 +193,8 @@ class Publisher:
     def _schedule_pump(self) -> None:
         if not self._pump_scheduled and self._loop is not None:
             self._pump_scheduled = True
-            self._loop.add_callback_threadsafe(self._scheduled_pump)
+            # Not `add_callback`, which would wake the loop that is running this.
+            self._loop.call_later(0, self._scheduled_pump)
 
     def _scheduled_pump(self) -> None:
         self._pump_scheduled = False
@@ -308,7 +309,8 @@ class Publisher:
         if self._intake.flushing:
             with self._intake.lock:
                 self._intake.done.notify_all()
-        self._schedule_pump()
+        if self._lane.waiting or self._intake.waiting:
+            self._schedule_pump()
 
     def _tickers_answered(self, frames: Sequence[TickerMessage], ack: bool) -> None:
         rows = sum(len(frame.symbols) for frame in frames)

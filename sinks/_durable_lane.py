@@ -93,6 +93,11 @@ class DurableLane:
         return self._outbox is not None
 
     @property
+    def waiting(self) -> bool:
+        """Whether `next` may find something. A guess for any thread: the tail may change."""
+        return bool(self._head or self.tail) or self.waiting_on_disk
+
+    @property
     def waiting_on_disk(self) -> bool:
         """Whether the outbox holds messages that were not taken yet (it can't be read, if `next` gave none)."""
         return self._outbox is not None and not self._outbox.empty

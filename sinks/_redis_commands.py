@@ -26,6 +26,8 @@ MAX_CHANNELS: Final = 100_000
 _LAST = LAST_EVENT_TIME.encode()
 _ORDERS = ORDERS.encode()
 _EXPIRY = EXPIRY_KEY.encode()
+BALANCE_DELTA: Final = "balanceUpdate"
+"""The one event that the backend adds up: never published twice (contract 2.2)."""
 
 
 class Outcome(enum.Enum):
@@ -98,6 +100,32 @@ def _event(item: AccountMessage, now: bytes, now_ms: int, has_hexpire: bool) -> 
             commands.append(command(b"HSET", _ORDERS, field, item.body))
     commands.append(command(b"PUBLISH", stream, item.body))
     return commands
+
+
+class Settled:
+    """The items of a batch by what becomes of them."""
+
+    __slots__ = ("again", "done", "forbidden", "infos", "unknown")
+
+    def __init__(self, items: Sequence[AccountItem], outcomes: Sequence[Outcome]) -> None:
+        self.done: list[AccountMessage] = []
+        self.infos = 0
+        self.again: list[AccountItem] = []
+        """To be sent (again), in order."""
+        self.forbidden = 0
+        self.unknown = 0
+        """Balance deltas that may have arrived, so that they must not be repeated."""
+        for item, outcome in zip(items, outcomes, strict=True):
+            if outcome is Outcome.DONE:
+                if isinstance(item, AccountMessage):
+                    self.done.append(item)
+                self.infos += isinstance(item, InfoMessage)
+            elif outcome is Outcome.FORBIDDEN:
+                self.forbidden += isinstance(item, AccountMessage)
+            elif outcome is Outcome.UNKNOWN and isinstance(item, AccountMessage) and item.event_type == BALANCE_DELTA:
+                self.unknown += 1
+            else:
+                self.again.append(item)
 
 
 class ChannelNames:

@@ -45,6 +45,10 @@ class RedisLanes:
     def queued(self) -> int:
         return sum(lane.pending for lane in self.progress)
 
+    def urgent(self) -> bool:
+        """Whether anything but tickers waits: those wait a little for company."""
+        return bool(self.account or self.service or self.candles or self.running)
+
     def market_dropped(self) -> int:
         return self.dropped + self.tickers.conflated
 

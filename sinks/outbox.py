@@ -105,7 +105,7 @@ class Outbox:
         self._segment_bytes = segment_bytes
         self._segments: deque[Segment] = deque()
         self._writing: BinaryIO | None = None
-        self._next = _FIRST
+        self._next = self._lowest = _FIRST
         self._lock: int | None = None
 
     def open(self) -> int:
@@ -149,10 +149,11 @@ class Outbox:
 
     def prepend(self, records: Sequence[bytes]) -> None:
         """Put records in front of everything else, in a segment of their own. Raises `OSError`; ignores the bound."""
-        number = self._segments[0].number - 1 if self._segments else _FIRST - 1
+        # Below every number ever used: a loaded segment is no longer in the list but still a file.
+        self._lowest -= 1
         writing, self._writing = self._writing, None
         try:
-            segment = self._create(number)
+            segment = self._create(self._lowest)
             self._segments.appendleft(segment)
             self._write(segment, encode(records))
             segment.records = len(records)
@@ -212,6 +213,7 @@ class Outbox:
             path.rename(target)
             data = target.read_bytes()
             self._segments.append(Segment(number, target, len(decode(data)[0]), len(data)))
+        self._lowest -= len(found)
         self.records = sum(segment.records for segment in self._segments)
         self.bytes = sum(segment.size for segment in self._segments)
         if found:

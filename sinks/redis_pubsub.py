@@ -16,9 +16,9 @@ from typing import Final
 from core.channels import LAST_EVENT_TIME
 from core.log import get_logger
 from core.metrics import METRICS
-from core.ports import AccountMessage, Confirmed, InfoMessage, Message, SinkStatus
+from core.ports import AccountMessage, Confirmed, Message, SinkStatus
 from sinks._common import Throttle, backoff_s, call_back, left, utf8
-from sinks._redis_commands import AccountBatch, ChannelNames, Outcome, candle_pair, service_pair
+from sinks._redis_commands import AccountBatch, ChannelNames, Outcome, Settled, candle_pair, service_pair
 from sinks._redis_lanes import AccountItem, RedisLanes
 from sinks._redis_link import LinkLost, LinkRefused, PartialReply, RedisLink, command
 
@@ -37,7 +37,6 @@ PING_S: Final = 10.0
 STEADY_S: Final = 5.0
 """A connection that held this long starts the reconnect pauses over."""
 SWEEP_BATCH: Final = 500
-BALANCE_DELTA: Final = "balanceUpdate"
 
 Work = Callable[[RedisLink], None]
 
@@ -133,7 +132,7 @@ class RedisSink:
             if not rows and lanes.tickers.rows:
                 self._tickers_due = time.monotonic() + GATHER_S
                 self._work.notify()
-            elif lanes.account or lanes.service or lanes.candles or lanes.running or rows < MARKET_BATCH:
+            elif rows < MARKET_BATCH <= lanes.tickers.rows or lanes.urgent():
                 self._work.notify()
         if lost:
             METRICS.count("account_events_lost_total", lost, sink=self.name)
@@ -266,7 +265,8 @@ class RedisSink:
         if now >= self._next_ping:
             link.ask(command(b"PING"))
         if now >= self._next_sweep:
-            more = not link.has_hexpire and link.sweep(int(time.time() * 1000), SWEEP_BATCH) >= SWEEP_BATCH
+            # Also where HEXPIRE exists: deadlines may be left from before the server was upgraded.
+            more = link.sweep(int(time.time() * 1000), SWEEP_BATCH) >= SWEEP_BATCH
             self._next_sweep = now if more else now + self._sweep_interval_s
         if now >= self._next_gauge:
             self._next_gauge = now + 1.0
@@ -309,37 +309,23 @@ class RedisSink:
 
     def _settle_account(self, items: Sequence[AccountItem], outcomes: Sequence[Outcome]) -> None:
         """Report what arrived, put back what must be sent (again), and drop what must not be repeated."""
-        done: list[AccountMessage] = []
-        infos = forbidden = unknown = 0
-        again: list[AccountItem] = []
-        for item, outcome in zip(items, outcomes, strict=True):
-            event = isinstance(item, AccountMessage)
-            if outcome is Outcome.DONE:
-                if isinstance(item, AccountMessage):
-                    done.append(item)
-                infos += isinstance(item, InfoMessage)
-            elif outcome is Outcome.FORBIDDEN:
-                forbidden += event
-            elif outcome is Outcome.UNKNOWN and isinstance(item, AccountMessage) and item.event_type == BALANCE_DELTA:
-                unknown += 1
-            else:
-                again.append(item)
+        settled = Settled(items, outcomes)
         with self._lock:
-            self._lanes.return_account(again)
-            self._lanes.account_progress.settled += len(items) - len(again)
-            self._lanes.lost += forbidden
-            self.unknown_outcomes += unknown
-        if done:
-            self._report(done)
-        if infos:
-            METRICS.count("events_published_total", infos, sink=self.name, kind="info")
-        if unknown:
-            METRICS.count("unknown_outcomes_total", unknown, sink=self.name)
-            log.error("balance updates dropped, outcome unknown", sink=self.name, events=unknown)
-        if forbidden:
-            METRICS.count("account_events_lost_total", forbidden, sink=self.name)
+            self._lanes.return_account(settled.again)
+            self._lanes.account_progress.settled += len(items) - len(settled.again)
+            self._lanes.lost += settled.forbidden
+            self.unknown_outcomes += settled.unknown
+        if settled.done:
+            self._report(settled.done)
+        if settled.infos:
+            METRICS.count("events_published_total", settled.infos, sink=self.name, kind="info")
+        if settled.unknown:
+            METRICS.count("unknown_outcomes_total", settled.unknown, sink=self.name)
+            log.error("balance updates dropped, outcome unknown", sink=self.name, events=settled.unknown)
+        if settled.forbidden:
+            METRICS.count("account_events_lost_total", settled.forbidden, sink=self.name)
             if self._may_log("forbidden"):
-                log.error("the server refuses to publish account events", sink=self.name, events=forbidden)
+                log.error("the server refuses to publish account events", sink=self.name, events=settled.forbidden)
 
     def _report(self, done: Sequence[AccountMessage]) -> None:
         now = time.monotonic()

@@ -87,7 +87,7 @@ class RedisReceiver:
     def __init__(self, mark: str) -> None:
         self.messages: list[Received] = []
         self.client = redis.Redis(host=REDIS_HOST, port=REDIS_PORT, db=REDIS_DB)
-        self._pubsub = self.client.pubsub(ignore_subscribe_messages=True)
+        self._pubsub = self.client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
         self._pubsub.psubscribe(f"*{mark}*")
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="redis-receiver", daemon=True)

@@ -51,11 +51,17 @@ class Bench:
 
 
 def redis_sink(**options: Any) -> RedisSink:
-    return RedisSink(**{"host": REDIS_HOST, "port": REDIS_PORT, "db": REDIS_DB} | options)
+    settings: dict[str, Any] = {"host": REDIS_HOST, "port": REDIS_PORT, "db": REDIS_DB}
+    return RedisSink(**settings | options)
 
 
 def rabbit_sink(mark: str, **options: Any) -> RabbitSink:
-    settings = {"host": RABBIT_HOST, "port": RABBIT_PORT, "user": RABBIT_USER, "password": RABBIT_PASSWORD}
+    settings: dict[str, Any] = {
+        "host": RABBIT_HOST,
+        "port": RABBIT_PORT,
+        "user": RABBIT_USER,
+        "password": RABBIT_PASSWORD,
+    }
     return RabbitSink(**settings | {"exchange": f"{mark}.events", "queue": None} | options)
 
 
@@ -187,17 +193,17 @@ def test_a_callback_that_fails_does_not_end_the_sink(bench: Bench) -> None:
 
 
 def test_stop_keeps_its_deadline_when_nobody_answers() -> None:
-    away = {"host": "127.0.0.1", "port": 1}
+    away: dict[str, Any] = {"host": "127.0.0.1", "port": 1}
     sinks: list[Sink] = [
-        RedisSink(**away),  # type: ignore[arg-type]
-        RabbitSink(**away),  # type: ignore[arg-type]
-        FanoutSink([RedisSink(**away), RabbitSink(**away)]),  # type: ignore[arg-type]
+        RedisSink(**away),
+        RabbitSink(**away),
+        FanoutSink([RedisSink(**away), RabbitSink(**away)]),
     ]
     for sink in sinks:
         sink.start()
         assert sink.submit([account("u", 1)])
         answers: list[bool] = []
-        stopping = threading.Thread(target=lambda sink=sink, answers=answers: answers.append(sink.stop(1.0)))  # type: ignore[misc]
+        stopping = threading.Thread(target=lambda sink=sink, answers=answers: answers.append(sink.stop(1.0)))
         stopping.start()
         stopping.join(WAIT_S)
         assert answers == [False]

@@ -29,7 +29,7 @@ from tests.integration.tcp_proxy import TcpProxy
 
 pytestmark = pytest.mark.integration
 
-DIRECT = {"host": REDIS_HOST, "port": REDIS_PORT, "db": REDIS_DB}
+DIRECT: dict[str, Any] = {"host": REDIS_HOST, "port": REDIS_PORT, "db": REDIS_DB}
 
 
 class Running:
@@ -64,7 +64,7 @@ def test_every_kind_of_message_goes_where_the_contract_says(
     stream = f"{mark}-u"
     before_ms = int(time.time() * 1000)
     service = ServiceMessage(kind="restart", body=b'{"restart":"%b"}' % mark.encode())
-    log = redis_receiver.client.pubsub(ignore_subscribe_messages=True)
+    log = redis_receiver.client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
     log.subscribe("serviceLog")
     wait_for(lambda: log.get_message(timeout=0.01) is not None or log.subscribed)
     sink.submit(

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks import outbox as outbox_module
 from sinks.outbox import MAGIC, Outbox, OutboxFull, OutboxUnusable, decode, encode
 
 RECORDS = st.lists(st.binary(min_size=1, max_size=60), max_size=12)
@@ -192,7 +191,7 @@ def test_a_full_disk_in_the_middle_of_a_write_leaves_the_earlier_records(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(outbox_module.os, "fsync", full)
+        patch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="No space"):
             outbox.append([b"two"])
     outbox.append([b"two"])
