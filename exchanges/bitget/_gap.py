@@ -18,6 +18,8 @@ from exchanges.bitget import _events, _frames, _markets, _rest
 
 PAGE: Final = 100
 MAX_PAGES: Final = 20
+AHEAD_MS: Final = 60_000
+"""The end of the time range lies ahead of our clock: the venue's may run fast."""
 SINGLES_PER_STEP: Final = 5
 """Orders are asked for one by one in small steps: the allowance is 10 to 20 a second and user."""
 MAX_SINGLES: Final = 200
@@ -151,7 +153,7 @@ class ClassicGap(_Plan):
         closed = tag == "closed orders"
         # Without times the history covers a week only.
         start = f"&startTime={self.since_ms}" if closed else ""
-        end = f"endTime={self.wall_ms()}" if closed else ""
+        end = f"endTime={self.wall_ms() + AHEAD_MS}" if closed else ""
         if product == _markets.SPOT:
             name = "history-orders" if closed else "unfilled-orders"
             path = f"/api/v2/spot/trade/{name}?{end}{cursor}&limit={PAGE}{start}"
@@ -220,7 +222,7 @@ class UnifiedGap(_Plan):
         closed = tag == "closed orders"
         name = "history-orders" if closed else "unfilled-orders"
         after = f"&cursor={cursor}" if cursor else ""
-        end = f"&endTime={self.wall_ms()}" if closed else ""
+        end = f"&endTime={self.wall_ms() + AHEAD_MS}" if closed else ""
         start = f"&startTime={self.since_ms}" if closed else ""
         path = f"/api/v3/trade/{name}?category={category}{after}{end}&limit={PAGE}{start}"
         return _get(tag, path, (category, page))

@@ -19,6 +19,8 @@ PAGE: Final = 100
 FUTURES_PAGE: Final = 1000
 MAX_PAGES: Final = 20
 """Closed orders that are read per symbol; a gap with more finished orders says so in its report."""
+AHEAD_MS: Final = 60_000
+"""The end of the time range lies ahead of our clock: the venue's may run fast."""
 RECENT_MS: Final = 24 * 3_600_000
 """`recentDoneOrders` reaches this far back."""
 MAX_SINGLES: Final = 200
@@ -153,16 +155,15 @@ class Gap:
 
     def _closed_spot(self, wire: str, last_id: int | str | None, page: int) -> Call:
         cursor = f"&lastId={last_id}" if last_id is not None else ""
-        path = (
-            f"/api/v1/hf/orders/done?symbol={wire}&startAt={self._since}&endAt={self._wall_ms()}&limit={PAGE}{cursor}"
-        )
+        times = f"startAt={self._since}&endAt={self._wall_ms() + AHEAD_MS}"
+        path = f"/api/v1/hf/orders/done?symbol={wire}&{times}&limit={PAGE}{cursor}"
         return self._get("closed orders", path, 2, context=(wire, page))
 
     def _closed_futures(self, page: int = 1) -> Call:
         if self._wall_ms() - self._since < RECENT_MS:
             return self._get("recent orders", "/api/v1/recentDoneOrders", 5)
         paging = f"&pageSize={FUTURES_PAGE}&currentPage={page}"
-        path = f"/api/v1/orders?status=done&startAt={self._since}&endAt={self._wall_ms()}{paging}"
+        path = f"/api/v1/orders?status=done&startAt={self._since}&endAt={self._wall_ms() + AHEAD_MS}{paging}"
         return self._get("closed orders", path, 2, context=("", page))
 
     # --- answers ---

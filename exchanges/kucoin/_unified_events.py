@@ -13,6 +13,7 @@ from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal, multiply, plain
 from exchanges._repair import Repaired
 from exchanges.kucoin import _events, _frames, _markets, _rest
+from exchanges.kucoin._gap import AHEAD_MS
 
 PAGE: Final = 100
 MAX_PAGES: Final = 20
@@ -187,7 +188,7 @@ class UnifiedGap:
     def _history(self, last_id: int | str | None, page: int) -> Call:
         cursor = f"&lastId={last_id}" if last_id is not None else ""
         since = self._resume.since_ms if self._resume else self._wall_ms()
-        times = f"&startAt={since}&endAt={self._wall_ms()}&pageSize={PAGE}{cursor}"
+        times = f"&startAt={since}&endAt={self._wall_ms() + AHEAD_MS}&pageSize={PAGE}{cursor}"
         return self._get("closed orders", f"/api/ua/v1/unified/order/history?tradeType={self._trade_type}{times}", page)
 
     def _detail(self, order_id: str, pair: str) -> Call:

@@ -521,7 +521,7 @@ def test_a_spot_gap_is_read_and_merged_before_live_events() -> None:
     driver, calls = repairing("bitget", resume)
     paths = {call.tag: call.url.removeprefix("https://api.bitget.com") for call in calls}
     assert paths["open orders"] == "/api/v2/spot/trade/unfilled-orders?limit=100"
-    times = f"endTime={WALL}&limit=100&startTime={WALL - 60_000}"
+    times = f"endTime={WALL + 60_000}&limit=100&startTime={WALL - 60_000}"
     assert paths["closed orders"] == f"/api/v2/spot/trade/history-orders?{times}"
     assert paths["balances"] == "/api/v2/spot/account/assets?assetType=hold_only"
     by_tag = {call.tag: call for call in calls}

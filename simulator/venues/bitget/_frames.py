@@ -1,0 +1,275 @@
+"""Orders, balances, prices → Bitget's rows, for pushes and REST alike, classic (v2) and unified (v3). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from simulator._values import ZERO, Candle, Holding, Order, Quote, Symbol, Tick, Trade
+from simulator.venues.bitget._symbols import SPOT, digits, order_id
+
+Row = dict[str, Any]
+_KEEP: Final = 16
+"""Rendered ticks kept; several connections ask for the same one in a row."""
+_STATUS: Final = {"NEW": "live", "PARTIALLY_FILLED": "partially_filled", "FILLED": "filled"}
+
+
+def push(arg: Row, data: Sequence[object], time_ms: int, action: str = "snapshot") -> str:
+    return msgspec.json.encode({"action": action, "arg": arg, "data": data, "ts": time_ms}).decode()
+
+
+def status_of(order: Order) -> str:
+    """Spot spells `cancelled` with two l, futures with one."""
+    known = _STATUS.get(order.status)
+    return known or ("cancelled" if order.exchange == SPOT else "canceled")
+
+
+def order_type(order: Order) -> str:
+    return "market" if order.order_type == "MARKET" else "limit"
+
+
+def trade_side(order: Order) -> str:
+    """One-way mode; forced orders say so."""
+    single = f"{order.side.lower()}_single"
+    return f"burst_{single}" if order.liquidation else single
+
+
+def _fee(order: Order) -> list[Row]:
+    return [{"feeCoin": order.fee_asset, "fee": digits(-order.fee)}] if order.fee else []
+
+
+def _fill(trade: Trade) -> Row:
+    return {
+        "fillPrice": digits(trade.price),
+        "tradeId": str(1_390_000_000_000_000_000 + trade.trade_id),
+        "baseVolume": digits(trade.quantity),
+        "fillTime": str(trade.time_ms),
+        "fillFee": digits(-trade.fee),
+        "fillFeeCoin": trade.fee_asset,
+        "tradeScope": "M" if trade.maker else "T",
+    }
+
+
+# --- v2 pushes ---
+
+
+def spot_order(order: Order, trade: Trade | None, time_ms: int) -> Row:
+    buy = order.side == "BUY"
+    money = order.quote_quantity or order.quantity * (order.price or order.average)
+    row: Row = {
+        "instId": order.symbol,
+        "orderId": order_id(order),
+        "clientOid": order.client_id,
+        "size": digits(money if buy else order.quantity),
+        "newSize": digits(money if buy and order_type(order) == "market" else order.quantity),
+        "notional": digits(money),
+        "orderType": order_type(order),
+        "force": order.time_in_force.lower(),
+        "side": order.side.lower(),
+        "accBaseVolume": digits(order.executed),
+        "priceAvg": digits(order.average),
+        "status": status_of(order),
+        "cTime": str(order.created_ms),
+        "uTime": str(time_ms),
+        "stpMode": "none",
+        "feeDetail": _fee(order),
+        "enterPointSource": "API",
+    }
+    if order.price:
+        row["price"] = digits(order.price)
+    return row | (_fill(trade) if trade else {})
+
+
+def futures_order(symbol: Symbol, order: Order, trade: Trade | None, time_ms: int) -> Row:
+    """The average is left out of new and cancelled pushes."""
+    row: Row = {
+        "instId": order.symbol,
+        "orderId": order_id(order),
+        "clientOid": order.client_id,
+        "size": digits(order.quantity),
+        "orderType": order_type(order),
+        "force": order.time_in_force.lower(),
+        "side": order.side.lower(),
+        "tradeSide": trade_side(order),
+        "posSide": "net",
+        "posMode": "one_way_mode",
+        "price": digits(order.price),
+        "leverage": "20",
+        "marginMode": "crossed",
+        "marginCoin": symbol.settle,
+        "reduceOnly": "yes" if order.reduce_only else "no",
+        "accBaseVolume": digits(order.executed),
+        "status": status_of(order),
+        "cTime": str(order.created_ms),
+        "uTime": str(time_ms),
+        "feeDetail": _fee(order),
+        "enterPointSource": "SYS" if order.liquidation else "API",
+    }
+    return row | _fill(trade) | {"priceAvg": digits(order.average)} if trade else row
+
+
+def spot_balance(holding: Holding, time_ms: int) -> Row:
+    return {
+        "coin": holding.asset,
+        "available": digits(holding.free),
+        "frozen": digits(holding.locked),
+        "locked": "0",
+        "limitAvailable": "0",
+        "uTime": str(time_ms),
+    }
+
+
+def futures_balance(holding: Holding) -> Row:
+    return {
+        "marginCoin": holding.asset,
+        "frozen": digits(holding.locked),
+        "available": digits(holding.free),
+        "maxOpenPosAvailable": digits(holding.free),
+        "maxTransferOut": digits(holding.free),
+        "equity": digits(holding.total),
+        "usdtEquity": digits(holding.total),
+        "unrealizedPL": "0",
+        "assetMode": "single",
+    }
+
+
+# --- v2 REST ---
+
+
+def rest_spot_order(order: Order) -> Row:
+    """Open orders have their limit price in `priceAvg`."""
+    fee = float(-order.fee)
+    fees = {"newFees": {"t": fee}, order.fee_asset: {"feeCoinCode": order.fee_asset, "totalFee": fee}}
+    return {
+        "symbol": order.symbol,
+        "orderId": order_id(order),
+        "clientOid": order.client_id,
+        "price": digits(order.price),
+        "size": digits(order.quote_quantity or order.quantity),
+        "orderType": order_type(order),
+        "side": order.side.lower(),
+        "status": status_of(order),
+        "priceAvg": digits(order.price if order.open else order.average),
+        "basePrice": digits(order.price),
+        "baseVolume": digits(order.executed),
+        "quoteVolume": digits(order.value),
+        "feeDetail": msgspec.json.encode(fees).decode() if order.fee else "",
+        "cTime": str(order.created_ms),
+        "uTime": str(order.updated_ms),
+    }
+
+
+def rest_futures_order(symbol: Symbol, order: Order) -> Row:
+    return {
+        "symbol": order.symbol,
+        "size": digits(order.quantity),
+        "orderId": order_id(order),
+        "clientOid": order.client_id,
+        "baseVolume": digits(order.executed),
+        "quoteVolume": digits(order.executed * order.average),
+        "fee": digits(-order.fee),
+        "price": digits(order.price),
+        "priceAvg": digits(order.average) if order.average else "",
+        "status": status_of(order),
+        "side": order.side.lower(),
+        "force": order.time_in_force.lower(),
+        "posSide": "net",
+        "marginCoin": symbol.settle,
+        "tradeSide": trade_side(order),
+        "posMode": "one_way_mode",
+        "orderType": order_type(order),
+        "cTime": str(order.created_ms),
+        "uTime": str(order.updated_ms),
+    }
+
+
+# --- v3 ---
+
+
+def unified_order(symbol: Symbol, order: Order, time_ms: int) -> Row:
+    spot = order.exchange == SPOT
+    filled = order.average * order.executed
+    status = "new" if order.status == "NEW" else _STATUS.get(order.status, "cancelled")
+    return {
+        "category": symbol.kind.lower(),
+        "symbol": order.symbol,
+        "orderId": order_id(order),
+        "clientOid": order.client_id,
+        "price": digits(order.price) if order.price else "",
+        "qty": digits(order.quantity),
+        "amount": digits(order.quote_quantity) if order.quote_quantity else "",
+        "holdMode": "one_way_mode",
+        "holdSide": "",
+        "tradeSide": "" if spot else trade_side(order),
+        "orderType": order_type(order),
+        "timeInForce": order.time_in_force.lower(),
+        "side": order.side.lower(),
+        "marginCoin": symbol.settle,
+        "cumExecQty": digits(order.executed),
+        "cumExecValue": digits(filled),
+        "avgPrice": digits(order.average),
+        "cancelReason": "",
+        "feeDetail": _fee(order),
+        "orderStatus": status,
+        "createdTime": str(order.created_ms),
+        "updatedTime": str(time_ms),
+    }
+
+
+def unified_coin(holding: Holding) -> Row:
+    return {
+        "coin": holding.asset,
+        "balance": digits(holding.total),
+        "available": digits(holding.free),
+        "locked": digits(holding.locked),
+        "equity": digits(holding.total),
+    }
+
+
+# --- prices ---
+
+
+class Tickers:
+    """Ticker frames, rendered once per tick for all connections: (symbol, text)."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, int], Sequence[tuple[str, str]]] = {}
+
+    def frames(self, tick: Tick) -> Sequence[tuple[str, str]]:
+        key = (tick.exchange, tick.number)
+        found = self._kept.get(key)
+        if found is None:
+            found = self._kept[key] = [(quote.symbol.wire, ticker(quote, tick.time_ms)) for quote in tick.quotes]
+            while len(self._kept) > _KEEP:
+                self._kept.pop(next(iter(self._kept)))
+        return found
+
+
+def ticker(quote: Quote, time_ms: int) -> str:
+    symbol = quote.symbol
+    arg = {"instType": symbol.kind, "channel": "ticker", "instId": symbol.wire}
+    row = {
+        "instId": symbol.wire,
+        "lastPr": digits(quote.price),
+        "open24h": digits(quote.open),
+        "high24h": digits(quote.high),
+        "low24h": digits(quote.low),
+        "change24h": digits(round((quote.price - quote.open) / quote.open, 5) if quote.open else ZERO),
+        "bidPr": digits(quote.bid),
+        "askPr": digits(quote.ask),
+        "bidSz": digits(quote.size),
+        "askSz": digits(quote.size * 2),
+        "baseVolume": digits(quote.volume),
+        "quoteVolume": digits(quote.quote_volume),
+        "openUtc": digits(quote.open),
+        "ts": str(time_ms),
+    }
+    return push(arg, [row], time_ms)
+
+
+def candle_row(candle: Candle) -> list[str]:
+    """The last two are the volume in quote and in USDT: the same here."""
+    figures = (candle.open, candle.high, candle.low, candle.close, candle.volume, candle.quote_volume)
+    return [str(candle.start_ms), *map(digits, figures), digits(candle.quote_volume)]
