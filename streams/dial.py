@@ -39,6 +39,20 @@ class DialFailure:
     retry_after_s: float | None = None
 
 
+class Connection(websocket.WebSocket):
+    """A connection whose reads never fail because an answer to a control frame could not be sent."""
+
+    def pong(self, payload: str | bytes = b"") -> None:
+        """Pings are answered by the session, whose writes have a timeout: nothing is sent from inside a read."""
+
+    def send_close(self, status: int = websocket.STATUS_NORMAL, reason: str | bytes = b"") -> None:
+        """Say goodbye if that is possible; the venue's own close code counts, not whether it still listens (A12)."""
+        try:
+            super().send_close(status, reason)
+        except (OSError, websocket.WebSocketException) as error:
+            log.debug("no close frame could be sent", error=type(error).__name__)
+
+
 Dialled = Callable[["websocket.WebSocket | DialFailure"], None]
 
 
@@ -99,6 +113,13 @@ class Dialler:
     def waiting(self) -> int:
         with self._condition:
             return sum(map(len, self._waiting.values()))
+
+    def block(self, venue: str, ip: str, seconds: float) -> None:
+        """The venue said over a connection that this address has to wait. Never blocks: the state is told by the pool."""
+        try:
+            self._pool.submit(self._budget.block, venue, "connect", ip, seconds)
+        except RuntimeError:  # the pool is shut down
+            log.debug("nobody dials any more", venue=venue)
 
     def stop(self, timeout_s: float) -> bool:
         with self._condition:
@@ -192,7 +213,7 @@ class Dialler:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if secure:
                 sock = self._context.wrap_socket(sock, server_hostname=host)
-            connection = websocket.WebSocket(skip_utf8_validation=True, enable_multithread=False)
+            connection = Connection(skip_utf8_validation=True, enable_multithread=False)
             connection.connect(  # type: ignore[no-untyped-call]
                 url,
                 socket=sock,

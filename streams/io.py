@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import selectors
 import socket
 import threading
@@ -27,6 +28,8 @@ from streams.session import Session
 log = get_logger(__name__)
 
 MAX_WAIT_S = 5.0
+TIMER_PAUSE_S = 0.02
+"""At least this long between two looks at the deadlines of one session."""
 
 
 class IoThread:
@@ -46,7 +49,9 @@ class IoThread:
         self._sequence = itertools.count()
         self._more: set[Session] = set()
         self._sessions: set[Session] = set()
+        self._registered: dict[Session, int] = {}
         self._stopping = False
+        self._ended = False
         self._now = Instant(clock.mono(), clock.wall_ms())
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -67,9 +72,11 @@ class IoThread:
             except OSError:
                 if not self._stopping:
                     raise
+        if self._ended:
+            self._run_inbox()
 
     def open_connections(self) -> int:
-        return len(self._sessions)
+        return len(self._registered)
 
     def stop(self, timeout_s: float) -> bool:
         """Close every connection and end the thread."""
@@ -83,25 +90,38 @@ class IoThread:
         """The moment at which this turn of the loop began to handle its current input."""
         return self._now
 
-    def register(self, session: Session, connection: websocket.WebSocket) -> None:
+    def adopt(self, session: Session) -> None:
+        """A session starts on this thread: it is closed when the thread stops."""
         self._sessions.add(session)
+
+    def register(self, session: Session, connection: websocket.WebSocket) -> None:
         if connection.sock is not None:
+            self._registered[session] = connection.sock.fileno()
             self._selector.register(connection.sock, selectors.EVENT_READ, session)
 
-    def unregister(self, session: Session, connection: websocket.WebSocket) -> None:
+    def read_soon(self, session: Session) -> None:
+        """Something may be there to read that the selector can't see."""
+        self._more.add(session)
+
+    def dismiss(self, session: Session) -> None:
+        """The session is closed. To be called before its socket is."""
         self._sessions.discard(session)
         self._more.discard(session)
-        if connection.sock is None:
-            return
-        try:
-            self._selector.unregister(connection.sock)
-        except (KeyError, ValueError) as error:
-            log.debug("a connection was not registered", session=session.name, error=str(error))
+        number = self._registered.pop(session, None)
+        if number is not None:
+            # By number: at the end of a stream the library has closed the socket already, and the number may come back
+            # with the next connection, which the selector would refuse as registered.
+            self._selector.unregister(number)
 
-    def schedule(self, session: Session) -> None:
+    def limited(self, session: Session, seconds: float) -> None:
+        self._dialler.block(session.venue, session.ip, seconds)
+
+    def schedule(self, session: Session, earliest: float = 0.0) -> None:
         if session.closed:
             return
-        when = session.next_wake()
+        when = max(session.next_wake(), earliest)
+        if when == math.inf:
+            return
         if session.scheduled_at is None or when < session.scheduled_at - 0.001:
             session.scheduled_at = when
             heapq.heappush(self._heap, (when, next(self._sequence), session))
@@ -129,9 +149,9 @@ class IoThread:
     def overdue(self) -> None:
         """Give every session whose deadline passed its timer (backstop of the heap)."""
         for session in list(self._sessions):
-            if session.next_wake() <= self._now.mono - 1.0:
+            if session.scheduled_at is None and session.next_wake() <= self._now.mono - 1.0:
                 log.warning("a deadline was missed", session=session.name)
-                self._guard(session.timer)
+                self._guard(self._wake, session)
             self.schedule(session)
 
     def _stop(self) -> None:
@@ -147,10 +167,13 @@ class IoThread:
         finally:
             self._tick()
             for session in list(self._sessions):
-                session.close()
+                self._guard(session.close)
             self._selector.close()
             self._wake_reader.close()
             self._wake_writer.close()
+            # Connects that end from here on are run by whoever posts them: their sessions are closed, so they close too.
+            self._ended = True
+            self._run_inbox()
 
     def _turn(self) -> None:
         ready = self._selector.select(self._wait_s())
@@ -190,17 +213,27 @@ class IoThread:
 
     def _run_inbox(self) -> None:
         for _ in range(len(self._inbox)):
-            work = self._inbox.popleft()
+            try:
+                work = self._inbox.popleft()
+            except IndexError:  # after the end, several posters may be here
+                return
             self._tick()
             self._guard(work)
 
     def _run_timers(self) -> None:
         while self._heap and self._heap[0][0] <= self._now.mono:
-            _, _, session = heapq.heappop(self._heap)
+            when, _, session = heapq.heappop(self._heap)
+            if session.closed or session.scheduled_at != when:
+                continue  # an earlier wake-up took its place
             session.scheduled_at = None
-            if not session.closed:
-                self._guard(session.timer)
-                self.schedule(session)
+            self._guard(self._wake, session)
+
+    def _wake(self, session: Session) -> None:
+        try:
+            session.timer()
+        finally:
+            # Never at once: a deadline that stays in the past must not take the thread from the others.
+            self.schedule(session, self._now.mono + TIMER_PAUSE_S)
 
     @staticmethod
     def _guard(work: Callable[..., object], *arguments: object) -> None:

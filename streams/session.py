@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import ssl
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, Protocol
 
 import websocket
@@ -108,7 +109,8 @@ class Session:
         self.scheduled_at: float | None = None
         self._io, self._listener, self._publisher = io, listener, publisher
         self._connection: websocket.WebSocket | None = None
-        self._dialling = False
+        self.dialling = False
+        """Waits for the dialler: for the venue's connect budget or for the connect itself. Any thread may read it."""
         self._unsent: deque[str] = deque()
         self._sent_times: deque[float] = deque()
         self._joined = False
@@ -123,20 +125,19 @@ class Session:
     def start(self, subscriptions: Iterable[Subscription]) -> None:
         now = self._io.now()
         self.created_mono = now.mono
+        self._io.adopt(self)
         for subscription in subscriptions:
-            self._apply(self.adapter.add(subscription, now))
-        self._apply(self.adapter.start(now))
+            self._input(self.adapter.add, subscription, now)
+        self._input(self.adapter.start, now, vital=True)
 
     def add(self, subscription: Subscription) -> None:
-        if not self.closed:
-            self._apply(self.adapter.add(subscription, self._io.now()))
+        self._input(self.adapter.add, subscription, self._io.now())
 
     def remove(self, stream_id: str) -> None:
-        if not self.closed:
-            self._apply(self.adapter.remove(stream_id, self._io.now()))
+        self._input(self.adapter.remove, stream_id, self._io.now())
 
     def dialled(self, result: websocket.WebSocket | DialFailure) -> None:
-        self._dialling = False
+        self.dialling = False
         if isinstance(result, DialFailure):
             kind = FailKind.RATE_LIMITED if result.status in {418, 429} else FailKind.TRANSIENT
             self._end(Fail(kind=kind, reason=result.reason, retry_after_s=result.retry_after_s))
@@ -150,13 +151,13 @@ class Session:
         self.last_byte_ms = now.wall_ms
         self._io.register(self, result)
         self._listener.connected(self)
-        self._apply(self.adapter.connected(now))
+        self._input(self.adapter.connected, now, vital=True)
+        self._flush()
         # Frames that came with the upgrade answer may already wait inside TLS, where epoll can't see them.
-        self.readable()
+        self._io.read_soon(self)
 
     def answered(self, call: Call, answer: Answer) -> None:
-        if not self.closed:
-            self._apply(self.adapter.answered(call, answer, self._io.now()))
+        self._input(self.adapter.answered, call, answer, self._io.now())
 
     def readable(self) -> bool:
         """Read what is there. Returns True if there may be more than one turn's worth."""
@@ -175,6 +176,8 @@ class Session:
             self.last_byte_mono, self.last_byte_ms = now.mono, now.wall_ms
             if opcode in (ABNF.OPCODE_TEXT, ABNF.OPCODE_BINARY):
                 self._received(frame.data, now)
+            elif opcode == ABNF.OPCODE_PING:
+                self._write(connection, frame.data, ABNF.OPCODE_PONG)
             elif opcode == ABNF.OPCODE_CLOSE:
                 self._end(Fail(kind=FailKind.TRANSIENT, reason=f"closed by the venue: {_close_text(frame.data)}"))
                 return False
@@ -193,21 +196,41 @@ class Session:
         if outputs:
             self._apply(outputs)
 
+    def _input(self, method: Callable[..., Iterable[Output]], *arguments: object, vital: bool = False) -> None:
+        """Give the adapter one input and carry out what it returns.
+
+        An exception costs this input only, because others may share the connection; after a failed `vital` one (start,
+        login) nothing can work, so the session ends.
+        """
+        if self.closed:
+            return
+        try:
+            outputs = method(*arguments)
+        except Exception:
+            name = getattr(method, "__name__", "input")
+            METRICS.count("frame_errors_total", venue=self.venue)
+            if self._may_note(f"error in {name}"):
+                log.exception("an adapter failed", session=self.name, input=name)
+            if vital:
+                self._end(Fail(kind=FailKind.TRANSIENT, reason=f"internal error in the adapter ({name})"))
+            return
+        self._apply(outputs)
+
     def timer(self) -> None:
         """The earliest deadline has come."""
         now = self._io.now()
         deadline = self.adapter.deadline()
         if deadline is not None and deadline <= now.mono:
-            self._apply(self.adapter.woken(now))
+            self._input(self.adapter.woken, now)
         if self._connection is not None and not self.closed:
             self._check_transport(now)
-        elif not self.closed and now.mono - self.created_mono > self._prepare_timeout_s() and not self._dialling:
+        elif not self.closed and now.mono - self.created_mono > self._prepare_timeout_s() and not self.dialling:
             self._end(Fail(kind=FailKind.TRANSIENT, reason="no answer to the calls that precede the connect"))
         if self._unsent:
             self._flush()
 
     def next_wake(self) -> float:
-        """When `timer` must run at the latest, monotonic seconds."""
+        """When `timer` must run at the latest, monotonic seconds; infinite = nothing is due."""
         times = []
         deadline = self.adapter.deadline()
         if deadline is not None:
@@ -220,20 +243,20 @@ class Session:
                 times.append(self.opened_mono + self.limits.join_timeout_s)
             if self._unsent and self._sent_times:
                 times.append(self._sent_times[0] + self.limits.messages.per_s)
-        else:
+        elif not self.dialling:
             times.append(self.created_mono + self._prepare_timeout_s())
-        return min(times)
+        return min(times, default=math.inf)
 
     def close(self, *, polite: bool = True, last_holder: bool = False) -> None:
         """End the session on our side; no `lost` follows."""
         if self.closed:
             return
         if last_holder:
-            self._apply(self.adapter.closing(self._io.now()))
+            self._input(self.adapter.closing, self._io.now())
         self.closed = True
+        self._io.dismiss(self)
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._io.unregister(self, connection)
             if polite:
                 _say_goodbye(connection)
             _close_socket(connection)
@@ -275,14 +298,16 @@ class Session:
             case Call():
                 self._io.call(self, output)
             case Connect():
-                self._dialling = True
+                self.dialling = True
                 self._io.dial(self, output)
             case Live(stream_id, gap):
                 self._joined = True
                 self._listener.live(self, stream_id, gap)
             case Fail(stream_id=str(stream_id)):
                 self._listener.refused(self, stream_id, output)
-            case Fail():
+            case Fail(kind=kind, retry_after_s=retry_after_s):
+                if kind is FailKind.RATE_LIMITED and retry_after_s:
+                    self._io.limited(self, retry_after_s)
                 self._end(output)
             case Rotate(reason):
                 self._listener.rotate(self, reason)
