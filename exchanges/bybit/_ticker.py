@@ -136,7 +136,7 @@ class TickerAdapter(PublicAdapter):
         volume = state.volume
         # The spot channel has no book side; the backend has always got the volume there.
         ask_size, bid_size = (volume, volume) if self._spot else (state.ask_size, state.bid_size)
-        message_id = f"{symbol}@{message.ts}@{self._exchange}:{price}:{volume}:{ask_size}:{bid_size}"
+        message_id = f"{symbol}@{message.ts}@{self._exchange}:{data.last_price}:{volume}"
         return Ticker(
             symbol,
             message.ts,

@@ -109,19 +109,20 @@ class TickerAdapter(MarketLink):
                 if not row.product_id or price <= 0:
                     continue  # rows with every field empty do occur
                 volume = _number(row.volume_24_h)
-                tickers.append(self._ticker(row.product_id, time_ms, price, volume, now))
+                tail = f"@{time_ms}@{self._exchange}:{row.price}:{row.volume_24_h}"
+                tickers.append(self._ticker(row.product_id, time_ms, price, volume, tail, now))
                 if row.product_id.endswith("-USD"):
                     twin = f"{row.product_id}C"
                     known = table.wire(twin)
                     # A product with a book of its own publishes itself; two sources of one channel would cross in time.
                     if known is None or known.extra.get("alias") or not known.active:
-                        twins.append(self._ticker(twin, time_ms, price, volume, now))
+                        twins.append(self._ticker(twin, time_ms, price, volume, tail, now))
         if not tickers:
             return [Seen(self._stream_id)]
         return [EmitTickers(self._stream_id, self._exchange, tickers + twins)]
 
-    def _ticker(self, symbol: str, time_ms: int, price: float, volume: float, now: Instant) -> Ticker:
-        message_id = f"{symbol}@{time_ms}@{self._exchange}:{price}:{volume}"
+    def _ticker(self, symbol: str, time_ms: int, price: float, volume: float, tail: str, now: Instant) -> Ticker:
+        message_id = symbol + tail
         return Ticker(
             symbol, time_ms, price, volume, price, price, volume, volume, message_id, now.wall_ms, self._exchange
         )
