@@ -64,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
             print(f"CA certificate: {simulator.ca_file}", flush=True)
         if args.demo:
             for account in simulator.demo():
-                print(f"demo account {account.account}: key {account.key}, secret {account.secret}", flush=True)
+                secret = account.secret.replace("\n", "\\n")
+                print(f"demo account {account.account}: key {account.key}, secret {secret}", flush=True)
         if args.firehose:
             simulator.firehose(args.firehose)
         if steps:

@@ -104,8 +104,6 @@ class Ledger:
     ) -> Settled:
         """Move the money of one execution of `order` (its state before the execution)."""
         value = symbol.value(quantity, price)
-        if symbol.inverse:
-            value = value.quantize(_UNIT, rounding=ROUND_HALF_EVEN)
         rate = MAKER if maker else TAKER
         if symbol.settle:
             fee = (value * rate).quantize(_UNIT, rounding=ROUND_HALF_EVEN)

@@ -82,7 +82,10 @@ class Link:
 
     def deadline(self) -> float | None:
         """When the server has to look at this link again."""
-        times = [self.peer.deadline(), *(time for time, _ in self.due)]
+        times: list[float | None] = [time for time, _ in self.due]
+        own = None if self.half_open or self.ending else self.peer.deadline()
+        if own is not None:
+            times.append(max(own, self.stalled_until))
         if self._outbox:
             times.append(max(self._outbox[0][0], self.stalled_until))
         if self.held is not None:

@@ -8,6 +8,8 @@ from decimal import Decimal
 from typing import Final
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from core.exchange_ids import FAMILIES
 from simulator import controls
@@ -16,6 +18,7 @@ from simulator._venue import Instant
 from simulator.controls import OrderRef
 from simulator.engine import NewOrder, Refused
 from simulator.hub import Hub
+from simulator.signing import sha256
 
 EVERY_S: Final = 0.8
 """Time between two deeds of the script."""
@@ -34,6 +37,8 @@ class DemoAccount(msgspec.Struct, frozen=True):
     key: str
     secret: str
     passphrase: str = ""
+    keys_type: str = ""
+    """`keysType` of the open command: `cloud` for Coinbase, else empty."""
 
 
 class Demo:
@@ -59,7 +64,8 @@ class Demo:
         known = {account.account_id for account in self._hub.world.engine.accounts()}
         if account_id not in known:
             controls.add_account(self._hub, venue, key, account_id)
-        self._accounts.append(DemoAccount(account_id, venue, exchange, key.key, key.secret, key.passphrase))
+        keys_type = "cloud" if key.kind == "ecdsa" else ""
+        self._accounts.append(DemoAccount(account_id, venue, exchange, key.key, key.secret, key.passphrase, keys_type))
 
     def accounts(self) -> list[DemoAccount]:
         return list(self._accounts)
@@ -101,9 +107,13 @@ class Demo:
             side="BUY" if buys else "SELL",
             quantity=_size(symbol, quote.price, self._random),
             price=price.quantize(Decimal(1).scaleb(-symbol.price_decimals)),
-            client_id=f"{self._random.choice(_MARKERS)}-{self._random.getrandbits(40):010x}",
+            client_id=self._client_id(account.venue),
         )
         controls.place(self._hub, account.account, exchange, new, now)
+
+    def _client_id(self, venue: str) -> str:
+        text = f"{self._random.choice(_MARKERS)}-{self._random.getrandbits(40):010x}"
+        return text.replace("-", "") if venue == "okx" else text  # OKX takes letters and digits only
 
     def _part(self, order: Order, now: Instant) -> None:
         symbol = self._hub.world.markets.symbol(order.exchange, order.symbol)
@@ -125,7 +135,16 @@ class Demo:
 
 def demo_key(venue: str) -> ApiKey:
     """The demo account's credentials: fixed, so that commands can be written down."""
+    if venue == "coinbase":
+        return controls.api_key("organizations/demo/apiKeys/demo", _elliptic_pem(venue))
     return controls.api_key(f"demo-{venue}-key", f"demo-{venue}-secret", "demo-passphrase")
+
+
+def _elliptic_pem(venue: str) -> str:
+    """Coinbase's cloud keys are P-256 keys; this one follows from the venue's name and guards nothing."""
+    number = int.from_bytes(sha256(f"demo {venue}".encode())) >> 1
+    private = ec.derive_private_key(number, ec.SECP256R1())
+    return private.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
 
 
 def _size(symbol: Symbol, price: Decimal, source: random.Random) -> Decimal:

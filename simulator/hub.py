@@ -170,6 +170,8 @@ class Hub:
             self._act(link, fault, now)
         if link.held is not None and link.held_until <= now.mono:
             self._release(link)
+        if link.half_open or link.ending or link.stalled(now.mono):
+            return  # a venue that hangs keeps no deadlines either
         deadline = link.peer.deadline()
         if deadline is not None and deadline <= now.mono:
             self.apply(link, link.peer.woken(self.now_at(link.venue, now)), now)

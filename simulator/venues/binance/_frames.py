@@ -29,6 +29,15 @@ def price_text(symbol: Symbol, value: Decimal) -> str:
     return digits(value, symbol.price_decimals) if value else "0"
 
 
+def average_text(symbol: Symbol, value: Decimal) -> str:
+    """An average of several fills has up to three digits more than a price."""
+    text = digits(value, symbol.price_decimals + 3) if value else "0"
+    extra = 0
+    while extra < 3 and value and text.endswith("0"):
+        text, extra = text[:-1], extra + 1
+    return text
+
+
 def quantity_text(symbol: Symbol, value: Decimal) -> str:
     return digits(value, symbol.quantity_decimals) if value else "0"
 
@@ -140,7 +149,7 @@ def order_trade_update(profile: Profile, symbol: Symbol, change: OrderChange) ->
         "f": order.time_in_force,
         "q": quantity_text(symbol, order.quantity),
         "p": price_text(symbol, order.price),
-        "ap": price_text(symbol, order.average),
+        "ap": average_text(symbol, order.average),
         "sp": price_text(symbol, order.stop_price),
         "x": kind,
         "X": "EXPIRED" if order.status == "REJECTED" else order.status,

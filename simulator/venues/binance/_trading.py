@@ -9,6 +9,7 @@ from simulator.engine import NewOrder
 from simulator.venues.binance._context import Context
 from simulator.venues.binance._errors import Failure, missing
 from simulator.venues.binance._frames import (
+    average_text,
     client_id,
     eight,
     order_id,
@@ -280,7 +281,7 @@ def _futures_order(context: Context, symbol: Symbol, order: Order) -> Row:
         "orderId": order_id(context.profile, order),
         "clientOrderId": client_id(order),
         "price": price_text(symbol, order.price),
-        "avgPrice": price_text(symbol, order.average),
+        "avgPrice": average_text(symbol, order.average),
         "origQty": quantity_text(symbol, order.quantity),
         "executedQty": quantity_text(symbol, order.executed),
         "status": "EXPIRED" if order.status == "REJECTED" else order.status,

@@ -228,6 +228,16 @@ def test_inverse_profit_is_in_the_coin():
     assert trade.value == D("0.25")
 
 
+def test_the_average_of_an_inverse_order_is_the_harmonic_one():
+    core, _ = engine()
+    account = core.create_account("binance").account_id
+    new = NewOrder(symbol="BTCUSD_PERP", side="BUY", quantity=D(3), price=D(60000))
+    order = core.place(account, "binanceCoinm", new, 1)
+    core.fill(account, "binanceCoinm", order.order_id, 2, quantity=D(1), price=D(40000))
+    after = core.fill(account, "binanceCoinm", order.order_id, 3, price=D(60000))
+    assert abs(after.average - 3 / (1 / D(40000) + 2 / D(60000))) < D("1e-12")
+
+
 def test_replaced_key_is_unknown_and_the_new_one_known():
     core, _ = engine()
     account = core.create_account("binance", [ApiKey(key="old", secret="s")])

@@ -78,6 +78,19 @@ def test_half_open_answers_nothing_not_even_pings():
     assert not link.ending
 
 
+@pytest.mark.parametrize("kind", ["stall", "half_open", "close"])
+def test_a_connection_that_hangs_or_ends_has_no_deadline_in_the_past(kind):
+    world = World()
+    _, link = user(world)
+    start(world, kind)
+    if kind != "close":
+        world.clock.move(100_000)  # long after pings, pong timeout and maximum age
+    world.hub.woken(link, world.clock())
+    world.actions(link)
+    deadline = link.deadline()
+    assert deadline is None or deadline > world.clock().mono
+
+
 def test_garbage_is_a_frame_that_is_no_message():
     world = World()
     _, link = user(world)
