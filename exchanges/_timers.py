@@ -34,7 +34,9 @@ class Waiting(Generic[Key, Item]):
         return late
 
     def deadline(self) -> float | None:
-        return min((due for due, _ in self._items.values()), default=None)
+        if not self._items:  # the usual case, asked for after every frame
+            return None
+        return min(due for due, _ in self._items.values())
 
     def clear(self) -> None:
         self._items.clear()
@@ -93,4 +95,8 @@ class Heartbeat:
 
 def earliest(*times: float | None) -> float | None:
     """The first of several deadlines; None if there is none."""
-    return min((time for time in times if time is not None), default=None)
+    first: float | None = None
+    for time in times:
+        if time is not None and (first is None or time < first):
+            first = time
+    return first

@@ -48,6 +48,8 @@ class CandleFeed(Socket):
         self._confirmed: set[Key] = set()
         self._wanted: list[Arg] = []
         self._flush_at: float | None = None
+        self._catching: list[CatchUp] = []
+        """Topics whose missed candles are being read."""
 
     def add(self, subscription: Subscription, now: Instant) -> Outputs:
         self.now = now
@@ -81,6 +83,7 @@ class CandleFeed(Socket):
         arg = self._args.pop(stream_id, None)
         if arg is None:
             return []
+        self._catching = [route for route in self._catching if route.subscription.stream_id != stream_id]
         left = [route for route in self._routes[arg.key] if route.subscription.stream_id != stream_id]
         if left:
             self._routes[arg.key] = left
@@ -124,24 +127,26 @@ class CandleFeed(Socket):
             return outputs
         if self._flush_at is not None and now.mono >= self._flush_at:
             outputs.extend(self._flush(now))
-        for route in [route for routes in self._routes.values() for route in routes]:
+        for route in self._catching:
             deadline = route.deadline()
             if deadline is not None and now.mono >= deadline:
                 outputs.extend(route.due(now))
+        self._catching = [route for route in self._catching if not route.done]
         return outputs
 
     def deadline(self) -> float | None:
         if self._ended:
             return None
-        routes = (route.deadline() for routes in self._routes.values() for route in routes if not route.done)
-        return earliest(super().deadline(), self._flush_at, *routes)
+        # Asked for after every frame, so only the few topics that still catch up are looked at.
+        return earliest(super().deadline(), self._flush_at, *(route.deadline() for route in self._catching))
 
     def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
         self.now = now
-        for routes in list(self._routes.values()):
-            for route in routes:
-                if route.owns(call):
-                    return route.answered(call, answer, self._rest_candles, now)
+        for route in self._catching:
+            if route.owns(call):
+                outputs = route.answered(call, answer, self._rest_candles, now)
+                self._catching = [other for other in self._catching if not other.done]
+                return outputs
         return []
 
     # --- frames ---
@@ -191,7 +196,10 @@ class CandleFeed(Socket):
             stream_id = route.subscription.stream_id
             return Call(tag="candles", method="GET", url=url, headers=headers, pool="public", stream_id=stream_id)
 
-        return route.begin(request, REST_LIMIT, now)
+        outputs = route.begin(request, REST_LIMIT, now)
+        if not route.done:
+            self._catching.append(route)
+        return outputs
 
     def _rest_candles(self, answer: Answer) -> Sequence[Candle] | None:
         """Rows like the stream's, except that spot has the volume in USDT at 6 and the quote volume at 7."""

@@ -61,6 +61,8 @@ class CandleFeed(Link):
         self._confirmed: set[str] = set()
         self._wanted: list[str] = []
         self._flush_at: float | None = None
+        self._catching: list[CatchUp] = []
+        """Topics whose missed candles are being read."""
         self._seen: dict[str, int] = {}
 
     def add(self, subscription: Subscription, now: Instant) -> Outputs:
@@ -93,6 +95,7 @@ class CandleFeed(Link):
         name = self._names.pop(stream_id, None)
         if name is None:
             return []
+        self._catching = [route for route in self._catching if route.subscription.stream_id != stream_id]
         left = [route for route in self._routes[name] if route.subscription.stream_id != stream_id]
         if left:
             self._routes[name] = left
@@ -153,25 +156,28 @@ class CandleFeed(Link):
             return outputs
         if self._flush_at is not None and now.mono >= self._flush_at:
             outputs.extend(self._flush(now))
-        for route in [route for routes in self._routes.values() for route in routes]:
+        for route in self._catching:
             deadline = route.deadline()
             if deadline is not None and now.mono >= deadline:
                 outputs.extend(route.due(now))
+        self._catching = [route for route in self._catching if not route.done]
         return outputs
 
     def deadline(self) -> float | None:
         if self._ended:
             return None
-        routes = (route.deadline() for routes in self._routes.values() for route in routes if not route.done)
-        return earliest(super().deadline(), self._flush_at, *routes)
+        # Asked for after every frame, so only the few topics that still catch up are looked at.
+        return earliest(super().deadline(), self._flush_at, *(route.deadline() for route in self._catching))
 
     def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
         if call.tag != "candles":
             return super().answered(call, answer, now)
         self.now = now
-        for route in self._routes.get(str(call.context), ()):
+        for route in self._catching:
             if route.owns(call):
-                return route.answered(call, answer, self._rest_candles, now)
+                outputs = route.answered(call, answer, self._rest_candles, now)
+                self._catching = [other for other in self._catching if not other.done]
+                return outputs
         return []
 
     # --- frames ---
@@ -221,7 +227,10 @@ class CandleFeed(Link):
                 tag="candles", method="GET", url=url, weight=3, pool="public", context=name, stream_id=stream_id
             )
 
-        return route.begin(request, SPOT_LIMIT if self._spot else FUTURES_LIMIT, now)
+        outputs = route.begin(request, SPOT_LIMIT if self._spot else FUTURES_LIMIT, now)
+        if not route.done:
+            self._catching.append(route)
+        return outputs
 
     def _rest_candles(self, answer: Answer) -> Sequence[Candle] | None:
         """REST rows: spot like the stream, futures with ms, the usual open-high-low-close, and contracts at 5."""

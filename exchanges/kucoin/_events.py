@@ -43,10 +43,12 @@ def _filled(filled: Decimal, order: OrderFrame) -> str:  # noqa: ARG001
 
 def _taker_match(filled: Decimal, order: OrderFrame) -> str:  # noqa: ARG001
     """An order by funds reports remainSize 0 on every match: it is through when its funds are used up."""
-    told = order.remain_size not in (None, "")
-    return (
-        "FILLED" if told and not decimal(order.remain_size) and not decimal(order.remain_funds) else "PARTIALLY_FILLED"
-    )
+    if order.remain_size in (None, "") or decimal(order.remain_size):
+        return "PARTIALLY_FILLED"
+    if order.remain_funds in (None, ""):
+        # By funds and not told how much of them is left: the `done` frame that always follows decides.
+        return "PARTIALLY_FILLED" if positive_number(order.origin_funds) else "FILLED"
+    return "PARTIALLY_FILLED" if decimal(order.remain_funds) else "FILLED"
 
 
 def _ended(filled: Decimal, order: OrderFrame) -> str:
