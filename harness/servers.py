@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pika
+import pika.exceptions
 import redis
 
 
@@ -99,11 +100,11 @@ class Rabbit:
         self.port = int(os.environ.get("RABBIT_PORT", "") or 5672)
         self.user = os.environ.get("RABBIT_USER", "") or "guest"
         self.password = os.environ.get("RABBIT_PASSWORD", "") or "guest"
-        self.vhost = f"run-{uuid.uuid4().hex[:10]}"
+        self.vhost = self._made = f"run-{uuid.uuid4().hex[:10]}"
         self._own = self._ctl("add_vhost", self.vhost) and self._ctl(
             "set_permissions", "-p", self.vhost, self.user, ".*", ".*", ".*"
         )
-        if not self._own:
+        if not self._own or not self._reachable():
             self.vhost = "/"
 
     @staticmethod
@@ -115,7 +116,16 @@ class Rabbit:
         command = [binary, *(["-n", node] if node else []), "-q", *arguments]
         return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
 
-    def connect(self, name: str = "stand-in backend") -> pika.BlockingConnection:
+    def _reachable(self) -> bool:
+        """Whether the virtual host is there: `rabbitmqctl` may have spoken to another node than RABBIT_HOST's."""
+        try:
+            self.connect("look").close()
+        except pika.exceptions.AMQPError:
+            return False
+        return True
+
+    def connect(self, name: str = "stand-in backend", heartbeat: int = 60) -> pika.BlockingConnection:
+        """`heartbeat` in seconds; 0 = none, for a thread that does no I/O for minutes."""
         return pika.BlockingConnection(
             pika.ConnectionParameters(
                 self.host,
@@ -123,7 +133,7 @@ class Rabbit:
                 self.vhost,
                 pika.PlainCredentials(self.user, self.password),
                 client_properties={"connection_name": name},
-                heartbeat=60,
+                heartbeat=heartbeat,
                 blocked_connection_timeout=30,
             )
         )
@@ -143,7 +153,7 @@ class Rabbit:
 
     def stop(self) -> None:
         if self._own:
-            self._ctl("delete_vhost", self.vhost)
+            self._ctl("delete_vhost", self._made)
 
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -28,10 +28,11 @@ class Service:
         self.role, self.health_port = role, free_port()
         self.log = log or Path(tempfile.mkstemp(prefix=f"{role}-", suffix=".log")[1])
         clean = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "TMPDIR"}}
+        self.outbox = Path(tempfile.mkdtemp(prefix="outbox-"))
         environment = {
             **clean,
             "PYTHONUNBUFFERED": "1",
-            "OUTBOX_DIR": tempfile.mkdtemp(prefix="outbox-"),
+            "OUTBOX_DIR": str(self.outbox),
             "HEALTH_PORT": str(self.health_port),
             **env,
         }

@@ -1,0 +1,139 @@
+"""The accounts of a campaign: one or more per exchange id, each with canary credentials that must never be seen again."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from core.exchange_ids import FAMILIES, PAPER_TO_REAL, is_paper, real_id
+from exchanges import venue_of
+from simulator.simulator import Simulator
+from simulator.venues import halves
+
+USER_ID = "64f0c2a9b1d3e4f5a6b7c8d9"
+
+
+@dataclass
+class Account:
+    """One account stream. `stream` is the uuid that the backend uses, and the account's id in the simulator."""
+
+    stream: str
+    exchange: str
+    key: str
+    secret: str
+    passphrase: str = ""
+    keys_type: str | None = None
+    old_secrets: list[str] = field(default_factory=list)
+
+    @property
+    def market(self) -> str:
+        """Exchange id on which its orders trade."""
+        return real_id(self.exchange)
+
+    @property
+    def venue(self) -> str:
+        """The simulator's half that serves it."""
+        return (
+            "paper"
+            if is_paper(self.exchange)
+            else next(name for name, members in FAMILIES.items() if self.exchange in members)
+        )
+
+    @property
+    def history(self) -> bool:
+        """Whether the venue can tell later what happened in a gap; the paper service can't (contract 5)."""
+        return not is_paper(self.exchange)
+
+    def api(self) -> dict[str, object]:
+        """The `api` object of an open command (contract 1.3)."""
+        return {
+            "provider": self.exchange, "key": self.key, "secret": self.secret, "passphrase": self.passphrase or None,
+            "bybitHost": None, "keysType": self.keys_type, "okxSource": None, "subaccount": False,
+        }  # fmt: skip
+
+    def renew(self) -> None:
+        """New key material, as after a key was replaced by its user."""
+        self.old_secrets += self.secrets()
+        self.key, self.secret, self.passphrase = material(self.venue)
+
+    def secrets(self) -> list[str]:
+        return [text for text in (self.key, self.secret, self.passphrase) if text]
+
+
+def material(venue: str) -> tuple[str, str, str]:
+    """Fresh key, secret, passphrase in the venue's style."""
+    mark = secrets.token_hex(8)
+    if venue == "coinbase":
+        private = ec.generate_private_key(ec.SECP256R1())
+        pem = private.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
+        return f"organizations/canary{mark}/apiKeys/key{mark}", pem, ""
+    passphrase = f"canaryP{mark}" if venue in {"okx", "kucoin", "bitget"} else ""
+    return f"canaryK{mark}", f"canaryS{mark}{secrets.token_hex(8)}", passphrase
+
+
+def make_accounts(sim: Simulator, venues: Sequence[str] = (), copies: int = 1) -> list[Account]:
+    """Accounts on every exchange id that both the service and the simulator know, or on those of `venues`."""
+    accounts = []
+    for exchange in served(sim, venues):
+        for number in range(copies):
+            accounts.append(make_account(sim, exchange, f"chaos-{exchange}-{number}"))
+    return accounts
+
+
+def make_account(sim: Simulator, exchange: str, stream: str) -> Account:
+    account = Account(stream, exchange, "", "")
+    account.key, account.secret, account.passphrase = material(account.venue)
+    account.keys_type = "cloud" if account.venue == "coinbase" else None
+    sim.account(account.venue, account.key, account.secret, account.passphrase, account_id=stream)
+    return account
+
+
+def served(sim: Simulator, venues: Sequence[str] = ()) -> list[str]:
+    known = set(halves())
+    markets = set(sim.hub.world.markets.exchanges())
+    found = [
+        exchange
+        for family, members in FAMILIES.items()
+        for exchange in members
+        if family in known and exchange in markets and venue_of(exchange) is not None and _chosen(family, venues)
+    ]
+    if "paper" in known and _chosen("paper", venues):
+        found += [
+            paper
+            for paper in ("paperBinance", "paperBinanceUsdm")
+            if PAPER_TO_REAL[paper] in markets and venue_of(paper) is not None
+        ]
+    return found
+
+
+def _chosen(name: str, venues: Sequence[str]) -> bool:
+    return not venues or name in venues
+
+
+class Canaries:
+    """Looks for secrets of all accounts, old ones included, in whatever is shown to it."""
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self._needles: set[str] = set()
+        self._pattern: re.Pattern[bytes] | None = None
+        self.add(texts)
+
+    def add(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            lines = [line for line in text.splitlines() if line and "-----" not in line]
+            self._needles.update(line for line in lines if len(line) >= 12)
+        choices = b"|".join(re.escape(needle.encode()) for needle in sorted(self._needles))
+        self._pattern = re.compile(choices) if choices else None
+
+    def found(self, data: bytes) -> str | None:
+        """A description without the secret itself, or None."""
+        match = self._pattern.search(data) if self._pattern is not None else None
+        if match is None:
+            return None
+        around = data[max(0, match.start() - 60) : match.start()].decode("utf-8", "replace")
+        return f"{match[0][:10].decode()}… after {around!r}"
