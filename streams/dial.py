@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -88,8 +88,9 @@ class Dialler:
         self._condition = threading.Condition()
         self._waiting: dict[tuple[str, str], deque[_Dial]] = {}
         self._free_at: dict[tuple[str, str], float] = {}
-        self._in_flight = 0
-        self._max_in_flight = threads * 2
+        self._in_flight: Counter[tuple[str, str]] = Counter()
+        # So that a venue whose connects hang until their timeout leaves most of the pool to the others (bug A36).
+        self._max_in_flight = max(2, threads // 3)
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="dial-pacer", daemon=True)
 
@@ -141,47 +142,57 @@ class Dialler:
                     continue
             for dial in batch:
                 try:
-                    self._launch(dial)
+                    launched = self._launch(dial)
                 except Exception:
                     log.exception("a dial could not be launched", venue=dial.venue)
-                    self._finished(dial, DialFailure("internal error while launching the connect"))
+                    launched = DialFailure("internal error while launching the connect")
+                if launched is not None:
+                    self._finished(dial, launched)
 
     def _next_batch(self) -> list[_Dial]:
         """One dial of every venue whose time has come. Under the lock."""
         now = self._clock.mono()
         batch: list[_Dial] = []
         for key, queue in self._waiting.items():
-            if queue and self._free_at.get(key, 0.0) <= now and self._in_flight + len(batch) < self._max_in_flight:
+            if queue and self._free_at.get(key, 0.0) <= now and self._in_flight[key] < self._max_in_flight:
                 batch.append(queue.popleft())
-        self._in_flight += len(batch)
+                self._in_flight[key] += 1
         return batch
 
     def _pause_s(self) -> float:
         now = self._clock.mono()
-        times = [self._free_at.get(key, now) - now for key, queue in self._waiting.items() if queue]
+        times = [
+            self._free_at.get(key, now) - now
+            for key, queue in self._waiting.items()
+            if queue and self._in_flight[key] < self._max_in_flight
+        ]
         return min(max(min(times, default=1.0), 0.005), 1.0)
 
-    def _launch(self, dial: _Dial) -> None:
+    def _launch(self, dial: _Dial) -> DialFailure | None:
+        """Hand a dial to the pool, or put it back for later. Returns why it ended already, if it did."""
         if not dial.wanted():
-            self._finished(dial, DialFailure("not wanted any more"))
-            return
+            return DialFailure("not wanted any more")
         wait_s = self._budget.take(dial.venue, "connect", dial.ip, dial.limits.connects)
         if wait_s > 0:
             with self._condition:
-                self._in_flight -= 1
+                self._in_flight[dial.venue, dial.ip] -= 1
                 self._free_at[dial.venue, dial.ip] = self._clock.mono() + wait_s
                 self._waiting.setdefault((dial.venue, dial.ip), deque()).appendleft(dial)
-            return
+            return None
         try:
             self._pool.submit(self._open, dial)
         except RuntimeError:  # the pool is shut down
-            self._finished(dial, DialFailure("shutting down"))
+            return DialFailure("shutting down")
+        return None
 
     def _finished(self, dial: _Dial, result: websocket.WebSocket | DialFailure) -> None:
         with self._condition:
-            self._in_flight -= 1
+            self._in_flight[dial.venue, dial.ip] -= 1
             self._condition.notify()
-        dial.done(result)
+        try:
+            dial.done(result)
+        except Exception:
+            log.exception("the result of a dial could not be delivered", venue=dial.venue)
 
     def _open(self, dial: _Dial) -> None:
         result: websocket.WebSocket | DialFailure

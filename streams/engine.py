@@ -12,6 +12,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -104,7 +105,7 @@ class Engine:
         )
         ladder = Ladder(options.cooldown_base_ms, options.cooldown_cap_ms)
         self.breaker = AuthBreaker(state, self.pipeline, clock, ladder, options.auth_threshold, options.auth_window_ms)
-        self.pipeline.on_genuine_event = self.breaker.recovered
+        self.pipeline.on_genuine_event = self._recovered
         self.supervisor = Supervisor(
             self.placement,
             self.pipeline,
@@ -242,6 +243,10 @@ class Engine:
         if text == "admin-config" and not self._refresh_admin():
             return
         self.units.notified(text)
+
+    def _recovered(self, stream_id: str) -> None:
+        """From an I/O thread, which must not wait for the state."""
+        self.units.loop.post(partial(self.breaker.recovered, stream_id))
 
     def _beat(self) -> None:
         lost = self.leases.beat(self.info())

@@ -119,7 +119,7 @@ class Instruments:
         result = loader.result()
         with self._lock:
             self._loading[exchange] = 0
-        if result:
+        if result is not None:
             self._store(exchange, SymbolTable(result, self._clock.wall_ms()))
             return
         why = answer.error or f"HTTP {answer.status}"

@@ -43,7 +43,7 @@ class Signal(Enum):
     ROTATE = "rotate"
     REPLACED = "replaced"
     KEPT = "kept"
-    """The replacement failed; the old session goes on."""
+    """The replacement failed, or the process that was to take over died; the old session goes on."""
     DRAIN = "drain"
     LIFTED = "lifted"
     """The cooldown is over early: new key material."""
@@ -79,6 +79,7 @@ MOVES: Final[dict[tuple[StreamState, Signal], StreamState]] = {
     (_S.DRAINING, _G.REFUSED): _S.STOPPED,
     (_S.DRAINING, _G.ROTATE): _S.DRAINING,
     (_S.DRAINING, _G.DRAIN): _S.DRAINING,
+    (_S.DRAINING, _G.KEPT): _S.LIVE,
     (_S.COOLING, _G.DUE): _S.OPENING,
     (_S.COOLING, _G.LIFTED): _S.WAITING,
     (_S.COOLING, _G.REFUSED): _S.COOLING,

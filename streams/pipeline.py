@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from core.channels import subscribed_text
-from core.events import AccountEvent, ExecutionReport, OrderTradeUpdate, encode, event_type
+from core.events import AccountEvent, BalanceUpdate, ExecutionReport, OrderTradeUpdate, encode, event_type
 from core.exchange_ids import family_of
 from core.log import get_logger
 from core.metrics import METRICS
@@ -29,7 +29,7 @@ from core.ports import (
     TickerMessage,
 )
 from exchanges._adapter import Emit, EmitCandle, EmitTickers, KnownOrder, Resume
-from streams.tracker import Admitted, OrderTracker, Position
+from streams.tracker import MAX_SEEN_IDS, Admitted, OrderTracker, Position
 
 log = get_logger(__name__)
 
@@ -90,7 +90,7 @@ class Line:
         self.closed = False
         self.dirty = False
         self.saved_ms = 0
-        self.held: list[Emit] | None = None
+        self.held: list[tuple[Emit, float]] | None = None
         self.last_event_mono = 0.0
 
 
@@ -130,7 +130,8 @@ class Pipeline:
     def take_line(self, stream_id: str, live_until_ms: int) -> bytes | None:
         """Stop publishing for the stream and return its position, in one step (hand-over, drain).
 
-        What was submitted before stays counted by `pending` until it is confirmed.
+        What was submitted before stays counted by `pending` until it is confirmed. None: the position that is saved stands,
+        because this process did not publish yet (its events are held back) or nothing is known.
         """
         line = self._lines.pop(stream_id, None)
         if line is None:
@@ -139,20 +140,31 @@ class Pipeline:
             line.closed = True
             if line.pending:
                 self._leaving[stream_id] = line
-            return encode_position(line.tracker.position(live_until_ms)) if live_until_ms else None
+            if not live_until_ms or line.held is not None:
+                return None
+            return encode_position(line.tracker.position(live_until_ms, seen=MAX_SEEN_IDS))
 
-    def release(self, stream_id: str, position: Position | None) -> None:
-        """The former owner is done: take over what it published, then publish what was held back."""
+    def release(self, stream_id: str, position: Position | None, *, clean: bool = True) -> bool:
+        """The former owner is done: take over what it published, then publish what was held back.
+
+        If it died (`clean` False) its last position may be too old to know a balance delta that it published: deltas that
+        were held back are dropped then, because the backend would add them twice (contract 2.2). Returns False if the sinks
+        could not take everything.
+        """
         line = self._lines.get(stream_id)
         if line is None:
-            return
+            return True
         with line.lock:
             held, line.held = line.held or [], None
             if position is not None:
                 line.tracker.load(position)
                 line.confirmed.load(position)
-            for emit in held:
-                self._publish(stream_id, line, emit, 0.0)
+            for emit, mono in held:
+                if not clean and isinstance(emit.event, BalanceUpdate):
+                    continue
+                if not self._publish(stream_id, line, emit, mono):
+                    return False
+        return True
 
     def resume(self, stream_id: str, live_until_ms: int) -> Resume | None:
         line = self._lines.get(stream_id)
@@ -179,7 +191,7 @@ class Pipeline:
             if line.closed:
                 return True
             if line.held is not None:
-                line.held.append(emit)
+                line.held.append((emit, mono))
                 return len(line.held) < MAX_HELD
             return self._publish(emit.stream_id, line, emit, mono)
 

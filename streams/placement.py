@@ -157,7 +157,11 @@ class Placement:
 
     def retire(self, session: Session) -> None:
         """No further stream joins this session."""
-        self._retired.add(session)
+        if session.name in self._by_name:
+            self._retired.add(session)
+
+    def retired(self, session: Session) -> bool:
+        return session in self._retired
 
     def drop(self, session: Session) -> None:
         entry = self._by_name.get(session.name)

@@ -47,12 +47,21 @@ REQUEST_RETRY_S: Final = 900.0
 ROTATE_RETRY_S: Final = 30.0
 
 
+class Timer:
+    """Something to do later; `work` is None once it was done or cancelled."""
+
+    __slots__ = ("work",)
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.work: Callable[[], None] | None = work
+
+
 class Stream:
     """One stream and where it stands. Supervisor thread only."""
 
     __slots__ = (
-        "announce", "attempt", "due_at", "failures", "flaps", "gap_from_ms", "hold", "last_candle_ms", "live_since",
-        "replacement", "session", "spec", "state", "was_live",
+        "announce", "attempt", "failures", "flaps", "gap_from_ms", "hold", "live_since", "replacement", "session", "spec",
+        "state", "timer", "was_live",
     )  # fmt: skip
 
     def __init__(self, spec: StreamSpec, flaps: Window) -> None:
@@ -61,7 +70,8 @@ class Stream:
         self.session: Session | None = None
         self.replacement: Session | None = None
         self.failures = 0
-        self.due_at: float | None = None
+        self.timer: Timer | None = None
+        """When to try again; every waiting or cooling stream has one, no other has (bug A4)."""
         self.attempt = 0
         self.live_since = 0.0
         self.was_live = False
@@ -70,7 +80,6 @@ class Stream:
         self.gap_from_ms: int | None = None
         """Last moment that the stream was certainly live; None = it never was."""
         self.hold = False
-        self.last_candle_ms: int | None = None
         self.flaps = flaps
 
 
@@ -98,7 +107,8 @@ class Supervisor:
         self._placement, self._pipeline, self._breaker, self._clock = placement, pipeline, breaker, clock
         self._flap = (flap_threshold, flap_window_ms)
         self._streams: dict[str, Stream] = {}
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._cancelled = 0
         self._sequence = itertools.count()
         # Signals of sessions and orders of the owner: a few per stream, so bounded by the streams.
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -121,9 +131,12 @@ class Supervisor:
         `announce`: its last subscriber left."""
         self._post(partial(self._unwant, stream_id, last_holder, announce))
 
-    def release(self, stream_id: str, position: bytes | None) -> None:
-        """End of a hand-over: publish what was held back, minus what the former owner published."""
-        self._post(partial(self._release, stream_id, position))
+    def release(self, stream_id: str, position: bytes | None, *, clean: bool = True) -> None:
+        """End of a hand-over: publish what was held back, minus what the former owner published.
+
+        `clean`: the former owner said that it is done; else it is gone, and what it published last is not known.
+        """
+        self._post(partial(self._release, stream_id, position, clean))
 
     def restart_session(self, name: str, reason: str) -> None:
         """Drop one session; its streams reconnect (watchdogs)."""
@@ -135,6 +148,10 @@ class Supervisor:
     def drain(self, stream_id: str) -> None:
         """Mark a stream for hand-over: it stays live, and is not retried if it is lost."""
         self._post(partial(self._drain, stream_id))
+
+    def keep(self, stream_id: str) -> None:
+        """The hand-over failed: a stream that drains goes on here."""
+        self._post(partial(self._keep_draining, stream_id))
 
     def post(self, work: Callable[[], None]) -> None:
         """Run `work` on the supervisor's thread."""
@@ -153,9 +170,10 @@ class Supervisor:
     def live_ms(self, stream_id: str) -> int | None:
         """Wall time of the last byte of the stream's live session; None if it is not live."""
         stream = self._streams.get(stream_id)
-        if stream is None or stream.session is None or stream.state not in CONNECTED_STATES:
+        session = stream.session if stream is not None else None
+        if stream is None or session is None or stream.state not in CONNECTED_STATES:
             return None
-        return stream.session.last_byte_ms
+        return session.last_byte_ms
 
     def position_time_ms(self, stream_id: str) -> int:
         """Up to when everything was seen: the live session's last byte, or the start of the current gap."""
@@ -194,27 +212,50 @@ class Supervisor:
     def _post(self, work: Callable[[], None]) -> None:
         self._inbox.put(work)
 
-    def _at(self, when: float, work: Callable[[], None]) -> None:
-        heapq.heappush(self._timers, (when, next(self._sequence), work))
+    def _at(self, when: float, work: Callable[[], None]) -> Timer:
+        timer = Timer(work)
+        heapq.heappush(self._timers, (when, next(self._sequence), timer))
+        return timer
+
+    def _cancel(self, stream: Stream) -> None:
+        """No retry of this stream is due any more."""
+        timer, stream.timer = stream.timer, None
+        if timer is None or timer.work is None:
+            return
+        timer.work = None
+        self._cancelled += 1
+        # Cooldowns last up to a day and are opened and closed several times a minute: the dead must not pile up.
+        if self._cancelled > 1000 and self._cancelled * 2 > len(self._timers):
+            self._timers = [entry for entry in self._timers if entry[2].work is not None]
+            heapq.heapify(self._timers)
+            self._cancelled = 0
 
     def _run(self) -> None:
-        while True:
-            now = self._clock.mono()
-            timeout = max(0.0, self._timers[0][0] - now) if self._timers else 5.0
-            try:
-                work = self._inbox.get(timeout=min(timeout, 5.0)) if timeout > 0 else self._inbox.get_nowait()
-            except queue.Empty:
-                work = self._noop
-            if work is None:
-                return
-            self._guard(work)
-            now = self._clock.mono()
-            while self._timers and self._timers[0][0] <= now:
-                self._guard(heapq.heappop(self._timers)[2])
+        while self._turn(5.0):
+            continue
 
-    @staticmethod
-    def _noop() -> None:
-        return
+    def _turn(self, max_wait_s: float) -> bool:
+        """Do one piece of posted work and everything that is due; False after the end was posted."""
+        wait_s = max_wait_s
+        if self._timers:
+            wait_s = min(wait_s, max(0.0, self._timers[0][0] - self._clock.mono()))
+        try:
+            work = self._inbox.get(timeout=wait_s) if wait_s > 0 else self._inbox.get_nowait()
+        except queue.Empty:
+            pass
+        else:
+            if work is None:
+                return False
+            self._guard(work)
+        now = self._clock.mono()
+        while self._timers and self._timers[0][0] <= now:
+            timer = heapq.heappop(self._timers)[2]
+            due, timer.work = timer.work, None
+            if due is None:
+                self._cancelled -= 1
+            else:
+                self._guard(due)
+        return True
 
     @staticmethod
     def _guard(work: Callable[[], None]) -> None:
@@ -236,9 +277,14 @@ class Supervisor:
             self._begin(spec, position, hold)
             return
         old, stream.spec = stream.spec, spec
-        if stream.state is StreamState.DRAINING:
+        if stream.state is StreamState.STOPPED:
+            self._revive(stream)
+        elif stream.state is StreamState.DRAINING:
             return
-        if spec.digest != old.digest:
+        elif spec.feed != "user":
+            if spec.digest != old.digest:
+                self._resubscribe(stream)
+        elif spec.digest != old.digest:
             self._breaker.clear(spec.stream_id)
             self._reopen(stream, 0.0, "new key material")
         elif spec.generation != old.generation:
@@ -247,6 +293,8 @@ class Supervisor:
     def _begin(self, spec: StreamSpec, position: bytes | None, hold: bool) -> None:
         stream = self._streams[spec.stream_id] = Stream(spec, Window(*self._flap))
         if spec.feed == "user":
+            # What this process remembers of the gate may be older than what another owner saved since.
+            self._breaker.forget(spec.stream_id)
             known = decode_position(position)
             self._pipeline.open_line(spec.stream_id, spec.exchange, known, hold=hold)
             stream.hold = hold
@@ -270,11 +318,29 @@ class Supervisor:
         stream.announce = True
         self._schedule(stream, pause_s)
 
+    def _resubscribe(self, stream: Stream) -> None:
+        """Other symbols than before: the new session gets live before the old one ends, so that no price is missed."""
+        if stream.replacement is not None:
+            self._placement.leave(stream.replacement, stream.spec.stream_id, polite=True)
+            stream.replacement = None
+            self._signal(stream, Signal.KEPT)
+        if stream.state is StreamState.LIVE and stream.session is not None:
+            self._placement.retire(stream.session)
+            self._rotate(stream, stream.session)
+        elif stream.session is not None:
+            self._reopen(stream, 0.0, "other symbols")
+
+    def _revive(self, stream: Stream) -> None:
+        """A stream that was lost while it drained is wanted here again; its line was never closed."""
+        again = self._streams[stream.spec.stream_id] = Stream(stream.spec, stream.flaps)
+        again.gap_from_ms, again.was_live = stream.gap_from_ms, stream.was_live
+        self._schedule(again, 0.0)
+
     def _unwant(self, stream_id: str, last_holder: bool, announce: bool) -> None:
         stream = self._streams.pop(stream_id, None)
         if stream is not None:
             self._signal(stream, Signal.STOP)
-            stream.due_at = None
+            self._cancel(stream)
             self._detach(stream, polite=True, last_holder=last_holder)
             self._breaker.forget(stream_id)
         self._pipeline.close_line(stream_id, announce=announce)
@@ -290,7 +356,7 @@ class Supervisor:
     def _stop_all(self) -> None:
         for stream in list(self._streams.values()):
             self._signal(stream, Signal.STOP)
-            stream.due_at = None
+            self._cancel(stream)
             self._detach(stream, polite=True)
         self._streams.clear()
         self._timers.clear()
@@ -298,14 +364,13 @@ class Supervisor:
     # --- trying ---
 
     def _schedule(self, stream: Stream, delay_s: float) -> None:
-        when = self._clock.mono() + delay_s
-        stream.due_at = when
-        self._at(when, partial(self._due, stream, when))
+        self._cancel(stream)
+        stream.timer = self._at(self._clock.mono() + delay_s, partial(self._due, stream))
 
-    def _due(self, stream: Stream, when: float) -> None:
-        if stream.due_at != when or stream.state not in {StreamState.WAITING, StreamState.COOLING}:
+    def _due(self, stream: Stream) -> None:
+        stream.timer = None
+        if stream.state not in {StreamState.WAITING, StreamState.COOLING}:
             return
-        stream.due_at = None
         until_ms = self._cooling_until(stream)
         if until_ms is not None:
             if stream.state is StreamState.WAITING:
@@ -319,7 +384,7 @@ class Supervisor:
     def _cooling_until(self, stream: Stream) -> int | None:
         if stream.spec.feed != "user":
             return None
-        return self._breaker.blocked_until_ms(stream.spec.stream_id, stream.spec.digest)
+        return self._breaker.blocked_until_ms(stream.spec.stream_id, stream.spec.digest, owned=True)
 
     def _attempt(self, stream: Stream) -> None:
         stream.attempt += 1
@@ -333,9 +398,16 @@ class Supervisor:
             self._signal(stream, Signal.LOST)
             self._schedule(stream, REQUEST_RETRY_S)
             return
-        session = self._placement.join(stream.spec, subscription)
+        try:
+            session = self._placement.join(stream.spec, subscription)
+        except Exception:
+            log.exception("stream can't open: no session could be made", stream=stream.spec.stream_id)
+            self._signal(stream, Signal.LOST)
+            self._schedule(stream, REQUEST_RETRY_S)
+            return
         stream.session = session
-        self._at(self._clock.mono() + JOIN_LIMIT_S, partial(self._too_late, stream, session, stream.attempt))
+        limit_s = max(JOIN_LIMIT_S, session.limits.join_timeout_s)
+        self._at(self._clock.mono() + limit_s, partial(self._too_late, stream, session, stream.attempt))
         if session.opened_mono:
             self._signal(stream, Signal.CONNECTED)
 
@@ -343,8 +415,9 @@ class Supervisor:
         joining = stream.state in {StreamState.OPENING, StreamState.JOINING}
         if stream.attempt != attempt or stream.session is not session or not joining:
             return
-        if not session.opened_mono and self._placement.dialling():
-            # It waits for the venue's connect budget, which is not its fault.
+        patient = session.opened_mono + session.limits.join_timeout_s > self._clock.mono()
+        if session.dialling or (session.opened_mono and patient):
+            # It waits for the venue's connect budget, or for a venue that takes its time, which is not its fault.
             self._at(self._clock.mono() + JOIN_LIMIT_S, partial(self._too_late, stream, session, attempt))
             return
         self._lose(stream, Fail(kind=FailKind.TRANSIENT, reason="the stream did not become live in time"))
@@ -396,6 +469,8 @@ class Supervisor:
             if old is not None:
                 self._placement.leave(old, stream_id, polite=True)
             log.info("stream rotated", stream=stream_id, session=session.name)
+            if self._placement.retired(session):
+                self._on_rotate(session, "it is being replaced already")
             return
         if stream.session is not session:
             return
@@ -404,7 +479,7 @@ class Supervisor:
         again = stream.state in CONNECTED_STATES
         self._signal(stream, Signal.LIVE_SEEN)
         stream.live_since = self._clock.mono()
-        if gap is not None:
+        if gap is not None and not stream.hold:
             self._tell_gap(stream, gap)
         if stream.spec.feed == "user":
             self._user_live(stream, again=again, gap=gap)
@@ -412,6 +487,8 @@ class Supervisor:
         stream.gap_from_ms = None
         if self._observer is not None:
             self._observer.stream_live(stream_id, stream.spec.exchange)
+        if stream.state is StreamState.LIVE and self._placement.retired(session):
+            self._on_rotate(session, "it is being replaced already")
 
     def _user_live(self, stream: Stream, *, again: bool, gap: GapReport | None) -> None:
         spec = stream.spec
@@ -446,6 +523,7 @@ class Supervisor:
             "candles": gap.candles,
             "missing": list(gap.missing),
         }
+        METRICS.count("gaps_total", venue=stream.spec.exchange, result="partial" if gap.missing else "complete")
         self._pipeline.service("streamGap", told, redis=False)
 
     def _on_refused(self, session: Session, stream_id: str, fail: Fail) -> None:
@@ -526,11 +604,30 @@ class Supervisor:
             log.info("rotating a session", session=session.name, streams=len(streams), reason=reason)
         self._placement.retire(session)
         for stream in streams:
-            subscription = self._subscription(stream)
-            if subscription is None:
-                continue
-            self._signal(stream, Signal.ROTATE)
-            stream.replacement = self._placement.join(stream.spec, subscription, beside=session)
+            self._rotate(stream, session)
+
+    def _rotate(self, stream: Stream, session: Session) -> None:
+        """Give a live stream a session beside its own."""
+        subscription = self._subscription(stream)
+        if subscription is None:
+            return
+        try:
+            replacement = self._placement.join(stream.spec, subscription, beside=session)
+        except Exception:
+            log.exception("rotation failed: no session could be made", stream=stream.spec.stream_id)
+            return
+        self._signal(stream, Signal.ROTATE)
+        stream.replacement = replacement
+        self._at(self._clock.mono() + JOIN_LIMIT_S, partial(self._replacement_late, stream, replacement))
+
+    def _replacement_late(self, stream: Stream, replacement: Session) -> None:
+        if stream.replacement is not replacement or stream.state is not StreamState.ROTATING:
+            return
+        if replacement.dialling:
+            self._at(self._clock.mono() + JOIN_LIMIT_S, partial(self._replacement_late, stream, replacement))
+            return
+        self._placement.leave(replacement, stream.spec.stream_id, polite=True)
+        self._keep(stream, "the replacement did not become live in time")
 
     def _restart_session(self, name: str, reason: str) -> None:
         session = self._placement.session(name)
@@ -553,13 +650,27 @@ class Supervisor:
                 stream.replacement = None
             self._signal(stream, Signal.DRAIN)
 
-    def _release(self, stream_id: str, position: bytes | None) -> None:
+    def _keep_draining(self, stream_id: str) -> None:
         stream = self._streams.get(stream_id)
-        if stream is not None:
-            stream.hold = False
-            if stream.state not in CONNECTED_STATES:
-                stream.announce = True
-            self._pipeline.release(stream_id, decode_position(position))
+        if stream is not None and stream.state is StreamState.DRAINING:
+            self._signal(stream, Signal.KEPT)
+        elif stream is not None and stream.state is StreamState.STOPPED:
+            self._revive(stream)
+
+    def _release(self, stream_id: str, position: bytes | None, clean: bool) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is None or not stream.hold:
+            return
+        stream.hold = False
+        whole = self._pipeline.release(stream_id, decode_position(position), clean=clean)
+        if stream.state not in CONNECTED_STATES:
+            stream.announce = True
+        elif stream.announce or not clean:
+            # The account was without a connection for a while: its bots look for themselves.
+            self._pipeline.info(stream_id, stream.spec.exchange)
+            stream.announce = False
+        if not whole:
+            self._reopen(stream, RESTART_PAUSE_S, "events of a hand-over could not be queued: sinks are full")
 
     def sweep(self) -> None:
         """Post the periodic look: sessions near their venue's cut are rotated, lost timers are found."""
@@ -569,6 +680,10 @@ class Supervisor:
         for session in self._placement.aged():
             self._on_rotate(session, "lifetime")
         for stream in self._streams.values():
-            if stream.state in {StreamState.WAITING, StreamState.COOLING} and stream.due_at is None:
+            waits = stream.state in {StreamState.WAITING, StreamState.COOLING}
+            if waits and stream.timer is None:
                 log.error("a stream had no timer; the sweep gave it one", stream=stream.spec.stream_id)
                 self._schedule(stream, 1.0)
+            elif not waits and stream.state is not StreamState.STOPPED and stream.session is None:
+                log.error("a stream had no session; it is opened again", stream=stream.spec.stream_id)
+                self._lose(stream, Fail(kind=FailKind.TRANSIENT, reason="no session"))

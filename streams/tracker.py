@@ -143,11 +143,12 @@ class OrderTracker:
         while len(self._seen) > MAX_SEEN_IDS:
             self._seen.popitem(last=False)
 
-    def position(self, live_until_ms: int) -> Position:
+    def position(self, live_until_ms: int, *, seen: int = 50) -> Position:
+        """The persisted form; `seen` = how many message ids it remembers (a hand-over needs all, a save each second few)."""
         return Position(
             live_until_ms=live_until_ms,
             orders=[*self._open.values(), *self._finished.values()],
-            seen=list(self._seen)[-50:],
+            seen=list(self._seen)[-seen:],
         )
 
     def clone(self) -> OrderTracker:
