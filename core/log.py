@@ -24,7 +24,7 @@ COLLAPSE_S: Final = 30.0
 """Identical lines within this time are printed once; the number of the others follows (bug C6)."""
 MAX_COLLAPSED: Final = 1_024
 """Different lines watched for repetition at a time."""
-_QUIET: Final = {"pika": "WARNING", "urllib3": "WARNING", "apscheduler": "WARNING", "websocket": "WARNING"}
+_QUIET: Final = {"pika": "CRITICAL", "urllib3": "WARNING", "apscheduler": "WARNING", "websocket": "WARNING"}
 """Libraries whose INFO lines say what ours say already."""
 
 

@@ -315,8 +315,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """No byte at all for this long = the transport is dead."""
     data_silence_s: float | None = None
     """No data for this long = the feed is stalled (contract 4.7); None = quiet is normal."""
-    open_pause_s: float = 0.0
-    """Floor between two account connections of this venue family (contract 4.5)."""
     join_timeout_s: float = 30.0
     """From the upgrade to `Live`; later the connection counts as failed."""
     connect_timeout_s: float = 10.0

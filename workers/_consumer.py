@@ -40,10 +40,10 @@ _log = get_logger(__name__)
 
 
 class Unfinished:
-    """Commands whose connection was lost before they were acknowledged; the broker delivers them again.
+    """Commands whose connection was lost before their acknowledgement is known to have arrived.
 
-    They still run here, so a copy that comes back takes the place of the lost delivery instead of counting twice. What the
-    broker has lost (it keeps these messages in memory only) is not lost with it.
+    The broker delivers them again. They still run here, or have run, so a copy that comes back takes the place of the lost
+    delivery instead of counting twice. What the broker has lost (it keeps these messages in memory only) is not lost here.
     """
 
     def __init__(self) -> None:
@@ -72,9 +72,12 @@ class PlatformConsumer(CommandConsumer):
     def __init__(self, broker: PlatformBroker, queue_name: str, timeout_ms: int) -> None:
         self.queue_name = queue_name
         self._broker = broker
+        self._prefetch = broker.translator.queues[queue_name].prefetch
         self._timeout_s = timeout_ms / 1000
         self._inbox: deque[tuple[Any, Any, bytes]] = deque()
         self._unacknowledged: dict[int, tuple[bytes, Delivery]] = {}
+        self._in_doubt: list[tuple[bytes, Delivery]] = []
+        """Acknowledged, but the broker may not know yet."""
         self._tag: str | None = None
         self._cancelled = False
         self._released = broker.released
@@ -100,7 +103,7 @@ class PlatformConsumer(CommandConsumer):
 
     def _open_channel(self) -> None:
         self._channel = self._connection.channel()
-        self._channel.basic_qos(prefetch_count=self._broker.translator.queues[self.queue_name].prefetch)
+        self._channel.basic_qos(prefetch_count=self._prefetch)
         self._channel.add_on_cancel_callback(self._on_cancelled)
 
     def _declare(self) -> None:
@@ -176,6 +179,7 @@ class PlatformConsumer(CommandConsumer):
         self._send_replies()
         releasing = self._broker.released and not self._released
         self._connection.process_data_events(time_limit=RELEASE_POLL_S if releasing else self._timeout_s)
+        self._confirm_acknowledgements()
         if self._cancelled or not self._channel.is_open:
             raise pika.exceptions.ChannelClosed(0, "the consumer was cancelled")
         if releasing:
@@ -183,6 +187,16 @@ class PlatformConsumer(CommandConsumer):
         standing_by = self._tag is None and not self._released
         if standing_by and time.monotonic() >= self._next_try:
             self._try_to_consume()
+
+    def _confirm_acknowledgements(self) -> None:
+        """AMQP does not confirm them, but what the channel answers after them says that they arrived.
+
+        A command whose acknowledgement is lost with the connection comes again; a close that counts twice would take the
+        stream from somebody else.
+        """
+        if self._in_doubt and self._channel.is_open:
+            self._channel.basic_qos(prefetch_count=self._prefetch)
+            self._in_doubt.clear()
 
     def _translate(self, method: Any, properties: Any, body: bytes) -> CommandMessage | None:
         tag = int(method.delivery_tag)
@@ -254,7 +268,9 @@ class PlatformConsumer(CommandConsumer):
             _log.debug("connection lost before an acknowledgement", queue=self.queue_name)
 
     def _acknowledge_now(self, tag: int) -> None:
-        if self._unacknowledged.pop(tag, None) is not None:
+        entry = self._unacknowledged.pop(tag, None)
+        if entry is not None:
+            self._in_doubt.append(entry)
             self._channel.basic_ack(tag)
 
     def wake(self) -> None:
@@ -269,9 +285,10 @@ class PlatformConsumer(CommandConsumer):
     def _lost(self) -> None:
         self._broker.readiness.down(self.queue_name)
         unfinished = self._broker.unfinished(self.queue_name)
-        for digest, delivery in self._unacknowledged.values():
+        for digest, delivery in [*self._in_doubt, *self._unacknowledged.values()]:
             if not delivery.given_up:
                 unfinished.add(digest, delivery)
+        self._in_doubt.clear()
         self._unacknowledged.clear()
         self._inbox.clear()
 

@@ -138,6 +138,8 @@ class Local:
                 api = {"provider": exchange, "key": account.key, "secret": account.secret}
                 if account.passphrase:
                     api["passphrase"] = account.passphrase
+                if account.keys_type:
+                    api["keysType"] = account.keys_type
                 data = {"userId": "demo", "api": api}
                 self._command(tasks_user.QUEUE, {"event": "open stream", "uuid": f"demo-{exchange}", "data": data})
                 opened += 1

@@ -34,7 +34,6 @@ SILENCE_S: Final = 60.0
 """Pongs come every 25 s."""
 TICKER_STALL_S: Final = 50.0
 CANDLE_STALL_S: Final = 75.0
-OPEN_PAUSE_S: Final = 2.0
 JOIN_S: Final = 60.0
 """Login (10 s), answers (two tries of 10 s) and the repair of a gap (25 s)."""
 
@@ -59,7 +58,6 @@ class Bitget:
             ping_interval_s=None,
             silence_s=SILENCE_S,
             data_silence_s={"user": None, "ticker": TICKER_STALL_S, "candle": CANDLE_STALL_S}[feed],
-            open_pause_s=OPEN_PAUSE_S if feed == "user" else 0.0,
             join_timeout_s=JOIN_S,
         )
 

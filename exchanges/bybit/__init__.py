@@ -42,7 +42,6 @@ class Bybit:
             ping_interval_s=None,  # the venue wants its own JSON ping, every 20 s, from the adapter
             silence_s=45.0,
             data_silence_s={"ticker": 50.0, "candle": 75.0}.get(feed),  # contract 4.7
-            open_pause_s=2.0 if feed == "user" else 0.0,  # contract 4.5
         )
 
     def user(self, setup: Setup) -> Adapter:

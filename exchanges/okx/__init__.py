@@ -46,7 +46,6 @@ class Okx:
             ping_interval_s=None,  # the venue wants the text `ping`, from the adapter
             silence_s=45.0,
             data_silence_s={"ticker": 50.0, "candle": 75.0}.get(feed),  # contract 4.7
-            open_pause_s=0.65 if feed == "user" else 0.0,  # contract 4.5
             join_timeout_s=45.0,
         )
 

@@ -881,4 +881,3 @@ def test_connections_are_replaced_before_the_venue_cuts_them(feed_name: Any) -> 
     assert limits.lifetime_s < 24 * 3600
     assert limits.messages.limit / limits.messages.per_s < 10
     assert limits.connects.limit / limits.connects.per_s < 1
-    assert limits.open_pause_s == (2.0 if feed_name == "user" else 0.0)
