@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import takewhile
 from typing import Final
 
 from simulator._accounts import Account
@@ -25,8 +26,15 @@ class Record:
         changes, self._changes = self._changes, []
         return changes
 
+    @property
+    def last_seq(self) -> int:
+        return self._seq
+
     def journal(self, since: int) -> list[Entry]:
-        return [entry for entry in self._journal if entry.seq > since]
+        """Looks at the new entries only: readers ask after each deed, while the journal grows long."""
+        found = list(takewhile(lambda entry: entry.seq > since, reversed(self._journal)))
+        found.reverse()
+        return found
 
     def order(self, order: Order, kind: OrderKind, trade: Trade | None, request_id: str) -> int:
         """An order reached the state `order`, whose `updated_ms` is the time of the step. Returns its `seq`."""

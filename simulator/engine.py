@@ -127,6 +127,10 @@ class Engine:
         """Entries with `seq` above `since`, oldest first."""
         return self._record.journal(since)
 
+    def last_seq(self) -> int:
+        """Number of the newest change: where a reader of the journal may start."""
+        return self._record.last_seq
+
     def drain(self) -> list[Change]:
         """Changes since the last call, in order; the caller delivers them."""
         return self._record.drain()

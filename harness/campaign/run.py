@@ -1,0 +1,302 @@
+"""One scenario: orders flow, faults happen, everything settles, and what arrived is held against what happened."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.campaign.accounts import Account
+from harness.campaign.check import Seen, Transition, Verdict, covers, deduplicated, judge
+from harness.campaign.faults import FAULTS, Planned, draw
+from harness.campaign.stack import Stack
+from harness.campaign.traffic import Traffic
+
+SETTLE_S = 45.0
+"""Longest wait after the last order for everything to be published; far beyond what any scenario should need."""
+QUIET_S = 0.3
+"""After everything has arrived: time for what should not arrive."""
+TRACE = b"Traceback (most recent call last)"
+
+
+@dataclass
+class Recovery:
+    """How long one stream was without a session after a fault."""
+
+    group: str
+    stream: str
+    seconds: float
+
+
+@dataclass
+class Result:
+    """A scenario and what came of it."""
+
+    seed: int
+    accounts: list[str]
+    plans: list[Planned]
+    verdict: Verdict = field(default_factory=Verdict)
+    redis: Verdict = field(default_factory=Verdict)
+    recoveries: list[Recovery] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def good(self) -> bool:
+        return self.verdict.good and self.redis.good
+
+    def describe(self) -> str:
+        faults = ", ".join(str(plan) for plan in self.plans) or "none"
+        return f"seed {self.seed}: {', '.join(self.accounts)}; faults {faults}"
+
+
+class Scenario:
+    """Everything that a seed decides. Nothing happens before `play`."""
+
+    def __init__(self, seed: int, accounts: Sequence[Account], workers: int, *, node: bool) -> None:
+        self.seed = seed
+        source = random.Random(seed)
+        self.accounts = source.sample(list(accounts), min(len(accounts), source.randint(3, 6)))
+        self.seconds = round(source.uniform(1.5, 3.5), 2)
+        self.rate = source.choice((8, 15, 30))
+        """Deeds a second."""
+        self.ends_early = source.random() < 0.5
+        """Whether the orders end while the faults may still be on, or after everything is healed."""
+        count = source.choices((1, 2, 3), (5, 4, 2))[0]
+        self.plans = draw(source, self.accounts, workers, self.seconds, node=node, count=count)
+        self.traffic_seed = source.getrandbits(32)
+
+    def play(self, stack: Stack) -> Result:
+        return _Play(self, stack).run()
+
+
+class _Play:
+    """One performance of a scenario."""
+
+    def __init__(self, scenario: Scenario, stack: Stack) -> None:
+        self.scenario, self.stack = scenario, stack
+        self.result = Result(scenario.seed, [one.stream for one in scenario.accounts], scenario.plans)
+        self.faults: list[threading.Thread] = []
+        self.began: dict[int, float] = {}
+        self.errors: list[str] = []
+        self.marks = _Marks(stack)
+        prefix = f"DBO{scenario.seed % 0xFFFFFF:x}x{int(time.time() * 10) % 0xFFFF:x}n"
+        self.traffic = Traffic(stack.sim, scenario.accounts, random.Random(scenario.traffic_seed), prefix)
+
+    def run(self) -> Result:
+        started = time.monotonic()
+        try:
+            self.stack.wait_live(self.scenario.accounts)
+            self._perform(started := time.monotonic())
+            self._settle()
+        except TimeoutError as error:
+            self.errors.append(str(error))
+        finally:
+            self.stack.heal()
+        self._check()
+        self.result.seconds = time.monotonic() - started
+        return self.result
+
+    # --- acting ---
+
+    def _perform(self, started: float) -> None:
+        scenario = self.scenario
+        waiting = list(enumerate(scenario.plans))
+        deeds = 0
+        while (elapsed := time.monotonic() - started) < scenario.seconds:
+            while waiting and waiting[0][1].at <= elapsed:
+                self._begin(*waiting.pop(0))
+            if deeds < elapsed * scenario.rate:
+                self.traffic.step()
+                deeds += 1
+            else:
+                time.sleep(0.005)
+        for index, plan in waiting:
+            self._begin(index, plan)
+        if scenario.ends_early:
+            self.traffic.finish()
+        for thread in self.faults:
+            thread.join(120.0)
+        self.stack.heal()
+        self.traffic.finish()
+
+    def _begin(self, index: int, plan: Planned) -> None:
+        thread = threading.Thread(target=self._carry_out, args=(index, plan), name=plan.kind, daemon=True)
+        self.faults.append(thread)
+        thread.start()
+
+    def _carry_out(self, index: int, plan: Planned) -> None:
+        kind = FAULTS[plan.kind]
+        self.began[index] = time.time()
+        try:
+            kind.begin(self.stack, plan)
+            if kind.end is not None:
+                time.sleep(plan.seconds)
+                kind.end(self.stack, plan)
+        except Exception as error:
+            self.errors.append(f"the fault {plan} failed: {type(error).__name__}: {error}")
+
+    def _settle(self) -> None:
+        """Until every transition is covered on RabbitMQ, the streams are live, and nothing comes any more."""
+        deadline = time.monotonic() + SETTLE_S
+        while time.monotonic() < deadline:
+            if self._covered(self.marks.rabbit_events()) and self._redis_covered():
+                break
+            time.sleep(0.03)
+        self.stack.wait_live(self.scenario.accounts, SETTLE_S)
+        time.sleep(QUIET_S)
+
+    def _covered(self, events: Sequence[Seen]) -> bool:
+        by_order: dict[str, list[Seen]] = {}
+        for event in events:
+            by_order.setdefault(event.order, []).append(event)
+        return all(
+            any(covers(event, step) for event in by_order.get(step.order, ()))
+            for step in self.traffic.transitions
+            if self._keeps_history(step)
+        )
+
+    def _keeps_history(self, step: Transition) -> bool:
+        return not step.exchange.startswith("paper")
+
+    def _redis_covered(self) -> bool:
+        return not self._redis_complete or self._covered(self.marks.redis_events())
+
+    @property
+    def _redis_complete(self) -> bool:
+        """Nobody stores what Redis publishes: a reader, a server or a sink that was away may cost events there."""
+        kinds = [FAULTS[plan.kind] for plan in self.scenario.plans]
+        redis_trouble = any(kind.redis for kind in kinds) or any(
+            plan.kind.startswith("redis") for plan in self.scenario.plans
+        )
+        killed = any(kind.kills for kind in kinds)
+        return (
+            not any(kind.redis for kind in kinds) and not (redis_trouble and killed) and not self.marks.redis_outage()
+        )
+
+    # --- checking ---
+
+    def _check(self) -> None:
+        result, transitions = self.result, self.traffic.transitions
+        gaps = self._told_gaps()
+        rabbit = self.marks.rabbit_events()
+        result.verdict = judge(transitions, rabbit, gaps=gaps)
+        result.redis = judge(transitions, self.marks.redis_events(), coverage=self._redis_complete, gaps=gaps)
+        self._check_deposits(rabbit, result.verdict)
+        self._check_deposits_on_redis(result.redis)
+        result.verdict.wrong += self.errors + self.marks.leaks() + self.marks.traces()
+        result.recoveries = self._recoveries()
+
+    def _told_gaps(self) -> dict[str, list[tuple[float, float]]]:
+        """Announced gaps of venues that keep no history."""
+        gaps: dict[str, list[tuple[float, float]]] = {}
+        for notice in self.marks.services():
+            gap = notice.body.get("streamGap")
+            if gap and gap.get("missing"):
+                gaps.setdefault(gap["stream"], []).append((gap["from"] / 1000, gap["to"] / 1000 + 0.5))
+        return {
+            stream: times
+            for stream, times in gaps.items()
+            if not next(one for one in self.stack.accounts if one.stream == stream).history
+        }
+
+    def _check_deposits(self, events: Sequence[Seen], verdict: Verdict) -> None:
+        counted: dict[tuple[str, str], int] = {}
+        for event in deduplicated(events)[0]:
+            if event.kind == "balanceUpdate":
+                key = (event.stream, event.status)
+                counted[key] = counted.get(key, 0) + 1
+        for (stream, change), count in counted.items():
+            if count > 1:
+                verdict.duplicated.append(f"{stream}: balance change {change} published {count} times")
+
+    def _check_deposits_on_redis(self, verdict: Verdict) -> None:
+        """The backend adds these up and sees no message id on Redis: never twice, whatever happens (contract 2.2)."""
+        known: set[tuple[str, str]] = set()
+        for event in self.marks.redis_events():
+            key = (event.stream, event.status)
+            if event.kind == "balanceUpdate" and key in known:
+                verdict.duplicated.append(f"{event.stream}: balance change {event.status} twice on Redis")
+            known.add(key)
+
+    def _recoveries(self) -> list[Recovery]:
+        """From the fault to the announcement of the gap's end, where one fault alone explains it."""
+        groups = {index: FAULTS[plan.kind].group for index, plan in enumerate(self.scenario.plans)}
+        named = [(self.began[index], group) for index, group in groups.items() if group and index in self.began]
+        found = []
+        for notice in self.marks.services():
+            gap = notice.body.get("streamGap")
+            if not gap:
+                continue
+            before = [(began, group) for began, group in named if began <= notice.at]
+            if before:
+                began, group = max(before)
+                if len(self.scenario.plans) > 1:
+                    group += ", combined"
+                found.append(Recovery(group, str(gap["stream"]), notice.at - began))
+        return found
+
+
+class _Marks:
+    """Where all readers and logs stood when the scenario began, and what came since."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._rabbit, self._redis = len(stack.rabbit_reader.events), len(stack.redis_reader.events)
+        self._services = len(stack.rabbit_reader.services)
+        self._outages = len(stack.redis_reader.outages)
+        self._leaks = [len(reader.leaks) for reader in self._readers()]
+        self.logs = {worker.log: _size(worker.log) for worker in stack.workers}
+
+    def _readers(self) -> tuple[object, ...]:
+        return (self._stack.rabbit_reader, self._stack.redis_reader)
+
+    def rabbit_events(self) -> list[Seen]:
+        return self._stack.rabbit_reader.events[self._rabbit :]
+
+    def redis_events(self) -> list[Seen]:
+        return self._stack.redis_reader.events[self._redis :]
+
+    def services(self) -> list[object]:
+        return list(self._stack.rabbit_reader.services[self._services :])
+
+    def redis_outage(self) -> bool:
+        return len(self._stack.redis_reader.outages) > self._outages
+
+    def leaks(self) -> list[str]:
+        found = [
+            f"secret on {leak}"
+            for reader, known in zip((self._stack.rabbit_reader, self._stack.redis_reader), self._leaks, strict=True)
+            for leak in reader.leaks[known:]
+        ]
+        for log, start in self.logs.items():
+            leak = self._stack.canaries.found(_read(log, start))
+            if leak is not None:
+                found.append(f"secret in {log.name}: {leak}")
+        return found
+
+    def traces(self) -> list[str]:
+        """Exceptions that the services logged: each is a defect."""
+        return [
+            f"{log.name}: {count} unexpected exceptions logged"
+            for log, start in self.logs.items()
+            if (count := _exceptions(_read(log, start)))
+        ]
+
+
+def _exceptions(text: bytes) -> int:
+    return text.count(TRACE)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _read(path: Path, start: int) -> bytes:
+    if not path.exists():
+        return b""
+    with path.open("rb") as file:
+        file.seek(start)
+        return file.read()
