@@ -19,6 +19,7 @@ from typing import Any, Final, TextIO
 
 import dramatiq
 import pika
+from cryptography.fernet import Fernet
 
 import core
 from core.exchange_ids import FAMILIES
@@ -75,7 +76,8 @@ class Local:
 
     def __init__(self, environ: Mapping[str, str], out: TextIO | None = None) -> None:
         self.live = environ.get("LIVE", "").strip().lower() in {"1", "true", "yes"}
-        given = {"LOG_FORMAT": "console", "LOG_LEVEL": "WARNING", "PRICEROLE": "all", **environ}
+        defaults = {"LOG_FORMAT": "console", "LOG_LEVEL": "WARNING", "PRICEROLE": "all"}
+        given = {**defaults, "CREDENTIALS_KEYS": Fernet.generate_key().decode(), **environ}
         self._simulator = None if self.live or environ.get("VENUE_GATEWAY") else _simulator(environ)
         if self._simulator is not None:
             self._simulator.start()
