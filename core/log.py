@@ -209,8 +209,9 @@ def configure(json: bool = True, level: str = "INFO", stream: TextIO | None = No
     root.addHandler(handler)
     root.setLevel(level.upper())
     for name, quiet in _QUIET.items():
-        # A library logger asks for more than the whole process only if somebody debugs.
-        logging.getLogger(name).setLevel(quiet if root.level > logging.DEBUG else logging.NOTSET)
+        # More of a library only if somebody debugs, but never its own DEBUG lines: what pika says about a connection fills
+        # the pipe to Dramatiq's master, which reads nothing before all workers are up; the start then took 30 s.
+        logging.getLogger(name).setLevel(quiet if root.level > logging.DEBUG else logging.INFO)
     sys.excepthook = _uncaught
     threading.excepthook = _uncaught_in_thread
 

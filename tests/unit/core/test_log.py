@@ -174,6 +174,18 @@ def test_quiet_libraries_and_levels():
     assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["useful"]
 
 
+def test_the_start_of_a_worker_does_not_block_on_debug_chatter_of_libraries():
+    stream = io.StringIO()
+    undo = configure(json=True, level="DEBUG", stream=stream)
+    try:
+        logging.getLogger("pika.adapters.select_connection").debug("added timeout")
+        logging.getLogger("pika.connection").info("connecting")
+        get_logger("x").debug("ours")
+    finally:
+        undo()
+    assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["connecting", "ours"]
+
+
 def test_configure_replaces_a_handler_that_was_there_and_undo_restores():
     root = logging.getLogger()
     plain = logging.StreamHandler(io.StringIO())
