@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from simulator._peer import BasePeer
-from simulator._values import Change, Coin, Market, Order, OrderChange, WalletChange
+from simulator._values import Change, Coin, Market, Order, OrderChange, Symbol, WalletChange
 from simulator._venue import (
     Close,
     Effect,
@@ -44,6 +44,15 @@ MAX_PAYLOAD: Final = 1_000_000
 
 ORDERS: Final = ("subscribeOrder", "order")
 BALANCES: Final = ("subscribeOutboundAccountInfo", "outboundAccountInfo")
+_UNPLAYED: Final = {
+    "mexc": ("", "USDT"),
+    "ftx": ("", "USDT"),
+    "kraken": ("-", "USD"),
+    "krakenUsdm": ("-", "USD"),
+    "hyperliquid": ("-", "USDC"),
+    "hyperliquidLinear": ("-", "USDC"),
+}
+"""Exchange ids with paper accounts and no venue half (some are dead): separator of their pair ids, quote."""
 _CHANNELS: Final = dict((ORDERS, BALANCES))
 """Subscribe event → event of the pushes."""
 
@@ -221,6 +230,11 @@ def _balances(change: WalletChange) -> list[dict[str, Any]]:
     return [{"asset": h.asset, "free": _number(h.free), "locked": _number(h.locked)} for h in change.holdings]
 
 
+def _pair(coin: Coin, separator: str, quote: str) -> Symbol:
+    wire = f"{coin.name}{separator}{quote}"
+    return Symbol(wire=wire, base=coin.name, quote=quote, price=coin.price, price_decimals=coin.decimals)
+
+
 class Paper:
     """The service; stateless beside its connections."""
 
@@ -231,8 +245,12 @@ class Paper:
         self.world = world
 
     def markets(self, coins: Sequence[Coin]) -> Sequence[Market]:
-        """None of its own: paper accounts trade on the real markets."""
-        return ()
+        """Paper accounts trade on the real markets; only exchange ids that no half plays have one here."""
+        return [
+            Market(exchange=exchange, wallet=exchange, symbols=tuple(_pair(coin, separator, quote) for coin in coins))
+            for exchange, (separator, quote) in _UNPLAYED.items()
+            if self.world.markets.market(exchange) is None
+        ]
 
     def rest(self, request: Request, now: Instant) -> Reply:
         """The service speaks WebSocket only."""
