@@ -74,7 +74,6 @@ class Stack:
             **self.rabbit.env(),
             "REDIS_HOST": self.redis.host,
             "REDIS_PORT": str(self.redis.port),
-            "LOG_LEVEL": "DEBUG",
             **({} if self.simulator.tls else gateway),
             **self._env,
             **more,
