@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import time
+import uuid
 from collections import defaultdict, deque
+from contextlib import suppress
 from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING, Any, Final
@@ -248,8 +250,7 @@ class PlatformConsumer(CommandConsumer):
                 self._unacknowledged.pop(tag, None)
                 self._channel.basic_nack(tag, requeue=True)
         else:
-            # Everything is back in its place before anybody else can consume.
-            self._channel.close()
+            self._drop_channel()
             self._unacknowledged.clear()
             self._open_channel()
         self._inbox.clear()
@@ -257,6 +258,16 @@ class PlatformConsumer(CommandConsumer):
         self._released = True
         _log.info("released the command queue", queue=self.queue_name, unfinished=unfinished)
         self._broker.readiness.down(self.queue_name)
+
+    def _drop_channel(self) -> None:
+        """End the channel in one step: the consumer goes and everything unacknowledged is back in its place.
+
+        pika's `close` first cancels the consumer and then closes the channel. In between, another process could become
+        the consumer and get what comes after. So let the broker close it, for asking for a queue that does not exist.
+        """
+        with suppress(pika.exceptions.ChannelClosedByBroker):
+            self._channel.queue_declare(f"released.{uuid.uuid4().hex}", passive=True)
+        self._tag = None
 
     # --- acknowledging, from any thread ---
 
@@ -301,6 +312,8 @@ class PlatformConsumer(CommandConsumer):
             while not sent.is_set() and time.monotonic() < deadline:
                 self._connection.process_data_events(time_limit=0.1)
             self._send_replies()
+            if self._tag is not None and self._channel.is_open:
+                self._drop_channel()
             self._connection.close()
         except PIKA_ERRORS as error:
             _log.debug("the connection was closed before", queue=self.queue_name, reason=type(error).__name__)
