@@ -305,6 +305,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Client frames per connection."""
     rest: Mapping[str, Rate] = msgspec.field(default_factory=dict)
     """REST weight per pool and egress IP."""
+    bans: Mapping[int, float] = msgspec.field(default_factory=lambda: {418: 120.0, 429: 5.0})
+    """HTTP statuses that close a pool for every process on the address → seconds, unless the venue's `Retry-After` tells."""
     subscriptions_per_connection: int = 1
     """Accounts (user), shards (ticker: always 1) or topics (candle) that one connection may carry."""
     lifetime_s: float | None = None

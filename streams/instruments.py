@@ -102,8 +102,7 @@ class Instruments:
         venue = venue_of(exchange)
         limits = venue.limits(exchange, "ticker") if venue is not None else None
         for call in calls:
-            rate = limits.rest.get(call.pool) if limits is not None else None
-            self._rest.submit(call, family_of(exchange), "", rate, partial(self._answered, exchange, loader, call))
+            self._rest.submit(call, family_of(exchange), "", limits, partial(self._answered, exchange, loader, call))
 
     def _answered(self, exchange: str, loader: InstrumentLoader, call: Call, answer: Answer) -> None:
         with self._lock:

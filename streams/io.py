@@ -137,12 +137,11 @@ class IoThread:
         )
 
     def call(self, session: Session, call: Call) -> None:
-        rate = session.limits.rest.get(call.pool)
         self._rest.submit(
             call,
             session.venue,
             session.ip,
-            rate,
+            session.limits,
             lambda answer: self.post(partial(session.answered, call, answer)),
         )
 

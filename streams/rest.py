@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import requests
+from requests.adapters import HTTPAdapter
 
 from core.log import get_logger
 from core.metrics import METRICS
-from exchanges._adapter import Answer, Call, Rate
+from exchanges._adapter import Answer, Call, Limits, Rate
 from streams.budget import Budget
 from streams.endpoints import Endpoints
 
@@ -26,6 +28,17 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 _NO_HEADERS: dict[str, str] = {}
 
 
+class _FromAddress(HTTPAdapter):
+    """Sends from one local address, so that a call counts against the same address as its budget."""
+
+    def __init__(self, ip: str) -> None:
+        self._ip = ip
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, source_address=(self._ip, 0), **options)
+
+
 class RestPool:
     """Any thread; answers come back on a pool thread, exactly one per call."""
 
@@ -39,8 +52,8 @@ class RestPool:
         self._local = threading.local()
         self._stop = threading.Event()
 
-    def submit(self, call: Call, venue: str, ip: str, rate: Rate | None, done: Callable[[Answer], None]) -> None:
-        """Perform `call`; `rate` is the budget of its pool, None = no budget."""
+    def submit(self, call: Call, venue: str, ip: str, limits: Limits | None, done: Callable[[Answer], None]) -> None:
+        """Perform `call` from the local address `ip` ("" = any), within the venue's `limits` (None = it has none)."""
         with self._lock:
             full = self._stop.is_set() or self._pending.get(venue, 0) >= MAX_PENDING_PER_VENUE
             if not full:
@@ -49,7 +62,7 @@ class RestPool:
                     pool = ThreadPoolExecutor(THREADS_PER_VENUE, thread_name_prefix=f"rest-{venue}")
                     self._pools[venue] = pool
                 self._pending[venue] = self._pending.get(venue, 0) + 1
-                pool.submit(self._perform, call, venue, ip, rate, done)
+                pool.submit(self._perform, call, venue, ip, limits, done)
         if full:
             done(Answer(0, _NO_HEADERS, b"", "the REST queue of this venue is full or closed"))
 
@@ -61,9 +74,9 @@ class RestPool:
         for pool in pools:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _perform(self, call: Call, venue: str, ip: str, rate: Rate | None, done: Callable[[Answer], None]) -> None:
+    def _perform(self, call: Call, venue: str, ip: str, limits: Limits | None, done: Callable[[Answer], None]) -> None:
         try:
-            answer = self._answer(call, venue, ip, rate)
+            answer = self._answer(call, venue, ip, limits)
         except Exception as error:
             log.exception("unexpected error in a REST call", venue=venue, call=repr(call))
             answer = Answer(0, _NO_HEADERS, b"", f"{type(error).__name__}")
@@ -73,17 +86,19 @@ class RestPool:
         METRICS.count("rest_calls_total", venue=venue, result=str(answer.status))
         done(answer)
 
-    def _answer(self, call: Call, venue: str, ip: str, rate: Rate | None) -> Answer:
+    def _answer(self, call: Call, venue: str, ip: str, limits: Limits | None) -> Answer:
+        rate = limits.rest.get(call.pool) if limits is not None else None
         if rate is not None and not self._wait_for_budget(call, venue, ip, rate):
             return Answer(0, _NO_HEADERS, b"", "no REST weight left within the time limit")
         try:
-            answer = self._request(call)
+            answer = self._request(call, ip)
         except requests.RequestException as error:
             # The text of the error holds the URL, and with it a signature: only its type is told.
             return Answer(0, _NO_HEADERS, b"", type(error).__name__)
-        if answer.status in {418, 429}:
+        ban_s = limits.bans.get(answer.status) if limits is not None else None
+        if ban_s is not None:
             after = answer.headers.get("retry-after", "")
-            self._budget.block(venue, f"rest-{call.pool}", ip, float(after) if after.isdigit() else 5.0)
+            self._budget.block(venue, f"rest-{call.pool}", ip, float(after) if after.isdigit() else ban_s)
         return answer
 
     def _wait_for_budget(self, call: Call, venue: str, ip: str, rate: Rate) -> bool:
@@ -98,11 +113,17 @@ class RestPool:
             self._stop.wait(wait_s)
         return False
 
-    def _request(self, call: Call) -> Answer:
-        session: requests.Session | None = getattr(self._local, "session", None)
+    def _request(self, call: Call, ip: str) -> Answer:
+        sessions: dict[str, requests.Session] | None = getattr(self._local, "sessions", None)
+        if sessions is None:
+            sessions = self._local.sessions = {}
+        session = sessions.get(ip)
         if session is None:
-            session = self._local.session = requests.Session()
+            session = sessions[ip] = requests.Session()
             session.trust_env = False
+            if ip:
+                session.mount("https://", _FromAddress(ip))
+                session.mount("http://", _FromAddress(ip))
         with session.request(
             call.method,
             self._endpoints.resolve(call.url),

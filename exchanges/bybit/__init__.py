@@ -11,7 +11,7 @@ from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
 from exchanges.bybit._candle import CandleAdapter, native_interval
 from exchanges.bybit._instruments import Loader
 from exchanges.bybit._public import ARGS_CHARACTERS
-from exchanges.bybit._rest import CATEGORY
+from exchanges.bybit._rest import CATEGORY, IP_BAN_S
 from exchanges.bybit._ticker import PREFIX, TickerAdapter
 from exchanges.bybit._user import UserAdapter
 
@@ -38,6 +38,7 @@ class Bybit:
             connects=_CONNECTS,
             messages=_MESSAGES,
             rest=_REST,
+            bans={403: IP_BAN_S, 429: 5.0},
             subscriptions_per_connection=_CANDLES_PER_CONNECTION if feed == "candle" else 1,
             ping_interval_s=None,  # the venue wants its own JSON ping, every 20 s, from the adapter
             silence_s=45.0,

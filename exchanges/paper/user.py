@@ -44,6 +44,8 @@ MAX_RETRY_S: Final = 300.0
 ORDERS: Final = "order"
 BALANCES: Final = "outboundAccountInfo"
 REQUESTS: Final = {ORDERS: "subscribeOrder", BALANCES: "subscribeOutboundAccountInfo"}
+UNKNOWN_ACCOUNT: Final = "the paper server does not know this account; asking again at growing intervals"
+"""Text of the note about a refused subscribe: the account may be made later, so it is no failure of the stream."""
 _SCHEMES: Final = {"http": "ws", "ws": "ws", "https": "wss", "wss": "wss"}
 
 
@@ -254,7 +256,7 @@ class PaperUser:
         if self._noted:
             return []
         self._noted = True
-        return [Note("the paper server does not know this account; asking again at growing intervals")]
+        return [Note(UNKNOWN_ACCOUNT)]
 
     def _update(self, name: str, data: bytes, now: Instant) -> list[Output]:
         if self._subscription is None:
