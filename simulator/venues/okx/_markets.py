@@ -46,6 +46,7 @@ def _spot(coin: Coin, quote: str) -> Symbol:
 def _linear(coin: Coin) -> Symbol:
     return Symbol(
         wire=f"{coin.name}-USDT-SWAP",
+        pair=f"{coin.name}-USDT",
         base=coin.name,
         quote="USDT",
         settle="USDT",
@@ -60,6 +61,7 @@ def _linear(coin: Coin) -> Symbol:
 def _xperp(coin: Coin) -> Symbol:
     return Symbol(
         wire=f"{coin.name}-USD_UM_XPERP{_XPERP_SUFFIX}",
+        pair=f"{coin.name}-USD_UM_XPERP",
         base=coin.name,
         quote="USD",
         settle="USD",
@@ -74,6 +76,7 @@ def _xperp(coin: Coin) -> Symbol:
 def _inverse(coin: Coin) -> Symbol:
     return Symbol(
         wire=f"{coin.name}-USD-SWAP",
+        pair=f"{coin.name}-USD",
         base=coin.name,
         quote="USD",
         settle=coin.name,
