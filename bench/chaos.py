@@ -7,11 +7,29 @@ python -m bench.chaos --repro SEED
 from __future__ import annotations
 
 import argparse
+import random
 import sys
 import time
 
+from harness.campaign.check import TERMINAL
 from harness.campaign.run import Scenario
 from harness.campaign.stack import Stack
+from harness.campaign.traffic import Traffic
+from harness.servers import wait_for
+
+
+def warm_up(stack: Stack) -> None:
+    """Every account trades once on every symbol that will be used."""
+    traffic = Traffic(stack.sim, stack.accounts, random.Random(0), "DBOwarm")
+    traffic.warm()
+    wait_for(
+        lambda: (
+            {step.order for step in traffic.transitions if step.status in TERMINAL}
+            <= {event.order for event in stack.rabbit_reader.events if event.status in TERMINAL}
+        ),
+        60.0,
+        "the first orders published",
+    )
 
 
 def main() -> int:
@@ -33,6 +51,7 @@ def main() -> int:
             f"{len(stack.accounts)} streams live after {time.monotonic() - began:.1f} s; files in {stack.folder}",
             flush=True,
         )
+        warm_up(stack)
         seeds = [args.repro] if args.repro is not None else range(args.seed, args.seed + args.runs)
         for seed in seeds:
             if time.monotonic() - began > args.minutes * 60:

@@ -78,11 +78,11 @@ def material(venue: str) -> tuple[str, str, str]:
 
 def make_accounts(sim: Simulator, venues: Sequence[str] = (), copies: int = 1) -> list[Account]:
     """Accounts on every exchange id that both the service and the simulator know, or on those of `venues`."""
-    accounts = []
-    for exchange in served(sim, venues):
-        for number in range(copies):
-            accounts.append(make_account(sim, exchange, f"chaos-{exchange}-{number}"))
-    return accounts
+    return [
+        make_account(sim, exchange, f"chaos-{exchange}-{number}")
+        for exchange in served(sim, venues)
+        for number in range(copies)
+    ]
 
 
 def make_account(sim: Simulator, exchange: str, stream: str) -> Account:

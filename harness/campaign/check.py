@@ -1,8 +1,8 @@
 """The oracle: what really happened to orders, against what was published. Pure.
 
-A transition counts as published when an event of the same order covers it: a status at least as far and a total at least as
-large. During a gap several partial fills may so collapse into one cumulative event. Every final state must be published exactly
-once after de-duplication, with the complete total, and per order nothing may go backwards.
+A transition counts as published when an event of the same order covers it: a status at least as far and a total at least
+as large. During a gap several partial fills may so collapse into one cumulative event. Every final state must be published
+exactly once after de-duplication, with the complete total, and per order nothing may go backwards.
 """
 
 from __future__ import annotations
@@ -137,8 +137,8 @@ def judge(
 ) -> Verdict:
     """Hold the events of one consumer against the journal.
 
-    `coverage=False` checks order and repetition only (a consumer that was not connected all the time). `gaps` are the announced
-    gaps, seconds, of streams whose venue keeps no history: what fell in there and was not published is told, not lost.
+    `coverage=False` checks order and repetition only (a consumer that was not connected all the time). `gaps` are the
+    announced gaps, seconds, of streams whose venue keeps no history: what fell in there is told, not lost.
     """
     verdict = Verdict(transitions=len(transitions), events=len(events))
     first, verdict.repeated = deduplicated(events)

@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from harness.campaign.accounts import Account
 from harness.campaign.stack import Stack
@@ -58,9 +59,9 @@ class Kind:
     """Only for these families."""
 
 
-def _sim(kind: str, **fixed: object) -> Deed:
+def _sim(kind: str, **fixed: Any) -> Deed:
     def begin(stack: Stack, plan: Planned) -> None:
-        stack.sim.fault(kind, venue=plan.venue, account=plan.account, feed="user", **fixed)  # type: ignore[arg-type]
+        stack.sim.fault(kind, venue=plan.venue, account=plan.account, feed="user", **fixed)
 
     return begin
 
@@ -83,8 +84,8 @@ def _close(stack: Stack, plan: Planned) -> None:
 
 def _refuse(stack: Stack, plan: Planned) -> None:
     status: object = (503, 502, 403, 429, "reset")[int(plan.dice * 5)]
-    more = {"retry_after": 1} if status == 429 else {}
-    stack.sim.fault("refuse", venue=plan.venue, for_s=plan.seconds, times=0, status=status, **more)
+    params: dict[str, Any] = {"status": status, **({"retry_after": 1} if status == 429 else {})}
+    stack.sim.fault("refuse", venue=plan.venue, for_s=plan.seconds, times=0, **params)
     stack.sim.fault("drop", venue=plan.venue, feed="user")
 
 
@@ -93,12 +94,12 @@ def _unreachable(stack: Stack, plan: Planned) -> None:
     stack.sim.fault("drop", feed="user")
 
 
-def _rest(kind: str, times: int = 3, **params: object) -> Deed:
+def _rest(kind: str, times: int = 3, **params: Any) -> Deed:
     """Trouble for the calls that follow a cut: gap repair has to live with it."""
 
     def begin(stack: Stack, plan: Planned) -> None:
         count = 1 + int(plan.dice * times)
-        stack.sim.fault(kind, venue=plan.venue, times=count, for_s=20.0, **params)  # type: ignore[arg-type]
+        stack.sim.fault(kind, venue=plan.venue, times=count, for_s=20.0, **params)
         stack.sim.fault("drop", venue=plan.venue, feed="user")
 
     return begin
@@ -177,6 +178,33 @@ def _redis_restart(stack: Stack, plan: Planned) -> None:
     stack.redis.restart(away_s=plan.seconds)
 
 
+def _proxy(server: str, deed: str) -> Deed:
+    def act(stack: Stack, plan: Planned) -> None:
+        del plan
+        proxy = stack.rabbit_proxy if server == "rabbit" else stack.redis_proxy
+        {
+            "cut": proxy.cut,
+            "stall": proxy.stall,
+            "resume": proxy.resume,
+            "refuse": proxy.refuse,
+            "accept": proxy.accept,
+        }[deed]()
+
+    return act
+
+
+def _slow_broker(stack: Stack, plan: Planned) -> None:
+    stack.rabbit_proxy.delay(0.05 + plan.dice / 4)
+
+
+def _slow_reader(stack: Stack, plan: Planned) -> None:
+    stack.rabbit_reader.pause(plan.seconds)
+
+
+def _slow_subscriber(stack: Stack, plan: Planned) -> None:
+    stack.redis_reader.pause(plan.seconds)
+
+
 FAULTS: Mapping[str, Kind] = {
     "drop": Kind(_sim("drop"), group="venue cut", weight=5),
     "drop_venue": Kind(_sim("drop"), group="venue cut", scope="venue", weight=4),
@@ -206,18 +234,18 @@ FAULTS: Mapping[str, Kind] = {
     "sigkill": Kind(_kill, _back, group="sigkill", scope="", seconds=(0.2, 1.5), kills=True, weight=4),
     "sigkill_one": Kind(_kill_one, _back, group="sigkill", scope="", seconds=(0.2, 1.5), kills=True),
     "sigterm": Kind(_terminate, _back, group="sigterm", scope="", seconds=(0.2, 1.5), weight=4),
-    "broker_cut": Kind(lambda s, p: s.rabbit_proxy.cut(), group="", scope=""),
-    "broker_stall": Kind(lambda s, p: s.rabbit_proxy.stall(), lambda s, p: s.rabbit_proxy.resume(), group="", scope=""),
-    "broker_away": Kind(lambda s, p: s.rabbit_proxy.refuse(), lambda s, p: s.rabbit_proxy.accept(), group="", scope=""),
-    "broker_slow": Kind(lambda s, p: s.rabbit_proxy.delay(0.2), lambda s, p: s.rabbit_proxy.resume(), group="", scope=""),
+    "broker_cut": Kind(_proxy("rabbit", "cut"), group="", scope=""),
+    "broker_stall": Kind(_proxy("rabbit", "stall"), _proxy("rabbit", "resume"), group="", scope=""),
+    "broker_away": Kind(_proxy("rabbit", "refuse"), _proxy("rabbit", "accept"), group="", scope=""),
+    "broker_slow": Kind(_slow_broker, _proxy("rabbit", "resume"), group="", scope=""),
     "broker_restart": Kind(_broker_restart, group="", scope="", needs_node=True),
     "broker_crash": Kind(_broker_crash, group="", scope="", needs_node=True, weight=1),
-    "redis_cut": Kind(lambda s, p: s.redis_proxy.cut(), group="", scope=""),
-    "redis_stall": Kind(lambda s, p: s.redis_proxy.stall(), lambda s, p: s.redis_proxy.resume(), group="", scope=""),
-    "redis_away": Kind(lambda s, p: s.redis_proxy.refuse(), lambda s, p: s.redis_proxy.accept(), group="", scope=""),
+    "redis_cut": Kind(_proxy("redis", "cut"), group="", scope=""),
+    "redis_stall": Kind(_proxy("redis", "stall"), _proxy("redis", "resume"), group="", scope=""),
+    "redis_away": Kind(_proxy("redis", "refuse"), _proxy("redis", "accept"), group="", scope=""),
     "redis_restart": Kind(_redis_restart, group="", scope="", redis=True, seconds=(0.1, 1.0)),
-    "slow_rabbit_consumer": Kind(lambda s, p: s.rabbit_reader.pause(p.seconds), group="", scope=""),
-    "slow_redis_consumer": Kind(lambda s, p: s.redis_reader.pause(p.seconds), group="", scope=""),
+    "slow_rabbit_consumer": Kind(_slow_reader, group="", scope=""),
+    "slow_redis_consumer": Kind(_slow_subscriber, group="", scope=""),
 }  # fmt: skip
 
 

@@ -6,7 +6,6 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any
 
 import pika
@@ -201,5 +200,5 @@ def seen(at: float, stream: str, message_id: str, body: bytes, redelivered: bool
         message_id = f"{order}:{status}:{executed.normalize()}" if order else str(event.get("uniqueMessageId", ""))
     return Seen(
         at=at, message_id=message_id, stream=stream, kind=kind, order=order, status=status, executed=executed,
-        quote=quote if isinstance(quote, Decimal) else Decimal(0), redelivered=redelivered,
+        quote=quote, redelivered=redelivered,
     )  # fmt: skip

@@ -12,6 +12,7 @@ from pathlib import Path
 from harness.campaign.accounts import Account
 from harness.campaign.check import Seen, Transition, Verdict, covers, deduplicated, judge
 from harness.campaign.faults import FAULTS, Planned, draw
+from harness.campaign.readers import Reader, Service
 from harness.campaign.stack import Stack
 from harness.campaign.traffic import Traffic
 
@@ -135,7 +136,7 @@ class _Play:
             if kind.end is not None:
                 time.sleep(plan.seconds)
                 kind.end(self.stack, plan)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever went wrong, the run reports it
             self.errors.append(f"the fault {plan} failed: {type(error).__name__}: {error}")
 
     def _settle(self) -> None:
@@ -250,7 +251,7 @@ class _Marks:
         self._leaks = [len(reader.leaks) for reader in self._readers()]
         self.logs = {worker.log: _size(worker.log) for worker in stack.workers}
 
-    def _readers(self) -> tuple[object, ...]:
+    def _readers(self) -> tuple[Reader, ...]:
         return (self._stack.rabbit_reader, self._stack.redis_reader)
 
     def rabbit_events(self) -> list[Seen]:
@@ -259,7 +260,7 @@ class _Marks:
     def redis_events(self) -> list[Seen]:
         return self._stack.redis_reader.events[self._redis :]
 
-    def services(self) -> list[object]:
+    def services(self) -> list[Service]:
         return list(self._stack.rabbit_reader.services[self._services :])
 
     def redis_outage(self) -> bool:
@@ -268,7 +269,7 @@ class _Marks:
     def leaks(self) -> list[str]:
         found = [
             f"secret on {leak}"
-            for reader, known in zip((self._stack.rabbit_reader, self._stack.redis_reader), self._leaks, strict=True)
+            for reader, known in zip(self._readers(), self._leaks, strict=True)
             for leak in reader.leaks[known:]
         ]
         for log, start in self.logs.items():

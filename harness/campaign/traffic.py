@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import ROUND_DOWN, Decimal
+from functools import partial
 
 from harness.campaign.accounts import Account
 from harness.campaign.check import Transition
@@ -19,7 +20,7 @@ from simulator.simulator import Simulator
 
 MAX_OPEN = 5
 """Open orders per account; beyond that one of them moves on before another is placed."""
-SYMBOLS = 6
+SYMBOLS = 4
 
 
 class Traffic:
@@ -38,29 +39,37 @@ class Traffic:
     def open_orders(self) -> int:
         return sum(map(len, self._open.values()))
 
+    def warm(self) -> None:
+        """One order per account and symbol, ended at once: where a venue answers per symbol only, gap repair looks at the
+        symbols that it knows of the account."""
+        for account in self._accounts:
+            for number in range(SYMBOLS):
+                self._act(partial(self._place, account=account, at=number))
+        self.finish()
+
     def step(self) -> None:
         """One deed of one account."""
         account = self._source.choice(self._accounts)
         dice = self._source.random()
         if dice < 0.04:
-            self._act(lambda hub, now: self._deposit(hub, now, account))
+            self._act(partial(self._deposit, account=account))
         elif len(self._open[account.stream]) < 2 or (len(self._open[account.stream]) < MAX_OPEN and dice < 0.45):
-            self._act(lambda hub, now: self._place(hub, now, account))
+            self._act(partial(self._place, account=account))
         else:
-            self._act(lambda hub, now: self._move(hub, now, account, ends=False))
+            self._act(partial(self._move, account=account, ends=False))
 
     def finish(self) -> None:
         """End every open order of this traffic."""
         for account in self._accounts:
             while self._open[account.stream]:
-                self._act(lambda hub, now, one=account: self._move(hub, now, one, ends=True))  # type: ignore[misc]
+                self._act(partial(self._move, account=account, ends=True))
 
-    def _act(self, deed: object) -> None:
+    def _act(self, deed: Callable[[Hub, Instant], None]) -> None:
         at = time.time()
 
         def run(hub: Hub, now: Instant) -> list[Entry]:
             try:
-                deed(hub, now)  # type: ignore[operator]
+                deed(hub, now)
             except Refused:
                 hub.stats.faults["traffic_refused"] += 1
             return hub.world.engine.journal(self._seq)
@@ -80,8 +89,9 @@ class Traffic:
 
     # --- deeds: on the simulator's thread ---
 
-    def _place(self, hub: Hub, now: Instant, account: Account) -> None:
-        symbol = self._source.choice(hub.world.markets.symbols(account.market)[:SYMBOLS])
+    def _place(self, hub: Hub, now: Instant, account: Account, at: int | None = None) -> None:
+        symbols = hub.world.markets.symbols(account.market)[:SYMBOLS]
+        symbol = self._source.choice(symbols) if at is None else symbols[at % len(symbols)]
         price = hub.world.markets.quote(account.market, symbol.wire).price
         buys = self._source.random() < 0.5
         away = Decimal(str(round(self._source.uniform(0.01, 0.05), 4)))
