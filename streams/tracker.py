@@ -78,8 +78,9 @@ class OrderTracker:
 
     def _admit_order(self, event: OrderEvent) -> Admitted | None:
         order = known_order(event)
-        known = self._open.get(order.order_id) or self._finished.get(order.order_id)
-        event_id = f"{self._exchange}:{order.order_id}:{order.status}:{plain(decimal(order.executed).normalize())}"
+        key = _key(order)
+        known = self._open.get(key) or self._finished.get(key)
+        event_id = f"{self._exchange}:{key}:{order.status}:{plain(decimal(order.executed).normalize())}"
         if known is not None:
             if known.terminal:
                 return None
@@ -99,13 +100,14 @@ class OrderTracker:
         return Admitted(event, event_id, order)
 
     def _remember(self, order: KnownOrder) -> None:
+        key = _key(order)
         if order.terminal:
-            self._open.pop(order.order_id, None)
-            self._finished[order.order_id] = order
+            self._open.pop(key, None)
+            self._finished[key] = order
             while len(self._finished) > MAX_FINISHED_ORDERS:
                 self._finished.popitem(last=False)
             return
-        self._open[order.order_id] = order
+        self._open[key] = order
         while len(self._open) > MAX_OPEN_ORDERS:
             self._open.popitem(last=False)
 
@@ -126,7 +128,8 @@ class OrderTracker:
     def load(self, position: Position) -> None:
         """Take over what another process (or an earlier life) published. States only move forward."""
         for order in position.orders:
-            known = self._open.get(order.order_id) or self._finished.get(order.order_id)
+            key = _key(order)
+            known = self._open.get(key) or self._finished.get(key)
             if known is None or (
                 not known.terminal and (order.terminal or decimal(order.executed) >= decimal(known.executed))
             ):
@@ -160,6 +163,16 @@ class OrderTracker:
     @property
     def open_orders(self) -> int:
         return len(self._open)
+
+
+def _key(order: KnownOrder) -> str:
+    """What tells one order of an account from all others.
+
+    Order ids are unique per symbol only (Binance), and orders that a venue itself makes may have none (KuCoin's liquidations
+    all say -1): then the client id tells them apart.
+    """
+    own = order.order_id if order.order_id not in {"", "-1", "0"} else order.client_order_id
+    return f"{order.symbol}:{own}"
 
 
 def known_order(event: OrderEvent) -> KnownOrder:

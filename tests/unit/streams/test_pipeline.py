@@ -68,7 +68,7 @@ def test_an_order_event_becomes_one_whole_message(pipeline: Pipeline, sink: Sink
     assert pipeline.account(Emit("u1", event), 5.0)
     message = sink.account()[0]
     assert (message.stream_id, message.exchange, message.event_type) == ("u1", "bybit", "executionReport")
-    assert (message.event_id, message.event_time_ms, message.received_mono) == ("bybit:7:NEW:0", 1, 5.0)
+    assert (message.event_id, message.event_time_ms, message.received_mono) == ("bybit:BTCUSDT:7:NEW:0", 1, 5.0)
     assert message.body == encode(event)
     assert (message.order_field, message.order_ttl_s) == ("D-BO-1", 86_400)
 
@@ -126,7 +126,7 @@ def test_an_event_that_no_sink_took_is_found_again_by_gap_repair(pipeline: Pipel
     assert not pipeline.account(Emit("u1", report("FILLED", "1")), 0.0)
     sink.full = False
     assert pipeline.account(Emit("u1", report("FILLED", "1"), repaired=True), 0.0)
-    assert [message.event_id for message in sink.account()] == ["bybit:7:FILLED:1"]
+    assert [message.event_id for message in sink.account()] == ["bybit:BTCUSDT:7:FILLED:1"]
 
 
 def test_positions_hold_only_what_the_primary_sink_confirmed(pipeline: Pipeline, sink: Sink) -> None:
@@ -159,7 +159,12 @@ def test_held_events_are_published_at_release_without_what_the_giver_published(s
     assert giver.pending("u1") == 0
     taker.release("u1", decode_position(position))
     ids = [message.event_id for message in sink.account()]
-    assert ids == ["bybit:7:NEW:0", "bybit:7:PARTIALLY_FILLED:0.4", "bybit:b1", "bybit:7:FILLED:1"]
+    assert ids == [
+        "bybit:BTCUSDT:7:NEW:0",
+        "bybit:BTCUSDT:7:PARTIALLY_FILLED:0.4",
+        "bybit:b1",
+        "bybit:BTCUSDT:7:FILLED:1",
+    ]
 
 
 def _ticker(symbol: str, time: int) -> Ticker:

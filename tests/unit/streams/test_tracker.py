@@ -84,7 +84,19 @@ def test_the_event_id_does_not_depend_on_where_the_event_comes_from() -> None:
     repaired = OrderTracker("binance").admit(report("PARTIALLY_FILLED", "0.4", time=99), repaired=True)
     assert live is not None
     assert repaired is not None
-    assert live.event_id == repaired.event_id == "binance:7:PARTIALLY_FILLED:0.4"
+    assert live.event_id == repaired.event_id == "binance:BTCUSDT:7:PARTIALLY_FILLED:0.4"
+
+
+def test_equal_order_ids_of_two_symbols_are_two_orders() -> None:
+    assert published([report("FILLED", "1"), report("FILLED", "1", symbol="ETHUSDT")]) == [
+        ("FILLED", "1"),
+        ("FILLED", "1"),
+    ]
+
+
+def test_two_liquidations_without_order_id_are_both_published() -> None:
+    ids = [{"new_client_order_id": f"liq-{n}", "original_client_order_id": f"liq-{n}"} for n in (1, 2)]
+    assert published([report("FILLED", "1", order="-1", **one) for one in ids]) == [("FILLED", "1"), ("FILLED", "1")]
 
 
 def test_balance_updates_are_never_published_twice_and_never_from_repair() -> None:
