@@ -112,7 +112,7 @@ class Settings(BaseModel):
     sinks: Names = Field(("rabbitmq", "redis"), alias="SINKS")
     events_exchange: str = Field("gainium.events", alias="EVENTS_EXCHANGE")
     user_events_queue: str = Field("gainium.user-events", alias="USER_EVENTS_QUEUE")
-    """Durable queue bound to `user.#`; empty = none."""
+    """Durable queue bound to `user.#`; `none` = no queue (then ""), because an empty variable counts as absent."""
     user_events_max: int = Field(1_000_000, alias="USER_EVENTS_MAX", ge=1)
     ticker_messages: Literal["batch", "symbol"] = Field("batch", alias="TICKER_MESSAGES")
     outbox_dir: str = Field("var/outbox", alias="OUTBOX_DIR")
@@ -132,6 +132,11 @@ class Settings(BaseModel):
     def _without_scheme(cls, value: str) -> str:
         # An old sample file wrote http://localhost (contract 7.1).
         return value.split("://", 1)[-1].strip().rstrip("/")
+
+    @field_validator("user_events_queue", mode="after")
+    @classmethod
+    def _none_is_none(cls, value: str) -> str:
+        return "" if value.strip().lower() == "none" else value.strip()
 
     @field_validator("venue_endpoints", mode="before")
     @classmethod

@@ -18,6 +18,7 @@ from typing import Any, Final
 import msgspec
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from core import VERSION
 from core.errors import StateUnavailable
 from core.exchange_ids import real_id
 from core.log import get_logger
@@ -32,6 +33,7 @@ from streams.endpoints import Endpoints
 from streams.instruments import Instruments
 from streams.io import IoThread
 from streams.leases import Leases
+from streams.lifecycle import StreamState
 from streams.liveness import LivenessGuard, LivenessRules
 from streams.market import Markets, wanted_exchanges
 from streams.pacing import Ladder
@@ -301,4 +303,7 @@ class Engine:
         )
         rows = [({"state": state, "exchange": exchange}, float(count)) for (state, exchange), count in states.items()]
         METRICS.replace("streams", rows)
+        cooling = [row for row in rows if row[0]["state"] == StreamState.COOLING.value]
+        METRICS.replace("auth_cooldowns", [({"exchange": labels["exchange"]}, count) for labels, count in cooling])
+        METRICS.gauge("info", 1, version=VERSION, role=self.options.role)
         METRICS.gauge("leases", len(self.leases))

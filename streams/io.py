@@ -19,6 +19,7 @@ from functools import partial
 import websocket
 
 from core.log import get_logger
+from core.metrics import METRICS
 from core.ports import Clock
 from exchanges._adapter import Call, Connect, Instant
 from streams.dial import Dialler
@@ -225,6 +226,7 @@ class IoThread:
             if session.closed or session.scheduled_at != when:
                 continue  # an earlier wake-up took its place
             session.scheduled_at = None
+            METRICS.observe("event_loop_lag_seconds", self._now.mono - when, thread=self.thread.name)
             self._guard(self._wake, session)
 
     def _wake(self, session: Session) -> None:
