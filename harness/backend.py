@@ -25,6 +25,8 @@ class Backend:
         # The backend declares the exchange and nothing else (contract 1.1).
         self._channel.exchange_declare("gainium", "direct", durable=True)
         self.messages: list[tuple[str, str]] = []
+        self.on_message: Callable[[str, str], None] | None = None
+        """Called on the listener thread with each channel and text, at once."""
         self._stop = threading.Event()
         self._listening = threading.Event()
         self._patterns = patterns
@@ -44,7 +46,10 @@ class Backend:
                         if message["type"] == "psubscribe":
                             self._listening.set()
                         elif message["type"] == "pmessage":
-                            self.messages.append((message["channel"].decode(), message["data"].decode()))
+                            channel, text = message["channel"].decode(), message["data"].decode()
+                            if self.on_message is not None:
+                                self.on_message(channel, text)
+                            self.messages.append((channel, text))
             except redis.RedisError:
                 self._stop.wait(0.1)
 
@@ -76,8 +81,9 @@ class Backend:
     def close_stream(self, uuid: str) -> None:
         self.publish(USER_QUEUE, {"event": "close stream", "uuid": uuid})
 
-    def restart(self, uuid: str) -> None:
-        self.publish(USER_QUEUE, {"event": "force restart stream", "uuid": uuid})
+    def restart(self, uuid: str | None) -> None:
+        """Force a restart; of all streams without `uuid`."""
+        self.publish(USER_QUEUE, {"event": "force restart stream"} | ({"uuid": uuid} if uuid is not None else {}))
 
     def candle(self, symbol: str, exchange: str, interval: str) -> None:
         self.publish(CANDLE_QUEUE, {"symbol": symbol, "exchange": exchange, "interval": interval})
