@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
+import msgspec
+
 from core.errors import StateUnavailable
 from core.exchange_ids import real_id
 from core.log import get_logger
@@ -32,6 +34,8 @@ POSITION_KEEP_S: Final = 7 * 86_400
 POSITION_EVERY_MS: Final = 10_000
 """The live time of a quiet account is saved this often."""
 REBALANCE_BATCH: Final = 5
+LOOK_AGAIN_SWEEPS: Final = 20
+"""Every held stream is compared with what is wanted once in this many sweeps: notifications may get lost."""
 
 
 class Accounts:
@@ -53,6 +57,7 @@ class Accounts:
         self._wanted: dict[str, Wanted] = {}
         self._free_since: dict[str, float] = {}
         self._told: set[str] = set()
+        self._to_check: list[str] = []
         self.draining = False
         self.loop = Loop("accounts")
         self.handover = Handover(state, leases, supervisor, pipeline, clock, self.loop, self._start_taken)
@@ -121,28 +126,50 @@ class Accounts:
             return
         if kind == "reconcile":
             self._reconcile((stream_id,), asked=True)
-        else:
+            return
+        try:
             self.handover.message(kind, stream_id, message)
+        except StateUnavailable as error:
+            log.warning("a hand-over waits: the state is unavailable", stream=stream_id, error=str(error))
 
     def _reconcile(self, stream_ids: Sequence[str], *, asked: bool = True) -> None:
         try:
             wanted = self._state.wanted(stream_ids)
-            free = []
+            free: list[Wanted] = []
+            missing: list[Wanted] = []
+            room = self._capacity - len(self._leases)
             for stream_id in stream_ids:
                 entry = wanted.get(stream_id)
-                if entry is None or not self._enabled(real_id(entry.exchange)):
-                    if entry is not None or asked:
-                        self._end(stream_id, closed=entry is None)
+                if entry is None:
+                    if asked:
+                        self._end(stream_id, closed=True)
+                elif not self._enabled(real_id(entry.exchange)):
+                    self._end(stream_id, closed=False, announce=True)
                 elif self._leases.holds(stream_id):
-                    self._run(entry)
-                elif not self.draining and self._may_claim(entry):
+                    if self._supervisor.has(stream_id):
+                        self._update(entry)
+                    elif not self.handover.taking(stream_id):
+                        missing.append(entry)
+                elif not self.draining and len(free) < room and self._may_claim(entry):
                     free.append(entry)
+            self._run_all(missing)
             self._claim(free)
         except StateUnavailable as error:
             log.warning("reconcile waits: the state is unavailable", streams=len(stream_ids), error=str(error))
 
+    def _update(self, entry: Wanted) -> None:
+        """Tell the supervisor what is wanted of a stream that it runs."""
+        if entry.credentials is None:
+            before = self._wanted.get(entry.stream_id)
+            if before is None or before.digest != entry.digest or before.credentials is None:
+                log.warning("given up: another process knows the new key of this stream", stream=entry.stream_id)
+                self._end(entry.stream_id, closed=False)
+                return
+            entry = msgspec.structs.replace(entry, credentials=before.credentials)
+        self._run(entry)
+
     def _may_claim(self, entry: Wanted) -> bool:
-        if len(self._leases) >= self._capacity:
+        if self.handover.giving(entry.stream_id):
             return False
         if entry.credentials is None:
             if entry.stream_id not in self._told:
@@ -158,39 +185,49 @@ class Accounts:
         for start in range(0, len(entries), CLAIM_BATCH):
             batch = entries[start : start + CLAIM_BATCH]
             taken = set(self._leases.claim([entry.stream_id for entry in batch]))
-            positions = self._state.positions(sorted(taken))
             for entry in batch:
                 self._free_since.pop(entry.stream_id, None)
-                if entry.stream_id in taken:
-                    self._run(entry, positions.get(entry.stream_id))
+            self._run_all([entry for entry in batch if entry.stream_id in taken])
+
+    def _run_all(self, entries: Sequence[Wanted]) -> None:
+        """Start streams whose leases this process holds, each from where it stood."""
+        if not entries:
+            return
+        positions = self._state.positions([entry.stream_id for entry in entries])
+        for entry in entries:
+            self._run(entry, positions.get(entry.stream_id))
 
     def _run(self, entry: Wanted, position: bytes | None = None, *, hold: bool = False) -> None:
         self._wanted[entry.stream_id] = entry
         self._supervisor.want(_spec(entry), position=position, hold=hold)
 
-    def _start_taken(self, stream_id: str) -> None:
+    def _start_taken(self, stream_id: str) -> bool:
         """A stream that another process hands to this one: start it beside the old session, holding its events back."""
         entry = self._state.wanted([stream_id]).get(stream_id)
-        if entry is None:
-            self._leases.release([stream_id])
-            return
+        if entry is None or entry.credentials is None:
+            return False
         self._run(entry, self._state.positions([stream_id]).get(stream_id), hold=True)
+        return True
 
-    def _end(self, stream_id: str, *, closed: bool) -> None:
+    def _end(self, stream_id: str, *, closed: bool, announce: bool = False) -> None:
+        """Stop running a stream. `closed`: its last subscriber left; `announce`: nobody else goes on with it either."""
         self._wanted.pop(stream_id, None)
         self._free_since.pop(stream_id, None)
         self._told.discard(stream_id)
+        self.handover.forget(stream_id)
         if self._leases.holds(stream_id):
-            self._supervisor.unwant(stream_id, last_holder=closed, announce=closed)
+            self._supervisor.unwant(stream_id, last_holder=closed, announce=closed or announce)
             self._leases.release([stream_id])
             if closed:
                 self._state.drop_position(stream_id)
 
     def _fenced(self, units: Sequence[str]) -> None:
         for stream_id in units:
+            if self.handover.giving(stream_id) or self._leases.holds(stream_id):
+                continue  # handed over or taken back while the renewal was on its way
             log.warning("fenced: another process owns this stream", stream=stream_id)
             self._wanted.pop(stream_id, None)
-            self._leases.drop(stream_id)
+            self.handover.forget(stream_id)
             self._supervisor.unwant(stream_id)
 
     def _sweep(self) -> None:
@@ -198,7 +235,9 @@ class Accounts:
             ids = self._state.wanted_ids()
             held = set(self._leases.held())
             self._remember([stream_id for stream_id in held - ids if stream_id in self._wanted])
+            self._look_again(held)
             unheld = sorted(ids - held)
+            self._free_since = {name: since for name, since in self._free_since.items() if name in ids}
             if unheld and not self.draining:
                 owners = self._state.owners(unheld)
                 for stream_id in owners:
@@ -209,6 +248,16 @@ class Accounts:
             self.handover.check()
         except StateUnavailable as error:
             log.debug("the sweep waits: the state is unavailable", error=str(error))
+
+    def _look_again(self, held: set[str]) -> None:
+        """Compare a part of the held streams with what is wanted, so that a lost notification heals."""
+        if not self._to_check:
+            self._to_check = sorted(held)
+        count = max(50, math.ceil(len(held) / LOOK_AGAIN_SWEEPS))
+        part, self._to_check = self._to_check[:count], self._to_check[count:]
+        part = [stream_id for stream_id in part if self._leases.holds(stream_id)]
+        if part:
+            self._reconcile(part, asked=False)
 
     def _remember(self, forgotten: Sequence[str]) -> None:
         """Streams that run here and that the state does not know: it forgot them, or their close was not noticed."""
@@ -248,7 +297,9 @@ class Accounts:
         surplus = min(len(self._leases) - fair, REBALANCE_BATCH)
         if surplus <= 0:
             return
-        movable = [unit for unit in self._leases.held() if not self._leases.mine_first(unit)]
+        movable = [
+            unit for unit in self._leases.held() if not self._leases.mine_first(unit) and self.handover.givable(unit)
+        ]
         for stream_id in movable[:surplus]:
             self.handover.give(stream_id)
 

@@ -5,13 +5,15 @@
     giver                                  taker
       lease → taker (atomic, new fence)
       "take" ------------------------------> opens its own session beside ours, holds its events back
-                                             live (subscribed, gap repaired)
-      stops publishing, waits for confirms <------------------------------ "ready"
+      (again and again)                      live (subscribed, gap repaired)
+      stops publishing, waits for confirms <------------------------------ "ready" (again and again)
       saves the position, closes
       "released" --------------------------> drops what the position covers, publishes the rest
 
-If the taker does not become ready in time, the giver closes anyway and the taker repairs the gap from the saved position.
-If the giver dies, the taker stops waiting for it.
+Notifications may get lost, so both sides repeat theirs. Until the giver has stopped it keeps the lease alive in the taker's
+name, so that no third process claims a stream that is still being published. If the taker dies, drains too or can't open the
+stream, the giver takes the lease back and goes on. If the taker does not become ready in time, the giver closes anyway and
+the taker repairs the gap from the saved position. If the giver dies, the taker stops waiting for it.
 """
 
 from __future__ import annotations
@@ -37,20 +39,35 @@ READY_TIMEOUT_S: Final = 45.0
 """The giver keeps its session this long for a taker that does not get live."""
 RELEASE_TIMEOUT_S: Final = 6.0
 """A taker that is ready waits this long for the giver."""
+TELL_AGAIN_S: Final = 2.0
+REFUSED_FOR_S: Final = 600.0
+"""A stream that another process could not open is not offered again for this long."""
 CONFIRM_POLL_S: Final = 0.01
 CONFIRM_TIMEOUT_S: Final = 3.0
 POSITION_KEEP_S: Final = 7 * 86_400
 
 
 @dataclass(slots=True)
+class _Giving:
+    target: str
+    fence: int
+    since: float
+    told_at: float
+    closing: bool = False
+
+
+@dataclass(slots=True)
 class _Taking:
     giver: str
     ready_at: float | None = None
-    live: bool = False
 
 
 class Handover:
-    """Both sides of the hand-over protocol. The loop's thread only, except `drained` and `busy`."""
+    """Both sides of the hand-over protocol. The loop's thread only, except `drained` and `busy`.
+
+    `start_taken` opens a stream beside the giver's session; it returns False if this process can't, and raises
+    `StateUnavailable`.
+    """
 
     def __init__(
         self,
@@ -60,13 +77,13 @@ class Handover:
         pipeline: Pipeline,
         clock: Clock,
         loop: Loop,
-        start_taken: Callable[[str], None],
+        start_taken: Callable[[str], bool],
     ) -> None:
         self._state, self._leases, self._supervisor = state, leases, supervisor
         self._pipeline, self._clock, self._loop, self._start_taken = pipeline, clock, loop, start_taken
-        self._giving: dict[str, tuple[str, float]] = {}
-        self._closing: set[str] = set()
+        self._giving: dict[str, _Giving] = {}
         self._taking: dict[str, _Taking] = {}
+        self._refused: dict[str, float] = {}
         self._draining = False
         self.drained = threading.Event()
 
@@ -74,109 +91,224 @@ class Handover:
     def busy(self) -> bool:
         return bool(self._giving or self._taking)
 
+    def giving(self, stream_id: str) -> bool:
+        """It is on its way to another process."""
+        return stream_id in self._giving
+
+    def taking(self, stream_id: str) -> bool:
+        """It comes from another process, which still publishes it: its events are held back here."""
+        return stream_id in self._taking
+
     # --- giver ---
 
     def drain(self) -> None:
         """Give every stream away."""
         self._draining = True
+        self._give_rest()
+
+    def _give_rest(self) -> None:
         for stream_id in self._leases.held():
             self.give(stream_id)
         self._check_drained()
 
+    def givable(self, stream_id: str) -> bool:
+        refused_at = self._refused.get(stream_id)
+        if refused_at is not None and self._clock.mono() - refused_at >= REFUSED_FOR_S:
+            del self._refused[stream_id]
+            refused_at = None
+        return refused_at is None and not self.busy_with(stream_id)
+
+    def busy_with(self, stream_id: str) -> bool:
+        return stream_id in self._giving or stream_id in self._taking
+
     def give(self, stream_id: str) -> None:
         target = self._leases.another(stream_id)
         fence = self._leases.fence(stream_id)
-        if target is None or fence is None or stream_id in self._giving:
+        if target is None or fence is None or not self.givable(stream_id):
             return
         try:
             new_fence = self._state.hand_over(stream_id, fence, self._leases.owner, target, self._leases.ttl_s * 2)
-            if new_fence is None:
-                return
-            self._tell(target, "take", stream_id, giver=self._leases.owner, fence=new_fence)
         except StateUnavailable:
             return
+        if new_fence is None:
+            return
+        now = self._clock.mono()
         self._leases.drop(stream_id)
-        self._giving[stream_id] = (target, self._clock.mono())
-        self._supervisor.drain(stream_id)
+        giving = self._giving[stream_id] = _Giving(target, new_fence, now, now)
+        self._offer(stream_id, giving)
+        if self._supervisor.live_ms(stream_id) is None:
+            self._let_go(stream_id)  # there is no session to keep until the other one is live
+        else:
+            self._supervisor.drain(stream_id)
+
+    def _offer(self, stream_id: str, giving: _Giving) -> None:
+        giving.told_at = self._clock.mono()
+        self._tell(giving.target, "take", stream_id, giver=self._leases.owner, fence=giving.fence)
 
     def _let_go(self, stream_id: str) -> None:
         """Stop publishing, and once everything submitted is confirmed tell the taker."""
-        if stream_id in self._closing or stream_id not in self._giving:
+        giving = self._giving.get(stream_id)
+        if giving is None or giving.closing:
             return
-        self._closing.add(stream_id)
+        giving.closing = True
         position = self._pipeline.take_line(stream_id, self._supervisor.position_time_ms(stream_id))
-        self._finish_when_confirmed(stream_id, position, self._clock.mono() + CONFIRM_TIMEOUT_S)
+        self._finish_when_confirmed(stream_id, giving, position, self._clock.mono() + CONFIRM_TIMEOUT_S)
 
-    def _finish_when_confirmed(self, stream_id: str, position: bytes | None, give_up_at: float) -> None:
+    def _finish_when_confirmed(
+        self, stream_id: str, giving: _Giving, position: bytes | None, give_up_at: float
+    ) -> None:
         if self._pipeline.pending(stream_id) and self._clock.mono() < give_up_at:
-            again = partial(self._finish_when_confirmed, stream_id, position, give_up_at)
+            again = partial(self._finish_when_confirmed, stream_id, giving, position, give_up_at)
             self._loop.later(CONFIRM_POLL_S, again)
             return
-        target, _ = self._giving.pop(stream_id)
-        self._closing.discard(stream_id)
+        self._giving.pop(stream_id, None)
         try:
             if position is not None:
                 self._state.save_positions({stream_id: position}, POSITION_KEEP_S)
-            self._tell(target, "released", stream_id)
         except StateUnavailable:
-            log.warning("the taker is not told: the state is unavailable", stream=stream_id)
+            log.warning("the position of a stream could not be handed over", stream=stream_id)
+        self._tell(giving.target, "released", stream_id)
         self._supervisor.unwant(stream_id)
         self._check_drained()
 
+    def _take_back(self, stream_id: str, giving: _Giving) -> None:
+        """The other process can't have it: go on here, with the session that never closed."""
+        owner, ttl_s = self._leases.owner, self._leases.ttl_s
+        fence = self._state.hand_over(stream_id, giving.fence, giving.target, owner, ttl_s)
+        if fence is None:
+            fence = self._state.claim([stream_id], owner, ttl_s).get(stream_id)
+        if fence is None:
+            self._let_go(stream_id)  # a third process has it
+            return
+        del self._giving[stream_id]
+        self._leases.accept(stream_id, fence)
+        self._supervisor.keep(stream_id)
+        log.warning("took a stream back: the other process did not", stream=stream_id, other=giving.target)
+
     def _check_drained(self) -> None:
-        if self._draining and not self._giving and (not len(self._leases) or not self._leases.candidates_beside_us()):
+        if not self._draining or self._giving:
+            return
+        if not self._leases.candidates_beside_us() or not any(self.givable(unit) for unit in self._leases.held()):
             self.drained.set()
 
     # --- taker ---
 
     def _take(self, stream_id: str, giver: str, fence: int) -> None:
+        if self._draining:
+            return  # the giver sees that this process drains, and takes it back
+        if stream_id in self._taking or self._leases.fence(stream_id) == fence:
+            taking = self._taking.get(stream_id)
+            if taking is None or taking.ready_at is not None:
+                self._tell(giver, "ready", stream_id, by=self._leases.owner)
+            return
         self._leases.accept(stream_id, fence)
         self._taking[stream_id] = _Taking(giver)
-        self._start_taken(stream_id)
+        try:
+            started = self._start_taken(stream_id)
+        except StateUnavailable:
+            # The giver offers it again.
+            self._taking.pop(stream_id, None)
+            self._leases.drop(stream_id)
+            return
+        if not started:
+            self._taking.pop(stream_id, None)
+            self._leases.drop(stream_id)
+            self._tell(giver, "refused", stream_id)
 
     def live(self, stream_id: str) -> None:
         """A stream of this process is live: if it is being taken, its giver may close now."""
         taking = self._taking.get(stream_id)
         if taking is not None and taking.ready_at is None:
             taking.ready_at = self._clock.mono()
-            try:
-                self._tell(taking.giver, "ready", stream_id)
-            except StateUnavailable:
-                self._release(stream_id)
+            self._tell(taking.giver, "ready", stream_id, by=self._leases.owner)
 
-    def _release(self, stream_id: str) -> None:
+    def _release(self, stream_id: str, *, clean: bool) -> None:
         if self._taking.pop(stream_id, None) is None:
             return
         try:
             position = self._state.positions([stream_id]).get(stream_id)
         except StateUnavailable:
-            position = None
-        self._supervisor.release(stream_id, position)
+            position, clean = None, False
+        self._supervisor.release(stream_id, position, clean=clean)
 
     # --- both ---
 
+    def forget(self, stream_id: str) -> None:
+        """The stream was closed or fenced: nothing is passed on any more."""
+        self._refused.pop(stream_id, None)
+        taking = self._taking.pop(stream_id, None)
+        if taking is not None:
+            self._tell(taking.giver, "closed", stream_id)
+        self._end_giving(stream_id)
+
+    def _end_giving(self, stream_id: str) -> None:
+        giving = self._giving.get(stream_id)
+        if giving is not None and not giving.closing:
+            del self._giving[stream_id]
+            self._supervisor.unwant(stream_id)
+            self._check_drained()
+
     def message(self, kind: str, stream_id: str, message: Mapping[str, object]) -> None:
+        """A notification of another process. Raises `StateUnavailable`."""
         match kind:
             case "take":
                 self._take(stream_id, str(message.get("giver", "")), int(str(message.get("fence", 0))))
             case "ready":
-                self._let_go(stream_id)
+                if stream_id in self._giving:
+                    self._let_go(stream_id)
+                elif not self._leases.holds(stream_id):
+                    # It was let go already and the taker does not know.
+                    self._tell(str(message.get("by", "")), "released", stream_id)
             case "released":
-                self._release(stream_id)
+                self._release(stream_id, clean=True)
+            case "refused":
+                giving = self._giving.get(stream_id)
+                if giving is not None and not giving.closing:
+                    self._refused[stream_id] = self._clock.mono()
+                    self._take_back(stream_id, giving)
+                    self._check_drained()
+            case "closed":
+                self._end_giving(stream_id)
             case _:
                 log.warning("unknown notification", kind=kind)
 
     def check(self) -> None:
-        """Time-outs of both sides."""
+        """Repeat what may have got lost, and look at the time-outs of both sides. Raises `StateUnavailable`."""
+        self._check_giving()
+        self._check_taking()
+        if self._draining:
+            self._give_rest()
+
+    def _check_giving(self) -> None:
         now = self._clock.mono()
-        for stream_id, (_, since) in list(self._giving.items()):
-            if now - since >= READY_TIMEOUT_S:
+        candidates = set(self._leases.candidates())
+        kept: dict[str, dict[str, int]] = {}
+        for stream_id, giving in list(self._giving.items()):
+            if giving.closing:
+                continue
+            if giving.target not in candidates:
+                self._take_back(stream_id, giving)
+            elif now - giving.since >= READY_TIMEOUT_S:
                 self._let_go(stream_id)
+            else:
+                kept.setdefault(giving.target, {})[stream_id] = giving.fence
+                if now - giving.told_at >= TELL_AGAIN_S:
+                    self._offer(stream_id, giving)
+        for target, leases in kept.items():
+            for stream_id in self._state.renew(leases, target, self._leases.ttl_s * 2):
+                log.warning("a stream that was being handed over went to a third process", stream=stream_id)
+                self._let_go(stream_id)
+
+    def _check_taking(self) -> None:
+        now = self._clock.mono()
         alive = {worker.owner for worker in self._leases.workers}
         for stream_id, taking in list(self._taking.items()):
-            waited = taking.ready_at is not None and now - taking.ready_at >= RELEASE_TIMEOUT_S
-            if waited or taking.giver not in alive:
-                self._release(stream_id)
+            late = taking.ready_at is not None and now - taking.ready_at >= RELEASE_TIMEOUT_S
+            if late or taking.giver not in alive:
+                log.warning("the former owner of a stream is silent: going on without it", stream=stream_id)
+                self._release(stream_id, clean=False)
+            elif taking.ready_at is not None and now - taking.ready_at >= 1.0:
+                self._tell(taking.giver, "ready", stream_id, by=self._leases.owner)
 
     def abandon(self) -> None:
         """The drain deadline has come: let everything go that is still being given."""
@@ -184,4 +316,8 @@ class Handover:
             self._let_go(stream_id)
 
     def _tell(self, owner: str, kind: str, stream_id: str, **fields: object) -> None:
-        self._state.notify(owner, json.dumps({"t": kind, "id": stream_id, **fields}))
+        """Best effort: whatever gets lost is repeated by `check`."""
+        try:
+            self._state.notify(owner, json.dumps({"t": kind, "id": stream_id, **fields}))
+        except StateUnavailable:
+            log.debug("a notification could not be sent", kind=kind, stream=stream_id)

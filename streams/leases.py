@@ -103,8 +103,11 @@ class Leases:
         if self._away:
             log.info("the state is back", held=len(leases), lost=len(lost))
         self._away = False
-        for unit in lost:
-            self.drop(unit)
+        with self._lock:
+            for unit in lost:
+                # Not if it came back meanwhile with another number (hand-over).
+                if self._held.get(unit) == leases[unit]:
+                    del self._held[unit]
         return lost
 
     def candidates(self) -> list[str]:

@@ -31,11 +31,14 @@ class Loop:
     def start(self) -> None:
         self._thread.start()
 
-    def post(self, work: Callable[[], None]) -> None:
+    def post(self, work: Callable[[], None]) -> bool:
+        """Queue `work`; False if it was refused because too much is waiting."""
         try:
             self._inbox.put_nowait(work)
         except queue.Full:
             log.error("too much work is waiting", loop=self._thread.name)
+            return False
+        return True
 
     def post_once(self, name: str, work: Callable[[], None]) -> None:
         """Like `post`, but not again while the last one of this name still waits (periodic jobs on a busy loop)."""
@@ -47,7 +50,8 @@ class Loop:
             self._once.discard(name)
             work()
 
-        self.post(run)
+        if not self.post(run):
+            self._once.discard(name)
 
     def later(self, delay_s: float, work: Callable[[], None]) -> None:
         """Run `work` after a delay. Loop thread only."""

@@ -160,6 +160,9 @@ class Supervisor:
     def ids(self) -> set[str]:
         return set(self._streams)
 
+    def has(self, stream_id: str) -> bool:
+        return stream_id in self._streams
+
     def states(self) -> dict[str, StreamState]:
         return {stream_id: stream.state for stream_id, stream in list(self._streams.items())}
 

@@ -827,6 +827,6 @@ class Signals(RuleBasedStateMachine):
 
 
 Signals.TestCase.settings = settings(
-    max_examples=120, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestNothingGetsStuck = Signals.TestCase
