@@ -7,7 +7,6 @@ import json
 from core.errors import StateUnavailable
 from core.exchange_ids import real_id
 from core.log import get_logger
-from core.metrics import METRICS
 from core.ports import Applied, CandleKey, StreamClosed
 from exchanges import venue_of
 from streams.accounts import Accounts
@@ -45,11 +44,9 @@ class Service:
     def _open(self, command: OpenStream) -> None:
         exchange = command.exchange
         if venue_of(exchange) is None:
-            METRICS.count("commands_total", command="open", result="unsupported")
             log.warning("open dropped: this exchange has no stream here", exchange=exchange, stream=command.stream_id)
             return
         if not self._engine.enabled(exchange):
-            METRICS.count("commands_total", command="open", result="disabled")
             log.info("open dropped: the exchange is switched off", exchange=exchange, real=real_id(exchange))
             return
         now_ms = self._engine.clock.wall_ms()
@@ -69,7 +66,6 @@ class Service:
         key = CandleKey(exchange=command.exchange, symbol=command.symbol, interval=command.interval)
         refusal = self._refusal(key)
         if refusal is not None:
-            METRICS.count("commands_total", command="candle", result="refused")
             told = (key.exchange, key.symbol, key.interval)
             if told not in self._told and len(self._told) < 10_000:
                 self._told.add(told)
