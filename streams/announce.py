@@ -38,20 +38,40 @@ class Announcer:
         self.beacon_s = BEACON_S
         self.boot_id: str | None = None
 
-    def user_started(self) -> int | None:
+    def user_started(self, *, lost: bool = False) -> int | None:
         """Announce the user role if no other process kept its streams. Returns the new epoch, or None.
 
-        All counts start again at 0 while the sockets stay up; `close_stale` ends later what nobody asked for again. Raises
-        `StateUnavailable`: the caller tries again.
+        `lost`: commands may have been lost, so everybody is asked again whoever is live. All counts start again at 0 while
+        the sockets stay up; `close_stale` ends later what nobody asked for again. Raises `StateUnavailable`: the caller
+        tries again.
         """
         others = [worker for worker in self._state.workers("user") if worker.owner != self._leases.owner]
-        if others:
+        if others and not lost:
             log.info("no announcement: other processes of the role are live", others=len(others))
             return None
         epoch = self._state.begin_epoch(self._clock.wall_ms())
         self._pipeline.raw_service("restart", {"restart": "userStream"})
         log.info("announced the start of the account streams", epoch=epoch)
         return epoch
+
+    def orphans(self, enabled: Callable[[str], bool]) -> set[str]:
+        """Wanted streams that nobody runs and that this process can't open, because their keys are not known here.
+
+        Without CREDENTIALS_KEYS the keys go with the process that got them. Raises `StateUnavailable`.
+        """
+        ids = self._state.wanted_ids()
+        unowned = sorted(ids - self._state.owners(sorted(ids)).keys()) if ids else []
+        wanted = self._state.wanted(unowned) if unowned else {}
+        return {name for name, entry in wanted.items() if entry.credentials is None and enabled(entry.exchange)}
+
+    def ask_for_orphans(self, orphans: int) -> bool:
+        """Whether to announce again because of streams that only their senders can bring back; once per grace period."""
+        if not self._state.once("orphans", self._leases.owner, self._grace_s):
+            return False
+        log.error(
+            "streams whose keys no process knows: asking for all of them again; set CREDENTIALS_KEYS", streams=orphans
+        )
+        return True
 
     def close_stale(self, epoch: int) -> None:
         """End of the grace period after an announcement."""
@@ -70,16 +90,17 @@ class Announcer:
     def grace_s(self) -> float:
         return self._grace_s
 
-    def price_started(self) -> None:
+    def price_started(self, *, lost: bool = False) -> None:
         """Announce the price role with a boot id, unless another process of the role is live and its id known.
 
-        Raises `StateUnavailable`: the caller tries again.
+        `lost`: candle requests may have been lost, so a new id asks for them again. Raises `StateUnavailable`: the caller
+        tries again.
         """
         if self._price_role not in {"all", "candle"}:
             return
         others = [worker for worker in self._state.workers("price") if worker.owner != self._leases.owner]
         self.boot_id = self._state.get(_BOOT_KEY)
-        if others and self.boot_id is not None:
+        if others and self.boot_id is not None and not lost:
             return
         self._new_boot()
 

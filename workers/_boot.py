@@ -24,12 +24,15 @@ from streams.clock import SystemClock
 from streams.engine import Engine, EngineOptions
 from tasks.service import set_service
 from workers import health
+from workers._readiness import ConsumerUp, Watch
 from workers._service import Service
 
 log = get_logger(__name__)
 
 METRICS_S: Final = 5.0
 ANNOUNCE_RETRY_S: Final = 2.0
+ORPHANS_S: Final = 5.0
+"""How often to look for streams that no process can open; they must be there twice in a row."""
 FLUSH_S: Final = 10.0
 
 
@@ -37,12 +40,20 @@ class Process:
     """One worker process: sinks, state, engine and service together."""
 
     def __init__(
-        self, options: EngineOptions, state: State, sink: FanoutSink, wait_ready: Callable[[float], bool]
+        self,
+        options: EngineOptions,
+        state: State,
+        sink: FanoutSink,
+        wait_ready: Callable[[float], bool],
+        watch: Callable[[Watch], None] | None = None,
     ) -> None:
+        """`wait_ready` waits until commands are consumed; `watch` tells when that begins, and whether the queue was gone."""
         self.state, self.sink = state, sink
         self.engine = Engine(options, state, sink, SystemClock())
         self.service = Service(self.engine)
-        self._wait_ready = wait_ready
+        self._wait_ready, self._watch = wait_ready, watch
+        self._orphans: set[str] = set()
+        self._commands_lost = threading.Event()
         self._stopping = threading.Event()
         self._announcer = threading.Thread(target=self._announce, name="announcer", daemon=True)
         sink.on_confirmed = self.engine.pipeline.confirmed
@@ -54,6 +65,10 @@ class Process:
         self.sink.start()
         self.engine.start()
         self.engine.every(METRICS_S, self._share_metrics)
+        if self.engine.options.role == "user":
+            self.engine.every(ORPHANS_S, self._look_for_orphans)
+        if self._watch is not None:
+            self._watch(self._consumer_up)
         set_service(self.service)
         self._announcer.start()
 
@@ -68,26 +83,49 @@ class Process:
         return clean and flushed
 
     def _announce(self) -> None:
-        """Announce once the command consumer, Redis and the sinks are ready (bug A8); again after a takeover."""
+        """Announce once the command consumer, Redis and the sinks are ready (bug A8), and when commands may be lost."""
+        announced = False
         while not self._stopping.is_set():
-            if not self._wait_ready(1.0):
+            if not self._wait_ready(1.0) or (announced and not self._commands_lost.wait(1.0)):
                 continue
+            lost = self._commands_lost.is_set()
+            self._commands_lost.clear()
             try:
-                self._announce_once()
+                self._announce_once(lost)
+                announced = True
             except StateUnavailable as error:
                 log.warning("the announcement waits: the state is unavailable", error=str(error))
+                if lost:
+                    self._commands_lost.set()
                 self._stopping.wait(ANNOUNCE_RETRY_S)
-                continue
-            return
 
-    def _announce_once(self) -> None:
+    def _announce_once(self, lost: bool) -> None:
         announcer = self.engine.announcer
         if self.engine.options.role == "price":
-            announcer.price_started()
+            announcer.price_started(lost=lost)
             return
-        epoch = announcer.user_started()
+        epoch = announcer.user_started(lost=lost)
         if epoch is not None:
             self.engine.once_after(announcer.grace_s, partial(announcer.close_stale, epoch))
+
+    def _consumer_up(self, up: ConsumerUp) -> None:
+        """The queue did not exist: whatever was published meanwhile went nowhere (contract 1.1)."""
+        if up.created:
+            log.warning("the command queue was gone", queue=up.queue)
+            self._commands_lost.set()
+
+    def _look_for_orphans(self) -> None:
+        """Scheduler job of the process that gets the commands: streams whose keys died with a process are asked for again."""
+        if not self._wait_ready(0.0):
+            return
+        announcer = self.engine.announcer
+        try:
+            before, self._orphans = self._orphans, announcer.orphans(self.engine.enabled)
+            lasting = before & self._orphans
+            if lasting and announcer.ask_for_orphans(len(lasting)):
+                self._commands_lost.set()
+        except StateUnavailable:
+            self._orphans = set()
 
     def _recovered(self, stream_ids: Sequence[str]) -> None:
         """Redis is back and account events of these streams were lost on it: their bots must check (contract 4.1)."""

@@ -20,7 +20,11 @@ broker = PlatformBroker(PRICE_QUEUES, parameters=[broker_parameters(settings, "c
 
 def make_process() -> Process:
     return Process(
-        engine_options(settings, "price"), make_state(settings), make_sinks(settings), Boot.consumer_wait(broker)
+        engine_options(settings, "price"),
+        make_state(settings),
+        make_sinks(settings),
+        Boot.consumer_wait(broker),
+        broker.watch_consumers,
     )
 
 

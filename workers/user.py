@@ -20,7 +20,11 @@ broker = PlatformBroker(USER_QUEUES, parameters=[broker_parameters(settings, "co
 
 def make_process() -> Process:
     return Process(
-        engine_options(settings, "user"), make_state(settings), make_sinks(settings), Boot.consumer_wait(broker)
+        engine_options(settings, "user"),
+        make_state(settings),
+        make_sinks(settings),
+        Boot.consumer_wait(broker),
+        broker.watch_consumers,
     )
 
 
