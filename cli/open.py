@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import sys
-from pathlib import Path
 from typing import Final
 
 from cli._connections import USER_QUEUE, add_target_arguments, publish
+from cli._keys import add_key_arguments, material
 from core.errors import InvalidCommand
 from tasks.commands import OpenStream, parse_command
 from tasks.envelope import open_body, read
@@ -17,34 +14,24 @@ from tasks.envelope import open_body, read
 NAME: Final = "open"
 HELP: Final = "open an account stream (one more subscriber); keys come from the environment, a file or standard input"
 
-_FIELDS: Final = ("key", "secret", "passphrase")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--provider", required=True, metavar="ID", help="exchange id: binance, paperOkx, …")
     parser.add_argument("--uuid", help="id of the exchange connection; without it the id is derived from the keys")
     parser.add_argument("--user-id", required=True, help="owner of the account")
-    keys = parser.add_argument_group("keys", "never as arguments: those are visible to every user of the machine")
-    for field in _FIELDS:
-        keys.add_argument(f"--{field}-env", metavar="NAME", help=f"environment variable that holds the {field}")
-    keys.add_argument("--secret-file", metavar="FILE", help="file that holds the secret alone (a PEM)")
-    keys.add_argument("--keys", metavar="FILE", help="JSON object with key, secret, passphrase; - is standard input")
-    options = parser.add_argument_group("options of single venues")
-    options.add_argument("--keys-type", choices=("legacy", "cloud"), help="Coinbase")
-    options.add_argument("--okx-source", choices=("my", "app", "com"), help="OKX region")
-    options.add_argument("--bybit-host", choices=("com", "eu", "nl", "tr", "kz", "ge"), help="Bybit region")
+    add_key_arguments(parser)
     add_target_arguments(parser, USER_QUEUE)
 
 
 def run(args: argparse.Namespace) -> int:
-    material = _material(args)
+    keys = material(args)
     body = open_body(
         uuid=args.uuid,
         user_id=args.user_id,
         provider=args.provider,
-        key=material.get("key", ""),
-        secret=material.get("secret", ""),
-        passphrase=material.get("passphrase"),
+        key=keys.get("key", ""),
+        secret=keys.get("secret", ""),
+        passphrase=keys.get("passphrase"),
         keys_type=args.keys_type,
         okx_source=args.okx_source,
         bybit_host=args.bybit_host,
@@ -53,42 +40,3 @@ def run(args: argparse.Namespace) -> int:
     if not isinstance(received.command, OpenStream):
         raise InvalidCommand(received.problem)
     return publish(args, body, f"open {received.command.stream_id} ({received.command.exchange})")
-
-
-def _material(args: argparse.Namespace) -> dict[str, str]:
-    """Key material from where the arguments say; single variables and files win over `--keys`.
-
-    Raises `InvalidCommand` naming the source, never its content.
-    """
-    material = _from_json(args.keys) if args.keys else {}
-    for field in _FIELDS:
-        variable = getattr(args, f"{field}_env")
-        if variable is None:
-            continue
-        if variable not in os.environ:
-            raise InvalidCommand(f"--{field}-env: there is no environment variable {variable}")
-        material[field] = os.environ[variable]
-    if args.secret_file:
-        material["secret"] = _text(args.secret_file, "--secret-file")
-    return material
-
-
-def _from_json(source: str) -> dict[str, str]:
-    text = sys.stdin.read() if source == "-" else _text(source, "--keys")
-    found: object = None
-    try:
-        found = json.loads(text)
-    except ValueError:
-        found = None
-    # Outside the handler: its exception holds the text.
-    if not isinstance(found, dict) or not all(isinstance(found.get(field, ""), str | None) for field in _FIELDS):
-        raise InvalidCommand("--keys: not a JSON object with the texts key, secret and (if needed) passphrase")
-    return {field: found[field] for field in _FIELDS if found.get(field) is not None}
-
-
-def _text(path: str, option: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        problem = f"{option}: {path} can't be read: {type(error).__name__}"
-    raise InvalidCommand(problem)
