@@ -154,12 +154,16 @@ class Engine:
             self.instruments,
             self.clock,
             role=options.price_role,
-            exchanges=wanted_exchanges(() if options.admin_config else options.price_exchanges),
+            exchanges=self._price_exchanges,
             enabled=self.enabled,
             candle_stall_s=options.candle_stall_s,
         )
         self.instruments.on_table = markets.table_changed
         return markets
+
+    def _price_exchanges(self) -> list[str]:
+        """While an admin config is loaded it alone decides (contract 3.2)."""
+        return wanted_exchanges(() if self._enabled is not None else self.options.price_exchanges)
 
     def enabled(self, exchange: str) -> bool:
         """Whether the admin config lets this (real) exchange id run (contract 3.2)."""

@@ -14,7 +14,8 @@ from typing import Final
 import msgspec
 
 from core.errors import StateUnavailable
-from core.exchange_ids import FAMILIES, Feed, family_of
+from core.exchange_ids import FAMILIES, LIVE, Feed, family_of
+from core.instruments import SymbolTable
 from core.log import get_logger
 from core.metrics import METRICS
 from core.ports import CandleKey, Clock, State
@@ -33,9 +34,9 @@ log = get_logger(__name__)
 
 UNOWNED_GRACE_S: Final = 2.0
 CANDLE_POSITION_KEEP_S: Final = 2 * 86_400
+POSITIONS_EVERY_S: Final = 5.0
 UNWATCHED: Final = frozenset({"binanceUS", "mexc"})
 """Not judged by silence (contract 4.7)."""
-CONNECT_LIMIT_S: Final = 50.0
 CANDLE_ONLY_LIMIT_S: Final = 75.0
 """Limit of candle silence in role `candle` (contract 4.7)."""
 
@@ -63,25 +64,35 @@ class Markets:
         clock: Clock,
         *,
         role: str,
-        exchanges: Sequence[str],
+        exchanges: Callable[[], Sequence[str]],
         enabled: Callable[[str], bool],
         candle_stall_s: float | None,
     ) -> None:
         self._state, self._leases, self._supervisor, self._placement = state, leases, supervisor, placement
         self._pipeline, self._instruments, self._clock = pipeline, instruments, clock
-        self._role, self._exchanges, self._enabled = role, tuple(exchanges), enabled
+        self._role, self._exchanges, self._enabled = role, exchanges, enabled
         self._candle_stall_s = candle_stall_s
         self._streams: dict[str, set[str]] = {}
         self._free_since: dict[str, float] = {}
         self._refused: dict[CandleKey, str] = {}
         self._strikes: dict[str, int] = {}
+        """Restarts for silence by stream, since data last came over the session that carries it."""
         self._loaded: set[str] = set()
+        self._candles: set[CandleKey] = set()
+        self._candles_version = 0
+        self._by_exchange: dict[str, list[CandleKey]] = {}
+        self._reconciled: dict[str, tuple[SymbolTable, int]] = {}
+        """What each unit was last built from; while nothing of it changes there is nothing to do."""
+        self._saved_at = float("-inf")
         self.draining = False
         self.loop = Loop("markets")
 
     # --- any thread ---
 
     def start(self) -> None:
+        units = self.units()
+        on = sorted({unit.split(":", 1)[1] for unit in units})
+        log.info("price feeds", role=self._role, on=on, off=sorted(LIVE - set(on)))
         self.loop.start()
         self.sweep()
 
@@ -93,7 +104,7 @@ class Markets:
         if self._role in {"all", "candle"}:
             feeds.append("candle")
         units: list[str] = []
-        for exchange in self._exchanges:
+        for exchange in self._exchanges():
             venue = venue_of(exchange)
             if venue is not None and self._enabled(exchange):
                 units.extend(f"{feed}:{exchange}" for feed in feeds if feed in venue.feeds)
@@ -115,7 +126,8 @@ class Markets:
         if text in {"resync", "sweep", "admin-config"}:
             self.sweep()
         elif text.startswith("candle:"):
-            self.loop.post(partial(self._reconcile_unit, text))
+            # Thousands of requests may come within seconds; one look serves all that came before it.
+            self.loop.post_once(text, partial(self._candles_asked, text))
 
     def lost(self, units: Iterable[str]) -> None:
         self.loop.post(partial(self._drop, tuple(units)))
@@ -143,6 +155,7 @@ class Markets:
         try:
             if not self.draining:
                 self._claim([unit for unit in wanted if unit not in held])
+            self._refresh_candles()
             for unit in self._leases.held():
                 self._reconcile_unit(unit)
         except StateUnavailable as error:
@@ -161,10 +174,37 @@ class Markets:
             self._free_since.pop(unit, None)
             log.info("feed claimed", unit=unit)
 
+    def _candles_asked(self, unit: str) -> None:
+        try:
+            self._refresh_candles()
+            self._reconcile_unit(unit)
+        except StateUnavailable as error:
+            log.debug("a candle request waits: the state is unavailable", unit=unit, error=str(error))
+
+    def _refresh_candles(self) -> None:
+        """Read the candle subscriptions. There is no unsubscribe: what is missing was forgotten, and is written again."""
+        current = self._state.candles()
+        forgotten = self._candles - current
+        if forgotten:
+            log.warning("the state forgot candle subscriptions; they were written again", topics=len(forgotten))
+            for key in forgotten:
+                self._state.add_candle(key)
+            current |= forgotten
+        if current != self._candles:
+            self._candles = current
+            self._candles_version += 1
+            self._by_exchange = {}
+            for key in sorted(current):
+                self._by_exchange.setdefault(key.exchange, []).append(key)
+
     def _reconcile_unit(self, unit: str) -> None:
         if not self._leases.holds(unit):
             return
         feed, exchange = unit.split(":", 1)
+        source = (self._instruments.table(exchange), self._candles_version if feed == "candle" else 0)
+        built = self._reconciled.get(unit)
+        if built is not None and built[0] is source[0] and built[1] == source[1]:
+            return
         specs = self._ticker_specs(exchange) if feed == "ticker" else self._candle_specs(exchange)
         if specs is None:
             return
@@ -176,6 +216,7 @@ class Markets:
             if spec.stream_id not in before or feed == "ticker":
                 self._supervisor.want(spec)
         self._streams[unit] = now
+        self._reconciled[unit] = source
 
     def _ticker_specs(self, exchange: str) -> list[StreamSpec] | None:
         venue = venue_of(exchange)
@@ -202,8 +243,7 @@ class Markets:
         table = self._instruments.table(exchange)
         venue = venue_of(exchange)
         specs = []
-        keys = sorted(key for key in self._state.candles() if key.exchange == exchange)
-        for key in keys if venue is not None else ():
+        for key in self._by_exchange.get(exchange, ()) if venue is not None else ():
             reason = venue.candle_refusal(exchange, key.symbol, key.interval, table) if venue is not None else ""
             if reason:
                 if self._refused.get(key) != reason:
@@ -223,19 +263,29 @@ class Markets:
         return specs
 
     def _table_changed(self, exchange: str) -> None:
-        for unit in (f"ticker:{exchange}", f"candle:{exchange}"):
-            self._reconcile_unit(unit)
+        try:
+            for unit in (f"ticker:{exchange}", f"candle:{exchange}"):
+                self._reconcile_unit(unit)
+        except StateUnavailable as error:
+            log.debug("a new symbol table waits: the state is unavailable", exchange=exchange, error=str(error))
 
     def _drop(self, units: Sequence[str], *, release: bool = False) -> None:
         for unit in units:
-            for stream_id in self._streams.pop(unit, set()):
-                self._supervisor.unwant(stream_id)
+            self._clear(unit)
             self._loaded.discard(unit)
             log.info("feed given up", unit=unit)
         if release:
             self._leases.release(units)
 
+    def _clear(self, unit: str) -> None:
+        """End all streams of a unit; the next reconcile builds them anew."""
+        self._reconciled.pop(unit, None)
+        for stream_id in self._streams.pop(unit, set()):
+            self._strikes.pop(stream_id, None)
+            self._supervisor.unwant(stream_id)
+
     def _give_up(self) -> None:
+        self._saved_at = float("-inf")
         self._save_positions()
         units = list(self._leases.held())
         self._drop(units, release=True)
@@ -247,6 +297,10 @@ class Markets:
     # --- candle positions: missed closed candles are fetched also after a process died ---
 
     def _save_positions(self) -> None:
+        now = self._clock.mono()
+        if now - self._saved_at < POSITIONS_EVERY_S:
+            return
+        self._saved_at = now
         positions = {
             f"candles:{exchange}": msgspec.json.encode(starts)
             for unit in self._leases.held()
@@ -284,7 +338,9 @@ class Markets:
                 continue
             had_data = session.last_data_mono > session.opened_mono
             if had_data:
-                self._strikes.pop(session.exchange + session.feed, None)
+                # Only of this socket: a sibling that delivers must not hide one that never does (bugs B21, B23).
+                for stream_id in list(session.streams):
+                    self._strikes.pop(stream_id, None)
             feeds.append(
                 FeedSilence(
                     name=session.name,
@@ -314,14 +370,14 @@ class Markets:
         self._pipeline.service("watchdogStall", notice)
         METRICS.count("watchdog_stalls_total", exchange=exchange, kind=kind)
         feed = "candle" if kind == "candle" else "ticker"
-        strikes = self._strikes[exchange + feed] = self._strikes.get(exchange + feed, 0) + 1
+        carried = next((list(one.streams) for one in self._placement.sessions() if one.name == session), [])
+        strikes = 1 + max((self._strikes.get(stream_id, 0) for stream_id in carried), default=0)
         if strikes <= TARGETED_RESTARTS:
+            self._strikes.update(dict.fromkeys(carried, strikes))
             self._supervisor.restart_session(session, f"no data for {silent_s:.0f} s")
             return
         log.error("feed stalled again without data in between: rebuilding it whole", exchange=exchange, feed=feed)
-        self._strikes[exchange + feed] = 0
         self._instruments.refresh(exchange)
         unit = f"{feed}:{exchange}"
-        for stream_id in self._streams.pop(unit, set()):
-            self._supervisor.unwant(stream_id)
+        self._clear(unit)
         self._reconcile_unit(unit)
