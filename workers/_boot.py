@@ -15,13 +15,16 @@ from typing import Any, Final
 import dramatiq
 
 from core.errors import StateUnavailable
+from core.exchange_ids import LIVE
 from core.log import get_logger
 from core.metrics import METRICS
 from core.ports import Role, State
+from exchanges.paper.user import url as paper_url
 from sinks.fanout import FanoutSink
 from sinks.redis_pubsub import RedisSink
 from streams.clock import SystemClock
 from streams.engine import Engine, EngineOptions
+from streams.market import wanted_exchanges
 from tasks.service import set_service
 from workers import health
 from workers._readiness import ConsumerUp, Watch
@@ -34,6 +37,27 @@ ANNOUNCE_RETRY_S: Final = 2.0
 ORPHANS_S: Final = 5.0
 """How often to look for streams that no process can open; they must be there twice in a row."""
 FLUSH_S: Final = 10.0
+
+
+def switched(options: EngineOptions, enabled: Callable[[str], bool]) -> tuple[list[str], list[str]]:
+    """Live exchange ids that run here, and those that don't; each one stands in exactly one list (bug B16)."""
+    chosen = () if options.role == "user" or options.admin_config else options.price_exchanges
+    on = [exchange for exchange in wanted_exchanges(chosen) if enabled(exchange)]
+    return on, sorted(LIVE - set(on))
+
+
+def say_what_runs(engine: Engine) -> None:
+    """One line at the start about what this process serves, and a loud one about what it leaves out (bugs A55, C17)."""
+    options = engine.options
+    on, off = switched(options, engine.enabled)
+    if options.role == "user":
+        log.info("account streams", on=on, off=off, paper=paper_url(options.venue_options.get("PAPER_WS")))
+        return
+    log.info("price feeds", on=on, off=off, role=options.price_role)
+    if options.price_role == "candle":
+        log.warning("tickers are off (PRICEROLE=candle): paper orders fill only if another price service sends them")
+    elif options.price_role == "ticker":
+        log.warning("candles are off (PRICEROLE=ticker): indicators get them only from another price service")
 
 
 class Process:
@@ -64,6 +88,7 @@ class Process:
     def start(self) -> None:
         self.sink.start()
         self.engine.start()
+        say_what_runs(self.engine)
         self.engine.every(METRICS_S, self._share_metrics)
         if self.engine.options.role == "user":
             self.engine.every(ORPHANS_S, self._look_for_orphans)

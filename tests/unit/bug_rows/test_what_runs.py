@@ -1,0 +1,67 @@
+"""Which exchanges run, by one rule, told once at the start (rows A55, B16, C17)."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from core.exchange_ids import FAMILIES, LIVE
+from exchanges import venue_of
+from sinks.fanout import FanoutSink
+from sinks.memory import MemorySink
+from state.memory_state import MemoryState
+from streams.clock import SystemClock
+from streams.engine import Engine, EngineOptions
+from streams.market import wanted_exchanges
+from workers._boot import say_what_runs, switched
+
+SERVED = {exchange for exchange in LIVE if venue_of(exchange) is not None}
+
+
+@pytest.mark.parametrize("names", [("binance",), ("binanceus",), (" Binance ", "BINANCEUS")])
+def test_either_name_switches_the_whole_binance_family_on(names: tuple[str, ...]) -> None:
+    assert wanted_exchanges(names) == list(FAMILIES["binance"])
+
+
+def test_no_list_means_everything_that_is_served() -> None:
+    assert set(wanted_exchanges(())) == set(wanted_exchanges(("", " "))) == SERVED
+
+
+@pytest.mark.parametrize("chosen", [(), ("bybit",), ("nothing",), ("binanceus", "okx")])
+@pytest.mark.parametrize("role", ["user", "price"])
+@pytest.mark.parametrize("enabled", [set(), {"okx", "bybitLinear"}, LIVE])
+def test_each_id_is_either_on_or_off(role: str, chosen: tuple[str, ...], enabled: set[str]) -> None:
+    on, off = switched(EngineOptions(role=role, price_exchanges=chosen), enabled.__contains__)  # type: ignore[arg-type]
+    assert sorted([*on, *off]) == sorted(LIVE)
+    assert set(on) <= SERVED & enabled
+
+
+def test_the_admin_page_overrides_the_list() -> None:
+    options = EngineOptions(role="price", price_exchanges=("bybit",), admin_config=True)
+    assert set(switched(options, lambda _: True)[0]) == SERVED
+
+
+def told(caplog: pytest.LogCaptureFixture, **options: object) -> list[tuple[str, dict[str, object]]]:
+    engine = Engine(
+        EngineOptions(**options),  # type: ignore[arg-type]
+        MemoryState(),
+        FanoutSink([MemorySink()]),
+        SystemClock(),
+    )
+    with caplog.at_level(logging.INFO):
+        say_what_runs(engine)
+    return [(record.levelname, vars(record).get("fields", {})) for record in caplog.records]
+
+
+def test_the_paper_address_is_told_as_it_is_used(caplog: pytest.LogCaptureFixture) -> None:
+    lines = told(caplog, role="user", venue_options={"PAPER_WS": "http://paper-trading"})
+    assert [level for level, _ in lines] == ["INFO"]
+    assert "ws://paper-trading/socket.io/" in caplog.text + str(lines)
+
+
+@pytest.mark.parametrize(("price_role", "level"), [("all", "INFO"), ("candle", "WARNING"), ("ticker", "WARNING")])
+def test_what_a_price_service_leaves_out_is_a_warning(
+    caplog: pytest.LogCaptureFixture, price_role: str, level: str
+) -> None:
+    assert told(caplog, role="price", price_role=price_role)[-1][0] == level
