@@ -17,10 +17,12 @@ log = get_logger(__name__)
 
 BEACON_S: Final = 60.0
 _BOOT_KEY: Final = "boot:price"
+_ANNOUNCED_KEY: Final = "announced:user"
+"""There once the user role was announced, as long as the state remembers anything."""
 
 
 class Announcer:
-    """Called by the boot code once the command consumer is ready and the state answers. Any thread; never raises."""
+    """Called by the boot code once the command consumer is ready and the state answers. Any thread."""
 
     def __init__(
         self,
@@ -47,8 +49,14 @@ class Announcer:
         """
         others = [worker for worker in self._state.workers("user") if worker.owner != self._leases.owner]
         if others and not lost:
-            log.info("no announcement: other processes of the role are live", others=len(others))
-            return None
+            # Live is not enough: processes that start together on an empty state would all leave it to the others.
+            if self._state.get(_ANNOUNCED_KEY) is not None:
+                log.info("no announcement: other processes of the role are live", others=len(others))
+                return None
+            if not self._state.once("announce:user", self._leases.owner, 30.0):
+                log.info("no announcement: another process is at it", others=len(others))
+                return None
+        self._state.put(_ANNOUNCED_KEY, self._leases.owner)
         epoch = self._state.begin_epoch(self._clock.wall_ms())
         self._pipeline.raw_service("restart", {"restart": "userStream"})
         log.info("announced the start of the account streams", epoch=epoch)
@@ -74,17 +82,17 @@ class Announcer:
         return True
 
     def close_stale(self, epoch: int) -> None:
-        """End of the grace period after an announcement."""
-        try:
-            stale = self._state.close_stale(epoch)
-        except StateUnavailable:
-            log.warning("streams that nobody asked for again stay: the state is unavailable")
+        """End of the grace period after an announcement. Raises `StateUnavailable`: the caller tries again."""
+        stale = self._state.close_stale(epoch)
+        if not stale:
             return
-        if stale:
-            log.info("closed streams that nobody asked for again", streams=len(stale))
+        log.info("closed streams that nobody asked for again", streams=len(stale))
+        try:
             for stream_id in stale:
                 self._state.notify("*", json.dumps({"t": "reconcile", "id": stream_id}))
-            self._sweep()
+        except StateUnavailable:
+            log.debug("nobody was told; the sweeps find it", streams=len(stale))
+        self._sweep()
 
     @property
     def grace_s(self) -> float:

@@ -49,6 +49,7 @@ SYMBOL_SWEEP_S: Final = 15.0
 REBALANCE_S: Final = 10.0
 POSITIONS_S: Final = 1.0
 SWEEP_S: Final = 1.0
+RETRY_S: Final = 5.0
 
 
 class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,9 +205,17 @@ class Engine:
             self.every(options.liveness.scan_s, self.liveness.scan)
 
     def once_after(self, seconds: float, job: Callable[[], Any]) -> None:
-        """Run `job` once, on a scheduler thread."""
+        """Run `job` once, on a scheduler thread; again a little later while the state is unavailable."""
+
+        def run() -> None:
+            try:
+                job()
+            except StateUnavailable as error:
+                log.warning("a job waits: the state is unavailable", error=str(error))
+                self.once_after(RETRY_S, job)
+
         when = datetime.now(UTC) + timedelta(seconds=seconds)
-        self.scheduler.add_job(job, "date", run_date=when)
+        self.scheduler.add_job(run, "date", run_date=when)
 
     def every(self, seconds: float, job: Callable[[], Any]) -> None:
         """Run `job` periodically on a scheduler thread; it must be quick (it posts work)."""

@@ -46,6 +46,15 @@ class _ServiceAnswer(msgspec.Struct):
     data: list[_ServiceRow] | None = None
 
 
+class _Load:
+    """One run of a venue's loader, and how many of its calls are not answered yet."""
+
+    __slots__ = ("loader", "outstanding")
+
+    def __init__(self, loader: InstrumentLoader, outstanding: int) -> None:
+        self.loader, self.outstanding = loader, outstanding
+
+
 class Instruments:
     """Any thread. `on_table(exchange)` is called from a REST thread after a table changed."""
 
@@ -63,7 +72,8 @@ class Instruments:
         self._lock = threading.Lock()
         self._tables: dict[str, SymbolTable] = {}
         self._due: dict[str, float] = {}
-        self._loading: dict[str, int] = {}
+        self._loading: dict[str, _Load | None] = {}
+        """Exchanges whose list is being loaded; None while the loader is made."""
 
     def table(self, exchange: str) -> SymbolTable:
         """The current table; empty while it loads the first time. Starts the load on first use."""
@@ -78,12 +88,24 @@ class Instruments:
         if venue is None:
             return
         with self._lock:
-            if self._loading.get(exchange, 0):
+            if exchange in self._loading:
                 return
-            self._loading[exchange] = 1
+            self._loading[exchange] = None
             self._due[exchange] = self._clock.mono() + REFRESH_S
-        loader = venue.instruments(exchange, self._options)
-        self._issue(exchange, loader, list(loader.start()))
+        try:
+            loader = venue.instruments(exchange, self._options)
+            calls = list(loader.start())
+        except Exception:
+            log.exception("the symbol list can't be asked for", exchange=exchange)
+            self._failed(exchange)
+            return
+        load = _Load(loader, len(calls))
+        with self._lock:
+            if not calls:
+                del self._loading[exchange]
+                return
+            self._loading[exchange] = load
+        self._issue(exchange, load, calls)
 
     def sweep(self) -> None:
         """Refresh what is due (scheduler job)."""
@@ -92,38 +114,42 @@ class Instruments:
             if due <= now:
                 self.refresh(exchange)
 
-    def _issue(self, exchange: str, loader: InstrumentLoader, calls: list[Call]) -> None:
-        if not calls:
-            with self._lock:
-                self._loading[exchange] = 0
-            return
-        with self._lock:
-            self._loading[exchange] += len(calls) - 1
+    def _issue(self, exchange: str, load: _Load, calls: list[Call]) -> None:
         venue = venue_of(exchange)
         limits = venue.limits(exchange, "ticker") if venue is not None else None
         for call in calls:
-            self._rest.submit(call, family_of(exchange), "", limits, partial(self._answered, exchange, loader, call))
+            self._rest.submit(call, family_of(exchange), "", limits, partial(self._answered, exchange, load, call))
 
-    def _answered(self, exchange: str, loader: InstrumentLoader, call: Call, answer: Answer) -> None:
-        with self._lock:
-            calls = list(loader.answered(call, answer))
-            done = self._loading[exchange] <= 1 and not calls
+    def _answered(self, exchange: str, load: _Load, call: Call, answer: Answer) -> None:
+        result = None
+        try:
+            with self._lock:
+                if self._loading.get(exchange) is not load:
+                    return  # given up already
+                calls = list(load.loader.answered(call, answer))
+                load.outstanding += len(calls) - 1
+                done = load.outstanding <= 0
+                if done:
+                    result = load.loader.result()
+                    del self._loading[exchange]
+        except Exception:
+            log.exception("a symbol list can't be understood", exchange=exchange, call=call.tag)
+            self._failed(exchange)
+            return
         if not done:
-            if calls:
-                self._issue(exchange, loader, calls)
-            else:
-                with self._lock:
-                    self._loading[exchange] -= 1
-            return
-        result = loader.result()
-        with self._lock:
-            self._loading[exchange] = 0
-        if result is not None:
+            self._issue(exchange, load, calls)
+        elif result is not None:
             self._store(exchange, SymbolTable(result, self._clock.wall_ms()))
-            return
-        why = answer.error or f"HTTP {answer.status}"
-        log.warning("the venue's symbol list could not be loaded", exchange=exchange, reason=why)
-        self._due[exchange] = self._clock.mono() + RETRY_S
+        else:
+            why = answer.error or f"HTTP {answer.status}"
+            log.warning("the venue's symbol list could not be loaded", exchange=exchange, reason=why)
+            self._failed(exchange)
+
+    def _failed(self, exchange: str) -> None:
+        """Try again soon; meanwhile the platform's service may help out."""
+        with self._lock:
+            self._loading.pop(exchange, None)
+            self._due[exchange] = self._clock.mono() + RETRY_S
         if self._service_url and exchange not in self._tables:
             self._ask_service(exchange)
 

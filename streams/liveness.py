@@ -57,6 +57,11 @@ class LivenessGuard:
             return
         now = self._clock.mono()
         live = {stream_id for stream_id, state in self._supervisor.states().items() if state is StreamState.LIVE}
+        self._recreated = {
+            stream_id: at
+            for stream_id, at in self._recreated.items()
+            if now - at < max(rules.cooldown_s, rules.stale_s)
+        }
         self._first_seen = {stream_id: self._first_seen.get(stream_id, now) for stream_id in live}
         silent = {
             stream_id: now - max(self._first_seen[stream_id], self._pipeline.last_event_mono(stream_id) or 0.0)

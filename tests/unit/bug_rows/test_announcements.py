@@ -112,7 +112,9 @@ def test_forgotten_candle_subscriptions_change_the_boot_id(town: Town) -> None:
 
 
 def test_a_process_that_joins_others_asks_nobody(town: Town) -> None:
+    town.announcer("u1", "user").user_started()
     town.beat("u1", "user")
+    town.sink.messages.clear()
     assert town.announcer("u2", "user").user_started() is None
     assert town.said() == []
 
