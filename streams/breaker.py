@@ -33,6 +33,8 @@ class AuthBreaker:
         self._asked: set[str] = set()
         """Streams whose gate is known, also that there is none."""
         self._away_until = float("-inf")
+        self._lifted: set[str] = set()
+        """Streams whose gate another key opened, and which have not delivered an event since."""
         self._windows: dict[str, Window] = {}
         self._suppressed: dict[str, tuple[int, int]] = {}
         """Stream → end of the cooldown that was told, and how many opens it refused. Outlives closes (bug C4)."""
@@ -44,7 +46,7 @@ class AuthBreaker:
         """
         now_ms = self._clock.wall_ms()
         gate = self._gate(stream_id)
-        if gate is not None and owned:
+        if owned and (gate is not None or stream_id in self._lifted):
             self._pipeline.watch_for_recovery(stream_id)
         if gate is None or not blocks(gate, digest, now_ms):
             if gate is not None and gate.digest != digest:
@@ -114,13 +116,24 @@ class AuthBreaker:
 
         Talks to the state: not for I/O threads.
         """
-        if not self.clear(stream_id):
+        broken = self._lift(stream_id)
+        with self._lock:
+            broken |= stream_id in self._lifted
+            self._lifted.discard(stream_id)
+        if not broken:
             return  # there were rejections, but too few to open the breaker
         log.info("account delivers events again after an auth cooldown", stream=stream_id)
         self._pipeline.service("userStreamAuthRecovered", {"exchangeUUID": stream_id})
 
     def clear(self, stream_id: str) -> bool:
-        """Forget everything about the stream; True if there was a gate."""
+        """Another key lifts the gate; the recovery is told with the first event (contract 3.1). True if there was a gate."""
+        lifted = self._lift(stream_id)
+        with self._lock:
+            if lifted and len(self._lifted) < MAX_SUPPRESSED:
+                self._lifted.add(stream_id)
+        return lifted
+
+    def _lift(self, stream_id: str) -> bool:
         with self._lock:
             known = self._gates.pop(stream_id, None)
             self._windows.pop(stream_id, None)

@@ -337,6 +337,17 @@ def test_new_key_material_lifts_the_gate_at_once(bench: Bench) -> None:
     assert len(bench.placement.made) == 2
 
 
+def test_the_recovery_with_another_key_is_told(bench: Bench) -> None:
+    bench.want()
+    bench.refused(rejected())
+    bench.want(user(key="2"))
+    bench.live()
+    assert bench.sink.services("userStreamAuthRecovered") == []
+    bench.pipeline.account(Emit("u1", report("NEW")), 1.0)
+    bench.pipeline.account(Emit("u1", report("FILLED", executed="1")), 1.0)
+    assert bench.sink.services("userStreamAuthRecovered") == [{"userStreamAuthRecovered": {"exchangeUUID": "u1"}}]
+
+
 def test_a_forced_restart_does_not_bypass_the_gate(bench: Bench) -> None:
     bench.want()
     bench.refused(rejected())
