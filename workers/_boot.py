@@ -39,22 +39,19 @@ ORPHANS_S: Final = 5.0
 FLUSH_S: Final = 10.0
 
 
-def switched(options: EngineOptions, enabled: Callable[[str], bool]) -> tuple[list[str], list[str]]:
-    """Live exchange ids that run here, and those that don't; each one stands in exactly one list (bug B16)."""
-    chosen = () if options.role == "user" or options.admin_config else options.price_exchanges
-    on = [exchange for exchange in wanted_exchanges(chosen) if enabled(exchange)]
+def switched(enabled: Callable[[str], bool]) -> tuple[list[str], list[str]]:
+    """Live exchange ids whose accounts are served, and those that are not; each one stands in exactly one list."""
+    on = [exchange for exchange in wanted_exchanges(()) if enabled(exchange)]
     return on, sorted(LIVE - set(on))
 
 
 def say_what_runs(engine: Engine) -> None:
-    """One line at the start about what this process serves, and a loud one about what it leaves out (bugs A55, C17)."""
+    """One line at the start about what this process serves, a loud one about what it leaves out (bugs A55, B16, C17)."""
     options = engine.options
-    on, off = switched(options, engine.enabled)
     if options.role == "user":
+        on, off = switched(engine.enabled)
         log.info("account streams", on=on, off=off, paper=paper_url(options.venue_options.get("PAPER_WS")))
-        return
-    log.info("price feeds", on=on, off=off, role=options.price_role)
-    if options.price_role == "candle":
+    elif options.price_role == "candle":
         log.warning("tickers are off (PRICEROLE=candle): paper orders fill only if another price service sends them")
     elif options.price_role == "ticker":
         log.warning("candles are off (PRICEROLE=ticker): indicators get them only from another price service")

@@ -28,18 +28,26 @@ def test_no_list_means_everything_that_is_served() -> None:
     assert set(wanted_exchanges(())) == set(wanted_exchanges(("", " "))) == SERVED
 
 
-@pytest.mark.parametrize("chosen", [(), ("bybit",), ("nothing",), ("binanceus", "okx")])
-@pytest.mark.parametrize("role", ["user", "price"])
 @pytest.mark.parametrize("enabled", [set(), {"okx", "bybitLinear"}, LIVE])
-def test_each_id_is_either_on_or_off(role: str, chosen: tuple[str, ...], enabled: set[str]) -> None:
-    on, off = switched(EngineOptions(role=role, price_exchanges=chosen), enabled.__contains__)  # type: ignore[arg-type]
+def test_each_account_id_is_either_on_or_off(enabled: set[str]) -> None:
+    on, off = switched(enabled.__contains__)
     assert sorted([*on, *off]) == sorted(LIVE)
-    assert set(on) <= SERVED & enabled
+    assert set(on) == SERVED & enabled
 
 
-def test_the_admin_page_overrides_the_list() -> None:
-    options = EngineOptions(role="price", price_exchanges=("bybit",), admin_config=True)
-    assert set(switched(options, lambda _: True)[0]) == SERVED
+def test_each_price_id_is_told_once_as_on_or_off(caplog: pytest.LogCaptureFixture) -> None:
+    engine = Engine(
+        EngineOptions(role="price", price_role="all", price_exchanges=("nothing",)),
+        MemoryState(),
+        FanoutSink([MemorySink()]),
+        SystemClock(),
+    )
+    with caplog.at_level(logging.INFO):
+        engine.units.start()
+    engine.units.stop(5.0)
+    lines = [vars(record)["fields"] for record in caplog.records if record.getMessage() == "price feeds"]
+    assert len(lines) == 1
+    assert sorted([*lines[0]["on"], *lines[0]["off"]]) == sorted(LIVE)
 
 
 def told(caplog: pytest.LogCaptureFixture, **options: object) -> list[tuple[str, dict[str, object]]]:
@@ -60,8 +68,8 @@ def test_the_paper_address_is_told_as_it_is_used(caplog: pytest.LogCaptureFixtur
     assert "ws://paper-trading/socket.io/" in caplog.text + str(lines)
 
 
-@pytest.mark.parametrize(("price_role", "level"), [("all", "INFO"), ("candle", "WARNING"), ("ticker", "WARNING")])
+@pytest.mark.parametrize(("price_role", "levels"), [("all", []), ("candle", ["WARNING"]), ("ticker", ["WARNING"])])
 def test_what_a_price_service_leaves_out_is_a_warning(
-    caplog: pytest.LogCaptureFixture, price_role: str, level: str
+    caplog: pytest.LogCaptureFixture, price_role: str, levels: list[str]
 ) -> None:
-    assert told(caplog, role="price", price_role=price_role)[-1][0] == level
+    assert [level for level, _ in told(caplog, role="price", price_role=price_role)] == levels
