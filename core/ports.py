@@ -262,7 +262,11 @@ class State(Protocol):
 
     # budgets
     def take(self, bucket: str, cost: int, count: int, per_s: float, now_ms: int) -> int:
-        """Take `cost` from a token bucket of `count` per `per_s`; returns 0, or ms to wait (then nothing was taken)."""
+        """Take `cost` from a bucket that grants at most `count` in any span of `per_s` seconds (all at once, if it was idle).
+
+        Returns 0, or ms to wait (then nothing was taken): when `cost` fits, if nobody else takes meanwhile. Spans are those
+        of the callers' clocks. Raises `ValueError` if `cost` exceeds `count`: no wait would be long enough.
+        """
 
     def block(self, bucket: str, until_ms: int) -> None:
         """Nobody takes from this bucket before `until_ms` (Retry-After, ban)."""

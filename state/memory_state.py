@@ -11,9 +11,10 @@ import msgspec
 
 from core.credentials import Credentials
 from core.ports import Applied, CandleKey, Clock, Gate, Role, Wanted, WorkerInfo
+from core.window import period_ms
 from state._entry import OPTIONS
 from state._memory import Expiring, Inbox, SystemClock
-from state.bucket import Bucket, period_ms
+from state.bucket import Bucket
 
 TOMBSTONE_S: Final = 3600.0
 KEEP_FENCE_S: Final = 24 * 3600.0

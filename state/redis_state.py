@@ -12,11 +12,11 @@ from core.credentials import Credentials
 from core.errors import StateUnavailable
 from core.log import get_logger
 from core.ports import Applied, CandleKey, Gate, Role, Wanted, WorkerInfo
+from core.window import ahead_ms, period_ms, slice_ms
 from state import _scripts as lua
 from state._client import CHUNK, Commands, Connection, connect
 from state._entry import Keyring, decode, options_of
 from state._listener import Listener
-from state.bucket import period_ms
 from state.vault import Vault
 
 _log = get_logger("state.redis")
@@ -26,7 +26,7 @@ TOMBSTONE_S: Final = 3600
 KEEP_FENCE_MS: Final = 24 * 3600 * 1000
 """For so long a holder that comes back late finds out that somebody else had its lease."""
 KEEP_BUCKET_MS: Final = 3600 * 1000
-"""Least life of a bucket beyond the time it needs to fill up: the callers' clocks may differ from the server's."""
+"""Least life of a bucket beyond its period and its ban: the callers' clocks may differ from the server's."""
 ADMIN_PREFIX: Final = "gainium:admin:"
 """Contract 3.2."""
 
@@ -289,7 +289,8 @@ class RedisState:
 
     def take(self, bucket: str, cost: int, count: int, per_s: float, now_ms: int) -> int:
         """Raises `ValueError` if `cost` exceeds `count`: no wait would be long enough."""
-        arguments = [cost, count, period_ms(cost, count, per_s), now_ms, KEEP_BUCKET_MS]
+        period = period_ms(cost, count, per_s)
+        arguments = [cost, count, period, now_ms, slice_ms(period), ahead_ms(period), KEEP_BUCKET_MS]
         return int(self._redis.run(lua.TAKE, [self._key("bucket", bucket)], arguments))
 
     def block(self, bucket: str, until_ms: int) -> None:

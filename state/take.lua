@@ -1,29 +1,54 @@
--- Take from a token bucket. Whole numbers only: the level is counted in tokens × period, so that a millisecond refills
--- exactly `count` of them (state/bucket.py is the same in Python).
+-- Take from a sliding window: what was granted counts until its period is over (core/window.py is the same in Python, and
+-- tells why). The field `slices` holds `last grant:sum of costs` of each slice, oldest first; `since` is when the newest began.
 -- KEYS: bucket
--- ARGV: cost, count, period in ms, now in ms, least ms to keep the bucket
+-- ARGV: cost, count, period in ms, now in ms, width of a slice in ms, how far ahead a clock may be in ms, least ms to keep
+--       the bucket
 -- Returns 0, or the ms to wait
 local cost, count, period, now = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local stored = redis.call('HMGET', KEYS[1], 'level', 'count', 'period', 'at', 'blocked')
-local full = count * period
-local level, at = full, now
-if stored[1] then
-  level, at = tonumber(stored[1]), tonumber(stored[4])
-  local old_count, old_period = tonumber(stored[2]), tonumber(stored[3])
-  if old_count ~= count or old_period ~= period then
-    level = math.floor(level / old_period * period)
-  end
-  -- Another process's clock may be a little ahead. A clock that was set back is followed at once.
-  if at > now + period then at = now end
-  level = math.min(full, level + math.max(0, now - at) * count)
-  at = math.max(at, now)
+local stored = redis.call('HMGET', KEYS[1], 'slices', 'since', 'blocked')
+local texts, lasts, costs, newest = {}, {}, {}, 0
+for text, last, granted in string.gmatch(stored[1] or '', '((%d+):(%d+))') do
+  newest = newest + 1
+  texts[newest], lasts[newest], costs[newest] = text, tonumber(last), tonumber(granted)
 end
-local wait = math.max(0, tonumber(stored[5] or '0') - now)
-local missing = cost * period - level
-if missing > 0 then wait = math.max(wait, at - now + math.ceil(missing / count)) end
-if wait == 0 then level = level - cost * period end
-redis.call('HSET', KEYS[1], 'level', string.format('%.0f', level), 'count', count, 'period', period,
-           'at', string.format('%.0f', at))
-local keep = tonumber(ARGV[5]) + math.ceil((full - level) / count) + math.max(0, tonumber(stored[5] or '0') - now)
-redis.call('PEXPIRE', KEYS[1], string.format('%.0f', keep))
-return wait
+local since, blocked = tonumber(stored[2] or '0'), tonumber(stored[3] or '0')
+
+local function write(first)
+  redis.call('HSET', KEYS[1], 'slices', table.concat(texts, ' ', first), 'since', string.format('%.0f', since))
+  local keep = tonumber(ARGV[7]) + period + math.max(0, lasts[newest] - now, blocked - now)
+  redis.call('PEXPIRE', KEYS[1], string.format('%.0f', keep))
+end
+
+-- The clock was set back: the grants move with it.
+local back = newest > 0 and lasts[newest] - now or 0
+if back > tonumber(ARGV[6]) then
+  for i = 1, newest do
+    lasts[i] = lasts[i] - back
+    texts[i] = string.format('%.0f:%.0f', lasts[i], costs[i])
+  end
+  since = since - back
+  write(1)
+end
+
+local present = newest > 0 and math.max(now, lasts[newest]) or now
+local first = 1
+while first <= newest and lasts[first] + period <= present do first = first + 1 end
+local excess = cost - count
+for i = first, newest do excess = excess + costs[i] end
+local wait = math.max(0, blocked - now)
+for i = first, newest do
+  if excess <= 0 then break end
+  excess = excess - costs[i]
+  if excess <= 0 then wait = math.max(wait, lasts[i] + period - now) end
+end
+if wait > 0 then return wait end
+
+if first <= newest and present - since < tonumber(ARGV[5]) then
+  cost = cost + costs[newest]
+else
+  since, newest = present, newest + 1
+end
+lasts[newest] = present
+texts[newest] = string.format('%.0f:%.0f', present, cost)
+write(first)
+return 0

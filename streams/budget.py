@@ -1,23 +1,30 @@
 """One ledger per venue and egress address for connects and REST weight, shared by all processes (design section 5).
 
-The ledger lives in the state (Redis token buckets). While the state is away each process goes on with a local ledger at half
-the rate, so that an outage of Redis neither stops reconnects nor lets several processes overrun a venue.
+The ledger lives in the state (Redis) and never grants more than a venue's figure in any span of its period. Each process also
+remembers what it was granted. While the state is away it goes on by that memory at half the figure, so that an outage of
+Redis doesn't stop reconnects; several processes together may exceed the figure then, one alone never does. What it granted
+itself is not forgotten when the state is back.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
+from typing import Final
 
 from core.errors import StateUnavailable
 from core.log import get_logger
 from core.metrics import METRICS
 from core.ports import Clock, State
+from core.window import SlidingWindow, period_ms
 from exchanges._adapter import Rate
 
 log = get_logger(__name__)
 
-SHARE = 0.9
-"""Use this part of what a venue allows: its clock and ours disagree about where a window starts."""
+SPREAD_S: Final = 0.1
+"""Added to every period. What was granted a period apart arrives closer together if the first was slower on its way, and our
+hosts' clocks differ. It is time that has to be spared for this, not a part of the count: a full count may be granted at once.
+The count is used in full, because `exchanges._adapter.Rate` comes with its margin."""
 
 
 class Budget:
@@ -27,22 +34,20 @@ class Budget:
         self._state = state
         self._clock = clock
         self._lock = threading.Lock()
-        self._local: dict[str, tuple[float, float]] = {}
+        self._granted: defaultdict[str, SlidingWindow] = defaultdict(SlidingWindow)
         self._blocked: dict[str, int] = {}
 
     def take(self, venue: str, kind: str, ip: str, rate: Rate, cost: int = 1) -> float:
-        """Take `cost` from the ledger of (venue, kind, ip). Returns 0.0, or seconds to wait (then nothing was taken)."""
+        """Take `cost` from the ledger of (venue, kind, ip). Returns 0.0, or seconds to wait (then nothing was taken).
+
+        A cost above the figure is counted as the whole figure: the call is the venue's to refuse.
+        """
         bucket = f"{venue}:{kind}:{ip or 'default'}"
         now_ms = self._clock.wall_ms()
-        limit = max(1, int(rate.limit * SHARE))
-        cost = min(cost, limit)
         blocked_ms = self._blocked.get(bucket, 0) - now_ms
         if blocked_ms > 0:
             return blocked_ms / 1000
-        try:
-            wait_s = self._state.take(bucket, cost, limit, rate.per_s, now_ms) / 1000
-        except StateUnavailable:
-            wait_s = self._take_locally(bucket, cost, max(1, limit // 2), rate.per_s)
+        wait_s = self._take(bucket, min(cost, rate.limit), rate.limit, rate.per_s + SPREAD_S, now_ms) / 1000
         if wait_s > 0:
             METRICS.observe("budget_wait_seconds", wait_s, venue=venue, kind=kind)
         return wait_s
@@ -59,13 +64,31 @@ class Budget:
         except StateUnavailable:
             log.warning("the block binds only this process: the state is unavailable", venue=venue, kind=kind)
 
-    def _take_locally(self, bucket: str, cost: int, limit: int, per_s: float) -> float:
-        now = self._clock.mono()
+    def _take(self, bucket: str, cost: int, count: int, per_s: float, now_ms: int) -> int:
+        """0, or ms to wait."""
+        period = period_ms(cost, count, per_s)
         with self._lock:
-            tokens, then = self._local.get(bucket, (float(limit), now))
-            tokens = min(float(limit), tokens + (now - then) * limit / per_s)
-            if tokens >= cost:
-                self._local[bucket] = (tokens - cost, now)
-                return 0.0
-            self._local[bucket] = (tokens, now)
-            return (cost - tokens) * per_s / limit
+            wait_ms = self._granted[bucket].wait(cost, count, period, self._mono_ms())
+        if (
+            wait_ms > 0
+        ):  # this process alone used the figure up; the state would say the same, or was away for some of it
+            return wait_ms
+        try:
+            wait_ms = self._state.take(bucket, cost, count, per_s, now_ms)
+        except StateUnavailable:
+            return self._take_locally(bucket, cost, max(1, cost, count // 2), period)
+        if wait_ms == 0:
+            with self._lock:
+                self._granted[bucket].add(cost, period, self._mono_ms())
+        return wait_ms
+
+    def _take_locally(self, bucket: str, cost: int, count: int, period: int) -> int:
+        with self._lock:
+            window, now_ms = self._granted[bucket], self._mono_ms()
+            wait_ms = window.wait(cost, count, period, now_ms)
+            if wait_ms == 0:
+                window.add(cost, period, now_ms)
+            return wait_ms
+
+    def _mono_ms(self) -> int:
+        return int(self._clock.mono() * 1000)

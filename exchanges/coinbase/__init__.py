@@ -19,8 +19,9 @@ _CONNECTS: Final = Rate(7, 1.0)
 """8 a second per address, less a margin (one page of the documentation says 750)."""
 _MESSAGES: Final = Rate(7, 1.0)
 """8 unauthenticated messages a second per address."""
-_REST: Final = {"rest": Rate(10, 1.0)}
-"""10 public requests a second per address; 30 private ones per user are allowed, but 10,000 an hour per key as well."""
+_REST: Final = {"rest": Rate(9, 1.0)}
+"""10 public requests a second per address, less a margin; 30 private ones per user are allowed, but 10,000 an hour per
+key as well."""
 _CANDLES_PER_CONNECTION: Final = 100
 _REPLAY: Final = "replay"
 

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -18,8 +19,9 @@ from cryptography.fernet import Fernet
 from core.credentials import credentials
 from core.errors import StateUnavailable
 from core.ports import State
+from core.window import SLICES
 from state._listener import Listener
-from state.redis_state import RedisState
+from state.redis_state import KEEP_BUCKET_MS, RedisState
 from state.vault import Vault
 from tests.unit.state.promises import NOW, Heard, Promises, eventually, opened, want
 
@@ -306,3 +308,28 @@ def test_opens_and_closes_from_many_processes_end_where_they_should(backing: Ser
     final = want(states[0])
     assert (final.count, final.generation) == (1, 200)
     eventually(lambda: not any(thread.is_alive() for thread in threads))
+
+
+def test_a_bucket_stays_small_and_lapses_by_itself(backing: ServerBacking) -> None:
+    state = backing.state()
+    for at in range(3000):
+        assert state.take("busy", 1, 6000, 60.0, NOW + at * 30) == 0
+
+    [key] = backing.stored()
+    assert backing.client.hkeys(key) == [b"slices", b"since"]
+    assert backing.client.hget(key, "slices").count(b":") <= SLICES + 1
+    assert backing.client.memory_usage(key) < 3000
+    assert 60_000 < backing.client.pttl(key) <= KEEP_BUCKET_MS + 60_000
+
+
+def test_processes_that_ask_at_once_get_the_count_and_no_more(backing: ServerBacking) -> None:
+    states = [backing.state() for _ in range(4)]
+
+    def greedy(i: int) -> int:
+        return sum(states[i].take("b", 1, 100, 60.0, NOW + at % 50) == 0 for at in range(100))
+
+    with ThreadPoolExecutor(4) as pool:
+        granted = list(pool.map(greedy, range(4)))
+
+    assert sum(granted) == 100
+    assert 59_000 < states[0].take("b", 1, 100, 60.0, NOW + 50) <= 60_000
