@@ -1,0 +1,305 @@
+"""Nothing waits for ever, and one that hangs holds up nobody else (rows A5, A6, A7, A33, A36, A38, A42, A46, A61, C8)."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from core.metrics import METRICS
+from exchanges import venue_of
+from exchanges._adapter import Answer, Call, Connect, Limits, Rate
+from state.memory_state import MemoryState
+from streams.budget import Budget
+from streams.clock import SystemClock
+from streams.dial import DialFailure, Dialler, tls_context
+from streams.endpoints import Endpoints
+from streams.engine import Engine, EngineOptions
+from streams.instruments import Instruments
+from streams.leases import preferred
+from streams.liveness import LivenessRules, due
+from streams.loop import Loop
+from streams.rest import RestPool
+from tests.unit.streams.fakes import Clock, FakeSink
+
+ROOT = Path(__file__).parents[3]
+WAIT_S = 10.0
+PRODUCT = ("cli", "core", "exchanges", "sinks", "state", "streams", "tasks", "web", "workers")
+
+
+# --- every wait is bounded (C8) ---
+
+
+def calls() -> list[tuple[str, str, ast.Call]]:
+    found = []
+    for folder in PRODUCT:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                    found.append((f"{path.relative_to(ROOT)}:{node.lineno}", ast.unparse(node.func), node))
+    return found
+
+
+def test_every_network_call_names_its_timeout() -> None:
+    """Bug C8: the exchange service hung, and a request without a timeout blocked the start for four hours."""
+    bare = []
+    for where, name, call in calls():
+        given = {keyword.arg for keyword in call.keywords}
+        http = name in {"requests.get", "requests.post", "requests.request", "session.request", "session.get"}
+        timed = {"timeout", "socket_timeout"} & given
+        if http and not timed:
+            bare.append(f"{where} {name}")
+        if name == "socket.create_connection" and len(call.args) < 2 and not timed:
+            bare.append(f"{where} {name}")
+        if name in {"redis.Redis", "redis.BlockingConnectionPool"} and not timed and "connection_pool" not in given:
+            bare.append(f"{where} {name}")
+    assert bare == []
+
+
+def test_threads_are_never_joined_and_conditions_never_awaited_without_a_limit() -> None:
+    bare = []
+    for where, name, call in calls():
+        waits = name.endswith((".join", ".wait", ".wait_for")) and "path" not in name and "str" not in name
+        arguments = len(call.args) + len(call.keywords)
+        of_text = isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Constant | ast.JoinedStr)
+        if not waits or of_text:
+            continue
+        if arguments < (2 if name.endswith(".wait_for") else 1):
+            bare.append(f"{where} {name}")
+    # The two that may wait as long as nothing happens: both are woken by every submit and by stop.
+    allowed = {"sinks/memory.py", "workers/local.py"}
+    assert {place.split(":")[0] for place in bare} <= allowed, bare
+
+
+# --- symbol lists (A61, C8) ---
+
+
+class Desk:
+    """A REST pool that answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Call, str, Callable[[Answer], None]]] = []
+
+    def submit(self, call: Call, venue: str, ip: str, limits: object, done: Callable[[Answer], None]) -> None:
+        self.calls.append((call, venue, done))
+
+
+def instruments(desk: Desk, clock: Clock, service: str = "") -> Instruments:
+    return Instruments(cast(RestPool, desk), clock, {}, service)
+
+
+def test_a_list_that_does_not_come_keeps_nobody_waiting() -> None:
+    desk, clock = Desk(), Clock()
+    lists = instruments(desk, clock)
+    for _ in range(100):
+        assert len(lists.table("binance")) == 0
+    assert len(desk.calls) == 1, "asked once, however often it is looked at"
+
+
+def test_the_exchange_service_fills_in_when_the_venue_does_not_answer() -> None:
+    desk, clock = Desk(), Clock()
+    lists = instruments(desk, clock, "http://exchange-connector")
+    changed: list[str] = []
+    lists.on_table = changed.append
+    lists.table("binance")
+    desk.calls.pop()[2](Answer(0, {}, b"", "timeout"))
+    call, venue, done = desk.calls.pop()
+    assert (call.url, venue) == ("http://exchange-connector/exchange/all?exchange=binance", "exchange-service")
+    assert call.timeout_s <= 10
+    row = {"pair": "BTCUSDT", "baseAsset": {"name": "BTC"}, "quoteAsset": {"name": "USDT"}, "type": "new field"}
+    done(Answer(200, {}, msgspec.json.encode({"status": "OK", "data": [row], "reason": None, "usage": []})))
+    assert [one.pair for one in lists.table("binance").active()] == ["BTCUSDT"]
+    assert changed == ["binance"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(0, {}, b"", "timeout"),
+        Answer(200, {}, b'{"status":"NOTOK","data":null,"reason":"no"}'),
+        Answer(200, {}, b"<html>"),
+        Answer(500, {}, b""),
+    ],
+    ids=["hangs", "not ok", "html", "500"],
+)
+def test_with_neither_of_them_it_is_tried_again(answer: Answer) -> None:
+    desk, clock = Desk(), Clock()
+    lists = instruments(desk, clock, "http://exchange-connector")
+    lists.table("binance")
+    desk.calls.pop()[2](Answer(0, {}, b"", "timeout"))
+    desk.calls.pop()[2](answer)
+    assert len(lists.table("binance")) == 0
+    lists.sweep()
+    assert desk.calls == []
+    clock.seconds += 60
+    lists.sweep()
+    assert len(desk.calls) == 1
+
+
+def test_the_number_of_symbols_that_should_be_subscribed_is_a_metric() -> None:
+    """Bug A61: 500 of 900 symbols had prices and nothing said so."""
+    desk, clock = Desk(), Clock()
+    lists = instruments(desk, clock, "http://exchange-connector")
+    lists.table("binance")
+    desk.calls.pop()[2](Answer(0, {}, b"", "timeout"))
+    rows = [{"pair": f"C{number}USDT"} for number in range(7)]
+    desk.calls.pop()[2](Answer(200, {}, msgspec.json.encode({"status": "OK", "data": rows})))
+    assert 'connector_symbols{exchange="binance",kind="expected"} 7' in METRICS.render()
+
+
+# --- connects (A36, A42) ---
+
+
+class Hanging(Dialler):
+    """Connects of the venue `stuck` hang until the test ends."""
+
+    def __init__(self, threads: int) -> None:
+        self.opened: Counter[str] = Counter()
+        self.when = threading.Condition()
+        self.release = threading.Event()
+        self.clock = SystemClock()
+        budget = Budget(MemoryState(), self.clock)
+        super().__init__(Endpoints(), budget, self.clock, tls_context(), threads)
+
+    def _connect(self, dial: Any) -> Any:
+        with self.when:
+            self.opened[dial.venue] += 1
+            self.when.notify_all()
+        if dial.venue == "stuck":
+            self.release.wait(WAIT_S)
+        raise OSError("refused")
+
+
+def test_a_venue_whose_connects_hang_leaves_the_pool_to_the_others() -> None:
+    """Bug A36: one hanging connect blocked all opens of its family."""
+    dialler = Hanging(threads=6)
+    dialler.start()
+    try:
+        done = threading.Semaphore(0)
+        limits = Limits(connects=Rate(1000, 1.0), messages=Rate(1, 1.0))
+
+        def ended(result: object) -> None:
+            assert isinstance(result, DialFailure)
+            done.release()
+
+        for _ in range(50):
+            dialler.dial(Connect("wss://stuck"), limits, "stuck", "", lambda: True, lambda result: None)
+        for _ in range(20):
+            dialler.dial(Connect("wss://fine"), limits, "fine", "", lambda: True, ended)
+        for _ in range(20):
+            assert done.acquire(timeout=WAIT_S)
+        assert dialler.opened["stuck"] <= 2
+    finally:
+        dialler.release.set()
+        assert dialler.stop(WAIT_S)
+
+
+def test_a_dial_that_nobody_wants_any_more_costs_no_attempt() -> None:
+    dialler = Hanging(threads=2)
+    dialler.start()
+    try:
+        ended = threading.Event()
+        limits = Limits(connects=Rate(1000, 1.0), messages=Rate(1, 1.0))
+        dialler.dial(Connect("wss://fine"), limits, "fine", "", lambda: False, lambda result: ended.set())
+        assert ended.wait(WAIT_S)
+        assert dialler.opened["fine"] == 0
+    finally:
+        assert dialler.stop(WAIT_S)
+
+
+# --- jobs and threads (A6, A7, A46) ---
+
+
+def test_an_exception_in_a_scheduler_job_never_leaves_the_job(caplog: pytest.LogCaptureFixture) -> None:
+    engine = Engine(EngineOptions(role="user"), MemoryState(), FakeSink(), SystemClock())
+    again = threading.Event()
+    runs: list[int] = []
+
+    def job() -> None:
+        runs.append(1)
+        if len(runs) > 2:
+            again.set()
+        raise RuntimeError("boom")
+
+    with caplog.at_level(logging.ERROR):
+        engine.scheduler.start()
+        engine.every(0.02, job)
+        assert again.wait(WAIT_S), "it is run again although it failed"
+        engine.scheduler.shutdown(wait=True)
+    assert any("a scheduler job failed" in record.getMessage() for record in caplog.records)
+
+
+def test_an_exception_on_an_owners_loop_costs_only_its_own_piece_of_work(caplog: pytest.LogCaptureFixture) -> None:
+    loop = Loop("test")
+    loop.start()
+    with caplog.at_level(logging.ERROR):
+        loop.post(lambda: 1 // 0)  # type: ignore[arg-type, return-value]
+        assert loop.run(lambda: None, WAIT_S)
+    assert loop.stop(WAIT_S)
+
+
+@pytest.mark.parametrize("role", ["user", "price"])
+def test_nothing_lives_on_after_an_engine_stopped(role: str) -> None:
+    """Bug A7: timers survived a stop."""
+    before = set(threading.enumerate())
+    options = EngineOptions(role=role, price_exchanges=("nothing",), lease_ttl_s=1.0)  # type: ignore[arg-type]
+    state = MemoryState()
+    engine = Engine(options, state, FakeSink(), SystemClock())
+    engine.start()
+    assert set(threading.enumerate()) - before
+    assert engine.stop(1.0)
+    state.close_connections()
+    gone = threading.Event()
+    for _ in range(500):
+        left = [thread for thread in set(threading.enumerate()) - before if thread.is_alive()]
+        if not left:
+            break
+        gone.wait(0.01)
+    assert left == []
+    assert engine.supervisor._timers == []
+
+
+# --- the opt-in guard for silent accounts (A33) ---
+
+RULES = LivenessRules(scan_s=120, stale_s=1200, cooldown_s=3600, max_per_scan=2, paper_only=True)
+
+
+def test_silent_accounts_are_recreated_a_few_at_a_time_and_seldom() -> None:
+    exchanges = {"a": "paperBinance", "b": "paperBinance", "c": "paperBybit", "live": "bybit", "busy": "paperOkx"}
+    silent = {"a": 1300.0, "b": 5000.0, "c": 1250.0, "live": 9000.0, "busy": 10.0, "gone": 9000.0}
+    assert due(silent, exchanges.get, {}, 10_000.0, RULES) == ["b", "a"]
+    assert due(silent, exchanges.get, {"b": 9_000.0, "a": 6_000.0}, 10_000.0, RULES) == ["a", "c"]
+    everyone = msgspec.structs.replace(RULES, paper_only=False)
+    assert due(silent, exchanges.get, {}, 10_000.0, everyone) == ["live", "b"]
+
+
+# --- who takes what (A38) ---
+
+
+def test_streams_spread_evenly_and_a_new_process_moves_only_its_own_share() -> None:
+    units = [f"stream-{number}" for number in range(3000)]
+    three = {unit: preferred(unit, ("p1", "p2", "p3")) for unit in units}
+    counts = Counter(three.values())
+    assert all(800 <= count <= 1200 for count in counts.values())
+    four = {unit: preferred(unit, ("p1", "p2", "p3", "p4")) for unit in units}
+    moved = [unit for unit in units if three[unit] != four[unit]]
+    assert {four[unit] for unit in moved} == {"p4"}
+    assert 550 <= len(moved) <= 950
+
+
+@pytest.mark.parametrize("name", ["binance", "bybit", "okx", "kucoin", "bitget", "coinbase"])
+def test_every_venues_connects_have_a_budget(name: str) -> None:
+    """Bug A42."""
+    venue = venue_of(name)
+    assert venue is not None
+    for exchange in venue.exchanges:
+        for feed in venue.feeds:
+            rate = venue.limits(exchange, feed).connects
+            assert rate.limit / rate.per_s <= 10
