@@ -290,19 +290,26 @@ class Adapter(Protocol):
 
 
 class Rate(NamedTuple):
-    """At most `limit` per `per_s` seconds."""
+    """At most `limit` in any span of `per_s` seconds; after a pause all of it at once.
+
+    It is used in full: the venue module takes the margin for whoever else uses the address or the key off the venue's
+    figure. The margin in time, for calls that arrive closer together than they left, is the budget's (`streams.budget`).
+    """
 
     limit: int
     per_s: float
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """Named limits of a venue for one exchange id and feed, each with its source in the venue module."""
+    """Named limits of a venue for one exchange id and feed, each with its source in the venue module.
+
+    Each `Rate` is the venue's figure less the venue module's margin (see `Rate`); nothing else is taken off its count.
+    """
 
     connects: Rate
     """Connection attempts per egress IP."""
     messages: Rate
-    """Client frames per connection."""
+    """Client frames per connection; sent without the budget's margin in time."""
     rest: Mapping[str, Rate] = msgspec.field(default_factory=dict)
     """REST weight per pool and egress IP."""
     bans: Mapping[int, float] = msgspec.field(default_factory=lambda: {418: 120.0, 429: 5.0})
