@@ -1,86 +1,155 @@
 """The fault campaign: `make chaos`, or parts of it.
 
-python -m bench.chaos [--runs 500] [--seed 1] [--minutes 60] [--venues binance,okx]
-python -m bench.chaos --repro SEED
+    python -m bench.chaos [runs] [--runs 500] [--seed 1] [--minutes 60] [--venues binance,okx]
+    python -m bench.chaos --repro SEED               one run again, with everything that is known about it
+    python -m bench.chaos rolling | rabbit-away [--seconds 300] | sigkill [--streams 500] | rejected-key | half-open
+    python -m bench.chaos all                        the runs, then each of the longer scenarios
+
+Every run is decided by its seed. A failing one prints its faults, the offending orders and the calls of gap repair, and the
+services' logs are kept.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 
 from harness.campaign.check import TERMINAL
-from harness.campaign.run import Scenario
+from harness.campaign.longer import SCENARIOS, Outcome
+from harness.campaign.measure import Ceiling, leaks, levels
+from harness.campaign.report import Report, figures
+from harness.campaign.rest import at_rest
+from harness.campaign.run import Result, Scenario
 from harness.campaign.stack import Stack
 from harness.campaign.traffic import Traffic
 from harness.servers import wait_for
 
+QUIET_VERDICTS = ("lost", "duplicated", "backwards", "wrong")
 
-def warm_up(stack: Stack) -> None:
-    """Every account trades once on every symbol that will be used."""
+
+def warm_up(stack: Stack) -> Ceiling:
+    """Every account trades once on every symbol that will be used, and every connection is cut once: then pools are full
+    and the level is taken that processes must come back to."""
+    stack.wait_ready()
+    stack.open_all()
     traffic = Traffic(stack.sim, stack.accounts, random.Random(0), "DBOwarm")
     traffic.warm()
+    ends = {step.order for step in traffic.transitions if step.status in TERMINAL}
     wait_for(
-        lambda: (
-            {step.order for step in traffic.transitions if step.status in TERMINAL}
-            <= {event.order for event in stack.rabbit_reader.events if event.status in TERMINAL}
-        ),
+        lambda: ends <= {event.order for event in stack.rabbit_reader.events if event.status in TERMINAL},
         60.0,
         "the first orders published",
     )
+    stack.sim.fault("drop", feed="user")
+    stack.wait_clock(1.0)
+    stack.wait_live(stack.accounts)
+    level = Ceiling()
+    level.see(levels(stack))
+    return level
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=500)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--venues", default="")
-    parser.add_argument("--repro", type=int)
-    args = parser.parse_args()
-    venues = [name for name in args.venues.split(",") if name]
-    stack = Stack(venues=venues)
-    began = time.monotonic()
-    bad = 0
+@contextmanager
+def running(stack: Stack) -> Iterator[Stack]:
+    """Takes the stack down at the end, also on Ctrl-C and SIGTERM; the logs stay."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        stack.wait_ready()
-        stack.open_all()
-        print(
-            f"{len(stack.accounts)} streams live after {time.monotonic() - began:.1f} s; files in {stack.folder}",
-            flush=True,
-        )
-        warm_up(stack)
+        yield stack
+    finally:
+        stack.stop(keep=True)
+
+
+def campaign(args: argparse.Namespace) -> Report:
+    """Many short scenarios on one long-lived stack."""
+    report = Report()
+    venues = [name for name in args.venues.split(",") if name]
+    began = time.monotonic()
+    with running(Stack(venues=venues)) as stack:
+        level = warm_up(stack)
+        print(f"{len(stack.accounts)} streams live; {level}; logs in {stack.folder}", flush=True)
         seeds = [args.repro] if args.repro is not None else range(args.seed, args.seed + args.runs)
         for seed in seeds:
             if time.monotonic() - began > args.minutes * 60:
+                print(f"time is up after {len(report.runs)} runs")
                 break
-            result = Scenario(seed, stack.accounts, len(stack.workers), node=stack.real_restarts()).play(stack)
-            print(
-                ("ok   " if result.good else "BAD  ")
-                + f"{result.seconds:5.1f}s {result.verdict.transitions:4} "
-                + result.describe(),
-                flush=True,
-            )
-            for recovery in result.recoveries:
-                print(f"       {recovery.group}: {recovery.stream} {recovery.seconds:.2f} s")
-            if not result.good:
-                bad += 1
-                for name, verdict in (("RabbitMQ", result.verdict), ("Redis", result.redis)):
-                    for line in [
-                        *verdict.lost[:5],
-                        *verdict.duplicated[:5],
-                        *verdict.backwards[:5],
-                        *verdict.wrong[:5],
-                    ]:
-                        print(f"  {name}: {line}")
-                    for text in verdict.offenders[:2]:
-                        print(text)
-                sys.stdout.flush()
-    finally:
-        stack.stop(keep=True)
-    return 1 if bad else 0
+            scenario = Scenario(seed, stack.accounts, len(stack.workers), node=stack.real_restarts())
+            result = scenario.play(stack)
+            report.add(result)
+            tell(result, verbose=args.repro is not None)
+        stack.wait_live(stack.accounts)
+        looks = levels(stack)
+        after = Ceiling()
+        after.see(looks)
+        report.leaks += [*leaks(level, looks), *at_rest(stack)]
+        print(f"before: {level}\nafter:  {after}\n")
+    print(report.text(), flush=True)
+    return report
+
+
+def tell(result: Result, *, verbose: bool = False) -> None:
+    """One line a run; everything about a failing one."""
+    word = "ok  " if result.good else "FAIL"
+    print(f"{word} {result.seconds:5.1f} s {result.verdict.transitions:4} events  {result.describe()}")
+    if result.good and not verbose:
+        sys.stdout.flush()
+        return
+    for recovery in result.recoveries:
+        print(f"       {recovery.group}: {recovery.stream} back after {recovery.seconds:.2f} s")
+    for name, verdict in (("RabbitMQ", result.verdict), ("Redis", result.redis)):
+        for kind in QUIET_VERDICTS:
+            for line in getattr(verdict, kind)[:8]:
+                print(f"  {name}, {kind}: {line}")
+        for text in verdict.offenders[:3]:
+            print(text)
+    for note in result.notes[:80]:
+        print(f"    {note}")
+    sys.stdout.flush()
+
+
+def longer(name: str, args: argparse.Namespace) -> Outcome:
+    """One of the long scenarios, on a stack of its own."""
+    copies = 2 if name in {"rolling", "rabbit-away"} else 1
+    play = {
+        "rabbit-away": partial(SCENARIOS[name], seconds=args.seconds),
+        "sigkill": partial(SCENARIOS[name], streams=args.streams),
+    }.get(name, SCENARIOS[name])
+    with running(Stack(copies=copies)) as stack:
+        warm_up(stack)
+        outcome = play(stack)
+        outcome.verdict.wrong += at_rest(stack)
+    print(figures(outcome.name, outcome.figures))
+    for kind in QUIET_VERDICTS:
+        for line in getattr(outcome.verdict, kind)[:10]:
+            print(f"  {kind}: {line}")
+    for text in outcome.verdict.offenders[:3]:
+        print(text)
+    sys.stdout.flush()
+    return outcome
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="?", default="runs", choices=["runs", *SCENARIOS, "all"])
+    parser.add_argument("--runs", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--venues", default="", help="families, comma list; all of them by default")
+    parser.add_argument("--repro", type=int, help="play this seed only")
+    parser.add_argument("--seconds", type=float, default=300.0, help="how long RabbitMQ is away")
+    parser.add_argument("--streams", type=int, default=500)
+    args = parser.parse_args(argv)
+    good = True
+    if args.what in {"runs", "all"}:
+        good = campaign(args).good
+    for name in SCENARIOS:
+        if args.what in {name, "all"}:
+            good = longer(name, args).verdict.good and good
+    return 0 if good else 1
 
 
 if __name__ == "__main__":

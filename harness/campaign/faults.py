@@ -211,7 +211,7 @@ FAULTS: Mapping[str, Kind] = {
     "close": Kind(_close, group="venue cut", weight=3),
     "close_venue": Kind(_close, group="venue cut", scope="venue"),
     "cut_24h": Kind(_sim("cut"), group="venue cut"),
-    "maintenance": Kind(_sim("maintenance", seconds=1), group="venue cut", scope="venue"),
+    "maintenance": Kind(_sim("maintenance", seconds=1), group="maintenance", scope="venue"),
     "terminate": Kind(_sim("terminate"), group="venue cut"),
     "refuse": Kind(_refuse, group="venue refuses", scope="venue", weight=3),
     "unreachable": Kind(_unreachable, group="venue refuses", scope=""),

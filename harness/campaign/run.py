@@ -7,12 +7,11 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from harness.campaign.accounts import Account
 from harness.campaign.check import Seen, Transition, Verdict, covers, deduplicated, judge
 from harness.campaign.faults import FAULTS, Planned, draw
-from harness.campaign.readers import Reader, Service
+from harness.campaign.marks import Marks
 from harness.campaign.stack import Stack
 from harness.campaign.traffic import Traffic
 
@@ -20,7 +19,6 @@ SETTLE_S = 45.0
 """Longest wait after the last order for everything to be published; far beyond what any scenario should need."""
 QUIET_S = 0.3
 """After everything has arrived: time for what should not arrive."""
-TRACE = b"Traceback (most recent call last)"
 
 
 @dataclass
@@ -43,6 +41,8 @@ class Result:
     redis: Verdict = field(default_factory=Verdict)
     recoveries: list[Recovery] = field(default_factory=list)
     seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+    """What helps to understand a failure."""
 
     @property
     def good(self) -> bool:
@@ -82,7 +82,7 @@ class _Play:
         self.faults: list[threading.Thread] = []
         self.began: dict[int, float] = {}
         self.errors: list[str] = []
-        self.marks = _Marks(stack)
+        self.marks = Marks(stack)
         prefix = f"DBO{scenario.seed % 0xFFFFFF:x}x{int(time.time() * 10) % 0xFFFF:x}n"
         self.traffic = Traffic(stack.sim, scenario.accounts, random.Random(scenario.traffic_seed), prefix)
 
@@ -181,27 +181,27 @@ class _Play:
 
     def _check(self) -> None:
         result, transitions = self.result, self.traffic.transitions
-        gaps = self._told_gaps()
+        gaps = self.marks.told_gaps(self.stack.accounts)
         rabbit = self.marks.rabbit_events()
         result.verdict = judge(transitions, rabbit, gaps=gaps)
         result.redis = judge(transitions, self.marks.redis_events(), coverage=self._redis_complete, gaps=gaps)
         self._check_deposits(rabbit, result.verdict)
         self._check_deposits_on_redis(result.redis)
+        if not (result.verdict.good and result.redis.good):
+            result.notes += [
+                f"told: {notice.body['streamGap']}" for notice in self.marks.services() if notice.kind == "streamGap"
+            ]
+            result.notes += self._calls()
         result.verdict.wrong += self.errors + self.marks.leaks() + self.marks.traces()
         result.recoveries = self._recoveries()
 
-    def _told_gaps(self) -> dict[str, list[tuple[float, float]]]:
-        """Announced gaps of venues that keep no history."""
-        gaps: dict[str, list[tuple[float, float]]] = {}
-        for notice in self.marks.services():
-            gap = notice.body.get("streamGap")
-            if gap and gap.get("missing"):
-                gaps.setdefault(gap["stream"], []).append((gap["from"] / 1000, gap["to"] / 1000 + 0.5))
-        return {
-            stream: times
-            for stream, times in gaps.items()
-            if not next(one for one in self.stack.accounts if one.stream == stream).history
-        }
+    def _calls(self) -> list[str]:
+        """REST calls of gap repair, for the report of a run that went wrong."""
+        rows = [row for row in self.stack.sim.events("calls") if row["time_ms"] / 1000 >= self.marks.at]
+        return [
+            f"{row['time_ms'] / 1000 - self.marks.at:7.2f} s  {row['venue']} {row['method']} {row['path']} {row['status']}"
+            for row in rows
+        ]
 
     def _check_deposits(self, events: Sequence[Seen], verdict: Verdict) -> None:
         counted: dict[tuple[str, str], int] = {}
@@ -238,66 +238,3 @@ class _Play:
                     group += ", combined"
                 found.append(Recovery(group, str(gap["stream"]), notice.at - began))
         return found
-
-
-class _Marks:
-    """Where all readers and logs stood when the scenario began, and what came since."""
-
-    def __init__(self, stack: Stack) -> None:
-        self._stack = stack
-        self._rabbit, self._redis = len(stack.rabbit_reader.events), len(stack.redis_reader.events)
-        self._services = len(stack.rabbit_reader.services)
-        self._outages = len(stack.redis_reader.outages)
-        self._leaks = [len(reader.leaks) for reader in self._readers()]
-        self.logs = {worker.log: _size(worker.log) for worker in stack.workers}
-
-    def _readers(self) -> tuple[Reader, ...]:
-        return (self._stack.rabbit_reader, self._stack.redis_reader)
-
-    def rabbit_events(self) -> list[Seen]:
-        return self._stack.rabbit_reader.events[self._rabbit :]
-
-    def redis_events(self) -> list[Seen]:
-        return self._stack.redis_reader.events[self._redis :]
-
-    def services(self) -> list[Service]:
-        return list(self._stack.rabbit_reader.services[self._services :])
-
-    def redis_outage(self) -> bool:
-        return len(self._stack.redis_reader.outages) > self._outages
-
-    def leaks(self) -> list[str]:
-        found = [
-            f"secret on {leak}"
-            for reader, known in zip(self._readers(), self._leaks, strict=True)
-            for leak in reader.leaks[known:]
-        ]
-        for log, start in self.logs.items():
-            leak = self._stack.canaries.found(_read(log, start))
-            if leak is not None:
-                found.append(f"secret in {log.name}: {leak}")
-        return found
-
-    def traces(self) -> list[str]:
-        """Exceptions that the services logged: each is a defect."""
-        return [
-            f"{log.name}: {count} unexpected exceptions logged"
-            for log, start in self.logs.items()
-            if (count := _exceptions(_read(log, start)))
-        ]
-
-
-def _exceptions(text: bytes) -> int:
-    return text.count(TRACE)
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _read(path: Path, start: int) -> bytes:
-    if not path.exists():
-        return b""
-    with path.open("rb") as file:
-        file.seek(start)
-        return file.read()

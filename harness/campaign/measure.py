@@ -1,0 +1,79 @@
+"""What a service process costs: threads, file descriptors, memory; before, during and after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psutil
+
+from harness.campaign.stack import Stack
+
+
+@dataclass(frozen=True)
+class Level:
+    """One look at one worker process."""
+
+    pid: int
+    threads: int
+    files: int
+    """Open file descriptors, less one per stream."""
+    rss_mib: float
+    streams: int
+
+
+def levels(stack: Stack) -> list[Level]:
+    """Every worker process that beats. A process that ends meanwhile is left out."""
+    found = []
+    for worker in stack.workers:
+        if not worker.running:
+            continue
+        held = {info.pid: info.streams for info in worker.service.status().workers}
+        for pid in worker.pids():
+            try:
+                process = psutil.Process(pid)
+                with process.oneshot():
+                    files, streams = process.num_fds(), held.get(pid, 0)
+                    found.append(
+                        Level(pid, process.num_threads(), files - streams, process.memory_info().rss / 2**20, streams)
+                    )
+            except psutil.NoSuchProcess:
+                continue
+    return found
+
+
+@dataclass
+class Ceiling:
+    """The highest figures of a set of looks."""
+
+    threads: int = 0
+    files: int = 0
+    rss_mib: float = 0.0
+
+    def see(self, looks: list[Level]) -> None:
+        for look in looks:
+            self.threads = max(self.threads, look.threads)
+            self.files = max(self.files, look.files)
+            self.rss_mib = max(self.rss_mib, look.rss_mib)
+
+    def __str__(self) -> str:
+        return f"{self.threads} threads, {self.files} files beside one per stream, {self.rss_mib:.0f} MiB"
+
+
+THREADS_MORE = 12
+"""Pools (connects, one for REST per venue) fill up as they are used, up to fixed sizes."""
+FILES_MORE = 24
+"""Kept-alive REST connections of those pools."""
+RSS_MORE_MIB = 48.0
+
+
+def leaks(before: Ceiling, looks: list[Level]) -> list[str]:
+    """Processes that hold more than the level before, beyond what pools explain."""
+    found = []
+    for look in looks:
+        if look.threads > before.threads + THREADS_MORE:
+            found.append(f"process {look.pid}: {look.threads} threads, before {before.threads}")
+        if look.files > before.files + FILES_MORE:
+            found.append(f"process {look.pid}: {look.files} files, before {before.files}")
+        if look.rss_mib > before.rss_mib + RSS_MORE_MIB:
+            found.append(f"process {look.pid}: {look.rss_mib:.0f} MiB, before {before.rss_mib:.0f}")
+    return found
