@@ -29,6 +29,7 @@ class ManualLoop:
         self.name = name
         self.waiting: list[Callable[[], None]] = []
         self.timers: list[tuple[float, Callable[[], None]]] = []
+        self.once: set[str] = set()
         self.stopped = False
 
     def start(self) -> None: ...
@@ -39,7 +40,9 @@ class ManualLoop:
         return True
 
     def post_once(self, name: str, work: Callable[[], None]) -> None:
-        self.post(work)
+        if name not in self.once:
+            self.once.add(name)
+            self.post(lambda: (self.once.discard(name), work())[1])
 
     def later(self, delay_s: float, work: Callable[[], None]) -> None:
         self.timers.append((self.clock.mono() + delay_s, work))
