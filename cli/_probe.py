@@ -205,6 +205,9 @@ class _Attempt:
     def refused(self, session: Session, stream_id: str, fail: Fail) -> None:
         self._decide(fail)
 
+    def clock_read(self, session: Session, offset_ms: int) -> None:
+        """The session itself goes on with what it measured."""
+
     def lost(self, session: Session, fail: Fail) -> None:
         self._decide(msgspec.structs.replace(fail, reason=fail.reason + self._because()))
 

@@ -248,7 +248,14 @@ class Note(msgspec.Struct, frozen=True):
     level: str = "warning"
 
 
-Output = Emit | EmitTickers | EmitCandle | Seen | Connect | Send | Call | Live | Fail | Rotate | Note
+class ClockOffset(msgspec.Struct, frozen=True):
+    """The venue's clock was read, because it refused a timestamp of ours. Later connections of the family start with it."""
+
+    offset_ms: int
+    """Venue time minus local time."""
+
+
+Output = Emit | EmitTickers | EmitCandle | Seen | Connect | Send | Call | Live | Fail | Rotate | Note | ClockOffset
 Outputs = Sequence[Output]
 
 
@@ -329,6 +336,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     connect_timeout_s: float = 10.0
 
 
+def _unmeasured() -> int:
+    return 0
+
+
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that varies, handed to an adapter when it is made."""
 
@@ -340,8 +351,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """The current symbol table of `exchange`; may be empty while it loads."""
     options: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Deployment options by upstream's variable name (`ENVOKX`, `PAPER_WS`, `COINBASE_API_KEY` …)."""
-    clock_offset_ms: int = 0
-    """Venue time minus local time, as last measured."""
+    clock_offset_ms: Callable[[], int] = _unmeasured
+    """Venue time minus local time, as some connection of the family last measured it (`exchanges._clock`)."""
 
 
 class InstrumentLoader(Protocol):

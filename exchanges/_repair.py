@@ -27,6 +27,8 @@ class Repaired(msgspec.Struct, frozen=True, kw_only=True):
     events: Sequence[AccountEvent] = ()
     calls: Sequence[Call] = ()
     """Follow-up calls: next page, single orders."""
+    outputs: Sequence[Output] = ()
+    """Told at once and not part of the gap: the venue's clock."""
     missing: Sequence[str] = ()
     """Phrases for the gap report: what this answer could not tell."""
     retry: bool = False
@@ -115,10 +117,10 @@ class GapRepair:
         else:
             self._found.extend(repaired.events)
             self._missing.extend(repaired.missing)
-        outputs: list[Output] = list(self._issue(repaired.calls))
+        outputs: list[Output] = [*repaired.outputs, *self._issue(repaired.calls)]
         if not self._outstanding and not self._retries:
             outputs.extend(self._issue(self._then()))
-        return outputs if self._outstanding or self._retries else self._finish(now)
+        return outputs if self._outstanding or self._retries else [*outputs, *self._finish(now)]
 
     def deadline(self) -> float | None:
         if self.done or self._started is None:

@@ -29,13 +29,16 @@ log = get_logger(__name__)
 JOINABLE_FOR: Final = 0.8
 """A shared session takes no new streams in the last fifth of its life."""
 
+CLOCK_KEPT_S: Final = 3600.0
+"""How long a measured clock serves new connections: meanwhile ours may have been put right."""
+
 
 class UnknownExchange(LookupError):
     """No venue serves this exchange id; the owner must have refused it before."""
 
 
 class Placement:
-    """The register of sessions. `sessions()` and `dialling()` may be called from any thread."""
+    """The register of sessions."""
 
     listener: Listener
 
@@ -56,8 +59,20 @@ class Placement:
         self._by_name: dict[str, tuple[Session, IoThread, tuple[str, Feed, str]]] = {}
         self._retired: set[Session] = set()
         self._numbers = itertools.count(1)
+        self._clocks: dict[str, tuple[int, float]] = {}
+        """By venue: its time minus ours in ms, and when it was measured. Written and read by I/O threads."""
 
     # --- any thread ---
+
+    def clock_read(self, venue: str, offset_ms: int) -> None:
+        """A connection had to measure its venue's clock: the others start with what it found."""
+        log.warning("a venue refused our clock; its own is used", venue=venue, offset_ms=offset_ms)
+        self._clocks[venue] = (offset_ms, self._clock.mono())
+
+    def clock_offset_ms(self, venue: str) -> int:
+        """What was measured last, unless that is long ago."""
+        offset_ms, measured = self._clocks.get(venue, (0, 0.0))
+        return offset_ms if self._clock.mono() - measured < CLOCK_KEPT_S else 0
 
     def sessions(self) -> list[Session]:
         return [session for session, _, _ in list(self._by_name.values())]
@@ -117,6 +132,7 @@ class Placement:
             new_id=_new_id,
             table=partial(self._table, spec.exchange),
             options=self._options,
+            clock_offset_ms=partial(self.clock_offset_ms, venue.name),
         )
         make: dict[Feed, Callable[[Setup], Adapter]] = {
             "user": venue.user, "ticker": venue.ticker, "candle": venue.candle,

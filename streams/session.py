@@ -19,6 +19,7 @@ from exchanges._adapter import (
     Adapter,
     Answer,
     Call,
+    ClockOffset,
     Connect,
     Emit,
     EmitCandle,
@@ -68,6 +69,9 @@ class Listener(Protocol):
         """The session ended (once, always the last call)."""
 
     def rotate(self, session: Session, reason: str) -> None: ...
+
+    def clock_read(self, session: Session, offset_ms: int) -> None:
+        """The session measured its venue's clock: venue time minus ours."""
 
 
 class Publisher(Protocol):
@@ -311,6 +315,8 @@ class Session:
                 self._end(output)
             case Rotate(reason):
                 self._listener.rotate(self, reason)
+            case ClockOffset(offset_ms):
+                self._listener.clock_read(self, offset_ms)
             case Note(what, level):
                 if self._may_note(what):
                     (log.info if level == "info" else log.warning)(what, session=self.name)

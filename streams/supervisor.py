@@ -210,6 +210,10 @@ class Supervisor:
     def rotate(self, session: Session, reason: str) -> None:
         self._post(partial(self._on_rotate, session, reason))
 
+    def clock_read(self, session: Session, offset_ms: int) -> None:
+        # At once: the next connection may be about to sign.
+        self._placement.clock_read(session.venue, offset_ms)
+
     # --- the thread ---
 
     def _post(self, work: Callable[[], None]) -> None:

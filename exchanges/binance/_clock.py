@@ -1,4 +1,4 @@
-"""The venue's clock: what signed requests are stamped with, and how it is read again after -1021."""
+"""How the venue's clock is read again after -1021."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import Final
 
 import msgspec
 
-from exchanges._adapter import Answer, Call, Instant, Output
+from exchanges._adapter import Answer, Call, Instant, Note, Output, Setup
+from exchanges._clock import VenueClock
+from exchanges._frames import UNREADABLE
 from exchanges.binance._markets import Market
 
 TAG: Final = "time"
@@ -19,17 +21,15 @@ class _Time(msgspec.Struct, rename="camel"):
 _decode = msgspec.json.Decoder(_Time).decode
 
 
-class VenueClock:
-    """One connection's view of the venue's clock."""
+class BinanceClock(VenueClock):
+    """The clock and the question for it."""
 
-    def __init__(self, market: Market, offset_ms: int) -> None:
+    __slots__ = ("_call", "_market")
+
+    def __init__(self, market: Market, setup: Setup) -> None:
+        super().__init__(setup)
         self._market = market
-        self.offset_ms = offset_ms
         self._call: Call | None = None
-
-    def stamp(self, now: Instant) -> int:
-        """The venue's time, ms."""
-        return now.wall_ms + self.offset_ms
 
     def resync(self) -> list[Output]:
         """Ask for the time, unless the question is already under way."""
@@ -41,13 +41,10 @@ class VenueClock:
     def owns(self, call: Call) -> bool:
         return call is self._call
 
-    def answered(self, answer: Answer, now: Instant) -> bool:
-        """Take the answer over; False if it told no time (the old offset stays)."""
+    def answered(self, answer: Answer, now: Instant) -> list[Output]:
+        """Take the answer over; the old offset stays if it told no time."""
         self._call = None
         try:
-            told_ms = _decode(answer.body).server_time
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return False
-        # The way back is not added: a stamp that is a little late is always accepted, one of the future is not.
-        self.offset_ms = told_ms - now.wall_ms
-        return True
+            return [self.read(_decode(answer.body).server_time, now)]
+        except UNREADABLE:
+            return [Note("the venue's clock could not be read")]

@@ -19,7 +19,7 @@ from exchanges._adapter import Answer, Call, Instant, KnownOrder, Output, UserSu
 from exchanges._numbers import decimal
 from exchanges._repair import GapRepair, Repaired
 from exchanges.binance import _errors, _rest
-from exchanges.binance._clock import VenueClock
+from exchanges.binance._clock import BinanceClock
 from exchanges.binance._markets import Market
 from exchanges.binance._rest import OrderRow
 from exchanges.binance._signer import Signer, encoded
@@ -63,7 +63,7 @@ class AccountRepair:
         market: Market,
         subscription: UserSubscription,
         signer: Signer,
-        clock: VenueClock,
+        clock: BinanceClock,
         table: Callable[[], SymbolTable],
     ) -> None:
         self._market, self._signer, self._clock, self._table = market, signer, clock, table

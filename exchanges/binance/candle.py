@@ -31,6 +31,7 @@ from exchanges._adapter import (
     Setup,
     Subscription,
 )
+from exchanges._clock import VenueClock
 from exchanges._timers import Waiting, earliest
 from exchanges.binance import _errors
 from exchanges.binance._markets import Market
@@ -132,6 +133,7 @@ class CandleFeed:
 
     def __init__(self, setup: Setup, market: Market) -> None:
         self._setup, self._market = setup, market
+        self._clock = VenueClock(setup)
         self._topics: dict[str, _Topic] = {}
         self._by_name: dict[str, _Topic] = {}
         self._unasked: dict[str, None] = {}
@@ -272,7 +274,7 @@ class CandleFeed:
     def _repair(self, topic: _Topic, now: Instant) -> list[Output]:
         """Ask for the candles that closed since the last one that was told, if there can be any."""
         step_ms = INTERVALS_MS[topic.subscription.interval]
-        now_ms = now.wall_ms + self._setup.clock_offset_ms
+        now_ms = self._clock.stamp(now)
         closed = (now_ms - topic.last_start_ms) // step_ms - 1
         if topic.subscription.resume_start_ms is None or closed < 1:
             return self._join(topic, now)
@@ -300,7 +302,7 @@ class CandleFeed:
         return 2 if limit < 500 else 5
 
     def _repaired(self, topic: _Topic, bars: Sequence[_Bar], now: Instant) -> list[Output]:
-        now_ms = now.wall_ms + self._setup.clock_offset_ms
+        now_ms = self._clock.stamp(now)
         told_ms, step_ms = topic.last_start_ms, INTERVALS_MS[topic.subscription.interval]
         complete = bool(bars) and bars[0].start_ms - told_ms <= step_ms
         outputs: list[Output] = []

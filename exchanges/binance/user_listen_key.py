@@ -30,7 +30,7 @@ from exchanges._adapter import (
 )
 from exchanges._timers import earliest
 from exchanges.binance import _errors, _events
-from exchanges.binance._clock import VenueClock
+from exchanges.binance._clock import BinanceClock
 from exchanges.binance._markets import Market
 from exchanges.binance._repair import AccountRepair
 from exchanges.binance._signer import Signer, encoded
@@ -65,7 +65,7 @@ class ListenKeyUser:
 
     def __init__(self, setup: Setup, market: Market) -> None:
         self._setup, self._market = setup, market
-        self._clock = VenueClock(market, setup.clock_offset_ms)
+        self._clock = BinanceClock(market, setup)
         self._subscription: UserSubscription | None = None
         self._signer: Signer | None = None
         self._repair: AccountRepair | None = None
@@ -120,7 +120,7 @@ class ListenKeyUser:
 
     def answered(self, call: Call, answer: Answer, now: Instant) -> list[Output]:
         if self._clock.owns(call):
-            return [] if self._clock.answered(answer, now) else [Note("the venue's clock could not be read")]
+            return self._clock.answered(answer, now)
         if call is self._call:
             self._call = None
             return self._created(answer, now) if call.tag == _CREATE else self._refreshed(answer, now)

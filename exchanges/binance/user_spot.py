@@ -29,7 +29,7 @@ from exchanges._adapter import (
 )
 from exchanges._timers import earliest
 from exchanges.binance import _errors, _events
-from exchanges.binance._clock import VenueClock
+from exchanges.binance._clock import BinanceClock
 from exchanges.binance._markets import Market
 from exchanges.binance._orders import OrderMemory
 from exchanges.binance._repair import AccountRepair
@@ -95,7 +95,7 @@ class SpotUser:
 
     def __init__(self, setup: Setup, market: Market) -> None:
         self._setup, self._market = setup, market
-        self._clock = VenueClock(market, setup.clock_offset_ms)
+        self._clock = BinanceClock(market, setup)
         self._links: dict[str, _Link] = {}
         self._busy: dict[str, _Link] = {}
         """Links that may have a deadline: asked for after every frame, so 200 idle accounts must not be looked at."""
@@ -339,9 +339,7 @@ class SpotUser:
             return []
 
     def _clock_read(self, answer: Answer, now: Instant) -> list[Output]:
-        outputs: list[Output] = []
-        if not self._clock.answered(answer, now):
-            outputs.append(Note("the venue's clock could not be read"))
+        outputs = self._clock.answered(answer, now)
         for link in list(self._links.values()):
             if link.state is _State.ASKED and link.request_id is None:
                 outputs += self._subscribe(link, now)

@@ -25,6 +25,7 @@ from exchanges._adapter import (
     Subscription,
     UserSubscription,
 )
+from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
 from exchanges._repair import GapRepair
@@ -72,7 +73,7 @@ class User(Socket):
         self.repair: GapRepair | None = None
         self._gap: Gap | None = None
         self._started = False
-        self._offset_ms = setup.clock_offset_ms
+        self._clock = VenueClock(setup)
         self._clock_checked = False
         self._login_by: float | None = None
         self._relogged = False
@@ -121,7 +122,7 @@ class User(Socket):
     def _signed(self, call: Call) -> Call:
         stream_id = self.subscription.stream_id if self.subscription else None
         call = msgspec.structs.replace(call, stream_id=stream_id)
-        return _rest.sign(call, self._credentials, self.now.wall_ms + self._offset_ms)
+        return _rest.sign(call, self._credentials, self._clock.stamp(self.now))
 
     def _refuse(self, reason: str, *, first_sight: bool = True) -> Fail:
         self._ended = True
@@ -136,7 +137,7 @@ class User(Socket):
             return self.repair.answered(call, answer, self._gap.parse, now)
         if call.tag == _MODE:
             return self._mode(answer)
-        return self._clock(answer, relogin=bool(call.context)) if call.tag == _TIME else []
+        return self._clock_told(answer, relogin=bool(call.context)) if call.tag == _TIME else []
 
     def _mode(self, answer: Answer) -> Outputs:
         envelope = _rest.read(answer)
@@ -167,13 +168,13 @@ class User(Socket):
         url = f"{_markets.REST}/api/v2/public/time"
         return [Call(tag=_TIME, method="GET", url=url, pool="public", context=relogin)]
 
-    def _clock(self, answer: Answer, *, relogin: bool) -> Outputs:
+    def _clock_told(self, answer: Answer, *, relogin: bool) -> Outputs:
         try:
             server_ms = int(_time(_rest.read(answer).data).server_time)
         except (*UNREADABLE, ValueError):
             return [self.fail(FailKind.TRANSIENT, "the venue's clock can't be read")]
-        self._offset_ms = server_ms - self.now.wall_ms
-        return self._login(self.now) if relogin else self._probe()
+        measured = self._clock.read(server_ms, self.now)
+        return [measured, *(self._login(self.now) if relogin else self._probe())]
 
     # --- the connection ---
 
@@ -182,7 +183,7 @@ class User(Socket):
 
     def _login(self, now: Instant) -> Outputs:
         credentials = self._credentials
-        stamp = str((now.wall_ms + self._offset_ms) // 1000)
+        stamp = str(self._clock.stamp(now) // 1000)
         self._login_by = now.mono + LOGIN_S
         login = {
             "apiKey": credentials.key.reveal(),

@@ -27,6 +27,7 @@ from exchanges._adapter import (
     UserSubscription,
 )
 from exchanges._alarms import Alarms
+from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._repair import GapRepair, Repaired
 from exchanges._timers import earliest
@@ -88,7 +89,7 @@ class _Account:
         self.stream_id = subscription.stream_id
         self.resume = subscription.resume
         self.hosts: Hosts = hosts_of(subscription.credentials)
-        self.offset_ms = setup.clock_offset_ms
+        self.clock = VenueClock(setup)
         self.now = Instant(0.0, 0)
         self.plan = GapPlan(self.hosts.rest, category, setup.table(), self.stream_id)
         # Holds live events from the first frame on, so it exists before the first of them.
@@ -96,13 +97,13 @@ class _Account:
         self._signer = Signer(subscription.credentials)
 
     def sign(self, call: Call) -> Call:
-        return self._signer.signed(call, self.now.wall_ms + self.offset_ms)
+        return self._signer.signed(call, self.clock.stamp(self.now))
 
     def parse(self, call: Call, answer: Answer) -> Repaired:
         return self.plan.parse(call, answer, self.now)
 
     def login(self) -> list[str | int]:
-        return self._signer.login(self.now.wall_ms + self.offset_ms + AUTH_AHEAD_MS)
+        return self._signer.login(self.clock.stamp(self.now) + AUTH_AHEAD_MS)
 
     def query(self, tag: str, context: object = None) -> Call:
         """The signed question for the account's mode."""
@@ -183,7 +184,7 @@ class UserAdapter:
         if call.tag == "account-info" and self._phase is Phase.ASKING:
             return self._asked(account, answer)
         if call.tag == "time":
-            return self._clock(account, call, answer, now)
+            return self._clock_told(account, call, answer, now)
         if call.tag == "auth-check" and self._alarms.armed("check"):
             return self._checked(account, call, answer)
         if call.tag == "wallet" and self._phase is Phase.JOINED:
@@ -261,14 +262,15 @@ class UserAdapter:
         url = f"{account.hosts.rest}/v5/market/time"
         return Call(tag="time", method="GET", url=url, context=(then, text), timeout_s=ASK_TIMEOUT_S)
 
-    def _clock(self, account: _Account, call: Call, answer: Answer, now: Instant) -> list[Output]:
+    def _clock_told(self, account: _Account, call: Call, answer: Answer, now: Instant) -> list[Output]:
         """The venue refused our timestamp: take over its clock and ask again."""
         envelope = envelope_of(answer)
+        outputs: list[Output] = []
         if answer.status == 200 and envelope is not None and envelope.time:
-            account.offset_ms = envelope.time - now.wall_ms
+            outputs.append(account.clock.read(envelope.time, now))
         then, text = call.context if isinstance(call.context, tuple) else ("", None)
         waiting = self._phase is Phase.ASKING if then == "account-info" else self._alarms.armed("check")
-        return [account.query(str(then), text)] if waiting else []
+        return [*outputs, account.query(str(then), text)] if waiting else outputs
 
     # --- login and subscriptions ---
 

@@ -168,7 +168,7 @@ class CandleAdapter(MarketLink):
 
     def _join(self, series: Series, now: Instant) -> list[Output]:
         """Read what lies behind: missed candles after a reconnect, and the begun part of the running period."""
-        wall = self._wall(now)
+        wall = self._clock.stamp(now)
         period = floor(wall, series.interval_ms)
         resume = series.subscription.resume_start_ms
         series.known_from_ms = period if resume is None else resume + series.interval_ms
@@ -239,7 +239,7 @@ class CandleAdapter(MarketLink):
         self._repairing.pop(stream_id, None)
         self._alarms.clear(f"repair:{stream_id}")
         missing = self._missing.pop(stream_id, [])
-        wall = self._wall(now)
+        wall = self._clock.stamp(now)
         resume = series.subscription.resume_start_ms
         if missing and resume is None:
             # The begun period can't be completed: the first candle is that of the next one.
@@ -318,7 +318,7 @@ class CandleAdapter(MarketLink):
         return self._repaired(series, now)
 
     def _close_due(self, now: Instant) -> list[Output]:
-        due_ms = self._wall(now) - CLOSE_AFTER_MS
+        due_ms = self._clock.stamp(now) - CLOSE_AFTER_MS
         outputs: list[Output] = []
         for product in self._products.values():
             running = product.running
@@ -335,7 +335,7 @@ class CandleAdapter(MarketLink):
 
     def _poll(self, now: Instant) -> list[Output]:
         """Ask for the short candles that have ended, of products that traded."""
-        wall = self._wall(now)
+        wall = self._clock.stamp(now)
         outputs: list[Output] = []
         for product in self._products.values():
             for series in product.series:
@@ -357,12 +357,9 @@ class CandleAdapter(MarketLink):
 
     def _arm(self, name: str, at_ms: int, now: Instant) -> None:
         """Set an alarm by wall clock, unless it is set for an earlier moment."""
-        at = now.mono + max(0, at_ms - self._wall(now)) / 1000
+        at = now.mono + max(0, at_ms - self._clock.stamp(now)) / 1000
         if not self._alarms.armed(name) or at < self._alarms.at(name):
             self._alarms.set(name, at)
-
-    def _wall(self, now: Instant) -> int:
-        return now.wall_ms + self._offset_ms
 
     # --- recorded frames ---
 

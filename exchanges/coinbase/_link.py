@@ -11,6 +11,7 @@ import msgspec
 
 from exchanges._adapter import Answer, Call, Connect, Fail, FailKind, Instant, Note, Output, Outputs, Send, Setup
 from exchanges._alarms import Alarms
+from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges.coinbase._auth import Signer
 from exchanges.coinbase._errors import Failure, failure_of_text
@@ -72,7 +73,7 @@ class Link(ABC):
         self._asked: Request | None = None
         self._connected = False
         self._sequence: int | None = None
-        self._offset_ms = setup.clock_offset_ms
+        self._clock = VenueClock(setup)
 
     # --- what a feed adds ---
 
@@ -236,7 +237,7 @@ class Link(ABC):
         return Send(msgspec.json.encode(frame).decode())
 
     def _seconds(self, now: Instant) -> int:
-        return (now.wall_ms + self._offset_ms) // 1000
+        return self._clock.stamp(now) // 1000
 
     @property
     def _quiet(self) -> bool:

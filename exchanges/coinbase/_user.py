@@ -113,7 +113,7 @@ class UserAdapter(Link):
     def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
         self._now = now
         if call.tag == "time":
-            return self._clock(answer, now)
+            return self._clock_told(answer, now)
         if self._repair is None or not self._repair.owns(call):
             return []
         return self._repair.answered(call, answer, self._parse, now)
@@ -182,19 +182,18 @@ class UserAdapter(Link):
         self._alarms.set("clock", now.mono + CLOCK_LIMIT_S)
         return [Call(tag="time", method="GET", url=f"{self._rest}{API}/time", timeout_s=CLOCK_LIMIT_S - 1)]
 
-    def _clock(self, answer: Answer, now: Instant) -> list[Output]:
+    def _clock_told(self, answer: Answer, now: Instant) -> list[Output]:
         failure, self._refusal = self._refusal, None
         if failure is None:
             return []
         self._alarms.clear("clock")
         try:
-            offset_ms = int(_decode_time(answer.body).epoch_millis) - now.wall_ms
+            told_ms = int(_decode_time(answer.body).epoch_millis)
         except (*UNREADABLE, ValueError):
             return self._refused(failure)
-        if abs(offset_ms - self._offset_ms) < SKEW_MS:
+        if abs(told_ms - self._clock.stamp(now)) < SKEW_MS:
             return self._refused(failure)
-        self._offset_ms = offset_ms
-        return [Note("the clock differs from the venue's by seconds; signing with the venue's"), *self._again(now)]
+        return [self._clock.read(told_ms, now), *self._again(now)]
 
     def _alarm(self, name: str, now: Instant) -> list[Output]:
         failure, self._refusal = self._refusal, None

@@ -21,6 +21,7 @@ from exchanges._adapter import (
     Setup,
     Subscription,
 )
+from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._timers import Beat, Heartbeat, Waiting, earliest
 from exchanges.kucoin import _markets, _rest
@@ -40,7 +41,6 @@ MAINTENANCE_RETRY_S: Final = 30.0
 TOO_MANY_S: Final = 10.0
 
 _BULLET: Final = "bullet"
-_TIME: Final = "time"
 _STATUS: Final = "status"
 _DEAD_BULLET: Final = ("401", "token is expired", "token is invalid", "token expired", "token invalid")
 _BAD_TOPIC: Final = frozenset({400, 404})
@@ -89,7 +89,6 @@ class _Status(msgspec.Struct):
 _decode_control = msgspec.json.Decoder(Control).decode
 _decode_token = msgspec.json.Decoder(_Token).decode
 _decode_status = msgspec.json.Decoder(_Status).decode
-_decode_number = msgspec.json.Decoder(int).decode
 
 
 def unreadable(frame: bytes) -> Note:
@@ -102,7 +101,7 @@ class Link:
 
     private = False
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, clock: VenueClock | None = None) -> None:
         self.setup = setup
         self.exchange = setup.exchange
         self.now = Instant(0.0, 0)
@@ -112,7 +111,7 @@ class Link:
         self._welcome_by: float | None = None
         self._asked: Waiting[str, Topic] = Waiting()
         self._beat = Heartbeat(PING_INTERVAL_S * PING_SHARE, PONG_S)
-        self._offset_ms = setup.clock_offset_ms
+        self.clock = clock or VenueClock(setup)
         self._clock_checked = False
 
     # --- for subclasses ---
@@ -159,8 +158,8 @@ class Link:
             return []
         if call.tag == _BULLET:
             return self._token(answer)
-        if call.tag == _TIME:
-            return self._clock(answer)
+        if call.tag == _rest.TIME:
+            return self._clock_told(answer)
         if call.tag == _STATUS:
             return self._status(call, answer)
         return []
@@ -230,7 +229,7 @@ class Link:
 
     def wall_ms(self) -> int:
         """The venue's clock as far as it is known."""
-        return self.now.wall_ms + self._offset_ms
+        return self.clock.stamp(self.now)
 
     def fail(self, kind: FailKind, reason: str, retry_after_s: float | None = None) -> Fail:
         """A failure of the whole connection; nothing is sent afterwards."""
@@ -323,17 +322,13 @@ class Link:
             reason = f"{envelope.code} {envelope.msg} although the clock was checked"
             return [self.judged(Fail(kind=FailKind.CREDENTIAL, reason=reason, first_sight=False))]
         self._clock_checked = True
-        url = f"{_markets.rest_of(self.exchange)}/api/v1/timestamp"
-        return [Call(tag=_TIME, method="GET", url=url, pool="public", weight=3)]
+        return [_rest.time_call(_markets.rest_of(self.exchange))]
 
-    def _clock(self, answer: Answer) -> Outputs:
-        envelope = _rest.read(answer)
-        try:
-            server_ms = _decode_number(envelope.data)
-        except UNREADABLE:
+    def _clock_told(self, answer: Answer) -> Outputs:
+        venue_ms = _rest.time_of(answer)
+        if venue_ms is None:
             return [self.fail(FailKind.TRANSIENT, "the venue's clock can't be read")]
-        self._offset_ms = server_ms - self.now.wall_ms
-        return self.ask_token()
+        return [self.clock.read(venue_ms, self.now), *self.ask_token()]
 
     def _status(self, call: Call, answer: Answer) -> Outputs:
         """Why the token call failed: planned maintenance, or something that passes."""

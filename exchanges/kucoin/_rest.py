@@ -16,6 +16,8 @@ from exchanges._signing import hmac_sha256_base64
 SUCCESS: Final = "200000"
 CLOCK: Final = "400002"
 """`KC-API-TIMESTAMP` more than 5 s from the venue's clock."""
+TIME: Final = "time"
+"""Tag of `time_call`."""
 
 CREDENTIAL: Final = frozenset(
     {
@@ -46,6 +48,7 @@ class Envelope(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(Envelope).decode
+_decode_number = msgspec.json.Decoder(int).decode
 
 
 def read(answer: Answer) -> Envelope:
@@ -69,6 +72,19 @@ def failure(answer: Answer, envelope: Envelope) -> Fail:
     if code in RATE_LIMITED or answer.status == 429 or b"error code: 1015" in answer.body[:4096]:
         return Fail(kind=FailKind.RATE_LIMITED, reason=reason, retry_after_s=wait_s(answer))
     return Fail(kind=FailKind.TRANSIENT, reason=reason)
+
+
+def time_call(rest: str) -> Call:
+    """Ask for the venue's clock."""
+    return Call(tag=TIME, method="GET", url=f"{rest}/api/v1/timestamp", pool="public", weight=3)
+
+
+def time_of(answer: Answer) -> int | None:
+    """The venue's clock in ms out of the answer to `time_call`."""
+    try:
+        return _decode_number(read(answer).data)
+    except UNREADABLE:
+        return None
 
 
 def wait_s(answer: Answer) -> float:

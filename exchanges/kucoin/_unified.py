@@ -26,6 +26,7 @@ from exchanges._adapter import (
     Subscription,
     UserSubscription,
 )
+from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._repair import GapRepair
 from exchanges._signing import hmac_sha256_base64
@@ -63,8 +64,9 @@ _balance = msgspec.json.Decoder(BalancePush).decode
 class UnifiedUser:
     """One unified account, filtered to the market of its exchange id."""
 
-    def __init__(self, setup: Setup, subscription: UserSubscription) -> None:
+    def __init__(self, setup: Setup, subscription: UserSubscription, clock: VenueClock | None = None) -> None:
         self.setup = setup
+        self._clock = clock or VenueClock(setup)
         self.subscription = subscription
         self.account = _events.Account(setup.exchange, setup.table)
         self._now = Instant(0.0, 0)
@@ -148,7 +150,7 @@ class UnifiedUser:
             self._beat = Heartbeat(head.ping_interval / 1000 * PING_SHARE, PONG_S)
         self._beat.start(now)
         credentials = self.subscription.credentials
-        stamp = str(now.wall_ms + self.setup.clock_offset_ms)
+        stamp = str(self._clock.stamp(now))
         login = {
             "op": "auth",
             "kc-api-key": credentials.key.reveal(),
@@ -195,7 +197,7 @@ class UnifiedUser:
 
     def _signed(self, call: Call) -> Call:
         call = msgspec.structs.replace(call, stream_id=self.subscription.stream_id)
-        return _rest.sign(call, self.subscription.credentials, self._now.wall_ms + self.setup.clock_offset_ms)
+        return _rest.sign(call, self.subscription.credentials, self._clock.stamp(self._now))
 
     def _fail(self, kind: FailKind, reason: str) -> Fail:
         self._ended = True

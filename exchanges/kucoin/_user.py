@@ -23,6 +23,7 @@ from exchanges._adapter import (
     Subscription,
     UserSubscription,
 )
+from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
 from exchanges._repair import GapRepair
@@ -89,6 +90,8 @@ class User:
         self._started = False
         self._inner: Adapter | None = None
         self._recheck_at: float | None = None
+        self._clock = VenueClock(setup)
+        self._clock_checked = False
 
     def start(self, now: Instant) -> Outputs:
         self._started = True
@@ -110,10 +113,16 @@ class User:
             return [refusal]
         # The venue calls its unified API not final: an operator can switch the detection off.
         if self._setup.options.get("KUCOIN_UNIFIED", "auto").lower() in OFF:
-            return self._choose(ClassicUser(self._setup, subscription), now)
+            return self._classic(subscription, now)
+        return self._ask_mode(subscription, now)
+
+    def _ask_mode(self, subscription: UserSubscription, now: Instant, attempt: int = 1) -> Outputs:
         url = f"{_markets.SPOT_REST}/api/ua/v1/account/mode"
-        call = Call(tag=_MODE, method="GET", url=url, weight=30, pool="unified")
-        return [_rest.sign(call, subscription.credentials, now.wall_ms + self._setup.clock_offset_ms)]
+        call = Call(tag=_MODE, method="GET", url=url, weight=30, pool="unified", attempt=attempt)
+        return [_rest.sign(call, subscription.credentials, self._clock.stamp(now))]
+
+    def _classic(self, subscription: UserSubscription, now: Instant) -> Outputs:
+        return self._choose(ClassicUser(self._setup, subscription, self._clock), now)
 
     def _choose(self, inner: Adapter, now: Instant) -> Outputs:
         self._inner = inner
@@ -122,34 +131,42 @@ class User:
     def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
         if self._inner is not None:
             return self._inner.answered(call, answer, now)
-        if call.tag != _MODE or self._subscription is None:
+        subscription = self._subscription
+        if subscription is None:
+            return []
+        if call.tag == _rest.TIME:
+            venue_ms = _rest.time_of(answer)
+            read = [] if venue_ms is None else [self._clock.read(venue_ms, now)]
+            return [*read, *self._ask_mode(subscription, now)]
+        if call.tag != _MODE:
             return []
         envelope = _rest.read(answer)
         if not _rest.succeeded(answer, envelope):
+            if str(envelope.code) == _rest.CLOCK and not self._clock_checked:
+                self._clock_checked = True
+                return [_rest.time_call(_markets.SPOT_REST)]
             fail = _rest.failure(answer, envelope)
             if fail.kind is FailKind.RATE_LIMITED:
                 return [fail]
             if answer.status == 0 or answer.status >= 500:
-                return self._mode_unknown(call, fail, now)
+                return self._mode_unknown(subscription, call, fail, now)
             # A business error: not a unified account. A bad key is told by the token call that follows.
-            return self._choose(ClassicUser(self._setup, self._subscription), now)
+            return self._classic(subscription, now)
         try:
             unified = _decode_mode(envelope.data).self_account_mode == "UNIFIED"
         except UNREADABLE:
             unified = False
-        kind = UnifiedUser if unified else ClassicUser
-        return self._choose(kind(self._setup, self._subscription), now)
+        if unified:
+            return self._choose(UnifiedUser(self._setup, subscription, self._clock), now)
+        return self._classic(subscription, now)
 
-    def _mode_unknown(self, call: Call, fail: Fail, now: Instant) -> Outputs:
+    def _mode_unknown(self, subscription: UserSubscription, call: Call, fail: Fail, now: Instant) -> Outputs:
         """The API that tells the mode is not final: its absence must not keep classic accounts from streaming."""
-        if self._subscription is None:
-            return []
         if call.attempt < MODE_TRIES:
-            again = msgspec.structs.replace(call, attempt=call.attempt + 1)
-            return [_rest.sign(again, self._subscription.credentials, now.wall_ms + self._setup.clock_offset_ms)]
+            return self._ask_mode(subscription, now, call.attempt + 1)
         self._recheck_at = now.mono + RECHECK_S
         note = Note(f"account mode not known, taken for classic: {fail.reason}")
-        return [note, *self._choose(ClassicUser(self._setup, self._subscription), now)]
+        return [note, *self._classic(subscription, now)]
 
     def connected(self, now: Instant) -> Outputs:
         return self._inner.connected(now) if self._inner else []
@@ -200,8 +217,8 @@ class ClassicUser(Link):
 
     private = True
 
-    def __init__(self, setup: Setup, subscription: UserSubscription) -> None:
-        super().__init__(setup)
+    def __init__(self, setup: Setup, subscription: UserSubscription, clock: VenueClock | None = None) -> None:
+        super().__init__(setup, clock)
         self.subscription = subscription
         self.account = _events.Account(setup.exchange, setup.table)
         self._gap = Gap(self.account, subscription, lambda: self.now.wall_ms)

@@ -8,7 +8,8 @@ from typing import Final
 import msgspec
 
 from core.credentials import credentials
-from exchanges._adapter import Answer, Call, Instant, Send, Setup, UserSubscription
+from exchanges._adapter import Answer, Call, ClockOffset, Instant, Send, Setup, UserSubscription
+from exchanges._clock import VenueClock
 from exchanges._repair import GapRepair, Repaired
 from exchanges.okx._frames import Arg
 from exchanges.okx._gap import GapPlan
@@ -28,7 +29,7 @@ class AccountSession:
         self.resume = subscription.resume
         self.exchange = setup.exchange
         self.hosts = hosts_of(subscription.credentials, setup.options)
-        self.offset_ms = setup.clock_offset_ms
+        self.clock = VenueClock(setup)
         self.now = Instant(0.0, 0)
         self.key_proven = False
         source = (subscription.credentials.okx_source or "").lower()
@@ -36,7 +37,7 @@ class AccountSession:
         self._table = setup.table
         kinds = ("SPOT",) if setup.exchange == "okx" else ("SWAP", "FUTURES") if self._xperps else ("SWAP",)
         self.args = (_ACCOUNT, *(Arg(channel="orders", inst_type=kind) for kind in kinds))
-        self.plan = GapPlan(self.hosts.rest, kinds, setup.table, self.belongs, self.set_clock, self.stream_id)
+        self.plan = GapPlan(self.hosts.rest, kinds, setup.table, self.belongs, self.clock_told, self.stream_id)
         # Holds live events from the first frame on, so it exists before the first of them.
         self.repair = GapRepair(subscription, sign=self.sign, then=self.plan.then)
         self._signer = Signer(subscription.credentials, demo=self.hosts.demo)
@@ -44,19 +45,19 @@ class AccountSession:
     def belongs(self, order: Order) -> bool:
         return belongs(order, self.exchange, self._table(), xperps=self._xperps)
 
-    def set_clock(self, venue_ms: int) -> None:
-        self.offset_ms = venue_ms - self.now.wall_ms
+    def clock_told(self, venue_ms: int) -> ClockOffset:
+        return self.clock.read(venue_ms, self.now)
 
     def sign(self, call: Call) -> Call:
         if call.tag == "time":
             return call
-        return self._signer.signed(call, self.now.wall_ms + self.offset_ms)
+        return self._signer.signed(call, self.clock.stamp(self.now))
 
     def parse(self, call: Call, answer: Answer) -> Repaired:
         return self.plan.parse(call, answer)
 
     def login(self) -> dict[str, str]:
-        return self._signer.login(self.now.wall_ms + self.offset_ms)
+        return self._signer.login(self.clock.stamp(self.now))
 
     def config(self, tag: str) -> Call:
         """A signed call that changes nothing and needs no permission beyond reading."""

@@ -10,7 +10,7 @@ import msgspec
 
 from core.events import AccountEvent, ExecutionReport
 from core.instruments import Instrument, SymbolTable
-from exchanges._adapter import Answer, Call, FailKind, Instant, KnownOrder, Resume
+from exchanges._adapter import Answer, Call, ClockOffset, FailKind, Instant, KnownOrder, Resume
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
 from exchanges._repair import Repaired
@@ -57,11 +57,11 @@ class GapPlan:
         kinds: tuple[str, ...],
         table: Callable[[], SymbolTable],
         belongs: Callable[[Order], bool],
-        set_clock: Callable[[int], None],
+        clock_told: Callable[[int], ClockOffset],
         stream_id: str,
     ) -> None:
         self._rest, self._kinds, self._table, self._belongs = rest, kinds, table, belongs
-        self._set_clock, self._stream_id = set_clock, stream_id
+        self._clock_told, self._stream_id = clock_told, stream_id
         self._now = Instant(0.0, 0)
         self._resume = Resume(since_ms=0)
         self._known: dict[str, KnownOrder] = {}
@@ -146,9 +146,7 @@ class GapPlan:
 
     def _clock(self, answer: Answer) -> Repaired:
         venue_ms = time_of(answer)
-        if venue_ms is not None:
-            self._set_clock(venue_ms)
-        return Repaired()
+        return Repaired(outputs=(self._clock_told(venue_ms),) if venue_ms is not None else ())
 
     def _orders(self, call: Call, data: msgspec.Raw) -> Repaired:
         raws = _decode_rows(data)

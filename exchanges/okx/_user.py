@@ -221,11 +221,10 @@ class UserAdapter:
 
     def _clock(self, session: AccountSession, answer: Answer, now: Instant) -> list[Output]:
         venue_ms = time_of(answer)
-        if venue_ms is not None:
-            session.set_clock(venue_ms)
+        outputs: list[Output] = [session.clock_told(venue_ms)] if venue_ms is not None else []
         if self._phase is Phase.ASKING:
-            return [session.config("config") if venue_ms is not None else self._login(session, now)]
-        return [self._login(session, now)] if self._phase is Phase.LOGIN else []
+            return [*outputs, session.config("config") if venue_ms is not None else self._login(session, now)]
+        return [*outputs, self._login(session, now)] if self._phase is Phase.LOGIN else outputs
 
     def _login(self, session: AccountSession, now: Instant) -> Send:
         self._phase = Phase.LOGIN

@@ -170,6 +170,9 @@ class Heard:
     def rotate(self, session: Session, reason: str) -> None:
         self._add("rotate", reason)
 
+    def clock_read(self, session: Session, offset_ms: int) -> None:
+        self._add("clock", (session.venue, offset_ms))
+
     def account(self, emit: Emit, mono: float) -> bool:
         self._add("account", emit)
         return self.takes_accounts

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import pytest
 
 from core.events import BalanceUpdate
-from exchanges._adapter import Connect, Emit, Fail, FailKind, Instant, Live, Output, Rate, Send
+from exchanges._adapter import ClockOffset, Connect, Emit, Fail, FailKind, Instant, Live, Output, Rate, Send
 from tests.integration.streams.rig import WAIT_S, Heard, Rig, Script, fds, quiet_limits, until
 from tests.integration.streams.ws_server import PING, PONG, TEXT, WsServer, frame
 
@@ -34,6 +34,13 @@ def test_frames_go_both_ways(rig: Rig, server: WsServer) -> None:
     peer.send("one")
     assert peer.next() == "got one"
     assert script.wait_frames(1) == [b"one"]
+
+
+def test_a_measured_clock_is_told(rig: Rig, server: WsServer) -> None:
+    script = Script(server.url)
+    script.on_connected = lambda now: [ClockOffset(-250), Live("s1")]
+    session = rig.open(script)
+    assert rig.heard.wait("clock") == (session.venue, -250)
 
 
 def test_the_path_and_the_headers_arrive(rig: Rig, server: WsServer) -> None:

@@ -22,6 +22,7 @@ from exchanges._adapter import (
     Answer,
     Call,
     CandleSubscription,
+    ClockOffset,
     Connect,
     Emit,
     EmitCandle,
@@ -267,7 +268,9 @@ def test_a_wrong_clock_is_corrected_once_by_rest() -> None:
     late = {"code": "40008", "msg": "Request timestamp expired"}
     (clock,) = of(Call, driver.answer(of(Call, driver.start())[0], late))
     assert clock.url == "https://api.bitget.com/api/v2/public/time"
-    (again,) = of(Call, driver.answer(clock, {"code": "00000", "data": {"serverTime": str(WALL + 90_000)}}))
+    measured, again = driver.answer(clock, {"code": "00000", "data": {"serverTime": str(WALL + 90_000)}})
+    assert measured == ClockOffset(90_000)
+    assert isinstance(again, Call)
     assert again.headers["ACCESS-TIMESTAMP"] == str(WALL + 90_000)
     assert of(Connect, driver.answer(again, OK))
     (login,) = of(Send, driver.connected())

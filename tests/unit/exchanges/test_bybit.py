@@ -21,6 +21,7 @@ from exchanges._adapter import (
     Answer,
     Call,
     CandleSubscription,
+    ClockOffset,
     Connect,
     Emit,
     EmitCandle,
@@ -234,7 +235,9 @@ def test_a_refused_timestamp_takes_over_the_venues_clock() -> None:
         adapter.answered(ask, answer({}, 10002, "invalid request, please check your server timestamp"), behind), Call
     )
     assert time.url == "https://api.bybit.com/v5/market/time"
-    (again,) = of(adapter.answered(time, answer({"timeSecond": "1"}), behind), Call)
+    outputs = adapter.answered(time, answer({"timeSecond": "1"}), behind)
+    assert of(outputs, ClockOffset) == [ClockOffset(60_000)]
+    (again,) = of(outputs, Call)
     assert again.headers["X-BAPI-TIMESTAMP"] == str(WALL)
     adapter.answered(again, answer({"unifiedMarginStatus": 6}), behind)
     (login,) = sent(adapter.connected(behind))

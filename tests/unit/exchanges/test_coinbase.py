@@ -27,6 +27,7 @@ from exchanges._adapter import (
     Answer,
     Call,
     CandleSubscription,
+    ClockOffset,
     Connect,
     Emit,
     EmitCandle,
@@ -251,6 +252,7 @@ def test_an_authentication_failure_is_fatal_when_the_clock_is_right() -> None:
 def test_an_authentication_failure_of_a_skewed_clock_signs_again_with_the_venues_time() -> None:
     adapter, time = refused()
     outputs = adapter.answered(time, Answer(200, {}, frame({"epochMillis": str(WALL + 90_000)})), NOW)
+    assert of(outputs, ClockOffset) == [ClockOffset(90_000)]
     (again,) = sent(outputs)
     assert verify_es256(again["jwt"])[1]["nbf"] == WALL // 1000 + 90
     (fail,) = adapter.received(frame({"type": "error", "message": "authentication failure"}), NOW)

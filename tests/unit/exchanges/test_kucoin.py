@@ -21,6 +21,7 @@ from exchanges._adapter import (
     Answer,
     Call,
     CandleSubscription,
+    ClockOffset,
     Connect,
     Emit,
     EmitCandle,
@@ -271,11 +272,30 @@ def test_a_wrong_clock_is_corrected_once() -> None:
     (token,) = of(Call, driver.start())
     (clock,) = of(Call, driver.answer(token, {"code": "400002", "msg": "KC-API-TIMESTAMP Invalid"}))
     assert clock.url.endswith("/api/v1/timestamp")
-    (again,) = of(Call, driver.answer(clock, {"code": "200000", "data": WALL + 60_000}))
+    measured, again = driver.answer(clock, {"code": "200000", "data": WALL + 60_000})
+    assert measured == ClockOffset(60_000)
+    assert isinstance(again, Call)
     assert again.headers["KC-API-TIMESTAMP"] == str(WALL + 60_000)
     (fail,) = of(Fail, driver.answer(again, {"code": "400002", "msg": "KC-API-TIMESTAMP Invalid"}))
     assert fail.kind is FailKind.CREDENTIAL
     assert not fail.first_sight
+
+
+def test_a_wrong_clock_does_not_make_a_unified_account_a_classic_one() -> None:
+    driver = Driver(VENUE.user, "kucoin", SPOT)
+    driver.add(subscription())
+    (mode,) = of(Call, driver.start())
+    (clock,) = driver.answer(mode, {"code": "400002", "msg": "KC-API-TIMESTAMP Invalid"})
+    assert isinstance(clock, Call)
+    measured, again = driver.answer(clock, {"code": "200000", "data": WALL + 60_000})
+    assert measured == ClockOffset(60_000)
+    assert isinstance(again, Call)
+    assert (again.url, again.headers["KC-API-TIMESTAMP"]) == (mode.url, str(WALL + 60_000))
+    (connect,) = driver.answer(again, UNIFIED)
+    assert isinstance(connect, Connect)
+    driver.connected()
+    (login,) = of(Send, driver.frame({"message": "welcome"}))
+    assert json.loads(login.text)["kc-api-timestamp"] == str(WALL + 60_000)
 
 
 @pytest.mark.parametrize(

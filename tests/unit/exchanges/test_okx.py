@@ -20,6 +20,7 @@ from exchanges._adapter import (
     Answer,
     Call,
     CandleSubscription,
+    ClockOffset,
     Connect,
     Emit,
     EmitCandle,
@@ -308,7 +309,7 @@ def test_a_silent_rest_service_does_not_hold_the_stream():
 def test_a_wrong_clock_is_corrected_before_the_login():
     drive = Drive(account())
     drive.reply("config", answer(code="50102", text="Timestamp request expired", status=401))
-    drive.reply("time", answer([{"ts": str(WALL + 90_000)}]))
+    assert drive.reply("time", answer([{"ts": str(WALL + 90_000)}]))[0] == ClockOffset(90_000)
     assert drive.calls[0].headers["OK-ACCESS-TIMESTAMP"] == "2026-11-21T22:28:10.000Z"
     (login,) = sent(drive.reply("config", answer()))
     assert login["args"][0]["timestamp"] == str(WALL // 1000 + 90)
@@ -609,7 +610,7 @@ def test_a_rate_limited_call_is_asked_again_with_a_fresh_signature():
 def test_a_clock_error_during_the_repair_is_corrected():
     drive = repairing(Resume(since_ms=WALL - 30_000))
     drive.reply("fills", answer(code="50102", text="Timestamp request expired", status=401))
-    drive.reply("time", answer([{"ts": str(WALL + 60_000)}]))
+    assert list(drive.reply("time", answer([{"ts": str(WALL + 60_000)}]))) == [ClockOffset(60_000)]
     (again,) = of(drive.adapter.woken(at(1.1)), Call)
     assert again.headers["OK-ACCESS-TIMESTAMP"] == "2026-11-21T22:27:41.100Z"
 

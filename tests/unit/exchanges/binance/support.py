@@ -42,9 +42,14 @@ def later(seconds: float, start: Instant = NOW) -> Instant:
     return Instant(start.mono + seconds, start.wall_ms + round(seconds * 1000))
 
 
-def setup(exchange: str, table: SymbolTable = TABLE) -> Setup:
+def setup(exchange: str, table: SymbolTable = TABLE, offset_ms: int = 0) -> Setup:
     numbers = itertools.count(1)
-    return Setup(exchange=exchange, new_id=lambda: f"r{next(numbers)}", table=lambda: table)
+    return Setup(
+        exchange=exchange,
+        new_id=lambda: f"r{next(numbers)}",
+        table=lambda: table,
+        clock_offset_ms=lambda: offset_ms,
+    )
 
 
 def spot() -> SpotUser:

@@ -14,7 +14,7 @@ from core.events import AccountPosition, AccountUpdate, ExecutionReport, OrderTr
 from core.instruments import SymbolTable
 from exchanges._adapter import Answer, Call, Emit, GapReport, Instant, Live, Output, Resume, UserSubscription
 from exchanges.binance import _repair
-from exchanges.binance._clock import VenueClock
+from exchanges.binance._clock import BinanceClock
 from exchanges.binance._markets import MARKETS
 from exchanges.binance._repair import AccountRepair
 from exchanges.binance._signer import Signer
@@ -32,6 +32,7 @@ from tests.unit.exchanges.binance.support import (
     path,
     refused,
     resume,
+    setup,
     trade_row,
 )
 
@@ -41,7 +42,7 @@ class Rest:
 
     def __init__(self, exchange: str, since: Resume | None, table: SymbolTable = TABLE) -> None:
         self.market = MARKETS[exchange]
-        self.clock = VenueClock(self.market, 250)
+        self.clock = BinanceClock(self.market, setup(exchange, offset_ms=250))
         account = credentials("key", "secret")
         subscription = UserSubscription(stream_id="a", exchange=exchange, credentials=account, resume=since)
         self.repair = AccountRepair(self.market, subscription, Signer(account), self.clock, lambda: table)

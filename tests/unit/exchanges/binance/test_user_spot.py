@@ -9,7 +9,20 @@ from msgspec import UNSET
 
 from core.credentials import credentials
 from core.events import ExecutionReport
-from exchanges._adapter import Call, Connect, Emit, Fail, FailKind, Live, Note, Output, Rotate, Send, UserSubscription
+from exchanges._adapter import (
+    Call,
+    ClockOffset,
+    Connect,
+    Emit,
+    Fail,
+    FailKind,
+    Live,
+    Note,
+    Output,
+    Rotate,
+    Send,
+    UserSubscription,
+)
 from exchanges.binance._signer import Signer
 from exchanges.binance.user_spot import ANSWER_S, SpotUser
 from tests.unit.exchanges.binance.support import (
@@ -161,7 +174,9 @@ def test_a_wrong_clock_is_read_again_and_the_subscribe_repeated_twice_at_most() 
     for _ in range(2):
         call = only(Call, adapter.received(error(asked["id"], 400, -1021), NOW))
         assert call.url == "https://api.binance.com/api/v3/time"
-        asked = request(only(Send, adapter.answered(call, ok({"serverTime": NOW.wall_ms + 7000}), NOW)))
+        outputs = adapter.answered(call, ok({"serverTime": NOW.wall_ms + 7000}), NOW)
+        assert only(ClockOffset, outputs).offset_ms == 7000
+        asked = request(only(Send, outputs))
         assert asked["params"]["timestamp"] == NOW.wall_ms + 7000
     fail = only(Fail, adapter.received(error(asked["id"], 400, -1021), NOW))
     assert (fail.stream_id, fail.kind) == ("a", FailKind.TRANSIENT)

@@ -1,0 +1,36 @@
+"""The venue's clock, which signed requests are stamped with."""
+
+from __future__ import annotations
+
+from exchanges._adapter import ClockOffset, Instant, Setup
+
+
+class VenueClock:
+    """One connection's view of the venue's clock. I/O thread of the session only.
+
+    It starts with what an earlier connection of the family measured, asked for when the first stamp is needed: thousands of
+    connections may be made before the first of them is refused and measures.
+    """
+
+    __slots__ = ("_measured", "_offset_ms")
+
+    def __init__(self, setup: Setup) -> None:
+        self._measured = setup.clock_offset_ms
+        self._offset_ms: int | None = None
+
+    @property
+    def offset_ms(self) -> int:
+        """Venue time minus local time."""
+        if self._offset_ms is None:
+            self._offset_ms = self._measured()
+        return self._offset_ms
+
+    def stamp(self, now: Instant) -> int:
+        """The venue's time, ms."""
+        return now.wall_ms + self.offset_ms
+
+    def read(self, venue_ms: int, now: Instant) -> ClockOffset:
+        """The venue told its time just now. Returns the output that tells the other connections."""
+        # The way back is not added: a stamp that is a little late is always accepted, one of the future is not.
+        self._offset_ms = venue_ms - now.wall_ms
+        return ClockOffset(self._offset_ms)

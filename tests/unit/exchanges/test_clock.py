@@ -1,0 +1,46 @@
+"""The venue's clock: measured once after a refusal, then known to every connection of the family."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from exchanges._adapter import Answer, Call, ClockOffset, Instant, Output, Send, Setup
+from exchanges._clock import VenueClock
+from tests.unit.exchanges.every_venue import NOW, Drive, every_feed, load, setup, subscription
+
+ACCOUNTS = [(name, exchange) for name, exchange, feed in every_feed() if feed == "user" and name != "paper"]
+
+
+def measured(exchange: str, offsets: list[int]) -> Setup:
+    """A setup whose family measured these offsets, one after the other."""
+    return msgspec.structs.replace(setup(exchange), clock_offset_ms=lambda: offsets.pop(0))
+
+
+def test_a_connection_starts_with_what_another_one_measured_by_then() -> None:
+    clock = VenueClock(measured("okx", [250, 900]))
+    assert clock.stamp(NOW) == NOW.wall_ms + 250
+    assert clock.stamp(Instant(NOW.mono + 1, NOW.wall_ms + 1000)) == NOW.wall_ms + 1250
+
+
+def test_its_own_measurement_replaces_it_and_is_told() -> None:
+    clock = VenueClock(measured("okx", [250]))
+    assert clock.read(NOW.wall_ms - 7000, NOW) == ClockOffset(-7000)
+    assert (clock.offset_ms, clock.stamp(NOW)) == (-7000, NOW.wall_ms - 7000)
+
+
+def signed(name: str, made: Setup, now: Instant) -> list[object]:
+    """Everything that an account's connection sends up to the first answer that it needs."""
+    outputs: list[Output] = []
+    drive = Drive(load(name).user(made), lambda call: Answer(0, {}, b"", "timeout"))
+    drive.now = now
+    drive.begin(subscription(made.exchange, "user"))
+    outputs = drive.outputs
+    calls = [(call.url, dict(call.headers)) for call in outputs if isinstance(call, Call)]
+    return [*calls, *(send.text for send in outputs if isinstance(send, Send))]
+
+
+@pytest.mark.parametrize(("name", "exchange"), ACCOUNTS, ids=[exchange for _, exchange in ACCOUNTS])
+def test_a_new_connection_signs_with_the_measured_clock(name: str, exchange: str) -> None:
+    late = Instant(NOW.mono, NOW.wall_ms - 90_000)
+    assert signed(name, measured(exchange, [90_000] * 9), late) == signed(name, setup(exchange), NOW)
