@@ -154,6 +154,9 @@ class Stack:
 
     def stop_services(self) -> None:
         for service in self.services:
+            if service.process.poll() is None:
+                service.terminate()
+        for service in self.services:
             service.stop()
 
     def close(self) -> None:
