@@ -110,7 +110,8 @@ class ListenKeyUser:
         except (msgspec.DecodeError, UnicodeDecodeError):
             return [Note("unreadable account frame")]
         if event is None or self._repair is None:
-            return [] if kind else [Note("account frame without a type")]
+            note = _events.unknown(kind) if kind else "account frame without a type"
+            return [Note(note)] if note else []
         outputs = self._repair.live(event)
         if odd:
             outputs.append(Note(f"unreadable fields in {kind}: {', '.join(odd)}"))

@@ -361,9 +361,11 @@ class SpotUser:
         except (msgspec.DecodeError, UnicodeDecodeError):
             return [Note("unreadable account event")]
         outputs: list[Output] = [Note(f"unreadable fields in {kind}: {', '.join(odd)}")] if odd else []
-        if event is not None:
-            for member in link.members.values():
-                outputs += self._learn(member, member.repair.live(event))
+        if event is None:
+            note = _events.unknown(kind)
+            return [Note(note)] if note else outputs
+        for member in link.members.values():
+            outputs += self._learn(member, member.repair.live(event))
         return outputs
 
     def _link_of(self, subscription_id: int | None) -> _Link | None:

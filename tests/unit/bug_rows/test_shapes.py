@@ -13,8 +13,8 @@ import pytest
 
 from cli.normalise import normalise
 from exchanges import venue_of
-from exchanges._adapter import Connect
-from tests.unit.exchanges.every_venue import NOW, golden_lines, made, subscription, venue_names
+from exchanges._adapter import Connect, Note
+from tests.unit.exchanges.every_venue import NOW, golden_lines, made, replayed, subscription, venue_names
 
 ROOT = Path(__file__).parents[3]
 MAX_SAFE = 2**53 - 1
@@ -121,3 +121,30 @@ def test_combined_streams_of_every_binance_market_have_the_documented_path(excha
     path = urlsplit(connects[0].url).path
     assert path.endswith("/stream")
     assert "/ws/" not in path
+
+
+UNKNOWN = {
+    "binance": [b'{"subscriptionId":0,"event":{"e":"nobodyKnows","E":1}}', b'{"e":"NOBODY_KNOWS","E":1}'],
+    "bitget": [b'{"event":"nobodyKnows"}', b'{"arg":{"channel":"nobody-knows"},"data":[{"x":"1"}]}'],
+    "bybit": [b'{"topic":"nobody.knows","data":[{"x":1}]}'],
+    "coinbase": [b'{"channel":"nobody-knows","sequence_num":1,"events":[{"x":1}]}'],
+    "kucoin": [b'{"type":"message","topic":"nobody.knows","subject":"x","data":{"x":1}}'],
+    "okx": [b'{"arg":{"channel":"nobody-knows"},"data":[{"x":"1"}]}'],
+    "paper": [b"nobody knows", b'{"x":1}'],
+}
+"""Private frames of no documented kind, at least one of them readable by each of the venue's account adapters."""
+
+
+@pytest.mark.parametrize("name", venue_names())
+def test_private_frames_of_an_unknown_kind_are_told(name: str) -> None:
+    """Bug B7: a new shape of balances was thrown away without a word."""
+    cases = {str(case["exchange"]): case for case in golden_lines(name) if case["feed"] == "user"}
+    assert cases
+    for case in cases.values():
+        notes = [
+            output
+            for frame in UNKNOWN[name]
+            for output in replayed(name, case).received(frame, NOW)
+            if isinstance(output, Note)
+        ]
+        assert notes, case["exchange"]
