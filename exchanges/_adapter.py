@@ -214,6 +214,8 @@ class GapReport(msgspec.Struct, frozen=True, kw_only=True):
     candles: int = 0
     missing: tuple[str, ...] = ()
     """What the venue could not tell, one short English phrase each."""
+    complete: bool = True
+    """False: the stream is live while part of the gap is still being read; a second `Live` tells the end."""
 
 
 class Live(msgspec.Struct, frozen=True):

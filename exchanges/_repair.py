@@ -16,8 +16,13 @@ from exchanges._adapter import Answer, Call, Emit, GapReport, Instant, Live, Out
 MAX_HELD_EVENTS: Final = 20_000
 """An account that changes faster than this while its gap is read is let through early, and the report says so."""
 BUDGET_S: Final = 25.0
-"""The stream goes live after this long whatever is still unanswered; the report lists what is missing."""
+"""Live events are held back this long at the most. What is still unanswered then is read while the stream is live: the
+tracker of the stream lets order states only move forward, so a late answer can't undo a live event."""
+LATE_BUDGET_S: Final = 600.0
+"""What is unanswered after this long is given up; the report lists it as missing."""
 ATTEMPTS: Final = 4
+"""Failed tries of one call after which it no longer holds the live events back."""
+MAX_RETRY_WAIT_S: Final = 20.0
 _RETRYABLE: Final = frozenset({0, 408, 418, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 530})
 
 
@@ -78,6 +83,10 @@ class GapRepair:
         self.stream_id = subscription.stream_id
         self.resume = subscription.resume
         self.done = False
+        """Everything is through."""
+        self._open = False
+        """Live events pass, while calls may still be outstanding."""
+        self._orders = self._balances = 0
         self._held: list[AccountEvent] = []
         self._found: list[AccountEvent] = []
         self._missing: list[str] = []
@@ -96,13 +105,11 @@ class GapRepair:
 
     def live(self, event: AccountEvent) -> list[Output]:
         """A live event: published at once, or held until the repair is through."""
-        if self.done:
+        if self.done or self._open:
             return [Emit(self.stream_id, event)]
         self._held.append(event)
         if len(self._held) > MAX_HELD_EVENTS and self._started is not None:
-            self._missing.append("too many live events while the gap was read")
-            self._give_up([*self._outstanding.values(), *(call for _, call in self._retries)])
-            return self._finish(self._started)
+            return self._let_through(self._started)
         return []
 
     def owns(self, call: Call) -> bool:
@@ -120,25 +127,47 @@ class GapRepair:
         outputs: list[Output] = [*repaired.outputs, *self._issue(repaired.calls)]
         if not self._outstanding and not self._retries:
             outputs.extend(self._issue(self._then()))
-        return outputs if self._outstanding or self._retries else [*outputs, *self._finish(now)]
+        if not self._outstanding and not self._retries:
+            return [*outputs, *self._finish(now)]
+        if self._open:
+            outputs.extend(self._publish())
+        elif not self._outstanding and all(call.attempt > ATTEMPTS for _, call in self._retries):
+            outputs.extend(self._let_through(now))
+        return outputs
 
     def deadline(self) -> float | None:
         if self.done or self._started is None:
             return None
         times = [due for due, _ in self._retries]
-        return min([*times, self._started.mono + BUDGET_S])
+        return min([*times, self._started.mono + (LATE_BUDGET_S if self._open else BUDGET_S)])
 
     def due(self, now: Instant) -> list[Output]:
         if self.done or self._started is None:
             return []
-        if now.mono >= self._started.mono + BUDGET_S:
-            pending = [*self._outstanding.values(), *(call for _, call in self._retries)]
+        outputs: list[Output] = []
+        if now.mono >= self._started.mono + LATE_BUDGET_S:
+            pending = self._pending()
             self._missing.extend(f"{call.tag}: no answer in time" for call in pending)
             self._give_up(pending)
             return self._finish(now)
+        if not self._open and now.mono >= self._started.mono + BUDGET_S:
+            outputs.extend(self._let_through(now))
         ready = [call for due, call in self._retries if due <= now.mono]
         self._retries = [(due, call) for due, call in self._retries if due > now.mono]
-        return list(self._issue(ready))
+        return [*outputs, *self._issue(ready)]
+
+    def _pending(self) -> list[Call]:
+        return [*self._outstanding.values(), *(call for _, call in self._retries)]
+
+    def _let_through(self, now: Instant) -> list[Output]:
+        """Live from here on, although something is still unanswered."""
+        self._open = True
+        outputs = self._publish()
+        outputs.extend(Emit(self.stream_id, event) for event in self._held)
+        self._held = []
+        late = [f"{call.tag}: still being read" for call in self._pending()]
+        outputs.append(Live(self.stream_id, self._report(now, late, complete=False)))
+        return outputs
 
     def _issue(self, calls: Sequence[Call]) -> Sequence[Call]:
         signed = [self._sign(call) for call in calls]
@@ -146,38 +175,44 @@ class GapRepair:
         return signed
 
     def _again(self, call: Call, answer: Answer, retry_after_s: float | None, now: Instant) -> None:
-        if call.attempt >= ATTEMPTS:
-            why = answer.error or f"HTTP {answer.status}"
-            self._missing.append(f"{call.tag}: {why} after {ATTEMPTS} tries")
-            self._give_up([call])
-            return
         header = answer.headers.get("retry-after", "")
-        wait_s = retry_after_s or (float(header) if header.isdigit() else float(2 ** (call.attempt - 1)))
+        doubled_s = min(float(2 ** (call.attempt - 1)), MAX_RETRY_WAIT_S)
+        wait_s = retry_after_s or (float(header) if header.isdigit() else doubled_s)
         self._retries.append((now.mono + wait_s, msgspec.structs.replace(call, attempt=call.attempt + 1)))
 
     def _give_up(self, calls: Sequence[Call]) -> None:
         for call in calls:
             self._found.extend(self._given_up(call))
 
-    def _finish(self, now: Instant) -> list[Output]:
-        self.done = True
+    def _publish(self) -> list[Output]:
+        """What was found so far, orders by time and before the balances."""
         orders = [event for event in self._found if isinstance(event, ExecutionReport | OrderTradeUpdate)]
         orders.sort(key=lambda event: event.order_time)
         others = [event for event in self._found if not isinstance(event, ExecutionReport | OrderTradeUpdate)]
-        outputs: list[Output] = [Emit(self.stream_id, event, repaired=True) for event in (*orders, *others)]
+        self._orders += len(orders)
+        self._balances += sum(isinstance(event, AccountPosition | AccountUpdate) for event in others)
+        self._found = []
+        return [Emit(self.stream_id, event, repaired=True) for event in (*orders, *others)]
+
+    def _report(self, now: Instant, missing: Sequence[str], *, complete: bool = True) -> GapReport | None:
+        if self.resume is None:
+            return None
+        return GapReport(
+            from_ms=self.resume.since_ms,
+            to_ms=now.wall_ms,
+            orders=self._orders,
+            balances=self._balances,
+            missing=tuple(dict.fromkeys(missing)),
+            complete=complete,
+        )
+
+    def _finish(self, now: Instant) -> list[Output]:
+        """Everything is through. Told a second time if the stream went live before: what was late is repaired now."""
+        self.done = True
+        outputs = self._publish()
         outputs.extend(Emit(self.stream_id, event) for event in self._held)
-        gap = None
-        if self.resume is not None:
-            balances = sum(isinstance(event, AccountPosition | AccountUpdate) for event in others)
-            gap = GapReport(
-                from_ms=self.resume.since_ms,
-                to_ms=now.wall_ms,
-                orders=len(orders),
-                balances=balances,
-                missing=tuple(dict.fromkeys(self._missing)),
-            )
-        outputs.append(Live(self.stream_id, gap))
-        self._held, self._found = [], []
+        outputs.append(Live(self.stream_id, self._report(now, self._missing)))
+        self._held = []
         self._outstanding.clear()
         self._retries.clear()
         return outputs

@@ -171,10 +171,12 @@ class Supervisor:
         return stream.spec if stream is not None else None
 
     def live_ms(self, stream_id: str) -> int | None:
-        """Wall time of the last byte of the stream's live session; None if it is not live."""
+        """Wall time of the last byte of the stream's live session; None if it is not live, or a gap is still being read."""
         stream = self._streams.get(stream_id)
         session = stream.session if stream is not None else None
         if stream is None or session is None or stream.state not in CONNECTED_STATES:
+            return None
+        if stream.gap_from_ms is not None:
             return None
         return session.last_byte_ms
 
@@ -473,6 +475,7 @@ class Supervisor:
             old, stream.session, stream.replacement = stream.session, session, None
             self._signal(stream, Signal.REPLACED)
             stream.live_since = self._clock.mono()
+            self._settle_gap(stream, gap)
             if old is not None:
                 self._placement.leave(old, stream_id, polite=True)
             log.info("stream rotated", stream=stream_id, session=session.name)
@@ -491,11 +494,16 @@ class Supervisor:
         if stream.spec.feed == "user":
             self._user_live(stream, again=again, gap=gap)
         stream.was_live = True
-        stream.gap_from_ms = None
+        self._settle_gap(stream, gap)
         if self._observer is not None:
             self._observer.stream_live(stream_id, stream.spec.exchange)
         if stream.state is StreamState.LIVE and self._placement.retired(session):
             self._on_rotate(session, "it is being replaced already")
+
+    @staticmethod
+    def _settle_gap(stream: Stream, gap: GapReport | None) -> None:
+        """A gap that is still being read stays the start of the next repair, here and in the saved position."""
+        stream.gap_from_ms = gap.from_ms + OVERLAP_MS if gap is not None and not gap.complete else None
 
     def _user_live(self, stream: Stream, *, again: bool, gap: GapReport | None) -> None:
         spec = stream.spec
@@ -569,7 +577,7 @@ class Supervisor:
 
     def _note_gap(self, stream: Stream, lost: Session | None = None) -> None:
         session = lost or stream.session
-        if session is not None and stream.state in CONNECTED_STATES:
+        if session is not None and stream.state in CONNECTED_STATES and stream.gap_from_ms is None:
             stream.gap_from_ms = session.last_byte_ms
 
     def _lose(self, stream: Stream, fail: Fail, lost: Session | None = None, uniform: float | None = None) -> None:

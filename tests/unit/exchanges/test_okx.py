@@ -620,7 +620,12 @@ def test_calls_without_an_answer_do_not_hold_the_stream_for_ever():
     drive.adapter.received(b"pong", at(20))
     (live,) = of(drive.adapter.woken(at(25.1)), Live)
     assert live.gap is not None
-    assert "fills: no answer in time" in live.gap.missing
+    assert "fills: still being read" in live.gap.missing
+    assert not live.gap.complete
+    (end,) = of(drive.adapter.woken(at(601)), Live)
+    assert end.gap is not None
+    assert end.gap.complete
+    assert "fills: no answer in time" in end.gap.missing
 
 
 def test_balances_held_during_the_repair_do_not_overwrite_the_later_answer():
