@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 
 from core.log import get_logger
@@ -92,7 +94,7 @@ class RestPool:
             return Answer(0, _NO_HEADERS, b"", "no REST weight left within the time limit")
         try:
             answer = self._request(call, ip)
-        except requests.RequestException as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             # The text of the error holds the URL, and with it a signature: only its type is told.
             return Answer(0, _NO_HEADERS, b"", type(error).__name__)
         ban_s = limits.bans.get(answer.status) if limits is not None else None
@@ -134,6 +136,19 @@ class RestPool:
             allow_redirects=False,
             stream=True,
         ) as response:
-            body = response.raw.read(MAX_BODY_BYTES, decode_content=True)
+            body = _body(response, call.timeout_s)
             headers = {name.lower(): value for name, value in response.headers.items()}
             return Answer(response.status_code, headers, body)
+
+
+def _body(response: requests.Response, timeout_s: float) -> bytes:
+    """The whole body. A venue that sends it in drops, or without end, must not keep the thread."""
+    give_up_at = time.monotonic() + 2 * timeout_s
+    parts: list[bytes] = []
+    size = 0
+    while part := response.raw.read1(65_536, decode_content=True):
+        parts.append(part)
+        size += len(part)
+        if size > MAX_BODY_BYTES or time.monotonic() > give_up_at:
+            raise requests.Timeout("the answer does not end")
+    return b"".join(parts)

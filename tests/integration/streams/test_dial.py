@@ -1,0 +1,152 @@
+"""The dialler by itself: budgets, hanging venues, unwanted dials, the end."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import websocket
+
+from exchanges._adapter import Connect, Limits, Rate
+from streams.dial import DialFailure
+from tests.integration.streams.rig import WAIT_S, Rig, fds, quiet_limits, until
+from tests.integration.streams.ws_server import WsServer
+
+pytestmark = pytest.mark.integration
+
+Result = websocket.WebSocket | DialFailure
+
+
+@pytest.fixture
+def hole() -> Iterator[str]:
+    """A venue that accepts TCP connections and then says nothing."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=200)
+    yield f"ws://127.0.0.1:{listener.getsockname()[1]}/"
+    listener.close()
+
+
+class Caller:
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        self.results: queue.Queue[tuple[str, Result]] = queue.Queue()
+
+    def dial(self, url: str, limits: Limits | None = None, venue: str = "v", wanted: bool = True) -> None:
+        self.rig.dialler.dial(
+            Connect(url), limits or quiet_limits(), venue, "", lambda: wanted,
+            lambda result: self.results.put((venue, result)),
+        )  # fmt: skip
+
+    def result(self) -> Result:
+        return self.results.get(timeout=WAIT_S)[1]
+
+    def close(self, result: Result) -> None:
+        assert isinstance(result, websocket.WebSocket), result
+        result.shutdown()  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture
+def caller(rig: Rig) -> Caller:
+    return Caller(rig)
+
+
+def test_a_venue_that_waits_for_its_budget_does_not_hold_up_another(caller: Caller, server: WsServer) -> None:
+    scarce = quiet_limits(connects=Rate(1, 600.0))
+    for _ in range(20):
+        caller.dial(server.url, scarce, "scarce")
+    caller.close(caller.result())
+    caller.dial(server.url, venue="free")
+    venue, result = caller.results.get(timeout=WAIT_S)
+    assert venue == "free"
+    caller.close(result)
+    assert caller.rig.dialler.waiting() == 19
+
+
+def test_connects_keep_to_the_budget(caller: Caller, server: WsServer) -> None:
+    for _ in range(5):
+        caller.dial(server.url, quiet_limits(connects=Rate(2, 0.5)))
+    times = []
+    for _ in range(5):
+        caller.close(caller.result())
+        times.append(caller.rig.clock.mono())
+    assert min(later - first for first, later in zip(times, times[2:], strict=False)) > 0.3
+
+
+def test_connects_that_hang_leave_room_for_other_venues(caller: Caller, server: WsServer, hole: str) -> None:
+    """Bug A36: with all threads of the pool waiting for one dead venue, nobody else could connect."""
+    for _ in range(40):
+        caller.dial(hole, quiet_limits(connect_timeout_s=8.0), "dead")
+    for _ in range(3):
+        caller.dial(server.url, venue="healthy")
+    for _ in range(3):
+        venue, result = caller.results.get(timeout=4.0)
+        assert venue == "healthy"
+        caller.close(result)
+
+
+def test_a_venue_that_never_answers_the_upgrade_is_given_up(caller: Caller, hole: str) -> None:
+    caller.dial(hole, quiet_limits(connect_timeout_s=0.3))
+    result = caller.result()
+    assert isinstance(result, DialFailure)
+    assert "imed" in result.reason or "Timeout" in result.reason
+
+
+def test_a_tls_handshake_that_never_ends_is_given_up(caller: Caller, hole: str) -> None:
+    caller.dial(hole.replace("ws://", "wss://"), quiet_limits(connect_timeout_s=0.3))
+    assert isinstance(caller.result(), DialFailure)
+
+
+def test_a_dial_that_nobody_wants_any_more_costs_no_attempt(caller: Caller, server: WsServer) -> None:
+    once = quiet_limits(connects=Rate(1, 600.0))
+    caller.dial(server.url, once, wanted=False)
+    assert isinstance(caller.result(), DialFailure)
+    caller.dial(server.url, once)
+    caller.close(caller.result())
+    assert server.upgrades == 1
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\n\r\n", b"garbage\r\n\r\n", b""])
+def test_an_answer_that_is_no_upgrade_is_a_failure_and_leaves_no_socket(
+    caller: Caller, server: WsServer, answer: bytes
+) -> None:
+    before = fds()
+    server.refusals.put(answer)
+    caller.dial(server.url)
+    assert isinstance(caller.result(), DialFailure)
+    until(lambda: fds() <= before)
+
+
+def test_a_redirect_is_not_followed(caller: Caller, server: WsServer) -> None:
+    server.refusals.put(b"HTTP/1.1 302 Found\r\nLocation: ws://127.0.0.1:9/\r\n\r\n")
+    caller.dial(server.url)
+    assert isinstance(caller.result(), DialFailure)
+    assert server.upgrades == 1
+
+
+def test_an_error_of_the_receiver_does_not_cost_the_dialler_its_count(caller: Caller, server: WsServer) -> None:
+    def broken(result: Result) -> None:
+        if isinstance(result, websocket.WebSocket):
+            result.shutdown()  # type: ignore[no-untyped-call]
+        raise RuntimeError("a bug")
+
+    for _ in range(40):
+        caller.rig.dialler.dial(Connect(server.url), quiet_limits(), "v", "", lambda: True, broken)
+    caller.dial(server.url)
+    caller.close(caller.result())
+
+
+def test_the_stop_ends_the_pacer_with_dials_waiting(pem: Path, server: WsServer) -> None:
+    rig = Rig(ca_file=str(pem))
+    caller = Caller(rig)
+    for _ in range(5):
+        caller.dial(server.url, quiet_limits(connects=Rate(1, 600.0)))
+    caller.close(caller.result())
+    assert rig.stop()
+    assert not [thread for thread in threading.enumerate() if thread.name == "dial-pacer"]
+    caller.dial(server.url)
+    result = caller.result()
+    assert isinstance(result, DialFailure)
+    assert "closed" in result.reason
