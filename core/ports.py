@@ -199,8 +199,8 @@ class State(Protocol):
     def open(self, stream_id: str, exchange: str, user_id: str, credentials: Credentials, now_ms: int) -> Applied:
         """Count + 1; keeps the command for restarts; another digest than before is new key material."""
 
-    def close(self, stream_id: str) -> Applied:
-        """Count - 1, never below 0; at 0 the wanted entry is forgotten. Gates survive."""
+    def close(self, stream_id: str, *, everybody: bool = False) -> Applied:
+        """Count - 1, never below 0; at 0 the wanted entry is forgotten. Gates survive. `everybody`: count 0 at once."""
 
     def restart(self, stream_id: str) -> Applied:
         """Generation + 1, the count stays. Unknown id: nothing happens."""

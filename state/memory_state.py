@@ -84,13 +84,13 @@ class MemoryState:
             self._closed.drop(stream_id)
             return self._applied(stream_id, wanted, changed=not (same_key and counts_on))
 
-    def close(self, stream_id: str) -> Applied:
+    def close(self, stream_id: str, *, everybody: bool = False) -> Applied:
         """Count - 1. After `begin_epoch` it counts down from the old number until the first new open."""
         with self._lock:
             wanted = self._entries.get(stream_id)
             if wanted is None:
                 return self._applied(stream_id, None, changed=False)
-            if wanted.count <= 1:
+            if wanted.count <= 1 or everybody:
                 self._forget(stream_id)
                 return self._applied(stream_id, None, changed=True)
             wanted = self._entries[stream_id] = msgspec.structs.replace(wanted, count=wanted.count - 1)

@@ -99,7 +99,7 @@ class RedisState:
         self._keyring.hold(stream_id, credentials)
         return self._applied(stream_id, answer)
 
-    def close(self, stream_id: str) -> Applied:
+    def close(self, stream_id: str, *, everybody: bool = False) -> Applied:
         """Count - 1. After `begin_epoch` it counts down from the old number until the first new open."""
         keys = [
             self._key("stream", stream_id),
@@ -107,7 +107,7 @@ class RedisState:
             self._key("closed", stream_id),
             self._key("lease", stream_id),
         ]
-        applied = self._applied(stream_id, self._redis.run(lua.CLOSE, keys, [stream_id, TOMBSTONE_S]))
+        applied = self._applied(stream_id, self._redis.run(lua.CLOSE, keys, [stream_id, TOMBSTONE_S, int(everybody)]))
         if applied.changed:
             self._keyring.drop(stream_id)
         return applied

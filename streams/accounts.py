@@ -144,7 +144,7 @@ class Accounts:
                     if asked:
                         self._end(stream_id, closed=True)
                 elif not self._enabled(real_id(entry.exchange)):
-                    self._end(stream_id, closed=False, announce=True)
+                    self._disabled(stream_id)
                 elif self._leases.holds(stream_id):
                     if self._supervisor.has(stream_id):
                         self._update(entry)
@@ -209,17 +209,26 @@ class Accounts:
         self._run(entry, self._state.positions([stream_id]).get(stream_id), hold=True)
         return True
 
-    def _end(self, stream_id: str, *, closed: bool, announce: bool = False) -> None:
-        """Stop running a stream. `closed`: its last subscriber left; `announce`: nobody else goes on with it either."""
+    def _end(self, stream_id: str, *, closed: bool) -> None:
+        """Stop running a stream. `closed`: its last subscriber left."""
         self._wanted.pop(stream_id, None)
         self._free_since.pop(stream_id, None)
         self._told.discard(stream_id)
         self.handover.forget(stream_id)
         if self._leases.holds(stream_id):
-            self._supervisor.unwant(stream_id, last_holder=closed, announce=closed or announce)
+            self._supervisor.unwant(stream_id, last_holder=closed, announce=closed)
             self._leases.release([stream_id])
             if closed:
                 self._state.drop_position(stream_id)
+
+    def _disabled(self, stream_id: str) -> None:
+        """The exchange was switched off: its subscribers are forgotten too, so that enabling reopens nothing (contract 3.2).
+
+        Only the process that runs the stream does this: another one may have read an older switch.
+        """
+        if self._leases.holds(stream_id):
+            self._state.close(stream_id, everybody=True)
+            self._end(stream_id, closed=True)
 
     def _fenced(self, units: Sequence[str]) -> None:
         for stream_id in units:

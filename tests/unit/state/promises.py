@@ -73,6 +73,11 @@ def want(state: State, stream_id: str = "s1") -> Wanted:
     return state.wanted([stream_id])[stream_id]
 
 
+def want_after_open(state: State) -> Wanted:
+    opened(state)
+    return want(state)
+
+
 def worker(owner: str = "w1", **changes: object) -> WorkerInfo:
     basics = {"role": "user", "host": "h", "pid": 1, "started_ms": NOW, "capacity": 10, "streams": 2}
     return WorkerInfo(owner=owner, **(basics | changes))  # type: ignore[arg-type]
@@ -184,6 +189,18 @@ class Promises:
         assert state.restart("s1").owner == "w1"
         assert state.close("s1").owner == "w1"
         assert state.close("s1").owner == "w1"
+
+    def test_everybody_can_leave_at_once(self, state: State) -> None:
+        opened(state)
+        opened(state)
+        state.claim(["s1"], "w1", LONG_S)
+
+        applied = state.close("s1", everybody=True)
+
+        assert (applied.wanted, applied.owner, applied.changed) == (None, "w1", True)
+        assert state.wanted_ids() == set()
+        assert not state.close("s1", everybody=True).changed
+        assert want_after_open(state).count == 1
 
     def test_any_text_is_a_stream_id(self, state: State) -> None:
         ids = ["ünï code", "a|b:c", "*", "{x}", "0"]

@@ -288,7 +288,7 @@ def test_streams_go_on_while_the_state_is_away(cluster: Cluster) -> None:
 # --- admin config ---
 
 
-def test_a_disabled_exchange_is_closed_and_comes_back_when_enabled(cluster: Cluster) -> None:
+def test_enabling_a_disabled_exchange_reopens_nothing(cluster: Cluster) -> None:
     a = cluster.process("a")
     cluster.open("u1", exchange="bybit")
     cluster.open("u2", exchange="okx")
@@ -304,7 +304,12 @@ def test_a_disabled_exchange_is_closed_and_comes_back_when_enabled(cluster: Clus
     assert a.streams == {"u2"}
     cluster.enabled = None
     cluster.tick(3)
-    assert a.streams == {"u1", "u2", "u3"}
+    assert a.streams == {"u2"}
+    cluster.open("u1", exchange="bybit")
+    cluster.tick(1)
+    assert a.streams == {"u1", "u2"}
+    wanted = cluster.state.wanted(["u1", "u3"])
+    assert {stream_id: entry.count for stream_id, entry in wanted.items()} == {"u1": 1}
 
 
 def test_notifications_for_the_price_role_are_not_ours(cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:
