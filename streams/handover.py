@@ -6,7 +6,8 @@
       lease → taker (atomic, new fence)
       "take" ------------------------------> opens its own session beside ours, holds its events back
       (again and again)                      live (subscribed, gap repaired)
-      stops publishing, waits for confirms <------------------------------ "ready" (again and again)
+      lingers a moment <------------------- "ready" (again and again)
+      stops publishing, waits for confirms
       saves the position, closes
       "released" --------------------------> drops what the position covers, publishes the rest
 
@@ -39,6 +40,9 @@ READY_TIMEOUT_S: Final = 45.0
 """The giver keeps its session this long for a taker that does not get live."""
 RELEASE_TIMEOUT_S: Final = 6.0
 """A taker that is ready waits this long for the giver."""
+LINGER_S: Final = 1.0
+"""The giver publishes this much longer when the taker is ready: what was on its way to it when the taker subscribed comes
+nowhere else. The taker holds its own copies back meanwhile."""
 TELL_AGAIN_S: Final = 2.0
 REFUSED_FOR_S: Final = 600.0
 """A stream that another process could not open is not offered again for this long."""
@@ -53,6 +57,7 @@ class _Giving:
     fence: int
     since: float
     told_at: float
+    ready: bool = False
     closing: bool = False
 
 
@@ -144,6 +149,16 @@ class Handover:
     def _offer(self, stream_id: str, giving: _Giving) -> None:
         giving.told_at = self._clock.mono()
         self._tell(giving.target, "take", stream_id, giver=self._leases.owner, fence=giving.fence)
+
+    def _linger(self, stream_id: str, giving: _Giving) -> None:
+        if not giving.ready:
+            giving.ready = True
+
+            def end() -> None:
+                if self._giving.get(stream_id) is giving:
+                    self._let_go(stream_id)
+
+            self._loop.later(LINGER_S, end)
 
     def _let_go(self, stream_id: str) -> None:
         """Stop publishing, and once everything submitted is confirmed tell the taker."""
@@ -254,8 +269,9 @@ class Handover:
             case "take":
                 self._take(stream_id, str(message.get("giver", "")), int(str(message.get("fence", 0))))
             case "ready":
-                if stream_id in self._giving:
-                    self._let_go(stream_id)
+                giving = self._giving.get(stream_id)
+                if giving is not None:
+                    self._linger(stream_id, giving)
                 elif not self._leases.holds(stream_id):
                     # It was let go already and the taker does not know.
                     self._tell(str(message.get("by", "")), "released", stream_id)

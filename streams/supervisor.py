@@ -45,6 +45,8 @@ JOIN_LIMIT_S: Final = 75.0
 REQUEST_RETRY_S: Final = 900.0
 """A topic that the venue refuses (unknown symbol) is asked for again this much later."""
 ROTATE_RETRY_S: Final = 30.0
+LINGER_S: Final = 1.0
+"""A replaced session is read this much longer: what was on its way over it when the new one subscribed comes nowhere else."""
 
 
 class Timer:
@@ -107,6 +109,7 @@ class Supervisor:
         self._placement, self._pipeline, self._breaker, self._clock = placement, pipeline, breaker, clock
         self._flap = (flap_threshold, flap_window_ms)
         self._streams: dict[str, Stream] = {}
+        self._lingering: dict[str, list[Session]] = {}
         self._timers: list[tuple[float, int, Timer]] = []
         self._cancelled = 0
         self._sequence = itertools.count()
@@ -357,6 +360,8 @@ class Supervisor:
             self._observer.stream_closed(stream_id)
 
     def _detach(self, stream: Stream, *, polite: bool, last_holder: bool = False) -> None:
+        for replaced in list(self._lingering.get(stream.spec.stream_id, ())):
+            self._end_linger(replaced, stream.spec.stream_id)
         for session in (stream.session, stream.replacement):
             if session is not None:
                 self._placement.leave(session, stream.spec.stream_id, polite=polite, last_holder=last_holder)
@@ -477,7 +482,8 @@ class Supervisor:
             stream.live_since = self._clock.mono()
             self._settle_gap(stream, gap)
             if old is not None:
-                self._placement.leave(old, stream_id, polite=True)
+                self._lingering.setdefault(stream_id, []).append(old)
+                self._at(stream.live_since + LINGER_S, partial(self._end_linger, old, stream_id))
             log.info("stream rotated", stream=stream_id, session=session.name)
             if self._placement.retired(session):
                 self._on_rotate(session, "it is being replaced already")
@@ -504,6 +510,14 @@ class Supervisor:
     def _settle_gap(stream: Stream, gap: GapReport | None) -> None:
         """A gap that is still being read stays the start of the next repair, here and in the saved position."""
         stream.gap_from_ms = gap.from_ms + OVERLAP_MS if gap is not None and not gap.complete else None
+
+    def _end_linger(self, session: Session, stream_id: str) -> None:
+        left = self._lingering.get(stream_id, [])
+        if session in left:
+            left.remove(session)
+            self._placement.leave(session, stream_id, polite=True)
+        if not left:
+            self._lingering.pop(stream_id, None)
 
     def _user_live(self, stream: Stream, *, again: bool, gap: GapReport | None) -> None:
         spec = stream.spec

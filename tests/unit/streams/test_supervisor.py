@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from core.ports import InfoMessage
 from exchanges._adapter import Emit, Fail, FailKind, GapReport, TickerSubscription, UserSubscription
 from streams.lifecycle import CONNECTED_STATES, StreamState
-from streams.supervisor import JOIN_LIMIT_S, REQUEST_RETRY_S, ROTATE_RETRY_S, Supervisor
+from streams.supervisor import JOIN_LIMIT_S, LINGER_S, REQUEST_RETRY_S, ROTATE_RETRY_S, Supervisor
 from tests.unit.streams.fakes import (
     BASE_MS,
     Bench,
@@ -469,6 +469,8 @@ def test_rotation_makes_before_it_breaks_and_tells_nobody(bench: Bench) -> None:
     assert subscription.resume is None
     bench.live(session=new)
     assert bench.state_of() is StreamState.LIVE
+    assert not old.closed, "what was on its way over it comes nowhere else"
+    bench.advance(LINGER_S)
     assert old.closed
     assert not new.closed
     assert bench.sink.infos() == 1
@@ -492,8 +494,27 @@ def test_when_the_replacement_fails_the_old_session_goes_on_and_it_is_tried_agai
     bench.advance(ROTATE_RETRY_S + 1)
     assert bench.state_of() is StreamState.ROTATING
     bench.live(session=bench.last)
+    bench.advance(LINGER_S)
     assert old.closed
     assert bench.sink.infos() == 1
+
+
+def test_a_close_right_after_a_rotation_ends_both_sessions(bench: Bench) -> None:
+    bench.open_live()
+    bench.rotate()
+    bench.live(session=bench.last)
+    bench.unwant()
+    assert bench.placement.open == []
+
+
+def test_a_replaced_session_that_is_lost_while_it_lingers_is_nobodys_loss(bench: Bench) -> None:
+    old = bench.open_live()
+    bench.rotate()
+    bench.live(session=bench.last)
+    bench.lost(old)
+    assert bench.state_of() is StreamState.LIVE
+    bench.advance(LINGER_S)
+    assert [session.name for session in bench.placement.open] == ["s2"]
 
 
 def test_the_old_session_lost_during_a_rotation_is_a_gap(bench: Bench) -> None:
@@ -536,6 +557,7 @@ def test_a_shared_session_rotates_with_everybody_on_it() -> None:
     bench.live("u3", old)
     assert bench.state_of("u3") is StreamState.ROTATING, "who gets live on a session that ends moves on at once"
     bench.live("u3", new)
+    bench.advance(LINGER_S)
     assert old.closed
     assert new.streams == {"u0", "u1", "u2", "u3"}
 
@@ -559,6 +581,7 @@ def test_other_symbols_come_on_a_new_session_before_the_old_one_ends(bench: Benc
     bench.want(ticker(symbols=("A", "B", "C", "D")))
     assert new.closed, "outdated before it was live"
     bench.live("ticker:bybit#0")
+    bench.advance(LINGER_S)
     assert old.closed
     assert bench.state_of("ticker:bybit#0") is StreamState.LIVE
     assert bench.sink.messages == [] or all(not isinstance(message, InfoMessage) for message in bench.sink.messages)
@@ -818,11 +841,12 @@ class Signals(RuleBasedStateMachine):
         for stream_id, stream in self.bench.supervisor._streams.items():
             timer = stream.timer is not None and stream.timer.work is not None
             sessions = [session for session in (stream.session, stream.replacement) if session is not None]
-            assert carried.pop(stream_id, []) == sorted(sessions, key=placement.open.index), stream.state
+            lingering = [one for one in self.bench.supervisor._lingering.get(stream_id, []) if not one.closed]
+            assert set(carried.pop(stream_id, [])) == {*sessions, *lingering}, stream.state
             match stream.state:
                 case StreamState.WAITING | StreamState.COOLING:
                     assert timer, stream.state
-                    assert sessions == []
+                    assert sessions == lingering == []
                 case StreamState.STOPPED:
                     assert sessions == []
                 case state:
