@@ -162,17 +162,18 @@ def test_login_and_private_channels(sim, account):
 
 
 @pytest.mark.parametrize(
-    ("frame", "code"),
+    ("wrong", "code"),
     [
-        (login_frame(key="nobody"), "60032"),
-        (login_frame(phrase="other"), "60024"),
-        (login_frame(secret="other"), "60007"),
-        (login_frame(seconds=int(time.time()) - 600), "60006"),
+        ({"key": "nobody"}, "60032"),
+        ({"phrase": "other"}, "60024"),
+        ({"secret": "other"}, "60007"),
+        ({"seconds": int(time.time()) - 600}, "60006"),
     ],
 )
-def test_refused_logins_close_the_connection(sim, account, frame, code):
+def test_refused_logins_close_the_connection(sim, account, wrong, code):
+    # Made here and not while pytest collects: a login is valid for 30 s.
     with Client(sim, "private") as client:
-        client.send(frame)
+        client.send(login_frame(**wrong))
         assert client.next()["code"] == code
         assert client.next() == 4001
 
