@@ -82,12 +82,19 @@ def run(args: argparse.Namespace) -> int:
         return 1
     for secret in (settings.rabbit_password, settings.redis_password, settings.credentials_keys):
         redact.register(secret.get_secret_value() if secret else None)
-    venues = [] if args.no_venues else (args.venue or sorted(VENUES))
+    venues = [] if args.no_venues else (args.venue or served())
     failed = 0
     for check in checks(settings, venues):
         _print(check)
         failed += not check.ok
     return 1 if failed else 0
+
+
+def served() -> list[str]:
+    """The exchanges that this version has an adapter for; others can be named with `--venue`."""
+    from exchanges import venues
+
+    return sorted(VENUES.keys() & venues().keys())
 
 
 def _print(check: Check) -> None:

@@ -23,7 +23,7 @@ from core.errors import StateUnavailable
 from core.exchange_ids import real_id
 from core.log import get_logger
 from core.metrics import METRICS
-from core.ports import Clock, Role, Sink, State, WorkerInfo
+from core.ports import Clock, Role, Sink, SinkStatus, State, WorkerInfo
 from streams.accounts import Accounts
 from streams.announce import Announcer
 from streams.breaker import AuthBreaker
@@ -284,7 +284,7 @@ class Engine:
             streams=len(self.leases),
             draining=self.units.draining,
             states=dict(states),
-            sinks={self.sink.name: self.sink.status().queued},
+            sinks=_queued(self.sink),
             exchanges=dict(live),
         )
 
@@ -320,3 +320,9 @@ class Engine:
         METRICS.replace("auth_cooldowns", [({"exchange": labels["exchange"]}, count) for labels, count in cooling])
         METRICS.gauge("info", 1, version=VERSION, role=self.options.role)
         METRICS.gauge("leases", len(self.leases))
+
+
+def _queued(sink: Sink) -> dict[str, int]:
+    """What waits, by sink; a sink over several tells of each."""
+    several: Callable[[], list[SinkStatus]] | None = getattr(sink, "statuses", None)
+    return {status.name: status.queued for status in (several() if several is not None else [sink.status()])}

@@ -21,12 +21,14 @@ from core.metrics import METRICS
 from core.ports import Role, State
 from exchanges.paper.user import url as paper_url
 from sinks.fanout import FanoutSink
+from sinks.rabbitmq import RabbitSink
 from sinks.redis_pubsub import RedisSink
 from streams.clock import SystemClock
 from streams.engine import Engine, EngineOptions
 from streams.market import wanted_exchanges
 from tasks.service import set_service
 from workers import health
+from workers._leftovers import OwnedElsewhere
 from workers._readiness import ConsumerUp, Watch
 from workers._service import Service
 
@@ -81,6 +83,8 @@ class Process:
         for one in sink.sinks:
             if isinstance(one, RedisSink):
                 one.on_recovered = self._recovered
+            if isinstance(one, RabbitSink):
+                one.owned_elsewhere = OwnedElsewhere(state, self.engine.owner, self.engine.clock)
 
     def start(self) -> None:
         self.sink.start()
@@ -133,7 +137,8 @@ class Process:
     def _consumer_up(self, up: ConsumerUp) -> None:
         """The queue did not exist: whatever was published meanwhile went nowhere (contract 1.1)."""
         if up.created:
-            log.warning("the command queue was gone", queue=up.queue)
+            if not up.first:
+                log.warning("the command queue was gone: senders are asked again", queue=up.queue)
             self._commands_lost.set()
 
     def _look_for_orphans(self) -> None:

@@ -73,3 +73,11 @@ def test_what_a_price_service_leaves_out_is_a_warning(
     caplog: pytest.LogCaptureFixture, price_role: str, levels: list[str]
 ) -> None:
     assert [level for level, _ in told(caplog, role="price", price_role=price_role)] == levels
+
+
+def test_the_heartbeat_tells_what_waits_by_sink() -> None:
+    sink = FanoutSink([MemorySink(name="rabbitmq"), MemorySink(name="redis")])
+    engine = Engine(EngineOptions(role="user"), MemoryState(), sink, SystemClock())
+    assert engine.info().sinks == {"rabbitmq": 0, "redis": 0}
+    alone = Engine(EngineOptions(role="user"), MemoryState(), MemorySink(), SystemClock())
+    assert alone.info().sinks == {"memory": 0}

@@ -95,3 +95,7 @@ def test_a_bad_setting_is_named(monkeypatch, capsys):
     monkeypatch.setenv("RABBIT_PORT", "many")
     assert main(["doctor", "--no-venues"]) == 1
     assert "RABBIT_PORT" in capsys.readouterr().out
+
+
+def test_exchanges_without_an_adapter_are_left_out_unless_they_are_named():
+    assert set(doctor.served()) == set(doctor.VENUES) & set(venues())
