@@ -97,6 +97,8 @@ class Accounts:
     def stream_live(self, stream_id: str, exchange: str) -> None:
         del exchange
         self.loop.post(partial(self.handover.live, stream_id))
+        # At once: without a position the next owner takes the stream for one that was never live, and repairs nothing.
+        self.save_positions()
 
     def stream_closed(self, stream_id: str) -> None:
         del stream_id

@@ -609,6 +609,16 @@ def test_a_process_that_joins_gets_its_share_bit_by_bit(cluster: Cluster) -> Non
 # --- positions ---
 
 
+def test_a_stream_has_a_position_as_soon_as_it_is_live(cluster: Cluster) -> None:
+    """Without one, the next owner of a process that dies young would repair nothing."""
+    a = cluster.process("a")
+    cluster.open("u1")
+    a.accounts.sweep()
+    cluster.settle()
+    assert a.streams == {"u1"}
+    assert b'"live_until_ms"' in cluster.state.positions(["u1"])["u1"]
+
+
 def test_positions_are_saved_and_due_again_after_a_failure(cluster: Cluster) -> None:
     a = cluster.process("a")
     cluster.open("u1")
@@ -619,7 +629,7 @@ def test_positions_are_saved_and_due_again_after_a_failure(cluster: Cluster) -> 
     a.accounts.save_positions()
     cluster.settle()
     cluster.state.away = False
-    assert cluster.state.positions(["u1"]) == {}
+    assert b'"order_id":"7"' not in cluster.state.positions(["u1"])["u1"]
     cluster.clock.seconds += 11
     a.accounts.save_positions()
     cluster.settle()
