@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
 
@@ -13,6 +13,9 @@ Role = Literal["user", "price"]
 
 
 # --- sinks ---
+
+BALANCE_DELTA: Final = "balanceUpdate"
+"""The one event type that the backend adds up instead of storing: never published twice (contract 2.2)."""
 
 
 class AccountMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +106,11 @@ class Sink(Protocol):
 
         Returns False when an account message could not be taken (bounds of memory and disk reached): the caller must end
         the stream's session, so that gap repair fetches what is missing later.
+        """
+
+    def revoke(self, stream_id: str) -> None:
+        """The stream went to another process before everything of it was confirmed here; that process publishes again
+        what is missing. Order events of it that were not sent yet are dropped, so that they can't arrive behind newer ones.
         """
 
     def status(self) -> SinkStatus: ...

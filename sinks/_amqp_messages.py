@@ -29,11 +29,13 @@ Durable = AccountMessage | InfoMessage | CandleMessage | ServiceMessage
 class Outgoing:
     """One durable message on its way. `message_id` is chosen once, so that every repetition carries the same."""
 
-    __slots__ = ("counted", "message", "message_id", "segment", "tag")
+    __slots__ = ("born", "counted", "message", "message_id", "segment", "tag")
 
     def __init__(self, message: Durable, message_id: str) -> None:
         self.message = message
         self.message_id = message_id
+        self.born = time.monotonic()
+        """When it was taken in; 0.0 for what an earlier process left behind."""
         self.segment: Segment | None = None
         """The outbox segment that it was read from."""
         self.counted = True
@@ -145,6 +147,7 @@ class InMemory(msgspec.Struct, frozen=True):
 
     token: object
     received_mono: float
+    born: float = 0.0
 
 
 def stored(outgoing: Outgoing) -> bytes:
@@ -182,7 +185,9 @@ def stored(outgoing: Outgoing) -> bytes:
 def in_memory(outgoing: Outgoing) -> InMemory | None:
     """The part of a stored message that stays in memory."""
     message = outgoing.message
-    return InMemory(message.token, message.received_mono) if isinstance(message, AccountMessage) else None
+    if not isinstance(message, AccountMessage):
+        return None
+    return InMemory(message.token, message.received_mono, outgoing.born)
 
 
 def restored(record: bytes, kept: object) -> Outgoing:
@@ -219,4 +224,6 @@ def restored(record: bytes, kept: object) -> Outgoing:
         )
     else:
         message = ServiceMessage(kind=row.kind, body=row.body)
-    return Outgoing(message, row.message_id)
+    outgoing = Outgoing(message, row.message_id)
+    outgoing.born = memory.born
+    return outgoing

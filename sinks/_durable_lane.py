@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Final
 
@@ -23,7 +23,7 @@ import msgspec
 
 from core.log import get_logger
 from core.metrics import METRICS
-from core.ports import AccountMessage
+from core.ports import BALANCE_DELTA, AccountMessage
 from sinks._amqp_messages import Outgoing, in_memory, restored, stored
 from sinks._common import Progress, Throttle
 from sinks.outbox import Outbox, OutboxFull, OutboxUnusable, Segment
@@ -48,6 +48,10 @@ class DurableLane:
         """Records of earlier processes that are not confirmed yet."""
         self.trouble = ""
         """What is wrong with the disk, for the status."""
+        self.owned_elsewhere: Callable[[str], bool] | None = None
+        """Whether another process runs this stream now; asked about what an earlier process left behind."""
+        self._revoked: dict[str, float] = {}
+        """Stream → when it went to another process with events still unconfirmed here."""
         self._lock = lock
         self._memory_messages = memory_messages
         self._name = name
@@ -66,6 +70,13 @@ class DurableLane:
     @property
     def overlong(self) -> bool:
         return len(self.tail) > self._memory_messages
+
+    def revoke(self, stream_id: str) -> None:
+        """Order events of this stream that are not sent yet will not be: another process publishes them.
+
+        Changes of balances by a difference stay: nobody else can tell them, and their order does not matter.
+        """
+        self._revoked[stream_id] = time.monotonic()
 
     def push(self, outgoing: Outgoing) -> None:
         self.tail.append(outgoing)
@@ -104,6 +115,28 @@ class DurableLane:
 
     def next(self) -> Outgoing | None:
         """The oldest message that is not in flight."""
+        while (item := self._oldest()) is not None:
+            if not self._superseded(item):
+                return item
+            self.settle([item])
+        return None
+
+    def _superseded(self, item: Outgoing) -> bool:
+        """Whether another process publishes this event, or a later state of its order, so that it must not go out here."""
+        message = item.message
+        if not isinstance(message, AccountMessage) or message.event_type == BALANCE_DELTA:
+            return False
+        if self._is_revoked(item):
+            return True
+        return not item.counted and self.owned_elsewhere is not None and self.owned_elsewhere(message.stream_id)
+
+    def _is_revoked(self, item: Outgoing) -> bool:
+        message = item.message
+        if not isinstance(message, AccountMessage) or message.event_type == BALANCE_DELTA:
+            return False
+        return item.born < self._revoked.get(message.stream_id, -1.0)
+
+    def _oldest(self) -> Outgoing | None:
         while not self._head:
             if self._outbox is not None and not self._outbox.empty:
                 if not self._load(self._outbox):
@@ -201,6 +234,9 @@ class DurableLane:
     def _encoded(self, items: Iterable[Outgoing]) -> list[tuple[Outgoing, bytes]]:
         pairs = []
         for item in items:
+            if self._is_revoked(item):
+                self.settle([item])
+                continue
             try:
                 pairs.append((item, stored(item)))
             except (UnicodeEncodeError, TypeError) as error:

@@ -15,7 +15,7 @@ from core.channels import (
     ticker_channel,
     user_info_channel,
 )
-from core.ports import AccountMessage, CandleMessage, InfoMessage, ServiceMessage, TickerMessage
+from core.ports import BALANCE_DELTA, AccountMessage, CandleMessage, InfoMessage, ServiceMessage, TickerMessage
 from sinks._common import utf8
 from sinks._redis_lanes import AccountItem
 from sinks._redis_link import EXPIRY_KEY, bulk, command, forbidden, passing
@@ -26,8 +26,6 @@ MAX_CHANNELS: Final = 100_000
 _LAST = LAST_EVENT_TIME.encode()
 _ORDERS = ORDERS.encode()
 _EXPIRY = EXPIRY_KEY.encode()
-BALANCE_DELTA: Final = "balanceUpdate"
-"""The one event that the backend adds up: never published twice (contract 2.2)."""
 
 
 class Outcome(enum.Enum):

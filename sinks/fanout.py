@@ -70,6 +70,10 @@ class FanoutSink:
                 taken = result
         return taken
 
+    def revoke(self, stream_id: str) -> None:
+        for sink in self.sinks:
+            sink.revoke(stream_id)
+
     def statuses(self) -> list[SinkStatus]:
         """One status per sink, in order."""
         return [sink.status() for sink in self.sinks]

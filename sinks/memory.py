@@ -72,6 +72,9 @@ class MemorySink:
         else:
             self._dropped += 1
 
+    def revoke(self, stream_id: str) -> None:
+        """Nothing: what is here is confirmed at once."""
+
     def status(self) -> SinkStatus:
         with self._lock:
             running = self._thread is not None and self._thread.is_alive()

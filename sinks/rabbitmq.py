@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -110,6 +110,19 @@ class RabbitSink:
             why = "stopped" if self._intake.ending else "memory and disk are full"
             log.error("account events refused", sink=self.name, events=refused, why=why)
         return False
+
+    def revoke(self, stream_id: str) -> None:
+        with self._intake.lock:
+            self._intake.lane.revoke(stream_id)
+
+    @property
+    def owned_elsewhere(self) -> Callable[[str], bool] | None:
+        """Asked, on the publisher thread, about streams of which an earlier process left events in the outbox."""
+        return self._intake.lane.owned_elsewhere
+
+    @owned_elsewhere.setter
+    def owned_elsewhere(self, ask: Callable[[str], bool] | None) -> None:
+        self._intake.lane.owned_elsewhere = ask
 
     def status(self) -> SinkStatus:
         intake = self._intake

@@ -138,6 +138,9 @@ class RedisSink:
             METRICS.count("account_events_lost_total", lost, sink=self.name)
         return True
 
+    def revoke(self, stream_id: str) -> None:
+        """Nothing: the next process starts from what RabbitMQ confirmed, so what waits here would be missing."""
+
     def status(self) -> SinkStatus:
         with self._lock:
             unknown = f"{self.unknown_outcomes} balance updates with unknown outcome" if self.unknown_outcomes else ""

@@ -33,6 +33,8 @@ CLAIM_BATCH: Final = 500
 POSITION_KEEP_S: Final = 7 * 86_400
 POSITION_EVERY_MS: Final = 10_000
 """The live time of a quiet account is saved this often."""
+CONFIRM_S: Final = 1.5
+"""At the end, the newest events get this long to be confirmed before their streams' positions are saved without them."""
 REBALANCE_BATCH: Final = 5
 LOOK_AGAIN_SWEEPS: Final = 20
 """Every held stream is compared with what is wanted once in this many sweeps: notifications may get lost."""
@@ -274,6 +276,10 @@ class Accounts:
         """Streams that run here and that the state does not know: it forgot them, or their close was not noticed."""
         if not forgotten:
             return
+        # The lease first: an entry without one is free for everybody who finds it.
+        lost = self._leases.retake(forgotten)
+        self._fenced(sorted(lost))
+        forgotten = [stream_id for stream_id in forgotten if stream_id not in lost]
         for stream_id in forgotten:
             self._state.remember(self._wanted[stream_id])
         known = self._state.wanted(forgotten)
@@ -301,7 +307,7 @@ class Accounts:
     def _rebalance(self) -> None:
         """Give a few streams to the processes that should have them, until every one holds its fair share."""
         candidates = self._leases.candidates()
-        if self.draining or len(candidates) < 2 or self.handover.busy:
+        if self.draining or len(candidates) < 2 or self.handover.busy or not self._pipeline.confirming:
             return
         total = sum(worker.streams for worker in self._leases.workers if not worker.draining)
         fair = math.ceil(total / len(candidates) * 1.1) + 1
@@ -317,10 +323,15 @@ class Accounts:
     def _close_all(self) -> None:
         """End of a drain: what nobody took is closed; its position lets the next owner repair the gap."""
         held = list(self._leases.held())
+        taken = {
+            stream_id: self._pipeline.take_line(stream_id, self._supervisor.position_time_ms(stream_id))
+            for stream_id in held
+        }
+        self._pipeline.flush(CONFIRM_S)
         positions = {
             stream_id: position
-            for stream_id in held
-            if (position := self._pipeline.take_line(stream_id, self._supervisor.position_time_ms(stream_id)))
+            for stream_id, taken_position in taken.items()
+            if (position := self._pipeline.last_word(stream_id, taken_position, revoke=False))
         }
         try:
             self._state.save_positions(positions, POSITION_KEEP_S)

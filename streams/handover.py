@@ -177,6 +177,7 @@ class Handover:
             self._loop.later(CONFIRM_POLL_S, again)
             return
         self._giving.pop(stream_id, None)
+        position = self._pipeline.last_word(stream_id, position, revoke=True)
         try:
             if position is not None:
                 self._state.save_positions({stream_id: position}, POSITION_KEEP_S)

@@ -85,6 +85,15 @@ class Leases:
         except StateUnavailable:
             log.warning("leases run out by themselves: the state is unavailable", units=join_units(leases))
 
+    def retake(self, units: Iterable[str]) -> set[str]:
+        """Renew some leases at once, which writes those again that the state forgot. Returns the units that others took
+        meanwhile; they are dropped. Raises `StateUnavailable`."""
+        held = self.held()
+        lost = self._state.renew({unit: held[unit] for unit in units if unit in held}, self.owner, self.ttl_s)
+        for unit in lost:
+            self.drop(unit)
+        return lost
+
     def beat(self, info: WorkerInfo) -> set[str] | None:
         """Heartbeat and renewal in one go. Returns the units lost to others; None = the state is away, nothing is known.
 

@@ -144,6 +144,31 @@ class Pipeline:
                 return None
             return encode_position(line.tracker.position(live_until_ms, seen=MAX_SEEN_IDS))
 
+    def last_word(self, stream_id: str, position: bytes | None, *, revoke: bool) -> bytes | None:
+        """The position to leave behind after `take_line` gave `position` and waiting for confirmations came to its end.
+
+        If something is still unconfirmed (the broker is away), it is what was confirmed instead: the next owner finds the
+        rest by gap repair. `revoke`: the sinks forget that rest, because the next owner runs already.
+        """
+        line = self._leaving.get(stream_id)
+        if line is None or not line.pending:
+            return position
+        if revoke:
+            self._leaving.pop(stream_id, None)
+            self._sink.revoke(stream_id)
+        log.warning("a stream leaves with unconfirmed events", stream=stream_id, events=line.pending)
+        with line.lock:
+            return encode_position(line.confirmed.position(line.saved_ms)) if line.saved_ms else None
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until everything submitted before is at its receivers; False if time ran out."""
+        return self._sink.flush(timeout_s)
+
+    @property
+    def confirming(self) -> bool:
+        """Whether the primary sink can reach its receiver."""
+        return self._sink.status().connected
+
     def release(self, stream_id: str, position: Position | None, *, clean: bool = True) -> bool:
         """The former owner is done: take over what it published, then publish what was held back.
 
