@@ -123,8 +123,13 @@ def swaps_totals(exchange: str) -> bool:
     return exchange.endswith("bybitInverse") or exchange == "paperBybitInverse"
 
 
+def executed_of(event: Seen, exchange: str) -> Decimal:
+    """The executed quantity in the unit of the journal."""
+    return event.quote if swaps_totals(exchange) else event.executed
+
+
 def covers(event: Seen, transition: Transition) -> bool:
-    executed = event.quote if swaps_totals(transition.exchange) else event.executed
+    executed = executed_of(event, transition.exchange)
     return rank(event.status) >= rank(transition.status) and executed >= transition.executed
 
 
@@ -170,7 +175,9 @@ def _judge_order(
             cover = next((event for event in seen if covers(event, step)), None)
             if cover is not None:
                 verdict.lags.append(max(0.0, cover.at - step.at))
-                verdict.collapsed += (cover.status, cover.executed) != (step.status, step.executed)
+                verdict.collapsed += executed_of(cover, step.exchange) != step.executed or (
+                    rank(cover.status) != rank(step.status)
+                )
             elif any(start <= step.at <= end for start, end in gaps):
                 verdict.told += 1
             else:
@@ -206,7 +213,7 @@ def _judge_final(name: str, steps: Sequence[Transition], seen: Sequence[Seen], v
     if last.status not in TERMINAL:
         verdict.wrong.append(f"{name}: {final.status} was published, the order is {last.status}")
         return
-    executed = final.quote if swaps_totals(last.exchange) else final.executed
+    executed = executed_of(final, last.exchange)
     # Several venues have one word for every end without a complete fill, so only filled or not is compared.
     if (final.status == "FILLED") != (last.status == "FILLED") or executed != last.executed:
         verdict.wrong.append(f"{name}: ended {last.status} {last.executed}, published as {final.status} {executed}")

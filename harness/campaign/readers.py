@@ -11,6 +11,8 @@ from typing import Any
 import pika
 import pika.exceptions
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from harness.campaign.accounts import Canaries
 from harness.campaign.check import Seen, read_event
@@ -62,9 +64,9 @@ class Reader:
         self._stop.set()
         self._thread.join(10.0)
 
-    def up_since(self) -> float:
-        """End of the newest outage; 0.0 = there was none."""
-        return self.outages[-1][1] if self.outages else 0.0
+    def wait_connected(self, timeout_s: float = 30.0) -> None:
+        if not self._ready.wait(timeout_s):
+            raise TimeoutError(f"{self._thread.name} is not connected")
 
     def _run(self) -> None:
         lost_at: float | None = None
@@ -72,10 +74,13 @@ class Reader:
             try:
                 self._read(lost_at)
             except (redis.RedisError, pika.exceptions.AMQPError, OSError):
-                lost_at = time.time()
+                if self._ready.is_set():
+                    lost_at = time.time()
+                    self._ready.clear()
                 self._stop.wait(0.05)
 
     def _connected(self, lost_at: float | None) -> None:
+        """Reading begins, for the first time or after an outage that began at `lost_at`."""
         if lost_at is not None:
             self.outages.append((lost_at, time.time()))
         self._ready.set()
@@ -164,7 +169,7 @@ class RedisReader(Reader):
         self._server = server
 
     def _read(self, lost_at: float | None) -> None:
-        with self._server.client() as client, client.pubsub(ignore_subscribe_messages=False) as pubsub:
+        with self._client() as client, client.pubsub(ignore_subscribe_messages=False) as pubsub:
             pubsub.psubscribe("*")
             while not self._stop.is_set():
                 if self._paused():
@@ -177,6 +182,16 @@ class RedisReader(Reader):
                     self._connected(lost_at)
                 elif message["type"] == "pmessage":
                     self._on_message(message["channel"].decode(), message["data"])
+
+    def _client(self) -> redis.Redis:
+        """One that never reconnects by itself: messages may be missed then, and nobody would know."""
+        return redis.Redis(
+            host=self._server.host,
+            port=self._server.port,
+            socket_timeout=5.0,
+            socket_connect_timeout=5.0,
+            retry=Retry(NoBackoff(), 0),
+        )
 
     def _on_message(self, channel: str, data: bytes) -> None:
         at = time.time()

@@ -82,6 +82,7 @@ class _Play:
         self.faults: list[threading.Thread] = []
         self.began: dict[int, float] = {}
         self.errors: list[str] = []
+        stack.wait_readers()
         self.marks = Marks(stack)
         prefix = f"DBO{scenario.seed % 0xFFFFFF:x}x{int(time.time() * 10) % 0xFFFF:x}n"
         self.traffic = Traffic(stack.sim, scenario.accounts, random.Random(scenario.traffic_seed), prefix)

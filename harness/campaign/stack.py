@@ -181,6 +181,11 @@ class Stack:
             missing = sorted(wanted - self.followed())
             raise TimeoutError(f"not live after {timeout_s} s: {', '.join(missing)}") from None
 
+    def wait_readers(self) -> None:
+        """Until both consumers are connected."""
+        self.redis_reader.wait_connected()
+        self.rabbit_reader.wait_connected()
+
     def heal(self) -> None:
         """Every fault off, every service running."""
         self.sim.clear_faults()

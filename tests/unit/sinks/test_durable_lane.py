@@ -6,6 +6,7 @@ import tempfile
 import threading
 from pathlib import Path
 
+import msgspec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -143,3 +144,64 @@ def test_without_a_directory_nothing_is_kept_and_the_number_is_told() -> None:
     lane.push(message(1))
     lane.spill()
     assert lane.persist() == 1
+
+
+def of_stream(stream_id: str, number: int, event_type: str = "executionReport") -> Outgoing:
+    outgoing = message(number)
+    assert isinstance(outgoing.message, AccountMessage)
+    return Outgoing(msgspec.structs.replace(outgoing.message, stream_id=stream_id, event_type=event_type), str(number))
+
+
+def lane_with(directory: Path, *items: Outgoing) -> Process:
+    process = Process(directory, 2)
+    for item in items:
+        with process.lock:
+            process.lane.push(item)
+    return process
+
+
+def test_revoked_events_are_not_sent_from_memory_nor_from_disk(tmp_path: Path) -> None:
+    process = lane_with(tmp_path, *(of_stream("ab"[number % 2], number) for number in range(6)))
+    process.lane.spill()
+    with process.lock:
+        process.lane.push(of_stream("a", 6))
+        process.lane.revoke("a")
+        process.lane.push(of_stream("a", 7))
+    assert process.send(10) == [1, 3, 5, 7], "what came after the stream was back here goes out"
+    process.confirm(4)
+    assert process.lane.progress.pending == 0
+    process.lane.persist()
+
+
+def test_revoked_events_that_a_lost_connection_gave_back_are_not_sent_again(tmp_path: Path) -> None:
+    process = lane_with(tmp_path, of_stream("a", 1), of_stream("b", 2))
+    assert process.send(2) == [1, 2]
+    process.lose()
+    with process.lock:
+        process.lane.revoke("a")
+    assert process.send(2) == [2]
+
+
+def test_revoking_leaves_balance_changes_alone(tmp_path: Path) -> None:
+    process = lane_with(tmp_path, of_stream("a", 1, "balanceUpdate"), of_stream("a", 2))
+    with process.lock:
+        process.lane.revoke("a")
+    assert process.send(2) == [1]
+
+
+def test_revoked_events_are_not_kept_for_the_next_process(tmp_path: Path) -> None:
+    process = lane_with(tmp_path, of_stream("a", 1), of_stream("b", 2))
+    with process.lock:
+        process.lane.revoke("a")
+    process.lane.persist()
+    assert Process(tmp_path, 2).send(5) == [2]
+
+
+def test_what_an_earlier_process_left_of_a_stream_that_another_one_runs_is_not_sent(tmp_path: Path) -> None:
+    lane_with(tmp_path, of_stream("a", 1), of_stream("b", 2), of_stream("a", 3, "balanceUpdate")).lane.persist()
+    process = Process(tmp_path, 10)
+    process.lane.owned_elsewhere = lambda stream_id: stream_id == "a"
+    assert process.submit(4)
+    assert process.send(5) == [2, 3, 4]
+    process.confirm(3)
+    assert process.lane.leftovers == 0
