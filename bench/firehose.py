@@ -135,7 +135,7 @@ def read_rabbit(parameters: dict[str, Any], exchange: str, from_ms: int, until_m
 class Stack:
     """Simulator, servers and the price service."""
 
-    def __init__(self, rate: float, symbols: int, sinks: str) -> None:
+    def __init__(self, rate: float, symbols: int, sinks: str, *, control: bool = False) -> None:
         self.redis, self.rabbit, self.port = PrivateRedis(), Rabbit(), free_port()
         self.simulator = subprocess.Popen(
             [sys.executable, "-m", "cli.main", "simulate", "--port", str(self.port), "--symbols", str(symbols),
@@ -151,23 +151,43 @@ class Stack:
             "PRICE_CONNECTOR_EXCHANGES": "binance",
             "SINKS": sinks,
         }
-        self.service = Service("price", env, threads=2)
+        self.service = None if control else Service("price", env, threads=2)
+        self.control: subprocess.Popen[bytes] | None = None
+
+    def ready(self) -> psutil.Process:
+        """Wait until it runs; the process to measure."""
+        if self.service is None:
+            wait_for(self._listening, 20.0, "the simulator listening")
+            command = [sys.executable, "-m", "bench.control", str(self.port), str(self.redis.port)]
+            self.control = subprocess.Popen(command, cwd=ROOT)
+            return psutil.Process(self.control.pid)
+        self.service.wait_ready()
+        pids = wait_for(self.service.worker_pids, 20.0, "a worker process")
+        assert isinstance(pids, list)
+        return psutil.Process(pids[0])
+
+    def _listening(self) -> bool:
+        with socket.socket() as sock:
+            return sock.connect_ex(("127.0.0.1", self.port)) == 0
 
     def stop(self) -> None:
-        self.service.stop()
+        if self.service is not None:
+            self.service.stop()
+        if self.control is not None:
+            self.control.kill()
+            self.control.wait(10)
         self.simulator.terminate()
         self.simulator.wait(10)
         self.redis.stop()
         self.rabbit.stop()
 
 
-def measure(rate: float, symbols: int, seconds: float, sinks: str = "rabbitmq,redis") -> dict[str, Any]:
-    stack = Stack(rate, symbols, sinks)
+def measure(
+    rate: float, symbols: int, seconds: float, sinks: str = "rabbitmq,redis", *, control: bool = False
+) -> dict[str, Any]:
+    stack = Stack(rate, symbols, sinks, control=control)
     try:
-        stack.service.wait_ready()
-        pid = wait_for(stack.service.worker_pids, 20.0, "a worker process")
-        assert isinstance(pid, list)
-        worker = psutil.Process(pid[0])
+        worker = stack.ready()
         time.sleep(WARM_UP_S)
         from_ms = int((time.time() + 2.0) * 1000)
         until_ms = from_ms + int(seconds * 1000)
@@ -179,8 +199,8 @@ def measure(rate: float, symbols: int, seconds: float, sinks: str = "rabbitmq,re
         results = {name: pipe.recv() for name, pipe in readers.items()}
         events = results["redis"]["events"] or results["rabbitmq"]["events"]
         return {
+            "what": "bare control, Redis only" if control else f"price service, {sinks}",
             "rate_hz": rate,
-            "sinks": sinks,
             "offered_per_s": round(rate * symbols * len(MARKETS)),
             "events_per_s": round(events / seconds),
             "cpu_us_per_event": round(cpu_s / max(events, 1) * 1e6 * seconds / elapsed_s, 2),
@@ -228,6 +248,14 @@ def main() -> int:
     args = parser.parse_args()
     result = measure(args.rate, args.symbols, args.seconds)
     print(json.dumps(result, indent=2))
+    # In the same run, because these machines are noisy: the ratio says more than either figure.
+    control = measure(args.rate, args.symbols, args.seconds, control=True)
+    print(json.dumps(control, indent=2))
+    ratio = {
+        "cpu_per_event": round(result["cpu_us_per_event"] / control["cpu_us_per_event"], 2),
+        "p99_to_redis": round(result["redis"]["p99_ms"] / control["redis"]["p99_ms"], 2),
+    }
+    print(json.dumps({"service_to_control": ratio}, indent=2))
     rate = args.rate
     while args.saturation:
         rate *= 2
