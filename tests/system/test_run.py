@@ -1,0 +1,81 @@
+"""`connector run`: everything in one process, as the README starts it (design section 7)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.evidence import Evidence
+from harness.servers import ROOT, free_port, wait_for
+from simulator.demo import demo_key
+from tests.system.support import WAIT_S
+
+pytestmark = pytest.mark.system
+
+END_S = 5.0
+"""How soon it must be gone after Ctrl-C (design section 7)."""
+
+
+class Run:
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.out, self.err = folder / "run-out", folder / "run-err"
+        environment = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG"}}
+        environment |= {"HEALTH_PORT": str(self.port), "OUTBOX_DIR": tempfile.mkdtemp(), "PYTHONUNBUFFERED": "1"}
+        with self.out.open("wb") as out, self.err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "cli.main", "run"],
+                cwd=ROOT,
+                env=environment,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5.0) as answer:
+                return answer.status, answer.read()
+        except OSError:
+            return 0, b""
+
+    def lines(self) -> list[str]:
+        return self.out.read_text(errors="replace").splitlines()
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(10.0)
+
+
+@pytest.fixture
+def run(evidence: Evidence, tmp_path: Path) -> Iterator[Run]:
+    made = Run(tmp_path)
+    evidence.watch(made.out)
+    evidence.watch(made.err)
+    yield made
+    made.kill()
+
+
+def test_run_needs_no_server_and_ends_with_ctrl_c(run: Run) -> None:
+    wait_for(lambda: run.process.poll() is not None or run.get("/health")[0] == 200, WAIT_S, "/health")
+    assert run.process.poll() is None, run.err.read_text()
+    assert json.loads(run.get("/health")[1])["status"] == "ok"
+    wait_for(lambda: sum(" order " in line for line in run.lines()) >= 3, WAIT_S, "orders of the demo accounts")
+    assert any("Subscribed to user demo-okx" in line for line in run.lines())
+    assert run.get("/")[0] == run.get("/metrics")[0] == 200
+    demo = demo_key("binance").secret.encode()
+    for path in ("/", "/status.json", "/metrics"):
+        assert demo not in run.get(path)[1]
+    assert demo not in run.out.read_bytes() + run.err.read_bytes()
+    run.process.send_signal(signal.SIGINT)
+    assert run.process.wait(END_S) == 0, run.err.read_text()[-2_000:]
