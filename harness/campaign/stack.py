@@ -126,12 +126,14 @@ class Stack:
         services: Sequence[int] = (1, 1),
         env: Mapping[str, str] | None = None,
         folder: Path | None = None,
+        own_broker: bool = True,
     ) -> None:
-        """`services`: worker processes of each service."""
+        """`services`: worker processes of each service. `own_broker`: a RabbitMQ node that can be restarted, where it is
+        installed; otherwise a virtual host of the running one."""
         self.folder = folder or Path(tempfile.mkdtemp(prefix="chaos-"))
         self.canaries = Canaries()
         self.redis = PrivateRedis()
-        self.rabbit: RabbitNode | Rabbit = RabbitNode() if program() else Rabbit()
+        self.rabbit: RabbitNode | Rabbit = RabbitNode() if own_broker and program() else Rabbit()
         self.redis_proxy = TcpProxy(self.redis.host, self.redis.port)
         self.rabbit_proxy = TcpProxy(self.rabbit.host, self.rabbit.port)
         self.sim = Simulator(seed=11, venues=_halves(venues), symbols=8, quiet=0.9).start()
