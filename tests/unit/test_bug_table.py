@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 ROWS = [
     f"{letter}{number}"
     for letter, last in (("A", 63), ("B", 25), ("C", 17), ("D", 22))
