@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from cryptography.fernet import Fernet
 
@@ -9,6 +14,8 @@ from cli import doctor
 from cli.main import main
 from core.settings import Settings
 from exchanges import venues
+
+ROOT = Path(__file__).parents[3]
 
 
 class FakeAnswer:
@@ -99,3 +106,15 @@ def test_a_bad_setting_is_named(monkeypatch, capsys):
 
 def test_exchanges_without_an_adapter_are_left_out_unless_they_are_named():
     assert set(doctor.served()) == set(doctor.VENUES) & set(venues())
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    """`connector doctor | head`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "cli.main", "doctor", "--no-venues"]
+    done = subprocess.run(
+        command, stdout=writer, stderr=subprocess.PIPE, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, timeout=60, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
