@@ -127,6 +127,8 @@ def _contracts(context: Context) -> list[Row]:
             "quoteCoin": symbol.quote,
             "supportMarginCoins": [symbol.settle],
             "sizeMultiplier": digits(Decimal(1).scaleb(-symbol.quantity_decimals)),
+            "minTradeNum": digits(Decimal(1).scaleb(-symbol.quantity_decimals)),
+            "priceEndStep": "1",
             "pricePlace": str(symbol.price_decimals),
             "volumePlace": str(symbol.quantity_decimals),
             "symbolType": "perpetual",

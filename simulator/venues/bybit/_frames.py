@@ -12,6 +12,17 @@ from simulator.venues.bybit._profiles import CATEGORIES, CODES, wire_id
 
 Row = dict[str, Any]
 
+OPEN_INTEREST: Final = "812334"
+_DERIVATIVES: Final[Row] = {
+    "tpslMode": "",
+    "tpTriggerBy": "",
+    "slTriggerBy": "",
+    "tpLimitPrice": "0",
+    "slLimitPrice": "0",
+    "triggerDirection": 0,
+    "closedPnl": "0",
+}
+"""Fields that only orders on derivatives have; clients tell the two kinds apart by them."""
 _STATUS: Final = {"NEW": "New", "PARTIALLY_FILLED": "PartiallyFilled", "FILLED": "Filled", "REJECTED": "Rejected"}
 
 
@@ -79,7 +90,10 @@ def order_row(order: Order, symbol: Symbol) -> Row:
         "updatedTime": str(order.updated_ms),
     }
     if category != "spot":
-        row["createType"] = "CreateByTakeOver_PassThrough" if order.liquidation else "CreateByUser"
+        row |= _DERIVATIVES | {
+            "createType": "CreateByTakeOver_PassThrough" if order.liquidation else "CreateByUser",
+            "lastPriceOnCreated": places(symbol.price, symbol.price_decimals),
+        }
     return row
 
 
@@ -160,7 +174,8 @@ def ticker_row(quote: Quote, category: str) -> Row:
         "tickDirection": "PlusTick",
         "markPrice": places(quote.price, digits),
         "indexPrice": places(quote.price, digits),
-        "openInterest": "812334",
+        "openInterest": OPEN_INTEREST,
+        "openInterestValue": places(quote.symbol.value(Decimal(OPEN_INTEREST), quote.price), 4),
         "fundingRate": "0.0001",
         "nextFundingTime": "0",
         "bid1Price": places(quote.bid, digits),

@@ -130,6 +130,8 @@ class PrivatePeer(BybitPeer):
         if len(args) != 3 or not isinstance(args[0], str) or not isinstance(args[2], str):
             return "Params Error"
         key, expires, signature = args
+        if isinstance(expires, str) and expires.isdigit():  # the venue takes the number as text, too, as ccxt sends it
+            expires = int(expires)
         if isinstance(expires, bool) or not isinstance(expires, int) or expires <= now.wall_ms:
             return "Params Error"
         found = self.world.engine.find_key(self._half.name, key)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 TOLERANCE_S: Final = 10
 """How far a token may lie in the future, and a legacy timestamp in the past or future (assumed: it is not documented)."""
 MAX_LIFE_S: Final = 120
+ISSUERS: Final = frozenset({"cdp", "coinbase-cloud"})
+"""The second is the older documentation's; tokens with it are still made by ccxt."""
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -51,9 +53,15 @@ def by_token(engine: Engine, token: str, uri: str | None, now: Instant) -> Accou
         raise Refused("times")
     if begin > seconds + TOLERANCE_S or end < seconds:
         raise Refused("clock")
-    if claims.get("iss") != "cdp" or claims.get("uri") != uri:
+    if claims.get("iss") not in ISSUERS or _uri(claims) != uri:
         raise Refused("claims")
     return account
+
+
+def _uri(claims: Mapping[str, Any]) -> object:
+    """`uri`, or the first of `uris` as the newer tokens of Ed25519 keys have it."""
+    uris = claims.get("uris")
+    return uris[0] if isinstance(uris, list) and uris and "uri" not in claims else claims.get("uri")
 
 
 def by_hmac(engine: Engine, key_text: str, stamp: str, text: str, signature: str, now: Instant) -> Account:

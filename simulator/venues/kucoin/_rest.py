@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PING_MS: Final = 18_000
 PONG_MS: Final = 10_000
+FUNDING_MS: Final = 8 * 3_600_000
 SPOT_CANDLES: Final = 1500
 FUTURES_CANDLES: Final = 500
 
@@ -130,6 +131,10 @@ def _contracts(context: Context) -> list[Row]:
             "tickSize": float(_step(symbol.price_decimals)),
             "status": "Open",
             "expireDate": None,
+            # Clients tell perpetual contracts from dated ones by this field (ms until the next funding).
+            "nextFundingRateTime": FUNDING_MS - context.now.wall_ms % FUNDING_MS,
+            "maxOrderQty": 1_000_000,
+            "maxPrice": 1_000_000.0,
         }
         for exchange in FUTURES
         for symbol in context.half.world.markets.symbols(exchange)
