@@ -1,4 +1,4 @@
-"""What decoding a venue's bytes can raise, in one place: a frame that can't be read costs only itself."""
+"""What is no use: bytes that can't be decoded, and answers that say nothing but that something went wrong."""
 
 from __future__ import annotations
 
@@ -7,4 +7,7 @@ from typing import Final
 import msgspec
 
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""Not JSON, not UTF-8, not of the expected shape, or nested too deep."""
+"""Not JSON, not UTF-8, not of the expected shape, or nested too deep. A frame that can't be read costs only itself."""
+
+RETRYABLE: Final = frozenset({0, 408, 418, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 530})
+"""HTTP statuses (0 = no answer) that are worth asking again, whatever the body says."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
+from math import isfinite
 from typing import Final
 
 MAX_SAFE_INTEGER: Final = 2**53 - 1
@@ -31,6 +32,15 @@ def decimal(text: str | int | float | Decimal | None) -> Decimal:
     except InvalidOperation:
         return Decimal(0)
     return value if value.is_finite() and abs(value.adjusted()) <= _MAX_EXPONENT else Decimal(0)
+
+
+def number(text: str | None) -> float:
+    """The value of a market figure; what is empty or no finite number counts as 0."""
+    try:
+        value = float(text or 0)
+    except ValueError:
+        return 0.0
+    return value if isfinite(value) else 0.0
 
 
 def plain(value: Decimal | float | int | str) -> str:

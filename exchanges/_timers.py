@@ -1,96 +1,122 @@
-"""Deadlines of a connection's protocol: requests that wait for an answer, and application-level pings. Pure."""
+"""Deadlines of a connection's protocol: alarms by name, requests that wait for an answer, application-level pings. Pure.
+
+Times are monotonic seconds. Everything here belongs to the I/O thread of the adapter's session.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
-from enum import Enum
+from collections.abc import Callable, Hashable, Iterator
 from typing import Generic, TypeVar
 
-from exchanges._adapter import Instant
+from exchanges._adapter import Fail, FailKind, Instant, Output, Send
 
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
 
 
-class Waiting(Generic[Key, Item]):
-    """Requests that were sent and not answered yet, each with its deadline (monotonic seconds)."""
+class Alarms(Generic[Key]):
+    """Deadlines by name. The adapter is woken at `deadline()` and asks which have come."""
+
+    __slots__ = ("_at",)
 
     def __init__(self) -> None:
-        self._items: dict[Key, tuple[float, Item]] = {}
+        self._at: dict[Key, float] = {}
 
-    def add(self, key: Key, item: Item, due: float) -> None:
-        self._items[key] = (due, item)
+    def set(self, key: Key, at: float) -> None:
+        """Arm a deadline, or move it."""
+        self._at[key] = at
 
-    def take(self, key: Key) -> Item | None:
-        """The request that this answers, now settled; None if nobody waits for it."""
-        found = self._items.pop(key, None)
-        return None if found is None else found[1]
+    def clear(self, key: Key) -> None:
+        """Disarm a deadline; unknown names are ignored."""
+        self._at.pop(key, None)
 
-    def expired(self, now: Instant) -> list[tuple[Key, Item]]:
-        """Take out everything whose deadline has passed."""
-        late = [(key, item) for key, (due, item) in self._items.items() if due <= now.mono]
-        for key, _ in late:
-            del self._items[key]
+    def at(self, key: Key) -> float | None:
+        """When a deadline comes; None if it is not armed."""
+        return self._at.get(key)
+
+    def due(self, now: Instant) -> list[Key]:
+        """The names whose time has come, earliest first; they are disarmed."""
+        late = sorted((key for key, at in self._at.items() if at <= now.mono), key=self._at.__getitem__)
+        for key in late:
+            del self._at[key]
         return late
 
     def deadline(self) -> float | None:
-        if not self._items:  # the usual case, asked for after every frame
+        if not self._at:  # the usual case, asked for after every frame
             return None
-        return min(due for due, _ in self._items.values())
+        return min(self._at.values())
 
-    def clear(self) -> None:
-        self._items.clear()
+    def __contains__(self, key: Key) -> bool:
+        return key in self._at
+
+
+class Waiting(Generic[Key, Item]):
+    """Things that wait for an answer, each with its deadline."""
+
+    __slots__ = ("_alarms", "_items")
+
+    def __init__(self) -> None:
+        self._alarms: Alarms[Key] = Alarms()
+        self._items: dict[Key, Item] = {}
+
+    def add(self, key: Key, item: Item, due: float) -> None:
+        self._alarms.set(key, due)
+        self._items[key] = item
+
+    def take(self, key: Key) -> Item | None:
+        """What this answers, now settled; None if nobody waits for it."""
+        self._alarms.clear(key)
+        return self._items.pop(key, None)
+
+    def expired(self, now: Instant) -> list[Item]:
+        """Take out everything whose deadline has passed."""
+        return [self._items.pop(key) for key in self._alarms.due(now)]
+
+    def deadline(self) -> float | None:
+        return self._alarms.deadline()
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def __contains__(self, key: Key) -> bool:
-        return key in self._items
-
-    def __iter__(self) -> Iterator[tuple[Key, Item]]:
-        return iter([(key, item) for key, (_, item) in self._items.items()])
-
-
-class Beat(Enum):
-    """What a `Heartbeat` asks for when its time has come."""
-
-    NOTHING = "nothing"
-    PING = "ping"
-    DEAD = "dead"
+    def __iter__(self) -> Iterator[Key]:
+        return iter(list(self._items))
 
 
 class Heartbeat:
-    """When to send an application-level ping, and when a missing pong means that the connection is dead.
+    """Sends application-level pings, and ends the connection when nothing comes back.
 
-    The pong deadline belongs to the first unanswered ping: later pings never push it further away.
+    The deadline of an answer belongs to the first unanswered ping: later pings never push it further away.
     """
 
-    def __init__(self, interval_s: float, timeout_s: float) -> None:
-        self.interval_s = interval_s
-        self.timeout_s = timeout_s
+    __slots__ = ("_answer_by", "_answer_s", "_every_s", "_next", "_ping")
+
+    def __init__(self, every_s: float, answer_s: float, ping: Callable[[], str]) -> None:
+        self._every_s, self._answer_s, self._ping = every_s, answer_s, ping
         self._next: float | None = None
-        self._pong_by: float | None = None
+        self._answer_by: float | None = None
 
     def start(self, now: Instant) -> None:
-        self._next = now.mono + self.interval_s
-        self._pong_by = None
+        self._next = now.mono + self._every_s
+        self._answer_by = None
 
-    def pong(self) -> None:
-        self._pong_by = None
+    def heard(self) -> None:
+        """A pong, or at some venues any frame: the connection is alive."""
+        self._answer_by = None
 
-    def due(self, now: Instant) -> Beat:
-        """Call at `deadline()` or later; `PING` counts as sent."""
-        if self._pong_by is not None and now.mono >= self._pong_by:
-            return Beat.DEAD
+    def due(self, now: Instant) -> list[Output]:
+        """Call at `deadline()` or later."""
+        if self._answer_by is not None and now.mono >= self._answer_by:
+            self._next = self._answer_by = None
+            return [Fail(kind=FailKind.TRANSIENT, reason=f"no answer to a ping for {self._answer_s:.0f} s")]
         if self._next is None or now.mono < self._next:
-            return Beat.NOTHING
-        self._next = now.mono + self.interval_s
-        if self._pong_by is None:
-            self._pong_by = now.mono + self.timeout_s
-        return Beat.PING
+            return []
+        self._next = now.mono + self._every_s
+        if self._answer_by is None:
+            self._answer_by = now.mono + self._answer_s
+        return [Send(self._ping(), urgent=True)]
 
     def deadline(self) -> float | None:
-        return earliest(self._next, self._pong_by)
+        return earliest(self._next, self._answer_by)
 
 
 def earliest(*times: float | None) -> float | None:

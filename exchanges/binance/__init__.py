@@ -25,7 +25,7 @@ from exchanges._adapter import (
 )
 from exchanges.binance import _markets
 from exchanges.binance._markets import MARKETS
-from exchanges.binance.candle import CandleFeed, ReplayedCandles
+from exchanges.binance.candle import CandleAdapter
 from exchanges.binance.symbols import Loader, refusal
 from exchanges.binance.ticker import TickerFeed
 from exchanges.binance.user_listen_key import ListenKeyUser
@@ -55,7 +55,7 @@ class _Binance:
         return TickerFeed(setup, MARKETS[setup.exchange])
 
     def candle(self, setup: Setup) -> Adapter:
-        return CandleFeed(setup, MARKETS[setup.exchange])
+        return CandleAdapter(setup, MARKETS[setup.exchange])
 
     def ticker_shards(self, exchange: str, table: SymbolTable) -> Sequence[tuple[str, ...]]:
         return [()]
@@ -77,7 +77,9 @@ class _Binance:
             ticker = self.ticker(setup)
             ticker.add(TickerSubscription(stream_id=_REPLAYED, exchange=exchange), _ANY_TIME)
             return ticker, _REPLAYED
-        return ReplayedCandles(setup, MARKETS[exchange]), _REPLAYED
+        candle = CandleAdapter(setup, MARKETS[exchange])
+        candle.replay(_REPLAYED)
+        return candle, _REPLAYED
 
     def _live_user(self, setup: Setup) -> Adapter:
         adapter = self.user(setup)

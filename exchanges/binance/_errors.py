@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from exchanges._adapter import Answer, Fail, FailKind, Instant
+from exchanges._frames import UNREADABLE
 
 CLOCK: Final = -1021
 LISTEN_KEY_UNKNOWN: Final = -1125
@@ -65,7 +66,7 @@ def of_answer(answer: Answer) -> VenueError | None:
         return None
     try:
         body = _decode_body(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         body = _Body()  # proxies and the firewall answer in HTML
     text = body.msg or answer.error
     return VenueError(

@@ -16,6 +16,7 @@ import msgspec
 from core.events import AccountEvent, OrderEvent
 from core.instruments import SymbolTable
 from exchanges._adapter import Answer, Call, Instant, KnownOrder, Output, UserSubscription
+from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
 from exchanges._repair import GapRepair, Repaired
 from exchanges.binance import _errors, _rest
@@ -202,7 +203,7 @@ class AccountRepair:
             return Repaired(retry=True)
         try:
             repaired = self._read(call, answer.body) if error is None else None
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             repaired, error = None, _errors.VenueError(status=answer.status, text="unreadable answer")
         if repaired is None:
             why = _errors.describe(error) if error else ""

@@ -10,6 +10,7 @@ import msgspec
 
 from core.instruments import Instrument, SymbolTable
 from exchanges._adapter import Answer, Call
+from exchanges._frames import UNREADABLE
 from exchanges.binance._markets import MARKETS, Market
 
 INTERVALS_MS: Final = {
@@ -74,7 +75,7 @@ class Loader:
         if answer.status == 200:
             try:
                 symbols = _decode(answer.body).symbols
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except UNREADABLE:
                 return []
             self._result = [_instrument(symbol) for symbol in symbols]
         return []

@@ -23,6 +23,7 @@ from exchanges._adapter import (
     Subscription,
     TickerSubscription,
 )
+from exchanges._frames import UNREADABLE
 from exchanges.binance._markets import Market
 from exchanges.binance.symbols import belongs
 
@@ -93,7 +94,7 @@ class TickerFeed:
         notes: list[Output] = []
         try:
             rows = _decode_rows(frame) if frame[:1] == b"[" else _decode_combined(frame).data
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             found = self._other(frame)
             if not isinstance(found, list):
                 return [found] if found is not None else []
@@ -162,7 +163,7 @@ class TickerFeed:
             if frame[:1] == b"[":
                 return _good_rows(frame)
             other = _decode_other(frame)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             return Note("unreadable market frame")
         if other.e == "serverShutdown" or other.stream == "!serverShutdown":
             return Rotate("serverShutdown")
@@ -171,7 +172,7 @@ class TickerFeed:
         if other.data or other.e in _TICKERS:
             try:
                 return _good_rows(bytes(other.data) or frame)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except UNREADABLE:
                 return Note("unknown market stream")
         return None if other.id is not None else Note("unknown market frame")
 
@@ -183,6 +184,6 @@ def _good_rows(raw: bytes) -> list[_Row]:
     for row in _decode_raws(raw):
         try:
             rows.append(_decode_row(row))
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             continue  # the caller notes that some were unreadable
     return rows

@@ -28,6 +28,7 @@ from exchanges._adapter import (
     Subscription,
     UserSubscription,
 )
+from exchanges._frames import UNREADABLE
 from exchanges._timers import earliest
 from exchanges.binance import _errors, _events
 from exchanges.binance._clock import BinanceClock
@@ -107,7 +108,7 @@ class ListenKeyUser:
             if kind == "serverShutdown":
                 return [Rotate("serverShutdown")]
             event, odd = _events.read(kind, raw)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             return [Note("unreadable account frame")]
         if event is None or self._repair is None:
             note = _events.unknown(kind) if kind else "account frame without a type"
@@ -225,5 +226,5 @@ class ListenKeyUser:
 def _key_of(body: bytes) -> str:
     try:
         return _decode_key(body).listen_key
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return ""

@@ -27,6 +27,7 @@ from exchanges._adapter import (
     Subscription,
     UserSubscription,
 )
+from exchanges._frames import UNREADABLE
 from exchanges._timers import earliest
 from exchanges.binance import _errors, _events
 from exchanges.binance._clock import BinanceClock
@@ -153,7 +154,7 @@ class SpotUser:
     def received(self, frame: bytes, now: Instant) -> list[Output]:
         try:
             decoded = decode(frame)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             return [Note("unreadable frame on the WebSocket API")]
         if decoded.event:
             return self._event(decoded.subscription_id, bytes(decoded.event), now)
@@ -358,7 +359,7 @@ class SpotUser:
             if kind == "eventStreamTerminated":
                 return self._terminated(link, now)
             event, odd = _events.read(kind, raw)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             return [Note("unreadable account event")]
         outputs: list[Output] = [Note(f"unreadable fields in {kind}: {', '.join(odd)}")] if odd else []
         if event is None:

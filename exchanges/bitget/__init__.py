@@ -12,9 +12,10 @@ from core.credentials import credentials
 from core.exchange_ids import Feed
 from core.instruments import EMPTY, SymbolTable
 from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup, UserSubscription
-from exchanges.bitget._candle import CandleFeed, RecordedCandles, refusal_of
+from exchanges._topics import chunks
+from exchanges.bitget._candle import CandleAdapter, refusal_of
 from exchanges.bitget._markets import Instruments
-from exchanges.bitget._ticker import TickerFeed
+from exchanges.bitget._ticker import TickerAdapter
 from exchanges.bitget._user import User
 
 CHANNELS_PER_CONNECTION: Final = 200
@@ -65,15 +66,13 @@ class Bitget:
         return User(setup)
 
     def ticker(self, setup: Setup) -> Adapter:
-        return TickerFeed(setup)
+        return TickerAdapter(setup)
 
     def candle(self, setup: Setup) -> Adapter:
-        return CandleFeed(setup)
+        return CandleAdapter(setup)
 
     def ticker_shards(self, exchange: str, table: SymbolTable) -> Sequence[tuple[str, ...]]:
-        wires = [instrument.wire for instrument in table.active()]
-        size = CHANNELS_PER_CONNECTION
-        return [tuple(wires[start : start + size]) for start in range(0, len(wires), size)]
+        return chunks([instrument.wire for instrument in table.active()], CHANNELS_PER_CONNECTION)
 
     def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
         return refusal_of(exchange, symbol, interval, table)
@@ -87,11 +86,13 @@ class Bitget:
     def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:
         setup = Setup(exchange=exchange, new_id=lambda: "1", table=lambda: EMPTY)
         if feed == "ticker":
-            ticker = TickerFeed(setup)
-            ticker.restore(_REPLAY)
+            ticker = TickerAdapter(setup)
+            ticker.replay(_REPLAY)
             return ticker, _REPLAY
         if feed == "candle":
-            return RecordedCandles(setup, _REPLAY, str(context.get("requested_interval", ""))), _REPLAY
+            candle = CandleAdapter(setup)
+            candle.replay(_REPLAY, str(context.get("requested_interval", "")))
+            return candle, _REPLAY
         session = User(setup)
         subscription = UserSubscription(stream_id=_REPLAY, exchange=exchange, credentials=credentials("", ""))
         listed = context.get("product_types")

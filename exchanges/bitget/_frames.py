@@ -20,10 +20,6 @@ class ArgFrame(msgspec.Struct, rename="camel"):
     coin: str = ""
     symbol: str = ""
 
-    @property
-    def key(self) -> tuple[str, str, str]:
-        return self.inst_type, self.channel or self.topic, self.inst_id or self.coin or self.symbol
-
 
 class Frame(msgspec.Struct):
     """Head of everything that arrives; `data` is decoded by channel."""

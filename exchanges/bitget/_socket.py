@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
+from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -19,23 +20,26 @@ from exchanges._adapter import (
     Outputs,
     Send,
     Setup,
-    Subscription,
 )
+from exchanges._feed import NO_ANSWER, TopicFeed
 from exchanges._frames import UNREADABLE
-from exchanges._timers import Beat, Heartbeat, Waiting, earliest
+from exchanges._timers import Heartbeat
+from exchanges._topics import Request, Rules
 from exchanges.bitget import _markets
-from exchanges.bitget._frames import Frame
+from exchanges.bitget._frames import ArgFrame, Frame
 
 PING_INTERVAL_S: Final = 25.0
 """The venue asks for one every 30 s and disconnects after 2 min without."""
 PONG_S: Final = 10.0
-ACK_S: Final = 10.0
-ATTEMPTS: Final = 2
-ARGS_PER_FRAME: Final = 40
-"""Keeps a subscribe frame under the customary 4096 bytes."""
-SUBSCRIBES_PER_HOUR: Final = 230
-"""The venue allows 240 an hour and connection."""
-HOUR_S: Final = 3600.0
+RULES: Final = Rules(
+    batch=40,  # keeps a subscribe frame under the customary 4096 bytes
+    ack_s=10.0,
+    tries=2,
+    gather_s=0.3,  # requests come in bursts
+    # 240 frames an hour and connection: a burst of 50, then one every 20 s, is 230.
+    burst=50,
+    refill_s=20.0,
+)
 
 RATE_WAIT_S: Final = 1.0
 OVER_LIMIT_WAIT_S: Final = 60.0
@@ -49,35 +53,28 @@ NOT_LOGGED_IN: Final = 30004
 BAD_ARG: Final = frozenset({30001, 30002, 30003, 30016})
 _TOO_MANY: Final = 30006
 _OVER_LIMIT: Final = 30007
+ACCOUNT: Final = "account"
 
 
 class Arg(NamedTuple):
-    """One subscription argument. `name` is the key that holds `value` (`instId`, `coin`), empty for v3 private topics."""
+    """One subscription argument: `instType`, `channel` (v3: `topic`), and `instId` or `coin`, which v3 does not have."""
 
     inst_type: str
     channel: str
     value: str = ""
-    name: str = "instId"
-    v3: bool = False
-    attempt: int = 1
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        return self.inst_type, self.channel, self.value
 
     def fields(self) -> dict[str, str]:
-        fields = {"instType": self.inst_type, "topic" if self.v3 else "channel": self.channel}
-        if self.value:
-            fields[self.name] = self.value
-        return fields
+        if not self.value:
+            return {"instType": self.inst_type, "topic": self.channel}
+        name = "coin" if self.channel == ACCOUNT else "instId"
+        return {"instType": self.inst_type, "channel": self.channel, name: self.value}
 
     @property
     def text(self) -> str:
-        return "/".join(part for part in self.key if part)
+        return "/".join(part for part in self if part)
 
 
 _decode = msgspec.json.Decoder(Frame).decode
-Key = tuple[str, str, str]
 
 
 def code_of(frame: Frame) -> int:
@@ -86,168 +83,99 @@ def code_of(frame: Frame) -> int:
     return int(text) if text.isdigit() else 0
 
 
-class Socket:
-    """Base of Bitget's adapters. A subclass says what to subscribe (`opened`) and reads pushes (`pushed`)."""
+def arg_of(frame: ArgFrame) -> Arg:
+    """The argument that a frame is about."""
+    return Arg(frame.inst_type, frame.channel or frame.topic, frame.inst_id or frame.coin or frame.symbol)
+
+
+class Socket(TopicFeed[Arg]):
+    """Base of Bitget's adapters. A subclass reads the pushes."""
+
+    _beat: Heartbeat
 
     def __init__(self, setup: Setup) -> None:
-        self.setup = setup
-        self.exchange = setup.exchange
+        super().__init__(setup)
         self.now = Instant(0.0, 0)
-        self.open = False
-        self._ended = False
-        self._asked: Waiting[Key, Arg] = Waiting()
-        self._beat = Heartbeat(PING_INTERVAL_S, PONG_S)
-        self._subscribes: deque[float] = deque(maxlen=SUBSCRIBES_PER_HOUR)
-        self._any_ack = False
+
+    def _rules(self) -> Rules:
+        return RULES
+
+    def _heartbeat(self) -> Heartbeat:
+        return Heartbeat(PING_INTERVAL_S, PONG_S, lambda: "ping")
 
     # --- for subclasses ---
 
-    def opened(self, now: Instant) -> Outputs:
-        """The connection stands."""
-        raise NotImplementedError
+    @abstractmethod
+    def _pushed(self, frame: Frame, now: Instant) -> Outputs: ...
 
-    def pushed(self, frame: Frame, now: Instant) -> Outputs:
-        raise NotImplementedError
-
-    def acknowledged(self, arg: Arg, now: Instant) -> Outputs:
-        raise NotImplementedError
-
-    def refused(self, arg: Arg, reason: str, now: Instant) -> Outputs:
-        """The venue does not take this argument; it is not asked for again on this connection."""
-        raise NotImplementedError
-
-    def unanswered(self, arg: Arg, now: Instant) -> Outputs:
-        """No answer after all attempts. Errors may lack their argument, so one that stays silent among others is bad."""
-        if self._any_ack:
-            return self.refused(arg, "no answer", now)
-        return [self.fail(FailKind.TRANSIENT, f"no answer to the subscription of {arg.text}")]
-
-    def other(self, frame: Frame, now: Instant) -> Outputs:
+    def _other(self, frame: Frame, now: Instant) -> Outputs:
         """Any further frame (login answers)."""
         return [Note(f"event {frame.event or 'none'}")]
 
-    def rejected(self, frame: Frame, code: int, now: Instant) -> Outputs | None:
-        """Hook: an error before the common handling; None = not handled."""
+    def _rejected(self, frame: Frame, code: int, now: Instant) -> Outputs | None:
+        """An error before the common handling; None = not handled."""
         return None
+
+    def _silent(self, topics: Sequence[Arg], now: Instant) -> list[Output]:
+        """Errors may lack their argument, so one that stays silent among others is bad."""
+        if not self._book.confirmed:
+            return super()._silent(topics, now)
+        return self._refused(topics, Fail(kind=FailKind.TRANSIENT, reason=NO_ANSWER), now)
 
     # --- inputs ---
 
     def start(self, now: Instant) -> Outputs:
         self.now = now
-        return [Connect(_markets.ws_url("v2", "public", demo=_markets.demo_prices(self.setup.options)))]
+        return [Connect(_markets.ws_url("v2", "public", demo=_markets.demo_prices(self._setup.options)))]
 
     def connected(self, now: Instant) -> Outputs:
         self.now = now
-        self.open = True
         self._beat.start(now)
-        return self.opened(now)
+        return self._begin(now)
 
     def received(self, frame: bytes, now: Instant) -> Outputs:
         self.now = now
         if frame == b"pong":  # text, not JSON
-            self._beat.pong()
+            self._beat.heard()
             return []
         try:
             head = _decode(frame)
         except UNREADABLE:
             return [Note(f"frame of {len(frame)} bytes is not understood")]
         if head.action:
-            return self.pushed(head, now)
+            return self._pushed(head, now)
         if head.event == "subscribe" and head.arg is not None:
-            arg = self._asked.take(head.arg.key)
-            self._any_ack = True
-            return [] if arg is None else self.acknowledged(arg, now)
+            arg = arg_of(head.arg)
+            return self._confirmed([arg], now) if self._book.acknowledged(arg) else []
         if head.event == "unsubscribe":
             return []
-        return self._error(head, now) if head.event == "error" else self.other(head, now)
+        return self._error(head, now) if head.event == "error" else self._other(head, now)
 
     def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
         self.now = now
-        return []
+        return super().answered(call, answer, now)
 
     def woken(self, now: Instant) -> Outputs:
         self.now = now
-        if self._ended:
-            return []
-        outputs: list[Output] = []
-        beat = self._beat.due(now)
-        if beat is Beat.DEAD:
-            return [self.fail(FailKind.TRANSIENT, "no pong")]
-        if beat is Beat.PING:
-            outputs.append(Send("ping", urgent=True))
-        again: list[Arg] = []
-        for _, arg in self._asked.expired(now):
-            if arg.attempt < ATTEMPTS:
-                again.append(arg._replace(attempt=arg.attempt + 1))
-            elif not self._ended:
-                outputs.extend(self.unanswered(arg, now))
-        if again and not self._ended:
-            outputs.extend(self.subscribe(again, now))
-        return outputs
-
-    def deadline(self) -> float | None:
-        return None if self._ended else earliest(self._beat.deadline(), self._asked.deadline())
-
-    def add(self, subscription: Subscription, now: Instant) -> Outputs:
-        raise NotImplementedError
-
-    def remove(self, stream_id: str, now: Instant) -> Outputs:
-        raise NotImplementedError
-
-    def closing(self, now: Instant) -> Outputs:
-        return []
+        return super().woken(now)
 
     # --- helpers ---
 
-    def fail(self, kind: FailKind, reason: str, retry_after_s: float | None = None) -> Fail:
-        """A failure of the whole connection; nothing is sent afterwards."""
-        self._ended = True
-        return Fail(kind=kind, reason=reason, retry_after_s=retry_after_s)
-
-    def subscribe(self, args: list[Arg], now: Instant) -> list[Output]:
-        outputs: list[Output] = []
-        for start in range(0, len(args), ARGS_PER_FRAME):
-            part = args[start : start + ARGS_PER_FRAME]
-            for arg in part:
-                self._asked.add(arg.key, arg, now.mono + ACK_S)
-            self._subscribes.append(now.mono)
-            outputs.append(self._frame("subscribe", part))
-        return outputs
-
-    def unsubscribe(self, args: list[Arg]) -> list[Output]:
-        parts = [args[start : start + ARGS_PER_FRAME] for start in range(0, len(args), ARGS_PER_FRAME)]
-        return [self._frame("unsubscribe", part) for part in parts]
-
-    def may_subscribe_at(self, now: Instant) -> float:
-        """When the hourly allowance of this connection takes another subscribe frame (monotonic seconds)."""
-        if len(self._subscribes) < SUBSCRIBES_PER_HOUR:
-            return now.mono
-        return max(now.mono, self._subscribes[0] + HOUR_S)
-
-    def waiting(self) -> bool:
-        """Whether subscriptions are not answered yet."""
-        return len(self._asked) > 0
-
-    def _frame(self, op: str, args: list[Arg]) -> Send:
-        return Send(msgspec.json.encode({"op": op, "args": [arg.fields() for arg in args]}).decode())
+    def _frame(self, request: Request[Arg]) -> Send:
+        return Send(msgspec.json.encode({"op": request.op, "args": [arg.fields() for arg in request.topics]}).decode())
 
     def _error(self, frame: Frame, now: Instant) -> Outputs:
         code = code_of(frame)
-        handled = self.rejected(frame, code, now)
+        handled = self._rejected(frame, code, now)
         if handled is not None:
             return handled
         reason = f"{frame.code} {frame.msg or ''}".strip()
         if code == _TOO_MANY:
-            return [self.fail(FailKind.RATE_LIMITED, reason, RATE_WAIT_S)]
+            return [self._fail(FailKind.RATE_LIMITED, reason, RATE_WAIT_S)]
         if code == _OVER_LIMIT:
-            return [self.fail(FailKind.RATE_LIMITED, reason, OVER_LIMIT_WAIT_S)]
-        if code in BAD_ARG:
-            arg = self._asked.take(frame.arg.key) if frame.arg is not None else self._only_one()
-            if arg is not None:
-                return self.refused(arg, reason, now)
+            return [self._fail(FailKind.RATE_LIMITED, reason, OVER_LIMIT_WAIT_S)]
+        # An error without an argument must mean the only one that waits.
+        arg = arg_of(frame.arg) if frame.arg is not None else self._book.only
+        if code in BAD_ARG and arg is not None and self._book.refused(arg):
+            return self._refused([arg], Fail(kind=FailKind.REQUEST, reason=f"{arg.text}: {reason}"), now)
         return [Note(f"error {code}")]
-
-    def _only_one(self) -> Arg | None:
-        """The argument that an error without one must mean."""
-        waiting = [key for key, _ in self._asked]
-        return self._asked.take(waiting[0]) if len(waiting) == 1 else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -25,7 +26,6 @@ from exchanges._adapter import (
     Subscription,
     UserSubscription,
 )
-from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
 from exchanges._repair import GapRepair
@@ -33,6 +33,7 @@ from exchanges._timers import earliest
 from exchanges.bitget import _events, _frames, _markets, _rest
 from exchanges.bitget._gap import ClassicGap, Gap, UnifiedGap
 from exchanges.bitget._socket import (
+    ACCOUNT,
     BAD_CLOCK,
     BAD_KEY,
     LOGIN_FAILED,
@@ -73,11 +74,10 @@ class User(Socket):
         self.repair: GapRepair | None = None
         self._gap: Gap | None = None
         self._started = False
-        self._clock = VenueClock(setup)
         self._clock_checked = False
         self._login_by: float | None = None
         self._relogged = False
-        self._orders_left: set[str] = set()
+        self._orders_left: set[Arg] = set()
 
     # --- before the connection ---
 
@@ -100,7 +100,7 @@ class User(Socket):
         """Put the session in its live state without a connection (recorded frames)."""
         self.subscription = subscription
         self.unified = unified
-        self.account = _events.Account(self.exchange, products)
+        self.account = _events.Account(self._exchange, products)
         self.repair = GapRepair(subscription)
         self.repair.done = True
 
@@ -148,7 +148,7 @@ class User(Socket):
             return self._dial(unified=True)
         if code in _rest.CLOCK:
             return self._check_clock(f"{code} {envelope.msg}", relogin=False)
-        if code == _rest.PERMISSION and not _markets.is_spot(self.exchange):
+        if code == _rest.PERMISSION and not _markets.is_spot(self._exchange):
             return self._dial(unified=False)  # a key for futures only may not read spot balances
         fail = _rest.failure(answer, envelope)
         if fail.kind is FailKind.CREDENTIAL:
@@ -172,13 +172,15 @@ class User(Socket):
         try:
             server_ms = int(_time(_rest.read(answer).data).server_time)
         except (*UNREADABLE, ValueError):
-            return [self.fail(FailKind.TRANSIENT, "the venue's clock can't be read")]
+            return [self._fail(FailKind.TRANSIENT, "the venue's clock can't be read")]
         measured = self._clock.read(server_ms, self.now)
         return [measured, *(self._login(self.now) if relogin else self._probe())]
 
     # --- the connection ---
 
-    def opened(self, now: Instant) -> Outputs:
+    def connected(self, now: Instant) -> Outputs:
+        self.now = now
+        self._beat.start(now)
         return self._login(now)
 
     def _login(self, now: Instant) -> Outputs:
@@ -193,27 +195,28 @@ class User(Socket):
         }
         return [Send(msgspec.json.encode({"op": "login", "args": [login]}).decode())]
 
-    def other(self, frame: _frames.Frame, now: Instant) -> Outputs:
+    def _other(self, frame: _frames.Frame, now: Instant) -> Outputs:
         if frame.event != "login":
-            return super().other(frame, now)
+            return super()._other(frame, now)
         if self._login_by is None:
             return []
         self._login_by = None
         code = code_of(frame)
         if code:
-            return self.rejected(frame, code, now) or [self._refuse(f"{code} {frame.msg or ''}".strip())]
+            return self._rejected(frame, code, now) or [self._refuse(f"{code} {frame.msg or ''}".strip())]
         args = self._args()
-        self._orders_left = {arg.text for arg in args if arg.channel in ("orders", "order")}
-        return self.subscribe(args, now)
+        self._orders_left = {arg for arg in args if arg.channel in ("orders", "order")}
+        self._book.want(args, now)
+        return self._begin(now)
 
     def _args(self) -> list[Arg]:
         if self.unified:
-            return [Arg("UTA", topic, v3=True) for topic in ("order", "account")]
+            return [Arg("UTA", topic) for topic in ("order", ACCOUNT)]
         products = self.account.products
         orders = [Arg(product, "orders", "default") for product in products]
-        return orders + [Arg(product, "account", "default", "coin") for product in products]
+        return orders + [Arg(product, ACCOUNT, "default") for product in products]
 
-    def rejected(self, frame: _frames.Frame, code: int, now: Instant) -> Outputs | None:
+    def _rejected(self, frame: _frames.Frame, code: int, now: Instant) -> Outputs | None:
         reason = f"{frame.code} {frame.msg or ''}".strip()
         if code in BAD_KEY:
             return [self._refuse(reason)]
@@ -222,26 +225,26 @@ class User(Socket):
             return self._check_clock(reason, relogin=True)
         if code == NOT_LOGGED_IN:
             if self._relogged:
-                return [self.fail(FailKind.TRANSIENT, reason)]
+                return [self._fail(FailKind.TRANSIENT, reason)]
             self._relogged = True
-            self._asked.clear()
+            self._book.forget()
             return self._login(now)
         return None
 
-    def acknowledged(self, arg: Arg, now: Instant) -> Outputs:
+    def _confirmed(self, topics: Sequence[Arg], now: Instant) -> list[Output]:
         return self._settled(now)
 
-    def refused(self, arg: Arg, reason: str, now: Instant) -> Outputs:
-        self._orders_left.discard(arg.text)
+    def _refused(self, topics: Sequence[Arg], fail: Fail, now: Instant) -> list[Output]:
+        self._orders_left.difference_update(topics)
         if not self._orders_left:
-            return [self.fail(FailKind.TRANSIENT, f"{arg.text}: {reason}")]
-        return [Note(f"{arg.text} refused: {reason}"), *self._settled(now)]
+            return [self._fail(FailKind.TRANSIENT, fail.reason)]
+        return [Note(f"refused: {fail.reason}"), *self._settled(now)]
 
-    def unanswered(self, arg: Arg, now: Instant) -> Outputs:
-        return [self.fail(FailKind.TRANSIENT, f"no answer to the subscription of {arg.text}")]
+    def _silent(self, topics: Sequence[Arg], now: Instant) -> list[Output]:
+        return [self._fail(FailKind.TRANSIENT, f"no answer to the subscription of {topics[0].text}")]
 
     def _settled(self, now: Instant) -> list[Output]:
-        if self.waiting():
+        if not self._book.settled:
             return []
         return self._repair().begin(self._gap.calls() if self._gap else [], now)
 
@@ -250,13 +253,13 @@ class User(Socket):
             if self.subscription is None:
                 raise AssertionError("used before a subscription was added")
             kind = UnifiedGap if self.unified else ClassicGap
-            self._gap = kind(self.account, self.subscription, self.setup.table, lambda: self.now.wall_ms)
+            self._gap = kind(self.account, self.subscription, self._setup.table, lambda: self.now.wall_ms)
             self.repair = GapRepair(self.subscription, self._signed, self._gap.then)
         return self.repair
 
     # --- frames ---
 
-    def pushed(self, frame: _frames.Frame, now: Instant) -> Outputs:
+    def _pushed(self, frame: _frames.Frame, now: Instant) -> Outputs:
         arg = frame.arg
         if arg is None or self.subscription is None:
             return [Note("push without an argument")]
@@ -285,7 +288,7 @@ class User(Socket):
             return [event for event in found if event is not None], _unknown([row.status for row in rows])
         if channel != "account":
             return [], [f"channel {channel} is not known"]
-        if _markets.is_spot(self.exchange):
+        if _markets.is_spot(self._exchange):
             position = _events.spot_position(_spot(frame.data), time_ms)
         else:
             position = _events.futures_position(_futures(frame.data), time_ms)
@@ -309,7 +312,7 @@ class User(Socket):
         if self._ended:
             return outputs
         if self._login_by is not None and now.mono >= self._login_by:
-            return [*outputs, self.fail(FailKind.TRANSIENT, "no answer to the login")]
+            return [*outputs, self._fail(FailKind.TRANSIENT, "no answer to the login")]
         deadline = self.repair.deadline() if self.repair else None
         if self.repair is not None and deadline is not None and now.mono >= deadline:
             outputs.extend(self.repair.due(now))
@@ -323,9 +326,8 @@ class User(Socket):
     def remove(self, stream_id: str, now: Instant) -> Outputs:
         if self.subscription is None or stream_id != self.subscription.stream_id:
             return []
-        if not self.open or self._login_by is not None:
-            return []
-        return self.unsubscribe(self._args())
+        self._book.drop(self._args(), now)
+        return self._pump(now)
 
 
 def _unknown(statuses: list[str]) -> list[str]:

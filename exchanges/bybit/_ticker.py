@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import Final
 
 import msgspec
@@ -11,20 +10,16 @@ from msgspec import UNSET, UnsetType
 from core.events import Ticker
 from exchanges._adapter import (
     EmitTickers,
-    Fail,
-    FailKind,
     Instant,
-    Live,
     Note,
-    Output,
     Outputs,
     Seen,
     Setup,
-    Subscription,
-    TickerSubscription,
 )
+from exchanges._feed import TickerFeed
 from exchanges._frames import UNREADABLE
-from exchanges.bybit._public import PublicAdapter
+from exchanges._numbers import number
+from exchanges.bybit._public import PublicFeed
 
 PREFIX: Final = "tickers."
 
@@ -64,42 +59,19 @@ class _State:
         self.bid_size = 0.0
 
 
-class TickerAdapter(PublicAdapter):
+class TickerAdapter(TickerFeed[str], PublicFeed):
     """One shard of symbols. See `exchanges._adapter.Adapter`."""
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self._exchange = setup.exchange
-        self._stream_id = ""
-        self._symbols: tuple[str, ...] = ()
         self._states: dict[str, _State] = {}
-        self._live = False
         self._spot = self._category == "spot"
 
-    def add(self, subscription: Subscription, now: Instant) -> Outputs:
-        """Carry a shard; the same stream again with other symbols changes what is subscribed."""
-        if not isinstance(subscription, TickerSubscription) or self._stream_id not in ("", subscription.stream_id):
-            reason = "a Bybit ticker connection carries exactly one shard of tickers"
-            return [Fail(kind=FailKind.REQUEST, reason=reason, stream_id=subscription.stream_id)]
-        symbols = subscription.symbols or tuple(sorted(item.wire for item in self._setup.table().active()))
-        before = self._symbols
-        self._stream_id, self._symbols = subscription.stream_id, symbols
-        gone = [symbol for symbol in before if symbol not in set(symbols)]
-        for symbol in gone:
-            self._states.pop(symbol, None)
-        new = [PREFIX + symbol for symbol in symbols if symbol not in set(before)]
-        return [*self._drop([PREFIX + symbol for symbol in gone], now), *self._want(new, now)]
-
-    def remove(self, stream_id: str, now: Instant) -> Outputs:
-        if stream_id != self._stream_id or not stream_id:
-            return []
-        topics = self._topics()
-        self._stream_id, self._symbols, self._live = "", (), False
-        self._states.clear()
-        return self._drop(topics, now)
+    def _topic(self, symbol: str) -> str:
+        return PREFIX + symbol
 
     def received(self, frame: bytes, now: Instant) -> Outputs:
-        self._keepalive.heard()
+        self._beat.heard()
         try:
             message = _decode(frame)
         except UNREADABLE as error:
@@ -150,37 +122,3 @@ class TickerAdapter(PublicAdapter):
             now.wall_ms,
             self._exchange,
         )
-
-    def _topics(self) -> list[str]:
-        return [PREFIX + symbol for symbol in self._symbols]
-
-    def _confirmed(self, topics: list[str], now: Instant) -> list[Output]:
-        return self._settle()
-
-    def _refused(self, topics: list[str], reason: str, now: Instant) -> list[Output]:
-        gone = {topic.removeprefix(PREFIX) for topic in topics}
-        self._symbols = tuple(symbol for symbol in self._symbols if symbol not in gone)
-        return self._settle()
-
-    def _settle(self) -> list[Output]:
-        """Live once every request of the shard is answered."""
-        if self._live or not self._stream_id or not self._book.settled:
-            return []
-        if not self._symbols:
-            reason = "the venue knows none of the symbols of this shard"
-            return [Fail(kind=FailKind.REQUEST, reason=reason, stream_id=self._stream_id)]
-        self._live = True
-        return [Live(self._stream_id)]
-
-    def replay(self, stream_id: str) -> None:
-        """Enter the live state of a recorded frame."""
-        self._stream_id, self._live = stream_id, True
-
-
-def number(text: str) -> float:
-    """The value of a figure; what is empty or no finite number counts as 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        return 0.0
-    return value if isfinite(value) else 0.0

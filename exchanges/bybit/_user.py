@@ -26,13 +26,12 @@ from exchanges._adapter import (
     Subscription,
     UserSubscription,
 )
-from exchanges._alarms import Alarms
 from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._repair import GapRepair, Repaired
-from exchanges._timers import earliest
+from exchanges._timers import Alarms, earliest
 from exchanges.bybit._gap import GapPlan
-from exchanges.bybit._keepalive import KeepAlive
+from exchanges.bybit._keepalive import heartbeat
 from exchanges.bybit._orders import (
     KNOWN_STATUSES,
     Order,
@@ -122,8 +121,8 @@ class UserAdapter:
         self._started = False
         self._phase = Phase.IDLE
         self._clock_tries = 0
-        self._alarms = Alarms()
-        self._keepalive = KeepAlive(setup.new_id)
+        self._alarms: Alarms[str] = Alarms()
+        self._beat = heartbeat(setup)
         self._wallet_time = 0
 
     # --- inputs ---
@@ -147,7 +146,7 @@ class UserAdapter:
         return [self._frame("unsubscribe", TOPICS)] if self._phase is Phase.JOINED else []
 
     def connected(self, now: Instant) -> Outputs:
-        self._keepalive.begin(now)
+        self._beat.start(now)
         account = self._account
         if account is None:
             return []
@@ -157,7 +156,7 @@ class UserAdapter:
         return [self._frame("auth", account.login())]
 
     def received(self, frame: bytes, now: Instant) -> Outputs:
-        self._keepalive.heard()
+        self._beat.heard()
         account = self._account
         if account is None:
             return []
@@ -185,14 +184,14 @@ class UserAdapter:
             return self._asked(account, answer)
         if call.tag == "time":
             return self._clock_told(account, call, answer, now)
-        if call.tag == "auth-check" and self._alarms.armed("check"):
+        if call.tag == "auth-check" and "check" in self._alarms:
             return self._checked(account, call, answer)
         if call.tag == "wallet" and self._phase is Phase.JOINED:
             return self._first_wallet(account, call, answer)
         return []
 
     def woken(self, now: Instant) -> Outputs:
-        outputs = self._keepalive.due(now)
+        outputs = self._beat.due(now)
         account = self._account
         if account is None:
             return outputs
@@ -212,7 +211,7 @@ class UserAdapter:
 
     def deadline(self) -> float | None:
         repair = self._account.repair.deadline() if self._account is not None else None
-        return earliest(self._alarms.next(), self._keepalive.deadline(), repair)
+        return earliest(self._alarms.deadline(), self._beat.deadline(), repair)
 
     def closing(self, now: Instant) -> Outputs:
         return []
@@ -269,7 +268,7 @@ class UserAdapter:
         if answer.status == 200 and envelope is not None and envelope.time:
             outputs.append(account.clock.read(envelope.time, now))
         then, text = call.context if isinstance(call.context, tuple) else ("", None)
-        waiting = self._phase is Phase.ASKING if then == "account-info" else self._alarms.armed("check")
+        waiting = self._phase is Phase.ASKING if then == "account-info" else "check" in self._alarms
         return [*outputs, account.query(str(then), text)] if waiting else outputs
 
     # --- login and subscriptions ---

@@ -358,7 +358,8 @@ class CandleAdapter(MarketLink):
     def _arm(self, name: str, at_ms: int, now: Instant) -> None:
         """Set an alarm by wall clock, unless it is set for an earlier moment."""
         at = now.mono + max(0, at_ms - self._clock.stamp(now)) / 1000
-        if not self._alarms.armed(name) or at < self._alarms.at(name):
+        armed = self._alarms.at(name)
+        if armed is None or at < armed:
             self._alarms.set(name, at)
 
     # --- recorded frames ---

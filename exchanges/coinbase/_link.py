@@ -10,9 +10,9 @@ from typing import Any, Final
 import msgspec
 
 from exchanges._adapter import Answer, Call, Connect, Fail, FailKind, Instant, Note, Output, Outputs, Send, Setup
-from exchanges._alarms import Alarms
 from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
+from exchanges._timers import Alarms
 from exchanges.coinbase._auth import Signer
 from exchanges.coinbase._errors import Failure, failure_of_text
 
@@ -67,7 +67,7 @@ class Link(ABC):
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
-        self._alarms = Alarms()
+        self._alarms: Alarms[str] = Alarms()
         self._signer: Signer | None = None
         self._queue: deque[Request] = deque()
         self._asked: Request | None = None
@@ -151,7 +151,7 @@ class Link(ABC):
         return outputs
 
     def deadline(self) -> float | None:
-        return self._alarms.next()
+        return self._alarms.deadline()
 
     def closing(self, now: Instant) -> Outputs:
         return []

@@ -12,10 +12,11 @@ from core.credentials import credentials
 from core.exchange_ids import Feed
 from core.instruments import SymbolTable
 from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup, UserSubscription
-from exchanges.kucoin import _candle, _markets
-from exchanges.kucoin._candle import CandleFeed, RecordedCandles
+from exchanges._topics import chunks
+from exchanges.kucoin import _markets
+from exchanges.kucoin._candle import CandleAdapter, refusal_of
 from exchanges.kucoin._markets import Instruments
-from exchanges.kucoin._ticker import TickerFeed
+from exchanges.kucoin._ticker import TickerAdapter
 from exchanges.kucoin._unified import UnifiedUser
 from exchanges.kucoin._user import ClassicUser, User
 
@@ -75,22 +76,18 @@ class KuCoin:
         return User(setup)
 
     def ticker(self, setup: Setup) -> Adapter:
-        return TickerFeed(setup)
+        return TickerAdapter(setup)
 
     def candle(self, setup: Setup) -> Adapter:
-        return CandleFeed(setup)
+        return CandleAdapter(setup)
 
     def ticker_shards(self, exchange: str, table: SymbolTable) -> Sequence[tuple[str, ...]]:
         if _markets.is_spot(exchange):
             return [()]
-        return _markets.chunks([instrument.wire for instrument in table.active()], TICKERS_PER_CONNECTION)
+        return chunks([instrument.wire for instrument in table.active()], TICKERS_PER_CONNECTION)
 
     def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
-        if _markets.interval_code(exchange, interval) is None:
-            return _candle.unknown_interval(exchange, interval)
-        if len(table) and table.pair(symbol) is None:
-            return _candle.unknown_symbol(exchange, symbol)
-        return None
+        return refusal_of(exchange, symbol, interval, table)
 
     def candle_group(self, exchange: str, interval: str) -> str:
         return exchange
@@ -102,11 +99,13 @@ class KuCoin:
         table = _markets.table_of_context(exchange, context)
         setup = Setup(exchange=exchange, new_id=lambda: "1", table=lambda: table)
         if feed == "ticker":
-            ticker = TickerFeed(setup)
-            ticker.restore(_REPLAY)
+            ticker = TickerAdapter(setup)
+            ticker.replay(_REPLAY)
             return ticker, _REPLAY
         if feed == "candle":
-            return RecordedCandles(setup, _REPLAY, str(context.get("requested_interval", ""))), _REPLAY
+            candle = CandleAdapter(setup)
+            candle.replay(_REPLAY, str(context.get("requested_interval", "")))
+            return candle, _REPLAY
         subscription = UserSubscription(stream_id=_REPLAY, exchange=exchange, credentials=credentials("", ""))
         kind = UnifiedUser if context.get("account_mode") == "UNIFIED" else ClassicUser
         session = kind(setup, subscription)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
@@ -15,15 +16,14 @@ from exchanges._adapter import (
     FailKind,
     Instant,
     Note,
-    Output,
     Outputs,
     Send,
     Setup,
-    Subscription,
 )
-from exchanges._clock import VenueClock
+from exchanges._feed import TopicFeed
 from exchanges._frames import UNREADABLE
-from exchanges._timers import Beat, Heartbeat, Waiting, earliest
+from exchanges._timers import Heartbeat, earliest
+from exchanges._topics import Request, Rules
 from exchanges.kucoin import _markets, _rest
 
 WELCOME_S: Final = 5.0
@@ -35,6 +35,8 @@ PING_SHARE: Final = 0.8
 """Pings go out after this part of `pingInterval`, so that a late timer still is in time."""
 PING_INTERVAL_S: Final = 18.0
 PONG_S: Final = 10.0
+GATHER_S: Final = 0.3
+"""Requests come in bursts: those of this long share one subscribe frame."""
 TOPICS_PER_MESSAGE: Final = 100
 """A longer comma list is refused as a whole."""
 MAINTENANCE_RETRY_S: Final = 30.0
@@ -47,16 +49,11 @@ _BAD_TOPIC: Final = frozenset({400, 404})
 
 
 class Topic(NamedTuple):
-    """One subscribe frame: `/market/ticker:` and the names behind the colon, or a private topic without any."""
+    """`/market/ticker:` and the name behind the colon, or a private topic without any."""
 
     prefix: str
-    names: tuple[str, ...] = ()
+    name: str = ""
     private: bool = False
-    attempt: int = 1
-
-    @property
-    def text(self) -> str:
-        return self.prefix + ",".join(self.names)
 
 
 class Control(msgspec.Struct):
@@ -96,59 +93,44 @@ def unreadable(frame: bytes) -> Note:
     return Note(f"frame of {len(frame)} bytes is not understood")
 
 
-class Link:
-    """Base of the classic adapters. A subclass says what to subscribe (`opened`) and reads pushes (`pushed`)."""
+class Link(TopicFeed[Topic]):
+    """Base of the classic adapters: subscribes once the venue has welcomed the connection. A subclass reads the pushes."""
 
     private = False
+    _beat: Heartbeat
 
-    def __init__(self, setup: Setup, clock: VenueClock | None = None) -> None:
-        self.setup = setup
-        self.exchange = setup.exchange
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
         self.now = Instant(0.0, 0)
-        self.welcomed = False
-        self._started = False
-        self._ended = False
         self._welcome_by: float | None = None
-        self._asked: Waiting[str, Topic] = Waiting()
-        self._beat = Heartbeat(PING_INTERVAL_S * PING_SHARE, PONG_S)
-        self.clock = clock or VenueClock(setup)
         self._clock_checked = False
+
+    def _rules(self) -> Rules:
+        return Rules(batch=1 if self.private else TOPICS_PER_MESSAGE, ack_s=ACK_S, tries=ATTEMPTS, gather_s=GATHER_S)
+
+    def _heartbeat(self, every_s: float = PING_INTERVAL_S, answer_s: float = PONG_S) -> Heartbeat:
+        return Heartbeat(every_s * PING_SHARE, answer_s, lambda: f'{{"id":"{self._setup.new_id()}","type":"ping"}}')
 
     # --- for subclasses ---
 
-    def opened(self, now: Instant) -> Outputs:
-        """The venue welcomed the connection."""
-        raise NotImplementedError
-
-    def pushed(self, frame: Control, now: Instant) -> Outputs:
+    @abstractmethod
+    def _pushed(self, frame: Control, now: Instant) -> Outputs:
         """A message of a topic."""
-        raise NotImplementedError
-
-    def acknowledged(self, topic: Topic, now: Instant) -> Outputs:
-        raise NotImplementedError
-
-    def refused(self, topic: Topic, reason: str, now: Instant) -> Outputs:
-        """The venue does not know this topic (or one of its names)."""
-        raise NotImplementedError
 
     def signed(self, call: Call) -> Call:
         """Authentication for private calls."""
         return call
 
-    def lost(self, topic: Topic) -> Fail:
-        return self.fail(FailKind.TRANSIENT, f"no answer to the subscription of {topic.prefix.rstrip(':')}")
-
     # --- inputs ---
 
     def start(self, now: Instant) -> Outputs:
         self.now = now
-        self._started = True
-        return self.ask_token()
+        return self._ask_token()
 
-    def ask_token(self) -> Outputs:
+    def _ask_token(self) -> Outputs:
         kind = "private" if self.private else "public"
-        url = f"{_markets.rest_of(self.exchange)}/api/v1/bullet-{kind}"
-        pool = _markets.pool_of(self.exchange) if self.private else "public"
+        url = f"{_markets.rest_of(self._exchange)}/api/v1/bullet-{kind}"
+        pool = _markets.pool_of(self._exchange) if self.private else "public"
         body = "" if self.private else None
         return [self.signed(Call(tag=_BULLET, method="POST", url=url, body=body, weight=10, pool=pool))]
 
@@ -162,7 +144,7 @@ class Link:
             return self._clock_told(answer)
         if call.tag == _STATUS:
             return self._status(call, answer)
-        return []
+        return super().answered(call, answer, now)
 
     def connected(self, now: Instant) -> Outputs:
         self.now = now
@@ -176,112 +158,67 @@ class Link:
         except UNREADABLE:
             return [unreadable(frame)]
         if control.type == "message":
-            return self.pushed(control, now)
-        return self.control(control, now)
+            return self._pushed(control, now)
+        return self._control(control, now)
 
-    def control(self, frame: Control, now: Instant) -> Outputs:
+    def _control(self, frame: Control, now: Instant) -> Outputs:
         """A frame of the connection itself."""
         if frame.type == "pong":
-            self._beat.pong()
+            self._beat.heard()
             return []
         if frame.type == "welcome":
             return self._welcome(now)
         if frame.type == "ack":
-            topic = self._asked.take(str(frame.id))
-            return [] if topic is None else self.acknowledged(topic, now)
+            confirmed = self._book.answered(str(frame.id))
+            return self._confirmed(confirmed, now) if confirmed else []
         if frame.type == "error":
             return self._error(frame, now)
         return [Note(f"frame of type {frame.type or 'none'}")]
 
     def woken(self, now: Instant) -> Outputs:
         self.now = now
-        if self._ended:
-            return []
-        if self._welcome_by is not None and now.mono >= self._welcome_by:
-            return [self.fail(FailKind.TRANSIENT, "no welcome after the connection was opened")]
-        outputs: list[Output] = []
-        beat = self._beat.due(now)
-        if beat is Beat.DEAD:
-            return [self.fail(FailKind.TRANSIENT, "no pong")]
-        if beat is Beat.PING:
-            outputs.append(Send(f'{{"id":"{self.setup.new_id()}","type":"ping"}}', urgent=True))
-        for _, topic in self._asked.expired(now):
-            if topic.attempt >= ATTEMPTS:
-                return [*outputs, self.lost(topic)]
-            outputs.extend(self.subscribe([topic._replace(attempt=topic.attempt + 1)], now))
-        return outputs
+        if self._welcome_by is not None and now.mono >= self._welcome_by and not self._ended:
+            return [self._fail(FailKind.TRANSIENT, "no welcome after the connection was opened")]
+        return super().woken(now)
 
     def deadline(self) -> float | None:
-        if self._ended:
-            return None
-        return earliest(self._welcome_by, self._beat.deadline(), self._asked.deadline())
-
-    def add(self, subscription: Subscription, now: Instant) -> Outputs:
-        raise NotImplementedError
-
-    def remove(self, stream_id: str, now: Instant) -> Outputs:
-        raise NotImplementedError
-
-    def closing(self, now: Instant) -> Outputs:
-        return []
+        return None if self._ended else earliest(self._welcome_by, super().deadline())
 
     # --- helpers ---
 
-    def wall_ms(self) -> int:
-        """The venue's clock as far as it is known."""
-        return self.clock.stamp(self.now)
-
-    def fail(self, kind: FailKind, reason: str, retry_after_s: float | None = None) -> Fail:
-        """A failure of the whole connection; nothing is sent afterwards."""
-        self._ended = True
-        return Fail(kind=kind, reason=reason, retry_after_s=retry_after_s)
-
-    def subscribe(self, topics: list[Topic], now: Instant) -> list[Output]:
-        outputs: list[Output] = []
-        for topic in topics:
-            request_id = self.setup.new_id()
-            self._asked.add(request_id, topic, now.mono + ACK_S)
-            outputs.append(self._frame("subscribe", request_id, topic))
-        return outputs
-
-    def unsubscribe(self, topics: list[Topic]) -> list[Output]:
-        return [self._frame("unsubscribe", self.setup.new_id(), topic) for topic in topics]
-
-    def waiting(self, prefix: str = "") -> bool:
-        """Whether subscriptions (with this prefix) are not acknowledged yet."""
-        return any(topic.prefix.startswith(prefix) for _, topic in self._asked)
-
-    def _frame(self, kind: str, request_id: str, topic: Topic) -> Send:
+    def _frame(self, request: Request[Topic]) -> Send:
+        first = request.topics[0]
         frame = {
-            "id": request_id,
-            "type": kind,
-            "topic": topic.text,
-            "privateChannel": topic.private,
+            "id": request.id,
+            "type": request.op,
+            "topic": first.prefix + ",".join(topic.name for topic in request.topics),
+            "privateChannel": first.private,
             "response": True,
         }
         return Send(msgspec.json.encode(frame).decode())
 
     def _welcome(self, now: Instant) -> Outputs:
-        if self.welcomed:
+        if self._book.open:
             return []
-        self.welcomed = True
         self._welcome_by = None
         self._beat.start(now)
-        return self.opened(now)
+        return self._begin(now)
 
     def _error(self, frame: Control, now: Instant) -> Outputs:
         code, reason = str(frame.code), f"{frame.code} {raw_text(frame.data)}".strip()
-        topic = self._asked.take(str(frame.id))
+        request_id = str(frame.id)
         if code == "509":
-            return [self.fail(FailKind.RATE_LIMITED, reason, TOO_MANY_S)]
+            return [self._fail(FailKind.RATE_LIMITED, reason, TOO_MANY_S)]
         if any(mark in reason.lower() for mark in _DEAD_BULLET):
             # The key itself is judged by the token call that follows.
-            return [self.fail(FailKind.TRANSIENT, reason)]
-        if topic is None:
+            return [self._fail(FailKind.TRANSIENT, reason)]
+        if request_id not in self._book.in_flight:
             return [Note(f"error {code}")]
-        if code.isdigit() and int(code) in _BAD_TOPIC:
-            return self.refused(topic, reason, now)
-        return [self.fail(FailKind.TRANSIENT, reason)]
+        if not (code.isdigit() and int(code) in _BAD_TOPIC):
+            return [self._fail(FailKind.TRANSIENT, reason)]
+        bad = self._book.spoiled(request_id)
+        refused = self._refused(bad, Fail(kind=FailKind.REQUEST, reason=reason), now) if bad else []
+        return [*refused, *self._pump(now)]
 
     def _token(self, answer: Answer) -> Outputs:
         envelope = _rest.read(answer)
@@ -290,15 +227,15 @@ class Link:
         try:
             token = _decode_token(envelope.data)
         except UNREADABLE:
-            return [self.fail(FailKind.TRANSIENT, "the token answer is not understood")]
+            return [self._fail(FailKind.TRANSIENT, "the token answer is not understood")]
         if not token.token or not token.instance_servers:
-            return [self.fail(FailKind.TRANSIENT, "the token answer names no server")]
-        connect_id = self.setup.new_id()
+            return [self._fail(FailKind.TRANSIENT, "the token answer names no server")]
+        connect_id = self._setup.new_id()
         # Any of the listed servers will do; the id spreads connections over them.
         server = token.instance_servers[sum(connect_id.encode()) % len(token.instance_servers)]
         # Never slower than usual: the transport counts silence by these pongs.
         interval_s = min(server.ping_interval / 1000, PING_INTERVAL_S)
-        self._beat = Heartbeat(interval_s * PING_SHARE, server.ping_timeout / 1000)
+        self._beat = self._heartbeat(interval_s, server.ping_timeout / 1000)
         joint = "&" if "?" in server.endpoint else "?"
         return [Connect(f"{server.endpoint}{joint}token={quote(token.token, safe='')}&connectId={connect_id}")]
 
@@ -307,7 +244,7 @@ class Link:
             return self._check_clock(envelope)
         fail = _rest.failure(answer, envelope)
         if fail.kind is FailKind.TRANSIENT and answer.status:
-            url = f"{_markets.rest_of(self.exchange)}/api/v1/status"
+            url = f"{_markets.rest_of(self._exchange)}/api/v1/status"
             return [Call(tag=_STATUS, method="GET", url=url, pool="public", context=fail, weight=3)]
         self._ended = True
         return [self.judged(fail)]
@@ -322,13 +259,13 @@ class Link:
             reason = f"{envelope.code} {envelope.msg} although the clock was checked"
             return [self.judged(Fail(kind=FailKind.CREDENTIAL, reason=reason, first_sight=False))]
         self._clock_checked = True
-        return [_rest.time_call(_markets.rest_of(self.exchange))]
+        return [_rest.time_call(_markets.rest_of(self._exchange))]
 
     def _clock_told(self, answer: Answer) -> Outputs:
         venue_ms = _rest.time_of(answer)
         if venue_ms is None:
-            return [self.fail(FailKind.TRANSIENT, "the venue's clock can't be read")]
-        return [self.clock.read(venue_ms, self.now), *self.ask_token()]
+            return [self._fail(FailKind.TRANSIENT, "the venue's clock can't be read")]
+        return [self._clock.read(venue_ms, self.now), *self._ask_token()]
 
     def _status(self, call: Call, answer: Answer) -> Outputs:
         """Why the token call failed: planned maintenance, or something that passes."""
@@ -338,7 +275,7 @@ class Link:
             status = _Status()
         if status.status in ("close", "cancelonly"):
             reason = f"KuCoin is in maintenance ({status.status}) {status.msg}".rstrip()
-            return [self.fail(FailKind.MAINTENANCE, reason, MAINTENANCE_RETRY_S)]
+            return [self._fail(FailKind.MAINTENANCE, reason, MAINTENANCE_RETRY_S)]
         self._ended = True
         fail = call.context
         return [fail if isinstance(fail, Fail) else Fail(kind=FailKind.TRANSIENT, reason="no token")]

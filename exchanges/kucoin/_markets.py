@@ -123,10 +123,6 @@ def interval_list(exchange: str) -> str:
     return ", ".join(code for code in _SECONDS if is_spot(exchange) or code not in _SPOT_ONLY)
 
 
-def chunks(items: Sequence[str], size: int) -> list[tuple[str, ...]]:
-    return [tuple(items[start : start + size]) for start in range(0, len(items), size)]
-
-
 class _SpotSymbol(msgspec.Struct, rename="camel"):
     symbol: str
     base_currency: str = ""

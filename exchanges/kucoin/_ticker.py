@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf
 from typing import Final
 
 import msgspec
 
 from core.events import Ticker
-from exchanges._adapter import (
-    EmitTickers,
-    Fail,
-    FailKind,
-    Instant,
-    Live,
-    Note,
-    Outputs,
-    Seen,
-    Setup,
-    Subscription,
-    TickerSubscription,
-)
+from exchanges._adapter import EmitTickers, Fail, FailKind, Instant, Note, Output, Outputs, Seen, Setup
+from exchanges._feed import TickerFeed
 from exchanges._frames import UNREADABLE
 from exchanges.kucoin import _markets
-from exchanges.kucoin._link import TOPICS_PER_MESSAGE, Control, Link, Topic
+from exchanges.kucoin._link import Control, Link, Topic
 
+ALL: Final = "all"
+"""Name of the spot topic with every symbol."""
 SPOT_PREFIX: Final = "/market/ticker:"
 FUTURES_PREFIX: Final = "/contractMarket/ticker:"
 
@@ -63,71 +55,30 @@ _spot = msgspec.json.Decoder(_SpotFrame, strict=False).decode
 _futures = msgspec.json.Decoder(_FuturesFrame, strict=False).decode
 
 
-class TickerFeed(Link):
+class TickerAdapter(TickerFeed[Topic], Link):
     """Tickers of one exchange id: everything on spot, one shard of contracts on futures."""
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self._spot = _markets.is_spot(setup.exchange)
         self._prefix = SPOT_PREFIX if self._spot else FUTURES_PREFIX
-        self._subscription: TickerSubscription | None = None
-        self._live = False
         self._pairs: dict[str, str] = {}
 
-    def add(self, subscription: Subscription, now: Instant) -> Outputs:
-        if not isinstance(subscription, TickerSubscription) or self._subscription is not None:
-            reason = "one connection carries one shard of tickers"
-            return [Fail(kind=FailKind.REQUEST, reason=reason, stream_id=subscription.stream_id)]
-        if not subscription.symbols and not self._spot:
-            reason = "KuCoin futures have no all-market ticker: name the contracts"
-            return [Fail(kind=FailKind.REQUEST, reason=reason, stream_id=subscription.stream_id)]
-        self._subscription = subscription
-        return self.opened(now) if self.welcomed else []
+    def _topic(self, symbol: str) -> Topic:
+        return Topic(self._prefix, symbol)
 
-    def remove(self, stream_id: str, now: Instant) -> Outputs:
-        if self._subscription is None or self._subscription.stream_id != stream_id:
-            return []
-        topics = self._topics()
-        self._subscription = None
-        return self.unsubscribe(topics) if self.welcomed else []
+    def _all(self) -> Sequence[str]:
+        return [ALL] if self._spot else super()._all()
 
-    def restore(self, stream_id: str) -> None:
-        """Put the feed in its live state without a connection (recorded frames)."""
-        self._subscription = TickerSubscription(stream_id=stream_id, exchange=self.exchange)
-        self._live = True
+    def _refused(self, topics: Sequence[Topic], fail: Fail, now: Instant) -> list[Output]:
+        if topics[0].name == ALL:
+            return [self._fail(FailKind.TRANSIENT, fail.reason)]
+        return super()._refused(topics, fail, now)
 
-    def _topics(self) -> list[Topic]:
-        names = self._subscription.symbols if self._subscription else ()
-        return [Topic(self._prefix, chunk) for chunk in _markets.chunks(names or ("all",), TOPICS_PER_MESSAGE)]
-
-    # --- Link hooks ---
-
-    def opened(self, now: Instant) -> Outputs:
-        return self.subscribe(self._topics(), now) if self._subscription else []
-
-    def acknowledged(self, topic: Topic, now: Instant) -> Outputs:
-        return self._settled()
-
-    def refused(self, topic: Topic, reason: str, now: Instant) -> Outputs:
-        if len(topic.names) > 1:
-            # One unknown name refuses the whole list: halves find it.
-            middle = len(topic.names) // 2
-            halves = (topic.names[:middle], topic.names[middle:])
-            return self.subscribe([Topic(topic.prefix, half) for half in halves], now)
-        if self._subscription is not None and not self._subscription.symbols:
-            return [self.fail(FailKind.TRANSIENT, f"{topic.text}: {reason}")]
-        return [Note(f"ticker of {topic.text} refused: {reason}"), *self._settled()]
-
-    def _settled(self) -> Outputs:
-        if self._live or self.waiting() or self._subscription is None:
-            return []
-        self._live = True
-        return [Live(self._subscription.stream_id)]
-
-    def pushed(self, frame: Control, now: Instant) -> Outputs:
+    def _pushed(self, frame: Control, now: Instant) -> Outputs:
         # Only frames come here that are no usable ticker.
-        if self._subscription is None or frame.topic.startswith(self._prefix):
-            return [Seen(self._subscription.stream_id)] if self._subscription else []
+        if not self._stream_id or frame.topic.startswith(self._prefix):
+            return [Seen(self._stream_id)] if self._stream_id else []
         return [Note(f"topic {frame.topic.split(':')[0]} is not known")]
 
     # --- frames ---
@@ -137,10 +88,9 @@ class TickerFeed(Link):
             ticker = self._spot_ticker(frame, now) if self._spot else self._futures_ticker(frame, now)
         except UNREADABLE:
             ticker = None
-        if ticker is None or self._subscription is None:
+        if ticker is None or not self._stream_id:
             return super().received(frame, now)
-        self.now = now
-        return [EmitTickers(self._subscription.stream_id, self.exchange, [ticker])]
+        return [EmitTickers(self._stream_id, self._exchange, [ticker])]
 
     def _spot_ticker(self, frame: bytes, now: Instant) -> Ticker | None:
         """The symbol is the subject in the all-market topic, and stands in the topic of single ones."""
@@ -158,7 +108,7 @@ class TickerFeed(Link):
             return None
         symbol = self._pairs.get(tick.symbol)
         if symbol is None:
-            symbol = _markets.pair_in(self.exchange, self.setup.table(), tick.symbol)
+            symbol = _markets.pair_in(self._exchange, self._setup.table(), tick.symbol)
             if symbol is None:
                 return None
             self._pairs[tick.symbol] = symbol
@@ -168,7 +118,7 @@ class TickerFeed(Link):
         price = tick.price
         if price is None or not 0 < price < inf:
             return None
-        exchange = self.exchange
+        exchange = self._exchange
         return Ticker(
             symbol,
             time_ms,

@@ -30,7 +30,7 @@ from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._repair import GapRepair
 from exchanges._signing import hmac_sha256_base64
-from exchanges._timers import Beat, Heartbeat, Waiting, earliest
+from exchanges._timers import Heartbeat, Waiting, earliest
 from exchanges.kucoin import _events, _markets, _rest
 from exchanges.kucoin._unified_events import BalancePush, OrderPush, UnifiedGap, balance_event, order_event
 
@@ -74,8 +74,14 @@ class UnifiedUser:
         self.repair = GapRepair(subscription, self._signed, self._gap.then)
         self._welcome_by: float | None = None
         self._asked: Waiting[str, str] = Waiting()
-        self._beat = Heartbeat(PING_INTERVAL_S * PING_SHARE, PONG_S)
+        self._beat = self._heartbeat(PING_INTERVAL_S)
         self._ended = False
+
+    def _heartbeat(self, every_s: float) -> Heartbeat:
+        # The SDK pings with `op`, the documentation with `type`: both fit in one frame.
+        return Heartbeat(
+            every_s * PING_SHARE, PONG_S, lambda: f'{{"id":"{self.setup.new_id()}","op":"ping","type":"ping"}}'
+        )
 
     def start(self, now: Instant) -> Outputs:
         self._now = now
@@ -100,7 +106,7 @@ class UnifiedUser:
         if head.message == "welcome":
             return self._welcome(head, now)
         if "pong" in (head.op, head.type):
-            self._beat.pong()
+            self._beat.heard()
             return []
         if head.result is not None:
             return self._answer(head, now)
@@ -114,15 +120,8 @@ class UnifiedUser:
             return [self._fail(FailKind.TRANSIENT, "no welcome after the connection was opened")]
         late = self._asked.expired(now)
         if late:
-            return [self._fail(FailKind.TRANSIENT, f"no answer to {late[0][1]}")]
-        beat = self._beat.due(now)
-        if beat is Beat.DEAD:
-            return [self._fail(FailKind.TRANSIENT, "no pong")]
-        outputs: list[Output] = []
-        if beat is Beat.PING:
-            # The SDK pings with `op`, the documentation with `type`: both fit in one frame.
-            request_id = self.setup.new_id()
-            outputs.append(Send(f'{{"id":"{request_id}","op":"ping","type":"ping"}}', urgent=True))
+            return [self._fail(FailKind.TRANSIENT, f"no answer to {late[0]}")]
+        outputs: list[Output] = self._beat.due(now)
         deadline = self.repair.deadline()
         if deadline is not None and now.mono >= deadline:
             outputs.extend(self.repair.due(now))
@@ -147,7 +146,7 @@ class UnifiedUser:
     def _welcome(self, head: _Frame, now: Instant) -> Outputs:
         self._welcome_by = None
         if head.ping_interval:
-            self._beat = Heartbeat(head.ping_interval / 1000 * PING_SHARE, PONG_S)
+            self._beat = self._heartbeat(head.ping_interval / 1000)
         self._beat.start(now)
         credentials = self.subscription.credentials
         stamp = str(self._clock.stamp(now))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -16,6 +17,7 @@ from exchanges._adapter import (
     FailKind,
     Instant,
     Note,
+    Output,
     Outputs,
     Rotate,
     Seen,
@@ -218,7 +220,8 @@ class ClassicUser(Link):
     private = True
 
     def __init__(self, setup: Setup, subscription: UserSubscription, clock: VenueClock | None = None) -> None:
-        super().__init__(setup, clock)
+        super().__init__(setup)
+        self._clock = clock or self._clock
         self.subscription = subscription
         self.account = _events.Account(setup.exchange, setup.table)
         self._gap = Gap(self.account, subscription, lambda: self.now.wall_ms)
@@ -232,26 +235,29 @@ class ClassicUser(Link):
 
     def signed(self, call: Call) -> Call:
         call = msgspec.structs.replace(call, stream_id=self.subscription.stream_id)
-        return _rest.sign(call, self.subscription.credentials, self.wall_ms())
+        return _rest.sign(call, self.subscription.credentials, self._clock.stamp(self.now))
 
     def judged(self, fail: Fail) -> Fail:
         if fail.kind is not FailKind.CREDENTIAL:
             return fail
         return msgspec.structs.replace(fail, stream_id=self.subscription.stream_id)
 
-    def opened(self, now: Instant) -> Outputs:
-        return self.subscribe(list(SPOT_TOPICS if _markets.is_spot(self.exchange) else FUTURES_TOPICS), now)
+    def _begin(self, now: Instant) -> list[Output]:
+        self._book.want(self._topics(), now)
+        return super()._begin(now)
 
-    def acknowledged(self, topic: Topic, now: Instant) -> Outputs:
-        return [] if self.waiting() else self.repair.begin(self._gap.calls(), now)
+    def _topics(self) -> tuple[Topic, ...]:
+        return SPOT_TOPICS if _markets.is_spot(self._exchange) else FUTURES_TOPICS
 
-    def refused(self, topic: Topic, reason: str, now: Instant) -> Outputs:
-        if topic.prefix.startswith(_OPTIONAL):
-            note = Note(f"no liquidation reports: {reason}")
-            return [note, *([] if self.waiting() else self.repair.begin(self._gap.calls(), now))]
-        return [self.fail(FailKind.TRANSIENT, f"{topic.prefix}: {reason}")]
+    def _confirmed(self, topics: Sequence[Topic], now: Instant) -> list[Output]:
+        return self.repair.begin(self._gap.calls(), now) if self._book.settled else []
 
-    def pushed(self, frame: Control, now: Instant) -> Outputs:
+    def _refused(self, topics: Sequence[Topic], fail: Fail, now: Instant) -> list[Output]:
+        if topics[0].prefix.startswith(_OPTIONAL):
+            return [Note(f"no liquidation reports: {fail.reason}"), *self._confirmed((), now)]
+        return [self._fail(FailKind.TRANSIENT, f"{topics[0].prefix}: {fail.reason}")]
+
+    def _pushed(self, frame: Control, now: Instant) -> Outputs:
         topic = frame.topic.split(":")[0]
         try:
             if topic in ("/spotMarket/tradeOrdersV2", "/spotMarket/tradeOrders", "/contractMarket/tradeOrders"):
@@ -279,7 +285,7 @@ class ClassicUser(Link):
         outputs = list(super().woken(now))
         if self._ended:
             return outputs
-        for _, event in self._held.expired(now):
+        for event in self._held.expired(now):
             outputs.extend(self.repair.live(event))
         deadline = self.repair.deadline()
         if deadline is not None and now.mono >= deadline:
@@ -295,9 +301,10 @@ class ClassicUser(Link):
         return [Fail(kind=FailKind.REQUEST, reason="the connection is taken", stream_id=subscription.stream_id)]
 
     def remove(self, stream_id: str, now: Instant) -> Outputs:
-        if stream_id != self.subscription.stream_id or not self.welcomed:
+        if stream_id != self.subscription.stream_id:
             return []
-        return self.unsubscribe(list(SPOT_TOPICS if _markets.is_spot(self.exchange) else FUTURES_TOPICS))
+        self._book.drop(self._topics(), now)
+        return self._pump(now)
 
     # --- frames ---
 

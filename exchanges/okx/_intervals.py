@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Context
 from typing import Final
 
-import msgspec
-
+from exchanges._adapter import Call, CandleSubscription, Instant, Output
+from exchanges._catchup import Bar, CatchUp
 from exchanges._numbers import decimal, plain
 
 HOUR_MS: Final = 3_600_000
@@ -59,38 +60,33 @@ def length_ms(interval: str) -> int:
     return 8 * HOUR_MS if interval == EIGHT_HOURS else _LENGTH_MS[channel_of(interval) or interval]
 
 
-class Row(msgspec.Struct, frozen=True):
-    """A finished candle, its figures as the venue wrote them."""
-
-    start: int
-    open: str
-    high: str
-    low: str
-    close: str
-    volume: str
-
-
-class EightHours:
+class EightHours(CatchUp):
     """Puts 8 h candles together out of finished 4 h candles that come in order."""
 
-    __slots__ = ("_first",)
+    def __init__(self, subscription: CandleSubscription) -> None:
+        super().__init__(subscription, 8 * HOUR_MS, running=False)
+        self._news_ms = 0
+        self._first: Bar | None = None
 
-    def __init__(self) -> None:
-        self._first: Row | None = None
+    def begin(self, request: Callable[[int, int], Call], limit: int, now: Instant) -> list[Output]:
+        """Without a gap as well: the first half of the running candle may be over."""
+        if self._since is None:
+            self._since = self._last = (now.wall_ms // (8 * HOUR_MS) - 1) * 8 * HOUR_MS
+        return super().begin(request, limit // 2, now)
 
-    def joined(self, row: Row) -> Row | None:
+    def whole(self, bar: Bar) -> Bar | None:
         """The 8 h candle that this 4 h candle completes; None for a first half, or one whose first half is unknown."""
-        if row.start % (8 * HOUR_MS) == 0:
-            self._first = row
+        if bar.start % (8 * HOUR_MS) == 0:
+            self._first = bar
             return None
         first, self._first = self._first, None
-        if first is None or row.start - first.start != 4 * HOUR_MS:
+        if first is None or bar.start - first.start != 4 * HOUR_MS:
             return None
-        return Row(
+        return Bar(
             start=first.start,
             open=first.open,
-            high=max(first.high, row.high, key=decimal),
-            low=min(first.low, row.low, key=decimal),
-            close=row.close,
-            volume=plain(_EXACT.add(decimal(first.volume), decimal(row.volume))),
+            high=max(first.high, bar.high, key=decimal),
+            low=min(first.low, bar.low, key=decimal),
+            close=bar.close,
+            volume=plain(_EXACT.add(decimal(first.volume), decimal(bar.volume))),
         )

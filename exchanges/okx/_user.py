@@ -30,12 +30,11 @@ from exchanges._adapter import (
     Subscription,
     UserSubscription,
 )
-from exchanges._alarms import Alarms
 from exchanges._frames import UNREADABLE
-from exchanges._timers import earliest
+from exchanges._timers import Alarms, earliest
 from exchanges.okx._account import XPERP_ORDERS, AccountSession, request
 from exchanges.okx._frames import BENIGN, Arg, Control, decode_control, notice
-from exchanges.okx._keepalive import PONG, KeepAlive
+from exchanges.okx._keepalive import PONG, heartbeat
 from exchanges.okx._orders import (
     Account,
     Order,
@@ -96,8 +95,8 @@ class UserAdapter:
         self._session: AccountSession | None = None
         self._started = False
         self._phase = Phase.IDLE
-        self._alarms = Alarms()
-        self._keepalive = KeepAlive()
+        self._alarms: Alarms[str] = Alarms()
+        self._beat = heartbeat()
         self._clock_tries = 0
         self._ack_tries = 0
         self._unconfirmed: dict[str, Arg] = {}
@@ -127,7 +126,7 @@ class UserAdapter:
         return [request("unsubscribe", self._setup.new_id(), session.args)]
 
     def connected(self, now: Instant) -> Outputs:
-        self._keepalive.begin(now)
+        self._beat.start(now)
         session = self._session
         if session is None:
             return []
@@ -137,7 +136,7 @@ class UserAdapter:
         return [session.config("config")]
 
     def received(self, frame: bytes, now: Instant) -> Outputs:
-        self._keepalive.heard()
+        self._beat.heard()
         session = self._session
         if frame == PONG or session is None:
             return []
@@ -176,9 +175,9 @@ class UserAdapter:
     def woken(self, now: Instant) -> Outputs:
         session = self._session
         if session is None:
-            return self._keepalive.due(now)
+            return self._beat.due(now)
         session.now = now
-        outputs = self._keepalive.due(now)
+        outputs = self._beat.due(now)
         for name in self._alarms.due(now):
             outputs.extend(self._alarm(session, name, now))
         outputs.extend(self._newest(session.repair.due(now)))
@@ -186,7 +185,7 @@ class UserAdapter:
 
     def deadline(self) -> float | None:
         repair = self._session.repair.deadline() if self._session else None
-        return earliest(self._keepalive.deadline(), self._alarms.next(), repair)
+        return earliest(self._beat.deadline(), self._alarms.deadline(), repair)
 
     def closing(self, now: Instant) -> Outputs:
         return []

@@ -41,6 +41,7 @@ from exchanges._adapter import (
     TickerSubscription,
     UserSubscription,
 )
+from exchanges._catchup import BUDGET_S
 from exchanges.bybit import VENUE
 from exchanges.bybit._candle import GENERIC, INTERVALS
 
@@ -747,10 +748,10 @@ def test_a_candle_repair_without_an_answer_goes_live_and_says_so() -> None:
     adapter.add(candle("c1", "1", WALL - 300_000), NOW)
     (request,) = sent(adapter.connected(NOW))
     (call,) = of(adapter.received(ack(request), NOW), Call)
-    (live,) = of(adapter.woken(at(12)), Live)
+    (live,) = of(adapter.woken(at(BUDGET_S)), Live)
     assert live.gap is not None
     assert live.gap.missing
-    assert not adapter.answered(call, answer({"list": []}), at(13))
+    assert not adapter.answered(call, answer({"list": []}), at(BUDGET_S + 1))
 
 
 @pytest.mark.parametrize("interval", ["8hour", "8h", "candle1H", "2", "1M", "", "60m", "d"])

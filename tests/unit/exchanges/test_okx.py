@@ -943,7 +943,10 @@ def test_a_failed_repair_says_so_and_goes_live():
     adapter = candles(topic(resume=MINUTE - 5 * 60_000))
     (call,) = of(confirm(adapter, adapter.connected(NOW)), Call)
     for _ in range(2):
-        (call,) = of(adapter.answered(call, answer(status=500), NOW), Call)
+        assert not adapter.answered(call, answer(status=500), NOW)
+        due = adapter.deadline()
+        assert due is not None
+        (call,) = of(adapter.woken(at(due - NOW.mono)), Call)
     (live,) = of(adapter.answered(call, answer(status=500), NOW), Live)
     assert live.gap is not None
     assert live.gap.missing
@@ -991,7 +994,9 @@ def test_operations_stay_below_the_hourly_limit():
     frames = 0
     for n in range(3_600):
         adapter.add(topic(f"X{n}-USDT"), at(n))
-        frames += len([send for send in of(adapter.woken(at(n + 0.9)), Send) if send.text != "ping"])
+        outputs = [send for send in of(adapter.woken(at(n + 0.9)), Send) if send.text != "ping"]
+        confirm(adapter, outputs, at(n + 0.92))
+        frames += len(outputs)
         adapter.received(b"pong", at(n + 0.95))
     assert BURST < frames <= 480
 

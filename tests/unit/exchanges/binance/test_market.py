@@ -31,7 +31,7 @@ from exchanges._adapter import (
 )
 from exchanges.binance import VENUE
 from exchanges.binance._markets import MARKETS
-from exchanges.binance.candle import ANSWER_S, GATHER_S, CandleFeed
+from exchanges.binance.candle import ANSWER_S, GATHER_S, CandleAdapter
 from exchanges.binance.symbols import Loader
 from exchanges.binance.ticker import TickerFeed
 from tests.unit.exchanges.binance.support import (
@@ -156,8 +156,8 @@ def test_prices_arrive_as_the_nearest_number(price: Any, volume: Any, quote: Any
 # --- candles ---
 
 
-def candles(exchange: str = "binance", table: SymbolTable = EMPTY) -> CandleFeed:
-    return CandleFeed(setup(exchange, table), MARKETS[exchange])
+def candles(exchange: str = "binance", table: SymbolTable = EMPTY) -> CandleAdapter:
+    return CandleAdapter(setup(exchange, table), MARKETS[exchange])
 
 
 def wanted(symbol: str = "BTCUSDT", interval: str = "1m", resumed: int | None = None) -> CandleSubscription:
@@ -179,14 +179,14 @@ def bar(start: int, close: str = "2.50") -> list[object]:
     return [start, "1", "3", "0.5", close, "7.0", start + MINUTE - 1, "0", 1, "0", "0", "0"]
 
 
-def acknowledge(feed: CandleFeed, outputs: list[Any], now: Instant = NOW) -> list[Any]:
+def acknowledge(feed: CandleAdapter, outputs: list[Any], now: Instant = NOW) -> list[Any]:
     done: list[Any] = []
     for asked in requests(outputs):
         done += feed.received(frame({"result": None, "id": asked["id"]}), now)
     return done
 
 
-def running(*subscriptions: CandleSubscription) -> CandleFeed:
+def running(*subscriptions: CandleSubscription) -> CandleAdapter:
     feed = candles()
     for one in subscriptions:
         feed.add(one, NOW)
@@ -279,7 +279,7 @@ def test_missed_candles_are_read_and_told_in_order_before_the_stream_goes_on(exc
         (START, False),
     ]
     live = only(Live, outputs)
-    assert outputs.index(live) == 4
+    assert outputs[-1] is live
     assert live.gap is not None
     assert (live.gap.candles, live.gap.missing) == (4, ())
 
@@ -318,7 +318,7 @@ def test_a_failed_question_is_repeated_then_given_up() -> None:
     feed.add(wanted(resumed=START - 5 * MINUTE), NOW)
     outputs: list[Any] = acknowledge(feed, feed.connected(NOW))
     now = NOW
-    for _ in range(3):
+    for _ in range(2):
         assert feed.answered(only(Call, outputs), refused(500, 0), now) == []
         due = feed.deadline()
         assert due is not None
@@ -370,10 +370,12 @@ def test_requests_that_cannot_be_served_fail_alone_and_are_never_sent(symbol: st
     assert of(Send, feed.connected(NOW)) == []
 
 
-def test_a_doubled_topic_is_declined() -> None:
+def test_two_requests_for_one_topic_share_it_and_are_told_both() -> None:
     feed = running(wanted())
-    again = CandleSubscription(stream_id="other", exchange="binance", symbol="BTCUSDT", interval="1m")
-    assert only(Fail, feed.add(again, NOW)).stream_id == "other"
+    again = CandleSubscription(stream_id="other", exchange="binance", symbol="btcusdt", interval="1m")
+    assert feed.add(again, NOW) == [Live("other")]
+    told = of(EmitCandle, feed.received(kline(START, closed=True), NOW))
+    assert [(emit.stream_id, emit.symbol) for emit in told] == [("BTCUSDT-1m", "BTCUSDT"), ("other", "btcusdt")]
 
 
 @settings(max_examples=100, deadline=None)
