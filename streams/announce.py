@@ -39,6 +39,15 @@ class Announcer:
         self._price_role, self._grace_s, self._sweep = price_role, rejoin_grace_s, sweep
         self.beacon_s = BEACON_S
         self.boot_id: str | None = None
+        self._met_others = False
+
+    def met(self) -> None:
+        """Note who else is live. Called at the start of the process, after the first beat.
+
+        A process that is deployed beside an old one gets the commands only when that one lets them go, and may be alone by
+        then: what counts is that somebody kept the streams when it came.
+        """
+        self._met_others = any(worker.owner != self._leases.owner for worker in self._leases.workers)
 
     def user_started(self, *, lost: bool = False) -> int | None:
         """Announce the user role if no other process kept its streams. Returns the new epoch, or None.
@@ -48,7 +57,7 @@ class Announcer:
         tries again.
         """
         others = [worker for worker in self._state.workers("user") if worker.owner != self._leases.owner]
-        if others and not lost:
+        if (others or self._met_others) and not lost:
             # Live is not enough: processes that start together on an empty state would all leave it to the others.
             if self._state.get(_ANNOUNCED_KEY) is not None:
                 log.info("no announcement: other processes of the role are live", others=len(others))
@@ -108,7 +117,7 @@ class Announcer:
             return
         others = [worker for worker in self._state.workers("price") if worker.owner != self._leases.owner]
         self.boot_id = self._state.get(_BOOT_KEY)
-        if others and self.boot_id is not None and not lost:
+        if (others or self._met_others) and self.boot_id is not None and not lost:
             return
         self._new_boot()
 

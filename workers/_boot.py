@@ -89,6 +89,7 @@ class Process:
     def start(self) -> None:
         self.sink.start()
         self.engine.start()
+        self.engine.announcer.met()
         say_what_runs(self.engine)
         self.engine.every(METRICS_S, self._share_metrics)
         if self.engine.options.role == "user":

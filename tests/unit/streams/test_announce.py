@@ -21,12 +21,15 @@ class Office:
 
     def announcer(self, owner: str) -> Announcer:
         """Of a process that is live."""
-        info = WorkerInfo(owner=owner, role="user", host="h", pid=1, started_ms=0, capacity=1, streams=0)
-        self.state.heartbeat(info, 12.0)
+        self.state.heartbeat(self.info(owner), 12.0)
         return Announcer(
             self.state, Leases(self.state, owner, "user", 8.0), Pipeline(self.sink), self.clock,
             price_role="all", rejoin_grace_s=600.0, sweep=self._sweep,
         )  # fmt: skip
+
+    @staticmethod
+    def info(owner: str) -> WorkerInfo:
+        return WorkerInfo(owner=owner, role="user", host="h", pid=1, started_ms=0, capacity=1, streams=0)
 
     def _sweep(self) -> None:
         self.sweeps += 1
@@ -58,6 +61,24 @@ def test_a_rolling_restart_announces_nothing(office: Office) -> None:
     office.state.retire("a")
     assert office.announcer("c").user_started() is None
     assert office.asked() == 1
+
+
+def test_a_rolling_restart_whose_old_process_ends_before_the_new_one_gets_commands_announces_nothing(
+    office: Office,
+) -> None:
+    old = office.announcer("a")
+    old.user_started()
+    old.price_started()
+    new = office.announcer("b")
+    new._leases.beat(office.info("b"))
+    new.met()
+    office.state.retire("a")
+    office.sink.messages.clear()
+    assert new.user_started() is None
+    new.price_started()
+    assert new.boot_id == old.boot_id
+    assert office.sink.messages == []
+    assert new.user_started(lost=True) is not None
 
 
 def test_a_start_after_all_others_ended_announces(office: Office) -> None:
