@@ -249,6 +249,7 @@ def test_keys_that_died_with_a_process_are_asked_for_again(start: Callable[..., 
     state = MemoryState()
     info = WorkerInfo(owner="dead", role="user", host="h", pid=1, started_ms=0, capacity=1, streams=1)
     state.heartbeat(info, 3600.0)  # its last heartbeat has not lapsed when this process starts
+    state.put("announced:user", "dead")
     state.remember(
         Wanted(
             stream_id="s", exchange="bybit", user_id="owner", count=3, generation=0, digest="d", credentials=None
