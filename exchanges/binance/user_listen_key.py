@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from core.errors import CredentialUnusable
+from exchanges._account import OneAccount
 from exchanges._adapter import (
     Answer,
     Call,
@@ -25,7 +25,6 @@ from exchanges._adapter import (
     Output,
     Rotate,
     Setup,
-    Subscription,
     UserSubscription,
 )
 from exchanges._frames import UNREADABLE
@@ -61,16 +60,14 @@ _decode_key = msgspec.json.Decoder(_Key).decode
 _decode_wrapped = msgspec.json.Decoder(_Wrapped).decode
 
 
-class ListenKeyUser:
+class ListenKeyUser(OneAccount):
     """Adapter of one listen-key connection."""
 
     def __init__(self, setup: Setup, market: Market) -> None:
         self._setup, self._market = setup, market
         self._clock = BinanceClock(market, setup)
-        self._subscription: UserSubscription | None = None
         self._signer: Signer | None = None
         self._repair: AccountRepair | None = None
-        self._started = False
         self._up = False
         self._call: Call | None = None
         self._key = ""
@@ -79,20 +76,9 @@ class ListenKeyUser:
 
     # --- inputs ---
 
-    def add(self, subscription: Subscription, now: Instant) -> list[Output]:
-        if not isinstance(subscription, UserSubscription) or self._subscription is not None:
-            reason = "a listen-key connection carries one account"
-            return [Fail(kind=FailKind.REQUEST, reason=reason, stream_id=subscription.stream_id)]
-        try:
-            signer = Signer(subscription.credentials)
-        except CredentialUnusable as error:
-            return [Fail(kind=FailKind.CREDENTIAL, reason=str(error), stream_id=subscription.stream_id)]
-        self._subscription, self._signer = subscription, signer
-        self._repair = AccountRepair(self._market, subscription, signer, self._clock, self._setup.table)
-        return self._create() if self._started else []
-
-    def start(self, now: Instant) -> list[Output]:
-        self._started = True
+    def _open(self, subscription: UserSubscription, now: Instant) -> list[Output]:
+        self._signer = Signer(subscription.credentials)
+        self._repair = AccountRepair(self._market, subscription, self._signer, self._clock, self._setup.table)
         return self._create()
 
     def connected(self, now: Instant) -> list[Output]:
@@ -167,8 +153,6 @@ class ListenKeyUser:
         )
 
     def _create(self) -> list[Output]:
-        if self._signer is None:
-            return []
         self._call = self._key_call(_CREATE, "POST")
         return [self._call]
 

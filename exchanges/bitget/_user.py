@@ -10,6 +10,7 @@ import msgspec
 from core.credentials import Credentials
 from core.errors import CredentialUnusable
 from core.events import AccountEvent
+from exchanges._account import OneAccount
 from exchanges._adapter import (
     Answer,
     Call,
@@ -23,7 +24,6 @@ from exchanges._adapter import (
     Seen,
     Send,
     Setup,
-    Subscription,
     UserSubscription,
 )
 from exchanges._frames import UNREADABLE
@@ -63,17 +63,15 @@ _unified_accounts = msgspec.json.Decoder(list[_frames.UnifiedAccount]).decode
 _time = msgspec.json.Decoder(_Time).decode
 
 
-class User(Socket):
+class User(OneAccount, Socket):
     """One account. Whether it is classic or unified is asked by REST before the connection is opened."""
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self.subscription: UserSubscription | None = None
         self.unified = False
         self.account = _events.Account(setup.exchange)
         self.repair: GapRepair | None = None
         self._gap: Gap | None = None
-        self._started = False
         self._clock_checked = False
         self._login_by: float | None = None
         self._relogged = False
@@ -81,24 +79,18 @@ class User(Socket):
 
     # --- before the connection ---
 
-    def start(self, now: Instant) -> Outputs:
+    def _open(self, subscription: UserSubscription, now: Instant) -> Outputs:
         self.now = now
-        self._started = True
-        return self._probe() if self.subscription is not None else []
-
-    def add(self, subscription: Subscription, now: Instant) -> Outputs:
-        self.now = now
-        if not isinstance(subscription, UserSubscription) or self.subscription is not None:
-            reason = "one Bitget connection carries one account"
-            return [Fail(kind=FailKind.REQUEST, reason=reason, stream_id=subscription.stream_id)]
-        self.subscription = subscription
+        key = subscription.credentials.key.reveal()
+        if not key or not key.isascii():
+            raise CredentialUnusable("the API key is empty or holds characters that no key has")
         for order in subscription.resume.orders if subscription.resume else ():
             self.account.seed(order.order_id, order.status, decimal(order.executed), decimal(order.executed_quote))
-        return self._probe() if self._started else []
+        return self._probe()
 
     def restore(self, subscription: UserSubscription, products: tuple[str, ...], *, unified: bool) -> None:
         """Put the session in its live state without a connection (recorded frames)."""
-        self.subscription = subscription
+        self._subscription = subscription
         self.unified = unified
         self.account = _events.Account(self._exchange, products)
         self.repair = GapRepair(subscription)
@@ -106,27 +98,21 @@ class User(Socket):
 
     @property
     def _credentials(self) -> Credentials:
-        if self.subscription is None:
+        if self._subscription is None:
             raise AssertionError("used before a subscription was added")
-        return self.subscription.credentials
+        return self._subscription.credentials
 
     def _probe(self) -> Outputs:
-        key = self._credentials.key.reveal()
-        if not key or not key.isascii():
-            return [self._refuse("the API key is empty or holds characters that no key has")]
-        try:
-            return [self._signed(Call(tag=_MODE, method="GET", url=_markets.REST + _PROBE, pool="private"))]
-        except CredentialUnusable as error:
-            return [self._refuse(str(error))]
+        return [self._signed(Call(tag=_MODE, method="GET", url=_markets.REST + _PROBE, pool="private"))]
 
     def _signed(self, call: Call) -> Call:
-        stream_id = self.subscription.stream_id if self.subscription else None
+        stream_id = self._subscription.stream_id if self._subscription else None
         call = msgspec.structs.replace(call, stream_id=stream_id)
         return _rest.sign(call, self._credentials, self._clock.stamp(self.now))
 
     def _refuse(self, reason: str, *, first_sight: bool = True) -> Fail:
         self._ended = True
-        stream_id = self.subscription.stream_id if self.subscription else None
+        stream_id = self._subscription.stream_id if self._subscription else None
         return Fail(kind=FailKind.CREDENTIAL, reason=reason, stream_id=stream_id, first_sight=first_sight)
 
     def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
@@ -250,20 +236,20 @@ class User(Socket):
 
     def _repair(self) -> GapRepair:
         if self.repair is None:
-            if self.subscription is None:
+            if self._subscription is None:
                 raise AssertionError("used before a subscription was added")
             kind = UnifiedGap if self.unified else ClassicGap
-            self._gap = kind(self.account, self.subscription, self._setup.table, lambda: self.now.wall_ms)
-            self.repair = GapRepair(self.subscription, self._signed, self._gap.then)
+            self._gap = kind(self.account, self._subscription, self._setup.table, lambda: self.now.wall_ms)
+            self.repair = GapRepair(self._subscription, self._signed, self._gap.then)
         return self.repair
 
     # --- frames ---
 
     def _pushed(self, frame: _frames.Frame, now: Instant) -> Outputs:
         arg = frame.arg
-        if arg is None or self.subscription is None:
+        if arg is None or self._subscription is None:
             return [Note("push without an argument")]
-        seen = Seen(self.subscription.stream_id)
+        seen = Seen(self._subscription.stream_id)
         channel = arg.channel or arg.topic
         try:
             if self.unified and arg.inst_type == "UTA":
@@ -324,7 +310,7 @@ class User(Socket):
         return earliest(super().deadline(), self._login_by, self.repair.deadline() if self.repair else None)
 
     def remove(self, stream_id: str, now: Instant) -> Outputs:
-        if self.subscription is None or stream_id != self.subscription.stream_id:
+        if self._subscription is None or stream_id != self._subscription.stream_id:
             return []
         self._book.drop(self._args(), now)
         return self._pump(now)

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from core.credentials import credentials
-from core.errors import CredentialUnusable
+from exchanges._account import OneAccount
 from exchanges._adapter import (
     Answer,
     Call,
@@ -23,7 +23,6 @@ from exchanges._adapter import (
     Outputs,
     Send,
     Setup,
-    Subscription,
     UserSubscription,
 )
 from exchanges._clock import VenueClock
@@ -110,15 +109,13 @@ class _Account:
         return self.sign(Call(tag=tag, method="GET", url=url, timeout_s=ASK_TIMEOUT_S, context=context))
 
 
-class UserAdapter:
+class UserAdapter(OneAccount):
     """One account: mode of the account → connect → login → subscribe → repair → live. See `exchanges._adapter.Adapter`."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._category = CATEGORY[setup.exchange]
-        self._subscription: UserSubscription | None = None
         self._account: _Account | None = None
-        self._started = False
         self._phase = Phase.IDLE
         self._clock_tries = 0
         self._alarms: Alarms[str] = Alarms()
@@ -126,17 +123,6 @@ class UserAdapter:
         self._wallet_time = 0
 
     # --- inputs ---
-
-    def start(self, now: Instant) -> Outputs:
-        self._started = True
-        return self._open(now)
-
-    def add(self, subscription: Subscription, now: Instant) -> Outputs:
-        if not isinstance(subscription, UserSubscription) or self._subscription is not None:
-            reason = "a Bybit account connection carries exactly one account"
-            return [Fail(kind=FailKind.REQUEST, reason=reason, stream_id=subscription.stream_id)]
-        self._subscription = subscription
-        return self._open(now) if self._started else []
 
     def remove(self, stream_id: str, now: Instant) -> Outputs:
         if self._subscription is None or self._subscription.stream_id != stream_id:
@@ -213,19 +199,10 @@ class UserAdapter:
         repair = self._account.repair.deadline() if self._account is not None else None
         return earliest(self._alarms.deadline(), self._beat.deadline(), repair)
 
-    def closing(self, now: Instant) -> Outputs:
-        return []
-
     # --- before the connection ---
 
-    def _open(self, now: Instant) -> list[Output]:
-        subscription = self._subscription
-        if subscription is None:
-            return []
-        try:
-            account = _Account(subscription, self._setup)
-        except CredentialUnusable as error:
-            return [Fail(kind=FailKind.CREDENTIAL, reason=str(error), stream_id=subscription.stream_id)]
+    def _open(self, subscription: UserSubscription, now: Instant) -> Outputs:
+        account = _Account(subscription, self._setup)
         account.now = now
         self._account = account
         self._phase = Phase.ASKING

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from core.errors import CredentialUnusable
+from exchanges._account import OneAccount
 from exchanges._adapter import (
     Answer,
     Call,
@@ -20,7 +20,6 @@ from exchanges._adapter import (
     Outputs,
     Seen,
     Setup,
-    Subscription,
     UserSubscription,
 )
 from exchanges._frames import UNREADABLE
@@ -65,15 +64,13 @@ _decode_events = msgspec.json.Decoder(list[_Event]).decode
 _decode_order = msgspec.json.Decoder(Order).decode
 
 
-class UserAdapter(Link):
+class UserAdapter(OneAccount, Link):
     """One account: connect → subscribe → repair → live. See `exchanges._adapter.Adapter`."""
 
     url = USER_WS
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self._subscription: UserSubscription | None = None
-        self._started = False
         self._rest = REST
         self._memory = Memory()
         self._repair: GapRepair | None = None
@@ -85,17 +82,6 @@ class UserAdapter(Link):
         self._clock_checked = False
 
     # --- inputs ---
-
-    def start(self, now: Instant) -> Outputs:
-        self._started = True
-        return self._open(now)
-
-    def add(self, subscription: Subscription, now: Instant) -> Outputs:
-        if not isinstance(subscription, UserSubscription) or self._subscription is not None:
-            reason = "a Coinbase account connection carries exactly one account"
-            return [Fail(kind=FailKind.REQUEST, reason=reason, stream_id=subscription.stream_id)]
-        self._subscription = subscription
-        return self._open(now) if self._started else []
 
     def remove(self, stream_id: str, now: Instant) -> Outputs:
         if self._subscription is None or self._subscription.stream_id != stream_id:
@@ -131,15 +117,9 @@ class UserAdapter(Link):
 
     # --- joining ---
 
-    def _open(self, now: Instant) -> list[Output]:
-        subscription = self._subscription
-        if subscription is None:
-            return []
+    def _open(self, subscription: UserSubscription, now: Instant) -> Outputs:
         self._now = now
-        try:
-            self._signer = Signer(subscription.credentials, self._setup.new_id)
-        except CredentialUnusable as error:
-            return [Fail(kind=FailKind.CREDENTIAL, reason=str(error), stream_id=subscription.stream_id)]
+        self._signer = Signer(subscription.credentials, self._setup.new_id)
         if subscription.credentials.environment == "sandbox":
             self.url, self._rest = SANDBOX_USER_WS, SANDBOX_REST
         self._prepare(subscription)

@@ -9,6 +9,7 @@ import msgspec
 
 from core.errors import CredentialUnusable
 from core.events import AccountEvent, ExecutionReport
+from exchanges._account import OneAccount
 from exchanges._adapter import (
     Adapter,
     Answer,
@@ -83,36 +84,18 @@ class _Mode(msgspec.Struct, rename="camel"):
 _decode_mode = msgspec.json.Decoder(_Mode).decode
 
 
-class User:
+class User(OneAccount):
     """Finds out whether the account is classic or unified, then hands every input to that session."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
-        self._subscription: UserSubscription | None = None
-        self._started = False
         self._inner: Adapter | None = None
         self._recheck_at: float | None = None
         self._clock = VenueClock(setup)
         self._clock_checked = False
 
-    def start(self, now: Instant) -> Outputs:
-        self._started = True
-        return self._begin(now)
-
-    def add(self, subscription: Subscription, now: Instant) -> Outputs:
-        if not isinstance(subscription, UserSubscription) or self._subscription is not None:
-            reason = "one KuCoin connection carries one account"
-            return [Fail(kind=FailKind.REQUEST, reason=reason, stream_id=subscription.stream_id)]
-        self._subscription = subscription
-        return self._begin(now) if self._started else []
-
-    def _begin(self, now: Instant) -> Outputs:
-        subscription = self._subscription
-        if subscription is None or self._inner is not None:
-            return []
-        refusal = unusable(subscription, now)
-        if refusal is not None:
-            return [refusal]
+    def _open(self, subscription: UserSubscription, now: Instant) -> Outputs:
+        check(subscription, now)
         # The venue calls its unified API not final: an operator can switch the detection off.
         if self._setup.options.get("KUCOIN_UNIFIED", "auto").lower() in OFF:
             return self._classic(subscription, now)
@@ -199,19 +182,12 @@ class User:
         return self._inner.closing(now) if self._inner else []
 
 
-def unusable(subscription: UserSubscription, now: Instant) -> Fail | None:
-    """A refusal if this material can never sign a request."""
-    credentials = subscription.credentials
-    reason = ""
-    try:
-        _rest.sign(Call(tag="", method="GET", url=_markets.SPOT_REST), credentials, now.wall_ms)
-    except CredentialUnusable as error:
-        reason = str(error)
-    if not credentials.key or not credentials.key.reveal().isascii():
-        reason = "the API key is empty or holds characters that no key has"
-    if not reason:
-        return None
-    return Fail(kind=FailKind.CREDENTIAL, reason=reason, stream_id=subscription.stream_id)
+def check(subscription: UserSubscription, now: Instant) -> None:
+    """Raises `CredentialUnusable` for material that can never sign a request."""
+    key = subscription.credentials.key.reveal()
+    if not key or not key.isascii():
+        raise CredentialUnusable("the API key is empty or holds characters that no key has")
+    _rest.sign(Call(tag="", method="GET", url=_markets.SPOT_REST), subscription.credentials, now.wall_ms)
 
 
 class ClassicUser(Link):

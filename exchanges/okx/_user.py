@@ -12,8 +12,8 @@ from typing import Final
 
 import msgspec
 
-from core.errors import CredentialUnusable
 from core.events import AccountEvent, AccountPosition
+from exchanges._account import OneAccount
 from exchanges._adapter import (
     Answer,
     Call,
@@ -27,7 +27,6 @@ from exchanges._adapter import (
     Outputs,
     Send,
     Setup,
-    Subscription,
     UserSubscription,
 )
 from exchanges._frames import UNREADABLE
@@ -86,14 +85,12 @@ _decode_order = msgspec.json.Decoder(Order).decode
 _decode_account = msgspec.json.Decoder(Account).decode
 
 
-class UserAdapter:
+class UserAdapter(OneAccount):
     """One account: connect → prove the key → login → subscribe → repair → live. See `exchanges._adapter.Adapter`."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
-        self._subscription: UserSubscription | None = None
         self._session: AccountSession | None = None
-        self._started = False
         self._phase = Phase.IDLE
         self._alarms: Alarms[str] = Alarms()
         self._beat = heartbeat()
@@ -103,17 +100,6 @@ class UserAdapter:
         self._balance_times: dict[str, int] = {}
 
     # --- inputs ---
-
-    def start(self, now: Instant) -> Outputs:
-        self._started = True
-        return self._open(now)
-
-    def add(self, subscription: Subscription, now: Instant) -> Outputs:
-        if not isinstance(subscription, UserSubscription) or self._subscription is not None:
-            reason = "an OKX account connection carries exactly one account"
-            return [Fail(kind=FailKind.REQUEST, reason=reason, stream_id=subscription.stream_id)]
-        self._subscription = subscription
-        return self._open(now) if self._started else []
 
     def remove(self, stream_id: str, now: Instant) -> Outputs:
         session = self._session
@@ -187,19 +173,10 @@ class UserAdapter:
         repair = self._session.repair.deadline() if self._session else None
         return earliest(self._beat.deadline(), self._alarms.deadline(), repair)
 
-    def closing(self, now: Instant) -> Outputs:
-        return []
-
     # --- joining ---
 
-    def _open(self, now: Instant) -> list[Output]:
-        subscription = self._subscription
-        if subscription is None:
-            return []
-        try:
-            self._session = AccountSession(subscription, self._setup)
-        except CredentialUnusable as error:
-            return [Fail(kind=FailKind.CREDENTIAL, reason=str(error), stream_id=subscription.stream_id)]
+    def _open(self, subscription: UserSubscription, now: Instant) -> Outputs:
+        self._session = AccountSession(subscription, self._setup)
         self._phase = Phase.CONNECTING
         return [Connect(self._session.hosts.ws)]
 
