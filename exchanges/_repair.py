@@ -12,6 +12,7 @@ import msgspec
 
 from core.events import AccountEvent, AccountPosition, AccountUpdate, ExecutionReport, OrderTradeUpdate
 from exchanges._adapter import Answer, Call, Emit, GapReport, Instant, Live, Output, UserSubscription
+from exchanges._frames import RETRYABLE
 
 MAX_HELD_EVENTS: Final = 20_000
 """An account that changes faster than this while its gap is read is let through early, and the report says so."""
@@ -23,7 +24,6 @@ LATE_BUDGET_S: Final = 600.0
 ATTEMPTS: Final = 4
 """Failed tries of one call after which it no longer holds the live events back."""
 MAX_RETRY_WAIT_S: Final = 20.0
-_RETRYABLE: Final = frozenset({0, 408, 418, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 530})
 
 
 class Repaired(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,7 +118,7 @@ class GapRepair:
     def answered(self, call: Call, answer: Answer, parse: Parse, now: Instant) -> list[Output]:
         if self._outstanding.pop(id(call), None) is None or self.done:
             return []
-        repaired = parse(call, answer) if answer.status not in _RETRYABLE else Repaired(retry=True)
+        repaired = parse(call, answer) if answer.status not in RETRYABLE else Repaired(retry=True)
         if repaired.retry:
             self._again(call, answer, repaired.retry_after_s, now)
         else:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from core.credentials import credentials
 from core.exchange_ids import FAMILIES, Feed
 from core.instruments import Instrument, SymbolTable
 from exchanges._adapter import (
@@ -21,8 +20,8 @@ from exchanges._adapter import (
     Send,
     Setup,
     TickerSubscription,
-    UserSubscription,
 )
+from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges.binance import _markets
 from exchanges.binance._markets import MARKETS
 from exchanges.binance.candle import CandleAdapter
@@ -33,7 +32,6 @@ from exchanges.binance.user_spot import SpotUser
 
 __all__ = ["VENUE"]
 
-_REPLAYED: Final = "replay"
 _ANY_TIME: Final = Instant(0.0, 0)
 
 
@@ -70,23 +68,20 @@ class _Binance:
         return Loader(exchange)
 
     def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:
-        setup = Setup(exchange=exchange, new_id=lambda: _REPLAYED, table=lambda: _table(context))
+        setup = recorded_setup(exchange, _table(context))
         if feed == "user":
-            return self._live_user(setup), _REPLAYED
+            return self._live_user(setup), RECORDED
         if feed == "ticker":
             ticker = self.ticker(setup)
-            ticker.add(TickerSubscription(stream_id=_REPLAYED, exchange=exchange), _ANY_TIME)
-            return ticker, _REPLAYED
+            ticker.add(TickerSubscription(stream_id=RECORDED, exchange=exchange), _ANY_TIME)
+            return ticker, RECORDED
         candle = CandleAdapter(setup, MARKETS[exchange])
-        candle.replay(_REPLAYED)
-        return candle, _REPLAYED
+        candle.replay(RECORDED)
+        return candle, RECORDED
 
     def _live_user(self, setup: Setup) -> Adapter:
         adapter = self.user(setup)
-        account = UserSubscription(
-            stream_id=_REPLAYED, exchange=setup.exchange, credentials=credentials(_REPLAYED, _REPLAYED)
-        )
-        adapter.add(account, _ANY_TIME)
+        adapter.add(recorded_account(setup.exchange), _ANY_TIME)
         for output in adapter.start(_ANY_TIME):
             if isinstance(output, Call):
                 adapter.answered(output, Answer(200, {}, b'{"listenKey":"replay"}'), _ANY_TIME)

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from core.credentials import credentials
 from core.exchange_ids import Feed
-from core.instruments import EMPTY, SymbolTable
-from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup, UserSubscription
+from core.instruments import SymbolTable
+from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
+from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges._topics import chunks
 from exchanges.bitget._candle import CandleAdapter, refusal_of
 from exchanges.bitget._markets import Instruments
@@ -37,8 +37,6 @@ TICKER_STALL_S: Final = 50.0
 CANDLE_STALL_S: Final = 75.0
 JOIN_S: Final = 60.0
 """Login (10 s), answers (two tries of 10 s) and the repair of a gap (25 s)."""
-
-_REPLAY: Final = "replay"
 
 
 class Bitget:
@@ -84,21 +82,20 @@ class Bitget:
         return Instruments(exchange, options)
 
     def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:
-        setup = Setup(exchange=exchange, new_id=lambda: "1", table=lambda: EMPTY)
+        setup = recorded_setup(exchange)
         if feed == "ticker":
             ticker = TickerAdapter(setup)
-            ticker.replay(_REPLAY)
-            return ticker, _REPLAY
+            ticker.replay(RECORDED)
+            return ticker, RECORDED
         if feed == "candle":
             candle = CandleAdapter(setup)
-            candle.replay(_REPLAY, str(context.get("requested_interval", "")))
-            return candle, _REPLAY
+            candle.replay(RECORDED, str(context.get("requested_interval", "")))
+            return candle, RECORDED
         session = User(setup)
-        subscription = UserSubscription(stream_id=_REPLAY, exchange=exchange, credentials=credentials("", ""))
         listed = context.get("product_types")
         products = tuple(str(item) for item in listed) if isinstance(listed, Sequence) else ()
-        session.restore(subscription, products, unified=context.get("account_mode") == "UTA")
-        return session, _REPLAY
+        session.restore(recorded_account(exchange), products, unified=context.get("account_mode") == "UTA")
+        return session, RECORDED
 
 
 VENUE: Final = Bitget()

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
 from core.exchange_ids import Feed
-from core.instruments import EMPTY, SymbolTable
+from core.instruments import SymbolTable
 from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
+from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges.bybit._candle import CandleAdapter, native_interval
 from exchanges.bybit._instruments import Loader
 from exchanges.bybit._public import ARGS_CHARACTERS
@@ -23,7 +24,6 @@ _REST: Final = {"rest": Rate(550, 5.0)}
 """600 requests in 5 seconds per address, less a margin."""
 _CANDLES_PER_CONNECTION: Final = 500
 """Topics; upstream's own cap. The longest topic has some 30 characters, so they fit into the 21,000 of a connection."""
-_REPLAY: Final = "replay"
 
 
 class Bybit:
@@ -86,14 +86,14 @@ class Bybit:
         return Loader(exchange)
 
     def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:
-        setup = Setup(exchange=exchange, new_id=lambda: _REPLAY, table=lambda: EMPTY)
+        setup = recorded_setup(exchange)
         if feed == "user":
             user = UserAdapter(setup)
-            user.replay(_REPLAY, cast("int", context.get("unifiedMarginStatus", 0)))
-            return user, _REPLAY
+            user.replay(recorded_account(exchange), cast("int", context.get("unifiedMarginStatus", 0)))
+            return user, RECORDED
         market = TickerAdapter(setup) if feed == "ticker" else CandleAdapter(setup)
-        market.replay(_REPLAY)
-        return market, _REPLAY
+        market.replay(RECORDED)
+        return market, RECORDED
 
 
 VENUE: Final = Bybit()

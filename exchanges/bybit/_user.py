@@ -8,7 +8,6 @@ from typing import Final
 
 import msgspec
 
-from core.credentials import credentials
 from exchanges._account import OneAccount
 from exchanges._adapter import (
     Answer,
@@ -359,10 +358,8 @@ class UserAdapter(OneAccount):
         frame = {"req_id": self._setup.new_id(), "op": op, "args": args}
         return Send(msgspec.json.encode(frame).decode())
 
-    def replay(self, stream_id: str, unified_margin_status: int) -> None:
+    def replay(self, subscription: UserSubscription, unified_margin_status: int) -> None:
         """Enter the live state of a recorded frame."""
-        nobody = credentials("replay", "replay")
-        subscription = UserSubscription(stream_id=stream_id, exchange=self._setup.exchange, credentials=nobody)
         self._account = _Account(subscription, self._setup)
         self._account.plan.account_type = account_type(self._category, unified_margin_status)
         self._phase = Phase.JOINED

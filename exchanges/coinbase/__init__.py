@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
-from core.credentials import credentials
 from core.exchange_ids import Feed
-from core.instruments import EMPTY, SymbolTable
-from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup, UserSubscription
+from core.instruments import SymbolTable
+from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
+from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges.coinbase._candle import CandleAdapter
 from exchanges.coinbase._instruments import Loader
 from exchanges.coinbase._series import INTERVALS
@@ -23,7 +23,6 @@ _REST: Final = {"rest": Rate(9, 1.0)}
 """10 public requests a second per address, less a margin; 30 private ones per user are allowed, but 10,000 an hour per
 key as well."""
 _CANDLES_PER_CONNECTION: Final = 100
-_REPLAY: Final = "replay"
 
 
 class Coinbase:
@@ -72,19 +71,18 @@ class Coinbase:
         return Loader()
 
     def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:
-        setup = Setup(exchange=exchange, new_id=lambda: _REPLAY, table=lambda: EMPTY)
+        setup = recorded_setup(exchange)
         if feed == "user":
             user = UserAdapter(setup)
-            nobody = UserSubscription(stream_id=_REPLAY, exchange=exchange, credentials=credentials("replay", "replay"))
-            user.replay(nobody, cast("dict[str, Any]", context.get("known_orders", {})))
-            return user, _REPLAY
+            user.replay(recorded_account(exchange), cast("dict[str, Any]", context.get("known_orders", {})))
+            return user, RECORDED
         if feed == "ticker":
             ticker = TickerAdapter(setup)
-            ticker.replay(_REPLAY)
-            return ticker, _REPLAY
+            ticker.replay(RECORDED)
+            return ticker, RECORDED
         candle = CandleAdapter(setup)
-        candle.replay(_REPLAY, cast("dict[str, int]", context.get("open_bucket", {})))
-        return candle, _REPLAY
+        candle.replay(RECORDED, cast("dict[str, int]", context.get("open_bucket", {})))
+        return candle, RECORDED
 
 
 VENUE: Final = Coinbase()

@@ -32,7 +32,7 @@ from exchanges._adapter import (
 )
 from exchanges._frames import UNREADABLE
 from exchanges.coinbase._errors import failure_of
-from exchanges.coinbase._link import API, REST, Message, Request, chunks
+from exchanges.coinbase._link import API, REST, Message, Request, requests
 from exchanges.coinbase._market import MarketLink
 from exchanges.coinbase._series import BUCKET_MS, GRANULARITIES, INTERVALS, Bucket, Series, floor
 
@@ -142,7 +142,7 @@ class CandleAdapter(MarketLink):
         return self._ask("unsubscribe", CHANNEL, (series.product,), now)
 
     def _requests(self) -> Iterable[Request]:
-        return chunks("subscribe", CHANNEL, tuple(self._products)) if self._products else []
+        return requests("subscribe", CHANNEL, tuple(self._products)) if self._products else []
 
     def _acknowledged(self, request: Request, now: Instant) -> list[Output]:
         outputs: list[Output] = []

@@ -13,6 +13,7 @@ from exchanges._adapter import Answer, Call, Connect, Fail, FailKind, Instant, N
 from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._timers import Alarms
+from exchanges._topics import chunks
 from exchanges.coinbase._auth import Signer
 from exchanges.coinbase._errors import Failure, failure_of_text
 
@@ -196,17 +197,11 @@ class Link(ABC):
 
     # --- requests ---
 
-    def _ask(
-        self, operation: str, channel: str, ids: Sequence[str], now: Instant, *, first: bool = False
-    ) -> list[Output]:
+    def _ask(self, operation: str, channel: str, ids: Sequence[str], now: Instant) -> list[Output]:
         """Queue frames for a channel, in chunks; nothing before the connection is up, as `_requests` will tell then."""
         if not self._connected:
             return []
-        requests = chunks(operation, channel, ids)
-        if first:
-            self._queue.extendleft(reversed(requests))
-        else:
-            self._queue.extend(requests)
+        self._queue.extend(requests(operation, channel, ids))
         return self._pump(now)
 
     def _pump(self, now: Instant) -> list[Output]:
@@ -245,10 +240,6 @@ class Link(ABC):
         return self._asked is None and not self._queue
 
 
-def chunks(operation: str, channel: str, ids: Sequence[str]) -> list[Request]:
+def requests(operation: str, channel: str, ids: Sequence[str]) -> list[Request]:
     """Requests for a channel: one frame per hundred ids, or one without ids."""
-    if not ids:
-        return [Request(operation, channel)]
-    return [
-        Request(operation, channel, tuple(ids[at : at + IDS_PER_FRAME])) for at in range(0, len(ids), IDS_PER_FRAME)
-    ]
+    return [Request(operation, channel, part) for part in chunks(ids, IDS_PER_FRAME) or [()]]

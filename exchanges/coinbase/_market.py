@@ -7,7 +7,7 @@ from core.errors import CredentialUnusable
 from exchanges._adapter import Fail, FailKind, Instant, Note, Output, Setup
 from exchanges.coinbase._auth import Signer
 from exchanges.coinbase._errors import Failure
-from exchanges.coinbase._link import HEARTBEATS, Link, Request, chunks
+from exchanges.coinbase._link import HEARTBEATS, Link, Request, requests
 
 
 class MarketLink(Link):
@@ -33,7 +33,7 @@ class MarketLink(Link):
             gone = named or list(request.ids)
             left = [product for product in request.ids if product not in gone]
             if left:
-                self._queue.extendleft(reversed(chunks("subscribe", request.channel, left)))
+                self._queue.extendleft(reversed(requests("subscribe", request.channel, left)))
             return self._unknown(gone, failure.reason, now)
         middle = len(request.ids) // 2
         for part in (request.ids[middle:], request.ids[:middle]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import isfinite
 from typing import Final
 
 import msgspec
@@ -24,7 +23,8 @@ from exchanges._adapter import (
     TickerSubscription,
 )
 from exchanges._frames import UNREADABLE
-from exchanges.coinbase._link import Message, Request, chunks
+from exchanges._numbers import number
+from exchanges.coinbase._link import Message, Request, requests
 from exchanges.coinbase._market import MarketLink
 from exchanges.coinbase._times import milliseconds
 
@@ -75,7 +75,7 @@ class TickerAdapter(MarketLink):
         return self._ask("unsubscribe", CHANNEL, products, now) if products else []
 
     def _requests(self) -> Iterable[Request]:
-        return chunks("subscribe", CHANNEL, self._products) if self._products else []
+        return requests("subscribe", CHANNEL, self._products) if self._products else []
 
     def _acknowledged(self, request: Request, now: Instant) -> list[Output]:
         if self._live or not self._quiet or not self._stream_id:
@@ -105,10 +105,10 @@ class TickerAdapter(MarketLink):
         twins: list[Ticker] = []
         for event in events:
             for row in event.tickers:
-                price = _number(row.price)
+                price = number(row.price)
                 if not row.product_id or price <= 0:
                     continue  # rows with every field empty do occur
-                volume = _number(row.volume_24_h)
+                volume = number(row.volume_24_h)
                 tail = f"@{time_ms}@{self._exchange}:{row.price}:{row.volume_24_h}"
                 tickers.append(self._ticker(row.product_id, time_ms, price, volume, tail, now))
                 if row.product_id.endswith("-USD"):
@@ -130,14 +130,6 @@ class TickerAdapter(MarketLink):
     def replay(self, stream_id: str) -> None:
         """Enter the live state of a recorded frame."""
         self._stream_id, self._live = stream_id, True
-
-
-def _number(text: str | None) -> float:
-    try:
-        value = float(text or 0)
-    except ValueError:
-        return 0.0
-    return value if isfinite(value) else 0.0
 
 
 def own_products(setup: Setup) -> tuple[str, ...]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from core.credentials import credentials
 from core.exchange_ids import Feed
 from core.instruments import SymbolTable
-from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup, UserSubscription
+from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
+from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges._topics import chunks
 from exchanges.kucoin import _markets
 from exchanges.kucoin._candle import CandleAdapter, refusal_of
@@ -44,8 +44,6 @@ QUIET_STALL_S: Final = 180.0
 """Few inverse contracts trade every minute, and candles are pushed on trades only."""
 JOIN_S: Final = 45.0
 """Welcome (5 s), acknowledgements (two tries of 5 s) and the repair of a gap (25 s)."""
-
-_REPLAY: Final = "replay"
 
 
 class KuCoin:
@@ -96,21 +94,19 @@ class KuCoin:
         return Instruments(exchange)
 
     def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:
-        table = _markets.table_of_context(exchange, context)
-        setup = Setup(exchange=exchange, new_id=lambda: "1", table=lambda: table)
+        setup = recorded_setup(exchange, _markets.table_of_context(exchange, context))
         if feed == "ticker":
             ticker = TickerAdapter(setup)
-            ticker.replay(_REPLAY)
-            return ticker, _REPLAY
+            ticker.replay(RECORDED)
+            return ticker, RECORDED
         if feed == "candle":
             candle = CandleAdapter(setup)
-            candle.replay(_REPLAY, str(context.get("requested_interval", "")))
-            return candle, _REPLAY
-        subscription = UserSubscription(stream_id=_REPLAY, exchange=exchange, credentials=credentials("", ""))
+            candle.replay(RECORDED, str(context.get("requested_interval", "")))
+            return candle, RECORDED
         kind = UnifiedUser if context.get("account_mode") == "UNIFIED" else ClassicUser
-        session = kind(setup, subscription)
+        session = kind(setup, recorded_account(exchange))
         session.repair.done = True
-        return session, _REPLAY
+        return session, RECORDED
 
 
 VENUE: Final = KuCoin()

@@ -8,7 +8,7 @@ from typing import Final, cast
 from core.exchange_ids import Feed
 from core.instruments import SymbolTable
 from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
-from exchanges.okx._account import recorded
+from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges.okx._candle import CandleAdapter
 from exchanges.okx._instruments import Loader, of_context
 from exchanges.okx._intervals import channel_of
@@ -27,7 +27,6 @@ _CHANNELS_PER_CONNECTION: Final = 1_000
 """A maximum exists without a number (close codes 4008, 4009); upstream has run with this many."""
 _TICKERS_PER_CONNECTION: Final = 500
 """One busy connection in several: the venue cuts clients that read too slowly (4005)."""
-_REPLAY: Final = "replay"
 
 
 class Okx:
@@ -81,16 +80,15 @@ class Okx:
 
     def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:
         listed = cast("Mapping[str, Mapping[str, object]]", context.get("instruments") or {})
-        table = SymbolTable(of_context(listed))
-        setup = Setup(exchange=exchange, new_id=lambda: _REPLAY, table=lambda: table)
+        setup = recorded_setup(exchange, SymbolTable(of_context(listed)))
         if feed == "user":
             source = context.get("okxSource")
             user = UserAdapter(setup)
-            user.replay(recorded(_REPLAY, exchange, str(source) if source else None))
-            return user, _REPLAY
+            user.replay(recorded_account(exchange, str(source) if source else None))
+            return user, RECORDED
         market = TickerAdapter(setup) if feed == "ticker" else CandleAdapter(setup)
-        market.replay(_REPLAY)
-        return market, _REPLAY
+        market.replay(RECORDED)
+        return market, RECORDED
 
 
 _EXAMPLE: Final = {"okx": "BTC-USDT", "okxLinear": "BTC-USDT", "okxInverse": "BTC-USD"}

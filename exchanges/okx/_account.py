@@ -7,7 +7,6 @@ from typing import Final
 
 import msgspec
 
-from core.credentials import credentials
 from exchanges._adapter import Answer, Call, ClockOffset, Instant, Send, Setup, UserSubscription
 from exchanges._clock import VenueClock
 from exchanges._repair import GapRepair, Repaired
@@ -75,9 +74,3 @@ def _wire_arg(arg: Arg) -> Mapping[str, str]:
         # Only changes, not the whole account every few seconds.
         return {"channel": "account", "extraParams": '{"updateInterval": "0"}'}
     return {"channel": arg.channel, "instType": arg.inst_type}
-
-
-def recorded(stream_id: str, exchange: str, okx_source: str | None) -> UserSubscription:
-    """The subscription of a golden case."""
-    nobody = credentials("replay", "replay", "replay", okx_source=okx_source)
-    return UserSubscription(stream_id=stream_id, exchange=exchange, credentials=nobody)

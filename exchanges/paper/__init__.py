@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from core.credentials import credentials
 from core.exchange_ids import PAPER_TO_REAL, Feed, real_id
 from core.instruments import Instrument, SymbolTable
 from exchanges._adapter import (
@@ -17,8 +16,8 @@ from exchanges._adapter import (
     Limits,
     Rate,
     Setup,
-    UserSubscription,
 )
+from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges.paper.user import REQUESTS, PaperUser, ReplayedPaperUser, url
 
 __all__ = ["VENUE", "url"]
@@ -75,16 +74,16 @@ class _Paper:
         return _NoSymbols()
 
     def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:
-        adapter = ReplayedPaperUser(Setup(exchange=exchange, new_id=lambda: "", table=SymbolTable))
+        adapter = ReplayedPaperUser(recorded_setup(exchange))
         now = Instant(0.0, 0)
-        adapter.add(UserSubscription(stream_id="replay", exchange=exchange, credentials=credentials("k", "s")), now)
+        adapter.add(recorded_account(exchange), now)
         for frame in (
             b"0{}",
             b"40{}",
             *(b'42["%s",{"type":"info","info":"subscribed"}]' % n.encode() for n in REQUESTS),
         ):
             adapter.received(frame, now)
-        return adapter, "replay"
+        return adapter, RECORDED
 
 
 VENUE: Final = _Paper()
