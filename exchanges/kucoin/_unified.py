@@ -57,6 +57,8 @@ class _Frame(msgspec.Struct, rename="camel"):
 
 
 _frame = msgspec.json.Decoder(_Frame).decode
+_ORDERS: Final = frozenset({"orderAll", "order"})
+"""KuCoin's own SDK hands pushes of either topic to whoever subscribed `orderAll`."""
 _order = msgspec.json.Decoder(OrderPush).decode
 _balance = msgspec.json.Decoder(BalancePush).decode
 
@@ -103,7 +105,7 @@ class UnifiedUser:
                 return self._pushed(head)
         except (*UNREADABLE, ValueError):
             return [Note(f"frame of {len(frame)} bytes is not understood")]
-        if head.message == "welcome":
+        if "welcome" in (head.message, head.op, head.type):
             return self._welcome(head, now)
         if "pong" in (head.op, head.type):
             self._beat.heard()
@@ -185,7 +187,7 @@ class UnifiedUser:
     def _pushed(self, head: _Frame) -> Outputs:
         event: AccountEvent | None = None
         kind = head.T.split(".")[0]
-        if kind == "orderAll":
+        if kind in _ORDERS:
             event = order_event(self.setup.exchange, self.account.pair, _order(head.d))
         elif kind == "balance":
             push = _balance(head.d)

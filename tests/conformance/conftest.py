@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -30,6 +31,6 @@ def sim(network: Network) -> Iterator[Simulator]:
 
 
 @pytest.fixture
-def desk_of(sim: Simulator) -> Callable[[str], Desk]:
-    """A desk for an exchange id."""
-    return lambda exchange: Desk(sim, exchange)
+def desk_of(sim: Simulator) -> Callable[..., Desk]:
+    """Makes the desk of an exchange id."""
+    return partial(Desk, sim)

@@ -64,12 +64,14 @@ class Step(NamedTuple):
 class Desk:
     """Everything about one exchange id. Any thread."""
 
-    def __init__(self, sim: Simulator, exchange: str) -> None:
+    def __init__(self, sim: Simulator, exchange: str, *, unified: bool = False) -> None:
         self.sim = sim
         self.exchange = exchange
         self.venue = family_of(exchange)
         self.wire = WIRES[exchange]
         self.keys = new_keys(self.venue)
+        if unified:  # the simulated KuCoin and Bitget tell unified accounts by their keys
+            self.keys = self.keys._replace(key=f"unified-{self.keys.key}")
         self.account = sim.account(self.venue, *self.keys)
         self._moves = 0
 

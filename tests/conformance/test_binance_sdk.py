@@ -69,7 +69,7 @@ def plain(message: Any) -> Any:
 
 
 @pytest.mark.parametrize("exchange", PACKAGES)
-def test_tickers(desk_of: Callable[[str], Desk], exchange: str) -> None:
+def test_tickers(desk_of: Callable[..., Desk], exchange: str) -> None:
     desk, box = desk_of(exchange), Box()
 
     async def work() -> None:
@@ -85,7 +85,7 @@ def test_tickers(desk_of: Callable[[str], Desk], exchange: str) -> None:
 
 
 @pytest.mark.parametrize("exchange", PACKAGES)
-def test_candles(desk_of: Callable[[str], Desk], exchange: str) -> None:
+def test_candles(desk_of: Callable[..., Desk], exchange: str) -> None:
     desk, box = desk_of(exchange), Box()
 
     async def work() -> None:
@@ -113,7 +113,7 @@ def rsa_pem() -> str:
 
 
 @pytest.mark.parametrize("kind", ["hmac", "ed25519", "rsa"])
-def test_orders_on_spot_with_every_type_of_key(desk_of: Callable[[str], Desk], kind: str) -> None:
+def test_orders_on_spot_with_every_type_of_key(desk_of: Callable[..., Desk], kind: str) -> None:
     desk, box = desk_of("binance"), Box()
     secret = {"api_secret": desk.keys.secret}
     if kind != "hmac":
@@ -137,7 +137,7 @@ def test_orders_on_spot_with_every_type_of_key(desk_of: Callable[[str], Desk], k
     asyncio.run(work())
 
 
-def test_spot_refuses_a_wrong_signature(desk_of: Callable[[str], Desk]) -> None:
+def test_spot_refuses_a_wrong_signature(desk_of: Callable[..., Desk]) -> None:
     desk = desk_of("binance")
 
     async def work() -> None:
@@ -154,7 +154,7 @@ def test_spot_refuses_a_wrong_signature(desk_of: Callable[[str], Desk]) -> None:
 
 
 @pytest.mark.parametrize("exchange", FUTURES)
-def test_orders_on_futures(desk_of: Callable[[str], Desk], exchange: str) -> None:
+def test_orders_on_futures(desk_of: Callable[..., Desk], exchange: str) -> None:
     desk, box = desk_of(exchange), Box()
 
     async def work() -> None:
@@ -184,7 +184,7 @@ def _keep(box: Box, message: Any) -> None:
 
 
 @pytest.mark.parametrize("exchange", FUTURES)
-def test_signatures_over_rest(desk_of: Callable[[str], Desk], exchange: str) -> None:
+def test_signatures_over_rest(desk_of: Callable[..., Desk], exchange: str) -> None:
     desk = desk_of(exchange)
     balance = "futures_account_balance_v3" if exchange == "binanceUsdm" else "futures_account_balance"
     assert getattr(made(desk).rest_api, balance)().data()

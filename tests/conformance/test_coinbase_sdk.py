@@ -38,7 +38,7 @@ def rows(box: Box, channel: str, field: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def desk(desk_of: Callable[[str], Desk]) -> Desk:
+def desk(desk_of: Callable[..., Desk]) -> Desk:
     return desk_of("coinbase")
 
 

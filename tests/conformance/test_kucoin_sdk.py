@@ -1,4 +1,4 @@
-"""kucoin-universal-sdk, KuCoin's own SDK, against the simulated venue (classic accounts)."""
+"""kucoin-universal-sdk, KuCoin's own SDK, against the simulated venue (classic and unified accounts)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.desk import CLIENT_ID, Box, Desk, Keys, until
+from tests.conformance.desk import CLIENT_ID, Box, Desk, Keys, Step, assert_same, until
 
 pytestmark = [pytest.mark.conformance, pytest.mark.filterwarnings("ignore")]
 
@@ -56,7 +56,7 @@ def socket(desk: Desk, kind: str, keys: Keys | None = None) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("exchange", MARKETS)
-def test_tickers(desk_of: Callable[[str], Desk], exchange: str) -> None:
+def test_tickers(desk_of: Callable[..., Desk], exchange: str) -> None:
     desk, box = desk_of(exchange), Box()
     with socket(desk, "public") as kucoin:
         if exchange == "kucoin":
@@ -69,7 +69,7 @@ def test_tickers(desk_of: Callable[[str], Desk], exchange: str) -> None:
 
 
 @pytest.mark.parametrize("exchange", MARKETS)
-def test_candles(desk_of: Callable[[str], Desk], exchange: str) -> None:
+def test_candles(desk_of: Callable[..., Desk], exchange: str) -> None:
     desk, box = desk_of(exchange), Box()
     with socket(desk, "public") as kucoin:
         kucoin.klines(desk.wire, "1min", lambda topic, subject, event: box.put(event.candles))
@@ -83,7 +83,7 @@ def test_candles(desk_of: Callable[[str], Desk], exchange: str) -> None:
 
 
 @pytest.mark.parametrize("exchange", MARKETS)
-def test_orders(desk_of: Callable[[str], Desk], exchange: str) -> None:
+def test_orders(desk_of: Callable[..., Desk], exchange: str) -> None:
     desk, box = desk_of(exchange), Box()
     with socket(desk, "private") as kucoin:
 
@@ -119,8 +119,52 @@ def _states(events: list[Any]) -> list[tuple[str, Decimal]]:
     return states
 
 
+UNIFIED_STATES = {2: "NEW", 4: "PARTIALLY_FILLED", 3: "FILLED"}
+
+
+@pytest.mark.parametrize("exchange", MARKETS)
+def test_orders_of_unified_accounts(desk_of: Callable[..., Desk], exchange: str) -> None:
+    desk, box = desk_of(exchange, unified=True), Box()
+    kucoin = client(desk.keys).ws_service().new_uta_private_ws()
+    kucoin.start()
+    try:
+        kucoin.order_all(lambda event: box.put(event["d"]))
+        assert desk.ready()
+        orders = desk.trade(lambda count: box.wait_count(count, lambda _: True, "order update"))
+        assert_same([_unified_step(row) for row in box.items()], desk.steps(orders))
+    finally:
+        kucoin.stop()
+
+
+def _unified_step(row: dict[str, Any]) -> Step:
+    average = Decimal(row["aP"]) if row["aP"] else None
+    return Step(row["ci"], UNIFIED_STATES[row["os"]], Decimal(row["fS"]), average)
+
+
+def test_balances_of_unified_accounts(desk_of: Callable[..., Desk]) -> None:
+    desk, box = desk_of("kucoin", unified=True), Box()
+    kucoin = client(desk.keys).ws_service().new_uta_private_ws()
+    kucoin.start()
+    try:
+        kucoin.balance("UNIFIED", lambda event: box.put(event["d"]))
+        desk.trade(lambda _: None)
+        row = box.wait(lambda row: row["c"] == "BTC", "balance")
+        assert Decimal(row["a"]) > 0
+    finally:
+        kucoin.stop()
+
+
+def test_a_wrong_secret_of_a_unified_account_is_refused(desk_of: Callable[..., Desk]) -> None:
+    desk = desk_of("kucoin", unified=True)
+    kucoin = client(desk.keys._replace(secret="another secret")).ws_service().new_uta_private_ws()
+    with pytest.raises(RuntimeError, match="authentication failed"):
+        kucoin.start()
+    kucoin.stop()
+    assert not desk.followed()
+
+
 @pytest.mark.parametrize("exchange", ["kucoin", "kucoinLinear"])
-def test_a_wrong_secret_gets_no_token(desk_of: Callable[[str], Desk], exchange: str) -> None:
+def test_a_wrong_secret_gets_no_token(desk_of: Callable[..., Desk], exchange: str) -> None:
     desk = desk_of(exchange)
     wrong = Keys(desk.keys.key, "another secret", desk.keys.phrase)
     with pytest.raises(Exception, match=r"40000[45]"), socket(desk, "private", wrong):

@@ -28,7 +28,7 @@ def socket(channel: str, **more: Any) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("exchange", CATEGORIES)
-def test_tickers(desk_of: Callable[[str], Desk], exchange: str) -> None:
+def test_tickers(desk_of: Callable[..., Desk], exchange: str) -> None:
     desk, box = desk_of(exchange), Box()
     with socket(CATEGORIES[exchange]) as bybit:
         bybit.ticker_stream(desk.wire, box.put)
@@ -39,7 +39,7 @@ def test_tickers(desk_of: Callable[[str], Desk], exchange: str) -> None:
 
 
 @pytest.mark.parametrize("exchange", CATEGORIES)
-def test_candles(desk_of: Callable[[str], Desk], exchange: str) -> None:
+def test_candles(desk_of: Callable[..., Desk], exchange: str) -> None:
     desk, box = desk_of(exchange), Box()
     with socket(CATEGORIES[exchange]) as bybit:
         bybit.kline_stream(1, desk.wire, lambda frame: box.put(frame["data"][0]))
@@ -52,7 +52,7 @@ def test_candles(desk_of: Callable[[str], Desk], exchange: str) -> None:
 
 
 @pytest.mark.parametrize("exchange", CATEGORIES)
-def test_orders(desk_of: Callable[[str], Desk], exchange: str) -> None:
+def test_orders(desk_of: Callable[..., Desk], exchange: str) -> None:
     desk, box = desk_of(exchange), Box()
     with socket("private", api_key=desk.keys.key, api_secret=desk.keys.secret) as bybit:
         bybit.order_stream(lambda frame: [box.put(_step(row)) for row in frame["data"]])
@@ -66,7 +66,7 @@ def _step(row: dict[str, Any]) -> Step:
     return Step(row["orderLinkId"], STATUSES[row["orderStatus"]], Decimal(row["cumExecQty"]), average)
 
 
-def test_signatures(desk_of: Callable[[str], Desk]) -> None:
+def test_signatures(desk_of: Callable[..., Desk]) -> None:
     desk = desk_of("bybit")
     module = pytest.importorskip("pybit.unified_trading", reason="pybit is not installed: make conformance")
     from pybit.exceptions import FailedRequestError, InvalidRequestError

@@ -59,7 +59,7 @@ async def user_socket(manager: Any, api: Any, desk: Desk) -> Any:
 
 
 @pytest.mark.parametrize("exchange", MARKETS)
-def test_tickers(desk_of: Callable[[str], Desk], exchange: str) -> None:
+def test_tickers(desk_of: Callable[..., Desk], exchange: str) -> None:
     desk = desk_of(exchange)
 
     async def work() -> None:
@@ -75,7 +75,7 @@ def test_tickers(desk_of: Callable[[str], Desk], exchange: str) -> None:
 
 
 @pytest.mark.parametrize("exchange", MARKETS)
-def test_candles(desk_of: Callable[[str], Desk], exchange: str) -> None:
+def test_candles(desk_of: Callable[..., Desk], exchange: str) -> None:
     desk = desk_of(exchange)
 
     async def work() -> None:
@@ -93,7 +93,7 @@ def test_candles(desk_of: Callable[[str], Desk], exchange: str) -> None:
 
 
 @pytest.mark.parametrize("exchange", MARKETS)
-def test_orders(desk_of: Callable[[str], Desk], exchange: str) -> None:
+def test_orders(desk_of: Callable[..., Desk], exchange: str) -> None:
     desk = desk_of(exchange)
     steps: list[Step] = []
 
@@ -128,7 +128,7 @@ SIGNED = {
 
 
 @pytest.mark.parametrize("exchange", MARKETS)
-def test_signatures_over_rest(desk_of: Callable[[str], Desk], exchange: str) -> None:
+def test_signatures_over_rest(desk_of: Callable[..., Desk], exchange: str) -> None:
     """Where the account stream needs no signature (listen keys), REST proves that the simulator checks it."""
     desk = desk_of(exchange)
 

@@ -48,7 +48,7 @@ def keep(box: Box) -> Callable[[str], None]:
 
 
 @pytest.mark.parametrize("exchange", TYPES)
-def test_tickers(desk_of: Callable[[str], Desk], exchange: str) -> None:
+def test_tickers(desk_of: Callable[..., Desk], exchange: str) -> None:
     desk = desk_of(exchange)
 
     async def work() -> None:
@@ -63,7 +63,7 @@ def test_tickers(desk_of: Callable[[str], Desk], exchange: str) -> None:
 
 
 @pytest.mark.parametrize("exchange", TYPES)
-def test_candles(desk_of: Callable[[str], Desk], exchange: str) -> None:
+def test_candles(desk_of: Callable[..., Desk], exchange: str) -> None:
     desk = desk_of(exchange)
 
     async def work() -> None:
@@ -80,7 +80,7 @@ def test_candles(desk_of: Callable[[str], Desk], exchange: str) -> None:
 
 
 @pytest.mark.parametrize("exchange", TYPES)
-def test_orders(desk_of: Callable[[str], Desk], exchange: str) -> None:
+def test_orders(desk_of: Callable[..., Desk], exchange: str) -> None:
     desk = desk_of(exchange)
 
     async def work() -> None:
@@ -100,7 +100,7 @@ def _step(row: dict[str, Any]) -> Step:
     return Step(row["clOrdId"], STATES[row["state"]], executed, Decimal(row["avgPx"]) if executed else None)
 
 
-def test_signatures(desk_of: Callable[[str], Desk]) -> None:
+def test_signatures(desk_of: Callable[..., Desk]) -> None:
     account = pytest.importorskip("okx.Account", reason="python-okx is not installed: make conformance")
     desk = desk_of("okx")
     key, secret, phrase = desk.keys

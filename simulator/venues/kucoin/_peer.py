@@ -277,7 +277,8 @@ class UnifiedPeer(_KuCoinPeer):
             return (Frame(_text({"id": request.id, "op": "pong"}), ack=True),)
         if request.op == "auth":
             return self._login(request, row, now)
-        if request.action == "subscribe" and request.channel in (
+        # The venue's own SDK writes `SUBSCRIBE`, its documentation `subscribe`.
+        if request.action.lower() == "subscribe" and request.channel in (
             "orderAll",
             "balance",
             "positionAll",

@@ -704,6 +704,28 @@ def test_a_unified_account_logs_in_on_its_own_socket() -> None:
     assert driver.frame({"id": "x", "type": "pong"}) == []
 
 
+@pytest.mark.parametrize("field", ["message", "op", "type"])
+def test_the_unified_welcome_is_known_wherever_the_sdk_looks_for_it(field: str) -> None:
+    (login,) = of(Send, unified().frame({"sessionId": "x", field: "welcome"}))
+    assert json.loads(login.text)["op"] == "auth"
+
+
+@pytest.mark.parametrize("topic", ["orderAll.UNIFIED", "order.UNIFIED", "order.FUTURES"])
+def test_a_unified_order_is_told_under_either_topic(topic: str) -> None:
+    """KuCoin's own SDK hands `order` pushes to whoever subscribed `orderAll`."""
+    driver = unified()
+    (login,) = of(Send, driver.frame({"message": "welcome"}))
+    for send in of(Send, driver.frame({"id": json.loads(login.text)["id"], "result": True})):
+        driver.frame({"id": json.loads(send.text)["id"], "result": True})
+    row = {
+        "tT": "FUTURES", "oi": "o1", "ci": "D-1", "os": 3, "s": "XBTUSDTM", "S": "BUY", "oT": "LIMIT", "p": "100",
+        "q": "2", "qU": "UNIT", "fS": "2", "aP": "99", "cS": "0", "rS": "0", "O": f"{WALL}000000", "U": f"{WALL}000000",
+    }  # fmt: skip
+    (emit,) = of(Emit, driver.frame({"T": topic, "P": f"{WALL}000000", "d": row}))
+    assert isinstance(emit.event, ExecutionReport)
+    assert (emit.event.order_status, emit.event.total_trade_quantity) == ("FILLED", "2")
+
+
 def test_a_refused_unified_login_counts_towards_the_breaker() -> None:
     driver = unified()
     (login,) = of(Send, driver.frame({"message": "welcome"}))

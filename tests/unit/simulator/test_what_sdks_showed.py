@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from exchanges._signing import jwt, load_private_key
 from simulator._venue import Request
+from simulator.signing import hmac_base64
 from tests.unit.simulator.worlds import World, sign
 
 CDP_KEY = "organizations/1/apiKeys/2"
@@ -84,6 +85,28 @@ def test_perpetual_contracts_of_kucoin_tell_when_funding_comes() -> None:
     rows = public_rest(World(("kucoin",)), "kucoin", "api-futures.kucoin.com", "/api/v1/contracts/active")["data"]
     assert rows
     assert all(0 < row["nextFundingRateTime"] <= 8 * 3_600_000 and row["expireDate"] is None for row in rows)
+
+
+@pytest.mark.parametrize("action", ["subscribe", "SUBSCRIBE"])
+def test_kucoins_unified_socket_takes_the_action_in_either_case(action: str) -> None:
+    """The venue's own SDK writes it in capitals, its documentation does not."""
+    world = World(("kucoin",))
+    account = world.account("kucoin", "unified-1", "S")
+    link = world.connect("kucoin", "wsapi-push.kucoin.com", "/")
+    stamp = str(world.clock().wall_ms)
+    login = {
+        "id": "1",
+        "op": "auth",
+        "kc-api-key": "unified-1",
+        "kc-api-timestamp": stamp,
+        "kc-api-sign": hmac_base64("S", f"{stamp}POST/api/websocket/users/verify"),
+        "kc-api-passphrase": hmac_base64("S", ""),
+    }
+    assert world.send(link, login)[-1] == {"id": "1", "result": True}
+    answer = world.send(link, {"id": "2", "action": action, "channel": "orderAll", "tradeType": "UNIFIED"})
+    assert answer == [{"id": "2", "result": True}]
+    world.place(account, "kucoin", symbol="BTC-USDT")
+    assert [frame["T"] for frame in world.frames(link)] == ["orderAll.UNIFIED"]
 
 
 # --- Bitget ---
