@@ -72,6 +72,8 @@ class TopicBook(Generic[Topic]):
         """By the number of the frame that it must travel in: halves of a spoiled frame stay apart."""
         self._unwanted: dict[Topic, None] = {}
         self._sent: dict[str, _Sent[Topic]] = {}
+        self._on_way: dict[Topic, str] = {}
+        """Ids of the frames that they travel in."""
         self._tries: dict[Topic, int] = {}
         self._tokens = float(rules.burst)
         self._counted = self._not_before = 0.0
@@ -91,8 +93,7 @@ class TopicBook(Generic[Topic]):
     @property
     def only(self) -> Topic | None:
         """The topic that must be meant by an answer that names none: the only one that waits for an answer."""
-        waiting = [topic for sent in self._sent.values() for topic in sent.topics]
-        return waiting[0] if len(waiting) == 1 else None
+        return next(iter(self._on_way)) if len(self._on_way) == 1 else None
 
     # --- what is wanted ---
 
@@ -104,7 +105,7 @@ class TopicBook(Generic[Topic]):
     def want(self, topics: Iterable[Topic], now: Instant) -> None:
         for topic in topics:
             self._unwanted.pop(topic, None)
-            if topic not in self.confirmed:
+            if topic not in self.confirmed and topic not in self._on_way:
                 self._gather(now)
                 self._wanted.setdefault(topic, 0)
 
@@ -126,6 +127,7 @@ class TopicBook(Generic[Topic]):
         self._wanted.clear()
         self._unwanted.clear()
         self._sent.clear()
+        self._on_way.clear()
         self._tries.clear()
         self.confirmed.clear()
 
@@ -163,10 +165,11 @@ class TopicBook(Generic[Topic]):
             return None
         part = next(iter(self._wanted.values()))
         topics = tuple(topic for topic, number in self._wanted.items() if number == part)[: rules.batch]
+        request_id = self._new_id()
         for topic in topics:
             del self._wanted[topic]
             self._tries[topic] = self._tries.get(topic, 0) + 1
-        request_id = self._new_id()
+            self._on_way[topic] = request_id
         self._sent[request_id] = _Sent(topics, now.mono + rules.ack_s + rules.pace_s * len(self._sent))
         return Request("subscribe", request_id, topics)
 
@@ -183,7 +186,7 @@ class TopicBook(Generic[Topic]):
         """Ask again for what was not answered in time; returns what stayed unanswered every time."""
         given_up: list[Topic] = []
         for request_id in [key for key, sent in self._sent.items() if sent.due <= now.mono]:
-            for topic in self._sent.pop(request_id).topics:
+            for topic in self._take(request_id):
                 if self._tries.get(topic, 0) >= self._rules.tries:
                     self._tries.pop(topic, None)
                     given_up.append(topic)
@@ -236,19 +239,23 @@ class TopicBook(Generic[Topic]):
         self._wanted.update(dict.fromkeys(topics, max(self._wanted.values(), default=0) + 1))
 
     def _take(self, request_id: str) -> list[Topic]:
+        """Take a frame off its way."""
         sent = self._sent.pop(request_id, None)
-        return [] if sent is None else list(sent.topics)
+        topics = [] if sent is None else list(sent.topics)
+        for topic in topics:
+            del self._on_way[topic]
+        return topics
 
     def _settle(self, topic: Topic) -> bool:
-        """Take a topic out of the frames on their way."""
-        found = False
-        for request_id, sent in list(self._sent.items()):
-            if topic in sent.topics:
-                found = True
-                del sent.topics[topic]
-                if not sent.topics:
-                    del self._sent[request_id]
-        return found
+        """Take one topic off its way; False if it is on none."""
+        request_id = self._on_way.pop(topic, None)
+        if request_id is None:
+            return False
+        topics = self._sent[request_id].topics
+        del topics[topic]
+        if not topics:
+            del self._sent[request_id]
+        return True
 
 
 def chunks(items: Sequence[Item], size: int) -> list[tuple[Item, ...]]:

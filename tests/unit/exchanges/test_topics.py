@@ -57,6 +57,15 @@ def test_what_is_confirmed_is_not_asked_for_again() -> None:
     assert made.pump(NOW) == [Request("subscribe", "r2", ("b",))]
 
 
+def test_what_is_on_its_way_is_not_asked_for_again() -> None:
+    made, _ = begun("a")
+    made.want(["a", "b"], NOW)
+    assert made.pump(NOW) == [Request("subscribe", "r2", ("b",))]
+    assert made.refused("a")
+    assert made.answered("r2") == ["b"]
+    assert made.settled
+
+
 def test_topics_that_come_and_go_within_a_moment_share_their_frames() -> None:
     made, _ = begun("a", rules=RULES._replace(gather_s=0.5))
     made.answered("r1")
@@ -183,7 +192,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(steps=STEPS)
 def test_whatever_happens_every_wanted_topic_is_settled_in_the_end(steps: list[tuple[str, set[str]]]) -> None:
     """Nothing is lost or left hanging, and a deadline that has passed never stays due."""
