@@ -157,6 +157,10 @@ class Accounts:
                 elif not self.draining and len(free) < room and self._may_claim(entry):
                     free.append(entry)
             self._run_all(missing)
+            if asked and free:
+                # Also not what is in our own name already: it is being handed to us, and its giver still publishes.
+                owned = self._state.owners([entry.stream_id for entry in free])
+                free = [entry for entry in free if entry.stream_id not in owned]
             self._claim(free)
         except StateUnavailable as error:
             log.warning("reconcile waits: the state is unavailable", streams=len(stream_ids), error=str(error))
@@ -173,7 +177,7 @@ class Accounts:
         self._run(entry)
 
     def _may_claim(self, entry: Wanted) -> bool:
-        if self.handover.giving(entry.stream_id):
+        if self.handover.giving(entry.stream_id) or self._leases.settling:
             return False
         if entry.credentials is None:
             if entry.stream_id not in self._told:

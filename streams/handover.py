@@ -44,6 +44,8 @@ LINGER_S: Final = 1.0
 """The giver publishes this much longer when the taker is ready: what was on its way to it when the taker subscribed comes
 nowhere else. The taker holds its own copies back meanwhile."""
 TELL_AGAIN_S: Final = 2.0
+PAUSE_S: Final = 3.0
+"""More than this between two checks (one a second): the state was away."""
 REFUSED_FOR_S: Final = 600.0
 """A stream that another process could not open is not offered again for this long."""
 CONFIRM_POLL_S: Final = 0.01
@@ -90,6 +92,7 @@ class Handover:
         self._taking: dict[str, _Taking] = {}
         self._refused: dict[str, float] = {}
         self._draining = False
+        self._checked_at: float | None = None
         self.drained = threading.Event()
 
     @property
@@ -291,10 +294,25 @@ class Handover:
 
     def check(self) -> None:
         """Repeat what may have got lost, and look at the time-outs of both sides. Raises `StateUnavailable`."""
+        now = self._clock.mono()
+        paused_s = now - self._checked_at if self._checked_at is not None else 0.0
+        self._checked_at = now
+        if paused_s > PAUSE_S:
+            self._allow_for(paused_s)
+        if self._leases.settling:
+            return  # who lives is not known yet
         self._check_giving()
         self._check_taking()
         if self._draining:
             self._give_rest()
+
+    def _allow_for(self, paused_s: float) -> None:
+        """While the state was away nobody could answer: that time does not count."""
+        for giving in self._giving.values():
+            giving.since += paused_s
+        for taking in self._taking.values():
+            if taking.ready_at is not None:
+                taking.ready_at += paused_s
 
     def _check_giving(self) -> None:
         now = self._clock.mono()

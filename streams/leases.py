@@ -9,12 +9,16 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from core.errors import StateUnavailable
 from core.log import get_logger
 from core.ports import Role, State, WorkerInfo, join_units
 
 log = get_logger(__name__)
+
+SETTLE_BEATS: Final = 2
+"""Own beats after an outage of the state before anything is claimed: by then every living owner had its turn."""
 
 
 def preferred(unit: str, owners: Iterable[str]) -> str | None:
@@ -37,6 +41,7 @@ class Leases:
         self._held: dict[str, int] = {}
         self._workers: tuple[WorkerInfo, ...] = ()
         self._away = False
+        self._settling = 0
 
     def held(self) -> dict[str, int]:
         with self._lock:
@@ -55,6 +60,11 @@ class Leases:
     def workers(self) -> tuple[WorkerInfo, ...]:
         """Live processes of the role, as of the last beat (this one included once it beat)."""
         return self._workers
+
+    @property
+    def settling(self) -> bool:
+        """The state was away a moment ago: leases may have run out meanwhile, and their owners renew them first."""
+        return self._settling > 0
 
     def claim(self, units: Sequence[str]) -> list[str]:
         """Take the free ones of these. Raises `StateUnavailable`."""
@@ -108,10 +118,12 @@ class Leases:
             if not self._away:
                 log.error("the state is unavailable; running streams go on", error=str(error))
             self._away = True
+            self._settling = SETTLE_BEATS
             return None
         if self._away:
             log.info("the state is back", held=len(leases), lost=len(lost))
         self._away = False
+        self._settling = max(0, self._settling - 1)
         with self._lock:
             for unit in lost:
                 # Not if it came back meanwhile with another number (hand-over).

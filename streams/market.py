@@ -153,7 +153,7 @@ class Markets:
         held = self._leases.held()
         self._drop([unit for unit in held if unit not in wanted], release=True)
         try:
-            if not self.draining:
+            if not self.draining and not self._leases.settling:
                 self._claim([unit for unit in wanted if unit not in held])
             self._refresh_candles()
             for unit in self._leases.held():

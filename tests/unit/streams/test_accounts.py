@@ -606,6 +606,63 @@ def test_a_process_that_joins_gets_its_share_bit_by_bit(cluster: Cluster) -> Non
     assert not any(b.supervisor.held[name] for name in b.streams)
 
 
+def test_after_an_outage_of_the_state_nobody_claims_before_the_owners_renewed(cluster: Cluster) -> None:
+    """All leases ran out meanwhile: whoever acted first took streams that were running elsewhere."""
+    a, b = cluster.process("a"), cluster.process("b")
+    for name in names(20):
+        cluster.open(name)
+    cluster.tick(3)
+    held = {process.name: process.streams for process in (a, b)}
+    cluster.state.away = True
+    cluster.tick(60)
+    cluster.state.away = False
+    for name in names(20):
+        cluster.tell(name)
+    cluster.settle()
+    for _ in range(10):
+        assert all(len(cluster.publishers(name)) == 1 for name in names(20))
+        cluster.tick(1)
+    assert held == {process.name: process.streams for process in (a, b)}
+
+
+def test_an_outage_during_a_hand_over_makes_nobody_publish_twice(cluster: Cluster) -> None:
+    a = cluster.process("a")
+    cluster.open("u1")
+    cluster.tick(1)
+    b = cluster.process("b")
+    b.supervisor.sick.add("u1")
+    a.accounts.handover.give("u1")
+    cluster.settle()
+    cluster.state.away = True
+    cluster.tick(60)
+    cluster.state.away = False
+    for _ in range(10):
+        assert cluster.publishers("u1") == ["a"]
+        cluster.tick(1)
+    b.supervisor.sick.clear()
+    b.accounts.stream_live("u1", "bybit")
+    cluster.tick(5)
+    assert cluster.publishers("u1") == ["b"]
+
+
+def test_a_command_for_a_stream_whose_offer_got_lost_does_not_open_it_a_second_time(cluster: Cluster) -> None:
+    a = cluster.process("a")
+    cluster.open("u1")
+    cluster.tick(1)
+    b = cluster.process("b")
+    cluster.lose = lambda owner, text: text.startswith("{") and kind(text) == "take"
+    a.accounts.handover.give("u1")
+    assert cluster.state.owners(["u1"]) == {"u1": "b"}
+    cluster.state.restart("u1")
+    cluster._notify("b", '{"t":"reconcile","id":"u1"}')
+    cluster.settle()
+    assert b.streams == set()
+    cluster.lose = lambda owner, text: False
+    cluster.tick(6)
+    assert cluster.publishers("u1") == ["b"]
+    assert b.supervisor.specs["u1"].generation == 1
+
+
 # --- positions ---
 
 
