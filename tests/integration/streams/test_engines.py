@@ -315,6 +315,25 @@ def test_a_taker_that_dies_gives_the_stream_back_without_a_gap(town: Town) -> No
     assert town.journal.infos("u1") == 1
 
 
+def test_rotations_under_fire_lose_nothing_and_tell_nobody(town: Town) -> None:
+    engine = town.engine("a")
+    town.open("u1", "u2")
+    town.wait_live("a", "u1", "u2")
+    town.crowd("u1", "u2")
+    for turn in range(4):
+        logins = len(town.exchange.logins)
+        for session in engine.placement.sessions():
+            engine.supervisor.rotate(session, f"drill {turn}")
+        until(lambda logins=logins: len(town.exchange.logins) == logins + 2)  # type: ignore[misc]
+        town.wait_live("a", "u1", "u2")
+        until(lambda: town.exchange.server.alive() == 2, "the replaced connections are closed")
+    town.quiet()
+    for stream in ("u1", "u2"):
+        until(lambda stream=stream: len(town.journal.of(stream)) >= len(town.exchange.told[stream]))  # type: ignore[misc]
+        assert town.journal.of(stream) == town.exchange.told[stream]
+        assert town.journal.infos(stream) == 1
+
+
 def test_a_lost_connection_is_repaired_and_told_once(town: Town) -> None:
     town.engine("a")
     town.open("u1")
