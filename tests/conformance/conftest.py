@@ -1,4 +1,7 @@
-"""One TLS simulator for all SDKs, and the network that leads to it."""
+"""One TLS simulator for all SDKs, and the network that leads to it.
+
+It stays for the whole session, because threads of an SDK may outlive their test: run these tests in a process of their own.
+"""
 
 from __future__ import annotations
 
