@@ -114,11 +114,12 @@ def tell(result: Result, *, verbose: bool = False) -> None:
 def longer(name: str, args: argparse.Namespace) -> Outcome:
     """One of the long scenarios, on a stack of its own."""
     copies = 2 if name in {"rolling", "rabbit-away"} else 1
+    venues = [venue for venue in args.venues.split(",") if venue]
     play = {
         "rabbit-away": partial(SCENARIOS[name], seconds=args.seconds),
         "sigkill": partial(SCENARIOS[name], streams=args.streams),
     }.get(name, SCENARIOS[name])
-    with running(Stack(copies=copies)) as stack:
+    with running(Stack(copies=copies, venues=venues)) as stack:
         if name == "rejected-key":
             # Nobody else may dial meanwhile: every attempt that is counted belongs to the rejected account.
             stack.accounts.clear()

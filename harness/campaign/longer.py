@@ -198,12 +198,12 @@ def _fresh(stack: Stack, dead: set[int]) -> set[str]:
 
 
 def _recoveries(marks: Marks, at: float) -> dict[str, float]:
-    """Seconds from `at` to each stream's first announcement that its gap is over."""
+    """Seconds from `at` to the end of each stream's gap, as the service tells it."""
     found: dict[str, float] = {}
     for notice in marks.services():
         gap = notice.body.get("streamGap")
         if gap and notice.at >= at:
-            found.setdefault(str(gap["stream"]), notice.at - at)
+            found.setdefault(str(gap["stream"]), gap["to"] / 1000 - at)
     return found
 
 
@@ -221,7 +221,7 @@ def _times(name: str, values: Any) -> dict[str, Any]:
 
 def many(stack: Stack, count: int) -> None:
     """More accounts, spread over every exchange id, until there are `count`; opened and live."""
-    exchanges = [exchange for exchange in served(stack.sim) if not exchange.startswith("paper")]
+    exchanges = sorted({account.exchange for account in stack.accounts if account.venue != "paper"})
     number = 1
     while len(stack.accounts) < count:
         for exchange in exchanges:
@@ -238,6 +238,9 @@ def sigkill(stack: Stack, streams: int = 500) -> Outcome:
     stack.commander.open(*stack.accounts)
     stack.wait_live(stack.accounts, 900.0)
     opened = time.monotonic() - opened
+    warm = Traffic(stack.sim, stack.accounts, random.Random(2), "DBOwarm2n")
+    warm.warm()
+    stack.wait_clock(5.0)
     victim = max(stack.workers, key=lambda worker: _held(stack, worker.pids()))
     held = _held(stack, victim.pids())
     flow = Flow(stack, 50)
@@ -272,7 +275,7 @@ def _held(stack: Stack, pids: Sequence[int]) -> int:
 def rejected_key(stack: Stack, opens: int = 20) -> Outcome:
     """A key that its venue refuses, asked for again and again: nobody dials, one line is logged."""
     outcome = Outcome("rejected key")
-    for exchange in served(stack.sim):
+    for exchange in served(stack.sim, stack.venues):
         account = make_account(stack.sim, exchange, f"chaos-{exchange}-rejected")
         if account.venue == "paper":
             continue

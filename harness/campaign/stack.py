@@ -130,6 +130,7 @@ class Stack:
     ) -> None:
         """`services`: worker processes of each service. `own_broker`: a RabbitMQ node that can be restarted, where it is
         installed; otherwise a virtual host of the running one."""
+        self.venues = tuple(venues)
         self.folder = folder or Path(tempfile.mkdtemp(prefix="chaos-"))
         self.canaries = Canaries()
         self.redis = PrivateRedis()
