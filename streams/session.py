@@ -49,6 +49,8 @@ MAX_UNSENT: Final = 10_000
 SEND_TIMEOUT_S: Final = 1.0
 FRAMES_PER_TURN: Final = 64
 """Frames read from one connection before the others get their turn."""
+MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
+"""The largest known frames (all tickers of a market) have some hundred kB."""
 NOTE_EVERY_S: Final = 60.0
 
 _WOULD_BLOCK = (ssl.SSLWantReadError, BlockingIOError)
@@ -172,6 +174,8 @@ class Session:
             try:
                 opcode, frame = connection.recv_data_frame(True)
             except _WOULD_BLOCK:
+                if (connection.frame_buffer.length or 0) > MAX_FRAME_BYTES:
+                    self._end(Fail(kind=FailKind.TRANSIENT, reason="the venue announced a frame of absurd size"))
                 return False
             except _BROKEN as error:
                 self._end(Fail(kind=FailKind.TRANSIENT, reason=f"connection lost: {type(error).__name__}: {error}"))

@@ -126,6 +126,12 @@ def test_a_peer_that_stalls_inside_a_frame_is_dropped(rig: Rig, server: WsServer
     assert "no byte" in rig.heard.wait("lost").reason
 
 
+def test_a_frame_of_absurd_size_ends_the_session_before_it_fills_the_memory(rig: Rig, server: WsServer) -> None:
+    rig.open(Script(server.url))
+    server.peer().raw(bytes([0x80 | TEXT, 127]) + struct.pack("!Q", 2**40) + b"x" * 1000)
+    assert "absurd size" in rig.heard.wait("lost").reason
+
+
 def test_messages_keep_to_the_limit_and_urgent_ones_overtake(rig: Rig, server: WsServer) -> None:
     script = Script(server.url)
     texts = [str(number) for number in range(9)]
