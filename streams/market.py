@@ -285,6 +285,8 @@ class Markets:
             self._supervisor.unwant(stream_id)
 
     def _give_up(self) -> None:
+        # Before the position is read: a candle that is published later would be published by the next owner as well.
+        self._pipeline.end_candles()
         self._saved_at = float("-inf")
         self._save_positions()
         units = list(self._leases.held())

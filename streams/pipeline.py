@@ -105,6 +105,8 @@ class Pipeline:
         self.on_genuine_event = on_genuine_event
         self._ticker_times: dict[str, dict[str, int]] = {}
         self._candle_starts: dict[tuple[str, str, str], int] = {}
+        self._candle_lock = threading.Lock()
+        self._candles_ended = False
 
     # --- lines ---
 
@@ -261,10 +263,12 @@ class Pipeline:
     def candle(self, emit: EmitCandle, mono: float) -> None:
         key = (emit.exchange, emit.symbol, emit.interval)
         closed = emit.exchange.startswith(CLOSED_ONLY)
-        last = self._candle_starts.get(key)
-        if last is not None and (emit.candle.start < last or (closed and emit.candle.start == last)):
-            return
-        self._candle_starts[key] = emit.candle.start
+        with self._candle_lock:
+            last = self._candle_starts.get(key)
+            repeated = last is not None and (emit.candle.start < last or (closed and emit.candle.start == last))
+            if repeated or self._candles_ended:
+                return
+            self._candle_starts[key] = emit.candle.start
         self._sink.submit(
             [
                 CandleMessage(
@@ -279,6 +283,11 @@ class Pipeline:
                 )
             ]
         )
+
+    def end_candles(self) -> None:
+        """Publish no candle from here on: another process goes on after what `candle_starts` says then."""
+        with self._candle_lock:
+            self._candles_ended = True
 
     def last_candle_ms(self, exchange: str, symbol: str, interval: str) -> int | None:
         """Opening time of the last candle published; None = none yet."""

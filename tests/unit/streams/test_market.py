@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -9,9 +10,10 @@ from typing import Any, cast
 import pytest
 
 import exchanges
+from core.events import Candle
 from core.instruments import EMPTY, Instrument, SymbolTable
-from core.ports import CandleKey, WorkerInfo
-from exchanges._adapter import Limits, Rate
+from core.ports import CandleKey, CandleMessage, WorkerInfo
+from exchanges._adapter import EmitCandle, Limits, Rate
 from streams.instruments import Instruments
 from streams.leases import Leases
 from streams.market import Markets, wanted_exchanges
@@ -357,6 +359,24 @@ def test_the_position_of_the_candles_goes_to_the_next_owner(venue: FakeVenue) ->
     second = hall.booth("b")
     hall.tick(15)
     assert second.pipeline.last_candle_ms("bybit", "A", "1h") == 3_600_000
+
+
+def test_a_candle_that_closes_during_the_hand_over_is_published_by_the_next_owner_only(venue: FakeVenue) -> None:
+    hall = Hall("candle")
+    booth = hall.booth("a")
+    hall.tick(1)
+    ask(hall, "A")
+    booth.pipeline.candle(candle("A", 3_600_000), 0.0)
+    booth.markets.drain(1.0)
+    booth.pipeline.candle(candle("A", 7_200_000), 0.0)
+    starts = [message.start_ms for message in booth.sink.messages if isinstance(message, CandleMessage)]
+    assert starts == [3_600_000]
+    assert json.loads(hall.state.positions(["candles:bybit"])["candles:bybit"]) == {"A|1h": 3_600_000}
+
+
+def candle(symbol: str, start: int) -> EmitCandle:
+    row = Candle(start=start, open="1", high="1", low="1", close="1", volume="1", unique_message_id=f"{start}")
+    return EmitCandle("c", "bybit", symbol, "1h", row)
 
 
 def test_two_processes_never_hold_one_feed(venue: FakeVenue) -> None:
