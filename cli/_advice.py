@@ -105,6 +105,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "scopes": _PERMISSION,
     "expired": _KEY,
     "signature": _SIGNATURE,
+    "authentication failure": "the key is unknown, or the secret doesn't belong to it: copy both again, completely",
     "does not know this account": "paper accounts exist from their first use in the platform on; check key and secret",
 }
 

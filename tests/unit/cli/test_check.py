@@ -163,6 +163,7 @@ def test_errors_of_the_command_hold_no_secret() -> None:
         ("bitget", "40012 apikey/password is incorrect", "passphrase"),
         ("bitget", "30011 Invalid ACCESS_KEY", "doesn't know this key"),
         ("coinbase", "HTTP 403 PERMISSION_DENIED Missing required scopes", "permission"),
+        ("coinbase", "authentication failure", "copy both again"),
         ("okx", "the private key is protected by a password; store it without one", "PEM"),
         ("paper", "the paper server does not know this account", "paper accounts"),
     ],
