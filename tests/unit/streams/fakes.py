@@ -14,6 +14,7 @@ from core.events import BalanceUpdate
 from core.ports import AccountMessage, InfoMessage, Message, ServiceMessage, SinkStatus, StreamClosed, Wanted
 from exchanges._adapter import Fail, FailKind, GapReport, Limits, Rate, Subscription
 from state.memory_state import MemoryState
+from streams.attempts import Stream
 from streams.breaker import AuthBreaker
 from streams.lifecycle import StreamState
 from streams.pacing import Ladder
@@ -21,7 +22,7 @@ from streams.pipeline import Pipeline
 from streams.placement import Placement
 from streams.session import Session
 from streams.spec import StreamSpec
-from streams.supervisor import Stream, Supervisor
+from streams.supervisor import Supervisor
 
 START_MS = 1_790_000_000_000
 BASE_MS = 1_800_000

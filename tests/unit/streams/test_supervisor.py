@@ -14,8 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from core.ports import InfoMessage
 from exchanges._adapter import Emit, Fail, FailKind, GapReport, TickerSubscription, UserSubscription
+from streams.attempts import JOIN_LIMIT_S, LINGER_S, REQUEST_RETRY_S, ROTATE_RETRY_S
 from streams.lifecycle import CONNECTED_STATES, StreamState
-from streams.supervisor import JOIN_LIMIT_S, LINGER_S, REQUEST_RETRY_S, ROTATE_RETRY_S, Supervisor
+from streams.supervisor import Supervisor
 from tests.unit.streams.fakes import (
     BASE_MS,
     Bench,
