@@ -14,7 +14,6 @@ import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 MARKER: Final = "Zq9CanaryW4x"
 """Letters and digits only; three characters of Base64 context on each side are cut off when it is searched for."""
@@ -33,11 +32,10 @@ def base64_cores(value: bytes) -> list[bytes]:
 
 
 def forms(secret: str) -> list[bytes]:
-    """A secret as it may stand in a text: raw, URL-encoded, Base64, hex, and line by line."""
-    raw = secret.encode()
-    found = [raw, quote(secret, safe="").encode(), raw.hex().encode(), *base64_cores(raw)]
-    lines = [line for line in re.split(r"[\r\n ]+", secret) if len(line) >= 24]
-    return list(dict.fromkeys([*found, *(line.encode() for line in lines)]))
+    """A secret as it may stand in a text: raw, Base64, hex. Found by its longest part without special characters, so that
+    URL-encoded texts, JSON escapes and line breaks don't matter."""
+    core = max(re.findall(r"[A-Za-z0-9]+", secret), key=len).encode()
+    return list(dict.fromkeys([core, core.hex().encode(), *base64_cores(core)]))
 
 
 class Canaries:
@@ -50,14 +48,15 @@ class Canaries:
         """How many secrets were made: a search for none proves nothing."""
 
     def secret(self, label: str = "") -> str:
-        """A new secret value with the marker in its middle."""
+        """A new secret value with the marker in it."""
         self.made += 1
         return f"{label}{MARKER}{next(self._numbers):05d}"
 
     def register(self, secret: str) -> str:
         """Search for this value too; returns it."""
         self.made += 1
-        self._special.append(secret)
+        if secret not in self._special:
+            self._special.append(secret)
         return secret
 
     def patterns(self) -> list[bytes]:

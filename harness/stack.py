@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
@@ -146,11 +145,12 @@ class Stack:
         with self.redis.client() as client:
             for key in client.scan_iter(count=500):
                 self.evidence.add(f"redis-value:{key.decode()}", key + b" " + _value(client, key))
-        for channel, text in list(self.backend.messages):
-            self.evidence.add(f"redis-message:{channel}", f"{channel} {text}".encode())
-        for message in list(self.events.messages):
-            head = json.dumps([message.key, message.message_id, message.kind, message.headers], default=str)
-            self.evidence.add(f"amqp:{message.key}", head.encode() + message.body)
+        said = [f"{channel} {text}" for channel, text in list(self.backend.messages)]
+        self.evidence.add("redis-messages", "\n".join(said).encode())
+        sent = [
+            f"{one.key} {one.message_id} {one.kind} {one.headers}".encode() + one.body for one in self.events.messages
+        ]
+        self.evidence.add("amqp-messages", b"\n".join(sent))
 
     def stop_services(self) -> None:
         for service in self.services:

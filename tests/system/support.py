@@ -33,6 +33,13 @@ PAPER_IDS = sorted(PAPER_TO_REAL)
 CLOSED_CANDLES = ("binance", "bybit", "okx")
 """Families whose candles are published once, closed (contract 2.7)."""
 
+PEM = (
+    ec.generate_private_key(ec.SECP256R1())
+    .private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    .decode()
+)
+"""The private key of all Coinbase accounts of this run; their key names differ."""
+
 _numbers = itertools.count(1)
 
 
@@ -56,9 +63,7 @@ def new_keys(stack: Stack, venue: str) -> Keys:
     """Credentials of the kind that a venue gives out, each with a canary in it."""
     canaries = stack.evidence.canaries
     if venue == "coinbase":
-        key = ec.generate_private_key(ec.SECP256R1())
-        pem = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
-        return Keys(f"organizations/{canaries.secret()}/apiKeys/{canaries.secret()}", canaries.register(pem))
+        return Keys(f"organizations/{canaries.secret()}/apiKeys/{canaries.secret()}", canaries.register(PEM))
     phrase = canaries.secret("P") if venue in {"okx", "kucoin", "bitget"} else ""
     return Keys(canaries.secret("K"), canaries.secret("S"), phrase)
 
@@ -185,8 +190,12 @@ class Accounts:
 
 @dataclass
 class Startup:
+    """What tests have to tell later ones."""
+
     consumers: dict[str, int] = field(default_factory=dict)
     """Consumers that a command queue had at the moment of its role's announcement."""
+    due_fields: list[str] = field(default_factory=list)
+    """Fields of the `orders` hash whose time has come."""
 
     def watch(self, stack: Stack) -> Callable[[str, str], None]:
         def seen(channel: str, text: str) -> None:
