@@ -260,6 +260,8 @@ class Accounts:
                 for stream_id in owners:
                     self._free_since.pop(stream_id, None)
                 free = [stream_id for stream_id in unheld if stream_id not in owners]
+                if free:
+                    self._leases.look_around()
                 for start in range(0, len(free), CLAIM_BATCH):
                     self._reconcile(free[start : start + CLAIM_BATCH], asked=False)
             self.handover.check()

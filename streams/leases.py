@@ -111,7 +111,8 @@ class Leases:
         """
         leases = self.held()
         try:
-            self._state.heartbeat(info, self.ttl_s * 1.5)
+            # Not longer than the leases: who is dead must not stand in the way of those who take over.
+            self._state.heartbeat(info, self.ttl_s)
             lost = self._state.renew(leases, self.owner, self.ttl_s) if leases else set()
             self._workers = tuple(self._state.workers(self.role))
         except StateUnavailable as error:
@@ -130,6 +131,10 @@ class Leases:
                 if self._held.get(unit) == leases[unit]:
                     del self._held[unit]
         return lost
+
+    def look_around(self) -> None:
+        """Find out who is alive now, not at the last beat: free units were found. Raises `StateUnavailable`."""
+        self._workers = tuple(self._state.workers(self.role))
 
     def candidates(self) -> list[str]:
         """Owners that may take streams: live, not draining."""

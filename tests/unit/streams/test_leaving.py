@@ -9,7 +9,7 @@ from core.ports import AccountMessage, SinkStatus
 from exchanges._adapter import Emit
 from streams.handover import CONFIRM_TIMEOUT_S
 from streams.pipeline import decode_position
-from tests.unit.streams.cluster import Cluster, Process
+from tests.unit.streams.cluster import TTL_S, Cluster, Process
 from tests.unit.streams.fakes import FakeSink
 from tests.unit.streams.test_tracker import report
 
@@ -133,3 +133,15 @@ def test_a_state_that_forgot_everything_gives_no_process_the_others_streams(clus
     cluster.settle()
     cluster.tick(3)
     assert (set(a.streams), set(b.streams)) == before
+
+
+def test_the_streams_of_a_dead_process_are_taken_as_soon_as_its_leases_have_run_out(cluster: Cluster) -> None:
+    """Nobody waits for the dead one to take its own streams first."""
+    a, b = cluster.process("a"), cluster.process("b")
+    for number in range(20):
+        cluster.open(f"u{number}")
+    cluster.tick(3)
+    assert a.streams
+    a.die()
+    cluster.tick(TTL_S + 1)
+    assert b.streams == {f"u{number}" for number in range(20)}
