@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import itertools
 import json
 import pkgutil
 from collections.abc import Callable, Iterator
@@ -31,6 +30,7 @@ from exchanges._adapter import (
     UserSubscription,
     Venue,
 )
+from tests.unit.exchanges import driver
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 NOW = Instant(1000.0, 1_795_000_000_000)
@@ -221,8 +221,7 @@ def load_family(exchange: str) -> str:
 
 
 def setup(exchange: str, table: SymbolTable = TABLE) -> Setup:
-    numbers = itertools.count(1)
-    return Setup(exchange=exchange, new_id=lambda: f"id{next(numbers)}", table=lambda: table)
+    return driver.setup(exchange, table)
 
 
 def made(name: str, exchange: str, feed: Feed, table: SymbolTable = TABLE) -> Adapter:
@@ -288,4 +287,4 @@ class Drive:
         return wakes
 
     def advance(self, seconds: float) -> None:
-        self.now = Instant(self.now.mono + seconds, self.now.wall_ms + round(seconds * 1000))
+        self.now = driver.after(self.now, seconds)

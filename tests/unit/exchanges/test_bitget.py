@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import json
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -29,7 +27,6 @@ from exchanges._adapter import (
     EmitTickers,
     Fail,
     FailKind,
-    Instant,
     KnownOrder,
     Live,
     Note,
@@ -42,6 +39,8 @@ from exchanges._adapter import (
     UserSubscription,
 )
 from exchanges.bitget import CHANNELS_PER_CONNECTION, VENUE
+from tests.unit.exchanges import driver
+from tests.unit.exchanges.driver import hmac_base64, of, sent
 
 WALL = 1_793_001_600_000
 KEY, SECRET, PASS = "bg-key-1", "bg-secret-1", "bg-pass-1"
@@ -56,51 +55,9 @@ USDM = SymbolTable(
 )
 TABLES = {"bitget": SPOT, "bitgetUsdm": USDM, "bitgetCoinm": EMPTY}
 
-T = TypeVar("T")
 
-
-def of(kind: type[T], outputs: Iterable[object]) -> list[T]:
-    return [output for output in outputs if isinstance(output, kind)]
-
-
-def b64(secret: str, text: str) -> str:
-    return base64.b64encode(hmac.new(secret.encode(), text.encode(), hashlib.sha256).digest()).decode()
-
-
-class Driver:
-    """Feeds one adapter and moves its clock."""
-
-    def __init__(self, make: Callable[[Setup], Adapter], exchange: str, table: SymbolTable = EMPTY, **options: str):
-        self.adapter = make(Setup(exchange=exchange, new_id=lambda: "x", table=lambda: table, options=options))
-        self.mono = 1000.0
-
-    @property
-    def now(self) -> Instant:
-        return Instant(self.mono, WALL + round((self.mono - 1000.0) * 1000))
-
-    def add(self, subscription: Any) -> list[Output]:
-        return list(self.adapter.add(subscription, self.now))
-
-    def start(self) -> list[Output]:
-        return list(self.adapter.start(self.now))
-
-    def connected(self) -> list[Output]:
-        return list(self.adapter.connected(self.now))
-
-    def frame(self, value: object) -> list[Output]:
-        raw = value if isinstance(value, bytes) else json.dumps(value).encode()
-        return list(self.adapter.received(raw, self.now))
-
-    def answer(self, call: Call, body: object, status: int = 200, **headers: str) -> list[Output]:
-        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return list(self.adapter.answered(call, Answer(status, headers, raw), self.now))
-
-    def wake(self) -> list[Output]:
-        """Jump to the adapter's next deadline."""
-        deadline = self.adapter.deadline()
-        assert deadline is not None
-        self.mono = max(self.mono, deadline)
-        return list(self.adapter.woken(self.now))
+class Driver(driver.Driver):
+    """Knows how Bitget acknowledges."""
 
     def ack(self, outputs: Iterable[Output]) -> list[Output]:
         """Acknowledge every argument of the subscribe frames among the outputs."""
@@ -108,8 +65,7 @@ class Driver:
 
 
 def args_of(outputs: Iterable[Output]) -> list[dict[str, str]]:
-    frames = [json.loads(send.text) for send in of(Send, outputs) if send.text != "ping"]
-    return [arg for frame in frames if frame["op"] == "subscribe" for arg in frame["args"]]
+    return [arg for frame in sent(outputs) if frame["op"] == "subscribe" for arg in frame["args"]]
 
 
 def subscription(exchange: str = "bitget", resume: Resume | None = None, **fields: Any) -> UserSubscription:
@@ -165,7 +121,7 @@ def test_the_account_mode_is_asked_with_the_documented_signature() -> None:
     path = "/api/v2/spot/account/assets?coin=USDT"
     assert probe.url == f"https://api.bitget.com{path}"
     assert probe.headers["ACCESS-TIMESTAMP"] == str(WALL)
-    assert probe.headers["ACCESS-SIGN"] == b64(SECRET, f"{WALL}GET{path}")
+    assert probe.headers["ACCESS-SIGN"] == hmac_base64(SECRET, f"{WALL}GET{path}")
     assert probe.headers["ACCESS-PASSPHRASE"] == PASS
     assert SECRET not in repr(probe)
 
@@ -178,7 +134,7 @@ def test_the_login_signs_seconds() -> None:
         "apiKey": KEY,
         "passphrase": PASS,
         "timestamp": seconds,
-        "sign": b64(SECRET, seconds + "GET/user/verify"),
+        "sign": hmac_base64(SECRET, seconds + "GET/user/verify"),
     }
     assert KEY not in repr(login)
 
@@ -753,7 +709,7 @@ def test_candles_added_later_are_gathered_into_one_frame() -> None:
     assert len(args_of(outputs)) == 2
     assert len(of(Send, outputs)) == 1
     assert of(Live, driver.ack(outputs)) == [Live("a"), Live("b")]
-    assert driver.adapter.remove("a", driver.now) == []
+    assert driver.remove("a") == []
     (send,) = of(Send, driver.wake())
     assert json.loads(send.text)["op"] == "unsubscribe"
     assert driver.frame(candle_frame("candle1m", WALL)) == []

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
-from urllib.parse import parse_qs, urlsplit
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -36,31 +34,17 @@ from exchanges._adapter import (
     Outputs,
     Resume,
     Seen,
-    Send,
-    Setup,
     TickerSubscription,
     UserSubscription,
 )
 from exchanges._catchup import BUDGET_S
 from exchanges.bybit import VENUE
 from exchanges.bybit._candle import GENERIC, INTERVALS
+from tests.unit.exchanges.driver import after, answer_all, frame, hmac_hex, json_answer, of, params, sent, setup
 
 WALL = 1_795_300_000_000
 NOW = Instant(1_000.0, WALL)
-T = TypeVar("T")
-
-
-def of(outputs: Iterable[Output], kind: type[T]) -> list[T]:
-    return [output for output in outputs if isinstance(output, kind)]
-
-
-def at(seconds: float) -> Instant:
-    return Instant(NOW.mono + seconds, NOW.wall_ms + round(seconds * 1000))
-
-
-def setup(exchange: str = "bybit", table: SymbolTable = EMPTY) -> Setup:
-    ids = itertools.count(1)
-    return Setup(exchange=exchange, new_id=lambda: f"r{next(ids)}", table=lambda: table)
+at = partial(after, NOW)
 
 
 def account(
@@ -73,15 +57,7 @@ def account(
 
 def answer(result: object, code: int = 0, text: str = "OK", status: int = 200, **headers: str) -> Answer:
     body = {"retCode": code, "retMsg": text, "result": result, "retExtInfo": {}, "time": WALL}
-    return Answer(status, {key.replace("_", "-"): value for key, value in headers.items()}, json.dumps(body).encode())
-
-
-def frame(value: object) -> bytes:
-    return json.dumps(value).encode()
-
-
-def sent(outputs: Iterable[Output]) -> list[dict[str, object]]:
-    return [json.loads(output.text) for output in of(outputs, Send)]
+    return json_answer(body, status, **headers)
 
 
 AUTH_OK = frame({"success": True, "ret_msg": "", "op": "auth", "conn_id": "c"})
@@ -116,7 +92,7 @@ def joined(subscription: UserSubscription, exchange: str = "bybit", status: int 
     """An adapter right after its subscribe was acknowledged, and what that returned."""
     adapter = VENUE.user(setup(exchange))
     adapter.add(subscription, NOW)
-    ask = of(adapter.start(NOW), Call)[0]
+    ask = of(Call, adapter.start(NOW))[0]
     adapter.answered(ask, answer({"unifiedMarginStatus": status}), NOW)
     adapter.connected(NOW)
     adapter.received(AUTH_OK, NOW)
@@ -127,31 +103,31 @@ def joined(subscription: UserSubscription, exchange: str = "bybit", status: int 
 
 
 def test_the_account_mode_is_asked_before_dialling_and_signed_over_the_exact_query() -> None:
-    adapter = VENUE.user(setup())
+    adapter = VENUE.user(setup("bybit"))
     assert not adapter.add(account(), NOW)
-    (ask,) = of(adapter.start(NOW), Call)
+    (ask,) = of(Call, adapter.start(NOW))
     assert ask.url == "https://api.bybit.com/v5/account/info"
     text = f"{WALL}AK20000"
-    assert ask.headers["X-BAPI-SIGN"] == hmac.new(b"SK", text.encode(), hashlib.sha256).hexdigest()
+    assert ask.headers["X-BAPI-SIGN"] == hmac_hex("SK", text)
     assert (ask.headers["X-BAPI-API-KEY"], ask.headers["X-BAPI-TIMESTAMP"]) == ("AK", str(WALL))
     outputs = adapter.answered(ask, answer({"unifiedMarginStatus": 6}), NOW)
     assert outputs == [Connect("wss://stream.bybit.com/v5/private")]
 
 
 def test_login_signs_the_expiry_and_subscribes_only_after_success() -> None:
-    adapter = VENUE.user(setup())
+    adapter = VENUE.user(setup("bybit"))
     adapter.add(account(), NOW)
-    ask = of(adapter.start(NOW), Call)[0]
+    ask = of(Call, adapter.start(NOW))[0]
     adapter.answered(ask, answer({"unifiedMarginStatus": 6}), NOW)
     (login,) = sent(adapter.connected(NOW))
     expires = WALL + 10_000
-    signature = hmac.new(b"SK", f"GET/realtime{expires}".encode(), hashlib.sha256).hexdigest()
+    signature = hmac_hex("SK", f"GET/realtime{expires}")
     assert (login["op"], login["args"]) == ("auth", ["AK", expires, signature])
     (subscribe,) = sent(adapter.received(AUTH_OK, NOW))
     assert (subscribe["op"], subscribe["args"]) == ("subscribe", ["order", "wallet"])
     outputs = adapter.received(SUB_OK, NOW)
-    assert of(outputs, Live) == [Live("u1")]
-    assert [call.tag for call in of(outputs, Call)] == ["wallet"]  # nothing is pushed on subscribing
+    assert of(Live, outputs) == [Live("u1")]
+    assert [call.tag for call in of(Call, outputs)] == ["wallet"]  # nothing is pushed on subscribing
 
 
 @pytest.mark.parametrize(
@@ -168,41 +144,41 @@ def test_login_signs_the_expiry_and_subscribes_only_after_success() -> None:
     ],
 )
 def test_a_regional_account_logs_in_at_its_own_hosts(region: str | None, ws: str, rest: str) -> None:
-    adapter = VENUE.user(setup())
+    adapter = VENUE.user(setup("bybit"))
     adapter.add(account(bybit_host=region), NOW)
-    ask = of(adapter.start(NOW), Call)[0]
+    ask = of(Call, adapter.start(NOW))[0]
     assert urlsplit(ask.url).netloc == rest
-    (connect,) = of(adapter.answered(ask, answer({"unifiedMarginStatus": 5}), NOW), Connect)
+    (connect,) = of(Connect, adapter.answered(ask, answer({"unifiedMarginStatus": 5}), NOW))
     assert connect.url == f"wss://{ws}/v5/private"
 
 
 def test_the_sandbox_uses_the_test_network_for_both_and_wins_over_a_region() -> None:
-    adapter = VENUE.user(setup())
+    adapter = VENUE.user(setup("bybit"))
     adapter.add(account(environment="sandbox", bybit_host="eu"), NOW)
-    ask = of(adapter.start(NOW), Call)[0]
+    ask = of(Call, adapter.start(NOW))[0]
     assert urlsplit(ask.url).netloc == "api-testnet.bybit.com"
-    (connect,) = of(adapter.answered(ask, answer({"unifiedMarginStatus": 5}), NOW), Connect)
+    (connect,) = of(Connect, adapter.answered(ask, answer({"unifiedMarginStatus": 5}), NOW))
     assert connect.url == "wss://stream-testnet.bybit.com/v5/private"
 
 
 def test_an_account_query_that_hangs_does_not_hold_the_stream() -> None:
     adapter = VENUE.user(setup("bybitInverse"))
     adapter.add(account("bybitInverse"), NOW)
-    ask = of(adapter.start(NOW), Call)[0]
+    ask = of(Call, adapter.start(NOW))[0]
     deadline = adapter.deadline()
     assert deadline is not None
     assert deadline <= NOW.mono + 10
-    assert of(adapter.woken(Instant(deadline, WALL + 8000)), Connect)
+    assert of(Connect, adapter.woken(Instant(deadline, WALL + 8000)))
     late = adapter.answered(ask, answer({"unifiedMarginStatus": 3}), at(20))
     assert not late  # an answer after the fall-back changes nothing any more
 
 
 @pytest.mark.parametrize("code", [10003, 10004, 10005, 10007, 10009, 10010, 10024, 10027, 10028, 33004, -2015])
 def test_fatal_codes_of_the_account_query_refuse_the_credential(code: int) -> None:
-    adapter = VENUE.user(setup())
+    adapter = VENUE.user(setup("bybit"))
     adapter.add(account(), NOW)
-    ask = of(adapter.start(NOW), Call)[0]
-    (fail,) = of(adapter.answered(ask, answer({}, code, "API key is invalid."), NOW), Fail)
+    ask = of(Call, adapter.start(NOW))[0]
+    (fail,) = of(Fail, adapter.answered(ask, answer({}, code, "API key is invalid."), NOW))
     assert (fail.kind, fail.stream_id) == (FailKind.CREDENTIAL, "u1")
     assert "AK" not in fail.reason
     assert "SK" not in fail.reason
@@ -210,10 +186,10 @@ def test_fatal_codes_of_the_account_query_refuse_the_credential(code: int) -> No
 
 @pytest.mark.parametrize("text", ["API key is invalid.", "Your api key has expired.", "xx Error sign, please check"])
 def test_fatal_texts_refuse_the_credential_whatever_the_code(text: str) -> None:
-    adapter = VENUE.user(setup())
+    adapter = VENUE.user(setup("bybit"))
     adapter.add(account(), NOW)
-    ask = of(adapter.start(NOW), Call)[0]
-    assert of(adapter.answered(ask, answer({}, 99, text), NOW), Fail)[0].kind is FailKind.CREDENTIAL
+    ask = of(Call, adapter.start(NOW))[0]
+    assert of(Fail, adapter.answered(ask, answer({}, 99, text), NOW))[0].kind is FailKind.CREDENTIAL
 
 
 @pytest.mark.parametrize(
@@ -221,24 +197,24 @@ def test_fatal_texts_refuse_the_credential_whatever_the_code(text: str) -> None:
     [Answer(0, {}, b"", "timed out"), Answer(502, {}, b"<html>"), answer({}, 10016, "server error"), answer([])],
 )
 def test_any_other_failure_of_the_account_query_is_passed_over(reply: Answer) -> None:
-    adapter = VENUE.user(setup())
+    adapter = VENUE.user(setup("bybit"))
     adapter.add(account(), NOW)
-    ask = of(adapter.start(NOW), Call)[0]
-    assert of(adapter.answered(ask, reply, NOW), Connect)
+    ask = of(Call, adapter.start(NOW))[0]
+    assert of(Connect, adapter.answered(ask, reply, NOW))
 
 
 def test_a_refused_timestamp_takes_over_the_venues_clock() -> None:
-    adapter = VENUE.user(setup())
+    adapter = VENUE.user(setup("bybit"))
     adapter.add(account(), NOW)
-    ask = of(adapter.start(NOW), Call)[0]
+    ask = of(Call, adapter.start(NOW))[0]
     behind = Instant(NOW.mono, WALL - 60_000)
     (time,) = of(
-        adapter.answered(ask, answer({}, 10002, "invalid request, please check your server timestamp"), behind), Call
+        Call, adapter.answered(ask, answer({}, 10002, "invalid request, please check your server timestamp"), behind)
     )
     assert time.url == "https://api.bybit.com/v5/market/time"
     outputs = adapter.answered(time, answer({"timeSecond": "1"}), behind)
-    assert of(outputs, ClockOffset) == [ClockOffset(60_000)]
-    (again,) = of(outputs, Call)
+    assert of(ClockOffset, outputs) == [ClockOffset(60_000)]
+    (again,) = of(Call, outputs)
     assert again.headers["X-BAPI-TIMESTAMP"] == str(WALL)
     adapter.answered(again, answer({"unifiedMarginStatus": 6}), behind)
     (login,) = sent(adapter.connected(behind))
@@ -247,7 +223,7 @@ def test_a_refused_timestamp_takes_over_the_venues_clock() -> None:
 
 def test_an_empty_key_or_a_broken_pem_is_refused_before_anything_is_sent() -> None:
     for secret in ("", "-----BEGIN PRIVATE KEY-----\nxx\n-----END PRIVATE KEY-----"):
-        adapter = VENUE.user(setup())
+        adapter = VENUE.user(setup("bybit"))
         adapter.add(account(secret=secret), NOW)
         (fail,) = adapter.start(NOW)
         assert isinstance(fail, Fail)
@@ -263,37 +239,37 @@ def test_an_empty_key_or_a_broken_pem_is_refused_before_anything_is_sent() -> No
     ],
 )
 def test_a_refused_login_is_fatal_only_if_the_key_fails_over_rest_too(reply: Answer, kind: FailKind) -> None:
-    adapter = VENUE.user(setup())
+    adapter = VENUE.user(setup("bybit"))
     adapter.add(account(), NOW)
-    ask = of(adapter.start(NOW), Call)[0]
+    ask = of(Call, adapter.start(NOW))[0]
     adapter.answered(ask, answer({"unifiedMarginStatus": 6}), NOW)
     adapter.connected(NOW)
     refusal = frame({"success": False, "ret_msg": "Request not authorized", "op": "auth", "conn_id": "c"})
-    (check,) = of(adapter.received(refusal, NOW), Call)
-    (fail,) = of(adapter.answered(check, reply, NOW), Fail)
+    (check,) = of(Call, adapter.received(refusal, NOW))
+    (fail,) = of(Fail, adapter.answered(check, reply, NOW))
     assert fail.kind is kind
 
 
 def test_no_answer_to_login_or_subscribe_ends_the_connection() -> None:
-    adapter = VENUE.user(setup())
+    adapter = VENUE.user(setup("bybit"))
     adapter.add(account(), NOW)
-    ask = of(adapter.start(NOW), Call)[0]
+    ask = of(Call, adapter.start(NOW))[0]
     adapter.answered(ask, answer({"unifiedMarginStatus": 6}), NOW)
     adapter.connected(NOW)
     assert adapter.deadline() == NOW.mono + 10
-    (fail,) = of(adapter.woken(at(10)), Fail)
+    (fail,) = of(Fail, adapter.woken(at(10)))
     assert (fail.kind, fail.stream_id) == (FailKind.TRANSIENT, None)
 
 
 def test_already_subscribed_counts_as_an_acknowledgement() -> None:
-    adapter = VENUE.user(setup())
+    adapter = VENUE.user(setup("bybit"))
     adapter.add(account(), NOW)
-    ask = of(adapter.start(NOW), Call)[0]
+    ask = of(Call, adapter.start(NOW))[0]
     adapter.answered(ask, answer({"unifiedMarginStatus": 6}), NOW)
     adapter.connected(NOW)
     adapter.received(AUTH_OK, NOW)
     reply = frame({"success": False, "ret_msg": "error:already subscribed,topic:order", "op": "subscribe"})
-    assert of(adapter.received(reply, NOW), Live)
+    assert of(Live, adapter.received(reply, NOW))
 
 
 # --- pings ---
@@ -304,7 +280,7 @@ def test_a_json_ping_every_20_s_and_silence_for_10_s_after_one_is_death() -> Non
     assert adapter.deadline() == NOW.mono + 20
     assert [ping["op"] for ping in sent(adapter.woken(at(20)))] == ["ping"]
     assert adapter.deadline() == NOW.mono + 30
-    (fail,) = of(adapter.woken(at(30)), Fail)
+    (fail,) = of(Fail, adapter.woken(at(30)))
     assert fail.kind is FailKind.TRANSIENT
 
 
@@ -313,7 +289,7 @@ def test_any_frame_after_a_ping_is_life() -> None:
     adapter.woken(at(20))
     adapter.received(frame({"req_id": "r9", "op": "pong", "args": ["1"], "conn_id": "c"}), at(21))
     assert adapter.deadline() == NOW.mono + 40
-    assert not of(adapter.woken(at(30)), Fail)
+    assert not of(Fail, adapter.woken(at(30)))
 
 
 # --- events ---
@@ -322,15 +298,15 @@ def test_any_frame_after_a_ping_is_life() -> None:
 def test_an_order_that_cannot_be_read_costs_only_itself() -> None:
     adapter, _ = joined(account())
     outputs = adapter.received(push({"category": "spot", "orderId": 5}, order("b")), NOW)
-    assert [emit.event.order_id for emit in of(outputs, Emit) if isinstance(emit.event, ExecutionReport)] == ["b"]
-    assert of(outputs, Note)
+    assert [emit.event.order_id for emit in of(Emit, outputs) if isinstance(emit.event, ExecutionReport)] == ["b"]
+    assert of(Note, outputs)
 
 
 def test_an_unreadable_entry_of_another_category_is_nobodys_business() -> None:
     adapter, _ = joined(account())
     outputs = adapter.received(push({"category": "option", "orderId": 5}, order("b")), NOW)
-    assert len(of(outputs, Emit)) == 1
-    assert not of(outputs, Note)
+    assert len(of(Emit, outputs)) == 1
+    assert not of(Note, outputs)
 
 
 @pytest.mark.parametrize(
@@ -346,7 +322,7 @@ def test_an_unreadable_entry_of_another_category_is_nobodys_business() -> None:
 )
 def test_fees_are_told_where_the_frame_names_their_coin(fields: dict[str, Any], fees: tuple[object, ...]) -> None:
     adapter, _ = joined(account())
-    (emit,) = of(adapter.received(push(order("b", "PartiallyFilled", **fields)), NOW), Emit)
+    (emit,) = of(Emit, adapter.received(push(order("b", "PartiallyFilled", **fields)), NOW))
     event = emit.event
     assert isinstance(event, ExecutionReport)
     body = json.loads(encode(event))
@@ -359,32 +335,32 @@ def test_a_derivatives_fee_is_in_the_settle_coin() -> None:
     table = SymbolTable([Instrument(wire="ETHUSDT", pair="ETHUSDT", settle="USDT")])
     adapter = VENUE.user(setup("bybitLinear", table))
     adapter.add(account("bybitLinear"), NOW)
-    ask = of(adapter.start(NOW), Call)[0]
+    ask = of(Call, adapter.start(NOW))[0]
     adapter.answered(ask, answer({"unifiedMarginStatus": 6}), NOW)
     adapter.connected(NOW)
     adapter.received(AUTH_OK, NOW)
     adapter.received(SUB_OK, NOW)
     row = order("b", "Filled", category="linear", symbol="ETHUSDT", cumExecFee="1.5")
-    (emit,) = of(adapter.received(push(row), NOW), Emit)
+    (emit,) = of(Emit, adapter.received(push(row), NOW))
     assert isinstance(emit.event, ExecutionReport)
     assert (emit.event.fee_paid, emit.event.fee_asset) == ("1.5", "USDT")
 
 
 def test_the_first_balances_do_not_overwrite_a_newer_wallet_frame() -> None:
     adapter, outputs = joined(account())
-    (call,) = of(outputs, Call)
+    (call,) = of(Call, outputs)
     wallet = {"accountType": "UNIFIED", "coin": [{"coin": "USDT", "walletBalance": "5", "locked": "1"}]}
     live = frame({"id": "w", "topic": "wallet", "creationTime": WALL + 1, "data": [wallet]})
-    assert len(of(adapter.received(live, NOW), Emit)) == 1
-    assert not of(adapter.answered(call, answer({"list": [wallet]}), NOW), Emit)
+    assert len(of(Emit, adapter.received(live, NOW))) == 1
+    assert not of(Emit, adapter.answered(call, answer({"list": [wallet]}), NOW))
 
 
 def test_the_first_balances_are_published_once() -> None:
     adapter, outputs = joined(account())
-    (call,) = of(outputs, Call)
-    assert parse_qs(urlsplit(call.url).query) == {"accountType": ["UNIFIED"]}
+    (call,) = of(Call, outputs)
+    assert params(call) == {"accountType": "UNIFIED"}
     wallet = {"accountType": "UNIFIED", "coin": [{"coin": "USDT", "walletBalance": "5", "locked": "1"}]}
-    (emit,) = of(adapter.answered(call, answer({"list": [wallet]}), NOW), Emit)
+    (emit,) = of(Emit, adapter.answered(call, answer({"list": [wallet]}), NOW))
     assert isinstance(emit.event, AccountPosition)
     assert [(b.asset, b.free, b.locked) for b in emit.event.balances] == [("USDT", "4", "1")]
 
@@ -398,29 +374,19 @@ RESUME = Resume(since_ms=WALL - 60_000, orders=(KNOWN,))
 def drive(
     adapter: Adapter, outputs: Outputs, replies: Mapping[str, Sequence[object]], now: Instant = NOW
 ) -> tuple[list[Output], list[Call]]:
-    """Answer every call by tag, each time with the next reply for it; returns what is left and the calls made."""
-    queues = {tag: list(rows) for tag, rows in replies.items()}
-    calls: list[Call] = []
-    rest: list[Output] = []
-    todo = list(outputs)
-    while todo:
-        output = todo.pop(0)
-        if not isinstance(output, Call):
-            rest.append(output)
-            continue
-        calls.append(output)
-        queue = queues.get(output.tag) or [[]]
-        reply = queue.pop(0)
-        body = reply if isinstance(reply, Answer) else answer(reply if isinstance(reply, dict) else {"list": reply})
-        todo.extend(adapter.answered(output, body, now))
-    return rest, calls
+    """Answer every call; a reply that is no dict is a list of rows."""
+
+    def wrap(given: Any) -> Answer:
+        return answer(given if isinstance(given, dict) else {"list": given or []})
+
+    return answer_all(adapter, outputs, replies, wrap, now)
 
 
 def test_a_gap_is_read_in_steps_and_published_in_order_before_live() -> None:
     adapter, outputs = joined(account(resume=RESUME))
-    assert not of(outputs, Live)
+    assert not of(Live, outputs)
     live = push(order("new", "PartiallyFilled", cumExecQty="1", cumExecValue="100", updatedTime=str(WALL)))
-    assert not of(adapter.received(live, NOW), Emit)  # held until the gap is read
+    assert not of(Emit, adapter.received(live, NOW))  # held until the gap is read
     rest, calls = drive(
         adapter,
         outputs,
@@ -433,50 +399,50 @@ def test_a_gap_is_read_in_steps_and_published_in_order_before_live() -> None:
             "wallet": [[{"accountType": "UNIFIED", "coin": [{"coin": "BTC", "walletBalance": "1"}]}]],
         },
     )
-    emits = of(rest, Emit)
+    emits = of(Emit, rest)
     ids = [emit.event.order_id if isinstance(emit.event, ExecutionReport) else "wallet" for emit in emits]
     assert ids == ["done", "fill", "open", "old", "wallet", "new"]
     assert [emit.repaired for emit in emits] == [True] * 5 + [False]
-    (went_live,) = of(rest, Live)
+    (went_live,) = of(Live, rest)
     assert rest[-1] is went_live
     assert went_live.gap is not None
     assert (went_live.gap.orders, went_live.gap.balances, went_live.gap.missing) == (4, 1, ())
-    singles = [parse_qs(urlsplit(call.url).query)["orderId"] for call in calls if call.tag == "order"]
-    assert singles == [["fill"], ["old"]]
+    singles = [params(call)["orderId"] for call in calls if call.tag == "order"]
+    assert singles == ["fill", "old"]
     for call in calls:
         text = f"{call.headers['X-BAPI-TIMESTAMP']}AK20000{urlsplit(call.url).query}"
-        assert call.headers["X-BAPI-SIGN"] == hmac.new(b"SK", text.encode(), hashlib.sha256).hexdigest()
+        assert call.headers["X-BAPI-SIGN"] == hmac_hex("SK", text)
 
 
 def test_every_page_of_the_open_orders_is_read() -> None:
     adapter, outputs = joined(account(resume=RESUME))
     pages = [{"list": [order("a")], "nextPageCursor": "c%3D1"}, {"list": [order("old")], "nextPageCursor": ""}]
     rest, calls = drive(adapter, outputs, {"open-orders": pages})
-    cursors = [parse_qs(urlsplit(call.url).query).get("cursor") for call in calls if call.tag == "open-orders"]
-    assert cursors == [None, ["c%3D1"]]
-    assert len(of(rest, Emit)) == 2
+    cursors = [params(call).get("cursor") for call in calls if call.tag == "open-orders"]
+    assert cursors == [None, "c%3D1"]
+    assert len(of(Emit, rest)) == 2
 
 
 def test_linear_orders_are_read_for_both_settle_coins() -> None:
     adapter, outputs = joined(account("bybitLinear", RESUME), "bybitLinear")
     _, calls = drive(adapter, outputs, {})
-    coins = [parse_qs(urlsplit(call.url).query)["settleCoin"] for call in calls if call.tag == "open-orders"]
-    assert coins == [["USDT"], ["USDC"]]
+    coins = [params(call)["settleCoin"] for call in calls if call.tag == "open-orders"]
+    assert coins == ["USDT", "USDC"]
 
 
 def test_a_gap_of_more_than_a_day_reads_the_history_too() -> None:
     _, outputs = joined(account(resume=Resume(since_ms=WALL - 2 * 86_400_000)))
-    assert "past-orders" in [call.tag for call in of(outputs, Call)]
+    assert "past-orders" in [call.tag for call in of(Call, outputs)]
     _, outputs = joined(account(resume=RESUME))
-    assert "past-orders" not in [call.tag for call in of(outputs, Call)]
+    assert "past-orders" not in [call.tag for call in of(Call, outputs)]
 
 
 def test_a_gap_beyond_the_venues_window_is_told() -> None:
     adapter, outputs = joined(account(resume=Resume(since_ms=WALL - 9 * 86_400_000)))
     rest, calls = drive(adapter, outputs, {})
-    starts = {parse_qs(urlsplit(call.url).query).get("startTime", [""])[0] for call in calls} - {""}
+    starts = {params(call).get("startTime", "") for call in calls} - {""}
     assert starts == {str(WALL - 7 * 86_400_000)}
-    (live,) = of(rest, Live)
+    (live,) = of(Live, rest)
     assert live.gap is not None
     assert any("7 days" in phrase for phrase in live.gap.missing)
 
@@ -485,26 +451,26 @@ def test_an_order_that_the_venue_forgot_is_reported_and_not_invented() -> None:
     adapter, outputs = joined(account(resume=RESUME))
     rest, calls = drive(adapter, outputs, {})
     assert [call.tag for call in calls][-3:] == ["order", "order-history", "order-by-client"]
-    (live,) = of(rest, Live)
+    (live,) = of(Live, rest)
     assert live.gap is not None
     assert any("old" in phrase for phrase in live.gap.missing)
-    assert not of(rest, Emit)
+    assert not of(Emit, rest)
 
 
 def test_a_rate_limit_waits_for_the_venues_window_and_signs_again() -> None:
     adapter, outputs = joined(account(resume=Resume(since_ms=WALL - 1000)))
     limited = answer({}, 10006, "Too many visits!", x_bapi_limit_reset_timestamp=str(WALL + 3000))
     rest, _ = drive(adapter, outputs, {"wallet": [limited]})
-    assert not of(rest, Live)
+    assert not of(Live, rest)
     assert adapter.deadline() == NOW.mono + 3
-    (again,) = of(adapter.woken(at(3)), Call)
+    (again,) = of(Call, adapter.woken(at(3)))
     assert (again.tag, again.attempt, again.headers["X-BAPI-TIMESTAMP"]) == ("wallet", 2, str(WALL + 3000))
-    assert of(adapter.answered(again, answer({"list": []}), at(3)), Live)
+    assert of(Live, adapter.answered(again, answer({"list": []}), at(3)))
 
 
 def test_a_call_that_is_never_answered_does_not_keep_the_stream_from_going_live() -> None:
     adapter, _ = joined(account(resume=RESUME))
-    (live,) = of(adapter.woken(at(26)), Live)
+    (live,) = of(Live, adapter.woken(at(26)))
     assert live.gap is not None
     assert any(phrase.startswith("open-orders") for phrase in live.gap.missing)
 
@@ -524,13 +490,13 @@ def test_a_call_that_is_never_answered_does_not_keep_the_stream_from_going_live(
 )
 def test_the_wallet_of_the_right_account_is_read(exchange: str, status: int, kind: str) -> None:
     _, outputs = joined(account(exchange), exchange, status)
-    (call,) = of(outputs, Call)
-    assert parse_qs(urlsplit(call.url).query)["accountType"] == [kind]
+    (call,) = of(Call, outputs)
+    assert params(call)["accountType"] == kind
 
 
 def test_a_live_update_is_published_before_and_after_repair_in_order() -> None:
     adapter, _ = joined(account())
-    first = of(adapter.received(push(order("a")), NOW), Emit)
+    first = of(Emit, adapter.received(push(order("a")), NOW))
     assert [emit.repaired for emit in first] == [False]
 
 
@@ -540,7 +506,7 @@ def test_a_live_update_is_published_before_and_after_repair_in_order() -> None:
 def ticker_adapter(exchange: str, *symbols: str) -> tuple[Adapter, list[Output]]:
     adapter = VENUE.ticker(setup(exchange))
     adapter.add(TickerSubscription(stream_id="t1", exchange=exchange, symbols=symbols), NOW)
-    assert of(adapter.start(NOW), Connect)
+    assert of(Connect, adapter.start(NOW))
     return adapter, list(adapter.connected(NOW))
 
 
@@ -552,9 +518,9 @@ def test_spot_topics_go_out_ten_a_request_and_live_waits_for_all() -> None:
     adapter, outputs = ticker_adapter("bybit", *(f"S{n}USDT" for n in range(25)))
     requests = sent(outputs)
     assert [len(request["args"]) for request in requests] == [10, 10, 5]  # type: ignore[arg-type]
-    assert not of(adapter.received(ack(requests[0]), NOW), Live)
-    assert not of(adapter.received(ack(requests[2]), NOW), Live)
-    assert of(adapter.received(ack(requests[1]), NOW), Live) == [Live("t1")]
+    assert not of(Live, adapter.received(ack(requests[0]), NOW))
+    assert not of(Live, adapter.received(ack(requests[2]), NOW))
+    assert of(Live, adapter.received(ack(requests[1]), NOW)) == [Live("t1")]
 
 
 def test_a_bad_topic_is_dropped_and_the_rest_of_its_batch_asked_again() -> None:
@@ -562,21 +528,21 @@ def test_a_bad_topic_is_dropped_and_the_rest_of_its_batch_asked_again() -> None:
     (request,) = sent(outputs)
     reply = ack(request, "error:handler not found,topic:tickers.XUSDT", success=False)
     outputs = list(adapter.received(reply, NOW))
-    assert not of(outputs, Fail)
+    assert not of(Fail, outputs)
     (again,) = sent(outputs)
     assert again["args"] == ["tickers.AUSDT", "tickers.BUSDT"]
-    assert of(adapter.received(ack(again), NOW), Live)
+    assert of(Live, adapter.received(ack(again), NOW))
 
 
 def test_already_subscribed_never_ends_the_connection() -> None:
     adapter, outputs = ticker_adapter("bybitLinear", "AUSDT", "BUSDT")
     (request,) = sent(outputs)
     outputs = list(adapter.received(ack(request, "error:already subscribed,topic:tickers.AUSDT", success=False), NOW))
-    assert [note.level for note in of(outputs, Note)] == ["info"]
+    assert [note.level for note in of(Note, outputs)] == ["info"]
     (again,) = sent(outputs)
     assert again["args"] == ["tickers.BUSDT"]
     outputs = list(adapter.received(ack(again, "error:already subscribed,topic:tickers.BUSDT", success=False), NOW))
-    assert of(outputs, Live)
+    assert of(Live, outputs)
 
 
 def test_a_refusal_that_names_no_topic_is_narrowed_down() -> None:
@@ -593,7 +559,7 @@ def test_a_refusal_that_names_no_topic_is_narrowed_down() -> None:
         outputs = list(adapter.received(ack(request, "params format error" if bad else "", success=not bad), NOW))
         got |= set() if bad else set(topics)
         todo += sent(outputs)
-        live += of(outputs, Live)
+        live += of(Live, outputs)
     assert got == {"tickers.AUSDT", "tickers.BUSDT", "tickers.CUSDT"}
     assert len(live) == 1
 
@@ -602,13 +568,13 @@ def test_a_shard_whose_every_symbol_is_unknown_is_refused() -> None:
     adapter, outputs = ticker_adapter("bybitLinear", "XUSDT")
     (request,) = sent(outputs)
     reply = ack(request, "error:handler not found,topic:tickers.XUSDT", success=False)
-    (fail,) = of(adapter.received(reply, NOW), Fail)
+    (fail,) = of(Fail, adapter.received(reply, NOW))
     assert (fail.kind, fail.stream_id) == (FailKind.REQUEST, "t1")
 
 
 def test_an_unanswered_subscribe_ends_the_connection() -> None:
     adapter, _ = ticker_adapter("bybitLinear", "AUSDT")
-    assert of(adapter.woken(at(10)), Fail)[0].kind is FailKind.TRANSIENT
+    assert of(Fail, adapter.woken(at(10)))[0].kind is FailKind.TRANSIENT
 
 
 def ticker_frame(kind: str, symbol: str = "ETHUSDT", **data: str) -> bytes:
@@ -621,7 +587,7 @@ def test_deltas_are_merged_and_only_those_with_a_price_are_published() -> None:
     assert adapter.received(ticker_frame("delta", lastPrice="1"), NOW) == [Seen("t1")]  # before any snapshot
     adapter.received(ticker_frame("snapshot", lastPrice="10", volume24h="7", ask1Size="3", bid1Size="4"), NOW)
     assert adapter.received(ticker_frame("delta", bid1Size="5", volume24h="8"), NOW) == [Seen("t1")]
-    (emit,) = of(adapter.received(ticker_frame("delta", lastPrice="11"), NOW), EmitTickers)
+    (emit,) = of(EmitTickers, adapter.received(ticker_frame("delta", lastPrice="11"), NOW))
     (ticker,) = emit.tickers
     assert (ticker.price, ticker.best_ask, ticker.best_bid) == (11.0, 11.0, 11.0)
     assert (ticker.volume, ticker.best_ask_qnt, ticker.best_bid_qnt) == (8.0, 3.0, 5.0)
@@ -637,7 +603,7 @@ def test_a_ticker_without_a_price_is_only_a_sign_of_life(price: str) -> None:
 def test_a_new_snapshot_replaces_what_was_merged() -> None:
     adapter, _ = ticker_adapter("bybitLinear", "ETHUSDT")
     adapter.received(ticker_frame("snapshot", lastPrice="10", ask1Size="3", bid1Size="4"), NOW)
-    (emit,) = of(adapter.received(ticker_frame("snapshot", lastPrice="12"), NOW), EmitTickers)
+    (emit,) = of(EmitTickers, adapter.received(ticker_frame("snapshot", lastPrice="12"), NOW))
     assert (emit.tickers[0].best_ask_qnt, emit.tickers[0].best_bid_qnt) == (0.0, 0.0)
 
 
@@ -694,11 +660,11 @@ def test_closed_candles_go_out_once_under_the_spelling_that_was_asked_for() -> N
     adapter.add(candle("c2", "1h"), NOW)
     (request,) = sent(adapter.connected(NOW))
     assert request["args"] == ["kline.60.ETHUSDT"]  # one topic for both
-    assert of(adapter.received(ack(request), NOW), Live) == [Live("c1"), Live("c2")]
+    assert of(Live, adapter.received(ack(request), NOW)) == [Live("c1"), Live("c2")]
     assert adapter.received(kline("60", WALL, confirm=False), NOW) == [Seen("c1"), Seen("c2")]
-    emits = of(adapter.received(kline("60", WALL, confirm=True), NOW), EmitCandle)
+    emits = of(EmitCandle, adapter.received(kline("60", WALL, confirm=True), NOW))
     assert [(e.stream_id, e.symbol, e.interval) for e in emits] == [("c1", "ETHUSDT", "60"), ("c2", "ETHUSDT", "1h")]
-    assert not of(adapter.received(kline("60", WALL, confirm=True), NOW), EmitCandle)
+    assert not of(EmitCandle, adapter.received(kline("60", WALL, confirm=True), NOW))
 
 
 def test_candles_are_added_and_removed_while_connected() -> None:
@@ -707,7 +673,7 @@ def test_candles_are_added_and_removed_while_connected() -> None:
     (request,) = sent(adapter.add(candle("c1", "D"), NOW))
     assert request["args"] == ["kline.D.ETHUSDT"]
     adapter.received(ack(request), NOW)
-    assert of(adapter.add(candle("c2", "1d"), NOW), Live) == [Live("c2")]
+    assert of(Live, adapter.add(candle("c2", "1d"), NOW)) == [Live("c2")]
     assert not sent(adapter.remove("c1", NOW))  # c2 still needs the topic
     (leave,) = sent(adapter.remove("c2", NOW))
     assert (leave["op"], leave["args"]) == ("unsubscribe", ["kline.D.ETHUSDT"])
@@ -720,8 +686,8 @@ def test_an_unknown_symbol_ends_only_its_own_candles() -> None:
     (request,) = sent(adapter.connected(NOW))
     reply = ack(request, "error:handler not found,topic:kline.60.ETHUSDT", success=False)
     outputs = list(adapter.received(reply, NOW))
-    assert [(f.kind, f.stream_id) for f in of(outputs, Fail)] == [(FailKind.REQUEST, "c1")]
-    assert of(adapter.received(ack(sent(outputs)[0]), NOW), Live) == [Live("c2")]
+    assert [(f.kind, f.stream_id) for f in of(Fail, outputs)] == [(FailKind.REQUEST, "c1")]
+    assert of(Live, adapter.received(ack(sent(outputs)[0]), NOW)) == [Live("c2")]
 
 
 def test_candles_missed_during_a_reconnect_are_read_over_rest_before_live_ones() -> None:
@@ -729,16 +695,16 @@ def test_candles_missed_during_a_reconnect_are_read_over_rest_before_live_ones()
     adapter = VENUE.candle(setup("bybitLinear"))
     adapter.add(candle("c1", "1", WALL - 5 * minute), NOW)
     (request,) = sent(adapter.connected(NOW))
-    (call,) = of(adapter.received(ack(request), NOW), Call)
-    query = parse_qs(urlsplit(call.url).query)
-    assert (query["symbol"], query["interval"], query["category"]) == (["ETHUSDT"], ["1"], ["linear"])
-    assert int(query["start"][0]) > WALL - 5 * minute
+    (call,) = of(Call, adapter.received(ack(request), NOW))
+    query = params(call)
+    assert (query["symbol"], query["interval"], query["category"]) == ("ETHUSDT", "1", "linear")
+    assert int(query["start"]) > WALL - 5 * minute
     assert adapter.received(kline("1", WALL - minute, confirm=True), NOW) == [Seen("c1")]
     rows = [[str(WALL - n * minute), "1", "4", "0.5", "2", "9", "18"] for n in range(5)]  # newest first, one running
     outputs = list(adapter.answered(call, answer({"list": rows}), NOW))
-    starts = [(e.candle.start - WALL) // minute for e in of(outputs, EmitCandle)]
+    starts = [(e.candle.start - WALL) // minute for e in of(EmitCandle, outputs)]
     assert starts == [-4, -3, -2, -1]
-    (live,) = of(outputs, Live)
+    (live,) = of(Live, outputs)
     assert live.gap is not None
     assert (live.gap.candles, live.gap.missing) == (4, ())
 
@@ -747,8 +713,8 @@ def test_a_candle_repair_without_an_answer_goes_live_and_says_so() -> None:
     adapter = VENUE.candle(setup("bybitLinear"))
     adapter.add(candle("c1", "1", WALL - 300_000), NOW)
     (request,) = sent(adapter.connected(NOW))
-    (call,) = of(adapter.received(ack(request), NOW), Call)
-    (live,) = of(adapter.woken(at(BUDGET_S)), Live)
+    (call,) = of(Call, adapter.received(ack(request), NOW))
+    (live,) = of(Live, adapter.woken(at(BUDGET_S)))
     assert live.gap is not None
     assert live.gap.missing
     assert not adapter.answered(call, answer({"list": []}), at(BUDGET_S + 1))
@@ -786,7 +752,7 @@ def test_every_page_of_the_symbol_list_is_followed() -> None:
     one = [{**row, "symbol": "BTCUSDT", "status": "Trading"}]
     two = [{**row, "symbol": "NEWUSDT", "status": "PreLaunch"}]
     (second,) = loader.answered(first, answer({"category": "linear", "list": one, "nextPageCursor": "p2"}))
-    assert parse_qs(urlsplit(second.url).query)["cursor"] == ["p2"]
+    assert params(second)["cursor"] == "p2"
     assert loader.result() is None
     assert not loader.answered(second, answer({"category": "linear", "list": two, "nextPageCursor": ""}))
     found = loader.result()

@@ -7,6 +7,7 @@ import pytest
 
 from exchanges._adapter import Answer, Call, CandleSubscription, EmitCandle, Instant, Live, Note, Output
 from exchanges._catchup import ATTEMPTS, BUDGET_S, RETRY_S, Bar, CatchUp, Page
+from tests.unit.exchanges.driver import of
 
 MINUTE = 60_000
 START = 1_795_000_020_000
@@ -44,8 +45,7 @@ def answered(route: CatchUp, call: Call, page: Page, answer: Answer = GOOD, now:
 
 def told(outputs: list[Output]) -> list[tuple[int, bool]]:
     """Minute and origin of every candle that went out."""
-    emits = [output for output in outputs if isinstance(output, EmitCandle)]
-    return [((emit.candle.start - START) // MINUTE, emit.repaired) for emit in emits]
+    return [((emit.candle.start - START) // MINUTE, emit.repaired) for emit in of(EmitCandle, outputs)]
 
 
 def gap(outputs: list[Output]) -> tuple[int, tuple[str, ...]]:
@@ -92,7 +92,7 @@ def test_closed_candles_go_out_once_and_in_rising_order() -> None:
 def test_a_running_candle_goes_out_as_often_as_it_changes() -> None:
     route = made(None, running=True)
     route.begin(request, 100, NOW)
-    emits = [output for close in "123" for output in route.live(bar(0, close)) if isinstance(output, EmitCandle)]
+    emits = of(EmitCandle, [output for close in "123" for output in route.live(bar(0, close))])
     assert [emit.candle.close for emit in emits] == ["1", "2", "3"]
     assert len({emit.candle.unique_message_id for emit in emits}) == 3
 
@@ -167,7 +167,7 @@ def test_what_fails_without_a_gap_is_only_noted() -> None:
     class Halves(CatchUp):
         """Reads the begun period also without a gap."""
 
-        def begin(self, *arguments: object) -> list[Output]:  # type: ignore[override]
+        def begin(self, *arguments: object) -> list[Output]:
             self._since = self._last = START - 10 * MINUTE
             return super().begin(*arguments)  # type: ignore[arg-type]
 

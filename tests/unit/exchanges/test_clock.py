@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from exchanges._adapter import Answer, Call, ClockOffset, Instant, Output, Send, Setup
+from exchanges._adapter import Answer, Call, ClockOffset, Instant, Send, Setup
 from exchanges._clock import VenueClock
+from tests.unit.exchanges.driver import of
 from tests.unit.exchanges.every_venue import NOW, Drive, every_feed, load, setup, subscription
 
 ACCOUNTS = [(name, exchange) for name, exchange, feed in every_feed() if feed == "user" and name != "paper"]
@@ -31,13 +32,11 @@ def test_its_own_measurement_replaces_it_and_is_told() -> None:
 
 def signed(name: str, made: Setup, now: Instant) -> list[object]:
     """Everything that an account's connection sends up to the first answer that it needs."""
-    outputs: list[Output] = []
     drive = Drive(load(name).user(made), lambda call: Answer(0, {}, b"", "timeout"))
     drive.now = now
     drive.begin(subscription(made.exchange, "user"))
-    outputs = drive.outputs
-    calls = [(call.url, dict(call.headers)) for call in outputs if isinstance(call, Call)]
-    return [*calls, *(send.text for send in outputs if isinstance(send, Send))]
+    calls = [(call.url, dict(call.headers)) for call in of(Call, drive.outputs)]
+    return [*calls, *(send.text for send in of(Send, drive.outputs))]
 
 
 @pytest.mark.parametrize(("name", "exchange"), ACCOUNTS, ids=[exchange for _, exchange in ACCOUNTS])

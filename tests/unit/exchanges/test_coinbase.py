@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
-import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
-from urllib.parse import parse_qs, urlsplit
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -42,7 +40,6 @@ from exchanges._adapter import (
     Outputs,
     Resume,
     Seen,
-    Send,
     Setup,
     TickerSubscription,
     UserSubscription,
@@ -50,26 +47,19 @@ from exchanges._adapter import (
 from exchanges.coinbase import VENUE
 from exchanges.coinbase._series import DAY_MS, INTERVALS, MINUTE_MS, WEEK_MS, floor
 from exchanges.coinbase._times import milliseconds, rfc3339
+from tests.unit.exchanges import driver
+from tests.unit.exchanges.driver import after, answer_all, frame, hmac_hex, json_answer, of, params, sent
 
 WALL = 1_795_300_200_000  # a multiple of five minutes
 NOW = Instant(1_000.0, WALL)
 EC_KEY = ec.generate_private_key(ec.SECP256R1())
 PEM = EC_KEY.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
 KEY = "organizations/11111111-1111-1111-1111-111111111111/apiKeys/22222222-2222-2222-2222-222222222222"
-T = TypeVar("T")
-
-
-def of(outputs: Iterable[Output], kind: type[T]) -> list[T]:
-    return [output for output in outputs if isinstance(output, kind)]
-
-
-def at(seconds: float) -> Instant:
-    return Instant(NOW.mono + seconds, NOW.wall_ms + round(seconds * 1000))
+at = partial(after, NOW)
 
 
 def setup(table: SymbolTable = EMPTY, **options: str) -> Setup:
-    ids = itertools.count(1)
-    return Setup(exchange="coinbase", new_id=lambda: f"r{next(ids)}", table=lambda: table, options=options)
+    return driver.setup("coinbase", table, **options)
 
 
 def account(
@@ -77,10 +67,6 @@ def account(
 ) -> UserSubscription:
     material = credentials(key, secret, keys_type=keys_type, **options)
     return UserSubscription(stream_id="u1", exchange="coinbase", credentials=material, resume=resume)
-
-
-def frame(value: object) -> bytes:
-    return json.dumps(value).encode()
 
 
 def message(
@@ -94,10 +80,6 @@ def message(
 
 def active(**channels: Sequence[str]) -> bytes:
     return message("subscriptions", {"subscriptions": {name: list(ids) for name, ids in channels.items()}})
-
-
-def sent(outputs: Iterable[Output]) -> list[dict[str, Any]]:
-    return [json.loads(output.text) for output in of(outputs, Send)]
 
 
 def token_parts(token: str) -> tuple[dict[str, Any], dict[str, Any], str, bytes]:
@@ -175,14 +157,14 @@ def test_the_user_connection_asks_for_one_channel_at_a_time_with_a_new_token_eac
     assert heartbeats["channel"] == "heartbeats"
     assert heartbeats["jwt"] != user["jwt"]
     assert verify_es256(heartbeats["jwt"])[1]["nbf"] == WALL // 1000 + 1
-    assert of(adapter.received(active(user=["p"], heartbeats=["heartbeats"]), at(1)), Live) == [Live("u1")]
+    assert of(Live, adapter.received(active(user=["p"], heartbeats=["heartbeats"]), at(1))) == [Live("u1")]
 
 
 @pytest.mark.parametrize("secret", [PEM.replace("\n", "\\n"), PEM.replace("\n", " "), PEM + "\n\n"])
 def test_a_pem_that_lost_its_line_breaks_still_signs(secret: str) -> None:
     adapter = VENUE.user(setup())
     adapter.add(account(secret=secret), NOW)
-    assert of(adapter.start(NOW), Connect)
+    assert of(Connect, adapter.start(NOW))
     verify_es256(sent(adapter.connected(NOW))[0]["jwt"])
 
 
@@ -192,7 +174,7 @@ def test_an_ed25519_key_signs_with_eddsa(length: int) -> None:
     raw = private.private_bytes_raw() + private.public_key().public_bytes_raw()
     adapter = VENUE.user(setup())
     adapter.add(account(secret=base64.b64encode(raw[:length]).decode(), keys_type=None), NOW)
-    assert of(adapter.start(NOW), Connect)
+    assert of(Connect, adapter.start(NOW))
     header, _, signed, signature = token_parts(sent(adapter.connected(NOW))[0]["jwt"])
     assert header["alg"] == "EdDSA"
     private.public_key().verify(signature, signed.encode())
@@ -203,22 +185,22 @@ def test_a_legacy_key_signs_with_hmac(keys_type: str | None) -> None:
     adapter = VENUE.user(setup())
     subscription = account(Resume(since_ms=WALL - 1000), secret="abcdefgh", keys_type=keys_type, key="K1")
     adapter.add(subscription, NOW)
-    assert of(adapter.start(NOW), Connect)
+    assert of(Connect, adapter.start(NOW))
     (user,) = sent(adapter.connected(NOW))
     seconds = str(WALL // 1000)
-    expected = hmac.new(b"abcdefgh", f"{seconds}user".encode(), hashlib.sha256).hexdigest()
+    expected = hmac_hex("abcdefgh", f"{seconds}user")
     assert (user["api_key"], user["timestamp"], user["signature"]) == ("K1", seconds, expected)
     assert "jwt" not in user
     adapter.received(active(user=["p"]), NOW)
-    calls = of(adapter.received(active(user=["p"], heartbeats=["h"]), NOW), Call)
+    calls = of(Call, adapter.received(active(user=["p"], heartbeats=["h"]), NOW))
     path = "/api/v3/brokerage/accounts"
-    expected = hmac.new(b"abcdefgh", f"{seconds}GET{path}".encode(), hashlib.sha256).hexdigest()
+    expected = hmac_hex("abcdefgh", f"{seconds}GET{path}")
     assert {call.headers["CB-ACCESS-SIGN"] for call in calls if call.tag == "accounts"} == {expected}
 
 
 def test_rest_tokens_name_the_method_and_path_without_the_query() -> None:
     _, outputs = joined(account(Resume(since_ms=WALL - 60_000)))
-    for call in of(outputs, Call):
+    for call in of(Call, outputs):
         _, claims = verify_es256(call.headers["Authorization"].removeprefix("Bearer "))
         assert claims["uri"] == f"GET api.coinbase.com{urlsplit(call.url).path}"
 
@@ -238,21 +220,21 @@ def refused() -> tuple[Adapter, Call]:
     adapter.start(NOW)
     adapter.connected(NOW)
     outputs = adapter.received(frame({"type": "error", "message": "authentication failure"}), NOW)
-    (time,) = of(outputs, Call)
+    (time,) = of(Call, outputs)
     assert not time.headers
     return adapter, time
 
 
 def test_an_authentication_failure_is_fatal_when_the_clock_is_right() -> None:
     adapter, time = refused()
-    (fail,) = of(adapter.answered(time, Answer(200, {}, frame({"epochMillis": str(WALL + 300)})), NOW), Fail)
+    (fail,) = of(Fail, adapter.answered(time, json_answer({"epochMillis": str(WALL + 300)}), NOW))
     assert (fail.kind, fail.stream_id) == (FailKind.CREDENTIAL, "u1")
 
 
 def test_an_authentication_failure_of_a_skewed_clock_signs_again_with_the_venues_time() -> None:
     adapter, time = refused()
-    outputs = adapter.answered(time, Answer(200, {}, frame({"epochMillis": str(WALL + 90_000)})), NOW)
-    assert of(outputs, ClockOffset) == [ClockOffset(90_000)]
+    outputs = adapter.answered(time, json_answer({"epochMillis": str(WALL + 90_000)}), NOW)
+    assert of(ClockOffset, outputs) == [ClockOffset(90_000)]
     (again,) = sent(outputs)
     assert verify_es256(again["jwt"])[1]["nbf"] == WALL // 1000 + 90
     (fail,) = adapter.received(frame({"type": "error", "message": "authentication failure"}), NOW)
@@ -264,14 +246,14 @@ def test_an_authentication_failure_is_fatal_when_the_clock_cannot_be_read() -> N
     adapter, _ = refused()
     deadline = adapter.deadline()
     assert deadline is not None
-    (fail,) = of(adapter.woken(Instant(deadline, WALL + 6000)), Fail)
+    (fail,) = of(Fail, adapter.woken(Instant(deadline, WALL + 6000)))
     assert fail.kind is FailKind.CREDENTIAL
 
 
 def test_a_key_of_the_wrong_kind_gets_its_own_notice() -> None:
     adapter, _ = joined(account())
     text = "SIWC API with Cloud API keys are not supported"
-    (fail,) = of(adapter.received(frame({"type": "error", "message": text}), NOW), Fail)
+    (fail,) = of(Fail, adapter.received(frame({"type": "error", "message": text}), NOW))
     assert fail.kind is FailKind.KEY_TYPE
 
 
@@ -284,7 +266,7 @@ def test_no_answer_to_a_subscribe_ends_the_connection() -> None:
     adapter.start(NOW)
     adapter.connected(NOW)
     assert adapter.deadline() == NOW.mono + 10
-    assert of(adapter.woken(at(10)), Fail)[0].kind is FailKind.TRANSIENT
+    assert of(Fail, adapter.woken(at(10)))[0].kind is FailKind.TRANSIENT
 
 
 def test_15_s_without_a_heartbeat_is_death_whatever_else_arrives() -> None:
@@ -293,7 +275,7 @@ def test_15_s_without_a_heartbeat_is_death_whatever_else_arrives() -> None:
     assert adapter.received(beat, at(5)) == [Seen("u1")]
     adapter.received(message("user", {"type": "update"}), at(19))
     assert adapter.deadline() == NOW.mono + 20
-    (fail,) = of(adapter.woken(at(20)), Fail)
+    (fail,) = of(Fail, adapter.woken(at(20)))
     assert (fail.kind, fail.stream_id) == (FailKind.TRANSIENT, None)
 
 
@@ -303,15 +285,15 @@ def test_a_gap_in_the_sequence_publishes_its_frame_and_ends_the_connection() -> 
     event = {"type": "update", "orders": [order("a")]}
     outputs = adapter.received(message("user", event, sequence=9), NOW)
     assert [type(output) for output in outputs] == [Emit, Fail]
-    (fail,) = of(outputs, Fail)
+    (fail,) = of(Fail, outputs)
     assert (fail.kind, fail.stream_id) == (FailKind.TRANSIENT, None)
 
 
 def test_a_frame_with_an_old_sequence_number_is_ignored() -> None:
     adapter, _ = joined(account())
     adapter.received(message("heartbeats", {}, sequence=7), NOW)
-    assert not of(adapter.received(message("user", {"type": "update", "orders": [order("a")]}, sequence=6), NOW), Emit)
-    assert not of(adapter.received(message("heartbeats", {}, sequence=8), NOW), Fail)
+    assert not of(Emit, adapter.received(message("user", {"type": "update", "orders": [order("a")]}, sequence=6), NOW))
+    assert not of(Fail, adapter.received(message("heartbeats", {}, sequence=8), NOW))
 
 
 def test_a_rate_limit_waits() -> None:
@@ -328,36 +310,36 @@ def test_a_rate_limit_waits() -> None:
 def test_a_snapshot_publishes_nothing_and_is_remembered() -> None:
     adapter, _ = joined(account())
     snapshot = {"type": "snapshot", "orders": [order("a", cumulative_quantity="0.5", leaves_quantity="1.5")]}
-    assert not of(adapter.received(message("user", snapshot), NOW), Emit)
+    assert not of(Emit, adapter.received(message("user", snapshot), NOW))
     canceled = order("a", "CANCELLED", cumulative_quantity="0.5", leaves_quantity="0", limit_price="")
-    (emit,) = of(adapter.received(message("user", {"type": "update", "orders": [canceled]}), NOW), Emit)
+    (emit,) = of(Emit, adapter.received(message("user", {"type": "update", "orders": [canceled]}), NOW))
     assert isinstance(emit.event, ExecutionReport)
     assert (emit.event.order_status, emit.event.quantity, emit.event.price) == ("CANCELED", "2", "100")
 
 
 def test_a_page_without_orders_is_nothing_special() -> None:
     adapter, _ = joined(account())
-    assert not of(adapter.received(message("user", {"type": "snapshot", "orders": None}), NOW), Note)
+    assert not of(Note, adapter.received(message("user", {"type": "snapshot", "orders": None}), NOW))
 
 
 def test_an_unknown_status_is_told_and_not_guessed() -> None:
     adapter, _ = joined(account())
     outputs = adapter.received(message("user", {"type": "update", "orders": [order("a", "MELTED")]}), NOW)
-    assert not of(outputs, Emit)
-    assert [note.level for note in of(outputs, Note)] == ["error"]
+    assert not of(Emit, outputs)
+    assert [note.level for note in of(Note, outputs)] == ["error"]
 
 
 def test_an_order_that_cannot_be_read_costs_only_itself() -> None:
     adapter, _ = joined(account())
     outputs = adapter.received(message("user", {"type": "update", "orders": [{"order_id": 5}, order("b")]}), NOW)
-    assert [emit.event.order_id for emit in of(outputs, Emit) if isinstance(emit.event, ExecutionReport)] == ["b"]
+    assert [emit.event.order_id for emit in of(Emit, outputs) if isinstance(emit.event, ExecutionReport)] == ["b"]
 
 
 def test_fees_are_in_quote_and_absent_while_nothing_was_paid() -> None:
     adapter, _ = joined(account())
     paid = order("a", "FILLED", cumulative_quantity="2", leaves_quantity="0", total_fees="0.5")
     events = {"type": "update", "orders": [order("b", total_fees="0"), paid]}
-    emits = of(adapter.received(message("user", events), NOW), Emit)
+    emits = of(Emit, adapter.received(message("user", events), NOW))
     bodies = [json.loads(encode(emit.event)) for emit in emits]
     assert [(body.get("feePaid"), body.get("feeSide")) for body in bodies] == [(None, None), ("0.5", "quote")]
 
@@ -392,29 +374,14 @@ RESUME = Resume(since_ms=WALL - 60_000, orders=(KNOWN,))
 def drive(
     adapter: Adapter, outputs: Outputs, replies: Mapping[str, Sequence[object]], now: Instant = NOW
 ) -> tuple[list[Output], list[Call]]:
-    """Answer every call by tag, each time with the next reply for it; returns what is left and the calls made."""
-    queues = {tag: list(rows) for tag, rows in replies.items()}
-    calls: list[Call] = []
-    rest: list[Output] = []
-    todo = list(outputs)
-    while todo:
-        output = todo.pop(0)
-        if not isinstance(output, Call):
-            rest.append(output)
-            continue
-        calls.append(output)
-        queue = queues.get(output.tag) or [{}]
-        reply = queue.pop(0)
-        body = reply if isinstance(reply, Answer) else Answer(200, {}, frame(reply))
-        todo.extend(adapter.answered(output, body, now))
-    return rest, calls
+    return answer_all(adapter, outputs, replies, lambda given: json_answer({} if given is None else given), now)
 
 
 def test_a_gap_is_read_in_steps_and_published_in_order_before_live() -> None:
     adapter, outputs = joined(account(RESUME))
-    assert not of(outputs, Live)
+    assert not of(Live, outputs)
     live = {"type": "update", "orders": [order("new")]}
-    assert not of(adapter.received(message("user", live), NOW), Emit)
+    assert not of(Emit, adapter.received(message("user", live), NOW))
     filled = {"filled_size": "2", "average_filled_price": "99", "filled_value": "198", "total_fees": "1"}
     when = {"last_fill_time": rfc3339(WALL - 30_000)}
     rest, calls = drive(
@@ -430,7 +397,7 @@ def test_a_gap_is_read_in_steps_and_published_in_order_before_live() -> None:
             ],
         },
     )
-    emits = of(rest, Emit)
+    emits = of(Emit, rest)
     ids = [emit.event.order_id if isinstance(emit.event, ExecutionReport) else "balances" for emit in emits]
     assert ids == ["open", "fill", "done", "old", "balances", "new"]
     assert [emit.repaired for emit in emits] == [True] * 5 + [False]
@@ -450,7 +417,7 @@ def test_a_gap_is_read_in_steps_and_published_in_order_before_live() -> None:
     assert isinstance(position, AccountPosition)
     assert [(b.asset, b.free, b.locked) for b in position.balances] == [("BTC", "1", "0.5")]
     assert position.last_account_update == WALL
-    (went_live,) = of(rest, Live)
+    (went_live,) = of(Live, rest)
     assert rest[-1] is went_live
     assert went_live.gap is not None
     assert (went_live.gap.orders, went_live.gap.balances, went_live.gap.missing) == (4, 1, ())
@@ -471,21 +438,21 @@ def test_every_page_is_read() -> None:
         },
     )
     cursors = {
-        tag: [parse_qs(urlsplit(call.url).query).get("cursor") for call in calls if call.tag == tag]
+        tag: [params(call).get("cursor") for call in calls if call.tag == tag]
         for tag in ("open-orders", "fills", "accounts")
     }
-    assert cursors == {"open-orders": [None, ["c1"]], "fills": [None, ["f1"]], "accounts": [None, ["a1"]]}
+    assert cursors == {"open-orders": [None, "c1"], "fills": [None, "f1"], "accounts": [None, "a1"]}
 
 
 def test_a_401_is_tried_once_more_with_a_fresh_token_and_then_told() -> None:
     adapter, outputs = joined(account(Resume(since_ms=WALL - 1000)))
     unauthorised = Answer(401, {}, b"Unauthorized")
     rest, _ = drive(adapter, outputs, {"accounts": [unauthorised]})
-    assert not of(rest, Live)
-    (again,) = of(adapter.woken(at(1)), Call)
+    assert not of(Live, rest)
+    (again,) = of(Call, adapter.woken(at(1)))
     assert again.attempt == 2
     assert verify_es256(again.headers["Authorization"].removeprefix("Bearer "))[1]["nbf"] == WALL // 1000 + 1
-    (live,) = of(adapter.answered(again, unauthorised, at(1)), Live)
+    (live,) = of(Live, adapter.answered(again, unauthorised, at(1)))
     assert live.gap is not None
     assert any("accounts" in phrase for phrase in live.gap.missing)
 
@@ -493,7 +460,7 @@ def test_a_401_is_tried_once_more_with_a_fresh_token_and_then_told() -> None:
 def test_an_order_that_the_venue_does_not_know_is_reported() -> None:
     adapter, outputs = joined(account(RESUME))
     rest, _ = drive(adapter, outputs, {"order": [Answer(404, {}, frame({"error": "NOT_FOUND"}))]})
-    (live,) = of(rest, Live)
+    (live,) = of(Live, rest)
     assert live.gap is not None
     assert live.gap.missing == ("order: HTTP 404 NOT_FOUND",)
 
@@ -502,7 +469,7 @@ def test_the_size_of_an_order_known_before_the_gap_survives_it() -> None:
     adapter, outputs = joined(account(RESUME))
     drive(adapter, outputs, {"order": [{"order": rest_order("old", order_configuration=None)}]})
     canceled = order("old", "CANCELLED", leaves_quantity="0", limit_price="")
-    (emit,) = of(adapter.received(message("user", {"type": "update", "orders": [canceled]}), NOW), Emit)
+    (emit,) = of(Emit, adapter.received(message("user", {"type": "update", "orders": [canceled]}), NOW))
     assert isinstance(emit.event, ExecutionReport)
     assert (emit.event.quantity, emit.event.price) == ("2", "100")
 
@@ -544,7 +511,7 @@ def test_products_go_out_a_hundred_a_frame_one_frame_at_a_time() -> None:
         channel = request["channel"]
         outputs = adapter.received(active(**{channel: request.get("product_ids", ["x"])}), NOW)
     assert sizes == [100, 100, 50, 0]
-    assert of(outputs, Live) == [Live("t1")]
+    assert of(Live, outputs) == [Live("t1")]
 
 
 def test_market_data_is_signed_with_the_deployments_key_and_goes_on_without_it() -> None:
@@ -556,7 +523,7 @@ def test_market_data_is_signed_with_the_deployments_key_and_goes_on_without_it()
     verify_es256(request["jwt"])
     outputs = adapter.received(frame({"type": "error", "message": "authentication failure"}), NOW)
     (again,) = sent(outputs)
-    assert not of(outputs, Fail)
+    assert not of(Fail, outputs)
     assert (again["product_ids"], "jwt" in again) == (["BTC-USD"], False)
 
 
@@ -580,7 +547,7 @@ def test_a_twin_is_published_unless_the_product_has_a_book_of_its_own() -> None:
         {"product_id": "", "price": "", "volume_24_h": ""},
         {"product_id": "ETH-USD", "price": "0", "volume_24_h": "6"},
     ]
-    (emit,) = of(adapter.received(message("ticker_batch", {"type": "update", "tickers": rows}), NOW), EmitTickers)
+    (emit,) = of(EmitTickers, adapter.received(message("ticker_batch", {"type": "update", "tickers": rows}), NOW))
     assert [ticker.symbol for ticker in emit.tickers] == ["BTC-USD", "USDT-USD", "BTC-USDC"]
     assert {(t.price, t.best_ask, t.best_bid, t.best_ask_qnt, t.volume) for t in emit.tickers if "BTC" in t.symbol} == {
         (10.0, 10.0, 10.0, 5.0, 5.0)
@@ -626,12 +593,12 @@ def candle_adapter(*subscriptions: CandleSubscription, now: Instant = NOW) -> tu
 
 def test_a_five_minute_candle_closes_when_a_later_bucket_arrives() -> None:
     adapter, outputs = candle_adapter(candle("c1", "5m"))
-    assert of(outputs, Live) == [Live("c1")]
+    assert of(Live, outputs) == [Live("c1")]
     assert adapter.received(moved(bucket(WALL - FIVE), bucket(WALL), kind="snapshot"), NOW) == [Seen("c1")]
     assert adapter.received(moved(bucket(WALL, "3")), at(10)) == [Seen("c1")]
-    (emit,) = of(adapter.received(moved(bucket(WALL + FIVE), bucket(WALL, "3.5")), at(301)), EmitCandle)
+    (emit,) = of(EmitCandle, adapter.received(moved(bucket(WALL + FIVE), bucket(WALL, "3.5")), at(301)))
     assert (emit.candle.start, emit.candle.close, emit.interval) == (WALL, "3.5", "5m")
-    assert not of(adapter.received(moved(bucket(WALL, "9")), at(302)), EmitCandle)
+    assert not of(EmitCandle, adapter.received(moved(bucket(WALL, "9")), at(302)))
 
 
 def test_a_bucket_without_a_successor_closes_by_the_clock() -> None:
@@ -640,28 +607,28 @@ def test_a_bucket_without_a_successor_closes_by_the_clock() -> None:
     adapter.received(moved(bucket(WALL)), NOW)
     for second in range(0, 310, 10):
         adapter.received(message("heartbeats", {}), at(second))
-    assert not of(adapter.woken(at(309)), EmitCandle)
-    (emit,) = of(adapter.woken(at(310)), EmitCandle)
+    assert not of(EmitCandle, adapter.woken(at(309)))
+    (emit,) = of(EmitCandle, adapter.woken(at(310)))
     assert emit.candle.start == WALL
-    assert not of(adapter.received(moved(bucket(WALL, "9"), bucket(WALL + FIVE)), at(311)), EmitCandle)
+    assert not of(EmitCandle, adapter.received(moved(bucket(WALL, "9"), bucket(WALL + FIVE)), at(311)))
 
 
 def test_a_quarter_is_built_from_closed_buckets_and_the_begun_part_read_over_rest() -> None:
     quarter = floor(WALL, 3 * FIVE)
     now = Instant(NOW.mono, quarter + 2 * FIVE + 1000)
     adapter, outputs = candle_adapter(candle("c1", "15m"), now=now)
-    (call,) = of(outputs, Call)
-    query = parse_qs(urlsplit(call.url).query)
+    (call,) = of(Call, outputs)
+    query = params(call)
     assert query == {
-        "start": [str(quarter // 1000)],
-        "end": [str((quarter + 2 * FIVE) // 1000)],
-        "granularity": ["FIVE_MINUTE"],
+        "start": str(quarter // 1000),
+        "end": str((quarter + 2 * FIVE) // 1000),
+        "granularity": "FIVE_MINUTE",
     }
     assert urlsplit(call.url).path == "/api/v3/brokerage/market/products/BTC-USD/candles"
     body = frame({"candles": [bucket(quarter + FIVE, high="7", volume="2"), bucket(quarter, volume="0.1")]})
-    assert of(adapter.answered(call, Answer(200, {}, body), now), Live) == [Live("c1")]
+    assert of(Live, adapter.answered(call, Answer(200, {}, body), now)) == [Live("c1")]
     adapter.received(moved(bucket(quarter + 2 * FIVE, "2.5", volume="0.2")), now)
-    (emit,) = of(adapter.received(moved(bucket(quarter + 3 * FIVE)), now), EmitCandle)
+    (emit,) = of(EmitCandle, adapter.received(moved(bucket(quarter + 3 * FIVE)), now))
     value = emit.candle
     assert (value.start, value.open, value.high, value.low, value.close, value.volume) == (
         quarter,
@@ -677,25 +644,25 @@ def test_a_period_whose_beginning_could_not_be_read_is_not_published() -> None:
     quarter = floor(WALL, 3 * FIVE)
     now = Instant(NOW.mono, quarter + FIVE + 1000)
     adapter, outputs = candle_adapter(candle("c1", "15m"), now=now)
-    (call,) = of(outputs, Call)
-    assert of(adapter.answered(call, Answer(500, {}, b""), now), Live)
+    (call,) = of(Call, outputs)
+    assert of(Live, adapter.answered(call, Answer(500, {}, b""), now))
     adapter.received(moved(bucket(quarter + 2 * FIVE)), now)
-    assert not of(adapter.received(moved(bucket(quarter + 3 * FIVE)), now), EmitCandle)
+    assert not of(EmitCandle, adapter.received(moved(bucket(quarter + 3 * FIVE)), now))
     adapter.received(moved(bucket(quarter + 4 * FIVE)), now)
     adapter.received(moved(bucket(quarter + 5 * FIVE)), now)
-    (emit,) = of(adapter.received(moved(bucket(quarter + 6 * FIVE)), now), EmitCandle)
+    (emit,) = of(EmitCandle, adapter.received(moved(bucket(quarter + 6 * FIVE)), now))
     assert emit.candle.start == quarter + 3 * FIVE
 
 
 def test_candles_missed_during_a_reconnect_are_read_over_rest_before_live_ones() -> None:
     adapter, outputs = candle_adapter(candle("c1", "5m", WALL - 4 * FIVE), now=at(5))
-    (call,) = of(outputs, Call)
-    assert parse_qs(urlsplit(call.url).query)["granularity"] == ["FIVE_MINUTE"]
+    (call,) = of(Call, outputs)
+    assert params(call)["granularity"] == "FIVE_MINUTE"
     rows = frame({"candles": [bucket(WALL - n * FIVE) for n in range(4)]})
     outputs = list(adapter.answered(call, Answer(200, {}, rows), at(6)))
-    starts = [(emit.candle.start - WALL) // FIVE for emit in of(outputs, EmitCandle)]
+    starts = [(emit.candle.start - WALL) // FIVE for emit in of(EmitCandle, outputs)]
     assert starts == [-3, -2, -1]
-    (live,) = of(outputs, Live)
+    (live,) = of(Live, outputs)
     assert live.gap is not None
     assert live.gap.candles == 3
 
@@ -705,8 +672,8 @@ def test_a_four_hour_gap_is_read_in_two_hour_buckets_and_the_running_one_in_five
     start = floor(WALL, four)
     now = Instant(NOW.mono, start + 3 * 60 * MINUTE_MS + 2 * FIVE)
     _, outputs = candle_adapter(candle("c1", "4h", start - 2 * four), now=now)
-    asked = [parse_qs(urlsplit(call.url).query) for call in of(outputs, Call)]
-    assert [(query["granularity"][0], int(query["start"][0]) * 1000) for query in asked] == [
+    asked = [params(call) for call in of(Call, outputs)]
+    assert [(query["granularity"], int(query["start"]) * 1000) for query in asked] == [
         ("TWO_HOUR", start - four),
         ("FIVE_MINUTE", start + 2 * 60 * MINUTE_MS),
     ]
@@ -714,19 +681,19 @@ def test_a_four_hour_gap_is_read_in_two_hour_buckets_and_the_running_one_in_five
 
 def test_minute_candles_are_read_over_rest_after_each_minute_with_trades() -> None:
     adapter, outputs = candle_adapter(candle("c1", "1m"))
-    assert of(outputs, Live)
+    assert of(Live, outputs)
     adapter.received(active(candles=["BTC-USD"], heartbeats=["h"]), NOW)
     adapter.received(moved(bucket(WALL)), at(30))
     for second in range(0, 60, 10):
         adapter.received(message("heartbeats", {}), at(second))
-    (call,) = of(adapter.woken(at(63)), Call)
-    query = parse_qs(urlsplit(call.url).query)
-    assert (query["granularity"], query["start"]) == (["ONE_MINUTE"], [str(WALL // 1000)])
+    (call,) = of(Call, adapter.woken(at(63)))
+    query = params(call)
+    assert (query["granularity"], query["start"]) == ("ONE_MINUTE", str(WALL // 1000))
     rows = frame({"candles": [bucket(WALL + MINUTE_MS), bucket(WALL)]})
-    (emit,) = of(adapter.answered(call, Answer(200, {}, rows), at(64)), EmitCandle)
+    (emit,) = of(EmitCandle, adapter.answered(call, Answer(200, {}, rows), at(64)))
     assert emit.candle.start == WALL
     adapter.received(message("heartbeats", {}), at(122))
-    assert not of(adapter.woken(at(123)), Call)  # no trades since
+    assert not of(Call, adapter.woken(at(123)))  # no trades since
 
 
 def test_an_alias_is_read_from_the_product_whose_book_it_shares() -> None:
@@ -736,14 +703,14 @@ def test_an_alias_is_read_from_the_product_whose_book_it_shares() -> None:
     assert request["product_ids"] == ["BTC-USD"]
     adapter.received(active(candles=["BTC-USD"]), NOW)
     adapter.received(moved(bucket(WALL)), NOW)
-    (emit,) = of(adapter.received(moved(bucket(WALL + FIVE)), NOW), EmitCandle)
+    (emit,) = of(EmitCandle, adapter.received(moved(bucket(WALL + FIVE)), NOW))
     assert emit.symbol == "BTC-USDC"
 
 
 def test_candles_are_added_and_removed_while_connected() -> None:
     adapter, _ = candle_adapter(candle("c1", "5m"))
     adapter.received(active(candles=["BTC-USD"], heartbeats=["h"]), NOW)
-    assert of(adapter.add(candle("c2", "5m"), NOW), Live) == [Live("c2")]
+    assert of(Live, adapter.add(candle("c2", "5m"), NOW)) == [Live("c2")]
     assert not sent(adapter.remove("c1", NOW))
     (leave,) = sent(adapter.remove("c2", NOW))
     assert (leave["type"], leave["product_ids"]) == ("unsubscribe", ["BTC-USD"])
@@ -776,15 +743,15 @@ def test_full_pages_of_products_are_followed() -> None:
     loader = VENUE.instruments("coinbase", {})
     (first,) = loader.start()
     rows = [{"product_id": f"P{n}-USD", "status": "online", "product_type": "SPOT"} for n in range(1000)]
-    (second,) = loader.answered(first, Answer(200, {}, frame({"products": rows})))
-    assert parse_qs(urlsplit(second.url).query)["offset"] == ["1000"]
+    (second,) = loader.answered(first, json_answer({"products": rows}))
+    assert params(second)["offset"] == "1000"
     last = [
         {"product_id": "A-USD", "status": "online", "alias": "A-USDC"},
         {"product_id": "B-USD", "status": "delisted"},
         {"product_id": "C-USD", "status": "online", "trading_disabled": True},
         {"product_id": "F-PERP", "status": "online", "product_type": "FUTURE"},
     ]
-    assert not loader.answered(second, Answer(200, {}, frame({"products": last})))
+    assert not loader.answered(second, json_answer({"products": last}))
     found = loader.result()
     assert found is not None
     assert len(found) == 1003

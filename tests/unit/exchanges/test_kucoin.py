@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import json
 from collections.abc import Callable, Iterable
-from itertools import count
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -28,7 +24,6 @@ from exchanges._adapter import (
     EmitTickers,
     Fail,
     FailKind,
-    Instant,
     KnownOrder,
     Live,
     Note,
@@ -42,6 +37,8 @@ from exchanges._adapter import (
     UserSubscription,
 )
 from exchanges.kucoin import TICKERS_PER_CONNECTION, VENUE
+from tests.unit.exchanges import driver
+from tests.unit.exchanges.driver import hmac_base64, of, sent
 
 WALL = 1_793_001_600_000
 KEY, SECRET, PASS = "kc-key-1", "kc-secret-1", "kc-pass-1"
@@ -70,64 +67,14 @@ LINEAR = SymbolTable(
 )
 SPOT = SymbolTable([Instrument(wire="BTC-USDT", pair="BTC-USDT"), Instrument(wire="ETH-USDT", pair="ETH-USDT")])
 
-T = TypeVar("T")
 
-
-def of(kind: type[T], outputs: Iterable[object]) -> list[T]:
-    return [output for output in outputs if isinstance(output, kind)]
-
-
-def b64(secret: str, text: str) -> str:
-    return base64.b64encode(hmac.new(secret.encode(), text.encode(), hashlib.sha256).digest()).decode()
-
-
-class Driver:
-    """Feeds one adapter and moves its clock."""
-
-    def __init__(self, make: Callable[[Setup], Adapter], exchange: str, table: SymbolTable = EMPTY, **options: str):
-        ids = count(1)
-        self.adapter = make(
-            Setup(exchange=exchange, new_id=lambda: f"id{next(ids)}", table=lambda: table, options=options)
-        )
-        self.mono = 1000.0
-
-    @property
-    def now(self) -> Instant:
-        return Instant(self.mono, WALL + round((self.mono - 1000.0) * 1000))
-
-    def add(self, subscription: Any) -> list[Output]:
-        return list(self.adapter.add(subscription, self.now))
-
-    def start(self) -> list[Output]:
-        return list(self.adapter.start(self.now))
-
-    def connected(self) -> list[Output]:
-        return list(self.adapter.connected(self.now))
-
-    def frame(self, value: object) -> list[Output]:
-        raw = value if isinstance(value, bytes) else json.dumps(value).encode()
-        return list(self.adapter.received(raw, self.now))
-
-    def answer(self, call: Call, body: object, status: int = 200, **headers: str) -> list[Output]:
-        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        names = {name.replace("_", "-"): value for name, value in headers.items()}
-        return list(self.adapter.answered(call, Answer(status, names, raw), self.now))
-
-    def wake(self) -> list[Output]:
-        """Jump to the adapter's next deadline."""
-        deadline = self.adapter.deadline()
-        assert deadline is not None
-        self.mono = max(self.mono, deadline)
-        return list(self.adapter.woken(self.now))
+class Driver(driver.Driver):
+    """Knows how KuCoin acknowledges."""
 
     def ack(self, outputs: Iterable[Output]) -> list[Output]:
         """Acknowledge every subscribe frame among the outputs."""
-        answers: list[Output] = []
-        for send in of(Send, outputs):
-            frame = json.loads(send.text)
-            if frame.get("type") == "subscribe":
-                answers += self.frame({"id": frame["id"], "type": "ack"})
-        return answers
+        asked = [frame for frame in sent(outputs) if frame.get("type") == "subscribe"]
+        return [output for frame in asked for output in self.frame({"id": frame["id"], "type": "ack"})]
 
 
 def subscription(exchange: str = "kucoin", resume: Resume | None = None) -> UserSubscription:
@@ -193,8 +140,8 @@ def test_a_private_call_carries_the_documented_signature() -> None:
     stamp = token.headers["KC-API-TIMESTAMP"]
     assert stamp == str(WALL)
     assert token.headers["KC-API-KEY"] == KEY
-    assert token.headers["KC-API-SIGN"] == b64(SECRET, f"{stamp}POST/api/v1/bullet-private")
-    assert token.headers["KC-API-PASSPHRASE"] == b64(SECRET, PASS)
+    assert token.headers["KC-API-SIGN"] == hmac_base64(SECRET, f"{stamp}POST/api/v1/bullet-private")
+    assert token.headers["KC-API-PASSPHRASE"] == hmac_base64(SECRET, PASS)
     assert token.headers["KC-API-KEY-VERSION"] == "2"
     assert SECRET not in repr(token)
 
@@ -204,7 +151,7 @@ def test_the_query_is_part_of_the_signature() -> None:
     driver = dialled(resume=resume)
     calls = of(Call, driver.ack(driver.frame({"id": "id1", "type": "welcome"})))
     balances = next(call for call in calls if call.tag == "balances")
-    expected = b64(SECRET, f"{WALL}GET/api/v1/accounts?type=trade")
+    expected = hmac_base64(SECRET, f"{WALL}GET/api/v1/accounts?type=trade")
     assert balances.headers["KC-API-SIGN"] == expected
 
 
@@ -692,7 +639,7 @@ def test_a_unified_account_logs_in_on_its_own_socket() -> None:
     (login,) = of(Send, driver.frame({"sessionId": "x", "message": "welcome", "pingInterval": 18000}))
     frame = json.loads(login.text)
     assert frame["op"] == "auth"
-    assert frame["kc-api-sign"] == b64(SECRET, f"{WALL}POST/api/websocket/users/verify")
+    assert frame["kc-api-sign"] == hmac_base64(SECRET, f"{WALL}POST/api/websocket/users/verify")
     sends = of(Send, driver.frame({"id": frame["id"], "result": True}))
     channels = [json.loads(send.text) for send in sends]
     assert [frame["channel"] for frame in channels] == ["orderAll", "balance"]
@@ -873,8 +820,8 @@ def test_candles_added_later_are_gathered_into_one_frame() -> None:
     assert json.loads(send.text)["topic"] == "/market/candles:BTC-USDT_1min,ETH-USDT_5min"
     assert of(Live, driver.ack([send])) == [Live("a"), Live("b")]
     assert of(Live, driver.add(asked("c", "1m"))) == [Live("c")]
-    assert driver.adapter.remove("a", driver.now) == []
-    assert driver.adapter.remove("c", driver.now) == []
+    assert driver.remove("a") == []
+    assert driver.remove("c") == []
     (gone,) = of(Send, driver.wake())
     assert json.loads(gone.text)["type"] == "unsubscribe"
     assert driver.frame(candle_frame("1min", 1_793_001_600, 5)) == []

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
-import itertools
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
-from urllib.parse import parse_qs, urlsplit
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -48,10 +44,11 @@ from exchanges.okx._intervals import HOUR_MS
 from exchanges.okx._public import ARGS_PER_FRAME, BURST
 from exchanges.okx._ticker import TickerAdapter
 from exchanges.okx._user import USE_KEY_EVERY_S, UserAdapter
+from tests.unit.exchanges.driver import after, frame, hmac_base64, json_answer, of, params, sent, setup
 
 WALL = 1_795_300_000_000
 NOW = Instant(1_000.0, WALL)
-T = TypeVar("T")
+at = partial(after, NOW)
 
 TABLE = SymbolTable(
     of_context(
@@ -77,35 +74,13 @@ TABLE = SymbolTable(
 SPOT = SymbolTable([Instrument(wire="BTC-USDT", pair="BTC-USDT", base="BTC", quote="USDT", kind="spot")])
 
 
-def of(outputs: Iterable[Output], kind: type[T]) -> list[T]:
-    return [output for output in outputs if isinstance(output, kind)]
-
-
-def at(seconds: float) -> Instant:
-    return Instant(NOW.mono + seconds, NOW.wall_ms + round(seconds * 1000))
-
-
-def setup(exchange: str = "okx", table: SymbolTable = EMPTY, **options: str) -> Setup:
-    ids = itertools.count(1)
-    return Setup(exchange=exchange, new_id=lambda: f"r{next(ids)}", table=lambda: table, options=options)
-
-
 def account(exchange: str = "okx", resume: Resume | None = None, **options: str | None) -> UserSubscription:
     keys = credentials("AK", "SK", "PP", **options)
     return UserSubscription(stream_id="u1", exchange=exchange, credentials=keys, resume=resume)
 
 
 def answer(data: object = (), code: str = "0", text: str = "", status: int = 200, **headers: str) -> Answer:
-    body = json.dumps({"code": code, "msg": text, "data": data}).encode()
-    return Answer(status, {key.replace("_", "-"): value for key, value in headers.items()}, body)
-
-
-def frame(value: object) -> bytes:
-    return json.dumps(value).encode()
-
-
-def sent(outputs: Iterable[Output]) -> list[Any]:
-    return [json.loads(send.text) for send in of(outputs, Send)]
+    return json_answer({"code": code, "msg": text, "data": data}, status, **headers)
 
 
 def order(**changes: str) -> dict[str, str]:
@@ -149,17 +124,17 @@ class Drive:
         self.calls: list[Call] = []
         self.adapter.add(subscription, NOW)
         self.outputs = self.note(self.adapter.start(NOW))
-        self.connect = of(self.outputs, Connect)
+        self.connect = of(Connect, self.outputs)
         if self.connect:
             self.note(self.adapter.connected(NOW))
 
     def note(self, outputs: Outputs) -> Outputs:
-        self.calls += of(outputs, Call)
+        self.calls += of(Call, outputs)
         self.outputs = outputs
         return outputs
 
     def feed(self, value: object, now: Instant = NOW) -> Outputs:
-        return self.note(self.adapter.received(value if isinstance(value, bytes) else frame(value), now))
+        return self.note(self.adapter.received(frame(value), now))
 
     def reply(self, tag: str, given: Answer, now: Instant = NOW, where: str = "") -> Outputs:
         call = next(call for call in self.calls if call.tag == tag and where in call.url)
@@ -198,7 +173,7 @@ class Drive:
     ],
 )
 def test_a_key_is_used_where_it_lives(source, options, environment, ws, rest):
-    drive = Drive(account(okx_source=source, environment=environment), setup(**options))
+    drive = Drive(account(okx_source=source, environment=environment), setup("okx", **options))
     assert drive.calls[0].url == f"{rest}/api/v5/account/config"
     demo = "sandbox" in (environment, options.get("ENVOKX"))
     assert (drive.calls[0].headers.get("x-simulated-trading") == "1") is demo
@@ -210,26 +185,26 @@ def test_the_login_frame_and_the_rest_headers_are_signed_as_documented():
     call = drive.calls[0]
     moment = call.headers["OK-ACCESS-TIMESTAMP"]
     assert moment == "2026-11-21T22:26:40.000Z"
-    text = f"{moment}GET/api/v5/account/config".encode()
-    assert call.headers["OK-ACCESS-SIGN"] == base64.b64encode(hmac.digest(b"SK", text, hashlib.sha256)).decode()
+    text = f"{moment}GET/api/v5/account/config"
+    assert call.headers["OK-ACCESS-SIGN"] == hmac_base64("SK", text)
     assert (call.headers["OK-ACCESS-KEY"], call.headers["OK-ACCESS-PASSPHRASE"]) == ("AK", "PP")
     (login,) = sent(drive.reply("config", answer()))
     (arg,) = login["args"]
-    text = f"{WALL // 1000}GET/users/self/verify".encode()
+    text = f"{WALL // 1000}GET/users/self/verify"
     assert login["op"] == "login"
     assert arg == {
         "apiKey": "AK",
         "passphrase": "PP",
         "timestamp": str(WALL // 1000),
-        "sign": base64.b64encode(hmac.digest(b"SK", text, hashlib.sha256)).decode(),
+        "sign": hmac_base64("SK", text),
     }
     assert "SK" not in repr(drive.outputs)
 
 
 def test_missing_material_is_refused_without_a_call():
-    adapter = UserAdapter(setup())
+    adapter = UserAdapter(setup("okx"))
     adapter.add(UserSubscription(stream_id="u1", exchange="okx", credentials=credentials("AK", "SK")), NOW)
-    (fail,) = of(adapter.start(NOW), Fail)
+    (fail,) = of(Fail, adapter.start(NOW))
     assert (fail.kind, fail.stream_id) == (FailKind.CREDENTIAL, "u1")
 
 
@@ -250,15 +225,15 @@ def test_the_channels_of_an_account(exchange, source, kinds):
     args = [arg for request in sent(drive.login()) for arg in request["args"]]
     assert args[0] == {"channel": "account", "extraParams": '{"updateInterval": "0"}'}
     assert args[1:] == [{"channel": "orders", "instType": kind} for kind in kinds]
-    assert of(drive.acknowledge(), Live) == [Live("u1")]
+    assert of(Live, drive.acknowledge()) == [Live("u1")]
 
 
 def test_live_only_after_every_acknowledgement():
     drive = Drive(account())
     drive.login()
-    assert not of(drive.feed({"event": "subscribe", "arg": {"channel": "account"}}), Live)
-    assert not of(drive.feed({"event": "subscribe", "arg": {"channel": "account"}}), Live)
-    assert of(drive.feed({"event": "subscribe", "arg": {"channel": "orders", "instType": "SPOT"}}), Live)
+    assert not of(Live, drive.feed({"event": "subscribe", "arg": {"channel": "account"}}))
+    assert not of(Live, drive.feed({"event": "subscribe", "arg": {"channel": "account"}}))
+    assert of(Live, drive.feed({"event": "subscribe", "arg": {"channel": "orders", "instType": "SPOT"}}))
 
 
 def test_a_missing_acknowledgement_is_asked_for_again_and_then_ends_the_connection():
@@ -267,7 +242,7 @@ def test_a_missing_acknowledgement_is_asked_for_again_and_then_ends_the_connecti
     drive.feed({"event": "subscribe", "arg": {"channel": "account"}})
     (again,) = sent(drive.adapter.woken(at(5.1)))
     assert again["args"] == [{"channel": "orders", "instType": "SPOT"}]
-    (fail,) = of(drive.adapter.woken(at(10.3)), Fail)
+    (fail,) = of(Fail, drive.adapter.woken(at(10.3)))
     assert fail.kind is FailKind.TRANSIENT
     assert fail.stream_id is None
 
@@ -278,14 +253,14 @@ def test_an_account_without_x_perps_still_gets_its_swaps():
     for request in requests[:2]:
         drive.feed({"id": request["id"], "event": "subscribe", "arg": request["args"][0]})
     outputs = drive.feed({"id": requests[2]["id"], "event": "error", "code": "60018", "msg": "no such channel"})
-    assert of(outputs, Live)
-    assert of(outputs, Note)[0].level == "error"
+    assert of(Live, outputs)
+    assert of(Note, outputs)[0].level == "error"
 
 
 @pytest.mark.parametrize("code", ["50101", "50105", "50110", "50111", "50113", "50119", "50120"])
 def test_a_dead_key_is_seen_over_rest_before_the_login(code):
     drive = Drive(account())
-    (fail,) = of(drive.reply("config", answer(code=code, text="no", status=401)), Fail)
+    (fail,) = of(Fail, drive.reply("config", answer(code=code, text="no", status=401)))
     assert (fail.kind, fail.stream_id, fail.first_sight) == (FailKind.CREDENTIAL, "u1", True)
     assert code in fail.reason
     assert not sent(drive.outputs)
@@ -322,7 +297,7 @@ def test_a_refused_timestamp_is_corrected_on_the_connection_and_gives_up_in_the_
         drive.feed({"event": "error", "code": "60006", "msg": "Timestamp request expired"})
         (login,) = sent(drive.reply("time", answer([{"ts": str(WALL + 90_000)}])))
         assert login["args"][0]["timestamp"] == str(WALL // 1000 + 90)
-    (fail,) = of(drive.feed({"event": "error", "code": "60006", "msg": "Timestamp request expired"}), Fail)
+    (fail,) = of(Fail, drive.feed({"event": "error", "code": "60006", "msg": "Timestamp request expired"}))
     assert fail.kind is FailKind.TRANSIENT
 
 
@@ -330,25 +305,25 @@ def test_a_refused_timestamp_is_corrected_on_the_connection_and_gives_up_in_the_
 def test_a_refused_login_opens_the_breaker(code):
     drive = Drive(account())
     drive.reply("config", answer(status=503))
-    (fail,) = of(drive.feed({"event": "error", "code": code, "msg": "no", "connId": "c"}), Fail)
+    (fail,) = of(Fail, drive.feed({"event": "error", "code": code, "msg": "no", "connId": "c"}))
     assert (fail.kind, fail.stream_id, fail.first_sight) == (FailKind.CREDENTIAL, "u1", True)
 
 
 def test_login_failed_proves_nothing_when_the_key_works_over_rest():
     drive = Drive(account())
     drive.reply("config", answer())
-    (fail,) = of(drive.feed({"event": "error", "code": "60009", "msg": "Login failed."}), Fail)
+    (fail,) = of(Fail, drive.feed({"event": "error", "code": "60009", "msg": "Login failed."}))
     assert fail.kind is FailKind.TRANSIENT
     unproven = Drive(account())
     unproven.reply("config", answer(status=503))
-    (fail,) = of(unproven.feed({"event": "error", "code": "60009", "msg": "Login failed."}), Fail)
+    (fail,) = of(Fail, unproven.feed({"event": "error", "code": "60009", "msg": "Login failed."}))
     assert (fail.kind, fail.first_sight) == (FailKind.CREDENTIAL, False)
 
 
 def test_too_many_connections_on_a_channel_waits_a_minute():
     drive = Drive(account())
     drive.join()
-    (fail,) = of(drive.feed({"event": "channel-conn-count-error", "channel": "orders", "connCount": "30"}), Fail)
+    (fail,) = of(Fail, drive.feed({"event": "channel-conn-count-error", "channel": "orders", "connCount": "30"}))
     assert (fail.kind, fail.retry_after_s, fail.stream_id) == (FailKind.RATE_LIMITED, 60.0, None)
 
 
@@ -358,8 +333,8 @@ def test_a_service_upgrade_asks_for_a_replacement():
     outputs = drive.feed(
         {"event": "notice", "code": "64008", "msg": "The connection will soon be closed", "connId": "c"}
     )
-    assert len(of(outputs, Rotate)) == 1
-    assert not of(drive.feed({"event": "notice", "code": "64009", "msg": "?"}), Rotate)
+    assert len(of(Rotate, outputs)) == 1
+    assert not of(Rotate, drive.feed({"event": "notice", "code": "64009", "msg": "?"}))
 
 
 def test_pings_are_text_and_a_missing_pong_ends_the_connection():
@@ -369,7 +344,7 @@ def test_pings_are_text_and_a_missing_pong_ends_the_connection():
     assert Send("ping", urgent=True) in drive.adapter.woken(at(20))
     assert drive.adapter.received(b"pong", at(20.1)) == []
     assert Send("ping", urgent=True) in drive.adapter.woken(at(40))
-    (fail,) = of(drive.adapter.woken(at(50)), Fail)
+    (fail,) = of(Fail, drive.adapter.woken(at(50)))
     assert fail.kind is FailKind.TRANSIENT
 
 
@@ -377,11 +352,11 @@ def test_a_quiet_key_is_used_once_a_day():
     drive = Drive(account())
     drive.join()
     drive.adapter.received(b"pong", at(USE_KEY_EVERY_S))
-    calls = of(drive.adapter.woken(at(USE_KEY_EVERY_S)), Call)
+    calls = of(Call, drive.adapter.woken(at(USE_KEY_EVERY_S)))
     assert [call.tag for call in calls] == ["use key"]
     assert calls[0].headers["OK-ACCESS-SIGN"]
     assert drive.adapter.answered(calls[0], answer(), at(USE_KEY_EVERY_S + 1)) == []
-    assert [call.tag for call in of(drive.adapter.woken(at(2 * USE_KEY_EVERY_S)), Call)] == ["use key"]
+    assert [call.tag for call in of(Call, drive.adapter.woken(at(2 * USE_KEY_EVERY_S)))] == ["use key"]
 
 
 def test_removing_the_account_unsubscribes_and_forgets_it():
@@ -397,8 +372,8 @@ def test_removing_the_account_unsubscribes_and_forgets_it():
 
 def test_a_new_stream_reads_its_balances_once():
     drive = Drive(account())
-    assert of(drive.join(), Live)
-    (emit,) = of(drive.reply("balances", answer([balances(WALL, BTC="1", USDT="5")])), Emit)
+    assert of(Live, drive.join())
+    (emit,) = of(Emit, drive.reply("balances", answer([balances(WALL, BTC="1", USDT="5")])))
     assert isinstance(emit.event, AccountPosition)
     assert [(row.asset, row.free) for row in emit.event.balances] == [("BTC", "1"), ("USDT", "5")]
 
@@ -406,8 +381,8 @@ def test_a_new_stream_reads_its_balances_once():
 def test_a_late_rest_answer_never_overwrites_newer_balances():
     drive = Drive(account())
     drive.join()
-    assert of(drive.feed(account_frame(WALL + 10, USDT="4")), Emit)
-    (emit,) = of(drive.reply("balances", answer([balances(WALL, BTC="1", USDT="5")])), Emit)
+    assert of(Emit, drive.feed(account_frame(WALL + 10, USDT="4")))
+    (emit,) = of(Emit, drive.reply("balances", answer([balances(WALL, BTC="1", USDT="5")])))
     assert isinstance(emit.event, AccountPosition)
     assert [(row.asset, row.free) for row in emit.event.balances] == [("BTC", "1")]
 
@@ -420,7 +395,7 @@ def test_fees_are_the_size_of_the_charge_and_absent_when_nothing_is_told():
         order(ordId="2", fee="0", feeCcy="BTC"),
         order(ordId="3", fee="0.5", feeCcy="USDT"),
     ]
-    events = [emit.event for emit in of(drive.feed(orders(*rows)), Emit)]
+    events = [emit.event for emit in of(Emit, drive.feed(orders(*rows)))]
     told = [json.loads(json.dumps([getattr(event, "fee_paid", None)], default=str))[0] for event in events]
     assert told == ["0.00001", "UNSET", "0.5"]
 
@@ -430,15 +405,15 @@ def test_one_unreadable_order_costs_only_itself():
     drive.join()
     broken: dict[str, Any] = {"ordId": 5}
     outputs = drive.feed(orders(broken, order(uTime="soon"), order(ordId="9")))
-    assert [emit.event.order_id for emit in of(outputs, Emit)] == ["9"]  # type: ignore[union-attr]
-    assert len(of(outputs, Note)) == 2
+    assert [emit.event.order_id for emit in of(Emit, outputs)] == ["9"]  # type: ignore[union-attr]
+    assert len(of(Note, outputs)) == 2
 
 
 def test_an_unknown_state_is_told_loudly():
     drive = Drive(account())
     drive.join()
     outputs = drive.feed(orders(order(state="paused")))
-    assert of(outputs, Note)[0].level == "error"
+    assert of(Note, outputs)[0].level == "error"
 
 
 @pytest.mark.parametrize("table", [TABLE, EMPTY])
@@ -455,7 +430,7 @@ def test_contract_types_are_kept_apart_with_and_without_the_list(table):
     for exchange, source in (("okx", "my"), ("okxLinear", "my"), ("okxLinear", "com"), ("okxInverse", "my")):
         drive = Drive(account(exchange, okx_source=source), setup(exchange, table))
         drive.join()
-        seen[exchange, source] = [emit.event.order_id for emit in of(drive.feed(orders(*rows)), Emit)]  # type: ignore[union-attr]
+        seen[exchange, source] = [emit.event.order_id for emit in of(Emit, drive.feed(orders(*rows)))]  # type: ignore[union-attr]
     assert seen == {
         ("okx", "my"): ["spot"],
         ("okxLinear", "my"): ["linear", "xperp"],
@@ -483,14 +458,14 @@ def known(order_id: str, **changes: object) -> KnownOrder:
 
 def repairing(resume: Resume, exchange: str = "okx", table: SymbolTable = SPOT, **options: str) -> Drive:
     drive = Drive(account(exchange, resume, **options), setup(exchange, table))
-    assert not of(drive.join(), Live)
+    assert not of(Live, drive.join())
     return drive
 
 
 def test_a_gap_is_read_published_in_order_and_only_then_live():
     drive = repairing(Resume(since_ms=WALL - 30_000, orders=(known("1"), known("2"), known("3", status="FILLED"))))
     assert {call.tag for call in drive.calls} == {"open orders", "closed orders", "fills", "balances"}
-    assert parse_qs(urlsplit(drive.calls[2].url).query)["begin"] == [str(WALL - 30_000)]
+    assert params(drive.calls[2])["begin"] == str(WALL - 30_000)
     held = drive.feed(orders(order(ordId="7", uTime=str(WALL))))
     assert held == []
     drive.reply("open orders", answer([order(ordId="1"), order(ordId="8", uTime=str(WALL - 500_000))]))
@@ -507,11 +482,11 @@ def test_a_gap_is_read_published_in_order_and_only_then_live():
     )
     drive.reply("fills", answer([{"instId": "BTC-USDT", "ordId": "5", "billId": "b"}]))
     outputs = drive.reply("balances", answer([balances(WALL, USDT="10")]))
-    events = [emit.event for emit in of(outputs, Emit)]
+    events = [emit.event for emit in of(Emit, outputs)]
     assert [event.order_id for event in events if isinstance(event, ExecutionReport)] == ["2", "5", "7"]
     (wallet,) = [event for event in events if isinstance(event, AccountPosition)]
     assert [(row.asset, row.free) for row in wallet.balances] == [("USDT", "10"), ("BTC", "0")]
-    (live,) = of(outputs, Live)
+    (live,) = of(Live, outputs)
     assert live.gap is not None
     assert (live.gap.orders, live.gap.balances, live.gap.missing) == (2, 1, ())
     assert outputs[-1] is live
@@ -527,8 +502,8 @@ def empty_lists(drive: Drive, fills: list[dict[str, str]] | None = None) -> Outp
 def test_orders_that_no_list_shows_are_asked_for_one_by_one():
     drive = repairing(Resume(since_ms=WALL - 30_000, orders=(known("1"), known("2"))))
     empty_lists(drive, [{"instId": "ETH-USDT", "ordId": "66", "billId": "b"}])
-    asked = [parse_qs(urlsplit(call.url).query) for call in drive.calls]
-    assert [(query["instId"][0], query["ordId"][0]) for query in asked] == [
+    asked = [params(call) for call in drive.calls]
+    assert [(query["instId"], query["ordId"]) for query in asked] == [
         ("ETH-USDT", "66"),
         ("BTC-USDT", "1"),
         ("BTC-USDT", "2"),
@@ -538,11 +513,11 @@ def test_orders_that_no_list_shows_are_asked_for_one_by_one():
     outputs = drive.reply("order", answer(code="51603", text="Order does not exist"))
     told = {
         emit.event.order_id: emit.event.order_status
-        for emit in of(outputs, Emit)
+        for emit in of(Emit, outputs)
         if isinstance(emit.event, ExecutionReport)
     }
     assert told == {"66": "FILLED", "1": "PARTIALLY_FILLED", "2": "CANCELED"}
-    (live,) = of(outputs, Live)
+    (live,) = of(Live, outputs)
     assert live.gap is not None
     assert live.gap.missing == ()
 
@@ -551,8 +526,8 @@ def test_a_vanished_order_with_fills_is_told_as_missing_not_guessed():
     drive = repairing(Resume(since_ms=WALL - 30_000, orders=(known("1", status="PARTIALLY_FILLED", executed="1"),)))
     empty_lists(drive)
     outputs = drive.reply("order", answer(code="51603", text="Order does not exist"))
-    assert not [emit for emit in of(outputs, Emit) if isinstance(emit.event, ExecutionReport)]
-    (live,) = of(outputs, Live)
+    assert not [emit for emit in of(Emit, outputs) if isinstance(emit.event, ExecutionReport)]
+    (live,) = of(Live, outputs)
     assert live.gap is not None
     assert live.gap.missing == ("order 1: its end is not known to the venue any more",)
 
@@ -565,7 +540,7 @@ def test_a_swap_is_asked_for_by_its_wire_code():
 
 def test_x_perps_are_repaired_too():
     drive = repairing(Resume(since_ms=WALL - 30_000), "okxLinear", TABLE, okx_source="my")
-    kinds = [parse_qs(urlsplit(call.url).query).get("instType", [""])[0] for call in drive.calls]
+    kinds = [params(call).get("instType", "") for call in drive.calls]
     assert kinds == ["SWAP", "SWAP", "SWAP", "FUTURES", "FUTURES", "FUTURES", ""]
 
 
@@ -574,7 +549,7 @@ def test_history_is_paged_until_a_page_is_older_than_the_gap():
     fresh = [order(ordId=str(1000 - n), state="filled", accFillSz="2", uTime=str(WALL - 1_000)) for n in range(100)]
     drive.reply("closed orders", answer(fresh))
     (page,) = [call for call in drive.calls if call.tag == "closed orders"]
-    assert parse_qs(urlsplit(page.url).query)["after"] == ["901"]
+    assert params(page)["after"] == "901"
     old = [order(ordId=str(900 - n), state="filled", uTime=str(WALL - 90_000)) for n in range(100)]
     drive.reply("closed orders", answer(old))
     assert not [call for call in drive.calls if call.tag == "closed orders"]
@@ -584,15 +559,15 @@ def test_fills_are_paged_by_their_bill():
     drive = repairing(Resume(since_ms=WALL - 30_000))
     drive.reply("fills", answer([{"instId": "BTC-USDT", "ordId": "5", "billId": str(n)} for n in range(100)]))
     (page,) = [call for call in drive.calls if call.tag == "fills"]
-    assert parse_qs(urlsplit(page.url).query)["after"] == ["99"]
-    assert parse_qs(urlsplit(page.url).query)["begin"] == [str(WALL - 30_000)]
+    assert params(page)["after"] == "99"
+    assert params(page)["begin"] == str(WALL - 30_000)
 
 
 def test_a_long_gap_reads_the_archive_and_says_what_fills_it_misses():
     drive = repairing(Resume(since_ms=WALL - 8 * 86_400_000))
     assert "archived orders" in {call.tag for call in drive.calls}
     drive.reply("archived orders", answer([]))
-    (live,) = of(empty_lists(drive), Live)
+    (live,) = of(Live, empty_lists(drive))
     assert live.gap is not None
     assert live.gap.missing == ("fills older than three days",)
 
@@ -602,7 +577,7 @@ def test_a_rate_limited_call_is_asked_again_with_a_fresh_signature():
     before = next(call for call in drive.calls if call.tag == "fills")
     drive.reply("fills", answer(code="50011", text="Too Many Requests", status=429))
     assert drive.adapter.woken(at(0.5)) == []
-    (again,) = of(drive.adapter.woken(at(2.1)), Call)
+    (again,) = of(Call, drive.adapter.woken(at(2.1)))
     assert again.url == before.url
     assert again.headers["OK-ACCESS-TIMESTAMP"] != before.headers["OK-ACCESS-TIMESTAMP"]
 
@@ -611,18 +586,18 @@ def test_a_clock_error_during_the_repair_is_corrected():
     drive = repairing(Resume(since_ms=WALL - 30_000))
     drive.reply("fills", answer(code="50102", text="Timestamp request expired", status=401))
     assert list(drive.reply("time", answer([{"ts": str(WALL + 60_000)}]))) == [ClockOffset(60_000)]
-    (again,) = of(drive.adapter.woken(at(1.1)), Call)
+    (again,) = of(Call, drive.adapter.woken(at(1.1)))
     assert again.headers["OK-ACCESS-TIMESTAMP"] == "2026-11-21T22:27:41.100Z"
 
 
 def test_calls_without_an_answer_do_not_hold_the_stream_for_ever():
     drive = repairing(Resume(since_ms=WALL - 30_000))
     drive.adapter.received(b"pong", at(20))
-    (live,) = of(drive.adapter.woken(at(25.1)), Live)
+    (live,) = of(Live, drive.adapter.woken(at(25.1)))
     assert live.gap is not None
     assert "fills: still being read" in live.gap.missing
     assert not live.gap.complete
-    (end,) = of(drive.adapter.woken(at(601)), Live)
+    (end,) = of(Live, drive.adapter.woken(at(601)))
     assert end.gap is not None
     assert end.gap.complete
     assert "fills: no answer in time" in end.gap.missing
@@ -635,7 +610,7 @@ def test_balances_held_during_the_repair_do_not_overwrite_the_later_answer():
     outputs = empty_lists(drive)
     told = [
         (row.asset, row.free)
-        for emit in of(outputs, Emit)
+        for emit in of(Emit, outputs)
         if isinstance(emit.event, AccountPosition)
         for row in emit.event.balances
     ]
@@ -737,11 +712,11 @@ def test_the_shards_cover_every_active_symbol_once():
 
 def test_a_shard_is_subscribed_in_frames_of_bounded_size_and_live_when_all_are_confirmed():
     adapter = tickers(*(f"X{n}-USDT-SWAP" for n in range(ARGS_PER_FRAME + 1)))
-    assert of(adapter.start(NOW), Connect)[0].url == "wss://ws.okx.com:8443/ws/v5/public"
+    assert of(Connect, adapter.start(NOW))[0].url == "wss://ws.okx.com:8443/ws/v5/public"
     outputs = adapter.connected(NOW)
     assert [len(request["args"]) for request in sent(outputs)] == [ARGS_PER_FRAME, 1]
-    assert all(len(send.text) < 65_536 for send in of(outputs, Send))
-    assert of(confirm(adapter, outputs), Live) == [Live("t1")]
+    assert all(len(send.text) < 65_536 for send in of(Send, outputs))
+    assert of(Live, confirm(adapter, outputs)) == [Live("t1")]
 
 
 def test_a_symbol_that_does_not_exist_costs_only_itself():
@@ -750,7 +725,7 @@ def test_a_symbol_that_does_not_exist_costs_only_itself():
     text = "Wrong URL or channel:tickers,instId:FOO-USDT-SWAP doesn't exist. Please use the correct URL."
     adapter.received(frame({"event": "error", "code": "60018", "msg": text, "connId": "c"}), NOW)
     outputs = adapter.received(frame({"event": "subscribe", "arg": request["args"][0]}), NOW)
-    assert of(outputs, Live)
+    assert of(Live, outputs)
 
 
 def test_a_refusal_without_a_name_is_narrowed_down():
@@ -766,7 +741,7 @@ def test_a_refusal_without_a_name_is_narrowed_down():
                 following += adapter.received(frame(error), NOW)
             else:
                 following += confirm(adapter, [Send(json.dumps(request))])
-        live += of(following, Live)
+        live += of(Live, following)
         outputs = following
     assert live == [Live("t1")]
 
@@ -776,14 +751,14 @@ def test_what_is_not_acknowledged_is_asked_again_and_then_the_connection_ends():
     adapter.connected(NOW)
     for n in (1, 2):
         assert len(sent(adapter.woken(at(5.1 * n)))) == 1
-    assert of(adapter.woken(at(15.4)), Fail)[0].kind is FailKind.TRANSIENT
+    assert of(Fail, adapter.woken(at(15.4)))[0].kind is FailKind.TRANSIENT
 
 
 def test_a_rate_limit_slows_down_and_keeps_the_connection():
     adapter = tickers("BTC-USDT-SWAP")
     (request,) = sent(adapter.connected(NOW))
     limited = {"id": request["id"], "event": "error", "code": "60014", "msg": "Requests too frequent"}
-    assert not of(adapter.received(frame(limited), NOW), Fail)
+    assert not of(Fail, adapter.received(frame(limited), NOW))
     assert not sent(adapter.woken(at(1.9)))
     (request,) = sent(adapter.woken(at(2.1)))
     adapter.received(frame(limited | {"id": request["id"]}), at(2.1))
@@ -810,7 +785,7 @@ def test_all_rows_of_a_ticker_frame_are_published():
         {"instId": "ETH-USDT-SWAP", "last": "", "ts": str(WALL)},
         {"instId": "BTC-USD_UM_XPERP-310404", "last": "101", "vol24h": "", "askSz": "x", "bidSz": "", "ts": ""},
     ]
-    (emit,) = of(adapter.received(frame({"arg": {"channel": "tickers"}, "data": rows}), NOW), EmitTickers)
+    (emit,) = of(EmitTickers, adapter.received(frame({"arg": {"channel": "tickers"}, "data": rows}), NOW))
     assert [(row.symbol, row.price, row.best_ask, row.time) for row in emit.tickers] == [
         ("BTC-USDT", 100.0, 100.0, WALL),
         ("BTC-USD_UM_XPERP", 101.0, 101.0, WALL),
@@ -822,7 +797,7 @@ def test_all_rows_of_a_ticker_frame_are_published():
 def test_an_upgrade_notice_rotates_price_connections_too():
     adapter = tickers("BTC-USDT-SWAP")
     adapter.connected(NOW)
-    assert of(adapter.received(frame({"event": "notice", "code": "64008", "msg": "soon"}), NOW), Rotate)
+    assert of(Rotate, adapter.received(frame({"event": "notice", "code": "64008", "msg": "soon"}), NOW))
 
 
 # --- candles ---
@@ -845,7 +820,7 @@ def candles(*topics: CandleSubscription, exchange: str = "okx", table: SymbolTab
     adapter = CandleAdapter(setup(exchange, table))
     for each in topics:
         adapter.add(each, NOW)
-    assert of(adapter.start(NOW), Connect)[0].url == "wss://ws.okx.com:8443/ws/v5/business"
+    assert of(Connect, adapter.start(NOW))[0].url == "wss://ws.okx.com:8443/ws/v5/business"
     return adapter
 
 
@@ -854,7 +829,7 @@ def push(channel: str, wire: str, *rows: list[str]) -> bytes:
 
 
 def starts(outputs: Iterable[Output]) -> list[int]:
-    return [emit.candle.start for emit in of(outputs, EmitCandle)]
+    return [emit.candle.start for emit in of(EmitCandle, outputs)]
 
 
 MINUTE = WALL // 60_000 * 60_000
@@ -875,14 +850,14 @@ def test_candles_are_asked_for_by_the_wire_code_and_published_as_asked(exchange,
     adapter = candles(topic(symbol, "1d", exchange=exchange), exchange=exchange, table=table)
     outputs = adapter.connected(NOW)
     assert sent(outputs)[0]["args"] == [{"channel": "candle1Dutc", "instId": wire}]
-    assert of(confirm(adapter, outputs), Live)
-    (emit,) = of(adapter.received(push("candle1Dutc", wire, candle(0)), NOW), EmitCandle)
+    assert of(Live, confirm(adapter, outputs))
+    (emit,) = of(EmitCandle, adapter.received(push("candle1Dutc", wire, candle(0)), NOW))
     assert (emit.symbol, emit.interval, emit.exchange) == (symbol, "1d", exchange)
 
 
 def test_an_x_perp_waits_for_the_list():
     adapter = CandleAdapter(setup("okxLinear"))
-    (fail,) = of(adapter.add(topic("BTC-USD_UM_XPERP", exchange="okxLinear"), NOW), Fail)
+    (fail,) = of(Fail, adapter.add(topic("BTC-USD_UM_XPERP", exchange="okxLinear"), NOW))
     assert (fail.kind, fail.stream_id) == (FailKind.TRANSIENT, "BTC-USD_UM_XPERP@candle1m")
 
 
@@ -901,33 +876,33 @@ def test_two_spellings_of_one_interval_share_a_channel():
     adapter = candles(topic(interval="1h"), topic(interval="candle1H"))
     outputs = adapter.connected(NOW)
     assert len(sent(outputs)[0]["args"]) == 1
-    assert len(of(confirm(adapter, outputs), Live)) == 2
-    emits = of(adapter.received(push("candle1H", "BTC-USDT", candle(MINUTE)), NOW), EmitCandle)
+    assert len(of(Live, confirm(adapter, outputs))) == 2
+    emits = of(EmitCandle, adapter.received(push("candle1H", "BTC-USDT", candle(MINUTE)), NOW))
     assert [emit.interval for emit in emits] == ["1h", "candle1H"]
 
 
 def test_candles_missed_while_away_come_first():
     adapter = candles(topic(resume=MINUTE - 5 * 60_000))
     outputs = confirm(adapter, adapter.connected(NOW))
-    (call,) = of(outputs, Call)
-    query = parse_qs(urlsplit(call.url).query)
-    assert (query["instId"], query["bar"], query["before"]) == (["BTC-USDT"], ["1m"], [str(MINUTE - 5 * 60_000)])
-    assert not of(outputs, Live)
+    (call,) = of(Call, outputs)
+    query = params(call)
+    assert (query["instId"], query["bar"], query["before"]) == ("BTC-USDT", "1m", str(MINUTE - 5 * 60_000))
+    assert not of(Live, outputs)
     assert starts(adapter.received(push("candle1m", "BTC-USDT", candle(MINUTE - 60_000)), NOW)) == []
     rows = [candle(MINUTE, closed=False), *(candle(MINUTE - n * 60_000) for n in range(1, 5))]
     found = adapter.answered(call, answer(rows), NOW)
     assert starts(found) == [MINUTE - n * 60_000 for n in (4, 3, 2, 1)]
-    assert [emit.repaired for emit in of(found, EmitCandle)] == [True] * 4
-    (live,) = of(found, Live)
+    assert [emit.repaired for emit in of(EmitCandle, found)] == [True] * 4
+    (live,) = of(Live, found)
     assert live.gap is not None
     assert (live.gap.candles, live.gap.missing) == (4, ())
 
 
 def test_a_long_gap_is_read_in_pages():
     adapter = candles(topic(resume=MINUTE - 400 * 60_000))
-    (call,) = of(confirm(adapter, adapter.connected(NOW)), Call)
-    (following,) = of(adapter.answered(call, answer([candle(MINUTE - n * 60_000) for n in range(300)]), NOW), Call)
-    assert parse_qs(urlsplit(following.url).query)["after"] == [str(MINUTE - 299 * 60_000)]
+    (call,) = of(Call, confirm(adapter, adapter.connected(NOW)))
+    (following,) = of(Call, adapter.answered(call, answer([candle(MINUTE - n * 60_000) for n in range(300)]), NOW))
+    assert params(following)["after"] == str(MINUTE - 299 * 60_000)
     found = adapter.answered(following, answer([candle(MINUTE - n * 60_000) for n in range(300, 400)]), NOW)
     assert starts(found) == [MINUTE - n * 60_000 for n in range(399, -1, -1)]
 
@@ -935,19 +910,19 @@ def test_a_long_gap_is_read_in_pages():
 def test_nothing_is_asked_when_no_candle_can_have_closed():
     adapter = candles(topic(interval="candle1H", resume=WALL // HOUR_MS * HOUR_MS - HOUR_MS))
     outputs = confirm(adapter, adapter.connected(NOW))
-    assert not of(outputs, Call)
-    assert of(outputs, Live)
+    assert not of(Call, outputs)
+    assert of(Live, outputs)
 
 
 def test_a_failed_repair_says_so_and_goes_live():
     adapter = candles(topic(resume=MINUTE - 5 * 60_000))
-    (call,) = of(confirm(adapter, adapter.connected(NOW)), Call)
+    (call,) = of(Call, confirm(adapter, adapter.connected(NOW)))
     for _ in range(2):
         assert not adapter.answered(call, answer(status=500), NOW)
         due = adapter.deadline()
         assert due is not None
-        (call,) = of(adapter.woken(at(due - NOW.mono)), Call)
-    (live,) = of(adapter.answered(call, answer(status=500), NOW), Live)
+        (call,) = of(Call, adapter.woken(at(due - NOW.mono)))
+    (live,) = of(Live, adapter.answered(call, answer(status=500), NOW))
     assert live.gap is not None
     assert live.gap.missing
 
@@ -957,12 +932,12 @@ def test_an_eight_hour_candle_is_made_of_two():
     now = Instant(NOW.mono, start + 5 * HOUR_MS)
     adapter = candles(topic(interval="8h"))
     outputs = confirm(adapter, adapter.connected(now), now)
-    (call,) = of(outputs, Call)
-    assert parse_qs(urlsplit(call.url).query)["before"] == [str(start - 4 * HOUR_MS)]
+    (call,) = of(Call, outputs)
+    assert params(call)["before"] == str(start - 4 * HOUR_MS)
     rows = [candle(start + 4 * HOUR_MS, closed=False), candle(start, o="10", h="12", l="9", c="11", v="1.5")]
-    assert of(adapter.answered(call, answer(rows), now), Live)
+    assert of(Live, adapter.answered(call, answer(rows), now))
     second = candle(start + 4 * HOUR_MS, o="11", h="11.5", l="8.5", c="9", v="2.25")
-    (emit,) = of(adapter.received(push("candle4H", "BTC-USDT", second), now), EmitCandle)
+    (emit,) = of(EmitCandle, adapter.received(push("candle4H", "BTC-USDT", second), now))
     told = emit.candle
     assert (told.start, told.open, told.high, told.low, told.close, told.volume) == (
         start,
@@ -994,7 +969,7 @@ def test_operations_stay_below_the_hourly_limit():
     frames = 0
     for n in range(3_600):
         adapter.add(topic(f"X{n}-USDT"), at(n))
-        outputs = [send for send in of(adapter.woken(at(n + 0.9)), Send) if send.text != "ping"]
+        outputs = [send for send in of(Send, adapter.woken(at(n + 0.9))) if send.text != "ping"]
         confirm(adapter, outputs, at(n + 0.92))
         frames += len(outputs)
         adapter.received(b"pong", at(n + 0.95))
@@ -1006,9 +981,9 @@ def test_a_refused_topic_fails_alone():
     (request,) = sent(adapter.connected(NOW))
     text = "Wrong URL or channel:candle1m,instId:GONE-USDT doesn't exist. Please use the correct URL."
     outputs = adapter.received(frame({"id": request["id"], "event": "error", "code": "60018", "msg": text}), NOW)
-    (fail,) = of(outputs, Fail)
+    (fail,) = of(Fail, outputs)
     assert (fail.kind, fail.stream_id) == (FailKind.REQUEST, "GONE-USDT@candle1m")
-    assert of(adapter.received(frame({"event": "subscribe", "arg": request["args"][0]}), NOW), Live)
+    assert of(Live, adapter.received(frame({"event": "subscribe", "arg": request["args"][0]}), NOW))
 
 
 def test_refusals_before_anything_is_sent():

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exchanges._adapter import Instant
 from exchanges._topics import Request, Rules, TopicBook, chunks
+from tests.unit.exchanges.driver import after
 
 NOW = Instant(1000.0, 1_795_000_000_000)
+at = partial(after, NOW)
 RULES = Rules(batch=3, ack_s=5.0)
-
-
-def at(seconds: float) -> Instant:
-    return Instant(NOW.mono + seconds, NOW.wall_ms + round(seconds * 1000))
 
 
 def book(rules: Rules = RULES) -> TopicBook[str]:
@@ -205,7 +204,7 @@ def test_whatever_happens_every_wanted_topic_is_settled_in_the_end(steps: list[t
 
     def advance(seconds: float) -> None:
         nonlocal now
-        now = Instant(now.mono + seconds, now.wall_ms + round(seconds * 1000))
+        now = after(now, seconds)
         wanted.difference_update(made.expired(now))
         pump()
         due = made.deadline()

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 from collections.abc import Iterable
-from typing import Any, TypeVar
-from urllib.parse import parse_qs, urlsplit
+from typing import Any
+
+import msgspec
 
 from core.credentials import credentials
 from core.events import AccountEvent
 from core.instruments import Instrument, SymbolTable
 from exchanges._adapter import (
     Answer,
-    Call,
     Emit,
     Instant,
     KnownOrder,
@@ -26,6 +24,8 @@ from exchanges._adapter import (
 from exchanges.binance import VENUE
 from exchanges.binance.user_listen_key import ListenKeyUser
 from exchanges.binance.user_spot import SpotUser
+from tests.unit.exchanges import driver
+from tests.unit.exchanges.driver import after, frame, json_answer, of, only, sent
 
 NOW = Instant(1000.0, 1_795_000_000_000)
 TABLE = SymbolTable(
@@ -35,21 +35,13 @@ TABLE = SymbolTable(
     ]
 )
 
-Kind = TypeVar("Kind")
-
 
 def later(seconds: float, start: Instant = NOW) -> Instant:
-    return Instant(start.mono + seconds, start.wall_ms + round(seconds * 1000))
+    return after(start, seconds)
 
 
 def setup(exchange: str, table: SymbolTable = TABLE, offset_ms: int = 0) -> Setup:
-    numbers = itertools.count(1)
-    return Setup(
-        exchange=exchange,
-        new_id=lambda: f"r{next(numbers)}",
-        table=lambda: table,
-        clock_offset_ms=lambda: offset_ms,
-    )
+    return msgspec.structs.replace(driver.setup(exchange, table), clock_offset_ms=lambda: offset_ms)
 
 
 def spot() -> SpotUser:
@@ -84,48 +76,24 @@ def resume(*orders: KnownOrder, seconds: float = 120) -> Resume:
     return Resume(since_ms=NOW.wall_ms - round(seconds * 1000), orders=orders)
 
 
-def of(kind: type[Kind], outputs: Iterable[Output]) -> list[Kind]:
-    return [output for output in outputs if isinstance(output, kind)]
-
-
-def only(kind: type[Kind], outputs: Iterable[Output]) -> Kind:
-    found = of(kind, outputs)
-    assert len(found) == 1, found
-    return found[0]
-
-
 def events(outputs: Iterable[Output]) -> list[AccountEvent]:
     return [emit.event for emit in of(Emit, outputs)]
 
 
 def request(send: Send) -> dict[str, Any]:
-    decoded: dict[str, Any] = json.loads(send.text)
-    return decoded
+    return only(dict, sent([send]))
 
 
 def requests(outputs: Iterable[Output]) -> list[dict[str, Any]]:
-    return [request(send) for send in of(Send, outputs)]
-
-
-def params(call: Call) -> dict[str, str]:
-    return {name: values[0] for name, values in parse_qs(urlsplit(call.url).query).items()}
-
-
-def path(call: Call) -> str:
-    return urlsplit(call.url).path
-
-
-def frame(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
+    return sent(outputs)
 
 
 def ok(value: object) -> Answer:
-    return Answer(200, {}, frame(value))
+    return json_answer(value)
 
 
 def refused(status: int, code: int, text: str = "no", **headers: str) -> Answer:
-    lower = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Answer(status, lower, frame({"code": code, "msg": text}))
+    return json_answer({"code": code, "msg": text}, status, **headers)
 
 
 def subscribed(request_id: str, subscription_id: int) -> bytes:

@@ -34,20 +34,8 @@ from exchanges.binance._markets import MARKETS
 from exchanges.binance.candle import ANSWER_S, GATHER_S, CandleAdapter
 from exchanges.binance.symbols import Loader
 from exchanges.binance.ticker import TickerFeed
-from tests.unit.exchanges.binance.support import (
-    NOW,
-    TABLE,
-    frame,
-    later,
-    of,
-    ok,
-    only,
-    params,
-    path,
-    refused,
-    requests,
-    setup,
-)
+from tests.unit.exchanges.binance.support import NOW, TABLE, later, ok, refused, requests, setup
+from tests.unit.exchanges.driver import frame, of, only, params, path
 
 MINUTE = 60_000
 START = NOW.wall_ms - NOW.wall_ms % MINUTE

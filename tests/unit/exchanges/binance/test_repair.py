@@ -24,17 +24,14 @@ from tests.unit.exchanges.binance.support import (
     events,
     known,
     later,
-    of,
     ok,
-    only,
     order_row,
-    params,
-    path,
     refused,
     resume,
     setup,
     trade_row,
 )
+from tests.unit.exchanges.driver import of, only, params, path
 
 
 class Rest:

@@ -7,18 +7,8 @@ import pytest
 from core.events import ExecutionReport, UserDataStreamExpired
 from exchanges._adapter import Answer, Call, Connect, Fail, FailKind, Instant, Live, Note, Rotate
 from exchanges.binance.user_listen_key import JITTER_S, REFRESH_S, RETRY_S, VALID_S, ListenKeyUser
-from tests.unit.exchanges.binance.support import (
-    NOW,
-    account,
-    events,
-    frame,
-    later,
-    listen_key,
-    of,
-    ok,
-    only,
-    refused,
-)
+from tests.unit.exchanges.binance.support import NOW, account, events, later, listen_key, ok, refused
+from tests.unit.exchanges.driver import frame, of, only
 
 URLS = {
     "binanceUsdm": ("https://fapi.binance.com/fapi/v1/listenKey", "wss://fstream.binance.com/private/ws?listenKey=LK"),

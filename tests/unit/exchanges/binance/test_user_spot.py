@@ -30,14 +30,10 @@ from tests.unit.exchanges.binance.support import (
     account,
     error,
     events,
-    frame,
     known,
     later,
-    of,
     ok,
-    only,
     order_row,
-    path,
     refused,
     report,
     request,
@@ -46,6 +42,7 @@ from tests.unit.exchanges.binance.support import (
     spot,
     subscribed,
 )
+from tests.unit.exchanges.driver import frame, of, only, path
 
 
 def running(*streams: str, **fields: Any) -> SpotUser:

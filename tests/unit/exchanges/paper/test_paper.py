@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -24,25 +25,22 @@ from exchanges._adapter import (
     Output,
     Resume,
     Send,
-    Setup,
     UserSubscription,
 )
 from exchanges.paper import VENUE, url
 from exchanges.paper.user import FIRST_RETRY_S, MAX_RETRY_S, STEP_S, PaperUser
+from tests.unit.exchanges.driver import after, of, setup
 
 NOW = Instant(1000.0, 1_795_000_000_000)
+later = partial(after, NOW)
 OPEN = b'0{"sid":"a1","upgrades":[],"pingInterval":60000,"pingTimeout":120000,"maxPayload":1000000}'
 ORDERS_OK = b'42["order",{"type":"info","info":"subscribed"}]'
 BALANCES_OK = b'42["outboundAccountInfo",{"type":"info","info":"subscribed"}]'
 UNKNOWN = b'42["order",{"type":"error","error":"User not found"}]'
 
 
-def later(seconds: float) -> Instant:
-    return Instant(NOW.mono + seconds, NOW.wall_ms + round(seconds * 1000))
-
-
 def made(exchange: str = "paperBinance", resume: Resume | None = None, **options: str) -> PaperUser:
-    adapter = VENUE.user(Setup(exchange=exchange, new_id=lambda: "x", table=SymbolTable, options=options))
+    adapter = VENUE.user(setup(exchange, **options))
     assert isinstance(adapter, PaperUser)
     account = credentials("pk1", "ps1")
     adapter.add(UserSubscription(stream_id="s", exchange=exchange, credentials=account, resume=resume), NOW)
@@ -59,7 +57,7 @@ def running(exchange: str = "paperBinance", **fields: Any) -> PaperUser:
 
 
 def sent(outputs: list[Output]) -> list[str]:
-    return [output.text for output in outputs if isinstance(output, Send)]
+    return [send.text for send in of(Send, outputs)]
 
 
 @pytest.mark.parametrize(
