@@ -338,10 +338,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     connect_timeout_s: float = 10.0
 
 
-def _unmeasured() -> int:
-    return 0
-
-
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that varies, handed to an adapter when it is made."""
 
@@ -353,7 +349,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """The current symbol table of `exchange`; may be empty while it loads."""
     options: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Deployment options by upstream's variable name (`ENVOKX`, `PAPER_WS`, `COINBASE_API_KEY` …)."""
-    clock_offset_ms: Callable[[], int] = _unmeasured
+    clock_offset_ms: Callable[[], int] = lambda: 0
     """Venue time minus local time, as some connection of the family last measured it (`exchanges._clock`)."""
 
 

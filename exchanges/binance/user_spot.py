@@ -6,7 +6,6 @@ answer. No listen key, no keep-alive. Streams with the same key share one subscr
 
 from __future__ import annotations
 
-import enum
 from typing import Final
 
 import msgspec
@@ -31,8 +30,8 @@ from exchanges._frames import UNREADABLE
 from exchanges._timers import earliest
 from exchanges.binance import _errors, _events
 from exchanges.binance._clock import BinanceClock
+from exchanges.binance._links import Link, Member, State
 from exchanges.binance._markets import Market
-from exchanges.binance._orders import OrderMemory
 from exchanges.binance._repair import AccountRepair
 from exchanges.binance._signer import Signer
 from exchanges.binance._wsapi import (
@@ -56,53 +55,18 @@ RESUBSCRIBE_EVERY_S: Final = 60.0
 """A subscription that the venue ends again within this time is given up (the session then tries with backoff)."""
 
 
-class _State(enum.Enum):
-    IDLE = "idle"
-    """Nothing asked yet: the connection is not up."""
-    ASKED = "asked"
-    """Subscribe sent, or the clock is being read before the next try."""
-    LIVE = "live"
-
-
-class _Member:
-    """One stream of an account."""
-
-    def __init__(self, subscription: UserSubscription, repair: AccountRepair) -> None:
-        self.subscription = subscription
-        self.repair = repair
-        self.orders = OrderMemory(subscription.resume)
-
-
-class _Link:
-    """One key's subscription, shared by the streams that use this key."""
-
-    def __init__(self, digest: str, signer: Signer) -> None:
-        self.digest = digest
-        self.signer = signer
-        self.members: dict[str, _Member] = {}
-        self.state = _State.IDLE
-        self.subscription_id: int | None = None
-        self.request_id: str | None = None
-        self.answer_by: float | None = None
-        self.clock_tries = 0
-        self.ended_mono: float | None = None
-
-    def deadline(self) -> float | None:
-        return earliest(self.answer_by, *(member.repair.deadline() for member in self.members.values()))
-
-
 class SpotUser:
     """Adapter of one WebSocket API connection."""
 
     def __init__(self, setup: Setup, market: Market) -> None:
         self._setup, self._market = setup, market
         self._clock = BinanceClock(market, setup)
-        self._links: dict[str, _Link] = {}
-        self._busy: dict[str, _Link] = {}
+        self._links: dict[str, Link] = {}
+        self._busy: dict[str, Link] = {}
         """Links that may have a deadline: asked for after every frame, so 200 idle accounts must not be looked at."""
-        self._by_request: dict[str, _Link] = {}
-        self._by_subscription: dict[int, _Link] = {}
-        self._streams: dict[str, _Link] = {}
+        self._by_request: dict[str, Link] = {}
+        self._by_subscription: dict[int, Link] = {}
+        self._streams: dict[str, Link] = {}
         self._orphans: set[str] = set()
         self._gone: set[int] = set()
         self._early: list[tuple[int, bytes]] = []
@@ -129,18 +93,18 @@ class SpotUser:
         link = self._links.get(digest)
         if link is None:
             try:
-                link = _Link(digest, Signer(subscription.credentials))
+                link = Link(digest, Signer(subscription.credentials))
             except CredentialUnusable as error:
                 reason = str(error)
                 return [*outputs, Fail(kind=FailKind.CREDENTIAL, reason=reason, stream_id=subscription.stream_id)]
             self._links[digest] = link
-        member = _Member(subscription, self._repair_of(subscription, link))
+        member = Member(subscription, self._repair_of(subscription, link))
         link.members[subscription.stream_id] = member
         self._streams[subscription.stream_id] = link
-        if link.state is _State.LIVE:
+        if link.state is State.LIVE:
             self._busy[digest] = link
             outputs += self._learn(member, member.repair.begin(now))
-        elif self._up and link.state is _State.IDLE:
+        elif self._up and link.state is State.IDLE:
             outputs += self._subscribe(link, now)
         return outputs
 
@@ -193,23 +157,23 @@ class SpotUser:
 
     # --- subscribing ---
 
-    def _repair_of(self, subscription: UserSubscription, link: _Link) -> AccountRepair:
+    def _repair_of(self, subscription: UserSubscription, link: Link) -> AccountRepair:
         return AccountRepair(self._market, subscription, link.signer, self._clock, self._setup.table)
 
-    def _subscribe(self, link: _Link, now: Instant) -> list[Output]:
+    def _subscribe(self, link: Link, now: Instant) -> list[Output]:
         try:
             params = link.signer.params(self._clock.stamp(now))
         except CredentialUnusable as error:
             return self._drop(link, FailKind.CREDENTIAL, str(error))
-        link.state = _State.ASKED
+        link.state = State.ASKED
         self._await(link, now)
         return [self._request(link, SUBSCRIBE, params)]
 
-    def _await(self, link: _Link, now: Instant) -> None:
+    def _await(self, link: Link, now: Instant) -> None:
         link.answer_by = now.mono + ANSWER_S
         self._busy[link.digest] = link
 
-    def _request(self, link: _Link, method: str, params: dict[str, str | int] | None = None) -> Send:
+    def _request(self, link: Link, method: str, params: dict[str, str | int] | None = None) -> Send:
         if link.request_id is not None:
             self._by_request.pop(link.request_id, None)
         link.request_id = self._setup.new_id()
@@ -232,7 +196,7 @@ class SpotUser:
         except msgspec.DecodeError:
             return self._confirmed_by_list(link, frame, now)
 
-    def _only_asker(self) -> _Link | None:
+    def _only_asker(self) -> Link | None:
         """Whom an error without an id means: the only account here, or the only one that waits for an answer."""
         asking = list(self._by_request.values())
         links = asking if len(asking) == 1 else list(self._links.values())
@@ -252,8 +216,8 @@ class SpotUser:
             return Fail(kind=FailKind.TRANSIENT, reason=fail.reason)
         return Note(f"error answer to an unknown request: {_errors.describe(error)}")
 
-    def _confirmed(self, link: _Link, subscription_id: int, now: Instant) -> list[Output]:
-        link.state = _State.LIVE
+    def _confirmed(self, link: Link, subscription_id: int, now: Instant) -> list[Output]:
+        link.state = State.LIVE
         self._busy[link.digest] = link
         link.clock_tries = 0
         link.subscription_id = subscription_id
@@ -268,7 +232,7 @@ class SpotUser:
             outputs += self._learn(member, member.repair.begin(now))
         return outputs
 
-    def _confirmed_by_list(self, link: _Link, frame: Frame, now: Instant) -> list[Output]:
+    def _confirmed_by_list(self, link: Link, frame: Frame, now: Instant) -> list[Output]:
         """The list of subscriptions, asked for after "already active": the one that nobody here has is this account's."""
         try:
             told = {row.subscription_id for row in decode_list(frame.result)}
@@ -281,7 +245,7 @@ class SpotUser:
             link, FailKind.TRANSIENT, "this account is subscribed on this connection through another key already"
         )
 
-    def _refused(self, link: _Link, frame: Frame, now: Instant) -> list[Output]:
+    def _refused(self, link: Link, frame: Frame, now: Instant) -> list[Output]:
         error = error_of(frame)
         if error.code == _errors.CLOCK and link.clock_tries < MAX_CLOCK_TRIES:
             link.clock_tries += 1
@@ -298,7 +262,7 @@ class SpotUser:
 
     def _drop(
         self,
-        link: _Link,
+        link: Link,
         kind: FailKind,
         reason: str,
         retry_after_s: float | None = None,
@@ -316,7 +280,7 @@ class SpotUser:
         ]
         return outputs
 
-    def _leave(self, link: _Link) -> list[Output]:
+    def _leave(self, link: Link) -> list[Output]:
         self._links.pop(link.digest, None)
         self._busy.pop(link.digest, None)
         link.answer_by = None
@@ -342,7 +306,7 @@ class SpotUser:
     def _clock_read(self, answer: Answer, now: Instant) -> list[Output]:
         outputs = self._clock.answered(answer, now)
         for link in list(self._links.values()):
-            if link.state is _State.ASKED and link.request_id is None:
+            if link.state is State.ASKED and link.request_id is None:
                 outputs += self._subscribe(link, now)
         return outputs
 
@@ -369,7 +333,7 @@ class SpotUser:
             outputs += self._learn(member, member.repair.live(event))
         return outputs
 
-    def _link_of(self, subscription_id: int | None) -> _Link | None:
+    def _link_of(self, subscription_id: int | None) -> Link | None:
         if subscription_id is not None:
             return self._by_subscription.get(subscription_id)
         return next(iter(self._links.values())) if len(self._links) == 1 else None
@@ -382,14 +346,14 @@ class SpotUser:
             return []
         return [] if subscription_id in self._gone else [Note("account event of an unknown subscription")]
 
-    def _terminated(self, link: _Link, now: Instant) -> list[Output]:
+    def _terminated(self, link: Link, now: Instant) -> list[Output]:
         """The subscription is gone, the connection is not: subscribe again and read what was missed."""
         ended_lately = link.ended_mono is not None and now.mono - link.ended_mono < RESUBSCRIBE_EVERY_S
         link.ended_mono = now.mono
         if link.subscription_id is not None:
             self._by_subscription.pop(link.subscription_id, None)
             link.subscription_id = None
-        link.state = _State.IDLE
+        link.state = State.IDLE
         if ended_lately:
             return self._drop(link, FailKind.TRANSIENT, "the venue ended the subscription again")
         for member in link.members.values():
@@ -400,6 +364,6 @@ class SpotUser:
             member.repair = self._repair_of(member.subscription, link)
         return [Note("eventStreamTerminated: subscribing again"), *self._subscribe(link, now)]
 
-    def _learn(self, member: _Member, outputs: list[Output]) -> list[Output]:
+    def _learn(self, member: Member, outputs: list[Output]) -> list[Output]:
         member.orders.learn(outputs)
         return outputs
