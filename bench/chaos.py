@@ -2,7 +2,8 @@
 
     python -m bench.chaos [runs] [--runs 500] [--seed 1] [--minutes 60] [--venues binance,okx]
     python -m bench.chaos --repro SEED               one run again, with everything that is known about it
-    python -m bench.chaos rolling | rabbit-away [--seconds 300] | sigkill [--streams 500] | rejected-key | half-open
+    python -m bench.chaos rolling | rabbit-away [--seconds 300] | rabbit-away-restarts | sigkill [--streams 500]
+                          | rejected-key | half-open
     python -m bench.chaos all                        the runs, then each of the longer scenarios
 
 Every run is decided by its seed. A failing one prints its faults, the offending orders and the calls of gap repair, and the
@@ -113,7 +114,7 @@ def tell(result: Result, *, verbose: bool = False) -> None:
 
 def longer(name: str, args: argparse.Namespace) -> Outcome:
     """One of the long scenarios, on a stack of its own."""
-    copies = 2 if name in {"rolling", "rabbit-away"} else 1
+    copies = 2 if name in {"rolling", "rabbit-away", "rabbit-away-restarts"} else 1
     venues = [venue for venue in args.venues.split(",") if venue]
     play = {
         "rabbit-away": partial(SCENARIOS[name], seconds=args.seconds),

@@ -163,6 +163,30 @@ def rabbit_away(stack: Stack, seconds: float = 300.0, rate: float = RATE) -> Out
     return outcome
 
 
+def rabbit_away_restarts(stack: Stack, seconds: float = 120.0, rate: float = RATE) -> Outcome:
+    """While RabbitMQ is away one service is restarted in an orderly way, and the other one is killed and comes back."""
+    flow = Flow(stack, rate)
+    stack.wait_clock(5.0)
+    stack.rabbit_proxy.refuse()
+    stack.wait_clock(seconds / 3)
+    first, second = stack.workers
+    first.service.terminate()
+    first.service.wait(90.0)
+    first.restart()
+    stack.wait_clock(seconds / 3)
+    second.kill()
+    second.restart()
+    stack.wait_clock(seconds / 3)
+    disk = _disk(stack)
+    stack.rabbit_proxy.accept()
+    stack.wait_clock(10.0)
+    flow.end()
+    flow.settle(300.0)
+    outcome = flow.outcome("restarts while RabbitMQ is away", redis=False)
+    outcome.figures |= {"away s": round(seconds), "outbox before the return MiB": round(disk / 2**20, 1)}
+    return outcome
+
+
 def _disk(stack: Stack) -> int:
     total = 0
     for folder, _, names in os.walk(stack.folder):
@@ -334,6 +358,7 @@ def _attempts(stack: Stack) -> Counter[str]:
 SCENARIOS: Mapping[str, Callable[..., Outcome]] = {
     "rolling": rolling,
     "rabbit-away": rabbit_away,
+    "rabbit-away-restarts": rabbit_away_restarts,
     "sigkill": sigkill,
     "rejected-key": rejected_key,
     "half-open": half_open,
