@@ -180,6 +180,23 @@ def render_many(dumps: Sequence[bytes]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def means(dumps: Sequence[bytes], name: str, label: str) -> dict[str, float]:
+    """Mean observation of a histogram by one of its labels, over the dumps of several processes."""
+    values: dict[str, dict[Labels, float]] = {}
+    histograms: dict[str, dict[Labels, Histogram]] = {}
+    for dump in dumps:
+        try:
+            _merge(_decode(dump), values, histograms)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+    place = DEFINITIONS[name].labels.index(label)
+    sums: dict[str, tuple[float, int]] = {}
+    for key, histogram in histograms.get(name, {}).items():
+        total, number = sums.get(key[place], (0.0, 0))
+        sums[key[place]] = (total + histogram.total, number + sum(histogram.counts))
+    return {value: total / number for value, (total, number) in sums.items() if number}
+
+
 def _merge(
     snapshot: Snapshot,
     values: dict[str, dict[Labels, float]],

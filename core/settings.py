@@ -56,6 +56,8 @@ class Settings(BaseModel):
     redis_port: int = Field(6379, alias="REDIS_PORT", ge=1, le=65535)
     redis_password: SecretStr | None = Field(None, alias="REDIS_PASSWORD")
     redis_tls: Flag = Field(False, alias="REDIS_TLS")
+    tls_ca_file: str = Field("", alias="TLS_CA_FILE")
+    """Certificate authority of RabbitMQ and Redis, if not a public one; only used with RABBIT_TLS and REDIS_TLS."""
     state_prefix: str = Field("wsc:", alias="STATE_PREFIX")
     """Prefix of our own Redis keys; the contract's channels and keys have none."""
 

@@ -194,9 +194,8 @@ class Engine:
         self.every(POSITIONS_S, self.units.save_positions)
         self.every(SYMBOL_SWEEP_S, self.instruments.sweep)
         self.every(WATCH_S, self._gauges)
-        if isinstance(self.units, Accounts):
-            self.every(REBALANCE_S, self.units.rebalance)
-        else:
+        self.every(REBALANCE_S, self.units.rebalance)
+        if isinstance(self.units, Markets):
             self.every(WATCH_S, self.units.watch)
             self.every(self.announcer.beacon_s, self.announcer.beacon)
         if options.admin_config:

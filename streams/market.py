@@ -7,6 +7,7 @@ and a lease keeps two from publishing the same symbol. Candle subscriptions live
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
@@ -121,6 +122,9 @@ class Markets:
 
     def save_positions(self) -> None:
         self.loop.post_once("positions", self._save_positions)
+
+    def rebalance(self) -> None:
+        self.loop.post_once("rebalance", self._rebalance)
 
     def notified(self, text: str) -> None:
         if text in {"resync", "sweep", "admin-config"}:
@@ -295,6 +299,22 @@ class Markets:
             self._state.notify("*", "sweep")
         except StateUnavailable:
             log.debug("nobody was told: the state is unavailable")
+
+    def _rebalance(self) -> None:
+        """Give one feed to the process that should have it, while this one holds more than its share.
+
+        The feed pauses until the other process has claimed and joined it; missed closed candles are fetched then.
+        """
+        candidates = self._leases.candidates()
+        if self.draining or len(candidates) < 2:
+            return
+        fair = math.ceil(len(self.units()) / len(candidates)) + 1
+        movable = [unit for unit in sorted(self._leases.held()) if not self._leases.mine_first(unit)]
+        if len(self._leases) <= fair or not movable:
+            return
+        self._save_positions()
+        self._drop(movable[:1], release=True)
+        self._state.notify("*", "sweep")
 
     # --- candle positions: missed closed candles are fetched also after a process died ---
 

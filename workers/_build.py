@@ -21,7 +21,7 @@ from streams.liveness import LivenessRules
 from workers.broker import connection_parameters
 
 
-def observe(settings: Settings, name: str) -> None:
+def observe(settings: Settings) -> None:
     """Logs and Sentry of this process."""
     for secret in (settings.rabbit_password, settings.redis_password, settings.sentry_dsn):
         if secret is not None and len(secret.get_secret_value()) > 8:
@@ -30,7 +30,6 @@ def observe(settings: Settings, name: str) -> None:
         redact.register(key.strip())
     configure(json=settings.log_format == "json", level=settings.log_level)
     init_sentry(settings.sentry_dsn.get_secret_value(), f"websocket-connector@{core.VERSION}", settings.environment)
-    del name
 
 
 def redis_connection(settings: Settings) -> dict[str, Any]:
@@ -39,6 +38,8 @@ def redis_connection(settings: Settings) -> dict[str, Any]:
         connection["password"] = settings.redis_password.get_secret_value()
     if settings.redis_tls:
         connection["ssl"] = True
+        if settings.tls_ca_file:
+            connection["ssl_ca_certs"] = settings.tls_ca_file
     return connection
 
 
@@ -61,6 +62,7 @@ def make_sinks(settings: Settings) -> FanoutSink:
                 port=settings.redis_port,
                 password=password.get_secret_value() if password is not None else None,
                 tls=settings.redis_tls,
+                tls_ca_file=settings.tls_ca_file or None,
             )
         )
     return FanoutSink(sinks)
@@ -73,7 +75,7 @@ def _rabbit_sink(settings: Settings) -> RabbitSink:
         user=settings.rabbit_user,
         password=settings.rabbit_password.get_secret_value(),
         virtual_host=settings.rabbit_vhost,
-        tls=settings.rabbit_tls,
+        tls=_rabbit_tls(settings) or False,
         exchange=settings.events_exchange,
         queue=settings.user_events_queue or None,
         queue_max_length=settings.user_events_max,
@@ -83,6 +85,10 @@ def _rabbit_sink(settings: Settings) -> RabbitSink:
     )
 
 
+def _rabbit_tls(settings: Settings) -> ssl.SSLContext | None:
+    return ssl.create_default_context(cafile=settings.tls_ca_file or None) if settings.rabbit_tls else None
+
+
 def broker_parameters(settings: Settings, name: str) -> dict[str, Any]:
     return connection_parameters(
         settings.rabbit_host or "127.0.0.1",
@@ -90,7 +96,7 @@ def broker_parameters(settings: Settings, name: str) -> dict[str, Any]:
         settings.rabbit_user,
         settings.rabbit_password.get_secret_value(),
         vhost=settings.rabbit_vhost,
-        tls=ssl.create_default_context() if settings.rabbit_tls else None,
+        tls=_rabbit_tls(settings),
         name=name,
     )
 

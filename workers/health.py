@@ -17,7 +17,7 @@ from typing import Final
 import core
 from core.errors import ConnectorError, StateUnavailable
 from core.log import get_logger
-from core.metrics import METRICS, render_many
+from core.metrics import METRICS, means, render_many
 from core.ports import Role, State, WorkerInfo
 from core.settings import Settings
 from web.health import HealthServer
@@ -56,6 +56,9 @@ class StateReader:
         return problems
 
     def metrics(self) -> str:
+        return render_many(self._dumps())
+
+    def _dumps(self) -> list[bytes]:
         dumps = [METRICS.dump()]
         try:
             for worker in self._state.workers(self._role):
@@ -64,7 +67,7 @@ class StateReader:
                     dumps.append(text.encode())
         except StateUnavailable:
             log.debug("metrics of the worker processes are not available")
-        return render_many(dumps)
+        return dumps
 
     def status(self) -> Status:
         return summarize(
@@ -74,6 +77,7 @@ class StateReader:
             version=core.VERSION,
             uptime_s=time.monotonic() - self._started,
             problems=self.ready(),
+            lag_s=means(self._dumps(), "publish_lag_seconds", "sink"),
         )
 
 
@@ -88,7 +92,7 @@ def _reachable(host: str, port: int) -> bool:
 def serve(role: Role) -> None:
     """Run until SIGTERM. A busy port is not fatal: two services may share a host."""
     settings = Settings.from_env(os.environ)
-    observe(settings, f"{role}-health")
+    observe(settings)
     done = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: done.set())

@@ -24,7 +24,7 @@ from cryptography.fernet import Fernet
 import core
 from core.exchange_ids import FAMILIES
 from core.log import get_logger
-from core.metrics import METRICS
+from core.metrics import METRICS, means
 from core.settings import Settings
 from exchanges import venue_of, venues
 from sinks.fanout import FanoutSink
@@ -87,7 +87,7 @@ class Local:
             given |= {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(self._fake_redis.port)}
         given["SINKS"] = given.get("SINKS") or ("rabbitmq,redis" if environ.get("RABBIT_HOST") else "redis")
         self.settings = Settings.from_env(given)
-        observe(self.settings, "local")
+        observe(self.settings)
         self.broker = self._make_broker()
         self._terminal = Terminal(out)
         self.user = self._process("user")
@@ -179,7 +179,9 @@ class Local:
 
     def _status(self) -> Status:
         infos = [self.user.engine.info(), self.price.engine.info()]
-        return summarize(infos, now_ms=self.user.engine.clock.wall_ms(), role="local", version=core.VERSION)
+        lag_s = means([METRICS.dump()], "publish_lag_seconds", "sink")
+        now_ms = self.user.engine.clock.wall_ms()
+        return summarize(infos, now_ms=now_ms, role="local", version=core.VERSION, lag_s=lag_s)
 
 
 class _FakeRedis:

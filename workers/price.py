@@ -14,7 +14,7 @@ from workers._translate import PRICE_QUEUES
 from workers.broker import PlatformBroker
 
 settings = Settings.from_env(os.environ)
-observe(settings, "price")
+observe(settings)
 broker = PlatformBroker(PRICE_QUEUES, parameters=[broker_parameters(settings, "connector-price")])
 
 

@@ -14,7 +14,7 @@ from workers._translate import USER_QUEUES
 from workers.broker import PlatformBroker
 
 settings = Settings.from_env(os.environ)
-observe(settings, "user")
+observe(settings)
 broker = PlatformBroker(USER_QUEUES, parameters=[broker_parameters(settings, "connector-user")])
 
 

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from core.metric_defs import DEFINITIONS, MetricName
-from core.metrics import Metrics, render_many
+from core.metrics import Metrics, means, render_many
 
 
 def test_every_name_is_declared_exactly_once():
@@ -128,3 +128,13 @@ def test_counting_from_many_threads_loses_nothing():
 
 def test_an_empty_registry_renders_nothing():
     assert Metrics().render().strip() == ""
+
+
+def test_means_are_taken_over_all_processes_by_one_label() -> None:
+    first, second = Metrics(), Metrics()
+    first.observe("publish_lag_seconds", 1.0, sink="redis", kind="ticker")
+    first.observe("publish_lag_seconds", 2.0, sink="redis", kind="account")
+    second.observe("publish_lag_seconds", 6.0, sink="redis", kind="ticker")
+    second.observe("publish_lag_seconds", 4.0, sink="rabbitmq", kind="ticker")
+    dumps = [first.dump(), second.dump(), b"broken"]
+    assert means(dumps, "publish_lag_seconds", "sink") == {"redis": 3.0, "rabbitmq": 4.0}

@@ -394,6 +394,31 @@ def test_two_processes_never_hold_one_feed(venue: FakeVenue) -> None:
     assert len(second.streams) == 4
 
 
+def test_a_process_that_joins_gets_its_share_of_the_feeds_one_at_a_time(
+    venue: FakeVenue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [f"market{number}" for number in range(12)]
+    monkeypatch.setattr(exchanges, "_by_exchange", lambda: dict.fromkeys(ids, venue))
+    hall = Hall(role="ticker", ids=ids)
+    venue.all_market = True
+    first = hall.booth("a")
+    hall.tick(3)
+    assert len(first.streams) == 12
+    second = hall.booth("b")
+    moved = []
+    for _ in range(12):
+        before = len(first.streams)
+        first.markets.rebalance()
+        second.markets.rebalance()
+        hall.tick(4)
+        moved.append(before - len(first.streams))
+        assert len(first.streams | second.streams) == 12
+        assert first.streams & second.streams == set()
+    assert max(moved) == 1
+    assert len(second.streams) >= 2, "the share that rendezvous hashing gives it, up to half"
+    assert len(first.streams) >= 5
+
+
 def test_a_state_that_is_away_stops_nothing(venue: FakeVenue) -> None:
     hall = Hall()
     venue.all_market = True
