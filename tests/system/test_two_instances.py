@@ -224,6 +224,12 @@ def test_a_killed_instance_is_replaced_by_the_other_one(pair: Pair) -> None:
         stream.prove_live()
         assert stream.infos == expected
         _check_orders(stream, during[stream.uuid])
+    gaps = [message.json()["streamGap"] for message in pair.stack.events.service("streamGap")]
+    for stream in moved:
+        (gap,) = [one for one in gaps if one["stream"] == stream.uuid]
+        assert gap["exchange"] == stream.exchange
+        assert gap["from"] < gap["to"]
+        assert gap["orders"] >= 2
     pair.check_candles(CRASH)
     pair.close_candles(CRASH)
     pair.check_candles(CRASH)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -11,6 +12,7 @@ from urllib.parse import quote
 import pytest
 from cryptography.fernet import Fernet
 
+from core.exchange_ids import LIVE
 from harness.backend import CANDLE_QUEUE, USER_QUEUE
 from harness.evidence import Canaries, Evidence
 from harness.servers import wait_for
@@ -103,6 +105,19 @@ def test_the_beacon_repeats_with_the_same_boot_id(stack: Stack) -> None:
     assert {(one["role"], one["bootId"]) for one in beacons()} == {("all", beacons()[0]["bootId"])}
     restarts = [text for text in stack.backend.on("serviceLog") if '"restart"' in text]
     assert len(restarts) == 2
+
+
+def test_every_channel_has_a_name_of_the_contract(stack: Stack) -> None:
+    ids = set(stack.accounts)
+    names = ids | {f"userStreamInfo{uuid}" for uuid in ids} | {"serviceLog", "gainium:admin:config"}
+    exchanges = "|".join(sorted(LIVE, key=len, reverse=True))
+    prices = re.compile(rf"trade@[^@]+@({exchanges})|[^@]+@({exchanges})@[A-Za-z0-9]+Candle")
+    seen = {channel for channel, _ in stack.backend.messages if not channel.startswith("wsc:")}
+    assert [channel for channel in seen if channel not in names and not prices.fullmatch(channel)] == []
+    keys = re.compile(
+        r"user\.\w+\.\w+\.[\w-]+|candle\.\w+\.\w+\.[\w-]+|tickers\.\w+|service\.\w+",
+    )
+    assert [one.key for one in stack.events.messages if not keys.fullmatch(one.key)] == []
 
 
 def test_nothing_that_was_put_out_contains_a_secret(evidence: Evidence, talkative: Stack, stack: Stack) -> None:
