@@ -7,13 +7,14 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from core.exchange_ids import FAMILIES, PAPER_TO_REAL, is_paper, real_id
 from exchanges import venue_of
 from simulator.simulator import Simulator
 from simulator.venues import halves
+from simulator.venues.kucoin import UNIFIED_KEY
 
 USER_ID = "64f0c2a9b1d3e4f5a6b7c8d9"
 
@@ -28,6 +29,8 @@ class Account:
     secret: str
     passphrase: str = ""
     keys_type: str | None = None
+    variant: str = ""
+    """Another kind of key, and with it another protocol at some venues; empty = the common one."""
     old_secrets: list[str] = field(default_factory=list)
 
     @property
@@ -59,36 +62,53 @@ class Account:
     def renew(self) -> None:
         """New key material, as after a key was replaced by its user."""
         self.old_secrets += self.secrets()
-        self.key, self.secret, self.passphrase = material(self.venue)
+        self.key, self.secret, self.passphrase = material(self.venue, self.variant)
 
     def secrets(self) -> list[str]:
         return [text for text in (self.key, self.secret, self.passphrase) if text]
 
 
-def material(venue: str) -> tuple[str, str, str]:
+VARIANTS = (("binance", "ed25519"), ("kucoin", "unified"), ("kucoinLinear", "unified"), ("coinbase", "legacy"))
+"""Kinds of keys beside the common one, by exchange id."""
+
+
+def material(venue: str, variant: str = "") -> tuple[str, str, str]:
     """Fresh key, secret, passphrase in the venue's style."""
     mark = secrets.token_hex(8)
-    if venue == "coinbase":
-        private = ec.generate_private_key(ec.SECP256R1())
-        pem = private.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
-        return f"organizations/canary{mark}/apiKeys/key{mark}", pem, ""
+    if venue == "coinbase" and variant != "legacy":
+        return f"organizations/canary{mark}/apiKeys/key{mark}", _pem(ec.generate_private_key(ec.SECP256R1())), ""
     passphrase = f"canaryP{mark}" if venue in {"okx", "kucoin", "bitget"} else ""
-    return f"canaryK{mark}", f"canaryS{mark}{secrets.token_hex(8)}", passphrase
+    prefix = UNIFIED_KEY if variant == "unified" else ""
+    secret = f"canaryS{mark}{secrets.token_hex(8)}"
+    if variant == "ed25519":
+        secret = _pem(ed25519.Ed25519PrivateKey.generate())
+    return f"{prefix}canaryK{mark}", secret, passphrase
+
+
+def _pem(private: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> str:
+    style = PrivateFormat.PKCS8 if isinstance(private, ed25519.Ed25519PrivateKey) else PrivateFormat.TraditionalOpenSSL
+    return private.private_bytes(Encoding.PEM, style, NoEncryption()).decode()
 
 
 def make_accounts(sim: Simulator, venues: Sequence[str] = (), copies: int = 1) -> list[Account]:
-    """Accounts on every exchange id that both the service and the simulator know, or on those of `venues`."""
-    return [
-        make_account(sim, exchange, f"chaos-{exchange}-{number}")
-        for exchange in served(sim, venues)
-        for number in range(copies)
+    """Accounts on every exchange id that both the service and the simulator know, or on those of `venues`, and one of each
+    further kind of key."""
+    exchanges = served(sim, venues)
+    common = [
+        make_account(sim, exchange, f"chaos-{exchange}-{number}") for exchange in exchanges for number in range(copies)
     ]
+    others = [
+        make_account(sim, exchange, f"chaos-{exchange}-{variant}", variant)
+        for exchange, variant in VARIANTS
+        if exchange in exchanges
+    ]
+    return [*common, *others]
 
 
-def make_account(sim: Simulator, exchange: str, stream: str) -> Account:
-    account = Account(stream, exchange, "", "")
-    account.key, account.secret, account.passphrase = material(account.venue)
-    account.keys_type = "cloud" if account.venue == "coinbase" else None
+def make_account(sim: Simulator, exchange: str, stream: str, variant: str = "") -> Account:
+    account = Account(stream, exchange, "", "", variant=variant)
+    account.key, account.secret, account.passphrase = material(account.venue, variant)
+    account.keys_type = "cloud" if account.venue == "coinbase" and not variant else None
     sim.account(account.venue, account.key, account.secret, account.passphrase, account_id=stream)
     return account
 
