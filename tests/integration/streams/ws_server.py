@@ -67,6 +67,7 @@ class Peer:
     def __init__(self, sock: socket.socket, path: str, headers: dict[str, str]) -> None:
         self.sock, self.path, self.headers = sock, path, headers
         self.frames: queue.Queue[tuple[int, bytes]] = queue.Queue()
+        self.read_by_thread = True
         self.gone = threading.Event()
         """The client's end is closed."""
         self._buffer = b""
@@ -87,7 +88,9 @@ class Peer:
             self.sock.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
-        self.sock.close()
+        if not self.read_by_thread:
+            # Else its reader closes it: a number that is closed under a reader may belong to the next connection already.
+            self.sock.close()
 
     def next(self, *, control: bool = False, timeout_s: float = WAIT_S) -> str:
         """Text of the client's next data frame; with `control`, of the next frame of any kind."""
@@ -200,11 +203,12 @@ class WsServer:
         if peer is None:
             sock.close()
             return
+        peer.read_by_thread = self.read
         self.peers.append(peer)
         self._new.put(peer)
         if self._on_peer is not None:
             self._on_peer(peer)
-        if self.read:
+        if peer.read_by_thread:
             peer.read()
             peer.sock.close()
 
