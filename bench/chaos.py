@@ -31,6 +31,8 @@ from harness.campaign.stack import Stack
 from harness.campaign.traffic import Traffic
 from harness.servers import wait_for
 
+SLOW_S = 5.0
+"""Recoveries that took longer are named."""
 QUIET_VERDICTS = ("lost", "duplicated", "backwards", "wrong")
 
 
@@ -96,11 +98,12 @@ def tell(result: Result, *, verbose: bool = False) -> None:
     """One line a run; everything about a failing one."""
     word = "ok  " if result.good else "FAIL"
     print(f"{word} {result.seconds:5.1f} s {result.verdict.transitions:4} events  {result.describe()}")
+    for recovery in result.recoveries:
+        if recovery.seconds > SLOW_S or verbose or not result.good:
+            print(f"       {recovery.group}: {recovery.stream} back after {recovery.seconds:.2f} s")
     if result.good and not verbose:
         sys.stdout.flush()
         return
-    for recovery in result.recoveries:
-        print(f"       {recovery.group}: {recovery.stream} back after {recovery.seconds:.2f} s")
     for name, verdict in (("RabbitMQ", result.verdict), ("Redis", result.redis)):
         for kind in QUIET_VERDICTS:
             for line in getattr(verdict, kind)[:8]:

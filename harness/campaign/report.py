@@ -61,19 +61,21 @@ class Report:
             "publish lag p50 / p99": f"{percentile(lags, 50) * 1000:.1f} / {percentile(lags, 99) * 1000:.0f} ms",
         }
 
-    def recoveries(self) -> dict[str, list[float]]:
-        groups: dict[str, list[float]] = defaultdict(list)
+    def recoveries(self) -> dict[str, list[tuple[float, int]]]:
+        """Seconds and seed of each stream that came back, by fault."""
+        groups: dict[str, list[tuple[float, int]]] = defaultdict(list)
         for result in self.runs:
             for recovery in result.recoveries:
-                groups[recovery.group].append(recovery.seconds)
+                groups[recovery.group].append((recovery.seconds, result.seed))
         return {group: sorted(times) for group, times in sorted(groups.items())}
 
     def text(self) -> str:
         lines = _rows(self.totals())
-        lines += ["", f"{'recovery after':<28}{'streams':>9}{'p50 s':>9}{'p99 s':>9}{'longest s':>11}"]
-        for group, times in self.recoveries().items():
+        lines += ["", f"{'recovery after':<40}{'streams':>9}{'p50 s':>9}{'p99 s':>9}{'longest s':>11}{'seed':>9}"]
+        for group, rows in self.recoveries().items():
+            times = [seconds for seconds, _ in rows]
             p50, p99 = percentile(times, 50), percentile(times, 99)
-            lines.append(f"{group:<28}{len(times):>9}{p50:>9.2f}{p99:>9.2f}{times[-1]:>11.2f}")
+            lines.append(f"{group:<40}{len(times):>9}{p50:>9.2f}{p99:>9.2f}{times[-1]:>11.2f}{rows[-1][1]:>9}")
         kinds = Counter(plan.kind for result in self.runs for plan in result.plans)
         lines += ["", "faults: " + ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))]
         lines += [f"LEAK {leak}" for leak in self.leaks]

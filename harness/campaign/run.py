@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from exchanges import venue_of
 from harness.campaign.accounts import Account
 from harness.campaign.check import Seen, Transition, Verdict, covers, deduplicated, judge
 from harness.campaign.faults import FAULTS, Planned, draw
@@ -17,6 +18,7 @@ from harness.campaign.traffic import Traffic
 
 SETTLE_S = 45.0
 """Longest wait after the last order for everything to be published; far beyond what any scenario should need."""
+LONG_BUDGET_S = 10.0
 QUIET_S = 0.3
 """After everything has arrived: time for what should not arrive."""
 
@@ -224,18 +226,32 @@ class _Play:
             known.add(key)
 
     def _recoveries(self) -> list[Recovery]:
-        """From the fault to the announcement of the gap's end, where one fault alone explains it."""
+        """From the newest fault that can explain it to the end of the gap, as the service tells both."""
         groups = {index: FAULTS[plan.kind].group for index, plan in enumerate(self.scenario.plans)}
         named = [(self.began[index], group) for index, group in groups.items() if group and index in self.began]
         found = []
         for notice in self.marks.services():
             gap = notice.body.get("streamGap")
-            if not gap:
+            before = [(began, group) for began, group in named if began <= notice.at] if gap else []
+            if not gap or not before:
                 continue
-            before = [(began, group) for began, group in named if began <= notice.at]
-            if before:
-                began, group = max(before)
-                if len(self.scenario.plans) > 1:
-                    group += ", combined"
-                found.append(Recovery(group, str(gap["stream"]), notice.at - began))
+            began, group = max(before)
+            if len(self.scenario.plans) > 1:
+                group += ", combined"
+            if budget_spent(self.stack, str(gap["exchange"]), notice.at):
+                group += ", budget spent"
+            found.append(Recovery(group, str(gap["stream"]), max(0.0, gap["to"] / 1000 - began)))
         return found
+
+
+def budget_spent(stack: Stack, exchange: str, at: float) -> bool:
+    """Whether a venue that counts connects over a longer time had so many of them lately that the next one had to wait."""
+    venue = venue_of(exchange)
+    if venue is None:
+        return False
+    limit, per_s = venue.limits(exchange, "user").connects
+    if per_s < LONG_BUDGET_S:
+        return False
+    since_ms = (at - per_s) * 1000
+    rows = [row for row in stack.sim.events("upgrades") if row["venue"] == venue.name and row["time_ms"] >= since_ms]
+    return len(rows) >= int(limit) - 1
