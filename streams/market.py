@@ -274,6 +274,13 @@ class Markets:
             log.debug("a new symbol table waits: the state is unavailable", exchange=exchange, error=str(error))
 
     def _drop(self, units: Sequence[str], *, release: bool = False) -> None:
+        candles = [unit.split(":", 1)[1] for unit in units if unit.startswith("candle:")]
+        for exchange in candles:
+            # Before the position is read: a candle that is published later would be published by the next owner as well.
+            self._pipeline.end_candles(exchange)
+        if candles and release:
+            self._saved_at = float("-inf")
+            self._save_positions()
         for unit in units:
             self._clear(unit)
             self._loaded.discard(unit)
@@ -289,12 +296,7 @@ class Markets:
             self._supervisor.unwant(stream_id)
 
     def _give_up(self) -> None:
-        # Before the position is read: a candle that is published later would be published by the next owner as well.
-        self._pipeline.end_candles()
-        self._saved_at = float("-inf")
-        self._save_positions()
-        units = list(self._leases.held())
-        self._drop(units, release=True)
+        self._drop(list(self._leases.held()), release=True)
         try:
             self._state.notify("*", "sweep")
         except StateUnavailable:
@@ -312,7 +314,6 @@ class Markets:
         movable = [unit for unit in sorted(self._leases.held()) if not self._leases.mine_first(unit)]
         if len(self._leases) <= fair or not movable:
             return
-        self._save_positions()
         self._drop(movable[:1], release=True)
         self._state.notify("*", "sweep")
 
@@ -340,6 +341,7 @@ class Markets:
             return
         data = self._state.positions([f"candles:{exchange}"]).get(f"candles:{exchange}")
         self._loaded.add(unit)
+        self._pipeline.begin_candles(exchange)
         if data is not None:
             try:
                 self._pipeline.load_candle_starts(exchange, msgspec.json.decode(data, type=dict[str, int]))

@@ -106,7 +106,7 @@ class Pipeline:
         self._ticker_times: dict[str, dict[str, int]] = {}
         self._candle_starts: dict[tuple[str, str, str], int] = {}
         self._candle_lock = threading.Lock()
-        self._candles_ended = False
+        self._candles_ended: set[str] = set()
 
     # --- lines ---
 
@@ -266,7 +266,7 @@ class Pipeline:
         with self._candle_lock:
             last = self._candle_starts.get(key)
             repeated = last is not None and (emit.candle.start < last or (closed and emit.candle.start == last))
-            if repeated or self._candles_ended:
+            if repeated or emit.exchange in self._candles_ended:
                 return
             self._candle_starts[key] = emit.candle.start
         self._sink.submit(
@@ -284,10 +284,15 @@ class Pipeline:
             ]
         )
 
-    def end_candles(self) -> None:
-        """Publish no candle from here on: another process goes on after what `candle_starts` says then."""
+    def end_candles(self, exchange: str) -> None:
+        """Publish no candle of this exchange from here on: another process goes on after what `candle_starts` says then."""
         with self._candle_lock:
-            self._candles_ended = True
+            self._candles_ended.add(exchange)
+
+    def begin_candles(self, exchange: str) -> None:
+        """This process has the candles of this exchange (again)."""
+        with self._candle_lock:
+            self._candles_ended.discard(exchange)
 
     def last_candle_ms(self, exchange: str, symbol: str, interval: str) -> int | None:
         """Opening time of the last candle published; None = none yet."""

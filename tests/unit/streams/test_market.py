@@ -374,6 +374,25 @@ def test_a_candle_that_closes_during_the_hand_over_is_published_by_the_next_owne
     assert json.loads(hall.state.positions(["candles:bybit"])["candles:bybit"]) == {"A|1h": 3_600_000}
 
 
+def test_a_feed_that_is_given_away_takes_its_newest_position_along_and_goes_on_when_it_comes_back(
+    venue: FakeVenue,
+) -> None:
+    hall = Hall("candle")
+    booth = hall.booth("a")
+    hall.tick(1)
+    ask(hall, "A")
+    booth.markets.save_positions()
+    booth.turn()
+    booth.pipeline.candle(candle("A", 3_600_000), 0.0)
+    booth.markets._drop(["candle:bybit"], release=True)
+    assert json.loads(hall.state.positions(["candles:bybit"])["candles:bybit"]) == {"A|1h": 3_600_000}
+    booth.pipeline.candle(candle("A", 7_200_000), 0.0)
+    hall.tick(5)
+    booth.pipeline.candle(candle("A", 10_800_000), 0.0)
+    starts = [message.start_ms for message in booth.sink.messages if isinstance(message, CandleMessage)]
+    assert starts == [3_600_000, 10_800_000]
+
+
 def candle(symbol: str, start: int) -> EmitCandle:
     row = Candle(start=start, open="1", high="1", low="1", close="1", volume="1", unique_message_id=f"{start}")
     return EmitCandle("c", "bybit", symbol, "1h", row)
