@@ -6,6 +6,7 @@ has to wait never holds up another.
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 import threading
@@ -202,6 +203,10 @@ class Dialler:
             result = _refused(error)
         except (OSError, ssl.SSLError, websocket.WebSocketException, ValueError) as error:
             result = DialFailure(f"{type(error).__name__}: {error}")
+            if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
+                log.error(
+                    "no file descriptor left for another connection: raise the limit (ulimit -n) above MAX_STREAMS"
+                )
         except Exception as error:
             log.exception("unexpected error while connecting", venue=dial.venue)
             result = DialFailure(f"{type(error).__name__}: {error}")

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.interval import IntervalTrigger
 
 from core import VERSION
 from core.errors import StateUnavailable
@@ -28,6 +29,7 @@ from streams.accounts import Accounts
 from streams.announce import Announcer
 from streams.breaker import AuthBreaker
 from streams.budget import Budget
+from streams.clock import ClockWatch
 from streams.dial import Dialler, tls_context
 from streams.endpoints import Endpoints
 from streams.instruments import Instruments
@@ -49,6 +51,7 @@ SYMBOL_SWEEP_S: Final = 15.0
 REBALANCE_S: Final = 10.0
 POSITIONS_S: Final = 1.0
 SWEEP_S: Final = 1.0
+CLOCK_WATCH_S: Final = 1.0
 RETRY_S: Final = 5.0
 
 
@@ -132,6 +135,7 @@ class Engine:
         self.scheduler = BackgroundScheduler(
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}, timezone="UTC"
         )
+        self._clock_watch = ClockWatch(clock)
         self._stop_listening: Callable[[], None] | None = None
 
     def _units(self) -> Accounts | Markets:
@@ -183,6 +187,7 @@ class Engine:
         self.units.start()
         self._schedule()
         self.scheduler.start()
+        self.units.loop.post(self._watch_clock)
         log.info("engine started", owner=self.owner, role=self.options.role)
 
     def _schedule(self) -> None:
@@ -252,6 +257,20 @@ class Engine:
         return all(ended)
 
     # --- jobs ---
+
+    def _watch_clock(self) -> None:
+        """On the owner loop, whose timers follow the monotonic clock: the scheduler's own follow the wall clock, and would
+        stop beating, renewing and sweeping for as long as it was set back."""
+        jump_ms = self._clock_watch.jumped_ms()
+        if jump_ms:
+            log.error(
+                "the host's clock jumped; signed requests fail until it is right: check NTP",
+                by_s=round(jump_ms / 1000, 1),
+            )
+            for job in self.scheduler.get_jobs():
+                if isinstance(job.trigger, IntervalTrigger):
+                    job.modify(next_run_time=datetime.now(UTC))
+        self.units.loop.later(CLOCK_WATCH_S, self._watch_clock)
 
     def _notified(self, text: str) -> None:
         if text == "admin-config" and not self._refresh_admin():

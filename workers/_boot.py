@@ -7,6 +7,7 @@ are flushed, connections closed.
 
 from __future__ import annotations
 
+import resource
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -39,6 +40,10 @@ ANNOUNCE_RETRY_S: Final = 2.0
 ORPHANS_S: Final = 5.0
 """How often to look for streams that no process can open; they must be there twice in a row."""
 FLUSH_S: Final = 10.0
+_FILES: Final = resource.RLIMIT_NOFILE
+MAX_FILES: Final = 1_048_576
+OTHER_FILES: Final = 256
+"""Files beside one socket per stream: servers, REST, outbox, libraries."""
 
 
 def switched(enabled: Callable[[str], bool]) -> tuple[list[str], list[str]]:
@@ -57,6 +62,25 @@ def say_what_runs(engine: Engine) -> None:
         log.warning("tickers are off (PRICEROLE=candle): paper orders fill only if another price service sends them")
     elif options.price_role == "ticker":
         log.warning("candles are off (PRICEROLE=ticker): indicators get them only from another price service")
+
+
+def raise_file_limit(streams: int) -> int:
+    """Raise the soft limit of open files to the hard one, and warn if that does not cover `streams` sockets.
+
+    Returns the limit, at most `MAX_FILES`.
+    """
+    soft, hard = (MAX_FILES if limit == resource.RLIM_INFINITY else limit for limit in resource.getrlimit(_FILES))
+    if soft < hard:
+        try:
+            resource.setrlimit(_FILES, (min(hard, MAX_FILES), resource.getrlimit(_FILES)[1]))
+            soft = min(hard, MAX_FILES)
+        except (OSError, ValueError) as error:
+            log.warning("the limit of open files could not be raised", error=str(error))
+    if soft < streams + OTHER_FILES:
+        log.warning(
+            "fewer open files allowed than streams: raise the limit (ulimit -n), or lower MAX_STREAMS", limit=soft
+        )
+    return soft
 
 
 class Process:
@@ -87,6 +111,7 @@ class Process:
                 one.owned_elsewhere = OwnedElsewhere(state, self.engine.owner, self.engine.clock)
 
     def start(self) -> None:
+        raise_file_limit(self.engine.options.capacity)
         self.sink.start()
         self.engine.start()
         self.engine.announcer.met()
