@@ -36,7 +36,8 @@ system: $(STAMP)
 	tests/with_servers.sh $(BIN)/python -m pytest -q tests/system
 
 bench: $(STAMP)
-	tests/with_servers.sh $(BIN)/python -m bench.firehose
+	tests/with_servers.sh $(BIN)/python -m bench.firehose --saturation
+	tests/with_servers.sh $(BIN)/python -m bench.idle
 
 chaos: $(STAMP)
 	tests/with_servers.sh $(BIN)/python -m bench.chaos
