@@ -54,7 +54,7 @@ def candles(base: str) -> list[Series]:
     return [
         Series("okx", f"{base}-USDT", f"{base}-USDT", "candle1H"),
         Series("okxLinear", f"{base}-USDT-SWAP", f"{base}-USDT", "candle1H"),
-        Series("binance", f"{base}USDT", f"{base}USDT", "1h"),
+        Series("okxInverse", f"{base}-USD-SWAP", f"{base}-USD", "candle1H"),
     ]
 
 
@@ -75,7 +75,8 @@ class Pair:
         return [one for one in self.stack.services if one.role == role and one.process.poll() is None]
 
     def start(self, role: str) -> None:
-        options = {"PRICEROLE": "candle", "PRICE_CONNECTOR_EXCHANGES": "okx,binance"} if role == "price" else {}
+        # So few feeds that none is moved to a process that joins: these candles have one gap each, the one of the test.
+        options = {"PRICEROLE": "candle", "PRICE_CONNECTOR_EXCHANGES": "okx"} if role == "price" else {}
         self.stack.service(role, **options)
 
     def holders(self, role: str) -> dict[str, int]:
@@ -125,7 +126,10 @@ class Pair:
         """Every candle closed so far was published exactly once, in order, on both sinks."""
         for one in candles(base):
             starts = self.closed[one.channel]
-            wait_for(lambda one=one, starts=starts: self._published(one)[-1:] == starts[-1:], WAIT_S, one.channel)
+            try:
+                wait_for(lambda one=one, starts=starts: len(self._published(one)) >= len(starts), WAIT_S, one.channel)
+            except TimeoutError:
+                self.stack.collect()
             assert self._published(one) == starts
             wait_for(lambda one=one, s=starts: [e["start"] for e in self.amqp(one.key)] == s, WAIT_S, one.key)
 
