@@ -23,7 +23,7 @@ from functools import partial
 
 from harness.campaign.check import TERMINAL
 from harness.campaign.longer import SCENARIOS, Outcome
-from harness.campaign.measure import Ceiling, leaks, levels
+from harness.campaign.measure import Ceiling, doubled, leaks, levels
 from harness.campaign.report import Report, figures
 from harness.campaign.rest import at_rest
 from harness.campaign.run import Result, Scenario
@@ -57,6 +57,15 @@ def warm_up(stack: Stack) -> Ceiling:
     return level
 
 
+def settled(stack: Stack) -> list[str]:
+    """What is still doubled after hand-overs and rotations had time to end."""
+    try:
+        wait_for(lambda: not doubled(stack), 60.0, "one connection per account", 0.5)
+    except TimeoutError:
+        return doubled(stack)
+    return []
+
+
 @contextmanager
 def running(stack: Stack) -> Iterator[Stack]:
     """Takes the stack down at the end, also on Ctrl-C and SIGTERM; the logs stay."""
@@ -85,6 +94,7 @@ def campaign(args: argparse.Namespace) -> Report:
             report.add(result)
             tell(result, verbose=args.repro is not None)
         stack.wait_live(stack.accounts)
+        report.leaks += settled(stack)
         looks = levels(stack)
         after = Ceiling()
         after.see(looks)

@@ -148,7 +148,7 @@ def _back(stack: Stack, plan: Planned) -> None:
 
 
 def _terminate(stack: Stack, plan: Planned) -> None:
-    stack.workers[plan.worker].service.terminate()
+    stack.workers[plan.worker].terminate()
 
 
 def _force_restart(stack: Stack, plan: Planned) -> None:

@@ -170,8 +170,6 @@ def rabbit_away_restarts(stack: Stack, seconds: float = 120.0, rate: float = RAT
     stack.rabbit_proxy.refuse()
     stack.wait_clock(seconds / 3)
     first, second = stack.workers
-    first.service.terminate()
-    first.service.wait(90.0)
     first.restart()
     stack.wait_clock(seconds / 3)
     second.kill()

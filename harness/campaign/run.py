@@ -13,7 +13,7 @@ from harness.campaign.accounts import Account
 from harness.campaign.check import Seen, Transition, Verdict, covers, deduplicated, judge
 from harness.campaign.faults import FAULTS, Planned, draw
 from harness.campaign.marks import Marks
-from harness.campaign.stack import Stack
+from harness.campaign.stack import ADDRESSES, Stack
 from harness.campaign.traffic import Traffic
 
 SETTLE_S = 45.0
@@ -226,7 +226,7 @@ class _Play:
             known.add(key)
 
     def _recoveries(self) -> list[Recovery]:
-        """From the newest fault that can explain it to the end of the gap, as the service tells both."""
+        """From the fault that explains it to the end of the gap, as the service tells it: a kill, else the newest one."""
         groups = {index: FAULTS[plan.kind].group for index, plan in enumerate(self.scenario.plans)}
         named = [(self.began[index], group) for index, group in groups.items() if group and index in self.began]
         found = []
@@ -235,7 +235,8 @@ class _Play:
             before = [(began, group) for began, group in named if began <= notice.at] if gap else []
             if not gap or not before:
                 continue
-            began, group = max(before)
+            kills = [(began, group) for began, group in before if group.startswith("sig")]
+            began, group = max(kills or before)
             if len(self.scenario.plans) > 1:
                 group += ", combined"
             if budget_spent(self.stack, str(gap["exchange"]), notice.at):
@@ -254,4 +255,4 @@ def budget_spent(stack: Stack, exchange: str, at: float) -> bool:
         return False
     since_ms = (at - per_s) * 1000
     rows = [row for row in stack.sim.events("upgrades") if row["venue"] == venue.name and row["time_ms"] >= since_ms]
-    return len(rows) >= int(limit) - 1
+    return len(rows) >= (int(limit) - 1) * ADDRESSES

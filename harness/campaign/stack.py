@@ -24,6 +24,9 @@ from harness.tcp_proxy import TcpProxy
 from simulator.simulator import Simulator
 
 COMMANDS = "usersStreamAction"
+ADDRESSES = 8
+"""Egress addresses of the services: the venues count connects and REST weight by address, and a campaign reconnects all the
+time. Linux answers on all of 127.0.0.0/8."""
 
 
 class Worker:
@@ -36,6 +39,7 @@ class Worker:
         self.service = self._start()
 
     def _start(self) -> Service:
+        self._leaving = False
         return Service("user", self._env, threads=4, processes=self.processes, log=self.log)
 
     @property
@@ -52,10 +56,17 @@ class Worker:
         if pids:
             psutil.Process(min(pids)).kill()
 
+    def terminate(self) -> None:
+        """SIGTERM, as a deploy does; once only, because Dramatiq takes a second one for impatience and drops everything."""
+        self._leaving = True
+        self.service.terminate()
+
     def restart(self) -> None:
         """Start again, once what ran before has ended."""
         if self.running:
-            self.service.stop()
+            if not self._leaving:
+                self.terminate()
+            self.service.wait(90.0)
         self.service = self._start()
 
     def pids(self) -> list[int]:
@@ -154,6 +165,7 @@ class Stack:
             "PAPER_WS": "paper-trading",
             "CREDENTIALS_KEYS": vault,
             "HEALTH_HOST": "127.0.0.1",
+            "EGRESS_IPS": ",".join(f"127.0.0.{number}" for number in range(1, ADDRESSES + 1)),
             **(env or {}),
         }
         self.redis_reader.start()
