@@ -293,6 +293,9 @@ class Accounts:
         for stream_id in closed:
             self._end(stream_id, closed=True)
         if len(closed) < len(forgotten):
+            # The positions are gone as well; until they are there again, whoever takes a stream knows nothing of its past.
+            self._pipeline.mark_dirty(self._leases.held())
+            self._save_positions()
             log.warning(
                 "the state forgot running streams; they were written again", streams=len(forgotten) - len(closed)
             )

@@ -145,3 +145,20 @@ def test_the_streams_of_a_dead_process_are_taken_as_soon_as_its_leases_have_run_
     a.die()
     cluster.tick(TTL_S + 1)
     assert b.streams == {f"u{number}" for number in range(20)}
+
+
+def test_a_state_that_forgot_everything_gets_the_positions_of_quiet_streams_back_at_once(cluster: Cluster) -> None:
+    """Found by `make chaos`: a stream that changed hands soon after a restart of Redis began without its past."""
+    a, sink = process(cluster, "a")
+    cluster.open("u1")
+    cluster.tick(1)
+    a.pipeline.account(Emit("u1", report("NEW")), 1.0)
+    confirmed(a, sink.account())
+    a.accounts.save_positions()
+    cluster.tick(3)
+    assert "u1" in cluster.state.positions(["u1"])
+    cluster.state.flush()
+    cluster.tick(1)
+    position = decode_position(cluster.state.positions(["u1"]).get("u1"))
+    assert position is not None
+    assert [order.status for order in position.orders] == ["NEW"]
