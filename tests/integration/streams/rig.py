@@ -51,6 +51,22 @@ def fds() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
+def watch(budget: Budget, clock: SystemClock) -> list[tuple[float, float]]:
+    """What the budget grants from now on: the moments right before and right after each grant."""
+    granted: list[tuple[float, float]] = []
+    take = budget.take
+
+    def watched(*arguments: Any) -> float:
+        now = clock.mono()
+        wait_s = take(*arguments)
+        if wait_s <= 0:
+            granted.append((now, clock.mono()))
+        return wait_s
+
+    budget.take = watched  # type: ignore[method-assign]
+    return granted
+
+
 def quiet_limits(**changes: Any) -> Limits:
     values: dict[str, Any] = {
         "connects": Rate(10_000, 1.0),
@@ -199,6 +215,9 @@ class Rig:
         self._number = 0
         self.dialler.start()
         self.io.start()
+
+    def watch_budget(self) -> list[tuple[float, float]]:
+        return watch(self.budget, self.clock)
 
     def open(
         self, script: Script, limits: Limits | None = None, heard: Heard | None = None, feed: Feed = "ticker"
