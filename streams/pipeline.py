@@ -29,7 +29,7 @@ from core.ports import (
     TickerMessage,
 )
 from exchanges._adapter import Emit, EmitCandle, EmitTickers, KnownOrder, Resume
-from streams.tracker import MAX_SEEN_IDS, Admitted, OrderTracker, Position
+from streams.tracker import MAX_SEEN_IDS, Admitted, OrderTracker, Position, known_order
 
 log = get_logger(__name__)
 
@@ -50,6 +50,9 @@ ORDER_MARKERS: Final = (
 
 CLOSED_ONLY: Final = ("binance", "bybit", "okx")
 """Families whose candles are published once, closed; all others publish the running candle (contract 2.7)."""
+
+ORDER_EVENTS: Final = frozenset({"executionReport", "ORDER_TRADE_UPDATE"})
+_order_event = msgspec.json.Decoder(ExecutionReport | OrderTradeUpdate).decode
 
 _GENUINE: Final = frozenset(
     {
@@ -333,13 +336,15 @@ class Pipeline:
         """From the primary sink: these are safe."""
         for message in messages:
             line = self._lines.get(message.stream_id) or self._leaving.get(message.stream_id)
-            if line is None or not isinstance(message.token, Admitted):
+            if line is None:
                 continue
+            # Read out of the body, so that an event that waits on disk costs no memory for it.
+            order = known_order(_order_event(message.body)) if message.event_type in ORDER_EVENTS else None
             with line.lock:
                 line.pending = max(0, line.pending - 1)
                 if line.closed and not line.pending:
                     self._leaving.pop(message.stream_id, None)
-                line.confirmed.confirm(message.token)
+                line.confirmed.confirm(message.event_id, order)
                 line.dirty = True
 
     def dirty_positions(self, live_ms: Callable[[str], int | None], now_ms: int, every_ms: int) -> dict[str, bytes]:
@@ -416,7 +421,6 @@ def _account_message(stream_id: str, exchange: str, admitted: Admitted, mono: fl
         received_mono=mono,
         order_field=field,
         order_ttl_s=ttl_s,
-        token=admitted,
     )
 
 

@@ -137,12 +137,12 @@ class OrderTracker:
         for event_id in position.seen:
             self._seen[event_id] = None
 
-    def confirm(self, admitted: Admitted) -> None:
-        """Remember an event that another tracker admitted and the primary sink confirmed."""
-        if admitted.order is not None:
-            self._remember(admitted.order)
+    def confirm(self, event_id: str, order: KnownOrder | None) -> None:
+        """Remember an event that another tracker admitted and the primary sink confirmed; `order` is what it tells."""
+        if order is not None:
+            self._remember(order)
             return
-        self._seen[admitted.event_id] = None
+        self._seen[event_id] = None
         while len(self._seen) > MAX_SEEN_IDS:
             self._seen.popitem(last=False)
 

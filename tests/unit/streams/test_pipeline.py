@@ -20,6 +20,7 @@ from core.ports import (
 )
 from exchanges._adapter import Emit, EmitCandle, EmitTickers
 from streams.pipeline import Pipeline, decode_position
+from streams.tracker import known_order
 from tests.unit.streams.test_tracker import report
 
 
@@ -139,6 +140,18 @@ def test_positions_hold_only_what_the_primary_sink_confirmed(pipeline: Pipeline,
     position = decode_position(pipeline.dirty_positions(lambda _: 1_000, 5_000, 0)["u1"])
     assert position is not None
     assert (position.live_until_ms, [order.order_id for order in position.orders]) == (1_000, ["1", "2"])
+
+
+def test_a_confirmation_needs_nothing_that_was_kept_in_memory(pipeline: Pipeline, sink: Sink) -> None:
+    """Events that wait on disk while the broker is away must not fill the memory."""
+    events = [report("PARTIALLY_FILLED", "0.4"), report("CANCELED", "0.4", order="8")]
+    for event in events:
+        pipeline.account(Emit("u1", event), 0.0)
+    assert [message.token for message in sink.account()] == [None, None]
+    pipeline.confirmed(sink.account())
+    position = decode_position(pipeline.dirty_positions(lambda _: 1_000, 5_000, 0)["u1"])
+    assert position is not None
+    assert position.orders == [known_order(event) for event in events]
 
 
 def test_held_events_are_published_at_release_without_what_the_giver_published(sink: Sink) -> None:

@@ -173,5 +173,5 @@ def test_confirming_what_was_admitted_gives_the_same_tracker(frames: list[tuple[
     for index, (order, (status, executed)) in enumerate(frames):
         admitted = tracker.admit(report(status, executed, order=order, time=index))
         if isinstance(admitted, Admitted):
-            confirmed.confirm(admitted)
+            confirmed.confirm(admitted.event_id, admitted.order)
     assert tracker.position(0) == confirmed.position(0)
