@@ -1,7 +1,8 @@
 """Gap repair of one Binance account: which calls to make, and what their answers add (venue page, section 8).
 
-Step one reads the open orders, the orders of the known symbols since the gap began, and the balances. Step two asks for each
-order that was known open and that none of these showed. Fills that happened in the gap are read per order and told one by
+Step one reads the open orders, the orders of the known symbols since the gap began, and the balances. On spot step two reads
+the orders of further symbols that the balances hint at. The last step asks for each order that was known open and that none
+of these showed. Fills that happened in the gap are read per order and told one by
 one, so that their fees are told too; an order whose fills can't be read is told in one event.
 """
 
@@ -13,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from core.events import AccountEvent, OrderEvent
+from core.events import AccountEvent, AccountPosition, OrderEvent
 from core.instruments import SymbolTable
 from exchanges._adapter import Answer, Call, Instant, KnownOrder, Output, UserSubscription
 from exchanges._frames import UNREADABLE
@@ -73,10 +74,13 @@ class AccountRepair:
         self._told: dict[str, tuple[str, Decimal]] = {}
         self._open_ids: set[str] | None = None
         self._asked_singles = False
+        self._symbols: list[str] = []
+        """Symbols whose orders are asked for."""
+        self._holdings: AccountPosition | None = None
         self._notes: list[str] = []
         self._now = Instant(0.0, 0)
         self._resync = False
-        self._gap = GapRepair(subscription, sign=self._sign, then=self._singles, given_up=self._given_up)
+        self._gap = GapRepair(subscription, sign=self._sign, then=self._next, given_up=self._given_up)
 
     @property
     def done(self) -> bool:
@@ -142,10 +146,38 @@ class AccountRepair:
         symbols = list(dict.fromkeys(order.symbol for order in newest_first if order.symbol))
         if len(symbols) > MAX_SYMBOLS:
             self._notes.append(f"orders finished meanwhile on {len(symbols) - MAX_SYMBOLS} symbols")
-        for symbol in symbols[:MAX_SYMBOLS]:
-            for start_ms, end_ms in self._windows(resume.since_ms):
-                calls.append(self._recent(symbol, start_ms, end_ms))
-        return calls
+        if not symbols and not market.spot:
+            self._notes.append("orders placed and finished meanwhile: no symbol of this account is known yet")
+        self._symbols = symbols[:MAX_SYMBOLS]
+        return [*calls, *self._recent_of(self._symbols, resume.since_ms)]
+
+    def _recent_of(self, symbols: Sequence[str], since_ms: int) -> list[Call]:
+        windows = self._windows(since_ms)
+        return [self._recent(symbol, start_ms, end_ms) for symbol in symbols for start_ms, end_ms in windows]
+
+    def _next(self) -> list[Call]:
+        return self._by_holdings() or self._singles()
+
+    def _by_holdings(self) -> list[Call]:
+        """Spot tells orders by symbol only: if the balances changed in the gap, look also at what the held assets trade in.
+
+        An order on a symbol that the account never used before, filled in the gap, left its base asset behind.
+        """
+        holdings, self._holdings, resume = self._holdings, None, self._resume
+        if holdings is None or resume is None or holdings.last_account_update < resume.since_ms:
+            return []
+        held = {row.asset for row in holdings.balances if decimal(row.free) or decimal(str(row.locked or "0"))}
+        known = set(self._symbols)
+        rows = [row for row in self._table().active() if row.base in held and row.wire not in known]
+        rows.sort(key=lambda row: row.quote not in held)
+        room = max(0, MAX_SYMBOLS - len(self._symbols))
+        if len(rows) > room:
+            self._notes.append(
+                f"orders placed and finished meanwhile on {len(rows) - room} symbols that were not used before"
+            )
+        found = [row.wire for row in rows[:room]]
+        self._symbols += found
+        return self._recent_of(found, resume.since_ms)
 
     def _windows(self, since_ms: int) -> list[tuple[int, int]]:
         now_ms = self._clock.stamp(self._now)
@@ -218,6 +250,8 @@ class AccountRepair:
         assert isinstance(ask, _Ask)  # noqa: S101 - every call of this class is made by `_call`
         if call.tag == _BALANCES:
             event = _rest.balances(self._market, body, self._now.wall_ms, self._related_assets())
+            if isinstance(event, AccountPosition):
+                self._holdings = event
             return Repaired(events=[event] if event is not None else [])
         if call.tag == _FILLS and ask.order is not None:
             return Repaired(events=self._filled(ask.order, ask.before, _rest.decode_trades(body)))

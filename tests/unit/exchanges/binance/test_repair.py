@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.credentials import credentials
 from core.events import AccountPosition, AccountUpdate, ExecutionReport, OrderTradeUpdate, encode
-from core.instruments import SymbolTable
+from core.instruments import Instrument, SymbolTable
 from exchanges._adapter import Answer, Call, Emit, GapReport, Instant, Live, Output, Resume, UserSubscription
 from exchanges.binance import _repair
 from exchanges.binance._clock import BinanceClock
@@ -385,3 +385,31 @@ def test_any_fills_add_up_to_the_order_exactly(
     assert totals[-1] == total
     assert [event.order_status for event in seen[:-1]] == ["PARTIALLY_FILLED"] * (len(seen) - 1)
     assert b"E-" not in b"".join(encode(event) for event in seen)
+
+
+def test_an_order_on_a_symbol_that_was_never_used_is_found_by_what_it_left_in_the_balances() -> None:
+    table = SymbolTable(
+        [
+            Instrument(wire="BTCUSDT", pair="BTCUSDT", base="BTC", quote="USDT"),
+            Instrument(wire="ETHUSDT", pair="ETHUSDT", base="ETH", quote="USDT"),
+            Instrument(wire="ETHBTC", pair="ETHBTC", base="ETH", quote="BTC"),
+        ]
+    )
+    held = [{"asset": "ETH", "free": "0.5", "locked": "0"}, {"asset": "USDT", "free": "10", "locked": "0"}]
+    rest = Rest("binanceUS", Resume(since_ms=NOW.wall_ms - 30_000), table)
+    rest.balances = {"balances": held, "updateTime": NOW.wall_ms - 1_000}
+    rest.run()
+    assert [asked["symbol"] for asked in rest.asked("allOrders")] == ["ETHUSDT", "ETHBTC"]
+
+
+def test_balances_that_did_not_change_in_the_gap_cost_no_further_request() -> None:
+    table = SymbolTable([Instrument(wire="ETHUSDT", pair="ETHUSDT", base="ETH", quote="USDT")])
+    rest = Rest("binance", Resume(since_ms=NOW.wall_ms - 30_000), table)
+    rest.balances = {"balances": [{"asset": "ETH", "free": "1", "locked": "0"}], "updateTime": NOW.wall_ms - 60_000}
+    rest.run()
+    assert rest.asked("allOrders") == []
+
+
+def test_a_futures_account_without_known_symbols_says_what_it_could_not_ask() -> None:
+    outputs = Rest("binanceUsdm", Resume(since_ms=NOW.wall_ms - 30_000)).run()
+    assert gap_of(outputs).missing == ("orders placed and finished meanwhile: no symbol of this account is known yet",)
