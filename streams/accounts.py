@@ -316,7 +316,9 @@ class Accounts:
     def _rebalance(self) -> None:
         """Give a few streams to the processes that should have them, until every one holds its fair share."""
         candidates = self._leases.candidates()
-        if self.draining or len(candidates) < 2 or self.handover.busy or not self._pipeline.confirming:
+        if self.draining or len(candidates) < 2 or self.handover.busy:
+            return
+        if not self._pipeline.confirming or self._pipeline.behind:
             return
         total = sum(worker.streams for worker in self._leases.workers if not worker.draining)
         fair = math.ceil(total / len(candidates) * 1.1) + 1

@@ -175,7 +175,9 @@ class Handover:
     def _finish_when_confirmed(
         self, stream_id: str, giving: _Giving, position: bytes | None, give_up_at: float
     ) -> None:
-        if self._pipeline.pending(stream_id) and self._clock.mono() < give_up_at:
+        # The other sink, too: what waits there for a Redis that is away must not arrive after what the taker publishes.
+        waiting = self._pipeline.pending(stream_id) or self._pipeline.behind
+        if waiting and self._clock.mono() < give_up_at:
             again = partial(self._finish_when_confirmed, stream_id, giving, position, give_up_at)
             self._loop.later(CONFIRM_POLL_S, again)
             return

@@ -35,6 +35,8 @@ log = get_logger(__name__)
 
 OVERLAP_MS: Final = 5_000
 """Gap repair starts this much before the last moment that the stream was certainly live."""
+BEHIND: Final = 50
+"""Messages; at 200 events a second and a few ms of latency a handful are on their way."""
 MAX_HELD: Final = 20_000
 OPEN_ORDER_TTL_S: Final = 86_400
 FINISHED_ORDER_TTL_S: Final = 300
@@ -173,6 +175,11 @@ class Pipeline:
     def confirming(self) -> bool:
         """Whether the primary sink can reach its receiver."""
         return self._sink.status().connected
+
+    @property
+    def behind(self) -> bool:
+        """Whether more waits in the sinks than what is on its way at any moment."""
+        return self._sink.status().queued > BEHIND
 
     def release(self, stream_id: str, position: Position | None, *, clean: bool = True) -> bool:
         """The former owner is done: take over what it published, then publish what was held back.

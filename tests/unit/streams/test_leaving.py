@@ -20,10 +20,11 @@ class BrokerAway(FakeSink):
     def __init__(self) -> None:
         super().__init__()
         self.connected = True
+        self.queued = 0
         self.revoked: list[str] = []
 
     def status(self) -> SinkStatus:
-        return SinkStatus(name=self.name, connected=self.connected, queued=0)
+        return SinkStatus(name=self.name, connected=self.connected, queued=self.queued)
 
     def revoke(self, stream_id: str) -> None:
         self.revoked.append(stream_id)
@@ -111,6 +112,25 @@ def test_nothing_is_moved_while_the_broker_is_away(cluster: Cluster) -> None:
     cluster.settle()
     assert b.streams == set()
     sink.connected = True
+    a.accounts.rebalance()
+    cluster.tick(3)
+    assert b.streams
+
+
+def test_nothing_is_moved_while_a_sink_is_behind(cluster: Cluster) -> None:
+    """Found by `make chaos`: what waited for Redis in the old process arrived after what the new one had published."""
+    a, sink = process(cluster, "a")
+    for number in range(20):
+        cluster.open(f"u{number}")
+    cluster.tick(3)
+    sink.queued = 200
+    b, _ = process(cluster, "b")
+    for _ in range(5):
+        cluster.tick(1)
+        a.accounts.rebalance()
+    cluster.settle()
+    assert b.streams == set()
+    sink.queued = 0
     a.accounts.rebalance()
     cluster.tick(3)
     assert b.streams
