@@ -10,11 +10,13 @@ import datetime
 import hashlib
 import ipaddress
 import queue
+import select
 import socket
 import ssl
 import struct
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 
 from cryptography import x509
@@ -62,22 +64,34 @@ def frame(opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
 
 
 class Peer:
-    """The server's end of one connection. `frames` holds what the client sent, control frames included."""
+    """The server's end of one connection. `frames` holds what the client sent, control frames included.
 
-    def __init__(self, sock: socket.socket, path: str, headers: dict[str, str]) -> None:
-        self.sock, self.path, self.headers = sock, path, headers
+    One thread reads and writes, because two of them on one TLS connection kill it now and then (platform notes, section 4).
+    A deaf peer has no thread: it only writes, from the test's.
+    """
+
+    def __init__(self, sock: socket.socket, path: str, headers: dict[str, str], *, deaf: bool) -> None:
+        self.sock, self.path, self.headers, self.deaf = sock, path, headers, deaf
         self.frames: queue.Queue[tuple[int, bytes]] = queue.Queue()
-        self.read_by_thread = True
         self.gone = threading.Event()
         """The client's end is closed."""
         self._buffer = b""
+        self._writes: queue.SimpleQueue[tuple[bytes, Future[None]]] = queue.SimpleQueue()
+        self._wake, self._woken = socket.socketpair()
 
     def send(self, *frames: str | bytes) -> None:
         """Text frames, all in one write."""
         self.raw(b"".join(frame(TEXT, text.encode() if isinstance(text, str) else text) for text in frames))
 
     def raw(self, data: bytes) -> None:
-        self.sock.sendall(data)
+        """Write; returns when it is written. Raises `OSError` if the client is gone."""
+        if self.deaf:
+            self.sock.sendall(data)
+            return
+        done: Future[None] = Future()
+        self._writes.put((data, done))
+        self._wake.send(b"w")
+        done.result(WAIT_S)
 
     def close(self, code: int, reason: str = "") -> None:
         self.raw(frame(CLOSE, struct.pack("!H", code) + reason.encode()))
@@ -88,9 +102,8 @@ class Peer:
             self.sock.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
-        if not self.read_by_thread:
-            # Else its reader closes it: a number that is closed under a reader may belong to the next connection already.
-            self.sock.close()
+        if self.deaf:
+            self.end()
 
     def next(self, *, control: bool = False, timeout_s: float = WAIT_S) -> str:
         """Text of the client's next data frame; with `control`, of the next frame of any kind."""
@@ -106,34 +119,71 @@ class Peer:
             if opcode == wanted:
                 return payload
 
-    def read(self) -> None:
-        """Read until the client is gone (reader thread)."""
+    def run(self) -> None:
+        """Read and write until the client is gone (the peer's thread)."""
         try:
             while True:
-                opcode, payload = self._frame()
-                self.frames.put((opcode, payload))
-        except (OSError, EOFError, ValueError):
+                select.select([self.sock, self._woken], [], [], 30)
+                self._write()
+                if not self._read():
+                    return
+        except (OSError, ValueError):
+            return
+        finally:
             self.gone.set()
+            self.end()
 
-    def _exactly(self, count: int) -> bytes:
-        while len(self._buffer) < count:
-            data = self.sock.recv(65536)
-            if not data:
-                raise EOFError
-            self._buffer += data
-        data, self._buffer = self._buffer[:count], self._buffer[count:]
-        return data
+    def end(self) -> None:
+        """Close the sockets; what still waits to be written fails."""
+        for sock in (self.sock, self._wake, self._woken):
+            sock.close()
+        while not self._writes.empty():
+            self._writes.get()[1].set_exception(ConnectionResetError("the client is gone"))
 
-    def _frame(self) -> tuple[int, bytes]:
-        first, second = self._exactly(2)
-        length = second & 0x7F
-        if length == 126:
-            (length,) = struct.unpack("!H", self._exactly(2))
-        elif length == 127:
-            (length,) = struct.unpack("!Q", self._exactly(8))
-        mask = self._exactly(4) if second & 0x80 else b"\0\0\0\0"
-        payload = self._exactly(length)
-        return first & 0x0F, bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
+    def _write(self) -> None:
+        while not self._writes.empty():
+            data, done = self._writes.get()
+            try:
+                self.sock.settimeout(WAIT_S)
+                self.sock.sendall(data)
+            except OSError as error:
+                done.set_exception(error)
+                raise
+            done.set_result(None)
+            self._woken.recv(1)
+
+    def _read(self) -> bool:
+        """Take what is there; False at the end of the stream."""
+        self.sock.settimeout(0)
+        try:
+            while data := self.sock.recv(65536):
+                self._buffer += data
+                while self._frame():
+                    continue
+        except (ssl.SSLWantReadError, BlockingIOError):
+            return True
+        return False
+
+    def _frame(self) -> bool:
+        """Take one whole frame from the buffer, if there is one."""
+        data = self._buffer
+        if len(data) < 2:
+            return False
+        length, at = data[1] & 0x7F, 2
+        if length >= 126:
+            size = 2 if length == 126 else 8
+            if len(data) < at + size:
+                return False
+            length, at = int.from_bytes(data[at : at + size], "big"), at + size
+        mask = bytes(4)
+        if data[1] & 0x80:
+            mask, at = data[at : at + 4], at + 4
+        if len(data) < at + length:
+            return False
+        self._buffer = data[at + length :]
+        payload = bytes(byte ^ mask[index % 4] for index, byte in enumerate(data[at : at + length]))
+        self.frames.put((data[0] & 0x0F, payload))
+        return True
 
 
 class WsServer:
@@ -203,14 +253,12 @@ class WsServer:
         if peer is None:
             sock.close()
             return
-        peer.read_by_thread = self.read
         self.peers.append(peer)
         self._new.put(peer)
         if self._on_peer is not None:
             self._on_peer(peer)
-        if peer.read_by_thread:
-            peer.read()
-            peer.sock.close()
+        if not peer.deaf:
+            peer.run()
 
     def _upgrade(self, sock: socket.socket) -> Peer | None:
         request = b""
@@ -236,4 +284,4 @@ class WsServer:
             ).encode()
             + self.welcome
         )
-        return Peer(sock, lines[0].split(" ")[1], headers)
+        return Peer(sock, lines[0].split(" ")[1], headers, deaf=not self.read)
