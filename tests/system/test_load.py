@@ -58,8 +58,9 @@ def test_three_hundred_pairs_leave_nothing_behind(stack: Stack, accounts: Accoun
     threads, files = _sizes(stack)
     _pairs(streams, PAIRS, source)
     _wait_idle(stack, accounts)
-    # What leaks per stream or per connection would show a hundredfold; a pool may still take one more.
-    wait_for(lambda: _sizes(stack)[0] <= threads + 5 and _sizes(stack)[1] <= files + 10, WAIT_S, "no growth")
+    # What leaks per stream or connection would show in hundreds. Pools fill up by and by: the scheduler has ten threads, the
+    # dialler sixteen, each venue some for REST.
+    wait_for(lambda: _sizes(stack)[0] <= threads + 20 and _sizes(stack)[1] <= files + 20, WAIT_S, "no growth")
     assert all(stack.score(stream.uuid) is None for stream in streams)
 
 
