@@ -81,7 +81,8 @@ def campaign(args: argparse.Namespace) -> Report:
     report = Report()
     venues = [name for name in args.venues.split(",") if name]
     began = time.monotonic()
-    with running(Stack(venues=venues)) as stack:
+    services = [int(count) for count in args.processes.split(",")]
+    with running(Stack(venues=venues, services=services)) as stack:
         level = warm_up(stack)
         print(f"{len(stack.accounts)} streams live; {level}; logs in {stack.folder}", flush=True)
         seeds = [args.repro] if args.repro is not None else range(args.seed, args.seed + args.runs)
@@ -159,6 +160,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--venues", default="", help="families, comma list; all of them by default")
+    parser.add_argument("--processes", default="1,1", help="worker processes of each service")
     parser.add_argument("--repro", type=int, help="play this seed only")
     parser.add_argument("--seconds", type=float, default=300.0, help="how long RabbitMQ is away")
     parser.add_argument("--streams", type=int, default=500)
