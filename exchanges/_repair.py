@@ -63,6 +63,15 @@ def _nothing(_: Call) -> Sequence[AccountEvent]:
     return ()
 
 
+def _readable(body: bytes) -> bool:
+    """Whether an answer is JSON at all: a page of something between us and the venue is not its answer, so ask again."""
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
 class GapRepair:
     """One account's gap. Pure; the adapter that owns it passes its inputs through.
 
@@ -118,7 +127,8 @@ class GapRepair:
     def answered(self, call: Call, answer: Answer, parse: Parse, now: Instant) -> list[Output]:
         if self._outstanding.pop(id(call), None) is None or self.done:
             return []
-        repaired = parse(call, answer) if answer.status not in RETRYABLE else Repaired(retry=True)
+        again = answer.status in RETRYABLE or (answer.status < 400 and not _readable(answer.body))
+        repaired = Repaired(retry=True) if again else parse(call, answer)
         if repaired.retry:
             self._again(call, answer, repaired.retry_after_s, now)
         else:

@@ -103,3 +103,15 @@ def test_a_hanging_call_holds_live_events_back_for_a_limited_time_only() -> None
 def test_a_stream_that_was_never_live_has_no_gap() -> None:
     gap = GapRepair(UserSubscription(stream_id="u", exchange="okx", credentials=credentials("k", "s")))
     assert gap.begin([CALL], at(0)) == [Live("u", None)]
+
+
+def test_a_page_instead_of_an_answer_is_asked_for_again() -> None:
+    """Found by `make chaos`: orders were told as missing although the next answer would have had them."""
+    gap = repair()
+    gap.begin([CALL], at(0))
+    assert gap.answered(CALL, Answer(200, {}, b"<html>one moment</html>"), found, at(0)) == []
+    due = gap.deadline()
+    assert due is not None
+    (again,) = [output for output in gap.due(at(due)) if isinstance(output, Call)]
+    outputs = gap.answered(again, GOOD, found, at(due))
+    assert statuses(outputs) == [("NEW", True), ("FILLED", True)]
