@@ -113,6 +113,12 @@ class Sink(Protocol):
         what is missing. Order events of it that were not sent yet are dropped, so that they can't arrive behind newer ones.
         """
 
+    def mark(self) -> object:
+        """The point in the order of account messages that is reached now, for `passed`."""
+
+    def passed(self, mark: object) -> bool:
+        """Whether every account message that was submitted before `mark` went out, or was given up."""
+
     def status(self) -> SinkStatus: ...
 
     def flush(self, timeout_s: float) -> bool:

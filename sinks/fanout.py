@@ -74,6 +74,12 @@ class FanoutSink:
         for sink in self.sinks:
             sink.revoke(stream_id)
 
+    def mark(self) -> object:
+        return tuple(sink.mark() for sink in self.sinks)
+
+    def passed(self, mark: object) -> bool:
+        return isinstance(mark, tuple) and all(sink.passed(its) for sink, its in zip(self.sinks, mark, strict=True))
+
     def statuses(self) -> list[SinkStatus]:
         """One status per sink, in order."""
         return [sink.status() for sink in self.sinks]

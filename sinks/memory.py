@@ -75,6 +75,14 @@ class MemorySink:
     def revoke(self, stream_id: str) -> None:
         """Nothing: what is here is confirmed at once."""
 
+    def mark(self) -> object:
+        with self._lock:
+            return self._progress.added
+
+    def passed(self, mark: object) -> bool:
+        with self._lock:
+            return isinstance(mark, int) and self._progress.settled >= mark
+
     def status(self) -> SinkStatus:
         with self._lock:
             running = self._thread is not None and self._thread.is_alive()

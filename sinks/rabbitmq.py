@@ -115,6 +115,13 @@ class RabbitSink:
         with self._intake.lock:
             self._intake.lane.revoke(stream_id)
 
+    def mark(self) -> object:
+        return None
+
+    def passed(self, mark: object) -> bool:  # noqa: ARG002
+        """Always: what waits here goes to disk and is revoked, and confirmations are told one by one (`on_confirmed`)."""
+        return True
+
     @property
     def owned_elsewhere(self) -> Callable[[str], bool] | None:
         """Asked, on the publisher thread, about streams of which an earlier process left events in the outbox."""

@@ -141,6 +141,14 @@ class RedisSink:
     def revoke(self, stream_id: str) -> None:
         """Nothing: the next process starts from what RabbitMQ confirmed, so what waits here would be missing."""
 
+    def mark(self) -> object:
+        with self._lock:
+            return self._lanes.account_progress.added
+
+    def passed(self, mark: object) -> bool:
+        with self._lock:
+            return isinstance(mark, int) and self._lanes.account_progress.settled >= mark
+
     def status(self) -> SinkStatus:
         with self._lock:
             unknown = f"{self.unknown_outcomes} balance updates with unknown outcome" if self.unknown_outcomes else ""

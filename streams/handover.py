@@ -61,6 +61,8 @@ class _Giving:
     told_at: float
     ready: bool = False
     closing: bool = False
+    mark: object = None
+    """What the sinks had when this process published its last event of the stream."""
 
 
 @dataclass(slots=True)
@@ -170,13 +172,15 @@ class Handover:
             return
         giving.closing = True
         position = self._pipeline.take_line(stream_id, self._supervisor.position_time_ms(stream_id))
+        giving.mark = self._pipeline.mark()
         self._finish_when_confirmed(stream_id, giving, position, self._clock.mono() + CONFIRM_TIMEOUT_S)
 
     def _finish_when_confirmed(
         self, stream_id: str, giving: _Giving, position: bytes | None, give_up_at: float
     ) -> None:
-        # The other sink, too: what waits there for a Redis that is away must not arrive after what the taker publishes.
-        waiting = self._pipeline.pending(stream_id) or self._pipeline.behind
+        # The other sink, too: what waits there, if only for a moment, must not arrive after what the taker publishes.
+        out = self._pipeline.passed(giving.mark)
+        waiting = self._pipeline.pending(stream_id) or not out or self._pipeline.behind
         if waiting and self._clock.mono() < give_up_at:
             again = partial(self._finish_when_confirmed, stream_id, giving, position, give_up_at)
             self._loop.later(CONFIRM_POLL_S, again)

@@ -176,6 +176,14 @@ class Pipeline:
         """Whether the primary sink can reach its receiver."""
         return self._sink.status().connected
 
+    def mark(self) -> object:
+        """What was submitted up to now, on every sink; for `passed`."""
+        return self._sink.mark()
+
+    def passed(self, mark: object) -> bool:
+        """Whether all account messages before the mark are out, on every sink."""
+        return self._sink.passed(mark)
+
     @property
     def behind(self) -> bool:
         """Whether more waits in the sinks than what is on its way at any moment."""

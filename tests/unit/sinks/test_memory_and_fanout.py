@@ -164,3 +164,19 @@ def test_a_sink_that_hangs_does_not_use_up_the_others_time() -> None:
 def test_the_status_sums_up_and_names_who_has_trouble() -> None:
     status = FanoutSink([FakeSink("redis", takes=False), FakeSink("rabbitmq")]).status()
     assert (status.connected, status.queued, status.dropped, status.detail) == (True, 4, 2, "redis: full")
+
+
+def test_a_mark_is_passed_when_every_sink_is_beyond_it(memory: Callable[..., MemorySink]) -> None:
+    gate = threading.Event()
+    slow, quick = memory(lambda _: gate.wait(WAIT_S), name="slow"), memory(name="quick")
+    fanout = FanoutSink([slow, quick])
+    fanout.start()
+    empty = fanout.mark()
+    fanout.submit([event(1)])
+    mark = fanout.mark()
+    assert quick.flush(WAIT_S)
+    assert fanout.passed(empty)
+    assert not fanout.passed(mark)
+    gate.set()
+    assert slow.flush(WAIT_S)
+    assert fanout.passed(mark)

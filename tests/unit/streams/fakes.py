@@ -50,8 +50,16 @@ class FakeSink:
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.full = False
+        self.slow = False
+        """Whether another sink beside the confirming one still has everything."""
 
     def start(self) -> None: ...
+
+    def mark(self) -> object:
+        return len(self.messages)
+
+    def passed(self, mark: object) -> bool:
+        return not self.slow
 
     def submit(self, messages: Sequence[Message]) -> bool:
         if self.full:

@@ -70,6 +70,27 @@ def test_events_that_a_leaving_process_could_not_send_are_not_sent_behind_those_
     assert [order.status for order in position.orders] == ["NEW"], "the taker must find the fill by gap repair"
 
 
+def test_the_taker_waits_until_the_other_sink_has_the_last_event_too(cluster: Cluster) -> None:
+    """On a busy machine an event of the giver reached Redis 45 ms after newer ones of the taker."""
+    a, sink = process(cluster, "a")
+    cluster.open("u1")
+    cluster.tick(1)
+    a.pipeline.account(Emit("u1", report("NEW")), 1.0)
+    confirmed(a, sink.account())
+    b, taking = process(cluster, "b")
+    cluster.tick(1)
+    sink.slow = True
+    a.accounts.draining = True
+    a.accounts.loop.post(a.accounts.handover.drain)
+    cluster.tick(CONFIRM_TIMEOUT_S - 1)
+    b.pipeline.account(Emit("u1", report("FILLED", executed="2")), 2.0)
+    assert b.streams == {"u1"}
+    assert taking.account() == [], "held back"
+    sink.slow = False
+    cluster.tick(1)
+    assert [message.event_type for message in taking.account()] == ["executionReport"]
+
+
 def test_a_stream_that_leaves_with_everything_confirmed_revokes_nothing(cluster: Cluster) -> None:
     a, sink = process(cluster, "a")
     cluster.open("u1")
