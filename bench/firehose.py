@@ -37,6 +37,7 @@ class Row(msgspec.Struct):
     symbol: str
     time: int
     exchange: str
+    read: int = msgspec.field(name="eventTime")
 
 
 _row = msgspec.json.Decoder(Row).decode
@@ -48,11 +49,15 @@ class Tally:
 
     def __init__(self) -> None:
         self.latencies: list[float] = []
+        """From the sending of the frame by the simulator."""
+        self.inside: list[float] = []
+        """From the reading of the frame by the service."""
         self.frames: dict[tuple[str, int], int] = defaultdict(int)
         self.wrong = 0
 
     def add(self, row: Row, channel_exchange: str, now_ms: float) -> None:
         self.latencies.append(now_ms - row.time)
+        self.inside.append(now_ms - row.read)
         self.frames[row.exchange, row.time] += 1
         # COIN-M symbols hold an underscore, the others don't: a row under a wrong exchange shows.
         if channel_exchange != row.exchange or ("_" in row.symbol) != (row.exchange == "binanceCoinm"):
@@ -60,9 +65,12 @@ class Tally:
 
     def result(self) -> dict[str, Any]:
         ordered = sorted(self.latencies)
+        inside = sorted(self.inside)
         complete = Counter(self.frames.values())
         return {
             "events": len(ordered),
+            "from_frame_read_p50_ms": inside[len(inside) // 2] if inside else None,
+            "from_frame_read_p99_ms": inside[int(len(inside) * 0.99)] if inside else None,
             "p50_ms": ordered[len(ordered) // 2] if ordered else None,
             "p99_ms": ordered[int(len(ordered) * 0.99)] if ordered else None,
             "max_ms": ordered[-1] if ordered else None,
