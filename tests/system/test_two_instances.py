@@ -374,5 +374,6 @@ def test_nothing_is_left_unacknowledged(pair: Pair) -> None:
     pair.accounts.close()
     pair.stack.collect()
     pair.stack.stop_services()
+    assert {service.process.returncode for service in pair.stack.services} <= {0, -9}
     assert pair.stack.queue_depth(USER_QUEUE) == 0
     assert pair.stack.queue_depth(CANDLE_QUEUE) == 0
