@@ -5,6 +5,7 @@
     python -m bench.chaos rolling | rabbit-away [--seconds 300] | rabbit-away-restarts | sigkill [--streams 500]
                           | rejected-key | half-open
     python -m bench.chaos all                        the runs, then each of the longer scenarios
+    python -m bench.chaos report --keep FILE         the table over all runs in a file that `--keep` wrote, in several goes
 
 Every run is decided by its seed. A failing one prints its faults, the offending orders and the calls of gap repair, and the
 services' logs are kept.
@@ -20,6 +21,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
+
+import msgspec
 
 from harness.campaign.check import TERMINAL
 from harness.campaign.longer import SCENARIOS, Outcome
@@ -93,6 +97,9 @@ def campaign(args: argparse.Namespace) -> Report:
             scenario = Scenario(seed, stack.accounts, len(stack.workers), node=stack.real_restarts())
             result = scenario.play(stack)
             report.add(result)
+            if args.keep:
+                with Path(args.keep).open("ab") as file:
+                    file.write(msgspec.json.encode(result) + b"\n")
             tell(result, verbose=args.repro is not None)
         stack.wait_live(stack.accounts)
         report.leaks += settled(stack)
@@ -155,17 +162,24 @@ def longer(name: str, args: argparse.Namespace) -> Outcome:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", default="runs", choices=["runs", *SCENARIOS, "all"])
+    parser.add_argument("what", nargs="?", default="runs", choices=["runs", *SCENARIOS, "all", "report"])
     parser.add_argument("--runs", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--venues", default="", help="families, comma list; all of them by default")
+    parser.add_argument("--keep", default="", help="file that gets one line of JSON per run")
     parser.add_argument("--processes", default="1,1", help="worker processes of each service")
     parser.add_argument("--repro", type=int, help="play this seed only")
     parser.add_argument("--seconds", type=float, default=300.0, help="how long RabbitMQ is away")
     parser.add_argument("--streams", type=int, default=500)
     args = parser.parse_args(argv)
     good = True
+    if args.what == "report":
+        report = Report()
+        for line in Path(args.keep).read_bytes().splitlines():
+            report.add(msgspec.json.decode(line, type=Result))
+        print(report.text())
+        good = report.good
     if args.what in {"runs", "all"}:
         good = campaign(args).good
     for name in SCENARIOS:
