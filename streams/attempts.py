@@ -15,6 +15,7 @@ from exchanges._adapter import (
     CandleSubscription,
     Fail,
     FailKind,
+    GapReport,
     Resume,
     Subscription,
     TickerSubscription,
@@ -46,12 +47,14 @@ class Stream:
     """One stream and where it stands. Supervisor thread only."""
 
     __slots__ = (
-        "announce", "attempt", "failures", "flaps", "gap_from_ms", "hold", "live_since", "replacement", "session", "spec",
-        "state", "timer", "was_live",
+        "announce", "attempt", "failures", "flaps", "gap_from_ms", "held_gap", "hold", "live_since", "replacement", "session",
+        "spec", "state", "timer", "was_live",
     )  # fmt: skip
 
     def __init__(self, spec: StreamSpec, flaps: Window) -> None:
         self.spec = spec
+        self.held_gap: GapReport | None = None
+        """What the repair of a stream that is taken from another process found: told only if there was a gap at all."""
         self.state = StreamState.WAITING
         self.session: Session | None = None
         self.replacement: Session | None = None

@@ -61,6 +61,9 @@ class _Giving:
     told_at: float
     ready: bool = False
     closing: bool = False
+    ready_ms: int = 0
+    """When the taker was live: our session must have been alive until then."""
+    seamless: bool = False
     mark: object = None
     """What the sinks had when this process published its last event of the stream."""
 
@@ -158,6 +161,8 @@ class Handover:
     def _linger(self, stream_id: str, giving: _Giving) -> None:
         if not giving.ready:
             giving.ready = True
+            giving.ready_ms = self._clock.wall_ms()
+            self._supervisor.probe(stream_id)
 
             def end() -> None:
                 if self._giving.get(stream_id) is giving:
@@ -171,6 +176,7 @@ class Handover:
         if giving is None or giving.closing:
             return
         giving.closing = True
+        giving.seamless = giving.ready and self._supervisor.alive_since(stream_id, giving.ready_ms)
         position = self._pipeline.take_line(stream_id, self._supervisor.position_time_ms(stream_id))
         giving.mark = self._pipeline.mark()
         self._finish_when_confirmed(stream_id, giving, position, self._clock.mono() + CONFIRM_TIMEOUT_S)
@@ -192,7 +198,7 @@ class Handover:
                 self._state.save_positions({stream_id: position}, POSITION_KEEP_S)
         except StateUnavailable:
             log.warning("the position of a stream could not be handed over", stream=stream_id)
-        self._tell(giving.target, "released", stream_id)
+        self._tell(giving.target, "released", stream_id, seamless=giving.seamless)
         self._supervisor.unwant(stream_id)
         self._check_drained()
 
@@ -247,14 +253,14 @@ class Handover:
             taking.ready_at = self._clock.mono()
             self._tell(taking.giver, "ready", stream_id, by=self._leases.owner)
 
-    def _release(self, stream_id: str, *, clean: bool) -> None:
+    def _release(self, stream_id: str, *, clean: bool, seamless: bool) -> None:
         if self._taking.pop(stream_id, None) is None:
             return
         try:
             position = self._state.positions([stream_id]).get(stream_id)
         except StateUnavailable:
             position, clean = None, False
-        self._supervisor.release(stream_id, position, clean=clean)
+        self._supervisor.release(stream_id, position, clean=clean, seamless=seamless)
 
     # --- both ---
 
@@ -284,9 +290,9 @@ class Handover:
                     self._linger(stream_id, giving)
                 elif not self._leases.holds(stream_id):
                     # It was let go already and the taker does not know.
-                    self._tell(str(message.get("by", "")), "released", stream_id)
+                    self._tell(str(message.get("by", "")), "released", stream_id, seamless=False)
             case "released":
-                self._release(stream_id, clean=True)
+                self._release(stream_id, clean=True, seamless=bool(message.get("seamless", True)))
             case "refused":
                 giving = self._giving.get(stream_id)
                 if giving is not None and not giving.closing:
@@ -347,7 +353,7 @@ class Handover:
             late = taking.ready_at is not None and now - taking.ready_at >= RELEASE_TIMEOUT_S
             if late or taking.giver not in alive:
                 log.warning("the former owner of a stream is silent: going on without it", stream=stream_id)
-                self._release(stream_id, clean=False)
+                self._release(stream_id, clean=False, seamless=False)
             elif taking.ready_at is not None and now - taking.ready_at >= 1.0:
                 self._tell(taking.giver, "ready", stream_id, by=self._leases.owner)
 

@@ -171,6 +171,12 @@ class Placement:
         self.ended(session)
         io.post(partial(session.close, polite=polite, last_holder=last_holder))
 
+    def probe(self, session: Session) -> None:
+        """Ask the other end for a sign of life, where it answers pings."""
+        entry = self._by_name.get(session.name)
+        if entry is not None:
+            entry[1].post(session.probe)
+
     def retire(self, session: Session) -> None:
         """No further stream joins this session."""
         if session.name in self._by_name:

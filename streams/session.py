@@ -162,6 +162,12 @@ class Session:
         # Frames that came with the upgrade answer may already wait inside TLS, where epoll can't see them.
         self._io.read_soon(self)
 
+    def probe(self) -> None:
+        """Ask for a sign of life: a byte that comes after this proves that the connection is not half-open."""
+        if self._connection is not None and not self.closed and self.limits.ping_interval_s is not None:
+            self._last_ping = self._io.now().mono
+            self._write(self._connection, b"", ABNF.OPCODE_PING)
+
     def answered(self, call: Call, answer: Answer) -> None:
         self._input(self.adapter.answered, call, answer, self._io.now())
 

@@ -68,12 +68,13 @@ class Supervisor(Attempts):
         `announce`: its last subscriber left."""
         self._post(partial(self._unwant, stream_id, last_holder, announce))
 
-    def release(self, stream_id: str, position: bytes | None, *, clean: bool = True) -> None:
+    def release(self, stream_id: str, position: bytes | None, *, clean: bool = True, seamless: bool = True) -> None:
         """End of a hand-over: publish what was held back, minus what the former owner published.
 
         `clean`: the former owner said that it is done; else it is gone, and what it published last is not known.
+        `seamless`: its session was alive until this process's one was live; else there is a gap to tell of.
         """
-        self._post(partial(self._release, stream_id, position, clean))
+        self._post(partial(self._release, stream_id, position, clean, seamless))
 
     def restart_session(self, name: str, reason: str) -> None:
         """Drop one session; its streams reconnect (watchdogs)."""
@@ -85,6 +86,18 @@ class Supervisor(Attempts):
     def drain(self, stream_id: str) -> None:
         """Mark a stream for hand-over: it stays live, and is not retried if it is lost."""
         self._post(partial(self._drain, stream_id))
+
+    def probe(self, stream_id: str) -> None:
+        """Ask the stream's venue for a sign of life; `alive_since` tells later whether it came."""
+        self._post(partial(self._probe, stream_id))
+
+    def alive_since(self, stream_id: str, since_ms: int) -> bool:
+        """Whether the stream has a session, and something came over it since then. True also if that can't be known, because
+        the venue answers no pings: there a quiet account and a dead connection look alike."""
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.session is None or stream.state not in CONNECTED_STATES:
+            return False
+        return stream.session.last_byte_ms >= since_ms or stream.session.limits.ping_interval_s is None
 
     def keep(self, stream_id: str) -> None:
         """The hand-over failed: a stream that drains goes on here."""
@@ -236,7 +249,9 @@ class Supervisor(Attempts):
         again = stream.state in CONNECTED_STATES
         self._signal(stream, Signal.LIVE_SEEN)
         stream.live_since = self._clock.mono()
-        if gap is not None and not stream.hold:
+        if stream.hold:
+            stream.held_gap = gap
+        elif gap is not None:
             self._tell_gap(stream, gap)
         if stream.spec.feed == "user":
             self._user_live(stream, again=again, gap=gap)
@@ -342,15 +357,23 @@ class Supervisor(Attempts):
         elif stream is not None and stream.state is StreamState.STOPPED:
             self._revive(stream)
 
-    def _release(self, stream_id: str, position: bytes | None, clean: bool) -> None:
+    def _probe(self, stream_id: str) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is not None and stream.session is not None:
+            self._placement.probe(stream.session)
+
+    def _release(self, stream_id: str, position: bytes | None, clean: bool, seamless: bool) -> None:
         stream = self._streams.get(stream_id)
         if stream is None or not stream.hold:
             return
         stream.hold = False
         whole = self._pipeline.release(stream_id, decode_position(position), clean=clean)
+        gap, stream.held_gap = stream.held_gap, None
+        if gap is not None and not (clean and seamless):
+            self._tell_gap(stream, gap)
         if stream.state not in CONNECTED_STATES:
             stream.announce = True
-        elif stream.announce or not clean:
+        elif stream.announce or not (clean and seamless):
             # The account was without a connection for a while: its bots look for themselves.
             self._pipeline.info(stream_id, stream.spec.exchange)
             stream.announce = False

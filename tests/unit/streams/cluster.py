@@ -75,6 +75,8 @@ class FakeSupervisor:
         self.draining: set[str] = set()
         self.sick: set[str] = set()
         self.calls: list[tuple[Any, ...]] = []
+        self.seams: list[tuple[str, bool]] = []
+        """Releases, and whether the hand-over was told to be seamless."""
         self.on_live: Callable[[str, str], None] = lambda stream_id, exchange: None
 
     def want(self, spec: StreamSpec, *, position: bytes | None = None, hold: bool = False) -> None:
@@ -99,8 +101,15 @@ class FakeSupervisor:
         self.calls.append(("keep", stream_id))
         self.draining.discard(stream_id)
 
-    def release(self, stream_id: str, position: bytes | None, *, clean: bool = True) -> None:
+    def probe(self, stream_id: str) -> None:
+        self.calls.append(("probe", stream_id))
+
+    def alive_since(self, stream_id: str, since_ms: int) -> bool:
+        return stream_id in self.specs and stream_id not in self.sick
+
+    def release(self, stream_id: str, position: bytes | None, *, clean: bool = True, seamless: bool = True) -> None:
         self.calls.append(("release", stream_id, clean))
+        self.seams.append((stream_id, seamless))
         self.held[stream_id] = False
         self.pipeline.release(stream_id, None, clean=clean)
 

@@ -203,3 +203,32 @@ def test_a_state_that_forgot_everything_gets_the_positions_of_quiet_streams_back
     position = decode_position(cluster.state.positions(["u1"]).get("u1"))
     assert position is not None
     assert [order.status for order in position.orders] == ["NEW"]
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_the_taker_learns_whether_the_old_connection_was_alive_until_the_new_one_was(
+    cluster: Cluster, alive: bool
+) -> None:
+    a, b = cluster.process("a"), cluster.process("b", capacity=0)
+    cluster.open("u1")
+    cluster.tick(3)
+    assert a.streams == {"u1"}
+    a.supervisor.alive_since = lambda *_: alive  # type: ignore[method-assign]
+    b.accounts._capacity = 10
+    a.accounts.draining = True
+    a.accounts.loop.post(a.accounts.handover.drain)
+    cluster.tick(4)
+    assert ("probe", "u1") in a.supervisor.calls
+    assert b.supervisor.seams == [("u1", alive)]
+
+
+def test_a_stream_that_was_not_live_is_never_handed_over_seamlessly(cluster: Cluster) -> None:
+    a, b = cluster.process("a"), cluster.process("b", capacity=0)
+    a.supervisor.sick.add("u1")
+    cluster.open("u1")
+    cluster.tick(3)
+    b.accounts._capacity = 10
+    a.accounts.draining = True
+    a.accounts.loop.post(a.accounts.handover.drain)
+    cluster.tick(4)
+    assert b.supervisor.seams == [("u1", False)]

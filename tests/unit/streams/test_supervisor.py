@@ -627,6 +627,35 @@ def test_a_held_stream_that_reconnected_tells_the_bots_when_it_is_released(bench
     assert bench.sink.infos() == 1
 
 
+def test_a_hand_over_from_a_dead_connection_tells_the_gap_and_the_bots(bench: Bench) -> None:
+    """Found by `make chaos`: a paper account was handed over from a half-open connection, and nobody heard of the gap."""
+    bench.want(hold=True)
+    bench.live(gap=GAP)
+    bench.supervisor.release("u1", None, seamless=False)
+    bench.run()
+    assert len(bench.sink.services("streamGap")) == 1
+    assert bench.sink.infos() == 1
+
+
+def test_a_seamless_hand_over_tells_no_gap(bench: Bench) -> None:
+    bench.want(hold=True)
+    bench.live(gap=GAP)
+    bench.supervisor.release("u1", None)
+    bench.run()
+    assert bench.sink.services("streamGap") == []
+
+
+def test_a_stream_is_alive_while_bytes_come_and_where_nobody_answers_pings(bench: Bench) -> None:
+    session = bench.open_live()
+    session.last_byte_ms = 5_000
+    assert bench.supervisor.alive_since("u1", 5_000)
+    assert not bench.supervisor.alive_since("u1", 5_001)
+    session.limits = msgspec.structs.replace(session.limits, ping_interval_s=None)
+    assert bench.supervisor.alive_since("u1", 5_001)
+    bench.lost(session)
+    assert not bench.supervisor.alive_since("u1", 0)
+
+
 def test_a_release_before_it_is_live_announces_when_it_is(bench: Bench) -> None:
     bench.want(hold=True)
     bench.supervisor.release("u1", None)
