@@ -15,6 +15,7 @@ from harness.campaign.faults import FAULTS, Planned, draw
 from harness.campaign.marks import Marks
 from harness.campaign.stack import ADDRESSES, Stack
 from harness.campaign.traffic import Traffic
+from streams.pacing import HEALTHY_AFTER_S
 
 SETTLE_S = 45.0
 """Longest wait after the last order for everything to be published; far beyond what any scenario should need."""
@@ -240,8 +241,19 @@ class _Play:
                 group += ", combined"
             if budget_spent(self.stack, str(gap["exchange"]), notice.at):
                 group += ", budget spent"
+            elif self._was_lost_lately(str(gap["stream"]), began, notice.at):
+                group += ", once more"
             found.append(Recovery(group, str(gap["stream"]), max(0.0, gap["to"] / 1000 - began)))
         return found
+
+    def _was_lost_lately(self, stream: str, began: float, until: float) -> bool:
+        """Whether the stream had come back less than half a minute before the fault, or again within it: then the pause
+        before the next try has grown, because only a connection that holds resets it."""
+        return any(
+            began - HEALTHY_AFTER_S - 5.0 <= notice.at < until
+            and notice.body.get("streamGap", {}).get("stream") == stream
+            for notice in self.stack.rabbit_reader.services
+        )
 
 
 def budget_spent(stack: Stack, exchange: str, at: float) -> bool:
