@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 from urllib.parse import quote
@@ -57,7 +58,7 @@ _unified_account = msgspec.json.Decoder(_frames.UnifiedAccount).decode
 Table = Callable[[], SymbolTable]
 
 
-class _Plan:
+class _Plan(ABC):
     """Open orders, recent orders, balances; then what is left of the known open orders."""
 
     def __init__(
@@ -90,14 +91,17 @@ class _Plan:
         except (*UNREADABLE, ValueError):
             return Repaired(missing=[f"{call.tag}: the answer is not understood"])
 
+    @abstractmethod
     def first(self) -> Sequence[Call]:
-        raise NotImplementedError
+        """What to ask at the start of every repair."""
 
+    @abstractmethod
     def single(self, order: KnownOrder) -> Call:
-        raise NotImplementedError
+        """One order by its id."""
 
+    @abstractmethod
     def read(self, call: Call, data: msgspec.Raw) -> Repaired:
-        raise NotImplementedError
+        """What a successful answer says; may raise what `parse` names."""
 
     @property
     def since_ms(self) -> int:
@@ -124,7 +128,7 @@ class _Plan:
             if call.attempt == 1:
                 return Repaired(retry=True)
             return Repaired(missing=[f"order {call.context}: not known to the venue"])
-        if code in ("40015", "40200", "40604", "40725", "40808", "45001"):
+        if code in _rest.PASSING:
             return Repaired(retry=True)
         return Repaired(missing=[f"{call.tag}: {fail.reason}"])
 

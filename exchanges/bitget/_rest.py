@@ -18,6 +18,8 @@ UNIFIED: Final = "40085"
 """The account is unified: it wants the v3 API."""
 CLOCK: Final = frozenset({"40004", "40005", "40008"})
 PERMISSION: Final = "40014"
+PASSING: Final = frozenset({"40015", "40200", "40604", "40725", "40808", "45001"})
+"""The venue is busy or in a release window (venue page, section 7): worth another try."""
 NO_ORDER: Final = frozenset({"40109", "40768", "43001", "25204"})
 CREDENTIAL: Final = frozenset(
     {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -33,7 +34,7 @@ class Service:
         self.at, self.kind, self.body = at, kind, body
 
 
-class Reader:
+class Reader(ABC):
     """A thread that keeps reading, whatever happens to its connection. `events` and `services` only grow."""
 
     def __init__(self, name: str, canaries: Canaries) -> None:
@@ -85,8 +86,9 @@ class Reader:
             self.outages.append((lost_at, time.time()))
         self._ready.set()
 
+    @abstractmethod
     def _read(self, lost_at: float | None) -> None:
-        raise NotImplementedError
+        """Connect and read until `stop`; raises what the connection raises."""
 
     def _paused(self) -> bool:
         return time.monotonic() < self._pause_until

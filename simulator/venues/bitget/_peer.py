@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -53,7 +54,7 @@ class _Refused(Exception):
         self.code = code
 
 
-class BitgetPeer(BasePeer):
+class BitgetPeer(BasePeer, ABC):
     """What all three sockets share. Subclasses check and keep arguments."""
 
     messages = Rate(10, 1.0)
@@ -106,11 +107,13 @@ class BitgetPeer(BasePeer):
     def login(self, args: list[Row], now: Instant) -> Effects:
         return (self.error(30003, "login is for private connections"),)
 
+    @abstractmethod
     def subscribe(self, arg: Row, now: Instant) -> Effects:
-        raise NotImplementedError
+        """Raises `_Refused` for what the venue would refuse."""
 
+    @abstractmethod
     def unsubscribe(self, arg: Row, now: Instant) -> Effects:
-        raise NotImplementedError
+        """Raises `_Refused` for what the venue would refuse."""
 
 
 class PublicPeer(BitgetPeer):
