@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import urllib.error
 import urllib.request
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +19,13 @@ import psutil
 
 from harness.servers import ROOT, free_port, wait_for
 from web.status import Status, read_status
+
+
+def _scratch(owner: object) -> Path:
+    """A folder that goes when its owner goes, at the latest when the interpreter ends."""
+    folder = tempfile.mkdtemp(prefix="outbox-")
+    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 class Service:
@@ -28,7 +37,7 @@ class Service:
         self.role, self.health_port = role, free_port()
         self.log = log or Path(tempfile.mkstemp(prefix=f"{role}-", suffix=".log")[1])
         clean = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "TMPDIR"}}
-        self.outbox = Path(tempfile.mkdtemp(prefix="outbox-"))
+        self.outbox = Path(env["OUTBOX_DIR"]) if "OUTBOX_DIR" in env else _scratch(self)
         environment = {
             **clean,
             "PYTHONUNBUFFERED": "1",
