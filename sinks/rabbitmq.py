@@ -99,6 +99,8 @@ class RabbitSink:
         self._publisher.on_confirmed = callback
 
     def start(self) -> None:
+        # There from the start: an alert on its increase would miss a first loss that also makes the series.
+        METRICS.count("account_events_lost_total", 0, sink=self.name)
         self._publisher.thread.start()
 
     def submit(self, messages: Sequence[Message]) -> bool:

@@ -117,6 +117,8 @@ class RedisSink:
     # --- any thread ---
 
     def start(self) -> None:
+        # There from the start: an alert on its increase would miss a first loss that also makes the series.
+        METRICS.count("account_events_lost_total", 0, sink=self.name)
         self._thread.start()
 
     def submit(self, messages: Sequence[Message]) -> bool:
