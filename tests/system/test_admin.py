@@ -148,8 +148,11 @@ def test_health_answers_get_and_head(stack: Stack, role: str) -> None:
 
 
 @pytest.mark.parametrize("role", ["user", "price"])
-def test_the_pages_for_people_and_machines_are_there(stack: Stack, role: str) -> None:
+def test_the_pages_for_people_and_machines_are_there(stack: Stack, accounts: Accounts, role: str) -> None:
+    accounts.live("binance")
     assert _ask(stack, role, "/ready")[0] == 200
+    # What the worker processes count reaches the health process every few seconds.
+    wait_for(lambda: b"connector_frames_total" in _ask(stack, role, "/metrics")[2], WAIT_S, "frames counted")
     status, kind, body = _ask(stack, role, "/metrics")
     assert status == 200
     assert kind.startswith("text/plain")
