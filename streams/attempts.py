@@ -24,7 +24,7 @@ from exchanges._adapter import (
 from streams.agenda import Agenda, Timer
 from streams.breaker import AuthBreaker
 from streams.lifecycle import CONNECTED_STATES, Signal, StreamState, move
-from streams.pacing import HEALTHY_AFTER_S, Window, backoff_s
+from streams.pacing import Window, backoff_s, forgiven
 from streams.pipeline import Pipeline
 from streams.placement import Placement
 from streams.session import Session
@@ -235,7 +235,7 @@ class Attempts(Agenda):
 
     def _lose(self, stream: Stream, fail: Fail, lost: Session | None = None, uniform: float | None = None) -> None:
         self._note_gap(stream, lost)
-        healthy = stream.state in CONNECTED_STATES and self._clock.mono() - stream.live_since >= HEALTHY_AFTER_S
+        live_s = self._clock.mono() - stream.live_since if stream.state in CONNECTED_STATES else 0.0
         self._detach(stream, polite=True)
         if stream.state is StreamState.DRAINING:
             self._signal(stream, Signal.LOST)
@@ -249,8 +249,7 @@ class Attempts(Agenda):
                 self._schedule(stream, max(1.0, (until - self._clock.wall_ms()) / 1000))
                 return
         self._signal(stream, Signal.LOST)
-        if healthy:
-            stream.failures = 0
+        stream.failures = forgiven(stream.failures, live_s)
         floor_s = fail.retry_after_s or 0.0
         if fail.kind is FailKind.REQUEST:
             floor_s = max(floor_s, REQUEST_RETRY_S)

@@ -11,6 +11,9 @@ BACKOFF_BASE_S: Final = 0.5
 BACKOFF_CAP_S: Final = 60.0
 HEALTHY_AFTER_S: Final = 30.0
 """A session that was live this long resets the backoff of its streams."""
+FORGIVEN_S: Final = 5.0
+"""Each time that a session was live this long makes up for one failed attempt: the pause grows only while a venue refuses, or
+takes connections and drops them at once."""
 MAX_EXPONENT: Final = 20
 """Contract 4.3: limits the ladder's power of two."""
 
@@ -22,6 +25,11 @@ def backoff_s(failures: int, uniform: float, floor_s: float = 0.0) -> float:
     """
     ceiling = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2.0 ** min(failures, MAX_EXPONENT))
     return max(floor_s, uniform * ceiling)
+
+
+def forgiven(failures: int, live_s: float) -> int:
+    """What is left of `failures` after a session that was live for `live_s`."""
+    return 0 if live_s >= HEALTHY_AFTER_S else max(0, failures - int(live_s // FORGIVEN_S))
 
 
 class Ladder:

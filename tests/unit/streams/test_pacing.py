@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.ports import Gate
-from streams.pacing import BACKOFF_CAP_S, Ladder, Window, backoff_s, blocks
+from streams.pacing import BACKOFF_CAP_S, Ladder, Window, backoff_s, blocks, forgiven
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -15,6 +15,13 @@ HOUR = 60 * MINUTE
 def test_backoff_stays_between_its_floor_and_its_cap(failures: int, uniform: float, floor_s: float) -> None:
     wait_s = backoff_s(failures, uniform, floor_s)
     assert floor_s <= wait_s <= max(floor_s, BACKOFF_CAP_S)
+
+
+@pytest.mark.parametrize(
+    ("failures", "live_s", "left"), [(6, 0.0, 6), (6, 4.9, 6), (6, 5.0, 5), (6, 20.0, 2), (1, 20.0, 0), (20, 30.0, 0)]
+)
+def test_time_live_makes_up_for_failed_attempts(failures: int, live_s: float, left: int) -> None:
+    assert forgiven(failures, live_s) == left
 
 
 def test_backoff_doubles_its_ceiling() -> None:

@@ -128,6 +128,34 @@ def test_the_backoff_grows_and_starts_anew_after_a_healthy_time(bench: Bench, mo
     assert bench.state_of() is StreamState.OPENING
 
 
+def test_an_account_that_is_cut_every_few_seconds_is_back_at_once_each_time(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pauses grew up to a minute, as if the venue had refused it, although it was live in between."""
+    monkeypatch.setattr("random.random", lambda: 0.999)
+    bench.want()
+    for _ in range(12):
+        bench.live()
+        bench.advance(6)
+        bench.lost()
+        bench.advance(1.25)
+        assert bench.state_of() is StreamState.OPENING
+
+
+def test_a_venue_that_takes_connections_and_drops_them_at_once_is_asked_less_and_less_often(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("random.random", lambda: 0.999)
+    bench.want()
+    for _ in range(8):
+        bench.live()
+        bench.lost()
+        before = bench.clock.seconds
+        while bench.state_of() is StreamState.WAITING:
+            bench.advance(0.25)
+    assert 55 < bench.clock.seconds - before <= 60.25
+
+
 def test_retry_after_is_a_floor(bench: Bench) -> None:
     bench.want()
     bench.lost(fail=Fail(kind=FailKind.RATE_LIMITED, reason="429", retry_after_s=90.0))
