@@ -15,7 +15,7 @@ from harness.campaign.faults import FAULTS, Planned, draw
 from harness.campaign.marks import Marks
 from harness.campaign.stack import ADDRESSES, Stack
 from harness.campaign.traffic import Traffic
-from streams.pacing import HEALTHY_AFTER_S
+from streams.pacing import FORGIVEN_S
 
 SETTLE_S = 45.0
 """Longest wait after the last order for everything to be published; far beyond what any scenario should need."""
@@ -247,11 +247,10 @@ class _Play:
         return found
 
     def _was_lost_lately(self, stream: str, began: float, until: float) -> bool:
-        """Whether the stream had come back less than half a minute before the fault, or again within it: then the pause
-        before the next try has grown, because only a connection that holds resets it."""
+        """Whether the stream had come back seconds before the fault, or again within it: then the pause before the next try
+        has grown, because only a connection that holds for a while makes up for a failed attempt."""
         return any(
-            began - HEALTHY_AFTER_S - 5.0 <= notice.at < until
-            and notice.body.get("streamGap", {}).get("stream") == stream
+            began - 2 * FORGIVEN_S <= notice.at < until and notice.body.get("streamGap", {}).get("stream") == stream
             for notice in self.stack.rabbit_reader.services
         )
 
