@@ -323,6 +323,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """REST weight per pool and egress IP."""
     bans: Mapping[int, float] = msgspec.field(default_factory=lambda: {418: 120.0, 429: 5.0})
     """HTTP statuses that close a pool for every process on the address → seconds, unless the venue's `Retry-After` tells."""
+    close_waits: Mapping[str, float] = msgspec.field(default_factory=dict)
+    """Parts of a close reason by which the venue says that the address has too much → seconds in which nobody dials it."""
+    open_connections: int | None = None
+    """Connections of the family that may be open at once per egress IP; None = the venue documents no maximum."""
+    open_connections_option: str = ""
+    """Deployment option that overrides `open_connections`."""
     subscriptions_per_connection: int = 1
     """Accounts (user), shards (ticker: always 1) or topics (candle) that one connection may carry."""
     lifetime_s: float | None = None

@@ -14,6 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import urlsplit
 
 import websocket
@@ -29,6 +30,10 @@ log = get_logger(__name__)
 
 MAX_WAITING = 50_000
 """Dials that may wait for their venue's budget; one per stream at the most, so this is only a guard."""
+
+
+FULL_PAUSE_S: Final = 1.0
+"""How often a dial looks whether one of the connections that fill its address's number has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,10 @@ class Dialler:
         self._waiting: dict[tuple[str, str], deque[_Dial]] = {}
         self._free_at: dict[tuple[str, str], float] = {}
         self._in_flight: Counter[tuple[str, str]] = Counter()
+        self._held: dict[tuple[str, str], list[websocket.WebSocket]] = {}
+        """What was opened at venues that limit the number, while it is not closed. Under the lock."""
+        self._full: set[tuple[str, str]] = set()
+        """Addresses without room. Pacer thread only."""
         # So that a venue whose connects hang until their timeout leaves most of the pool to the others (bug A36).
         self._max_in_flight = max(2, threads // 3)
         self._stopping = False
@@ -173,7 +182,9 @@ class Dialler:
         """Hand a dial to the pool, or put it back for later. Returns why it ended already, if it did."""
         if not dial.wanted():
             return DialFailure("not wanted any more")
-        wait_s = self._budget.take(dial.venue, "connect", dial.ip, dial.limits.connects)
+        wait_s = FULL_PAUSE_S
+        if self._has_room(dial):
+            wait_s = self._budget.take(dial.venue, "connect", dial.ip, dial.limits.connects)
         if wait_s > 0:
             with self._condition:
                 self._in_flight[dial.venue, dial.ip] -= 1
@@ -186,9 +197,25 @@ class Dialler:
             return DialFailure("shutting down")
         return None
 
+    def _has_room(self, dial: _Dial) -> bool:
+        """Whether the venue lets this address open one more; the dials that are on their way count as open."""
+        limit = dial.limits.open_connections
+        if limit is None:
+            return True
+        key = (dial.venue, dial.ip)
+        with self._condition:
+            held = self._held[key] = [one for one in self._held.get(key, ()) if one.sock is not None]
+            full = len(held) + self._in_flight[key] > limit
+        if full and key not in self._full:
+            log.warning("a venue's connections are all in use: others wait", venue=dial.venue, ip=dial.ip, limit=limit)
+        (self._full.add if full else self._full.discard)(key)
+        return not full
+
     def _finished(self, dial: _Dial, result: websocket.WebSocket | DialFailure) -> None:
         with self._condition:
             self._in_flight[dial.venue, dial.ip] -= 1
+            if dial.limits.open_connections is not None and not isinstance(result, DialFailure):
+                self._held.setdefault((dial.venue, dial.ip), []).append(result)
             self._condition.notify()
         try:
             dial.done(result)

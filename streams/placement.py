@@ -9,16 +9,19 @@ from __future__ import annotations
 import itertools
 import uuid
 import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
+
+import msgspec
 
 from core.exchange_ids import Feed
 from core.instruments import SymbolTable
 from core.log import get_logger
 from core.ports import Clock
 from exchanges import venue_of
-from exchanges._adapter import Adapter, Setup, Subscription, Venue
+from exchanges._adapter import Adapter, Limits, Setup, Subscription, Venue
 from streams.dial import Dialler
 from streams.io import IoThread
 from streams.session import Listener, Publisher, Session
@@ -54,7 +57,8 @@ class Placement:
     ) -> None:
         self._io, self._dialler, self._publisher, self._clock = io_threads, dialler, publisher, clock
         self._table, self._options = table, options
-        self._ips = itertools.cycle(egress_ips or ("",))
+        self._ips = egress_ips or ("",)
+        self._turn = itertools.cycle(self._ips)
         self._pools: dict[tuple[str, Feed, str], list[Session]] = {}
         self._by_name: dict[str, tuple[Session, IoThread, tuple[str, Feed, str]]] = {}
         self._retired: set[Session] = set()
@@ -142,21 +146,38 @@ class Placement:
             io = self._by_name[beside.name][1]
         else:
             io = self._io[zlib.crc32(spec.stream_id.encode()) % len(self._io)]
+        limits = self._limits(venue, spec)
         session = Session(
             f"{spec.exchange}:{feed}:{next(self._numbers)}",
             venue.name,
             spec.exchange,
             feed,
             make[feed](setup),
-            venue.limits(spec.exchange, feed),
+            limits,
             io,
             self.listener,
             self._publisher,
-            next(self._ips),
+            self._ip(venue, limits),
         )
         self._pools.setdefault(key, []).append(session)
         self._by_name[session.name] = (session, io, key)
         return session, io
+
+    def _limits(self, venue: Venue, spec: StreamSpec) -> Limits:
+        """The venue's limits, as far as a deployment may know better."""
+        limits = venue.limits(spec.exchange, spec.feed)
+        text = self._options.get(limits.open_connections_option, "").strip()
+        if not text.isdecimal() or int(text) < 1:
+            return limits
+        return msgspec.structs.replace(limits, open_connections=int(text))
+
+    def _ip(self, venue: Venue, limits: Limits) -> str:
+        """The next address in turn; where the venue limits how many connections one has, the one with the fewest."""
+        turn = next(self._turn)
+        if limits.open_connections is None or len(self._ips) == 1:
+            return turn
+        used = Counter(session.ip for session in self.sessions() if session.venue == venue.name)
+        return min(self._ips, key=lambda ip: (used[ip], ip != turn))
 
     def leave(self, session: Session, stream_id: str, *, polite: bool, last_holder: bool = False) -> None:
         """Take a stream off a session; the last one closes it."""

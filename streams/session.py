@@ -193,9 +193,18 @@ class Session:
             elif opcode == ABNF.OPCODE_PING:
                 self._write(connection, frame.data, ABNF.OPCODE_PONG)
             elif opcode == ABNF.OPCODE_CLOSE:
-                self._end(Fail(kind=FailKind.TRANSIENT, reason=f"closed by the venue: {_close_text(frame.data)}"))
+                self._closed_by_venue(_close_text(frame.data))
                 return False
         return True
+
+    def _closed_by_venue(self, text: str) -> None:
+        reason = f"closed by the venue: {text}"
+        wait_s = next((wait_s for part, wait_s in self.limits.close_waits.items() if part in text), None)
+        if wait_s is None:
+            self._end(Fail(kind=FailKind.TRANSIENT, reason=reason))
+            return
+        self._io.limited(self, wait_s)
+        self._end(Fail(kind=FailKind.RATE_LIMITED, reason=reason, retry_after_s=wait_s))
 
     def _received(self, data: bytes, now: Instant) -> None:
         METRICS.count("frames_total", venue=self.venue, feed=self.feed)

@@ -108,6 +108,23 @@ def test_a_dial_that_nobody_wants_any_more_costs_no_attempt(caller: Caller, serv
     assert server.upgrades == 1
 
 
+def test_no_more_connections_are_open_than_the_venue_allows_and_the_next_waits_for_room(
+    caller: Caller, server: WsServer
+) -> None:
+    two = quiet_limits(open_connections=2)
+    for _ in range(3):
+        caller.dial(server.url, two)
+    first, second = caller.result(), caller.result()
+    until(lambda: caller.rig.dialler.waiting() == 1)
+    caller.dial(server.url, venue="other")
+    caller.close(caller.result())
+    assert caller.rig.dialler.waiting() == 1
+    caller.close(first)
+    caller.close(caller.result())
+    caller.close(second)
+    assert server.upgrades == 4
+
+
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\n\r\n", b"garbage\r\n\r\n", b""])
 def test_an_answer_that_is_no_upgrade_is_a_failure_and_leaves_no_socket(
     caller: Caller, server: WsServer, answer: bytes

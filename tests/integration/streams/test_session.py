@@ -177,6 +177,20 @@ def test_the_close_code_and_reason_of_the_venue_are_told(rig: Rig, server: WsSer
     assert fail.kind is FailKind.TRANSIENT
 
 
+def test_a_close_because_of_too_many_connections_makes_the_whole_address_wait(rig: Rig, server: WsServer) -> None:
+    """Every further attempt would be refused, too, and count against the venue's limits."""
+    told = []
+    rig.dialler.block = lambda venue, ip, seconds: told.append((venue, ip, seconds))  # type: ignore[method-assign]
+    rig.open(Script(server.url), quiet_limits(close_waits={"Cannot open more than": 60.0}))
+    peer = server.peer()
+    rig.heard.wait("live")
+    peer.close(1008, "Cannot open more than 10 connections")
+    fail = rig.heard.wait("lost")
+    assert (fail.kind, fail.retry_after_s) == (FailKind.RATE_LIMITED, 60.0)
+    assert "Cannot open more than 10 connections" in fail.reason
+    assert told == [("testvenue", "", 60.0)]
+
+
 def test_the_close_reason_is_told_also_when_the_venue_has_hung_up_already(rig: Rig, server: WsServer) -> None:
     """Answering the close frame fails then; the reason must not be replaced by `broken pipe`."""
     hold = threading.Event()

@@ -60,7 +60,12 @@ class FakeVenue:
 
 class Shop:
     def __init__(
-        self, monkeypatch: pytest.MonkeyPatch, ips: tuple[str, ...] = (), threads: int = 1, **limits: Any
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        ips: tuple[str, ...] = (),
+        threads: int = 1,
+        options: Mapping[str, str] | None = None,
+        **limits: Any,
     ) -> None:
         self.clock = Clock()
         self.venue = FakeVenue(**limits)
@@ -69,7 +74,7 @@ class Shop:
         self.io = [FakeIo() for _ in range(threads)]
         self.placement = Placement(
             cast("list[IoThread]", self.io), cast(Dialler, None), cast(Any, FakeSink()), self.clock,
-            lambda exchange: EMPTY, {}, ips,
+            lambda exchange: EMPTY, options or {}, ips,
         )  # fmt: skip
         self.placement.listener = cast(Any, None)
 
@@ -204,3 +209,22 @@ def test_an_exchange_that_nobody_serves_is_refused(monkeypatch: pytest.MonkeyPat
     shop = Shop(monkeypatch)
     with pytest.raises(UnknownExchange):
         shop.join(msgspec.structs.replace(user("u1"), exchange="nowhere"))
+
+
+def test_a_venue_that_counts_open_connections_gets_the_next_one_from_the_address_with_the_fewest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shop = Shop(monkeypatch, ips=("10.0.0.1", "10.0.0.2"), open_connections=10)
+    first, second, third, _ = (shop.join(user(f"u{number}")) for number in range(4))
+    assert (first.ip, second.ip) == ("10.0.0.1", "10.0.0.2")
+    for session in (first, third):
+        shop.placement.ended(session)
+    assert [shop.join(user(f"v{number}")).ip for number in range(2)] == ["10.0.0.1", "10.0.0.1"]
+
+
+@pytest.mark.parametrize(("text", "limit"), [("25", 25), (" 3 ", 3), ("", 10), ("0", 10), ("many", 10)])
+def test_a_deployment_may_know_better_how_many_connections_a_venue_allows(
+    monkeypatch: pytest.MonkeyPatch, text: str, limit: int
+) -> None:
+    shop = Shop(monkeypatch, options={"MAX": text}, open_connections=10, open_connections_option="MAX")
+    assert shop.join(user("u1")).limits.open_connections == limit
