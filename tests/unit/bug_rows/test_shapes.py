@@ -128,6 +128,7 @@ UNKNOWN = {
     "bitget": [b'{"event":"nobodyKnows"}', b'{"arg":{"channel":"nobody-knows"},"data":[{"x":"1"}]}'],
     "bybit": [b'{"topic":"nobody.knows","data":[{"x":1}]}'],
     "coinbase": [b'{"channel":"nobody-knows","sequence_num":1,"events":[{"x":1}]}'],
+    "hyperliquid": [b'{"channel":"nobodyKnows","data":[{"x":1}]}'],
     "kucoin": [b'{"type":"message","topic":"nobody.knows","subject":"x","data":{"x":1}}'],
     "okx": [b'{"arg":{"channel":"nobody-knows"},"data":[{"x":"1"}]}'],
     "paper": [b"nobody knows", b'{"x":1}'],

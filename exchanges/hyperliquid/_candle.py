@@ -1,0 +1,127 @@
+"""Candles: up to some hundred topics on one connection; running candles are published (venue file, sections 3, 5 and 6)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from core.instruments import SymbolTable
+from exchanges._adapter import Answer, Call, CandleSubscription, Fail, FailKind, Instant, Outputs
+from exchanges._candles import CandleFeed
+from exchanges._catchup import Bar, CatchUp, Page
+from exchanges._frames import UNREADABLE
+from exchanges._numbers import plain
+from exchanges.hyperliquid._markets import instrument_of, market_of, pair_of
+from exchanges.hyperliquid._public import PublicFeed
+from exchanges.hyperliquid._wire import Topic, info, refusal_of
+
+_MINUTE_MS: Final = 60_000
+_DAY_MS: Final = 86_400_000
+LENGTHS: Final = {
+    "1m": _MINUTE_MS,
+    "3m": 3 * _MINUTE_MS,
+    "5m": 5 * _MINUTE_MS,
+    "15m": 15 * _MINUTE_MS,
+    "30m": 30 * _MINUTE_MS,
+    "1h": 60 * _MINUTE_MS,
+    "2h": 120 * _MINUTE_MS,
+    "4h": 240 * _MINUTE_MS,
+    "8h": 480 * _MINUTE_MS,
+    "12h": 720 * _MINUTE_MS,
+    "1d": _DAY_MS,
+    "3d": 3 * _DAY_MS,
+    "1w": 7 * _DAY_MS,
+    "1M": 31 * _DAY_MS,
+}
+"""The venue's intervals, spelled as the platform's, and how long they last at the most."""
+HISTORY: Final = 1_000
+"""The venue hands out 5,000; more than this the backend back-fills by itself."""
+_HISTORY_WEIGHT: Final = 20 + HISTORY // 60 + 1
+
+Number = str | int | float
+
+
+class _Candle(msgspec.Struct):
+    """One-letter names are the venue's: opening time, coin, interval; open, high, low, close, base volume."""
+
+    t: int
+    s: str
+    i: str
+    o: Number
+    h: Number
+    l: Number  # noqa: E741
+    c: Number
+    v: Number
+
+    def bar(self) -> Bar:
+        return Bar(self.t, plain(self.o), plain(self.h), plain(self.l), plain(self.c), plain(self.v))
+
+
+_decode = msgspec.json.Decoder(_Candle | list[_Candle]).decode
+_decode_rows = msgspec.json.Decoder(list[_Candle]).decode
+
+
+class CandleAdapter(CandleFeed[Topic], PublicFeed):
+    """Candle topics of one exchange id. See `exchanges._adapter.Adapter`."""
+
+    channel = "candle"
+    history = HISTORY
+    running = True
+
+    def _route(self, subscription: CandleSubscription) -> tuple[Topic, int] | Fail:
+        length_ms = LENGTHS.get(subscription.interval)
+        if length_ms is None:
+            return Fail(kind=FailKind.REQUEST, reason=f"Hyperliquid has no candle interval {subscription.interval!r}")
+        table = self._setup.table()
+        found = instrument_of(table, self._exchange, subscription.symbol)
+        if found is not None:
+            return Topic(self.channel, found.wire, subscription.interval), length_ms
+        reason = refusal_of_request(self._exchange, subscription.symbol, subscription.interval, table)
+        if reason is not None:
+            return Fail(kind=FailKind.REQUEST, reason=reason)
+        reason = f"the symbol list that names {subscription.symbol!r} is not loaded yet"
+        return Fail(kind=FailKind.TRANSIENT, reason=reason)
+
+    def _new(self, subscription: CandleSubscription, length_ms: int) -> CatchUp:
+        """Channels carry the pair id of today, whatever name a bridged coin was asked for by (bug A30)."""
+        found = instrument_of(self._setup.table(), self._exchange, subscription.symbol)
+        if found is not None:
+            subscription = msgspec.structs.replace(subscription, symbol=found.pair)
+        return super()._new(subscription, length_ms)
+
+    def _asked_by(self, topic: Topic) -> tuple[str, str] | None:
+        if market_of(topic.coin) != self._exchange:
+            return None
+        return pair_of(self._setup.table(), topic.coin), topic.interval
+
+    def _told_data(self, data: msgspec.Raw, now: Instant) -> Outputs:
+        told = _decode(data)
+        outputs = []
+        for candle in told if isinstance(told, list) else [told]:
+            outputs.extend(self._told(Topic(self.channel, candle.s, candle.i), [candle.bar()]))
+        return outputs
+
+    def _history(self, topic: Topic, from_ms: int, to_ms: int) -> Call:
+        asked = {"coin": topic.coin, "interval": topic.interval, "startTime": from_ms, "endTime": to_ms}
+        return info(self._site, "candles", _HISTORY_WEIGHT, {"type": "candleSnapshot", "req": asked})
+
+    def _page(self, call: Call, answer: Answer) -> Page:
+        refusal = refusal_of(answer)
+        if refusal:
+            return Page(failed=refusal)
+        try:
+            return Page(bars=[candle.bar() for candle in _decode_rows(answer.body)])
+        except UNREADABLE as error:
+            return Page(failed=f"unreadable answer: {error}"[:150])
+
+
+def refusal_of_request(exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
+    """None, or one sentence why this candle can't be had. An empty table refuses no symbol."""
+    if interval not in LENGTHS:
+        return f"Hyperliquid has no candle interval {interval!r}: use one of {', '.join(LENGTHS)}."
+    if not len(table) or instrument_of(table, exchange, symbol) is not None:
+        return None
+    code = table.wire(symbol)
+    hint = f"that is the venue's code of {code.pair}" if code is not None else "a pair id like BTC-USDC is expected"
+    return f"{exchange} has no symbol {symbol!r}: {hint}."

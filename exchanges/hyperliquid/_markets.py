@@ -1,0 +1,241 @@
+"""Markets: wire codes, pair ids, aliases of bridged coins, and the loader of all lists (venue file, section 9)."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from core.instruments import Instrument, SymbolTable
+from exchanges._adapter import Answer, Call
+from exchanges._frames import UNREADABLE
+from exchanges.hyperliquid._wire import Site, info, site_of
+
+SPOT: Final = "hyperliquid"
+LINEAR: Final = "hyperliquidLinear"
+Kind = Literal["spot", "perp"]
+KIND_OF: Final[dict[str, Kind]] = {SPOT: "spot", LINEAR: "perp"}
+RAW: Final = "raw"
+"""Name in `Instrument.extra` of the pair id as the venue's own token names give it."""
+DEX: Final = "dex"
+"""Name in `Instrument.extra` of the builder dex; absent on the native one."""
+_SAFE: Final = re.compile(r"[A-Za-z0-9_.]{1,32}")
+"""Deployers choose names; names like paths occur."""
+_BRIDGED: Final = "Unit "
+"""The bridge that calls its coins UBTC, UETH …: its tokens' full names begin like this."""
+_LIST_WEIGHT: Final = 20
+
+
+def market_of(code: str) -> str:
+    """The exchange id of a wire code: spot codes are `@142` or `PURR/USDC`, everything else is a perp."""
+    return SPOT if code.startswith("@") or "/" in code else LINEAR
+
+
+def dex_of(code: str) -> str:
+    """The builder dex of a perp's code or pair (`xyz:TSLA`); empty on the native one."""
+    return code.partition(":")[0] if ":" in code else ""
+
+
+def pair_of(table: SymbolTable, code: str) -> str:
+    """The pair id of a wire code of either market; a code that is in no list stays as it is."""
+    found = table.wire(code)
+    return code if found is None else found.pair
+
+
+def instrument_of(table: SymbolTable, exchange: str, pair: str) -> Instrument | None:
+    """What a candle request names: a pair id of this market, also under the bridged coin's own name (bugs A29, A30)."""
+    found = table.pair(pair)
+    if found is not None and _own(found, exchange):
+        return found
+    return next((item for item in table if _own(item, exchange) and item.extra.get(RAW) == pair), None)
+
+
+def _own(instrument: Instrument, exchange: str) -> bool:
+    return instrument.kind in ("", KIND_OF[exchange])
+
+
+def asset_of(table: SymbolTable, token: str) -> str:
+    """The name under which the platform knows a token: bridged coins have their own coin's."""
+    for item in table:
+        base, _, quote = item.extra.get(RAW, "").rpartition("-")
+        if item.kind == "spot" and token in (base, quote):
+            return item.base if token == base else item.quote
+    return token
+
+
+def dexes(table: SymbolTable) -> list[str]:
+    """The builder dexes that are listed."""
+    return sorted({item.extra[DEX] for item in table if DEX in item.extra})
+
+
+# --- the venue's lists ---
+
+
+class Token(msgspec.Struct, rename="camel"):
+    name: str
+    index: int
+    full_name: str | None = None
+
+
+class _Pair(msgspec.Struct):
+    name: str
+    tokens: tuple[int, int]
+
+
+class _SpotMeta(msgspec.Struct):
+    tokens: list[Token]
+    universe: list[_Pair]
+
+
+class _Asset(msgspec.Struct, rename="camel"):
+    name: str
+    is_delisted: bool = False
+
+
+class _Meta(msgspec.Struct, rename="camel"):
+    universe: list[_Asset]
+    collateral_token: int = 0
+
+
+class _Dex(msgspec.Struct):
+    name: str
+
+
+_decode_spot = msgspec.json.Decoder(_SpotMeta).decode
+_decode_meta = msgspec.json.Decoder(_Meta).decode
+_decode_dexes = msgspec.json.Decoder(list[_Dex | None]).decode
+
+
+def aliases(tokens: Iterable[Token]) -> dict[str, str]:
+    """Token name → the name that the platform uses, where they differ.
+
+    A bridged coin loses its U, and `USDT0` its 0, unless a token of the bare name is listed or two would have it.
+    """
+    listed = list(tokens)
+    names = {token.name for token in listed}
+    found = {
+        token.name: token.name[1:]
+        for token in listed
+        if (token.full_name or "").startswith(_BRIDGED) and token.name.startswith("U") and len(token.name) > 1
+    }
+    if "USDT0" in names:
+        found["USDT0"] = "USDT"
+    wanted = Counter(found.values())
+    return {name: bare for name, bare in found.items() if bare not in names and wanted[bare] == 1}
+
+
+def safe(name: str) -> bool:
+    return bool(_SAFE.fullmatch(name)) and ".." not in name
+
+
+def spot_instruments(meta: _SpotMeta, alias: Mapping[str, str], *, active: bool) -> list[Instrument]:
+    names = {token.index: token.name for token in meta.tokens}
+    found: list[Instrument] = []
+    for pair in meta.universe:
+        base, quote = (names.get(index, "") for index in pair.tokens)
+        if safe(base) and safe(quote):
+            own = (alias.get(base, base), alias.get(quote, quote))
+            found.append(_instrument(pair.name, "-".join(own), f"{base}-{quote}", "spot", *own, active=active))
+    return found
+
+
+def perp_instruments(
+    meta: _Meta, dex: str, names: Mapping[int, str], alias: Mapping[str, str], *, active: bool
+) -> list[Instrument]:
+    quote = names.get(meta.collateral_token, "USDC")
+    own_quote = alias.get(quote, quote)
+    prefix = f"{dex}:" if dex else ""
+    found: list[Instrument] = []
+    for asset in meta.universe:
+        base = asset.name.removeprefix(prefix)
+        if not safe(base) or not asset.name.startswith(prefix):
+            continue
+        own = alias.get(base, base)
+        pair, raw = f"{prefix}{own}-{own_quote}", f"{prefix}{base}-{quote}"
+        trades = active and not asset.is_delisted
+        found.append(_instrument(asset.name, pair, raw, "perp", own, own_quote, dex=dex, active=trades))
+    return found
+
+
+def _instrument(
+    wire: str, pair: str, raw: str, kind: Kind, base: str, quote: str, *, dex: str = "", active: bool
+) -> Instrument:
+    extra = {RAW: raw} | ({DEX: dex} if dex else {})
+    settle = quote if kind == "perp" else ""
+    return Instrument(
+        wire=wire, pair=pair, base=base, quote=quote, settle=settle, kind=kind, active=active, extra=extra
+    )
+
+
+class Loader:
+    """The lists of both markets: an account's orders come from both, whatever the exchange id of its stream.
+
+    The instruments of the other market are listed as inactive. See `exchanges._adapter.InstrumentLoader`.
+    """
+
+    def __init__(self, exchange: str, options: Mapping[str, str]) -> None:
+        self._exchange = exchange
+        self._site: Site = site_of(options)
+        self._spot: _SpotMeta | None = None
+        self._metas: dict[str, _Meta] = {}
+        self._dexes_known = self._site.testnet
+        """The testnet has thousands of builder dexes, mostly empty: only the native one is loaded there."""
+
+    def start(self) -> Sequence[Call]:
+        calls = [self._call("spotMeta"), self._call("meta", "")]
+        return calls if self._dexes_known else [*calls, self._call("perpDexs")]
+
+    def _call(self, kind: str, dex: str | None = None) -> Call:
+        body = {"type": kind} | ({"dex": dex} if dex else {})
+        return info(self._site, kind, _LIST_WEIGHT, body, context=dex)
+
+    def answered(self, call: Call, answer: Answer) -> Sequence[Call]:
+        if answer.status != 200:
+            return ()
+        try:
+            if call.tag == "spotMeta":
+                self._spot = _decode_spot(answer.body)
+            elif call.tag == "meta":
+                self._metas[str(call.context)] = _decode_meta(answer.body)
+            elif not self._dexes_known:
+                listed = _decode_dexes(answer.body)
+                self._dexes_known = bool(listed)
+                names = dict.fromkeys(dex.name for dex in listed if dex is not None and safe(dex.name))
+                return [self._call("meta", name) for name in names]
+        except UNREADABLE:
+            return ()  # a dex that fails costs only its own coins
+        return ()
+
+    def result(self) -> Sequence[Instrument] | None:
+        spot = self._spot
+        if spot is None or not spot.universe or "" not in self._metas or not self._dexes_known:
+            return None
+        alias = aliases(spot.tokens)
+        names = {token.index: token.name for token in spot.tokens}
+        own_spot = self._exchange == SPOT
+        perps = [
+            item
+            for dex, meta in self._metas.items()
+            for item in perp_instruments(meta, dex, names, alias, active=not own_spot)
+        ]
+        return [*spot_instruments(spot, alias, active=own_spot), *perps]
+
+
+def table_of_context(exchange: str, context: Mapping[str, object]) -> SymbolTable:
+    """The table of a golden case: wire code → pair id."""
+    listed = context.get("code_to_pair")
+    rows = listed.items() if isinstance(listed, Mapping) else ()
+    found: list[Instrument] = []
+    for code, pair in rows:
+        market = market_of(str(code))
+        base, _, quote = str(pair).rpartition("-")
+        found.append(
+            _instrument(
+                str(code), str(pair), str(pair), KIND_OF[market], base, quote,
+                dex=dex_of(str(code)), active=market == exchange,
+            )
+        )  # fmt: skip
+    return SymbolTable(found)
