@@ -137,6 +137,8 @@ def demo_key(venue: str) -> ApiKey:
     """The demo account's credentials: fixed, so that commands can be written down."""
     if venue == "coinbase":
         return controls.api_key("organizations/demo/apiKeys/demo", _elliptic_pem(venue))
+    if venue == "hyperliquid":  # the account's address; there is no secret
+        return controls.api_key(f"0x{sha256(b'demo').hex()[:40]}", "")
     return controls.api_key(f"demo-{venue}-key", f"demo-{venue}-secret", "demo-passphrase")
 
 

@@ -103,7 +103,9 @@ class CandleAdapter(CandleFeed[Topic], PublicFeed):
         return outputs
 
     def _history(self, topic: Topic, from_ms: int, to_ms: int) -> Call:
-        asked = {"coin": topic.coin, "interval": topic.interval, "startTime": from_ms, "endTime": to_ms}
+        # The running candle is asked for as well: it shows that the one before it has ended.
+        end_ms = to_ms + LENGTHS.get(topic.interval, 0)
+        asked = {"coin": topic.coin, "interval": topic.interval, "startTime": from_ms, "endTime": end_ms}
         return info(self._site, "candles", _HISTORY_WEIGHT, {"type": "candleSnapshot", "req": asked})
 
     def _page(self, call: Call, answer: Answer) -> Page:

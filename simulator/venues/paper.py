@@ -49,8 +49,6 @@ _UNPLAYED: Final = {
     "ftx": ("", "USDT"),
     "kraken": ("-", "USD"),
     "krakenUsdm": ("-", "USD"),
-    "hyperliquid": ("-", "USDC"),
-    "hyperliquidLinear": ("-", "USDC"),
 }
 """Exchange ids with paper accounts and no venue half (some are dead): separator of their pair ids, quote."""
 _CHANNELS: Final = dict((ORDERS, BALANCES))
