@@ -1,0 +1,1022 @@
+"""Hyperliquid: addresses, joining of order states and fills, gap repair, symbols, prices, driven without a socket."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import UNSET
+
+from core.credentials import credentials
+from core.events import ExecutionReport
+from core.instruments import EMPTY, SymbolTable
+from exchanges._adapter import (
+    Answer,
+    Call,
+    CandleSubscription,
+    Connect,
+    Emit,
+    EmitCandle,
+    EmitTickers,
+    Fail,
+    FailKind,
+    Instant,
+    KnownOrder,
+    Live,
+    Note,
+    Output,
+    Outputs,
+    Resume,
+    Seen,
+    Setup,
+    TickerSubscription,
+    UserSubscription,
+)
+from exchanges.hyperliquid import VENUE
+from exchanges.hyperliquid._join import FILLS_KEPT_S
+from exchanges.hyperliquid._markets import Loader, Token, aliases
+from tests.unit.exchanges.driver import Driver, after, frame, json_answer, of, only, sent, setup
+
+WALL = 1_795_300_000_000
+NOW = Instant(1_000.0, WALL)
+at = partial(after, NOW)
+ADDRESS = "0x4C3f1a2b5d6e7f8091a2b3c4d5e6f708192a3b4c"
+USER = ADDRESS.lower()
+
+SPOT_META = {
+    "tokens": [
+        {"name": "USDC", "index": 0},
+        {"name": "PURR", "index": 1},
+        {"name": "UBTC", "index": 197, "fullName": "Unit Bitcoin"},
+        {"name": "USDE", "index": 235},
+        {"name": "../x", "index": 300},
+    ],
+    "universe": [
+        {"name": "PURR/USDC", "tokens": [1, 0], "index": 0},
+        {"name": "@142", "tokens": [197, 0], "index": 142},
+        {"name": "@300", "tokens": [300, 0], "index": 300},
+    ],
+}
+META = {"universe": [{"name": "BTC"}, {"name": "kPEPE"}, {"name": "OLD", "isDelisted": True}], "collateralToken": 0}
+DEXES = [None, {"name": "xyz"}, {"name": "hyna"}, {"name": "a/b"}]
+DEX_METAS: dict[str, object] = {
+    "xyz": {"universe": [{"name": "xyz:TSLA"}, {"name": "xyz:a/b"}], "collateralToken": 0},
+    "hyna": {"universe": [{"name": "hyna:BTC"}], "collateralToken": 235},
+}
+
+
+def load(exchange: str, replies: dict[str, object] | None = None, **options: str) -> list[Any] | None:
+    """What the loader makes of the venue's lists; `replies` replaces some of them, by type or dex."""
+    given = {"spotMeta": SPOT_META, "meta": META, "perpDexs": DEXES, **DEX_METAS, **(replies or {})}
+    loader = Loader(exchange, options)
+    pending = list(loader.start())
+    while pending:
+        call = pending.pop(0)
+        body = json.loads(call.body or "")
+        reply = given[body.get("dex") or body["type"]]
+        pending += loader.answered(call, reply if isinstance(reply, Answer) else json_answer(reply))
+    found = loader.result()
+    return None if found is None else list(found)
+
+
+SPOT = SymbolTable(load("hyperliquid") or ())
+LINEAR = SymbolTable(load("hyperliquidLinear") or ())
+
+
+def account(resume: Resume | None = None, key: str = ADDRESS) -> UserSubscription:
+    keys = credentials(key, "")
+    return UserSubscription(stream_id="u1", exchange="hyperliquidLinear", credentials=keys, resume=resume)
+
+
+def update(status: str = "open", sz: str = "0.35", **changes: Any) -> dict[str, Any]:
+    """One order state, of an order that was placed after the connection was made."""
+    moment = changes.pop("moment", WALL + 20_000)
+    order = {
+        "coin": "BTC", "side": "B", "limitPx": "91250.0", "sz": "0.0" if status == "filled" else sz, "oid": 7,
+        "timestamp": WALL + 10_000, "origSz": "0.35", "cloid": "0xa1",
+    }  # fmt: skip
+    return {"order": order | changes, "status": status, "statusTimestamp": moment}
+
+
+def fill(sz: str, px: str, tid: int, **changes: Any) -> dict[str, Any]:
+    fields = {
+        "coin": "BTC", "px": px, "sz": sz, "side": "B", "time": WALL + 19_000, "oid": 7, "tid": tid, "cloid": "0xa1",
+        "fee": "0.5", "feeToken": "USDC", "crossed": True, "dir": "Open Long", "hash": "0x0", "twapId": None,
+    }  # fmt: skip
+    return fields | changes
+
+
+class Drive:
+    """An account adapter, its outstanding calls, and what it has published."""
+
+    def __init__(self, subscription: UserSubscription | None = None, made: Setup | None = None) -> None:
+        self.adapter = VENUE.user(made or setup("hyperliquidLinear", LINEAR))
+        self.now = NOW
+        self.calls: list[Call] = []
+        self.outputs: list[Output] = []
+        self.all: list[Output] = []
+        self.adapter.add(subscription or account(), NOW)
+        self.note(self.adapter.start(NOW))
+        self.connect = of(Connect, self.outputs)
+        if self.connect:
+            self.note(self.adapter.connected(NOW))
+
+    def note(self, outputs: Outputs) -> list[Output]:
+        self.outputs = list(outputs)
+        self.all += self.outputs
+        self.calls += of(Call, self.outputs)
+        return self.outputs
+
+    def feed(self, channel: str, data: object = None) -> list[Output]:
+        return self.note(self.adapter.received(frame({"channel": channel, "data": data}), self.now))
+
+    def orders(self, *updates: dict[str, Any]) -> list[ExecutionReport]:
+        return reports(self.feed("orderUpdates", updates))
+
+    def fills(self, *fills: dict[str, Any], **more: Any) -> list[ExecutionReport]:
+        return reports(self.feed("userFills", {"user": USER, "fills": fills, **more}))
+
+    def reply(self, tag: str, value: object = None, status: int = 200) -> list[Output]:
+        call = next(call for call in self.calls if call.tag == tag)
+        self.calls.remove(call)
+        return self.note(self.adapter.answered(call, json_answer(value, status), self.now))
+
+    def acknowledge(self, *kinds: str) -> list[Output]:
+        said: list[Output] = []
+        for kind in kinds or ("orderUpdates", "userFills"):
+            subscription = {"type": kind, "user": USER}
+            said += self.feed("subscriptionResponse", {"method": "subscribe", "subscription": subscription})
+        return said
+
+    def join(self) -> list[Output]:
+        return [*self.reply("role", {"role": "user"}), *self.acknowledge()]
+
+    def wait(self, seconds: float) -> list[Output]:
+        """Let time pass, pings answered. Returns what was said."""
+        end, said = self.now.mono + seconds, []
+        while (due := self.adapter.deadline()) is not None and due <= end:
+            self.now = after(self.now, max(0.0, due - self.now.mono))
+            said += self.note(self.adapter.woken(self.now))
+            self.adapter.received(b'{"channel":"pong"}', self.now)
+        self.now = after(self.now, end - self.now.mono)
+        return said
+
+
+def live(subscription: UserSubscription | None = None, **options: str) -> Drive:
+    drive = Drive(subscription, setup("hyperliquidLinear", LINEAR, **options))
+    drive.join()
+    return drive
+
+
+def reports(outputs: Iterable[Output]) -> list[ExecutionReport]:
+    return [emit.event for emit in of(Emit, outputs) if isinstance(emit.event, ExecutionReport)]
+
+
+def figures(event: ExecutionReport) -> tuple[str, str, str, str]:
+    return event.order_status, event.total_trade_quantity, event.total_quote_trade_quantity, event.price
+
+
+def figures_of(outputs: Iterable[Output]) -> list[tuple[str, str, str, str]]:
+    return [figures(event) for event in reports(outputs)]
+
+
+def asked(call: Call) -> dict[str, Any]:
+    return dict(json.loads(call.body or ""))
+
+
+# --- accounts: who ---
+
+
+@pytest.mark.parametrize("key", ["", "0x12", "abc", ADDRESS[:-1], f"{ADDRESS}0", f"0x{'g' * 40}", "0X" + ADDRESS[2:]])
+def test_a_key_that_is_no_address_is_refused_without_a_call(key: str) -> None:
+    drive = Drive(account(key=key))
+    fail = only(Fail, drive.outputs)
+    assert (fail.kind, fail.stream_id) == (FailKind.CREDENTIAL, "u1")
+    assert not drive.calls
+    assert not drive.connect
+
+
+def test_an_account_is_named_by_its_address_and_nothing_is_signed() -> None:
+    drive = Drive()
+    assert drive.connect == [Connect("wss://api.hyperliquid.xyz/ws")]
+    assert sent(drive.outputs) == [
+        {"method": "subscribe", "subscription": {"type": kind, "user": USER}} for kind in ("orderUpdates", "userFills")
+    ]
+    (call,) = drive.calls
+    assert (call.method, call.url, call.weight) == ("POST", "https://api.hyperliquid.xyz/info", 60)
+    assert asked(call) == {"type": "userRole", "user": USER}
+    assert USER not in repr(drive.outputs)
+
+
+def test_the_demo_environment_is_the_testnet() -> None:
+    made = setup("hyperliquidLinear", LINEAR, HYPERLIQUIDENV="demo")
+    drive = Drive(made=made)
+    assert drive.connect == [Connect("wss://api.hyperliquid-testnet.xyz/ws")]
+    assert drive.calls[0].url == "https://api.hyperliquid-testnet.xyz/info"
+    for adapter in (VENUE.ticker(made), VENUE.candle(made)):
+        assert adapter.start(NOW) == [Connect("wss://api.hyperliquid-testnet.xyz/ws")]
+    calls = VENUE.instruments("hyperliquidLinear", {"HYPERLIQUIDENV": "demo"}).start()
+    assert {call.url for call in calls} == {"https://api.hyperliquid-testnet.xyz/info"}
+
+
+@pytest.mark.parametrize("role", ["agent", "missing", "somethingNew"])
+def test_an_address_that_stays_silent_is_refused_also_when_the_answer_comes_late(role: str) -> None:
+    """The address of an API wallet subscribes well and never says anything."""
+    drive = Drive()
+    drive.acknowledge()
+    assert of(Live, drive.wait(6)) == [Live("u1")]
+    fail = only(Fail, drive.reply("role", {"role": role}))
+    assert (fail.kind, fail.stream_id, fail.first_sight) == (FailKind.CREDENTIAL, "u1", True)
+    assert role in fail.reason
+
+
+@pytest.mark.parametrize("role", ["user", "vault", "subAccount"])
+def test_an_account_is_live_once_all_is_answered(role: str) -> None:
+    drive = Drive()
+    assert not of(Live, drive.acknowledge("orderUpdates"))
+    assert not of(Live, drive.reply("role", {"role": role}))
+    assert of(Live, drive.acknowledge("userFills")) == [Live("u1")]
+
+
+@pytest.mark.parametrize(("value", "status"), [(None, 500), ({}, 200), ("x", 429)])
+def test_rest_that_can_not_tell_the_role_keeps_nobody_out(value: object, status: int) -> None:
+    drive = Drive()
+    drive.acknowledge()
+    outputs = drive.reply("role", value, status)
+    assert of(Live, outputs) == [Live("u1")]
+    assert of(Note, outputs)
+
+
+def test_orders_wait_for_their_names_when_a_process_has_just_started() -> None:
+    """Without the list an order would go out under the venue's code, which the backend rounds to 2 decimals."""
+    table = EMPTY
+    made = Setup(exchange="hyperliquid", new_id=lambda: "r", table=lambda: table)
+    drive = Drive(made=made)
+    assert not sent(drive.outputs)
+    assert not sent(drive.wait(1))
+    table = SPOT
+    assert len(sent(drive.wait(1))) == 2
+    late = Drive(made=setup("hyperliquid", EMPTY))
+    said = late.wait(6)
+    assert len(sent(said)) == 2
+    assert any("symbol list" in note.what for note in of(Note, said))
+
+
+def test_a_subscribe_request_without_an_answer_is_repeated_then_the_connection_ends() -> None:
+    drive = Drive()
+    drive.reply("role", {"role": "user"})
+    drive.acknowledge("orderUpdates")
+    said = drive.wait(20)
+    again = [request["subscription"]["type"] for request in sent(said) if request["method"] == "subscribe"]
+    assert again == ["userFills", "userFills"]
+    assert of(Fail, said)[0].kind is FailKind.TRANSIENT
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Cannot track more than 10 total users.", (FailKind.RATE_LIMITED, True, 60.0)),
+        (f'Invalid subscription {{"type":"orderUpdates","user":"{USER}"}}', (FailKind.CREDENTIAL, False, None)),
+        (
+            f'Error parsing JSON into valid websocket request: {{"user":"{ADDRESS}"}}',
+            (FailKind.CREDENTIAL, False, None),
+        ),
+    ],
+)
+def test_refused_subscriptions_are_judged_and_repeat_no_address(text: str, expected: object) -> None:
+    fail = only(Fail, Drive().feed("error", text))
+    assert (fail.kind, fail.first_sight, fail.retry_after_s) == expected
+    assert fail.stream_id == "u1"
+    assert USER not in fail.reason.lower()
+
+
+def test_a_topic_that_is_subscribed_already_counts_as_confirmed() -> None:
+    drive = Drive()
+    drive.reply("role", {"role": "user"})
+    drive.acknowledge("userFills")
+    said = drive.feed("error", f'Already subscribed: {{"type":"orderUpdates","user":"{USER}"}}')
+    assert of(Live, said) == [Live("u1")]
+
+
+def test_pings_are_the_venues_own_and_one_without_an_answer_ends_the_connection() -> None:
+    drive = live()
+    drive.now = at(30)
+    assert sent(drive.note(drive.adapter.woken(drive.now))) == [{"method": "ping"}]
+    drive.now = at(46)
+    assert only(Fail, drive.note(drive.adapter.woken(drive.now))).kind is FailKind.TRANSIENT
+
+
+def test_fills_of_another_address_are_not_this_accounts() -> None:
+    drive = live()
+    drive.orders(update("filled"))
+    said = drive.feed("userFills", {"user": f"0x{1:040x}", "fills": [fill("0.35", "90000", 1)]})
+    assert said == []
+
+
+def test_an_account_that_leaves_unsubscribes() -> None:
+    drive = live()
+    assert [request["method"] for request in sent(drive.adapter.remove("u1", NOW))] == ["unsubscribe"] * 2
+    assert drive.adapter.remove("u1", NOW) == []
+
+
+# --- joining: order states and fills ---
+
+
+def test_the_first_letter_of_a_side_is_no_word() -> None:
+    """Bug D15: A is the ask side."""
+    drive = live()
+    sides = [drive.orders(update(side=letter, oid=number))[0].side for number, letter in enumerate("BA")]
+    assert sides == ["BUY", "SELL"]
+
+
+def test_a_filled_order_waits_for_all_of_its_fills() -> None:
+    """Bugs A23, A40: it was dropped, before that booked at the aggressive limit price."""
+    drive = live()
+    assert drive.orders(update("filled")) == []
+    assert drive.fills(fill("0.1", "91200", 1)) == []
+    (event,) = drive.fills(fill("0.2", "91210", 2), fill("0.05", "91220", 3))
+    assert figures(event) == ("FILLED", "0.35", "31923", "91208.6")
+    assert (event.fee_paid, event.fee_asset) == ("1.5", "USDC")
+    assert drive.fills(fill("0.05", "91220", 3)) == []
+    assert drive.orders(update("filled")) == []
+
+
+def test_fills_that_came_first_price_the_order_at_once() -> None:
+    drive = live()
+    assert drive.fills(fill("0.35", "91240.0", 1)) == []
+    assert [figures(event) for event in drive.orders(update("filled"))] == [("FILLED", "0.35", "31934", "91240.0")]
+
+
+def test_each_rung_of_the_price_ladder_is_reached() -> None:
+    """Bug A14: the REST rung never ran for two releases; so the rung that made the event is told apart here."""
+    found: dict[str, list[tuple[str, str, str, str]]] = {}
+    drive = live()
+    drive.orders(update("filled"))
+    found["stream"] = [figures(event) for event in drive.fills(fill("0.35", "91001", 1))]
+
+    drive = live()
+    drive.orders(update("filled"))
+    said = drive.wait(5)
+    (call,) = of(Call, said)
+    assert (call.tag, asked(call)["type"], asked(call)["user"]) == ("fills of a parked order", "userFillsByTime", USER)
+    found["rest"] = figures_of(drive.reply(call.tag, [fill("0.35", "91002", 1)]))
+
+    drive = live()
+    drive.orders(update("filled"))
+    drive.fills(fill("0.1", "91003", 1))
+    drive.wait(5)
+    for _ in range(3):
+        drive.reply("fills of a parked order", None, 500)
+        said = drive.wait(4)
+    found["what is known"] = figures_of(said)
+    assert any(note.level == "error" for note in of(Note, said))
+
+    drive = live()
+    drive.orders(update("filled"))
+    drive.wait(5)
+    for _ in range(3):
+        drive.reply("fills of a parked order", [])
+        said = drive.wait(4)
+    found["limit"] = figures_of(said)
+    assert found == {
+        "stream": [("FILLED", "0.35", "31850.35", "91001.0")],
+        "rest": [("FILLED", "0.35", "31850.7", "91002.0")],
+        "what is known": [("FILLED", "0.35", "31851.05", "91003.0")],
+        "limit": [("FILLED", "0.35", "31937.5", "91250.0")],
+    }
+
+
+def test_one_hiccup_of_rest_does_not_cost_the_price_and_the_last_resort_is_published() -> None:
+    """Bugs A15, A16: there was one attempt; and then the log said "emitting", and nothing was."""
+    drive = live()
+    drive.orders(update("filled"))
+    drive.wait(5)
+    drive.reply("fills of a parked order", "busy", 502)
+    drive.wait(1)
+    assert figures_of(drive.reply("fills of a parked order", [fill("0.35", "91000", 1)])) == [
+        ("FILLED", "0.35", "31850", "91000.0")
+    ]
+    drive = live(HL_FILL_REST_RETRIES="0")
+    drive.orders(update("filled"))
+    assert [status for status, *_ in figures_of(drive.wait(5))] == ["FILLED"]
+    assert not [call for call in of(Call, drive.all) if call.tag == "fills of a parked order"]
+
+
+def test_the_tries_are_one_two_and_four_seconds_apart_and_the_store_is_looked_into_before_each() -> None:
+    drive = live()
+    drive.orders(update("filled"))
+    moments = []
+    for _ in range(3):
+        while not drive.calls:
+            drive.wait(0.5)
+        moments.append(drive.now.mono - NOW.mono)
+        drive.reply("fills of a parked order", None, 500)
+    assert moments == [5.0, 6.0, 8.0]
+    drive.wait(3.5)
+    assert len(drive.fills(fill("0.35", "91000", 1))) == 1
+    assert not reports(drive.wait(60))
+
+
+def test_fills_that_arrive_while_rest_is_asked_count_and_the_order_goes_out_once() -> None:
+    """Bug A17: the parked order was taken away before the wait, so they were thrown away."""
+    drive = live()
+    drive.orders(update("filled"))
+    drive.wait(5)
+    assert drive.fills(fill("0.15", "91000", 1)) == []
+    assert len(drive.fills(fill("0.2", "91000", 2))) == 1
+    assert not reports(drive.reply("fills of a parked order", [fill("0.15", "91000", 1), fill("0.2", "91000", 2)]))
+    assert not reports(drive.wait(60))
+
+
+def test_fills_of_rest_and_stream_together_complete_an_order() -> None:
+    drive = live()
+    drive.orders(update("filled"))
+    drive.fills(fill("0.15", "91000", 1))
+    drive.wait(5)
+    found = figures_of(drive.reply("fills of a parked order", [fill("0.15", "91000", 1), fill("0.2", "92000", 2)]))
+    assert found == [("FILLED", "0.35", "32050", "91571.4")]
+
+
+def test_the_parking_place_never_grows_past_its_limit_and_what_is_being_asked_for_stays() -> None:
+    """Bug A18: entries that were being resolved were evicted, or none, and the map grew."""
+    drive = live(HL_FILL_PARK_MAX_SIZE="2")
+    drive.orders(update("filled", oid=1))
+    drive.wait(5)
+    assert [asked(call)["type"] for call in drive.calls] == ["userFillsByTime"]
+    assert drive.orders(update("filled", oid=2)) == []
+    assert [event.order_id for event in drive.orders(update("filled", oid=3))] == [2]
+    drive.wait(5)
+    assert len(drive.calls) == 2
+    assert [event.order_id for event in drive.orders(update("filled", oid=4))] == [4], "all places are being asked for"
+    assert any("too many" in note.what for note in of(Note, drive.outputs))
+
+
+def test_of_a_snapshot_only_the_fills_of_parked_orders_count() -> None:
+    """Bug A24: snapshots were skipped as a whole."""
+    drive = live()
+    drive.orders(update("filled", oid=7))
+    known = [fill("9", "90000", 20, oid=99, cloid="0xff"), fill("0.35", "91239", 21)]
+    assert [event.order_id for event in drive.fills(*known, isSnapshot=True)] == [7]
+    assert drive.orders(update("filled", oid=99, cloid="0xff", origSz="9")) == [], "not priced with the snapshot"
+
+
+def test_rest_that_never_answers_is_asked_a_bounded_number_of_times() -> None:
+    """Bug A41: an endless loop."""
+    drive = live()
+    for oid in range(20):
+        drive.orders(update("filled", oid=oid, cloid=f"0x{oid}"))
+    said = drive.wait(3600)
+    assert len([call for call in of(Call, said) if call.tag == "fills of a parked order"]) == 60
+    assert len(reports(said)) == 20
+
+
+@pytest.mark.parametrize(("hours", "priced"), [(4.9, True), (5.1, False)])
+def test_a_fill_is_kept_for_five_hours(hours: float, priced: bool) -> None:
+    """Bug A57: an order that rests for hours between its first fill and its last had no price."""
+    drive = live()
+    drive.fills(fill("0.1", "91000", 1))
+    drive.wait(hours * 3600)
+    drive.fills(fill("1", "1", 50, oid=50))
+    assert FILLS_KEPT_S == 5 * 3600
+    drive.orders(update("filled"))
+    assert (len(drive.fills(fill("0.25", "91000", 2))) == 1) is priced
+
+
+@pytest.mark.parametrize("sizes", [("0.1", "0.2", "0.05"), ("0.3499999999", "0.0000000001"), ("0.35000000001",)])
+def test_a_filled_order_has_exactly_its_size(sizes: tuple[str, ...]) -> None:
+    """Bug A53: a FILLED that is short makes the bot buy the rest a second time."""
+    drive = live()
+    drive.orders(update("filled"))
+    (event,) = drive.fills(*(fill(size, "91000", number) for number, size in enumerate(sizes)))
+    assert (event.quantity, event.total_trade_quantity) == ("0.35", "0.35")
+
+
+def test_a_fill_that_is_told_twice_counts_once() -> None:
+    drive = live()
+    drive.fills(fill("0.1", "91000", 1), fill("0.1", "91000", 1))
+    drive.fills(fill("0.1", "91000", 1), isSnapshot=True)
+    assert [figures(event) for event in drive.orders(update(sz="0.25"))] == [
+        ("PARTIALLY_FILLED", "0.1", "9100", "91000.0")
+    ]
+
+
+def test_a_partial_fill_whose_fill_comes_late_is_told_again_with_it() -> None:
+    drive = live()
+    drive.fills(fill("0.1", "91000", 1))
+    assert [figures(event) for event in drive.orders(update(sz="0.15"))] == [
+        ("PARTIALLY_FILLED", "0.1", "9100", "91000.0")
+    ]
+    assert [figures(event) for event in drive.fills(fill("0.1", "91100", 2))] == [
+        ("PARTIALLY_FILLED", "0.2", "18210", "91050.0")
+    ]
+    assert drive.fills(fill("0.1", "91100", 2)) == []
+
+
+def test_a_cancellation_never_says_less_than_was_executed() -> None:
+    """It is the last word about the order: what a fill does not explain yet counts at the limit price."""
+    drive = live()
+    drive.fills(fill("0.1", "91000", 1))
+    assert [figures(event) for event in drive.orders(update("canceled", sz="0.15"))] == [
+        ("CANCELED", "0.2", "18225", "91125.0")
+    ]
+
+
+def test_an_order_from_before_the_connection_keeps_what_it_had_executed() -> None:
+    """Its earlier fills came over another connection."""
+    known = KnownOrder(
+        order_id="7", client_order_id="0xa1", symbol="BTC-USDC", status="PARTIALLY_FILLED", executed="0.1",
+        executed_quote="9000", quantity="0.35", price="90000",
+    )  # fmt: skip
+    drive = Drive(account(Resume(since_ms=WALL - 90_000, orders=(known,))))
+    drive.join()
+    drive.reply("fills", [])
+    drive.reply("open orders", [])
+    drive.reply("closed orders", [])
+    drive.reply("order", {"status": "order", "order": update(sz="0.25", timestamp=WALL - 500_000)})
+    drive.fills(fill("0.05", "91000", 9))
+    assert [figures(event) for event in drive.orders(update(sz="0.2", timestamp=WALL - 500_000))] == [
+        ("PARTIALLY_FILLED", "0.15", "13550", "90333.3")
+    ]
+
+
+def test_an_amended_order_has_the_fills_of_its_new_id_only() -> None:
+    """The venue cancels and places anew: another id with the same client id."""
+    drive = live()
+    drive.fills(fill("0.1", "91000", 1, oid=6))
+    assert drive.orders(update("filled", origSz="0.25")) == []
+    assert [figures(event) for event in drive.fills(fill("0.25", "91100", 2))] == [
+        ("FILLED", "0.25", "22775", "91100.0")
+    ]
+
+
+def test_fills_are_found_by_the_client_id_where_they_explain_the_order() -> None:
+    drive = live()
+    drive.fills(fill("0.35", "91000", 1, oid=6))
+    assert len(drive.orders(update("filled"))) == 1
+
+
+@pytest.mark.parametrize("status", ["canceled", "reduceOnlyCanceled", "oracleRejected", "nobodyKnowsCanceled"])
+def test_every_other_status_ends_the_order_and_an_unknown_one_is_told(status: str) -> None:
+    drive = live()
+    assert [event.order_status for event in drive.orders(update(status))] == ["CANCELED"]
+    assert bool(of(Note, drive.outputs)) is (status == "nobodyKnowsCanceled")
+
+
+def test_an_unreadable_order_costs_only_itself() -> None:
+    drive = live()
+    assert len(drive.orders({"order": {"oid": "x"}}, update())) == 1
+    assert of(Note, drive.outputs)
+
+
+def test_a_fee_in_two_assets_or_a_rebate_is_left_out() -> None:
+    for fees in ([("1", "USDC"), ("1", "HYPE")], [("-1", "USDC"), ("0.5", "USDC")]):
+        drive = live()
+        drive.orders(update("filled"))
+        halves = [fill("0.175", "91000", number, fee=fee, feeToken=token) for number, (fee, token) in enumerate(fees)]
+        (event,) = drive.fills(*halves)
+        assert (event.fee_paid, event.fee_asset) == (UNSET, UNSET)
+
+
+def test_a_fee_in_a_bridged_coin_has_the_coins_own_name() -> None:
+    drive = Drive(made=setup("hyperliquid", SPOT))
+    drive.join()
+    drive.orders(update("filled", coin="@142"))
+    (event,) = drive.fills(fill("0.35", "91000", 1, coin="@142", fee="0.0001", feeToken="UBTC"))
+    assert (event.symbol, event.fee_asset) == ("BTC-USDC", "BTC")
+
+
+PARTS = [("0.1", "91200"), ("0.2", "91210"), ("0.05", "91220")]
+
+
+@given(st.permutations(range(7)), st.lists(st.integers(0, 6), max_size=4))
+def test_whatever_the_order_of_frames_one_filled_event_comes_last_and_whole(order: list[int], again: list[int]) -> None:
+    """States may overtake each other and fills; the tracker drops what goes back, so only the totals count here."""
+    frames: list[Callable[[Drive], list[ExecutionReport]]] = [
+        lambda drive: drive.orders(update()),
+        lambda drive: drive.orders(update(sz="0.25")),
+        lambda drive: drive.orders(update(sz="0.05")),
+        lambda drive: drive.orders(update("filled")),
+        *(partial(_fill, number) for number in range(3)),
+    ]
+    drive = live()
+    events = [event for number in (*order, *again) for event in frames[number](drive)]
+    events += reports(drive.wait(120))
+    filled = [event for event in events if event.order_status == "FILLED"]
+    assert [figures(event) for event in filled] == [("FILLED", "0.35", "31923", "91208.6")]
+    assert all(Decimal(event.total_trade_quantity) <= Decimal("0.35") for event in events)
+
+
+def _fill(number: int, drive: Drive) -> list[ExecutionReport]:
+    return drive.fills(fill(*PARTS[number], number))
+
+
+# --- gap repair ---
+
+
+def known(oid: int, **changes: str) -> KnownOrder:
+    fields = {"status": "NEW", "symbol": "BTC-USDC", "quantity": "0.35", "price": "91250", **changes}
+    return KnownOrder(order_id=str(oid), client_order_id=f"0x{oid}", **fields)  # type: ignore[arg-type]
+
+
+def repairing(*orders: KnownOrder) -> Drive:
+    drive = Drive(account(Resume(since_ms=WALL - 90_000, orders=orders)))
+    drive.join()
+    return drive
+
+
+def past(status: str, oid: int, seconds: float = 30, **changes: Any) -> dict[str, Any]:
+    moment = WALL - round(seconds * 1000)
+    return update(status, moment=moment, timestamp=WALL - 600_000, oid=oid, cloid=f"0x{oid}", **changes)
+
+
+def test_a_gap_is_read_fills_first_then_lists_then_single_orders() -> None:
+    drive = repairing(known(1), known(2), known(3), known(4, symbol="xyz:TSLA-USDC"), known(5, status="FILLED"))
+    (call,) = drive.calls
+    assert asked(call) == {"type": "userFillsByTime", "user": USER, "startTime": WALL - 150_000}
+    drive.reply("fills", [fill("0.35", "91000", 1, oid=1, cloid="0x1", time=WALL - 40_000)])
+    bodies = [asked(call) for call in drive.calls]
+    assert bodies == [
+        {"type": "frontendOpenOrders", "user": USER, "dex": ""},
+        {"type": "frontendOpenOrders", "user": USER, "dex": "xyz"},
+        {"type": "historicalOrders", "user": USER},
+    ]
+    open_row = past("open", 4, coin="xyz:TSLA")["order"] | {"sz": "0.15", "isTrigger": False, "orderType": "Market"}
+    drive.reply("open orders", [])
+    drive.reply("open orders", [open_row])
+    history = [
+        past("open", 1, 80),
+        past("filled", 1, 40),
+        past("filled", 5),
+        past("canceled", 6, 20),
+        past("canceled", 8, 400),
+    ]
+    drive.reply("closed orders", history)
+    assert [asked(call) for call in drive.calls] == [
+        {"type": "orderStatus", "user": USER, "oid": 2},
+        {"type": "orderStatus", "user": USER, "oid": 3},
+    ]
+    drive.reply("order", {"status": "order", "order": past("canceled", 2, 10)})
+    outputs = drive.reply("order", {"status": "order", "order": past("open", 3, 100)})
+    told = {event.order_id: figures(event)[:3] for event in reports(outputs)}
+    assert told == {
+        1: ("FILLED", "0.35", "31850"),
+        2: ("CANCELED", "0", "0"),
+        4: ("PARTIALLY_FILLED", "0.2", "18250"),
+        6: ("CANCELED", "0", "0"),
+    }
+    (alive,) = of(Live, outputs)
+    assert alive.gap is not None
+    assert (alive.gap.orders, alive.gap.missing, alive.gap.complete) == (4, (), True)
+
+
+def test_an_order_that_waited_for_its_fills_when_the_connection_was_lost_is_found_again() -> None:
+    """It was published by nobody: the stream parks it, and its state changed before the gap began."""
+    drive = repairing()
+    drive.reply("fills", [fill("0.35", "91000", 1, oid=1, cloid="0x1", time=WALL - 100_000)])
+    drive.reply("open orders", [])
+    assert figures_of(drive.reply("closed orders", [past("filled", 1, 100)])) == [
+        ("FILLED", "0.35", "31850", "91000.0")
+    ]
+
+
+def test_an_order_that_began_to_fill_before_the_gap_is_read_from_its_beginning() -> None:
+    drive = repairing(known(1, status="PARTIALLY_FILLED", executed="0.1", executed_quote="9000"))
+    drive.reply("fills", [fill("0.25", "91000", 2, oid=1, cloid="0x1", time=WALL - 30_000)])
+    drive.reply("open orders", [])
+    drive.reply("closed orders", [past("filled", 1)])
+    (call,) = drive.calls
+    assert asked(call) == {"type": "userFillsByTime", "user": USER, "startTime": WALL - 601_000}
+    outputs = drive.reply("fills of an order", [fill("0.1", "90000", 1, oid=1, cloid="0x1")])
+    assert figures_of(outputs) == [("FILLED", "0.35", "31750", "90714.3")]
+
+
+def test_a_filled_order_of_a_gap_is_told_also_when_its_fills_can_not_be_had() -> None:
+    drive = repairing(known(1))
+    drive.reply("fills", None, 422)
+    drive.reply("open orders", [])
+    drive.reply("closed orders", [past("filled", 1)])
+    outputs = drive.reply("fills of an order", None, 422)
+    assert figures_of(outputs) == [("FILLED", "0.35", "31937.5", "91250.0")]
+    (alive,) = of(Live, outputs)
+    assert alive.gap is not None
+    assert len(alive.gap.missing) == 2
+
+
+def test_a_partial_fill_of_a_gap_keeps_what_was_executed_before_it() -> None:
+    drive = repairing(known(1, status="PARTIALLY_FILLED", executed="0.1", executed_quote="9000"))
+    drive.reply("fills", [fill("0.05", "91000", 2, oid=1, cloid="0x1", time=WALL - 30_000)])
+    row = past("open", 1)["order"] | {"sz": "0.2"}
+    drive.reply("open orders", [row])
+    outputs = drive.reply("closed orders", [])
+    assert figures_of(outputs) == [("PARTIALLY_FILLED", "0.15", "13550", "90333.3")]
+    assert reports(outputs)[0].order_time == WALL - 30_000
+
+
+def test_fills_are_read_page_by_page_up_to_what_the_venue_keeps() -> None:
+    drive = repairing()
+    page = [fill("0.1", "1", number, time=WALL - 80_000 + number, oid=0, cloid=None) for number in range(2_000)]
+    starts = []
+    while call := next((call for call in drive.calls if call.tag == "fills"), None):
+        starts.append(asked(call)["startTime"])
+        drive.reply("fills", page)
+    assert starts[:2] == [WALL - 150_000, WALL - 80_000 + 1_999]
+    assert len(starts) == 5
+    drive.reply("open orders", [])
+    (alive,) = of(Live, drive.reply("closed orders", []))
+    assert alive.gap is not None
+    assert alive.gap.missing == ("fills: more than 10000",)
+
+
+def test_an_order_that_is_not_known_yet_is_asked_for_again_a_few_times() -> None:
+    drive = repairing(known(1))
+    drive.reply("fills", [])
+    drive.reply("open orders", [])
+    drive.reply("closed orders", [])
+    for _ in range(2):
+        drive.reply("order", {"status": "unknownOid"})
+        drive.wait(3)
+    (alive,) = of(Live, drive.reply("order", {"status": "unknownOid"}))
+    assert alive.gap is not None
+    assert alive.gap.missing == ("order 1: not known to the venue",)
+
+
+def test_a_new_order_on_a_dex_where_nobody_was_known_to_trade_is_asked_for() -> None:
+    drive = repairing()
+    drive.reply("fills", [])
+    drive.reply("open orders", [])
+    drive.reply("closed orders", [past("open", 9, 20, coin="hyna:BTC")])
+    assert [asked(call)["oid"] for call in drive.calls] == [9]
+    outputs = drive.reply("order", {"status": "order", "order": past("open", 9, 20, coin="hyna:BTC")})
+    assert [(event.symbol, event.order_status) for event in reports(outputs)] == [("hyna:BTC-USDE", "NEW")]
+
+
+def test_live_frames_wait_for_the_repair() -> None:
+    drive = repairing()
+    assert drive.orders(update()) == []
+    drive.reply("fills", [])
+    drive.reply("open orders", [])
+    outputs = drive.reply("closed orders", [])
+    assert [type(output) for output in outputs] == [Emit, Live]
+
+
+# --- symbols ---
+
+
+def test_pairs_come_from_the_venues_lists_and_the_markets_are_kept_apart() -> None:
+    """Bugs A29, A30, A48: BTC-USDC names a spot pair and a perp, UBTC is BTC."""
+    assert {item.wire: item.pair for item in SPOT.active()} == {"PURR/USDC": "PURR-USDC", "@142": "BTC-USDC"}
+    assert {item.wire: item.pair for item in LINEAR.active()} == {
+        "BTC": "BTC-USDC",
+        "kPEPE": "kPEPE-USDC",
+        "xyz:TSLA": "xyz:TSLA-USDC",
+        "hyna:BTC": "hyna:BTC-USDE",
+    }
+    wires = {}
+    for exchange, table in (("hyperliquid", SPOT), ("hyperliquidLinear", LINEAR)):
+        adapter = VENUE.candle(setup(exchange, table))
+        adapter.connected(NOW)
+        asked = CandleSubscription(stream_id="c", exchange=exchange, symbol="BTC-USDC", interval="15m")
+        wires[exchange] = sent(adapter.add(asked, at(1)))[0]["subscription"]["coin"]
+    assert wires == {"hyperliquid": "@142", "hyperliquidLinear": "BTC"}
+
+
+def test_orders_of_both_markets_have_their_pair_in_either_room() -> None:
+    for exchange, table in (("hyperliquid", SPOT), ("hyperliquidLinear", LINEAR)):
+        drive = Drive(made=setup(exchange, table))
+        drive.join()
+        codes = ("@142", "BTC", "xyz:TSLA", "OLD", "NEWCOIN")
+        events = drive.orders(*(update(coin=code, oid=number) for number, code in enumerate(codes)))
+        pairs = [event.symbol for event in events]
+        assert pairs == ["BTC-USDC", "BTC-USDC", "xyz:TSLA-USDC", "OLD-USDC", "NEWCOIN"]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [
+        ([("UBTC", "Unit Bitcoin"), ("UETH", "Unit Ethereum")], {"UBTC": "BTC", "UETH": "ETH"}),
+        ([("UBTC", "Unit Bitcoin"), ("BTC", None)], {}),
+        ([("UBTC", "Bitcoin of somebody")], {}),
+        ([("USOL", "Unit Solana"), ("USOL", "Unit Solana")], {"USOL": "SOL"}),
+        ([("USDT0", None)], {"USDT0": "USDT"}),
+        ([("USDT0", None), ("USDT", None)], {}),
+        ([("USDT0", None), ("UUSDT", "Unit Tether")], {}),
+        ([("U", "Unit of nothing"), ("XBTC", "Unit X")], {}),
+    ],
+)
+def test_a_bridged_coin_has_its_own_name_unless_somebody_else_has_it(
+    tokens: list[tuple[str, str | None]], expected: dict[str, str]
+) -> None:
+    listed = [Token(name=name, index=number, full_name=full) for number, (name, full) in enumerate(tokens)]
+    assert aliases(listed) == expected
+
+
+@pytest.mark.parametrize("broken", [Answer(500, {}, b""), Answer(200, {}, b"null"), Answer(200, {}, b"<html>")])
+def test_a_dex_that_fails_costs_only_its_own_coins(broken: Answer) -> None:
+    found = load("hyperliquidLinear", {"xyz": broken}) or []
+    assert [item.wire for item in found if item.active] == ["BTC", "kPEPE", "hyna:BTC"]
+
+
+@pytest.mark.parametrize("name", ["spotMeta", "meta", "perpDexs"])
+def test_a_list_that_all_names_hang_on_fails_the_load(name: str) -> None:
+    assert load("hyperliquidLinear", {name: Answer(500, {}, b"")}) is None
+
+
+def test_the_testnet_has_no_builder_dexes() -> None:
+    found = load("hyperliquidLinear", HYPERLIQUIDENV="demo") or []
+    assert [item.wire for item in found if item.active] == ["BTC", "kPEPE"]
+
+
+@pytest.mark.parametrize(
+    ("exchange", "symbol", "phrase"),
+    [
+        ("hyperliquid", "BTC-USDC", None),
+        ("hyperliquid", "UBTC-USDC", None),
+        ("hyperliquid", "@142", "that is the venue's code of BTC-USDC"),
+        ("hyperliquid", "kPEPE-USDC", "has no symbol"),
+        ("hyperliquidLinear", "kPEPE-USDC", None),
+        ("hyperliquidLinear", "BTC", "that is the venue's code of BTC-USDC"),
+        ("hyperliquidLinear", "PURR-USDC", "has no symbol"),
+    ],
+)
+def test_candle_requests_are_judged_by_the_market_that_they_name(
+    exchange: str, symbol: str, phrase: str | None
+) -> None:
+    table = SPOT if exchange == "hyperliquid" else LINEAR
+    refusal = VENUE.candle_refusal(exchange, symbol, "1h", table)
+    assert (refusal is None) if phrase is None else (refusal is not None and phrase in refusal)
+
+
+# --- prices ---
+
+
+def candle(symbol: str, number: int = 0) -> CandleSubscription:
+    return CandleSubscription(stream_id=f"c{number}", exchange="hyperliquidLinear", symbol=symbol, interval="1m")
+
+
+def confirm(adapter: Any, request: dict[str, Any], now: Instant) -> Outputs:
+    data = {"method": "subscribe", "subscription": request["subscription"]}
+    outputs: Outputs = adapter.received(frame({"channel": "subscriptionResponse", "data": data}), now)
+    return outputs
+
+
+def test_topics_are_subscribed_one_at_a_time_and_half_a_second_apart() -> None:
+    """Bug A47: a burst gets the connection closed as "Inactive", and then all of it is asked for at once again."""
+    adapter = VENUE.candle(setup("hyperliquidLinear", LINEAR))
+    for number, symbol in enumerate(("BTC-USDC", "kPEPE-USDC", "xyz:TSLA-USDC")):
+        adapter.add(candle(symbol, number), NOW)
+    now, moments = NOW, []
+    outputs = list(adapter.connected(NOW))
+    while len(moments) < 3:
+        for request in sent(outputs):
+            if request["method"] == "subscribe":
+                moments.append(now.mono - NOW.mono)
+                assert not sent(adapter.woken(after(now, 0.01))), "the answer is waited for"
+                now = after(now, 0.1)
+                confirm(adapter, request, now)
+        due = adapter.deadline()
+        assert due is not None
+        now = after(now, max(0.0, due - now.mono))
+        outputs = list(adapter.woken(now))
+    assert [round(later - sooner, 3) for sooner, later in itertools.pairwise(moments)] == [0.5, 0.5]
+
+
+def test_a_topic_that_the_venue_refuses_costs_only_itself() -> None:
+    adapter = VENUE.candle(setup("hyperliquidLinear", LINEAR))
+    adapter.add(candle("BTC-USDC", 0), NOW)
+    adapter.add(candle("kPEPE-USDC", 1), NOW)
+    (request,) = sent(adapter.connected(NOW))
+    text = f"Invalid subscription {json.dumps(request['subscription'])}"
+    outputs = adapter.received(frame({"channel": "error", "data": text}), NOW)
+    fail = only(Fail, outputs)
+    assert (fail.kind, fail.stream_id) == (FailKind.REQUEST, "c0")
+    (second,) = sent(adapter.woken(at(1)))
+    assert of(Live, confirm(adapter, second, at(1))) == [Live("c1")]
+
+
+def test_running_candles_are_published_and_an_array_is_read_too() -> None:
+    adapter = VENUE.candle(setup("hyperliquidLinear", LINEAR))
+    adapter.add(candle("BTC-USDC"), NOW)
+    (request,) = sent(adapter.connected(NOW))
+    confirm(adapter, request, NOW)
+    row = {
+        "t": WALL,
+        "T": WALL + 59_999,
+        "s": "BTC",
+        "i": "1m",
+        "o": "1.0",
+        "c": "2.0",
+        "h": "3.0",
+        "l": "0.5",
+        "v": "9",
+        "n": 4,
+    }
+    for data in (row, [row]):
+        told = only(EmitCandle, adapter.received(frame({"channel": "candle", "data": data}), NOW))
+        figures = (told.candle.start, told.candle.open, told.candle.high, told.candle.low, told.candle.close)
+        assert (told.symbol, figures, told.candle.volume) == ("BTC-USDC", (WALL, "1.0", "3.0", "0.5", "2.0"), "9")
+
+
+@pytest.mark.parametrize(
+    "text", ["Cannot open more than 10 connections", "Cannot track more than 1000 total subscriptions."]
+)
+def test_too_much_of_an_address_makes_it_wait_a_minute(text: str) -> None:
+    """Bug A5: retried without a delay, 578,000 attempts in 100 s starved every timer of the process."""
+    driver = Driver(VENUE.ticker, "hyperliquid", SPOT)
+    driver.add(TickerSubscription(stream_id="t", exchange="hyperliquid"))
+    driver.connected()
+    fail = only(Fail, driver.frame({"channel": "error", "data": text}))
+    assert (fail.kind, fail.retry_after_s, fail.stream_id) == (FailKind.RATE_LIMITED, 60.0, None)
+    assert driver.adapter.deadline() is None, "nothing is sent any more"
+
+
+def tickers(exchange: str, table: SymbolTable) -> tuple[Driver, list[dict[str, Any]]]:
+    """A live ticker connection, and what it subscribed."""
+    driver = Driver(VENUE.ticker, exchange, table)
+    (shard,) = VENUE.ticker_shards(exchange, table)
+    driver.add(TickerSubscription(stream_id="t", exchange=exchange, symbols=shard))
+    requests = sent(driver.connected())
+    for number in range(10):
+        if number < len(requests):
+            confirm(driver.adapter, requests[number], driver.now)
+            requests += [one for one in sent(driver.wake()) if one["method"] == "subscribe"]
+    return driver, [request["subscription"] for request in requests]
+
+
+def test_perps_have_one_subscription_for_each_builder_dex() -> None:
+    assert tickers("hyperliquid", SPOT)[1] == [{"type": "allMids"}]
+    assert tickers("hyperliquidLinear", EMPTY)[1] == [{"type": "allMids"}]
+    assert tickers("hyperliquidLinear", LINEAR)[1] == [
+        {"type": "allMids"},
+        {"type": "allMids", "dex": "hyna"},
+        {"type": "allMids", "dex": "xyz"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("exchange", "table", "expected"),
+    [
+        ("hyperliquid", SPOT, {"BTC-USDC": 2.5, "PURR-USDC": 0.1, "@999": 7.0}),
+        ("hyperliquidLinear", LINEAR, {"BTC-USDC": 1.5, "NEWCOIN": 3.0}),
+    ],
+)
+def test_each_exchange_id_publishes_its_own_part_of_a_frame(
+    exchange: str, table: SymbolTable, expected: dict[str, float]
+) -> None:
+    """Two sockets get the same frame: what both published would come twice, with crossing times."""
+    driver, _ = tickers(exchange, table)
+    mids = {
+        "BTC": "1.5",
+        "@142": "2.5",
+        "PURR/USDC": "0.1",
+        "NEWCOIN": "3",
+        "@999": "7",
+        "kPEPE": "0",
+        "xyz:TSLA": "NaN",
+    }
+    told = only(EmitTickers, driver.frame({"channel": "allMids", "data": {"mids": mids}}))
+    assert told.exchange == exchange
+    assert {row.symbol: row.price for row in told.tickers} == expected
+    row = told.tickers[0]
+    assert (row.best_ask, row.best_bid, row.best_ask_qnt, row.best_bid_qnt) == (row.price,) * 4
+    assert (row.volume, row.time, row.event_time) == (10_000_000, driver.now.wall_ms, driver.now.wall_ms)
+
+
+def test_a_frame_without_a_price_of_ours_is_proof_of_life() -> None:
+    driver, _ = tickers("hyperliquid", SPOT)
+    assert driver.frame({"channel": "allMids", "data": {"mids": {"BTC": "1.5"}}}) == [Seen("t")]
+
+
+def test_a_builder_dex_that_is_gone_costs_only_its_own_prices() -> None:
+    driver, _ = tickers("hyperliquidLinear", SymbolTable(item for item in LINEAR if ":" not in item.wire))
+    (shard,) = VENUE.ticker_shards("hyperliquidLinear", LINEAR)
+    driver.add(TickerSubscription(stream_id="t", exchange="hyperliquidLinear", symbols=shard))
+    (request,) = sent(driver.wake())
+    text = f"Invalid subscription {json.dumps(request['subscription'])}"
+    outputs = driver.frame({"channel": "error", "data": text})
+    assert not of(Fail, outputs)
+    assert any("refused" in note.what for note in of(Note, outputs))
+
+
+# --- limits ---
+
+
+def test_the_limits_are_the_documented_ones_of_an_address() -> None:
+    for exchange in VENUE.exchanges:
+        for feed in VENUE.feeds:
+            limits = VENUE.limits(exchange, feed)
+            assert limits.open_connections == 10
+            assert limits.open_connections_option == ("" if feed == "user" else "HYPERLIQUID_MAX_WS_CONNECTIONS")
+            assert limits.connects.limit < 30
+            assert limits.rest["info"].limit < 1_200
+            assert limits.messages.limit * 10 <= 2_000
+            assert limits.close_waits == {"Cannot open more than": 60.0}
+            assert limits.bans[429] == 60.0
+    candles = VENUE.limits("hyperliquid", "candle").subscriptions_per_connection
+    assert 2 * candles + 2 * 10 + 30 <= 1_000, "candles of both markets, ten accounts, mids"
