@@ -55,6 +55,7 @@ DEMO_CANDLES: Final = {
     "okx": ("BTC-USDT", "candle1m"),
     "bitget": ("BTCUSDT", "candle1m"),
     "coinbase": ("BTC-USD", "5m"),
+    "hyperliquid": ("BTC-USDC", "1m"),
 }
 
 

@@ -77,6 +77,8 @@ def material(venue: str, variant: str = "") -> tuple[str, str, str]:
     mark = secrets.token_hex(8)
     if venue == "coinbase" and variant != "legacy":
         return f"organizations/canary{mark}/apiKeys/key{mark}", _pem(ec.generate_private_key(ec.SECP256R1())), ""
+    if venue == "hyperliquid":  # the account's address is the key, and there is no secret
+        return f"0x{mark}{secrets.token_hex(12)}", "", ""
     passphrase = f"canaryP{mark}" if venue in {"okx", "kucoin", "bitget"} else ""
     prefix = UNIFIED_KEY if variant == "unified" else ""
     secret = f"canaryS{mark}{secrets.token_hex(8)}"

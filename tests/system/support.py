@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from cli.normalise import normalise
-from core.exchange_ids import LIVE, PAPER_TO_REAL, family_of, is_paper, real_id
+from core.exchange_ids import FAMILIES, LIVE, PAPER_TO_REAL, family_of, is_paper, real_id
 from exchanges import venue_of
 from exchanges._adapter import Instant
 from harness.backend import USER_QUEUE
@@ -64,6 +65,8 @@ def new_keys(stack: Stack, venue: str) -> Keys:
     canaries = stack.evidence.canaries
     if venue == "coinbase":
         return Keys(f"organizations/{canaries.secret()}/apiKeys/{canaries.secret()}", canaries.register(PEM))
+    if venue == "hyperliquid":  # the account's address is the key, and there is no secret
+        return Keys(canaries.register(f"0x{secrets.token_hex(20)}"), "")
     phrase = canaries.secret("P") if venue in {"okx", "kucoin", "bitget"} else ""
     return Keys(canaries.secret("K"), canaries.secret("S"), phrase)
 
@@ -241,7 +244,7 @@ def mapped_frames(stream: Stream) -> list[dict[str, Any]]:
     seen: set[tuple[object, ...]] = set()
     for number, frame in enumerate(frames):
         raw = replayable(stream.exchange, "user", frame.text)
-        context = {"prior_frames": list(prior)}
+        context = {"prior_frames": list(prior), "user": stream.keys.key, **context_of(stream.stack, stream.exchange)}
         prior.append(raw)
         line = {"case": number, "exchange": stream.exchange, "feed": "user", "frame": raw, "context": context}
         result = normalise(msgspec.json.encode(line), Instant(0.0, 0))
@@ -255,11 +258,25 @@ def mapped_frames(stream: Stream) -> list[dict[str, Any]]:
     return events
 
 
+def context_of(stack: Stack, exchange: str) -> dict[str, object]:
+    """What an adapter knows beside the frame: the pair ids, as the golden cases of the venue give them."""
+    if exchange not in LIVE_IDS or family_of(exchange) not in {"kucoin", "hyperliquid"}:
+        return {}
+    family = FAMILIES[family_of(exchange)]
+    found = {name: stack.simulator.call(lambda hub, _, name=name: hub.world.markets.symbols(name)) for name in family}
+    if family_of(exchange) == "kucoin":
+        return {"symbols": {symbol.wire: symbol.pair_id for symbol in found[exchange]}}
+    return {"code_to_pair": {symbol.wire: symbol.pair_id for symbols in found.values() for symbol in symbols}}
+
+
 def comparable(event: dict[str, Any], exchange: str) -> dict[str, Any]:
-    """An event without what depends on our own clock: paper balances carry the time of their arrival."""
+    """An event without what a replayed frame can't know.
+
+    Paper balances carry the time of their arrival, and Hyperliquid's bridged coins have their names from a list.
+    """
     if is_paper(exchange) and "balances" in event:
         return {**event, "eventTime": 0, "uniqueMessageId": event["uniqueMessageId"].split(":", 2)[-1]}
-    return event
+    return {name: value for name, value in event.items() if name != "feeAsset"} if exchange == "hyperliquid" else event
 
 
 def after(events: Sequence[dict[str, Any]], moment_ms: int, exchange: str) -> list[dict[str, Any]]:

@@ -20,13 +20,15 @@ from harness.servers import wait_for
 from harness.stack import Stack
 from harness.taps import Sent, replayable
 from simulator._values import Symbol
-from tests.system.support import CLOSED_CANDLES, LIVE_IDS, WAIT_S
+from tests.system.support import CLOSED_CANDLES, LIVE_IDS, WAIT_S, context_of
 
 pytestmark = pytest.mark.system
 
 CANDLE_IDS = [exchange for exchange in LIVE_IDS if exchange != "coinbase"]
-HOUR = {"binance": "1h", "bybit": "60", "okx": "candle1H", "kucoin": "1hour", "bitget": "candle1H"}
+HOUR = {"binance": "1h", "bybit": "60", "okx": "candle1H", "kucoin": "1hour", "bitget": "candle1H", "hyperliquid": "1h"}
 """How the backend names one hour, by family (contract 1.6)."""
+UNTIMED = ("hyperliquid",)
+"""Families whose price frames have no time."""
 TICKER_FIELDS = {
     "symbol", "time", "price", "volume", "bestAsk", "bestBid", "bestAskQnt", "bestBidQnt", "uniqueMessageId", "eventTime",
     "exchange",
@@ -95,8 +97,9 @@ def test_a_price_arrives_whole_on_both_sinks(stack: Stack, exchange: str) -> Non
 
 
 def masked(event: dict[str, Any]) -> dict[str, Any]:
-    """Without our own clock."""
-    return {name: value for name, value in event.items() if name != "eventTime"}
+    """Without our own clock, which is all that some venues' prices have."""
+    ours = {"eventTime", "time", "uniqueMessageId"} if family_of(event["exchange"]) in UNTIMED else {"eventTime"}
+    return {name: value for name, value in event.items() if name not in ours}
 
 
 def mapped_tickers(stack: Stack, exchange: str, channel: str, price: float) -> list[dict[str, Any]]:
@@ -119,14 +122,6 @@ def _of(stack: Stack, exchange: str, frame: Sent) -> bool:
     """Whether a frame belongs to this market: some venues use the same symbol names in several."""
     watches = stack.simulator.call(lambda hub, _: link.watches if (link := hub.links.get(frame.link_id)) else ())
     return any(watch.exchange == exchange for watch in watches)
-
-
-def context_of(stack: Stack, exchange: str) -> dict[str, object]:
-    """What an adapter knows beside the frame: the pair ids, as KuCoin's golden cases give them."""
-    if family_of(exchange) != "kucoin":
-        return {}
-    symbols = stack.simulator.call(lambda hub, _: hub.world.markets.symbols(exchange))
-    return {"symbols": {symbol.wire: symbol.pair_id for symbol in symbols}}
 
 
 def replay(
