@@ -106,6 +106,9 @@ _WORDS: Final[Mapping[str, str]] = {
     "expired": _KEY,
     "signature": _SIGNATURE,
     "authentication failure": "the key is unknown, or the secret doesn't belong to it: copy both again, completely",
+    "api wallet": "give the address of the account itself, not that of a wallet that may trade for it",
+    "no account of this address": "the account must have been funded on this network once (HYPERLIQUIDENV chooses it)",
+    "no account address": "the key is the account's address, 0x and 40 hexadecimal digits; there is no secret",
     "does not know this account": "paper accounts exist from their first use in the platform on; check key and secret",
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from core import redact
@@ -39,6 +39,8 @@ class VenueTime(NamedTuple):
 
     url: str
     read_ms: Callable[[Any], float] | None
+    ask: Mapping[str, str] | None = None
+    """Body of a POST; None = a GET."""
 
 
 def _at(*path: str | int, scale: float = 1.0) -> Callable[[Any], float]:
@@ -58,7 +60,7 @@ VENUES: Final[dict[str, VenueTime]] = {
     "bitget": VenueTime("https://api.bitget.com/api/v2/public/time", _at("data", "serverTime")),
     "kraken": VenueTime("https://api.kraken.com/0/public/Time", _at("result", "unixtime", scale=1000)),
     "coinbase": VenueTime("https://api.coinbase.com/api/v3/brokerage/time", _at("epochMillis")),
-    "hyperliquid": VenueTime("https://api.hyperliquid.xyz/exchangeStatus", None),
+    "hyperliquid": VenueTime("https://api.hyperliquid.xyz/info", _at("time"), {"type": "exchangeStatus"}),
 }
 _WHOLE_SECONDS: Final = frozenset({"kraken"})
 """Venues whose clock is too coarse to judge ours by."""
@@ -216,7 +218,7 @@ def check_venue(venue: str, settings: Settings, offsets: list[float]) -> Check:
         url = Endpoints(settings.venue_gateway, settings.venue_endpoints).resolve(known.url)
         before = time.time() * 1000
         started = time.monotonic()
-        response = _get(url, verify=settings.venue_ca_file or True)
+        response = _get(url, settings.venue_ca_file or True, known.ask)
         took_ms = (time.monotonic() - started) * 1000
         if known.read_ms is None:
             return Check(venue, True, f"answers in {took_ms:.0f} ms")
@@ -241,9 +243,9 @@ def check_clock(offsets: list[float]) -> Check:
     return Check("clock", False, f"{middle:+.0f} ms from {len(offsets)} exchange clock(s)", advice)
 
 
-def _get(url: str, verify: str | bool = True) -> requests.Response:
+def _get(url: str, verify: str | bool = True, ask: Mapping[str, str] | None = None) -> requests.Response:
     import requests
 
-    response = requests.get(url, timeout=TIMEOUT_S, verify=verify)
+    response = requests.request("GET" if ask is None else "POST", url, json=ask, timeout=TIMEOUT_S, verify=verify)
     response.raise_for_status()
     return response

@@ -165,6 +165,13 @@ def test_errors_of_the_command_hold_no_secret() -> None:
         ("coinbase", "HTTP 403 PERMISSION_DENIED Missing required scopes", "permission"),
         ("coinbase", "authentication failure", "copy both again"),
         ("okx", "the private key is protected by a password; store it without one", "PEM"),
+        (
+            "hyperliquid",
+            "agent: this is the address of an API wallet, which has no orders of its own",
+            "the account itself",
+        ),
+        ("hyperliquid", "missing: the venue has no account of this address", "HYPERLIQUIDENV"),
+        ("hyperliquid", "the key is no account address of 42 hexadecimal characters", "there is no secret"),
         ("paper", "the paper server does not know this account", "paper accounts"),
     ],
 )

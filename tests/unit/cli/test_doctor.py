@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -31,7 +32,9 @@ def fetched(monkeypatch):
     """Answers by URL; whatever is not in here can't be reached."""
     answers: dict[str, object] = {}
 
-    def get(url: str, verify: str | bool = True) -> FakeAnswer:
+    def get(url: str, verify: str | bool = True, ask: object = None) -> FakeAnswer:
+        if ask is not None:
+            url = f"{url} {json.dumps(ask)}"
         if url not in answers:
             raise OSError("no route")
         return FakeAnswer(answers[url])
@@ -56,6 +59,16 @@ def test_a_venue_that_answers_gives_its_clock(fetched):
     offsets: list[float] = []
     check = doctor.check_venue("okx", Settings.from_env({}), offsets)
     assert check.ok
+    assert offsets == [pytest.approx(250, abs=200)]
+
+
+def test_a_venue_with_one_path_is_asked_its_question(fetched):
+    fetched['https://api.hyperliquid.xyz/info {"type": "exchangeStatus"}'] = {
+        "specialStatuses": None,
+        "time": 1790000000250,
+    }
+    offsets: list[float] = []
+    assert doctor.check_venue("hyperliquid", Settings.from_env({}), offsets).ok
     assert offsets == [pytest.approx(250, abs=200)]
 
 
