@@ -15,6 +15,7 @@ from requests.adapters import HTTPAdapter
 from core.log import get_logger
 from core.metrics import METRICS
 from exchanges._adapter import Answer, Call, Limits, Rate
+from exchanges._frames import NO_WEIGHT
 from streams.budget import Budget
 from streams.endpoints import Endpoints
 
@@ -91,7 +92,7 @@ class RestPool:
     def _answer(self, call: Call, venue: str, ip: str, limits: Limits | None) -> Answer:
         rate = limits.rest.get(call.pool) if limits is not None else None
         if rate is not None and not self._wait_for_budget(call, venue, ip, rate):
-            return Answer(0, _NO_HEADERS, b"", "no REST weight left within the time limit")
+            return Answer(0, _NO_HEADERS, b"", NO_WEIGHT)
         try:
             answer = self._request(call, ip)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
