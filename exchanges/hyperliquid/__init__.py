@@ -13,7 +13,7 @@ from core.instruments import SymbolTable
 from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_setup
 from exchanges.hyperliquid._candle import CandleAdapter, refusal_of_request
-from exchanges.hyperliquid._markets import LINEAR, SPOT, Loader, dex_of, table_of_context
+from exchanges.hyperliquid._markets import LINEAR, SPOT, Loader, table_of_context
 from exchanges.hyperliquid._ticker import TickerAdapter
 from exchanges.hyperliquid._user import UserAdapter, recorded_user
 from exchanges.hyperliquid._wire import POOL, RETRY_S, TOO_MANY_CONNECTIONS
@@ -67,11 +67,13 @@ class Hyperliquid:
         return CandleAdapter(setup)
 
     def ticker_shards(self, exchange: str, table: SymbolTable) -> Sequence[tuple[str, ...]]:
-        """One connection: a frame has every coin of a dex, so that one coin stands for its dex."""
-        first: dict[str, str] = {}
-        for wire in sorted(item.wire for item in table.active()) if exchange == LINEAR else ():
-            first.setdefault(dex_of(wire), wire)
-        return [tuple(first.values())]
+        """One connection. A frame has every coin of a dex; the perps are named because of their dexes.
+
+        Without the list nothing can be named, so nothing is subscribed.
+        """
+        if not len(table):
+            return []
+        return [tuple(sorted(item.wire for item in table.active())) if exchange == LINEAR else ()]
 
     def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
         return refusal_of_request(exchange, symbol, interval, table)

@@ -100,13 +100,15 @@ class FillStore:
 class _Parked:
     """A filled order that waits for its fills."""
 
-    __slots__ = ("asked", "due", "tries", "update")
+    __slots__ = ("asked", "due", "postponed", "tries", "update")
 
     def __init__(self, update: Update, due: float) -> None:
         self.update, self.due = update, due
         self.tries = 0
         self.asked = False
         """REST is being asked: such an entry is not evicted, and stays until its one event is out (bugs A17, A18)."""
+        self.postponed = False
+        """REST had no weight left once: it was waited for, and the try did not count."""
 
 
 class Ask(NamedTuple):
@@ -189,12 +191,18 @@ class Join:
                 )
         return asks, events, notes
 
-    def asked(self, update: Update, fills: Iterable[Fill], now: Instant) -> list[ExecutionReport]:
-        """REST answered a question of `due`, maybe without any use."""
+    def asked(
+        self, update: Update, fills: Iterable[Fill], now: Instant, *, later_s: float = 0.0
+    ) -> list[ExecutionReport]:
+        """REST answered a question of `due`, maybe without any use; `later_s` = its limit is used up for so long."""
         parked = self._parked.get(update.order.oid)
         events = self._add(fills, now)
         if parked is not None and update.order.oid in self._parked and parked.asked:
             self._failed(parked, now)
+            if later_s and not parked.postponed:  # better late than at the limit price
+                parked.postponed = True
+                parked.tries -= 1
+                parked.due = now.mono + later_s
         return events
 
     def _failed(self, parked: _Parked, now: Instant) -> None:

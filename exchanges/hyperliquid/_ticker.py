@@ -38,7 +38,7 @@ class TickerAdapter(TickerFeed[Topic], PublicFeed):
         self._recorded = False
 
     def _topic(self, symbol: str) -> Topic:
-        """One of the coins of a dex stands for all of them."""
+        """All coins of a dex have one topic."""
         return Topic(NATIVE.type, dex=dex_of(symbol))
 
     def _all(self) -> Sequence[str]:
@@ -64,6 +64,8 @@ class TickerAdapter(TickerFeed[Topic], PublicFeed):
         """The venue tells no time, so it is ours."""
         table = self._setup.table()
         tickers: list[Ticker] = []
+        if not len(table):
+            return tickers  # every price would go out under the venue's code
         for code, text in mids.items():
             if market_of(code) != exchange:
                 continue

@@ -51,6 +51,7 @@ from exchanges.hyperliquid._wire import (
     refusal_of,
     request,
     site_of,
+    used_up,
 )
 
 ORDERS: Final = Topic("orderUpdates")
@@ -331,7 +332,8 @@ class UserAdapter(OneAccount):
             events = session.join.fills(fills, now)
             return [*self._emit(session, events), *([] if session.join.is_done(asked.update) else [more])]
         notes: list[Output] = [Note(f"the fills of an order could not be read: {refusal}")] if refusal else []
-        return [*notes, *self._emit(session, session.join.asked(asked.update, fills, now))]
+        later_s = RETRY_S if used_up(answer) else 0.0
+        return [*notes, *self._emit(session, session.join.asked(asked.update, fills, now, later_s=later_s))]
 
 
 class _Session:

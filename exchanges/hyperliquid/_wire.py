@@ -14,7 +14,7 @@ import msgspec
 
 from core.errors import CredentialUnusable
 from exchanges._adapter import Answer, Call, FailKind, Send
-from exchanges._frames import UNREADABLE
+from exchanges._frames import NO_WEIGHT, UNREADABLE
 from exchanges._timers import Heartbeat
 
 # --- hosts ---
@@ -185,6 +185,11 @@ def info(site: Site, tag: str, weight: int, body: Mapping[str, object], context:
         pool=POOL,
         context=context,
     )
+
+
+def used_up(answer: Answer) -> bool:
+    """Whether the weight of the address is used up, as the venue says or as we know."""
+    return answer.status == 429 or (answer.status == 0 and answer.error == NO_WEIGHT)
 
 
 def refusal_of(answer: Answer) -> str:

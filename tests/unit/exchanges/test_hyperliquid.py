@@ -39,6 +39,7 @@ from exchanges._adapter import (
     TickerSubscription,
     UserSubscription,
 )
+from exchanges._frames import NO_WEIGHT
 from exchanges.hyperliquid import VENUE
 from exchanges.hyperliquid._join import FILLS_KEPT_S
 from exchanges.hyperliquid._markets import Loader, Token, aliases
@@ -407,6 +408,20 @@ def test_one_hiccup_of_rest_does_not_cost_the_price_and_the_last_resort_is_publi
     drive.orders(update("filled"))
     assert [status for status, *_ in figures_of(drive.wait(5))] == ["FILLED"]
     assert not [call for call in of(Call, drive.all) if call.tag == "fills of a parked order"]
+
+
+@pytest.mark.parametrize("answer", [Answer(429, {}, b"null"), Answer(0, {}, b"", NO_WEIGHT)])
+def test_a_used_up_limit_of_rest_delays_the_price_once_and_does_not_cost_it(answer: Answer) -> None:
+    drive = live()
+    drive.orders(update("filled"))
+    for seconds in (5, 60):
+        assert not reports(drive.wait(seconds))
+        call = drive.calls.pop()
+        drive.note(drive.adapter.answered(call, answer, drive.now))
+    drive.wait(1)
+    assert figures_of(drive.reply("fills of a parked order", [fill("0.35", "91000", 1)])) == [
+        ("FILLED", "0.35", "31850", "91000.0")
+    ]
 
 
 def test_the_tries_are_one_two_and_four_seconds_apart_and_the_store_is_looked_into_before_each() -> None:
@@ -951,7 +966,6 @@ def tickers(exchange: str, table: SymbolTable) -> tuple[Driver, list[dict[str, A
 
 def test_perps_have_one_subscription_for_each_builder_dex() -> None:
     assert tickers("hyperliquid", SPOT)[1] == [{"type": "allMids"}]
-    assert tickers("hyperliquidLinear", EMPTY)[1] == [{"type": "allMids"}]
     assert tickers("hyperliquidLinear", LINEAR)[1] == [
         {"type": "allMids"},
         {"type": "allMids", "dex": "hyna"},
@@ -986,6 +1000,13 @@ def test_each_exchange_id_publishes_its_own_part_of_a_frame(
     row = told.tickers[0]
     assert (row.best_ask, row.best_bid, row.best_ask_qnt, row.best_bid_qnt) == (row.price,) * 4
     assert (row.volume, row.time, row.event_time) == (10_000_000, driver.now.wall_ms, driver.now.wall_ms)
+
+
+def test_no_price_goes_out_under_the_venues_code_while_the_list_loads() -> None:
+    assert VENUE.ticker_shards("hyperliquid", EMPTY) == VENUE.ticker_shards("hyperliquidLinear", EMPTY) == []
+    driver = Driver(VENUE.ticker, "hyperliquid", EMPTY)
+    driver.add(TickerSubscription(stream_id="t", exchange="hyperliquid"))
+    assert driver.frame({"channel": "allMids", "data": {"mids": {"@142": "1.5"}}}) == [Seen("t")]
 
 
 def test_a_frame_without_a_price_of_ours_is_proof_of_life() -> None:
