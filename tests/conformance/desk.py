@@ -37,6 +37,8 @@ WIRES = {
     "bitgetUsdm": "BTCUSDT",
     "bitgetCoinm": "BTCUSD",
     "coinbase": "BTC-USD",
+    "hyperliquid": "@107",
+    "hyperliquidLinear": "BTC",
 }
 """Exchange id → the venue's code of the bitcoin market."""
 
@@ -173,6 +175,8 @@ def new_keys(venue: str, number: int = 1) -> Keys:
         key = ec.generate_private_key(ec.SECP256R1())
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
         return Keys(name, pem, "")
+    if venue == "hyperliquid":  # the account's address; nothing is signed
+        return Keys(f"0x{number:040x}", "", "")
     phrase = "" if venue in {"binance", "bybit"} else f"conformance-phrase-{number}"
     return Keys(f"conformance-key-{number}", f"conformance-secret-{number}", phrase)
 
