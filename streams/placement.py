@@ -177,7 +177,8 @@ class Placement:
         if limits.open_connections is None or len(self._ips) == 1:
             return turn
         used = Counter(session.ip for session in self.sessions() if session.venue == venue.name)
-        return min(self._ips, key=lambda ip: (used[ip], ip != turn))
+        at = self._ips.index(turn)
+        return min((*self._ips[at:], *self._ips[:at]), key=lambda ip: used[ip])
 
     def leave(self, session: Session, stream_id: str, *, polite: bool, last_holder: bool = False) -> None:
         """Take a stream off a session; the last one closes it."""

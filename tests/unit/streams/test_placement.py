@@ -222,6 +222,18 @@ def test_a_venue_that_counts_open_connections_gets_the_next_one_from_the_address
     assert [shop.join(user(f"v{number}")).ip for number in range(2)] == ["10.0.0.1", "10.0.0.1"]
 
 
+def test_addresses_with_equally_few_connections_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has a budget of its own for connects and REST weight, too."""
+    shop = Shop(monkeypatch, ips=("10.0.0.1", "10.0.0.2", "10.0.0.3"), open_connections=10)
+    shop.join(user("u0"))
+    found = []
+    for number in range(4):
+        session = shop.join(user(f"v{number}"))
+        found.append(session.ip)
+        shop.placement.ended(session)
+    assert found == ["10.0.0.2", "10.0.0.3", "10.0.0.2", "10.0.0.2"]
+
+
 @pytest.mark.parametrize(("text", "limit"), [("25", 25), (" 3 ", 3), ("", 10), ("0", 10), ("many", 10)])
 def test_a_deployment_may_know_better_how_many_connections_a_venue_allows(
     monkeypatch: pytest.MonkeyPatch, text: str, limit: int
