@@ -2,7 +2,8 @@
 
 Nothing is signed and nobody logs in: whoever knows an address may listen to it. A frame of order states does not say whose
 they are, so a connection carries one account. Beside the subscriptions the venue is asked what the address is, because that
-of an API wallet subscribes well and stays silent for ever.
+of an API wallet subscribes well and stays silent for ever. The question costs a twentieth of what an address may ask in a
+minute: a stream that was live before asks it last, so that the gaps of all accounts are read first.
 """
 
 from __future__ import annotations
@@ -137,8 +138,11 @@ class UserAdapter(OneAccount):
             return []
         self._phase = _Phase.JOINING
         self._table_by = now.mono + TABLE_LIMIT_S
+        if session.repair.resume is not None:
+            session.role_known = True
+            return self._subscribe_when_named(session, now)
         self._alarms.set("role", now.mono + ROLE_LIMIT_S)
-        return [session.questions.role(), *self._subscribe_when_named(session, now)]
+        return [session.role(), *self._subscribe_when_named(session, now)]
 
     def received(self, frame: bytes, now: Instant) -> Outputs:
         self._beat.heard()
@@ -166,7 +170,7 @@ class UserAdapter(OneAccount):
             return []
         session.plan.now = now
         if session.repair.owns(call):
-            return session.repair.answered(call, answer, session.plan.parse, now)
+            return [*session.repair.answered(call, answer, session.plan.parse, now), *self._ask_role_last(session)]
         if call.tag == "role":
             return self._role(session, answer, now)
         if call.tag == _JOIN_FILLS and isinstance(call.context, FillsOf):
@@ -183,7 +187,7 @@ class UserAdapter(OneAccount):
             outputs.extend(self._alarm(session, name, now))
         outputs.extend(self._waited(session, now))
         outputs.extend(session.repair.due(now))
-        return outputs
+        return [*outputs, *self._ask_role_last(session)]
 
     def deadline(self) -> float | None:
         session = self._session
@@ -234,6 +238,10 @@ class UserAdapter(OneAccount):
         self._alarms.clear("role")
         session.role_known = True
         return [*notes, *self._join(session, now)]
+
+    def _ask_role_last(self, session: _Session) -> list[Output]:
+        """Once the gap is read."""
+        return [session.role()] if session.repair.done and not session.role_asked else []
 
     def _join(self, session: _Session, now: Instant) -> list[Output]:
         if self._phase is not _Phase.JOINING or not (session.subscribed and session.role_known):
@@ -348,6 +356,12 @@ class _Session:
         self.repair = GapRepair(subscription, then=plan.then, given_up=plan.given_up)
         self.subscribed = False
         self.role_known = False
+        """The venue has said what the address is, or is not waited for."""
+        self.role_asked = False
+
+    def role(self) -> Call:
+        self.role_asked = True
+        return self.questions.role()
 
 
 _NOBODY: Final = "0x" + "0" * 40

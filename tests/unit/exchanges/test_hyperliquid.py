@@ -157,7 +157,8 @@ class Drive:
         return said
 
     def join(self) -> list[Output]:
-        return [*self.reply("role", {"role": "user"}), *self.acknowledge()]
+        said = self.reply("role", {"role": "user"}) if any(call.tag == "role" for call in self.calls) else []
+        return [*said, *self.acknowledge()]
 
     def wait(self, seconds: float) -> list[Output]:
         """Let time pass, pings answered. Returns what was said."""
@@ -236,6 +237,18 @@ def test_an_address_that_stays_silent_is_refused_also_when_the_answer_comes_late
     fail = only(Fail, drive.reply("role", {"role": role}))
     assert (fail.kind, fail.stream_id, fail.first_sight) == (FailKind.CREDENTIAL, "u1", True)
     assert role in fail.reason
+
+
+def test_a_stream_that_was_live_before_asks_what_its_address_is_when_its_gap_is_read() -> None:
+    """The question weighs as much as a good part of a repair, and ten accounts may come back at once."""
+    drive = Drive(account(Resume(since_ms=WALL - 90_000)))
+    assert not drive.calls
+    drive.acknowledge()
+    drive.reply("fills", [])
+    drive.reply("open orders", [])
+    outputs = drive.reply("closed orders", [])
+    assert [type(output) for output in outputs] == [Live, Call]
+    assert only(Fail, drive.reply("role", {"role": "missing"})).kind is FailKind.CREDENTIAL
 
 
 @pytest.mark.parametrize("role", ["user", "vault", "subAccount"])
@@ -778,7 +791,7 @@ def test_live_frames_wait_for_the_repair() -> None:
     drive.reply("fills", [])
     drive.reply("open orders", [])
     outputs = drive.reply("closed orders", [])
-    assert [type(output) for output in outputs] == [Emit, Live]
+    assert [type(output) for output in outputs] == [Emit, Live, Call]
 
 
 # --- symbols ---
