@@ -9,13 +9,24 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
 from typing import Final, NamedTuple
 
 from core.events import ExecutionReport
 from exchanges._adapter import Instant, KnownOrder, Note, Output
-from exchanges._numbers import decimal, divide
-from exchanges.hyperliquid._orders import ALIVE, FILLED, TOLERANCE, Fill, Names, Order, Update, report, sums
+from exchanges._numbers import decimal
+from exchanges.hyperliquid._orders import (
+    ALIVE,
+    FILLED,
+    NOTHING,
+    TOLERANCE,
+    Fill,
+    Names,
+    Order,
+    Sums,
+    Update,
+    report,
+    sums,
+)
 
 FILLS_KEPT_S: Final = 5 * 3600.0
 """An order may rest for hours between its first fill and its last (bug A57)."""
@@ -231,8 +242,8 @@ class Join:
         """The event of an order state with the fills that are known now."""
         trusted = update.order.timestamp >= self.since_ms
         known = self._known.get(str(update.order.oid))
-        average = divide(decimal(known.executed_quote), decimal(known.executed)) if known is not None else Decimal(0)
-        return report(update, self._store.of(update), self._names, trusted=trusted, average=average)
+        told = Sums(decimal(known.executed), decimal(known.executed_quote)) if known is not None else NOTHING
+        return report(update, self._store.of(update), self._names, trusted=trusted, told=told)
 
     def finish(self, update: Update) -> ExecutionReport:
         """The one event of a filled order, complete or not; its fills are of no more use."""

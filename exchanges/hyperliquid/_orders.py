@@ -136,41 +136,44 @@ class Totals(NamedTuple):
     price: str
 
 
-def totals(update: Update, fills: Collection[Fill], *, trusted: bool, average: Decimal) -> Totals:
+NOTHING: Final = Sums(Decimal(0), Decimal(0))
+
+
+def totals(update: Update, fills: Collection[Fill], *, trusted: bool, told: Sums) -> Totals:
     """The figures of an order state (table of section 6).
 
     `trusted`: every fill of the order comes over this connection, so those that are known are all so far. Else what they
-    don't explain counts at `average` (what was published of the order before), or at the limit price where that is 0.
+    don't explain counts as it was `told` before this connection, and as for the rest at the limit price.
     """
-    limit, executed = decimal(update.order.limit_px), update.executed
-    if not executed or not fills:
-        told = bool(executed and average)
-        price = _rounded(average, update.order.limit_px) if told else update.order.limit_px
-        return Totals(executed, multiply(executed, average or limit), price)
-    known = sums(fills)
-    price = _rounded(divide(known.value, known.size), update.order.limit_px)
-    if update.status == FILLED:
-        if abs(known.size - executed) <= TOLERANCE:
-            return Totals(executed, known.value, price)
-        return Totals(executed, multiply(divide(known.value, known.size), executed), price)
-    if (trusted and update.status in ALIVE) or known.size >= executed - TOLERANCE:
-        return Totals(known.size, known.value, price)
-    value = known.value + multiply(executed - known.size, average or limit)
-    return Totals(executed, value, _rounded(divide(value, executed), update.order.limit_px))
+    limit, executed, known = decimal(update.order.limit_px), update.executed, sums(fills)
+    if not executed:
+        return Totals(executed, executed, update.order.limit_px)
+    exact = abs(known.size - executed) <= TOLERANCE
+    if fills and update.status == FILLED and (exact or not told.size):
+        average = divide(known.value, known.size)
+        return Totals(executed, known.value if exact else multiply(average, executed), _price(average, update))
+    if fills and update.status != FILLED and ((trusted and update.status in ALIVE) or exact or known.size > executed):
+        return Totals(known.size, known.value, _price(divide(known.value, known.size), update))
+    missing = max(executed - known.size, Decimal(0))
+    before = min(missing, told.size)
+    value = known.value + multiply(before, divide(told.value, told.size)) + multiply(missing - before, limit)
+    if not fills and not before:
+        return Totals(executed, value, update.order.limit_px)
+    return Totals(executed, value, _price(divide(value, executed), update))
 
 
-def _rounded(price: Decimal, like: str) -> str:
+def _price(average: Decimal, update: Update) -> str:
     """An average with as many decimals as the limit price is written with."""
-    decimals = min(len(like.partition(".")[2]), _MAX_DECIMALS)
-    return format(price.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP, _WIDE), "f")
+    decimals = min(len(update.order.limit_px.partition(".")[2]), _MAX_DECIMALS)
+    return format(average.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP, _WIDE), "f")
 
 
 def report(
-    update: Update, fills: Collection[Fill], names: Names, *, trusted: bool = True, average: Decimal = Decimal(0)
+    update: Update, fills: Collection[Fill], names: Names, *, trusted: bool = True, told: Sums = NOTHING
 ) -> ExecutionReport:
     """The event of an order state, priced with the fills that are known. The order must have a client id."""
     order = update.order
-    quantity, value, price = totals(update, fills, trusted=trusted, average=average)
+    quantity, value, price = totals(update, fills, trusted=trusted, told=told)
     client_id = order.cloid or ""
     if update.status == FILLED:
         status = "FILLED"

@@ -737,6 +737,14 @@ def test_a_filled_order_of_a_gap_is_told_also_when_its_fills_can_not_be_had() ->
     assert len(alive.gap.missing) == 2
 
 
+def test_an_order_that_filled_in_the_gap_keeps_the_price_of_what_was_told_before() -> None:
+    drive = repairing(known(1, status="PARTIALLY_FILLED", executed="0.1", executed_quote="9000"))
+    drive.reply("fills", None, 422)
+    drive.reply("open orders", [])
+    drive.reply("closed orders", [past("filled", 1)])
+    assert figures_of(drive.reply("fills of an order", None, 422)) == [("FILLED", "0.35", "31812.5", "90892.9")]
+
+
 def test_a_partial_fill_of_a_gap_keeps_what_was_executed_before_it() -> None:
     drive = repairing(known(1, status="PARTIALLY_FILLED", executed="0.1", executed_quote="9000"))
     drive.reply("fills", [fill("0.05", "91000", 2, oid=1, cloid="0x1", time=WALL - 30_000)])
