@@ -54,7 +54,7 @@ def test_the_search_finds_a_secret_in_any_form(offset: int) -> None:
 def talkative(evidence: Evidence) -> Iterator[Stack]:
     """Everything logged that can be logged, and secrets sent to where they don't belong."""
     env = {"LOG_LEVEL": "DEBUG", "PRICEROLE": "all", "PRICE_CONNECTOR_EXCHANGES": "okx"}
-    with Stack(evidence, venues=("okx", "binance", "kucoin", "coinbase", "paper"), env=env) as running:
+    with Stack(evidence, venues=("okx", "binance", "kucoin", "coinbase", "hyperliquid", "paper"), env=env) as running:
         running.service("user", CREDENTIALS_KEYS=evidence.canaries.register(Fernet.generate_key().decode()))
         running.service("price", LOG_FORMAT="console")
         running.ready()
@@ -64,7 +64,7 @@ def talkative(evidence: Evidence) -> Iterator[Stack]:
 def test_failing_streams_and_misplaced_secrets_tell_nothing(talkative: Stack) -> None:
     stack, accounts = talkative, Accounts(talkative)
     secret = stack.evidence.canaries.secret
-    for exchange in ("okx", "binance", "binanceUsdm", "kucoin", "coinbase", "paperOkx"):
+    for exchange in ("okx", "binance", "binanceUsdm", "kucoin", "coinbase", "hyperliquid", "paperOkx"):
         good = accounts.live(exchange)
         good.prove_live()
         wrong = accounts(exchange)

@@ -55,7 +55,7 @@ class Hyperliquid:
         return found[1].rejected if found[1].rejected in ROLES else "missing" if found[1].rejected else "user"
 
     def speaking(self, address: str) -> str | None:
-        """The account of an address; None if that of an address tells nothing."""
+        """The account of an address; None if the address has none, or is refused."""
         found = self.world.engine.find_key(self.name, address)
         return None if found is None or found[1].rejected else found[0].account_id
 

@@ -134,7 +134,8 @@ class HyperliquidPeer(BasePeer):
         if user and not any(str(left.get("user", "")).lower() == user for left in self.subscribed.values()):
             self.users.discard(user)
             gone = [account for account, address in self._accounts.items() if address == user]
-            effects += [Unfollow(self._take(account)) for account in gone]
+            effects += [Unfollow(account) for account in gone]
+            self._accounts = {account: address for account, address in self._accounts.items() if address != user}
         elif subscription["type"] == "candle":
             exchange = self._half.exchange_of(str(subscription.get("coin", "")))
             if exchange is not None:
@@ -142,10 +143,6 @@ class HyperliquidPeer(BasePeer):
         elif not self._dexes():
             effects += [Unwatch(SPOT), Unwatch(LINEAR)]
         return effects
-
-    def _take(self, account: str) -> str:
-        del self._accounts[account]
-        return account
 
     def _dexes(self) -> list[str]:
         mids = (one for one in self.subscribed.values() if one["type"] == "allMids")
