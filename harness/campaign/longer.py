@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import psutil
+
 from harness.campaign.accounts import Account, make_account, served
 from harness.campaign.check import Seen, Verdict, covers, judge
 from harness.campaign.faults import REJECTED
@@ -267,9 +269,13 @@ def sigkill(stack: Stack, streams: int = 500) -> Outcome:
     held = _held(stack, victim.pids())
     flow = Flow(stack, 50)
     stack.wait_clock(3.0)
+    survivors = [pid for worker in stack.workers if worker is not victim for pid in worker.pids()]
+    busy_s = _cpu_s(survivors)
     at = time.time()
     victim.kill()
     wait_for(lambda: len(_recoveries(flow.marks, at)) >= held, 300.0, f"{held} streams recovered", 0.2)
+    busy_s = _cpu_s(survivors) - busy_s
+    calls = sum(row["time_ms"] >= at * 1000 for row in stack.sim.events("calls"))
     flow.end()
     flow.settle()
     outcome = flow.outcome("SIGKILL")
@@ -281,12 +287,19 @@ def sigkill(stack: Stack, streams: int = 500) -> Outcome:
         "streams": len(stack.accounts),
         "of the killed process": held,
         "opened within s": round(opened, 1),
+        "REST calls of the recovery": calls,
+        "CPU of the survivor s": round(busy_s, 1),
     }
     outcome.figures |= _times("recovery", recoveries.values())
     outcome.figures["recovery longest s by exchange"] = {
         exchange: round(max(times), 1) for exchange, times in sorted(by_venue.items())
     }
     return outcome
+
+
+def _cpu_s(pids: Sequence[int]) -> float:
+    times = [psutil.Process(pid).cpu_times() for pid in pids]
+    return sum(float(one.user + one.system) for one in times)
 
 
 def _held(stack: Stack, pids: Sequence[int]) -> int:
