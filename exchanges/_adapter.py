@@ -321,6 +321,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Client frames per connection; sent without the budget's margin in time."""
     rest: Mapping[str, Rate] = msgspec.field(default_factory=dict)
     """REST weight per pool and egress IP."""
+    used_headers: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """REST pool → answer header (lower case) with the weight that the address, whoever shares it, used since the last full
+    period of the venue's clock."""
     bans: Mapping[int, float] = msgspec.field(default_factory=lambda: {418: 120.0, 429: 5.0})
     """HTTP statuses that close a pool for every process on the address → seconds, unless the venue's `Retry-After` tells."""
     close_waits: Mapping[str, float] = msgspec.field(default_factory=dict)

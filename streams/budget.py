@@ -52,6 +52,19 @@ class Budget:
             METRICS.observe("budget_wait_seconds", wait_s, venue=venue, kind=kind)
         return wait_s
 
+    def used(self, venue: str, kind: str, ip: str, rate: Rate, weight: int) -> None:
+        """The venue says that the address used `weight` since its last full period began; others may share the address.
+
+        From the ledger's figure on nobody takes anything more in that period, so that the rest stays for those others.
+        """
+        if weight < rate.limit:
+            return
+        period_ms = int(rate.per_s * 1000)
+        left_ms = period_ms - self._clock.wall_ms() % period_ms
+        blocked_ms = self._blocked.get(f"{venue}:{kind}:{ip or 'default'}", 0) - self._clock.wall_ms()
+        if blocked_ms < left_ms:
+            self.block(venue, kind, ip, left_ms / 1000)
+
     def block(self, venue: str, kind: str, ip: str, seconds: float) -> None:
         """The venue said wait (Retry-After, ban): binds every process at once."""
         bucket = f"{venue}:{kind}:{ip or 'default'}"

@@ -98,6 +98,10 @@ class RestPool:
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             # The text of the error holds the URL, and with it a signature: only its type is told.
             return Answer(0, _NO_HEADERS, b"", type(error).__name__)
+        if limits is not None and rate is not None:
+            used = answer.headers.get(limits.used_headers.get(call.pool, ""), "")
+            if used.isascii() and used.isdigit():
+                self._budget.used(venue, f"rest-{call.pool}", ip, rate, int(used[:12]))
         ban_s = limits.bans.get(answer.status) if limits is not None else None
         if ban_s is not None:
             after = answer.headers.get("retry-after", "")

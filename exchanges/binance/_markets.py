@@ -144,6 +144,7 @@ def limits(exchange: str, feed: Feed) -> Limits:
         # The WebSocket API counts weight, not frames: 20 subscribes a second use 2,400 of 6,000 weight a minute.
         messages=Rate(20, 1.0) if websocket_api else Rate(market.control_per_s - 1, 1.0),
         rest={market.pool: Rate(market.weight_per_min * 9 // 10, 60.0)},
+        used_headers={market.pool: "x-mbx-used-weight-1m"},
         bans={403: 300.0, 418: 120.0, 429: 60.0},
         subscriptions_per_connection=per_connection,
         lifetime_s=_LIFETIME_S,

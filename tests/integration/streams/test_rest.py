@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import msgspec
 import pytest
 
 from exchanges._adapter import Answer, Call, Limits, Rate
@@ -178,6 +179,29 @@ def test_a_ban_binds_every_process(client: Client, server: HttpServer) -> None:
     assert "weight" in answer.error
     assert server.seen.get(timeout=WAIT_S)[1] == "/x"
     assert server.seen.empty(), "nothing is sent while the address is barred"
+
+
+def test_weight_that_others_used_on_the_address_holds_calls_back(client: Client, server: HttpServer) -> None:
+    """The exchange service shares the address; before, only a 429 told of what it used."""
+    rate = Rate(1000, 3600.0)
+    heeding = msgspec.structs.replace(limits(rate), used_headers={"rest": "x-used"})
+    server.answers["/x"] = (200, {"X-Used": "999"}, b"")
+    assert client.ask(f"{server.url}/x", heeding).status == 200
+    assert client.state.take("v:rest-rest:default", 1, 1000, 3600.0, client.clock.wall_ms()) == 0
+    server.answers["/x"] = (200, {"X-Used": "1000"}, b"")
+    assert client.ask(f"{server.url}/x", heeding).status == 200
+    assert client.state.take("v:rest-rest:default", 1, 1000, 3600.0, client.clock.wall_ms()) > 0
+
+
+@pytest.mark.parametrize("used", ["", "12x", "-5"])
+def test_a_count_of_used_weight_that_is_no_number_changes_nothing(
+    client: Client, server: HttpServer, used: str
+) -> None:
+    rate = Rate(1, 3600.0)
+    heeding = msgspec.structs.replace(limits(rate), used_headers={"rest": "x-used"})
+    server.answers["/x"] = (200, {"X-Used": used}, b"")
+    assert client.ask(f"{server.url}/x", heeding).status == 200
+    assert client.state.take("v:rest-rest:default", 1, 2, 3600.0, client.clock.wall_ms()) == 0
 
 
 def test_calls_wait_for_the_budget(client: Client, server: HttpServer) -> None:

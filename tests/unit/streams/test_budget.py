@@ -198,3 +198,16 @@ def test_venue_modules_take_the_margin_off_the_venues_figures(
 
     assert rate.per_s >= figure.per_s
     assert 0.85 * figure.limit <= rate.limit < figure.limit
+
+
+def test_what_others_used_up_is_not_asked_for_before_the_venue_s_next_period(state: State, clock: Clock) -> None:
+    budget, other = Budget(state, clock), Budget(state, clock)
+    clock.seconds += 60.0 - clock.wall_ms() % 60_000 / 1000 + 42.0
+    budget.used("venue", "connect", "", RATE, 9)
+    assert taker(other)() == 0.0
+    budget.used("venue", "connect", "", RATE, 11)
+    assert taker(budget)() == pytest.approx(18.0)
+    assert taker(other)() == pytest.approx(18.0)
+    assert taker(other)(ip="127.0.0.2") == 0.0
+    clock.seconds += 18.0
+    assert taker(other)() == 0.0
