@@ -13,10 +13,10 @@ from exchanges._adapter import Answer, Call, FailKind, Instant, Resume
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import plain
 from exchanges._repair import Repaired
+from exchanges._times import rfc3339
 from exchanges.coinbase._errors import failure_of
 from exchanges.coinbase._link import API
 from exchanges.coinbase._orders import KNOWN_STATUSES, Memory, RestOrder, rest_execution_report
-from exchanges.coinbase._times import rfc3339
 
 PAGE: Final = 250
 MAX_PAGES: Final = 40

@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from core.events import ExecutionReport
 from exchanges._numbers import decimal, multiply, plain, positive
-from exchanges.coinbase._times import milliseconds
+from exchanges._times import milliseconds
 
 MAX_REMEMBERED: Final = 10_000
 """Orders per account whose size and limit price are remembered; the oldest are forgotten first."""

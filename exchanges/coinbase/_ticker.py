@@ -24,9 +24,9 @@ from exchanges._adapter import (
 )
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import number
+from exchanges._times import milliseconds
 from exchanges.coinbase._link import Message, Request, requests
 from exchanges.coinbase._market import MarketLink
-from exchanges.coinbase._times import milliseconds
 
 CHANNEL: Final = "ticker_batch"
 

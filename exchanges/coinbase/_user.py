@@ -25,6 +25,7 @@ from exchanges._adapter import (
 from exchanges._frames import UNREADABLE
 from exchanges._repair import GapRepair, Repaired
 from exchanges._timers import earliest
+from exchanges._times import milliseconds
 from exchanges.coinbase._auth import Signer
 from exchanges.coinbase._errors import Failure
 from exchanges.coinbase._gap import GapPlan
@@ -40,7 +41,6 @@ from exchanges.coinbase._link import (
     Request,
 )
 from exchanges.coinbase._orders import KNOWN_STATUSES, Memory, Order, execution_report
-from exchanges.coinbase._times import milliseconds
 
 USER: Final = "user"
 CLOCK_LIMIT_S: Final = 6.0

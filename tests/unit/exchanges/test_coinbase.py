@@ -44,9 +44,9 @@ from exchanges._adapter import (
     TickerSubscription,
     UserSubscription,
 )
+from exchanges._times import milliseconds, rfc3339
 from exchanges.coinbase import VENUE
 from exchanges.coinbase._series import DAY_MS, INTERVALS, MINUTE_MS, WEEK_MS, floor
-from exchanges.coinbase._times import milliseconds, rfc3339
 from tests.unit.exchanges import driver
 from tests.unit.exchanges.driver import after, answer_all, frame, hmac_hex, json_answer, of, params, sent
 

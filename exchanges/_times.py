@@ -1,4 +1,4 @@
-"""The venue's timestamps: RFC 3339 with 0 to 9 fractional digits, cut (not rounded) to milliseconds."""
+"""RFC 3339 timestamps as venues write them: 0 to 9 fractional digits, cut (not rounded) to milliseconds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def milliseconds(text: str | None) -> int:
-    """Milliseconds since the epoch; 0 for what is empty, unreadable or the venue's `0001-01-01` for none."""
+    """Milliseconds since the epoch; 0 for what is empty, unreadable or Coinbase's `0001-01-01` for none."""
     found = _RFC3339.match(text or "")
     if found is None:
         return 0
