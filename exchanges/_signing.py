@@ -47,6 +47,25 @@ def hmac_sha256_base64(secret: str, text: str) -> str:
     return base64.b64encode(hmac.new(_utf8(secret), _utf8(text), hashlib.sha256).digest()).decode()
 
 
+def hmac_sha512_base64(secret: bytes, message: bytes) -> str:
+    return base64.b64encode(hmac.new(secret, message, hashlib.sha512).digest()).decode()
+
+
+def base64_secret(secret: str) -> bytes:
+    """The bytes of a secret that the venue hands out in base64; white space that got into it is dropped."""
+    try:
+        raw = base64.b64decode(_WHITE.sub("", secret), validate=True)
+    except (binascii.Error, ValueError):
+        raise CredentialUnusable("the API secret is not base64: part of it may be missing") from None
+    if not raw:
+        raise CredentialUnusable("the API secret is empty")
+    return raw
+
+
+def sha256(text: str) -> bytes:
+    return hashlib.sha256(_utf8(text)).digest()
+
+
 def sha256_hex(text: str) -> str:
     return hashlib.sha256(_utf8(text)).hexdigest()
 

@@ -32,6 +32,26 @@ def test_hmac_matches_the_check_values_of_the_binance_pages() -> None:
     assert base64.b64decode(_signing.hmac_sha256_base64("test-secret-1", text)).hex() == expected
 
 
+def test_hmac_sha512_matches_rfc_4231() -> None:
+    expected = (
+        "87aa7cdea5ef619d4ff0b4241a1d6cb02379f4e2ce4ec2787ad0b30545e17cde"
+        "daa833b7d6b8a702038b274eaea3f4e4be9d914eeb61f1702e696c203a126854"
+    )
+    assert base64.b64decode(_signing.hmac_sha512_base64(b"\x0b" * 20, b"Hi There")).hex() == expected
+
+
+@pytest.mark.parametrize("secret", ["a+/=", " a+\n/= "])
+def test_a_base64_secret_may_have_white_space_in_it(secret: str) -> None:
+    assert _signing.base64_secret(secret) == b"k\xef"
+
+
+@pytest.mark.parametrize("secret", ["", " ", "abc", "not base64!", "é", "a=b="])
+def test_a_secret_that_is_not_base64_is_unusable_and_not_quoted(secret: str) -> None:
+    with pytest.raises(CredentialUnusable) as refused:
+        _signing.base64_secret(secret)
+    assert not secret.strip() or secret not in str(refused.value)
+
+
 @pytest.mark.parametrize("key", [RSA, P256, ED], ids=["rsa", "p256", "ed25519"])
 @pytest.mark.parametrize(
     "damage",
