@@ -68,6 +68,10 @@ class Waiting(Generic[Key, Item]):
         self._alarms.clear(key)
         return self._items.pop(key, None)
 
+    def peek(self, key: Key) -> Item | None:
+        """What waits under this key, and goes on waiting."""
+        return self._items.get(key)
+
     def expired(self, now: Instant) -> list[Item]:
         """Take out everything whose deadline has passed."""
         return [self._items.pop(key) for key in self._alarms.due(now)]
