@@ -10,6 +10,8 @@ from exchanges._adapter import Setup, UserSubscription
 
 RECORDED: Final = "replay"
 """Stream id of everything that comes out of recorded frames."""
+_BASE64: Final = "cmVwbGF5"
+"""Some venues give out secrets in base64."""
 
 
 def recorded_setup(exchange: str, table: SymbolTable = EMPTY) -> Setup:
@@ -18,5 +20,5 @@ def recorded_setup(exchange: str, table: SymbolTable = EMPTY) -> Setup:
 
 def recorded_account(exchange: str, okx_source: str | None = None) -> UserSubscription:
     """An account whose key is good for signing, and for nothing else."""
-    nobody = credentials(RECORDED, RECORDED, RECORDED, okx_source=okx_source)
+    nobody = credentials(RECORDED, _BASE64, RECORDED, okx_source=okx_source)
     return UserSubscription(stream_id=RECORDED, exchange=exchange, credentials=nobody)
