@@ -1,0 +1,111 @@
+"""Kraken: spot (`kraken`, WebSocket v2) and linear perpetuals (`krakenUsdm`, futures WebSocket v1), two unrelated APIs.
+
+Sources: docs.kraken.com (exchange/api-reference, guides), and frames recorded from the venue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from core.exchange_ids import Feed
+from core.instruments import SymbolTable
+from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
+from exchanges._replay import RECORDED, recorded_account, recorded_setup
+from exchanges._topics import chunks
+from exchanges.kraken import _markets
+from exchanges.kraken._candle import FuturesCandle, SpotCandle, refusal_of
+from exchanges.kraken._futures_user import FuturesUser
+from exchanges.kraken._markets import FuturesLoader, SpotLoader
+from exchanges.kraken._spot_user import SpotUser
+from exchanges.kraken._ticker import FuturesTicker, SpotTicker
+
+SYMBOLS_PER_CONNECTION: Final = 200
+"""No documented figure; the old connector's."""
+CONNECTS: Final = Rate(140, 600.0)
+"""About 150 attempts in any 10 minutes and address, then a ban of about 10 minutes (spot WebSocket guide). One figure for
+both markets: they are counted together, and the futures pages only limit the open ones, to 100."""
+SPOT_MESSAGES: Final = Rate(10, 5.0)
+"""Not documented; the subscriptions of a full connection and its pings fit in."""
+FUTURES_MESSAGES: Final = Rate(90, 1.0)
+"""100 requests a second and connection."""
+REST: Final[Mapping[str, Rate]] = {
+    # Private spot calls count per key (15 to 20 points); this only protects the address.
+    "private": Rate(60, 10.0),
+    # Public spot calls: about one a second and address.
+    "public": Rate(10, 10.0),
+    # Counted by address and pair; ours are of many pairs.
+    "candles": Rate(20, 5.0),
+    # 500 points in 10 s and account.
+    "futures": Rate(450, 10.0),
+    # 100 points in 10 minutes and account.
+    "history": Rate(90, 600.0),
+}
+SPOT_SILENCE_S: Final = 15.0
+"""A heartbeat comes each second; the adapter pings every 10 s."""
+FUTURES_PING_S: Final = 20.0
+"""The venue drops clients that send nothing for 60 s."""
+FUTURES_SILENCE_S: Final = 45.0
+JOIN_S: Final = 45.0
+"""Token (with its retries), acknowledgements (10 s) and the repair of a gap (25 s)."""
+
+
+class Kraken:
+    """Satisfies `exchanges._adapter.Venue`."""
+
+    name = "kraken"
+    exchanges = (_markets.SPOT, _markets.FUTURES)
+    feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
+
+    def limits(self, exchange: str, feed: Feed) -> Limits:
+        spot = exchange == _markets.SPOT
+        return Limits(
+            connects=CONNECTS,
+            messages=SPOT_MESSAGES if spot else FUTURES_MESSAGES,
+            rest=REST,
+            subscriptions_per_connection=SYMBOLS_PER_CONNECTION if feed == "candle" else 1,
+            ping_interval_s=None if spot else FUTURES_PING_S,
+            silence_s=SPOT_SILENCE_S if spot else FUTURES_SILENCE_S,
+            data_silence_s=None,  # moved by trades: quiet and connected is alive (contract 4.7, bug C14)
+            join_timeout_s=JOIN_S,
+        )
+
+    def user(self, setup: Setup) -> Adapter:
+        return SpotUser(setup) if setup.exchange == _markets.SPOT else FuturesUser(setup)
+
+    def ticker(self, setup: Setup) -> Adapter:
+        return SpotTicker(setup) if setup.exchange == _markets.SPOT else FuturesTicker(setup)
+
+    def candle(self, setup: Setup) -> Adapter:
+        return SpotCandle(setup) if setup.exchange == _markets.SPOT else FuturesCandle(setup)
+
+    def ticker_shards(self, exchange: str, table: SymbolTable) -> Sequence[tuple[str, ...]]:
+        """There is no all-market channel."""
+        return chunks(sorted(instrument.wire for instrument in table.active()), SYMBOLS_PER_CONNECTION)
+
+    def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
+        return refusal_of(exchange, symbol, interval, table)
+
+    def candle_group(self, exchange: str, interval: str) -> str:
+        """One interval a connection: spot takes no second one of a symbol (bug C5), and a futures request has one feed."""
+        return str(_markets.minutes_of(exchange, interval) or interval)
+
+    def instruments(self, exchange: str, options: Mapping[str, str]) -> InstrumentLoader:
+        return SpotLoader(options) if exchange == _markets.SPOT else FuturesLoader(options)
+
+    def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:
+        setup = recorded_setup(exchange, _markets.table_of_context(context))
+        if feed == "user":
+            user = SpotUser(setup) if exchange == _markets.SPOT else FuturesUser(setup)
+            user.replay(recorded_account(exchange), _markets.asset_map_of_context(context))
+            return user, RECORDED
+        if feed == "ticker":
+            ticker = SpotTicker(setup) if exchange == _markets.SPOT else FuturesTicker(setup)
+            ticker.replay(RECORDED)
+            return ticker, RECORDED
+        candle = SpotCandle(setup) if exchange == _markets.SPOT else FuturesCandle(setup)
+        candle.replay(RECORDED, str(context.get("requested_interval", "")))
+        return candle, RECORDED
+
+
+VENUE: Final = Kraken()

@@ -1,0 +1,221 @@
+"""Candles, spot and futures: running ones are published, one interval a connection (venue file sections 3, 5 and 6)."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Final
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from core.instruments import SymbolTable
+from exchanges._adapter import Answer, Call, CandleSubscription, Fail, FailKind, Instant, Note, Output, Outputs, Setup
+from exchanges._candles import CandleFeed
+from exchanges._catchup import Bar, Page
+from exchanges._frames import UNREADABLE
+from exchanges._numbers import decimal, plain
+from exchanges._times import milliseconds
+from exchanges.kraken import _markets
+from exchanges.kraken._futures_frames import Frame as FuturesFrame
+from exchanges.kraken._futures_link import CANDLES, FuturesLink
+from exchanges.kraken._rest import SPOT_REST, Failure, read_futures, read_spot
+from exchanges.kraken._spot_frames import Frame as SpotFrame
+from exchanges.kraken._spot_link import SpotLink
+from exchanges.kraken._spot_orders import Number
+from exchanges.kraken._topic import Topic
+
+SPOT_ROWS: Final = 720
+"""Most candles of one spot answer."""
+FUTURES_ROWS: Final = 2_000
+FUTURES_PAGES: Final = 3
+_SNAPSHOT: Final = "_snapshot"
+
+
+class _SpotBar(msgspec.Struct):
+    """The deprecated `timestamp` is the end of the interval."""
+
+    symbol: str
+    interval: int
+    interval_begin: str
+    open: Number
+    high: Number
+    low: Number
+    close: Number
+    volume: Number
+
+
+class _FuturesBar(msgspec.Struct):
+    time: int
+    open: Number
+    high: Number
+    low: Number
+    close: Number
+    volume: Number
+
+
+class _FuturesMessage(msgspec.Struct):
+    product_id: str
+    candle: _FuturesBar
+
+
+class _Chart(msgspec.Struct):
+    candles: list[_FuturesBar]
+    more_candles: bool = False
+
+
+_decode_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_bar = msgspec.json.Decoder(_SpotBar).decode
+_decode_message = msgspec.json.Decoder(_FuturesMessage).decode
+_decode_ohlc = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_rows = msgspec.json.Decoder(list[list[str | int]]).decode
+_decode_chart = msgspec.json.Decoder(_Chart).decode
+
+
+class _Candles(CandleFeed[Topic]):
+    """What both markets make of a request."""
+
+    running = True
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self._recorded_minutes = 0
+
+    def _route(self, subscription: CandleSubscription) -> tuple[Topic, int] | Fail:
+        symbol, interval, table = subscription.symbol, subscription.interval, self._setup.table()
+        minutes = _markets.minutes_of(self._exchange, interval)
+        wire = _markets.wire_of(self._exchange, table, symbol)
+        if minutes is None or wire is None:
+            reason = refusal_of(self._exchange, symbol, interval, table)
+            unloaded = f"the symbols of {self._exchange} are not loaded yet, so {symbol!r} can't be looked up"
+            kind = FailKind.REQUEST if reason else FailKind.TRANSIENT
+            return Fail(kind=kind, reason=reason or unloaded)
+        if any(topic.minutes != minutes for topic in self._routes):
+            # One interval of a symbol is all that a connection may carry (bug C5).
+            return Fail(kind=FailKind.TRANSIENT, reason="this connection carries candles of another interval")
+        return Topic(wire, minutes), minutes * 60_000
+
+    def _asked_by(self, topic: Topic) -> tuple[str, str] | None:
+        spot = self._exchange == _markets.SPOT
+        pair = _markets.pair_in(self._setup.table(), topic.symbol)
+        return pair, str(topic.minutes) if spot else _markets.interval_name(topic.minutes)
+
+    def _minutes(self) -> int:
+        return next((topic.minutes for topic in self._routes), 0)
+
+    def _page(self, call: Call, answer: Answer) -> Page:
+        try:
+            return self._read(call, answer)
+        except (*UNREADABLE, ValueError, IndexError) as error:
+            return Page(failed=f"unreadable answer: {error}")
+
+    @abstractmethod
+    def _read(self, call: Call, answer: Answer) -> Page:
+        """The candles of an answer. May raise what `UNREADABLE` lists, `ValueError` or `IndexError`."""
+
+
+def _failed(failure: Failure) -> Page:
+    return Page(failed=failure.reason, retry=failure.kind is not FailKind.REQUEST)
+
+
+class SpotCandle(_Candles, SpotLink):
+    """Up to 200 symbols of one interval."""
+
+    channel = "ohlc"
+    history = SPOT_ROWS
+
+    def _data(self, message: SpotFrame, now: Instant) -> Outputs:
+        outputs: list[Output] = []
+        newest: dict[Topic, list[Bar]] = {}
+        for raw in _decode_raws(message.data):
+            try:
+                row = _decode_bar(raw)
+                start_ms = milliseconds(row.interval_begin)
+            except UNREADABLE as error:
+                outputs.append(Note(f"unreadable candle: {error}"))
+                continue
+            if not start_ms:
+                outputs.append(Note("a candle without a start"))
+                continue
+            bars = newest.setdefault(Topic(row.symbol, row.interval), [])
+            if message.type == "snapshot":  # past candles: only the running one is news
+                bars.clear()
+            bars.append(_bar(start_ms, row))
+        for topic, bars in newest.items():
+            outputs.extend(self._told(topic, bars))
+        return outputs
+
+    def _history(self, topic: Topic, from_ms: int, to_ms: int) -> Call:
+        instrument = self._setup.table().wire(topic.symbol)
+        name = (instrument.extra.get("altname") if instrument else "") or topic.symbol.replace("/", "")
+        query = {"pair": name, "interval": str(topic.minutes), "since": str(from_ms // 1000 - 1)}
+        if instrument is not None and instrument.kind == _markets.TOKENIZED:
+            query["asset_class"] = _markets.TOKENIZED
+        url = f"{SPOT_REST}/0/public/OHLC?{urlencode(query)}"
+        return Call(tag="candles", method="GET", url=url, pool="candles")
+
+    def _read(self, call: Call, answer: Answer) -> Page:
+        read = read_spot(answer)
+        if read.failure is not None:
+            return _failed(read.failure)
+        series = next((raw for name, raw in _decode_ohlc(read.data).items() if name != "last"), None)
+        rows = _decode_rows(series) if series is not None else []
+        return Page(bars=[Bar(int(row[0]) * 1000, *map(_text, (*row[1:5], row[6]))) for row in rows])
+
+
+class FuturesCandle(_Candles, FuturesLink):
+    """Products of one interval."""
+
+    history = FUTURES_ROWS
+
+    def _data(self, message: FuturesFrame, frame: bytes, now: Instant) -> Outputs:
+        feed = message.feed
+        minutes = _markets.minutes_of_name(feed.removeprefix(CANDLES).removesuffix(_SNAPSHOT))
+        if not feed.startswith(CANDLES) or minutes is None:
+            return [] if feed == "heartbeat" else [Note(f"unknown public frame {feed[:40] or 'without a feed'}")]
+        if feed.endswith(_SNAPSHOT):
+            return self._told(Topic(message.product_id, minutes), ())
+        row = _decode_message(frame)
+        return self._told(Topic(row.product_id, minutes), [_bar(row.candle.time, row.candle)])
+
+    def _history(self, topic: Topic, from_ms: int, to_ms: int) -> Call:
+        return self._chart(topic, from_ms // 1000, to_ms // 1000 + 1, 1)
+
+    def _chart(self, topic: Topic, from_s: int, to_s: int, page: int) -> Call:
+        path = f"/api/charts/v1/trade/{quote(topic.symbol)}/{_markets.interval_name(topic.minutes)}"
+        url = f"{self._hosts.rest}{path}?from={from_s}&to={to_s}"
+        return Call(tag="candles", method="GET", url=url, pool="candles", context=(topic, to_s, page))
+
+    def _read(self, call: Call, answer: Answer) -> Page:
+        read = read_futures(answer)
+        if read.failure is not None:
+            return _failed(read.failure)
+        chart = _decode_chart(read.data)
+        bars = [_bar(row.time, row) for row in chart.candles]
+        if (
+            not chart.more_candles
+            or not bars
+            or not isinstance(call.context, tuple)
+            or call.context[2] >= FUTURES_PAGES
+        ):
+            return Page(bars=bars)
+        topic, to_s, page = call.context
+        following = self._chart(topic, max(bar.start for bar in bars) // 1000 + 1, to_s, page + 1)
+        return Page(bars=bars, more=msgspec.structs.replace(following, stream_id=call.stream_id))
+
+
+def _bar(start_ms: int, row: _SpotBar | _FuturesBar) -> Bar:
+    figures = (row.open, row.high, row.low, row.close, row.volume)
+    return Bar(start_ms, *(plain(decimal(figure)) for figure in figures))
+
+
+def _text(value: str | int) -> str:
+    return plain(value)
+
+
+def refusal_of(exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
+    """None, or one sentence why this candle can't be had. An empty table refuses no symbol."""
+    if _markets.minutes_of(exchange, interval) is None:
+        return f"{exchange} has no candles of interval {interval!r}: use one of {_markets.interval_list(exchange)}."
+    if len(table) and table.pair(symbol) is None:
+        return f"{exchange} lists no symbol {symbol!r}: pair ids look like BTC-USD."
+    return None

@@ -1,0 +1,296 @@
+"""What belongs to one futures account on its connection: orders, fills, balances, REST calls and gap repair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+import msgspec
+
+from core.events import AccountEvent
+from exchanges._adapter import Answer, Call, Instant, Note, Output, Seen, Setup, UserSubscription
+from exchanges._frames import UNREADABLE
+from exchanges._numbers import decimal
+from exchanges._repair import GapRepair
+from exchanges._timers import Waiting, earliest
+from exchanges.kraken import _futures_rest, _rest
+from exchanges.kraken._balances import Coalescer
+from exchanges.kraken._futures_gap import FuturesGap
+from exchanges.kraken._futures_orders import SNAPSHOT, Fill, OrderBody, Orders, Removal, by_time, is_fill
+from exchanges.kraken._futures_rest import FlexCurrency
+
+Row = TypeVar("Row")
+
+LATE_FILLS: Final = "late fills"
+LOOKUP: Final = "order lookup"
+PAST: Final = "order past"
+EXPECTED_S: Final = 5.0
+"""A fill that the book told, and the fills feed did not, is read over REST after this long."""
+LATE_TRIES: Final = 3
+PAST_MS: Final = 3_600_000
+"""How far back the history of orders is read for an order that was removed and never seen."""
+
+
+class _BookFrame(msgspec.Struct):
+    """A message of `open_orders`: an order, or only its ids."""
+
+    order: OrderBody | None = None
+    order_id: str = ""
+    cli_ord_id: str | None = None
+    is_cancel: bool = False
+    reason: str = ""
+
+
+class _Snapshot(msgspec.Struct):
+    orders: list[msgspec.Raw] = []
+
+
+class _FillsFrame(msgspec.Struct):
+    fills: list[msgspec.Raw]
+
+
+class _Flex(msgspec.Struct):
+    currencies: dict[str, FlexCurrency] = {}
+
+
+class _BalancesFrame(msgspec.Struct):
+    """One of three kinds; the cash wallet and the single-collateral accounts are not the platform's."""
+
+    flex_futures: _Flex | None = None
+
+
+_decode_book = msgspec.json.Decoder(_BookFrame).decode
+_decode_snapshot = msgspec.json.Decoder(_Snapshot).decode
+_decode_body = msgspec.json.Decoder(OrderBody).decode
+_decode_fills = msgspec.json.Decoder(_FillsFrame).decode
+_decode_fill = msgspec.json.Decoder(Fill).decode
+_decode_balances = msgspec.json.Decoder(_BalancesFrame).decode
+
+
+class FuturesAccount:
+    """I/O thread of the session only. Raises `CredentialUnusable` on creation."""
+
+    def __init__(self, setup: Setup, rest: str, subscription: UserSubscription, now: Instant) -> None:
+        self.stream_id = subscription.stream_id
+        self.now = now
+        self.signer = _rest.Signer(subscription.credentials)
+        self._rest = rest
+        self._orders = Orders(setup.table)
+        self._balances = Coalescer()
+        self._names: dict[str, str] = {}
+        self._gap = FuturesGap(rest, self._orders, subscription.resume, lambda: self.now.wall_ms)
+        # Holds live events from the first frame on, so it exists before the first of them.
+        self._repair = GapRepair(subscription, self._signed, self._gap.then, self._gap.given_up)
+        self._expected: Waiting[str, str] = Waiting()
+        """Orders of which the book told more than the fills did."""
+        self._removed: Waiting[str, Removal] = Waiting()
+        """Orders that left the book while their last fills, or all of their description, were still missing."""
+        self._late = False
+        self._live = True
+        if subscription.resume is not None:
+            self._orders.resume(subscription.resume.orders, now.wall_ms)
+
+    def recorded(self, names: dict[str, str]) -> None:
+        self._names = names
+        self._live = False
+        self._balances = Coalescer(0.0)
+        self._repair.begin([], self.now)
+
+    # --- REST ---
+
+    def _signed(self, call: Call) -> Call:
+        return msgspec.structs.replace(self.signer.futures(call), stream_id=self.stream_id)
+
+    def begin(self, now: Instant) -> list[Output]:
+        return self._repair.begin(self._gap.calls(), now)
+
+    def answered(self, call: Call, answer: Answer, now: Instant) -> list[Output]:
+        if self._repair.owns(call):
+            return self._repair.answered(call, answer, self._gap.parse, now)
+        if call.tag == LATE_FILLS:
+            return self._late_fills(call, answer, now)
+        if call.tag in (LOOKUP, PAST):
+            return self._looked_up(call, answer, now)
+        return []
+
+    def due(self, now: Instant) -> list[Output]:
+        outputs: list[Output] = []
+        if self._expected.expired(now):
+            outputs.extend(self._ask_fills())
+        for removal in self._removed.expired(now):
+            outputs.extend(self._tell_removal(removal))
+        event = self._balances.due(now)
+        outputs.extend(self._repair.live(event) if event is not None else [])
+        return [*outputs, *self._repair.due(now)]
+
+    def deadline(self) -> float | None:
+        own = earliest(self._expected.deadline(), self._removed.deadline())
+        return earliest(own, self._balances.deadline(), self._repair.deadline())
+
+    # --- frames ---
+
+    def told(self, feed: str, frame: bytes, now: Instant) -> list[Output]:
+        """A message of a feed. Raises what `UNREADABLE` lists."""
+        if feed == "open_orders":
+            return self._book(_decode_book(frame), now)
+        if feed == "fills":
+            rows, outputs = _rows(_decode_fills(frame).fills, _decode_fill, "fill")
+            return [*outputs, *self._fills(rows, now)]
+        if feed == "balances":
+            return self._wallet(_decode_balances(frame), now)
+        if feed == "open_orders_snapshot":
+            bodies, outputs = _rows(_decode_snapshot(frame).orders, _decode_body, "order")
+            for body in bodies:
+                self._orders.body(body, SNAPSHOT, now.wall_ms)
+            return [*outputs, Seen(self.stream_id)]
+        if feed == "fills_snapshot":
+            rows, outputs = _rows(_decode_fills(frame).fills, _decode_fill, "fill")
+            self._orders.fills(rows, now.wall_ms)
+            return [*outputs, Seen(self.stream_id)]
+        if feed in ("balances_snapshot", "heartbeat"):
+            return [Seen(self.stream_id)]
+        return [Note(f"unknown private frame {feed[:40] or 'without a feed'}")]
+
+    def _book(self, message: _BookFrame, now: Instant) -> list[Output]:
+        body = message.order
+        if body is not None:
+            self._orders.body(body, message.reason, now.wall_ms)
+        order_id = body.order_id if body is not None else message.order_id
+        if not order_id:
+            return [Note("a message of the order book without an order", "error")]
+        filled = is_fill(message.reason)
+        if message.is_cancel and message.reason != "full_fill":
+            return self._removal(message, order_id, now)
+        if filled:
+            # The fills feed reports it (bug B2).
+            self._expect(order_id, body, now)
+            return [Seen(self.stream_id)]
+        if body is None:
+            return [Note(f"an order without a body and without an end: {message.reason[:40]}")]
+        if body.direction not in (0, 1):
+            return [Note(f"order direction {body.direction} is not known", "error")]
+        return list(self._repair.live(self._orders.placed(body, now.wall_ms)))
+
+    def _expect(self, order_id: str, body: OrderBody | None, now: Instant) -> None:
+        filled = decimal(body.filled) if body is not None else None
+        enough = self._orders.complete(order_id) if filled is None else self._orders.executed(order_id) >= filled
+        if not enough and self._live:
+            self._expected.add(order_id, order_id, now.mono + EXPECTED_S)
+
+    # --- fills ---
+
+    def _fills(self, rows: Sequence[Fill], now: Instant) -> list[Output]:
+        outputs: list[Output] = []
+        for fill in by_time(rows):
+            event = self._orders.filled(fill, now.wall_ms)
+            outputs.extend(self._repair.live(event))
+            if event.order_status == "FILLED":
+                self._expected.take(fill.order_id)
+            elif fill.remaining_order_qty is not None and not fill.remaining_order_qty and self._live:
+                # The venue says that this was the last one, so one before it is missing.
+                self._expected.add(fill.order_id, fill.order_id, now.mono + EXPECTED_S)
+            removal = self._removed.peek(fill.order_id)
+            if removal is not None and self._orders.executed(fill.order_id) >= (removal.filled or 0):
+                self._removed.take(fill.order_id)
+                outputs.extend(self._tell_removal(removal))
+        return outputs
+
+    def _ask_fills(self, attempt: int = 1) -> list[Output]:
+        if self._late:
+            return []
+        self._late = True
+        call = _futures_rest.fills_call(self._rest, tag=LATE_FILLS)
+        return [self._signed(msgspec.structs.replace(call, attempt=attempt))]
+
+    def _late_fills(self, call: Call, answer: Answer, now: Instant) -> list[Output]:
+        """Fills that the feed did not bring."""
+        self._late = False
+        read = _rest.read_futures(answer)
+        try:
+            fills = _futures_rest.read_fills(read.data)[0] if read.failure is None else None
+        except UNREADABLE:
+            fills = None
+        if fills is None:
+            if call.attempt < LATE_TRIES:
+                return self._ask_fills(call.attempt + 1)
+            return [Note(f"fills can't be read: {read.failure.reason if read.failure else 'unreadable'}", "error")]
+        known = [fill for fill in fills if self._orders.known(fill.order_id) and not self._orders.counted(fill)]
+        return self._fills(known, now)
+
+    # --- removals ---
+
+    def _removal(self, message: _BookFrame, order_id: str, now: Instant) -> list[Output]:
+        body = message.order
+        if self._orders.ended(order_id):
+            return [Seen(self.stream_id)]
+        filled = decimal(body.filled) if body is not None else None
+        updated_ms = (body.last_update_time or body.time) if body is not None else 0
+        removal = Removal(order_id, message.cli_ord_id or "", filled, updated_ms or now.wall_ms)
+        if not self._live:
+            return self._tell_removal(removal)
+        if not self._orders.known(order_id):
+            self._removed.add(order_id, removal, now.mono + 2 * EXPECTED_S)
+            return [self._signed(_futures_rest.status_call(self._rest, [order_id], LOOKUP))]
+        if filled is not None and filled > self._orders.executed(order_id):
+            self._removed.add(order_id, removal, now.mono + EXPECTED_S)
+            return self._ask_fills()
+        return self._tell_removal(removal)
+
+    def _tell_removal(self, removal: Removal) -> list[Output]:
+        notes: list[Output] = []
+        if not self._orders.known(removal.order_id) and self._live:
+            notes.append(Note("an order was removed that nobody can describe", "error"))
+        event = self._orders.removed(removal)
+        return [*notes, *(self._repair.live(event) if event is not None else [Seen(self.stream_id)])]
+
+    def _looked_up(self, call: Call, answer: Answer, now: Instant) -> list[Output]:
+        """What a removed order was: from the orders of the last seconds, then from the history, else it stays blank."""
+        order_id = str(call.context[0]) if isinstance(call.context, tuple) else ""
+        if self._removed.peek(order_id) is None:
+            return []
+        read = _rest.read_futures(answer)
+        try:
+            past = self._past(call.tag, order_id, read.data) if read.failure is None else None
+        except UNREADABLE:
+            past = None
+        if past is None and call.tag == LOOKUP:
+            since_ms = now.wall_ms - PAST_MS
+            return [self._signed(_futures_rest.history_call(self._rest, since_ms, tag=PAST, context=(order_id,)))]
+        if past is not None:
+            self._orders.body(past.body(), SNAPSHOT, now.wall_ms)
+        removal = self._removed.take(order_id)
+        return self._tell_removal(removal) if removal is not None else []
+
+    @staticmethod
+    def _past(tag: str, order_id: str, data: bytes) -> _futures_rest.Past | None:
+        if tag == LOOKUP:
+            found = _futures_rest.read_statuses(data).get(order_id)
+            return found[0] if found is not None else None
+        states = [past for past in _futures_rest.read_history(data)[0] if past.order_id == order_id]
+        return states[0] if states else None
+
+    # --- balances ---
+
+    def _wallet(self, message: _BalancesFrame, now: Instant) -> list[Output]:
+        if message.flex_futures is None:
+            return [Seen(self.stream_id)]
+        balances = [
+            msgspec.structs.replace(one, asset=self._names.get(one.asset, one.asset))
+            for one in _futures_rest.balances_of(message.flex_futures.currencies)
+        ]
+        event: AccountEvent | None = self._balances.add(balances, now)
+        return list(self._repair.live(event)) if event is not None else [Seen(self.stream_id)]
+
+
+def _rows(
+    raws: Sequence[msgspec.Raw], decode: Callable[[msgspec.Raw], Row], what: str
+) -> tuple[list[Row], list[Output]]:
+    """The rows that can be read; each of the others costs only itself."""
+    rows: list[Row] = []
+    notes: list[Output] = []
+    for raw in raws:
+        try:
+            rows.append(decode(raw))
+        except UNREADABLE as error:
+            notes.append(Note(f"unreadable {what}: {error}", "error"))
+    return rows, notes

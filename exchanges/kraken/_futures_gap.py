@@ -1,0 +1,197 @@
+"""Gap repair of a futures account: which calls to make, and what their answers mean (venue file section 8).
+
+Open orders first, then the fills of the gap, which go through the same count as live ones, then the orders that are gone:
+the venue tells the ones that ended within its last seconds, and the history of orders what else is in doubt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from core.events import AccountEvent
+from exchanges._adapter import Answer, Call, FailKind, KnownOrder, Resume
+from exchanges._frames import UNREADABLE
+from exchanges._numbers import decimal
+from exchanges._repair import Repaired
+from exchanges.kraken import _futures_rest
+from exchanges.kraken._balances import position
+from exchanges.kraken._futures_orders import SNAPSHOT, Fill, OrderBody, Orders, by_time
+from exchanges.kraken._futures_rest import PAGE, Past
+from exchanges.kraken._rest import read_futures
+
+MAX_PAGES: Final = 10
+"""Of fills; each behind the first costs 25 of the 500 points in 10 s."""
+MAX_HISTORY_PAGES: Final = 5
+MAX_STATUS: Final = 100
+"""Orders asked for by id."""
+
+
+class FuturesGap:
+    """The plan of one repair. `calls` → `parse` of every answer → `then` whenever all are in."""
+
+    def __init__(self, rest: str, orders: Orders, resume: Resume | None, wall_ms: Callable[[], int]) -> None:
+        self._rest = rest
+        self._orders = orders
+        self._resume = resume
+        self._wall_ms = wall_ms
+        self._known: dict[str, KnownOrder] = {one.order_id: one for one in resume.orders} if resume else {}
+        self._open: dict[str, OrderBody] = {}
+        self._fills: dict[str, Fill] = {}
+        self._all_fills = True
+        """Nothing of the fills since the gap began is missing."""
+        self._doubtful: dict[str, None] = {}
+        """Orders that are gone, and whose end nothing has told yet."""
+        self._steps: list[Callable[[], Sequence[Call]]] = [self._ask_fills, self._ask_status, self._ask_history]
+
+    @property
+    def _since(self) -> int:
+        return self._resume.since_ms if self._resume else self._wall_ms()
+
+    def calls(self) -> Sequence[Call]:
+        if self._resume is None:
+            return []
+        return [_futures_rest.open_orders_call(self._rest), _futures_rest.accounts_call(self._rest)]
+
+    def then(self) -> Sequence[Call]:
+        """The next step that has something to ask."""
+        while self._steps:
+            calls = self._steps.pop(0)()
+            if calls:
+                return calls
+        return []
+
+    def parse(self, call: Call, answer: Answer) -> Repaired:
+        read = read_futures(answer)
+        if read.failure is not None:
+            kind, reason, wait_s, _ = read.failure
+            if kind in (FailKind.CREDENTIAL, FailKind.REQUEST):
+                return Repaired(events=self.given_up(call), missing=[f"{call.tag}: {reason}"])
+            return Repaired(retry=True, retry_after_s=wait_s)
+        try:
+            return self._parse(call, read.data)
+        except (*UNREADABLE, ValueError):
+            return Repaired(events=self.given_up(call), missing=[f"{call.tag}: the answer is not understood"])
+
+    def given_up(self, call: Call) -> Sequence[AccountEvent]:
+        """What is known without this answer."""
+        if call.tag == "fills":
+            self._all_fills = False
+            return self._fill_events()
+        return self._last_events() if call.tag in ("order status", "order history") else []
+
+    def _parse(self, call: Call, data: bytes) -> Repaired:
+        if call.tag == "balances":
+            balances = _futures_rest.read_flex(data)
+            return Repaired(events=[position(balances, self._wall_ms())] if balances else [])
+        if call.tag == "open orders":
+            bodies, bad = _futures_rest.read_open_orders(data)
+            for body in bodies:
+                self._open[body.order_id] = body
+                self._orders.body(body, SNAPSHOT, self._wall_ms())
+            return Repaired(missing=[f"open orders: {bad} that can't be read"] if bad else [])
+        if call.tag == "fills":
+            return self._fills_page(call, data)
+        if call.tag == "order status":
+            return Repaired(events=self._statuses(data))
+        return self._history_page(call, data)
+
+    # --- fills ---
+
+    def _ask_fills(self) -> Sequence[Call]:
+        return [_futures_rest.fills_call(self._rest)]
+
+    def _fills_page(self, call: Call, data: bytes) -> Repaired:
+        fills, bad = _futures_rest.read_fills(data)
+        fresh = [fill for fill in fills if fill.fill_id not in self._fills]
+        self._fills.update((fill.fill_id, fill) for fill in fills)
+        missing = [f"fills: {bad} that can't be read"] if bad else []
+        self._all_fills = self._all_fills and not bad
+        oldest = min((fill.time for fill in fills), default=0)
+        page = int(str(call.context))
+        if len(fills) + bad < PAGE or oldest < self._since or not fresh:
+            return Repaired(events=self._fill_events(), missing=missing)
+        if page >= MAX_PAGES:
+            self._all_fills = False
+            return Repaired(events=self._fill_events(), missing=[*missing, f"fills: more than {page * PAGE}"])
+        # One ms more: fills of the same moment may stand on both sides of the cut.
+        return Repaired(calls=[_futures_rest.fills_call(self._rest, oldest + 1, page=page + 1)], missing=missing)
+
+    def _fill_events(self) -> list[AccountEvent]:
+        """The fills of the gap, one event each, and the open orders that they don't explain."""
+        events: list[AccountEvent] = []
+        now_ms, told = self._wall_ms(), set()
+        for fill in by_time(self._fills.values()):
+            if fill.time < self._since or self._orders.ended(fill.order_id):
+                self._orders.fills([fill], now_ms)
+                continue
+            events.append(self._orders.filled(fill, now_ms))
+            told.add(fill.order_id)
+            if fill.order_id not in self._open and fill.order_id not in self._known:
+                self._doubtful[fill.order_id] = None
+        events += [self._orders.placed(body, now_ms) for body in self._open.values() if self._news(body, told)]
+        return events
+
+    def _news(self, body: OrderBody, told: Iterable[str]) -> bool:
+        """Whether an open order is other than it was published last, and no fill of the gap has told it."""
+        known, filled = self._known.get(body.order_id), decimal(body.filled)
+        if body.order_id in told:
+            return False
+        if known is None:
+            return filled > 0 or (body.last_update_time or body.time) >= self._since
+        if known.terminal:
+            return False
+        edited = decimal(known.quantity) != decimal(body.qty) + filled or (
+            not filled and decimal(known.price) not in (decimal(body.limit_price), decimal(body.stop_price))
+        )
+        return filled > decimal(known.executed) or edited
+
+    # --- orders that are gone ---
+
+    def _ask_status(self) -> Sequence[Call]:
+        for order_id, known in self._known.items():
+            if not known.terminal and order_id not in self._open:
+                self._doubtful[order_id] = None
+        gone = [order_id for order_id in self._doubtful if not self._orders.ended(order_id)]
+        self._doubtful = dict.fromkeys(gone)
+        return [_futures_rest.status_call(self._rest, gone[:MAX_STATUS])] if gone else []
+
+    def _statuses(self, data: bytes) -> list[AccountEvent]:
+        events: list[AccountEvent] = []
+        for order_id, (past, ended) in _futures_rest.read_statuses(data).items():
+            if order_id not in self._doubtful:
+                continue
+            del self._doubtful[order_id]
+            if ended:
+                self._orders.body(past.body(), SNAPSHOT, self._wall_ms())
+                events.append(self._orders.finished(order_id, past.updated_ms or self._wall_ms()))
+        return [*events, *self._last_events()]
+
+    def _ask_history(self) -> Sequence[Call]:
+        """Orders whose size nothing told, or whose fills are not all known."""
+        return [_futures_rest.history_call(self._rest, self._since)] if self._doubtful else []
+
+    def _history_page(self, call: Call, data: bytes) -> Repaired:
+        states, token = _futures_rest.read_history(data)
+        page = int(str(call.context))
+        self._learn(states)
+        if token and page < MAX_HISTORY_PAGES:
+            return Repaired(calls=[_futures_rest.history_call(self._rest, self._since, token, page=page + 1)])
+        return Repaired(events=self._last_events(), missing=self._unknown())
+
+    def _learn(self, states: Iterable[Past]) -> None:
+        for past in states:
+            if past.order_id in self._doubtful and past.size > 0:
+                self._orders.body(past.body(), SNAPSHOT, self._wall_ms())
+
+    def _unknown(self) -> list[str]:
+        return [f"order {order_id}: its end is not known to the venue any more" for order_id in self._doubtful]
+
+    def _last_events(self) -> list[AccountEvent]:
+        """What follows from the fills: all of the size is filled, else the order was cancelled."""
+        events: list[AccountEvent] = []
+        for order_id in list(self._doubtful):
+            if self._orders.sized(order_id) and (self._all_fills or self._orders.complete(order_id)):
+                del self._doubtful[order_id]
+                events.append(self._orders.finished(order_id, self._wall_ms()))
+        return events

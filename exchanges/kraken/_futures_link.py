@@ -1,0 +1,117 @@
+"""A public futures connection: subscribe frames, their answers by product, and refusals (venue file sections 3, 4 and 7)."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from exchanges._adapter import Connect, Fail, FailKind, Instant, Note, Output, Outputs, Send, Setup
+from exchanges._feed import TopicFeed
+from exchanges._frames import UNREADABLE
+from exchanges._topics import Request, Rules
+from exchanges.kraken import _rest
+from exchanges.kraken._futures_frames import Frame, decode_frame
+from exchanges.kraken._markets import interval_name, minutes_of_name
+from exchanges.kraken._topic import Topic
+
+RULES: Final = Rules(
+    batch=100,
+    ack_s=10.0,
+    tries=2,
+    gather_s=0.5,
+    # Refusals name no request, so one is on its way at a time.
+    in_flight=1,
+    burst=2,
+    refill_s=0.5,
+)
+TICKER: Final = "ticker"
+CANDLES: Final = "candles_trade_"
+_SILENT: Final = frozenset({"info", "pong", "unsubscribed"})
+
+
+def feed_of(topic: Topic) -> str:
+    return f"{CANDLES}{interval_name(topic.minutes)}" if topic.minutes else TICKER
+
+
+class FuturesLink(TopicFeed[Topic]):
+    """What ticker and candle connections share. See `exchanges._adapter.Adapter`."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self._hosts = _rest.futures_hosts(setup.options)
+        self._pause_s = _rest.RATE_WAIT_S
+
+    def _rules(self) -> Rules:
+        return RULES
+
+    @abstractmethod
+    def _data(self, message: Frame, frame: bytes, now: Instant) -> Outputs:
+        """A message of a feed. May raise what `UNREADABLE` lists."""
+
+    def start(self, now: Instant) -> Outputs:
+        return [Connect(self._hosts.ws)]
+
+    def connected(self, now: Instant) -> Outputs:
+        return self._begin(now)
+
+    def received(self, frame: bytes, now: Instant) -> Outputs:
+        try:
+            message = decode_frame(frame)
+            if message.event:
+                return self._control(message, now)
+            return self._data(message, frame, now)
+        except UNREADABLE:
+            return [Note(f"public frame of {len(frame)} bytes is not understood")]
+
+    def _frame(self, request: Request[Topic]) -> Send:
+        """All topics of a connection are of one feed (`Venue.candle_group`)."""
+        products = [topic.symbol for topic in request.topics]
+        message = {"event": request.op, "feed": feed_of(request.topics[0]), "product_ids": products}
+        return Send(msgspec.json.encode(message).decode())
+
+    # --- answers ---
+
+    def _control(self, message: Frame, now: Instant) -> list[Output]:
+        event = message.event
+        if event == "subscribed":
+            return self._subscribed(message, now)
+        if event in _SILENT:
+            return []
+        if event not in ("alert", "error", "subscribed_failed"):
+            return [Note(f"unknown public event {event[:40]}")]
+        text = message.message or message.error or "refused without a reason"
+        if _rest.benign(text):
+            return [Note(text[:100], "info")]
+        return self._refusal(message, _rest.failure_of_text(text), now)
+
+    def _subscribed(self, message: Frame, now: Instant) -> list[Output]:
+        topics = [topic for topic in self._about(message) if self._book.acknowledged(topic)]
+        self._pause_s = _rest.RATE_WAIT_S
+        return [*(self._confirmed(topics, now) if topics else []), *self._pump(now)]
+
+    @staticmethod
+    def _about(message: Frame) -> Sequence[Topic]:
+        minutes: int | None = 0
+        if message.feed != TICKER:
+            minutes = minutes_of_name(message.feed.removeprefix(CANDLES))
+        return [] if minutes is None else [Topic(product, minutes) for product in message.product_ids]
+
+    def _refusal(self, message: Frame, failure: _rest.Failure, now: Instant) -> list[Output]:
+        asked = self._book.in_flight
+        note = Note(f"{message.event}: {failure.reason}")
+        if not asked:
+            return [note]
+        if failure.kind is FailKind.RATE_LIMITED:
+            self._book.pause(asked[0], self._pause_s, now)
+            self._pause_s = min(60.0, 2 * self._pause_s)
+            return [note, *self._pump(now)]
+        if failure.kind is FailKind.TRANSIENT and message.event == "alert":
+            return [self._fail(FailKind.TRANSIENT, failure.reason, failure.retry_after_s)]
+        named = [topic for topic in self._about(message) if self._book.refused(topic)]
+        bad = named or self._book.spoiled(asked[0])
+        kind = FailKind.REQUEST if failure.kind is FailKind.REQUEST else FailKind.TRANSIENT
+        refused = self._refused(bad, Fail(kind=kind, reason=failure.reason), now) if bad else []
+        return [note, *refused, *self._pump(now)]

@@ -1,0 +1,162 @@
+"""A futures account: orders, fills and balances on one socket, with a signed challenge (venue file sections 2 to 8)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from exchanges._account import OneAccount
+from exchanges._adapter import (
+    Answer,
+    Call,
+    Connect,
+    Fail,
+    FailKind,
+    Instant,
+    Note,
+    Output,
+    Outputs,
+    Send,
+    Setup,
+    UserSubscription,
+)
+from exchanges._frames import UNREADABLE
+from exchanges._timers import Alarms, earliest
+from exchanges.kraken import _rest
+from exchanges.kraken._futures_account import FuturesAccount
+from exchanges.kraken._futures_frames import Frame, decode_frame
+
+FEEDS: Final = ("open_orders", "fills", "balances")
+ANSWER_S: Final = 10.0
+"""For the challenge, and for all acknowledgements."""
+_SILENT: Final = frozenset({"info", "pong", "unsubscribed"})
+
+
+class FuturesUser(OneAccount):
+    """One account: connect → challenge → subscribe → repair → live. See `exchanges._adapter.Adapter`."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._hosts = _rest.futures_hosts(setup.options)
+        self._session: FuturesAccount | None = None
+        self._alarms: Alarms[str] = Alarms()
+        self._proof: dict[str, str] = {}
+        self._unconfirmed: set[str] = set()
+        self._ended = False
+
+    # --- inputs ---
+
+    def connected(self, now: Instant) -> Outputs:
+        session = self._session
+        if session is None:
+            return []
+        self._alarms.set("challenge", now.mono + ANSWER_S)
+        return [_frame(session.signer.asks_challenge())]
+
+    def received(self, frame: bytes, now: Instant) -> Outputs:
+        session = self._session
+        if session is None or self._ended:
+            return []
+        session.now = now
+        try:
+            message = decode_frame(frame)
+            if message.event:
+                return self._control(session, message, now)
+            return session.told(message.feed, frame, now)
+        except UNREADABLE:
+            return [Note(f"private frame of {len(frame)} bytes is not understood", "error")]
+
+    def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
+        session = self._session
+        if session is None or self._ended:
+            return []
+        session.now = now
+        return session.answered(call, answer, now)
+
+    def woken(self, now: Instant) -> Outputs:
+        session = self._session
+        if session is None or self._ended:
+            return []
+        session.now = now
+        for name in self._alarms.due(now):
+            return [self._fail(Fail(kind=FailKind.TRANSIENT, reason=f"no answer to the {name} request"))]
+        return session.due(now)
+
+    def deadline(self) -> float | None:
+        if self._ended:
+            return None
+        return earliest(self._alarms.deadline(), self._session.deadline() if self._session else None)
+
+    def remove(self, stream_id: str, now: Instant) -> Outputs:
+        if self._subscription is None or self._subscription.stream_id != stream_id:
+            return []
+        proof, self._proof = self._proof, {}
+        self._subscription = self._session = None
+        self._alarms = Alarms()
+        return [_frame({"event": "unsubscribe", "feed": feed, **proof}) for feed in FEEDS] if proof else []
+
+    # --- joining ---
+
+    def _open(self, subscription: UserSubscription, now: Instant) -> Outputs:
+        self._session = FuturesAccount(self._setup, self._hosts.rest, subscription, now)
+        return [Connect(self._hosts.ws)]
+
+    def _control(self, session: FuturesAccount, message: Frame, now: Instant) -> list[Output]:
+        """A frame with an event. Acknowledgements repeat the key and the signature, so nothing of them is told."""
+        event = message.event
+        if event == "challenge":
+            return self._subscribe(session, message.message, now)
+        if event == "subscribed":
+            return self._confirmed(session, message.feed, now)
+        if event in _SILENT:
+            return []
+        if event not in ("alert", "error", "subscribed_failed"):
+            return [Note(f"unknown private event {event[:40]}")]
+        text = message.message or message.error or f"subscribing {message.feed[:40]} failed"
+        if _rest.benign(text):
+            return [Note(text[:100], "info"), *self._confirmed(session, message.feed, now)]
+        return self._refused(session, event, _rest.failure_of_text(text))
+
+    def _subscribe(self, session: FuturesAccount, challenge: str, now: Instant) -> list[Output]:
+        if "challenge" not in self._alarms:
+            return []
+        self._alarms.clear("challenge")
+        self._alarms.set("subscribe", now.mono + ANSWER_S)
+        self._proof = session.signer.challenge(challenge)
+        self._unconfirmed = set(FEEDS)
+        return [_frame({"event": "subscribe", "feed": feed, **self._proof}) for feed in FEEDS]
+
+    def _confirmed(self, session: FuturesAccount, feed: str, now: Instant) -> list[Output]:
+        if feed not in self._unconfirmed:
+            return []
+        self._unconfirmed.discard(feed)
+        if self._unconfirmed:
+            return []
+        self._alarms.clear("subscribe")
+        return session.begin(now)
+
+    def _refused(self, session: FuturesAccount, event: str, failure: _rest.Failure) -> list[Output]:
+        kind, reason, wait_s, own = failure
+        if kind is FailKind.CREDENTIAL:
+            return [self._fail(Fail(kind=kind, reason=reason, stream_id=session.stream_id))]
+        if event != "subscribed_failed" and self._alarms.deadline() is None:
+            return [Note(f"{event}: {reason}")]
+        stream_id = session.stream_id if kind is FailKind.RATE_LIMITED and own else None
+        kind = FailKind.TRANSIENT if kind is FailKind.REQUEST else kind
+        return [self._fail(Fail(kind=kind, reason=reason, retry_after_s=wait_s, stream_id=stream_id))]
+
+    def _fail(self, fail: Fail) -> Fail:
+        """Nothing follows: the venue refuses each of the three feeds, and a burst is one."""
+        self._ended = True
+        return fail
+
+    def replay(self, subscription: UserSubscription, names: dict[str, str]) -> None:
+        """Enter the live state of a recorded frame: REST can't be asked, and time stands still."""
+        now = Instant(0.0, 0)
+        session = self._session = FuturesAccount(self._setup, self._hosts.rest, subscription, now)
+        session.recorded(names)
+
+
+def _frame(message: dict[str, str]) -> Send:
+    return Send(msgspec.json.encode(message).decode())

@@ -1,0 +1,202 @@
+"""What belongs to one spot account on its connection: orders, balances, REST calls and gap repair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from core.events import AccountEvent, Balance
+from exchanges._adapter import Answer, Call, Fail, FailKind, Instant, Note, Output, Seen, Setup, UserSubscription
+from exchanges._frames import UNREADABLE
+from exchanges._numbers import decimal, plain
+from exchanges._repair import GapRepair
+from exchanges._timers import Waiting, earliest
+from exchanges.kraken import _rest
+from exchanges.kraken._balances import Coalescer
+from exchanges.kraken._line import RestLine
+from exchanges.kraken._markets import asset_name
+from exchanges.kraken._spot_frames import Frame
+from exchanges.kraken._spot_gap import SpotGap, orders_in, query_orders
+from exchanges.kraken._spot_orders import Number, Orders, Row, executions_of
+
+LOOKUP: Final = "order lookup"
+LOOKUP_S: Final = 5.0
+"""How long the rows of an order that was first seen in the middle of its life wait for REST to describe it."""
+MAX_PARKED: Final = 1_000
+"""Rows of one order that wait; an order with more is told with what is known."""
+
+
+class _BalanceRow(msgspec.Struct):
+    """A ledger entry; `balance` is the wallet's after it."""
+
+    asset: str
+    balance: Number = None
+    wallet_type: str = ""
+    wallet_id: str = ""
+
+
+_decode_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_row = msgspec.json.Decoder(Row).decode
+_decode_balance = msgspec.json.Decoder(_BalanceRow).decode
+
+
+class SpotAccount:
+    """What belongs to the one subscription: its orders, balances, REST calls and gap. Raises `CredentialUnusable`."""
+
+    def __init__(self, setup: Setup, subscription: UserSubscription, now: Instant) -> None:
+        self.stream_id = subscription.stream_id
+        self.now = now
+        self._signer = _rest.Signer(subscription.credentials)
+        self.line = RestLine(self._signed)
+        self._orders = Orders(setup.table)
+        self._balances = Coalescer()
+        self._names: dict[str, str] = {}
+        self._gap = SpotGap(self._orders, subscription.resume, lambda: self.now.wall_ms)
+        # Holds live events from the first frame on, so it exists before the first of them.
+        self._repair = GapRepair(subscription, then=self._gap.then)
+        self._parked: Waiting[str, list[Row]] = Waiting()
+        self._sequence: int | None = None
+        self._live = True
+        if subscription.resume is not None:
+            self._orders.resume(subscription.resume.orders, now.wall_ms)
+
+    def recorded(self, names: dict[str, str]) -> None:
+        self._names = names
+        self._live = False
+        self._balances = Coalescer(0.0)
+        self._repair.begin([], self.now)
+
+    # --- REST ---
+
+    def _signed(self, call: Call, wall_ms: int) -> Call:
+        return msgspec.structs.replace(self._signer.spot(call, wall_ms), stream_id=self.stream_id)
+
+    def ask(self, outputs: Sequence[Output], now: Instant) -> list[Output]:
+        """The outputs, of whose calls one goes out at a time."""
+        return self.line.send(outputs, now)
+
+    def begin(self, now: Instant) -> list[Output]:
+        return self._repair.begin(self._gap.calls(), now)
+
+    def rest_told(self, call: Call, answer: Answer, now: Instant) -> list[Output]:
+        if self._repair.owns(call):
+            return self._repair.answered(call, answer, self._gap.parse, now)
+        return self._looked_up(call, answer, now) if call.tag == LOOKUP else []
+
+    # --- time ---
+
+    def due(self, now: Instant) -> list[Output]:
+        outputs: list[Output] = []
+        for rows in self._parked.expired(now):
+            outputs.extend(self._tell(rows, now))
+        event = self._balances.due(now)
+        outputs.extend(self._emit([event] if event else []))
+        return self.ask([*outputs, *self._repair.due(now)], now)
+
+    def deadline(self) -> float | None:
+        return earliest(self._parked.deadline(), self._balances.deadline(), self._repair.deadline())
+
+    # --- frames ---
+
+    def told(self, message: Frame, now: Instant) -> list[Output]:
+        """A message of a channel. Raises what `UNREADABLE` lists."""
+        outputs = self._in_sequence(message.sequence)
+        if message.channel == "executions":
+            return [*outputs, *self._executions(message, now)]
+        if message.channel == "balances":
+            return [*outputs, *self._wallet(message, now)]
+        name = message.channel or "without a channel"
+        return [*outputs, Note(f"unknown private frame {name[:40]}")]
+
+    def _in_sequence(self, number: int | None) -> list[Output]:
+        """The number rises by one with each message of the connection; a jump is a lost message."""
+        last = self._sequence
+        if number is None:
+            return []
+        self._sequence = number if last is None else max(last, number)
+        if last is None or number <= last + 1 or not self._live:
+            return []
+        return [Fail(kind=FailKind.TRANSIENT, reason="messages were lost: the sequence has a gap")]
+
+    def _executions(self, message: Frame, now: Instant) -> list[Output]:
+        outputs: list[Output] = []
+        rows: list[Row] = []
+        for raw in _decode_raws(message.data):
+            try:
+                rows.append(_decode_row(raw))
+            except UNREADABLE as error:
+                outputs.append(Note(f"unreadable execution: {error}", "error"))
+        if message.type == "snapshot":
+            self._orders.snapshot(rows, now.wall_ms)
+            return [*outputs, Seen(self.stream_id)]
+        self._orders.learn(rows, now.wall_ms)
+        for row in rows:
+            outputs.extend(self._execution(row, now))
+        return outputs
+
+    def _execution(self, row: Row, now: Instant) -> list[Output]:
+        order_id = row.order_id
+        parked = self._parked.peek(order_id)
+        if parked is not None and len(parked) < MAX_PARKED:
+            parked.append(row)
+            if not self._orders.described(order_id):
+                return []
+            self._parked.take(order_id)
+            return self._tell(parked, now)
+        if parked is None and self._live and not self._orders.described(order_id):
+            self._parked.add(order_id, [row], now.mono + LOOKUP_S)
+            return self.ask([query_orders([order_id], LOOKUP)], now)
+        return self._tell([row], now)
+
+    def _looked_up(self, call: Call, answer: Answer, now: Instant) -> list[Output]:
+        """What an order was, of which only changes were seen; unknown, it is told with what is known."""
+        order_id = str(call.context[0]) if isinstance(call.context, tuple) else ""
+        rows = self._parked.take(order_id)
+        if rows is None:
+            return []
+        notes: list[Output] = []
+        read = _rest.read_spot(answer)
+        try:
+            found = orders_in(read.data)[0].get(order_id) if read.failure is None else None
+        except UNREADABLE:
+            found = None
+        if found is not None:
+            self._orders.looked_up(order_id, found, executions_of(rows), now.wall_ms)
+        else:
+            reason = read.failure.reason if read.failure else "the venue does not know it"
+            notes.append(Note(f"an order first seen in the middle of its life can't be described: {reason}", "error"))
+        return [*notes, *self._tell(rows, now)]
+
+    def _tell(self, rows: Sequence[Row], now: Instant) -> list[Output]:
+        outputs: list[Output] = []
+        for row in rows:
+            event = self._orders.report(row, now.wall_ms)
+            if isinstance(event, str):
+                outputs.append(Note(event, "error"))
+            else:
+                outputs.extend(self._emit([event] if event else []))
+        return outputs
+
+    def _wallet(self, message: Frame, now: Instant) -> list[Output]:
+        if message.type == "snapshot":
+            return [Seen(self.stream_id)]
+        outputs: list[Output] = []
+        newest: dict[str, Balance] = {}
+        for raw in _decode_raws(message.data):
+            try:
+                row = _decode_balance(raw)
+            except UNREADABLE as error:
+                outputs.append(Note(f"unreadable balance: {error}", "error"))
+                continue
+            if (row.wallet_type, row.wallet_id) == ("spot", "main") and row.balance is not None:
+                asset = self._names.get(row.asset) or asset_name(row.asset)
+                newest[asset] = Balance(asset=asset, free=plain(decimal(row.balance)))
+        event = self._balances.add(list(newest.values()), now) if newest else None
+        return [*outputs, *self._emit([event] if event else [])]
+
+    def _emit(self, events: Sequence[AccountEvent]) -> list[Output]:
+        if not events:
+            return [Seen(self.stream_id)]
+        return [output for event in events for output in self._repair.live(event)]
