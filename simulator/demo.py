@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from base64 import b64encode
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
@@ -139,6 +140,8 @@ def demo_key(venue: str) -> ApiKey:
         return controls.api_key("organizations/demo/apiKeys/demo", _elliptic_pem(venue))
     if venue == "hyperliquid":  # the account's address; there is no secret
         return controls.api_key(f"0x{sha256(b'demo').hex()[:40]}", "")
+    if venue == "kraken":  # gives out its secrets in base64
+        return controls.api_key(f"demo-{venue}-key", b64encode(f"demo-{venue}-secret".encode()).decode())
     return controls.api_key(f"demo-{venue}-key", f"demo-{venue}-secret", "demo-passphrase")
 
 
