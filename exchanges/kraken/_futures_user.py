@@ -99,6 +99,7 @@ class FuturesUser(OneAccount):
     # --- joining ---
 
     def _open(self, subscription: UserSubscription, now: Instant) -> Outputs:
+        self._setup.table()  # orders are told by pair ids: this starts the loading of the symbols
         self._session = FuturesAccount(self._setup, self._hosts.rest, subscription, now)
         return [Connect(self._hosts.ws)]
 

@@ -43,10 +43,28 @@ def wire_name(ws_name: str) -> str:
 # --- symbols ---
 
 
+_QUOTES: Final = ("USDT", "USDC", "USD", "EUR")
+
+
 def pair_in(table: SymbolTable, wire: str) -> str:
-    """Pair id of a wire symbol; a symbol that was listed after the table was loaded keeps its own name."""
+    """Pair id of a wire symbol.
+
+    While the table loads, the name tells the id: a fill must not wait. A symbol that a loaded table lacks keeps its name.
+    """
     known = table.wire(wire)
-    return known.pair if known is not None else wire
+    if known is not None:
+        return known.pair
+    return wire if len(table) else _pair_by_name(wire)
+
+
+def _pair_by_name(wire: str) -> str:
+    """`BTC/USD` → `BTC-USD`, `PF_XBTUSD` → `BTC-USD`; other names stay."""
+    if not wire.startswith(PERPETUAL):
+        return wire.replace("/", "-", 1)
+    name = wire.removeprefix(PERPETUAL)
+    quote = next((quote for quote in _QUOTES if name.endswith(quote)), "")
+    base = name.removesuffix(quote)
+    return f"{asset_name(base)}-{quote}" if base and quote else wire
 
 
 def wire_of(exchange: str, table: SymbolTable, pair: str) -> str | None:
