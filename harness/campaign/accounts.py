@@ -82,7 +82,7 @@ def material(venue: str, variant: str = "") -> tuple[str, str, str]:
         return f"0x{mark}{secrets.token_hex(12)}", "", ""
     passphrase = f"canaryP{mark}" if venue in {"okx", "kucoin", "bitget"} else ""
     prefix = UNIFIED_KEY if variant == "unified" else ""
-    secret = f"canaryS{mark}{secrets.token_hex(8)}"
+    secret = f"canarySS{mark}{secrets.token_hex(8)}"  # also good as base64, which Kraken's are
     if variant == "ed25519":
         secret = _pem(ed25519.Ed25519PrivateKey.generate())
     return f"{prefix}canaryK{mark}", secret, passphrase

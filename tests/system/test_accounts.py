@@ -13,6 +13,7 @@ from harness.stack import Stack
 from tests.system.support import (
     LIVE_IDS,
     PAPER_IDS,
+    THINNED,
     Accounts,
     Stream,
     after,
@@ -115,6 +116,21 @@ def test_an_order_and_its_fills_arrive_whole_on_both_sinks(stack: Stack, stream:
         assert (message.content_type, message.delivery_mode) == ("application/json", 2)
         assert (message.kind, message.app_id) == (event["eventType"], "websocket-connector")
         assert message.timestamp
+
+
+@pytest.mark.parametrize("exchange", THINNED)
+def test_the_last_balance_of_a_period_is_told(stack: Stack, stream: Stream, exchange: str) -> None:
+    """Bug D17: all but one balance message of 20 s were dropped, even if the last one differed."""
+    for _ in range(2):
+        stack.simulator.fill(stream.place().order_id, price=PRICE)
+    held = stack.simulator.call(lambda hub, _: hub.world.engine.account(stream.account).holdings(exchange))
+    wanted = next(holding.total for holding in held if holding.asset == "USD")
+
+    def told() -> Decimal | None:
+        rows = [row for event in stream.events() for row in event.get("balances", ()) if row["asset"] == "USD"]
+        return Decimal(rows[-1]["free"]) if rows else None
+
+    stream.wait(lambda: told() == wanted, "the last balance")
 
 
 @pytest.mark.parametrize("exchange", IDS)

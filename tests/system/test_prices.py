@@ -25,7 +25,10 @@ from tests.system.support import CLOSED_CANDLES, LIVE_IDS, WAIT_S, context_of
 pytestmark = pytest.mark.system
 
 CANDLE_IDS = [exchange for exchange in LIVE_IDS if exchange != "coinbase"]
-HOUR = {"binance": "1h", "bybit": "60", "okx": "candle1H", "kucoin": "1hour", "bitget": "candle1H", "hyperliquid": "1h"}
+HOUR = {
+    "binance": "1h", "bybit": "60", "okx": "candle1H", "kucoin": "1hour", "bitget": "candle1H", "hyperliquid": "1h",
+    "kraken": "60",
+}  # fmt: skip
 """How the backend names one hour, by family (contract 1.6)."""
 UNTIMED = ("hyperliquid",)
 """Families whose price frames have no time."""
