@@ -98,6 +98,10 @@ _KEY_TYPES: Final[Mapping[str, str]] = {
 }
 _WORDS: Final[Mapping[str, str]] = {
     "private key": _UNUSABLE,
+    "not base64": "the secret is not complete: copy it again, as the venue showed it",
+    "invalid key": _KEY,
+    "authenticated feed": "the key is unknown, lacks access, or the secret isn't its own; spot keys don't work on futures",
+    "authenticationerror": "the key is unknown, or the secret isn't its own; spot keys don't work on futures",
     "is missing": "give a key and a secret (and a passphrase where the venue has one)",
     "are missing": "give a key and a secret (and a passphrase where the venue has one)",
     "passphrase": _PHRASE,

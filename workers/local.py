@@ -56,6 +56,7 @@ DEMO_CANDLES: Final = {
     "bitget": ("BTCUSDT", "candle1m"),
     "coinbase": ("BTC-USD", "5m"),
     "hyperliquid": ("BTC-USDC", "1m"),
+    "kraken": ("BTC-USD", "1"),
 }
 
 
