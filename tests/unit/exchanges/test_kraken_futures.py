@@ -1,0 +1,724 @@
+"""Kraken futures: challenge, acknowledgements, fills that add up, removals, balances, gap repair, markets, settings."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.credentials import credentials
+from core.events import AccountPosition, Balance, ExecutionReport
+from core.instruments import Instrument, SymbolTable
+from exchanges._adapter import (
+    Call,
+    CandleSubscription,
+    Connect,
+    Emit,
+    EmitCandle,
+    Fail,
+    FailKind,
+    Instant,
+    KnownOrder,
+    Live,
+    Note,
+    Output,
+    Resume,
+    Seen,
+    TickerSubscription,
+    UserSubscription,
+)
+from exchanges._times import rfc3339
+from exchanges.kraken import VENUE
+from tests.unit.exchanges.driver import Driver, json_answer, of, only, params, path, sent
+
+WALL = 1_795_300_000_000
+NOW = Instant(1_000.0, WALL)
+SECRET = base64.b64encode(bytes(range(64))).decode()
+ORDER = "6f1f2c0e-3b0a-4c55-9e77-0d1b2f3a4c5d"
+TABLE = SymbolTable(
+    [
+        Instrument(wire="PF_XBTUSD", pair="BTC-USD", base="BTC", quote="USD", settle="USD", kind="linear"),
+        Instrument(wire="PF_ETHUSD", pair="ETH-USD", base="ETH", quote="USD", settle="USD", kind="linear"),
+    ]
+)
+_ids = itertools.count(1_000)
+
+
+def good(**rows: object) -> dict[str, object]:
+    return {"result": "success", "serverTime": "2026-11-22T10:00:00.000Z", **rows}
+
+
+def bad(text: str) -> dict[str, object]:
+    return {"result": "error", "error": text}
+
+
+def body(qty: float = 0.35, filled: float = 0, **fields: object) -> dict[str, object]:
+    return {
+        "instrument": "PF_XBTUSD", "time": WALL - 60_000, "last_update_time": WALL - 60_000, "qty": qty,
+        "filled": filled, "limit_price": 91250, "stop_price": 0, "type": "limit", "order_id": ORDER,
+        "cli_ord_id": "D-RO-1", "direction": 0, "reduce_only": False, **fields,
+    }  # fmt: skip
+
+
+def book(reason: str, order: dict[str, object] | None = None, *, cancel: bool = False) -> dict[str, object]:
+    told: dict[str, object] = {"feed": "open_orders", "is_cancel": cancel, "reason": reason}
+    return told | ({"order": order} if order is not None else {"order_id": ORDER})
+
+
+def fill(qty: float, remaining: float | None, number: int = 0, **fields: object) -> dict[str, object]:
+    number = number or next(_ids)
+    row: dict[str, object] = {
+        "instrument": "PF_XBTUSD", "time": WALL - 50_000 + number, "price": 91250, "seq": number, "buy": True,
+        "qty": qty, "order_id": ORDER, "cli_ord_id": "D-RO-1", "fill_id": f"f{number}", "fill_type": "maker",
+        "order_type": "limit", **fields,
+    }  # fmt: skip
+    return row if remaining is None else row | {"remaining_order_qty": remaining}
+
+
+def fills(*rows: dict[str, object]) -> dict[str, object]:
+    return {"feed": "fills", "username": "someone", "fills": rows}
+
+
+def rest_fill(
+    qty: float, time_ms: int, number: int = 0, order_id: str = ORDER, price: float = 91250
+) -> dict[str, object]:
+    return {"fill_id": f"f{number or next(_ids)}", "symbol": "PF_XBTUSD", "side": "buy", "order_id": order_id,
+            "size": qty, "price": price, "fillTime": rfc3339(time_ms), "fillType": "maker"}  # fmt: skip
+
+
+class Futures(Driver):
+    """An account adapter, driven to where a test begins."""
+
+    begin = NOW
+
+    def __init__(self, resume: Resume | None = None, **options: str) -> None:
+        super().__init__(VENUE.user, "krakenUsdm", TABLE, **options)
+        keys = credentials("AK", SECRET)
+        self.first = [
+            *self.add(UserSubscription(stream_id="u1", exchange="krakenUsdm", credentials=keys, resume=resume)),
+            *self.start(),
+        ]
+
+    def joining(self) -> list[Output]:
+        """Up to the subscribe requests."""
+        self.connected()
+        return self.frame({"event": "challenge", "message": "5d0a3c1e-7b42-4f0e-9c55-0e2b7f1a9d64"})
+
+    def live(self) -> list[Output]:
+        """Up to the acknowledgements; returns what they lead to."""
+        feeds = [request["feed"] for request in sent(self.joining())]
+        return [output for feed in feeds for output in self.frame({"event": "subscribed", "feed": feed})]
+
+
+def reports(outputs: Iterable[object]) -> list[ExecutionReport]:
+    return [emit.event for emit in of(Emit, outputs) if isinstance(emit.event, ExecutionReport)]
+
+
+def steps(outputs: Iterable[object]) -> list[tuple[str, str, str]]:
+    return [(r.order_status, r.total_trade_quantity, r.total_quote_trade_quantity) for r in reports(outputs)]
+
+
+def positions(outputs: Iterable[object]) -> list[list[Balance]]:
+    return [emit.event.balances for emit in of(Emit, outputs) if isinstance(emit.event, AccountPosition)]
+
+
+# --- joining ---
+
+
+@pytest.mark.parametrize(
+    ("options", "host"),
+    [({}, "futures.kraken.com"), ({"KRAKEN_ENV": "demo"}, "demo-futures.kraken.com"),
+     ({"KRAKEN_ENV": "live"}, "futures.kraken.com")],
+)  # fmt: skip
+def test_the_demo_environment_moves_the_futures_and_nothing_else(options: dict[str, str], host: str) -> None:
+    drive = Futures(Resume(since_ms=WALL - 1_000), **options)
+    assert only(Connect, drive.first).url == f"wss://{host}/ws/v1"
+    assert all(call.url.startswith(f"https://{host}/") for call in of(Call, drive.live()))
+    (call,) = VENUE.instruments("krakenUsdm", options).start()
+    assert call.url == f"https://{host}/derivatives/api/v3/instruments"
+    spot = Driver(VENUE.ticker, "kraken", TABLE, **options)
+    assert only(Connect, spot.start()).url == "wss://ws.kraken.com/v2"
+    futures = Driver(VENUE.ticker, "krakenUsdm", TABLE, **options)
+    assert only(Connect, futures.start()).url == f"wss://{host}/ws/v1"
+
+
+def test_every_private_feed_carries_the_signed_challenge() -> None:
+    drive = Futures()
+    assert sent(drive.connected()) == [{"event": "challenge", "api_key": "AK"}]
+    assert drive.frame({"event": "info", "version": 1}) == []
+    challenge = "5d0a3c1e-7b42-4f0e-9c55-0e2b7f1a9d64"
+    requests = sent(drive.frame({"event": "challenge", "message": challenge}))
+    assert [request["feed"] for request in requests] == ["open_orders", "fills", "balances"]
+    for request in requests:
+        assert (request["api_key"], request["original_challenge"]) == ("AK", challenge)
+        assert request["signed_challenge"].startswith("Z4cOj0zwXh9KGTZIrDz")
+    assert drive.frame({"event": "challenge", "message": "another"}) == []
+
+
+def test_live_only_after_all_feeds_are_acknowledged() -> None:
+    drive = Futures()
+    drive.joining()
+    for feed in ("fills", "balances", "balances"):
+        assert drive.frame({"event": "subscribed", "feed": feed, "api_key": "AK", "signed_challenge": "x"}) == []
+    assert drive.frame({"event": "subscribed", "feed": "open_orders"}) == [Live("u1")]
+
+
+def test_three_refused_feeds_are_one_failure() -> None:
+    """Bug A11: a revoked key was retried for ever; its three rejections are one strike."""
+    drive = Futures()
+    drive.joining()
+    alert = {"event": "alert", "message": "Failed to subscribe to authenticated feed"}
+    fail = only(Fail, drive.frame(alert))
+    assert (fail.kind, fail.stream_id, fail.first_sight) == (FailKind.CREDENTIAL, "u1", True)
+    assert drive.frame(alert) == drive.frame(alert) == []
+    assert drive.adapter.deadline() is None
+
+
+def test_an_outage_of_the_engine_is_waited_for() -> None:
+    drive = Futures()
+    drive.connected()
+    fail = only(Fail, drive.frame({"event": "alert", "message": "Trading engine unavailable"}))
+    assert (fail.kind, fail.retry_after_s, fail.stream_id) == (FailKind.TRANSIENT, 3.5, None)
+
+
+def test_a_feed_that_exists_already_counts_as_acknowledged() -> None:
+    drive = Futures()
+    drive.joining()
+    text = "Already subscribed to feed, re-requesting"
+    outputs = [
+        output
+        for feed in ("open_orders", "fills", "balances")
+        for output in drive.frame({"event": "alert", "feed": feed, "message": text})
+    ]
+    assert only(Live, outputs).stream_id == "u1"
+    assert {note.level for note in of(Note, outputs)} == {"info"}
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_silent_venue_ends_the_connection(joined: bool) -> None:
+    drive = Futures()
+    if joined:
+        drive.joining()
+    else:
+        drive.connected()
+    assert only(Fail, drive.wake()).kind is FailKind.TRANSIENT
+
+
+# --- orders ---
+
+
+def test_the_size_of_an_order_is_what_is_open_and_what_is_filled() -> None:
+    """Bug B1: `qty` was taken for the size, so half a fill was a FILLED, and the bot bought the rest again."""
+    drive = Futures()
+    drive.live()
+    outputs = drive.frame(book("new_placed_order_by_user", body()))
+    outputs += drive.frame(fills(fill(0.1, 0.25)))
+    outputs += drive.frame(book("partial_fill", body(0.25, 0.1)))
+    outputs += drive.frame(fills(fill(0.1, 0.15)))
+    outputs += drive.frame(book("partial_fill", body(0.15, 0.2)))
+    outputs += drive.frame(fills(fill(0.15, 0)))
+    outputs += drive.frame(book("full_fill", cancel=True))
+    assert [step[:2] for step in steps(outputs)] == [
+        ("NEW", "0"), ("PARTIALLY_FILLED", "0.1"), ("PARTIALLY_FILLED", "0.2"), ("FILLED", "0.35"),
+    ]  # fmt: skip
+    assert {report.quantity for report in reports(outputs)} == {"0.35"}
+
+
+@pytest.mark.parametrize("order", [body(0, 0.35), None], ids=["with a body", "ids only"])
+def test_a_full_fill_is_never_a_cancel(order: dict[str, object] | None) -> None:
+    """Bug B2."""
+    drive = Futures()
+    drive.live()
+    drive.frame(book("new_placed_order_by_user", body()))
+    drive.frame(fills(fill(0.35, 0)))
+    assert drive.frame(book("full_fill", order, cancel=True)) == [Seen("u1")]
+
+
+def test_sides_are_buy_for_0_and_sell_for_1() -> None:
+    drive = Futures()
+    drive.live()
+    sides = [
+        reports(drive.frame(book("new_placed_order_by_user", body(order_id=f"o{n}", direction=n))))[0].side
+        for n in (0, 1)
+    ]
+    assert sides == ["BUY", "SELL"]
+    assert only(Note, drive.frame(book("new_placed_order_by_user", body(order_id="o2", direction=2)))).level == "error"
+
+
+def test_fills_add_up_once_and_in_the_order_of_their_times() -> None:
+    """Bugs B10, C1: batches come newest first, and one fill was told as the total."""
+    drive = Futures()
+    drive.live()
+    first, second = fill(0.1, 0.25, 1, price=91250), fill(0.25, 0, 2, price=91240)
+    outputs = drive.frame(fills(second, first))
+    assert steps(outputs) == [("PARTIALLY_FILLED", "0.1", "9125"), ("FILLED", "0.35", "31935")]
+    assert {report.quantity for report in reports(outputs)} == {"0.35"}
+    assert steps(drive.frame(fills(first, second))) == [("FILLED", "0.35", "31935")] * 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.permutations(range(5)), st.lists(st.integers(0, 4), max_size=4), st.integers(0, 4))
+def test_any_order_of_fills_gives_the_whole_sum_and_no_early_end(
+    order: Sequence[int], again: Sequence[int], batch: int
+) -> None:
+    drive = Futures()
+    drive.live()
+    drive.frame(book("new_placed_order_by_user", body(1.5)))
+    rows = [fill((n + 1) / 10, round(1.5 - sum((m + 1) / 10 for m in range(n + 1)), 1), n + 1) for n in range(5)]
+    sequence = [*order, *again]
+    outputs = drive.frame(fills(*(rows[n] for n in sequence[:batch]))) if batch else []
+    for n in sequence[batch:]:
+        outputs += drive.frame(fills(rows[n]))
+    told = steps(outputs)
+    complete = [index for index, step in enumerate(told) if step[0] == "FILLED"]
+    assert {told[index][1] for index in complete} == {"1.5"}
+    assert complete[0] == next(index for index, step in enumerate(told) if step[1] == "1.5")
+    assert {report.quantity for report in reports(outputs)} == {"1.5"}
+
+
+def test_a_fill_that_the_book_told_and_the_feed_did_not_is_read_over_rest() -> None:
+    drive = Futures()
+    drive.live()
+    drive.frame(book("new_placed_order_by_user", body()))
+    assert drive.frame(book("partial_fill", body(0.25, 0.1))) == [Seen("u1")]
+    (call,) = of(Call, drive.wake())
+    assert (path(call), drive.mono) == ("/derivatives/api/v3/fills", NOW.mono + 5)
+    outputs = drive.answer(call, good(fills=[rest_fill(0.1, WALL - 1_000), rest_fill(9, WALL, order_id="other")]))
+    assert steps(outputs) == [("PARTIALLY_FILLED", "0.1", "9125")]
+    assert reports(outputs)[0].new_client_order_id == "D-RO-1"
+
+
+def test_a_fill_that_follows_in_time_needs_no_rest() -> None:
+    drive = Futures()
+    drive.live()
+    drive.frame(book("new_placed_order_by_user", body()))
+    drive.frame(book("full_fill", body(0, 0.35), cancel=True))
+    assert steps(drive.frame(fills(fill(0.35, 0)))) == [("FILLED", "0.35", "31937.5")]
+    assert drive.adapter.deadline() is None
+
+
+def test_a_last_fill_whose_sum_is_short_is_no_end() -> None:
+    """One before it is missing: the first FILLED is final for the backend."""
+    drive = Futures()
+    drive.live()
+    drive.frame(book("new_placed_order_by_user", body()))
+    assert steps(drive.frame(fills(fill(0.25, 0, 9)))) == [("PARTIALLY_FILLED", "0.25", "22812.5")]
+    (call,) = of(Call, drive.wake())
+    outputs = drive.answer(call, good(fills=[rest_fill(0.25, WALL, 9), rest_fill(0.1, WALL - 1_000)]))
+    assert steps(outputs) == [("FILLED", "0.35", "31937.5")]
+
+
+def test_an_order_that_was_partly_filled_before_goes_on_from_there() -> None:
+    drive = Futures()
+    drive.live()
+    snapshot = {"feed": "open_orders_snapshot", "orders": [body(0.25, 0.1, last_update_time=WALL - 55_000)]}
+    assert drive.frame(snapshot) == [Seen("u1")]
+    old = fill(0.1, None, 1, time=WALL - 55_500, price=91000)
+    assert drive.frame({"feed": "fills_snapshot", "fills": [old]}) == [Seen("u1")]
+    assert steps(drive.frame(fills(fill(0.25, 0)))) == [("FILLED", "0.35", "31912.5")]
+
+
+def test_a_fill_that_the_first_sight_of_the_order_contains_counts_once() -> None:
+    drive = Futures()
+    drive.live()
+    outputs = drive.frame(book("new_placed_order_by_user", body(0.25, 0.1, last_update_time=WALL - 55_000)))
+    outputs += drive.frame(fills(fill(0.1, 0.25, time=WALL - 54_999, price=91200)))
+    outputs += drive.frame(fills(fill(0.25, 0, time=WALL - 54_000, price=91250)))
+    assert steps(outputs) == [
+        ("PARTIALLY_FILLED", "0.1", "9125"), ("PARTIALLY_FILLED", "0.1", "9120"), ("FILLED", "0.35", "31932.5"),
+    ]  # fmt: skip
+
+
+def test_an_edit_changes_the_size() -> None:
+    drive = Futures()
+    drive.live()
+    drive.frame(book("new_placed_order_by_user", body()))
+    drive.frame(fills(fill(0.1, 0.25)))
+    (report,) = reports(drive.frame(book("edited_by_user", body(0.9, 0.1, limit_price=91000))))
+    assert (report.order_status, report.quantity, report.price) == ("PARTIALLY_FILLED", "1", "91000")
+    assert steps(drive.frame(fills(fill(0.25, 0.65))))[0][:2] == ("PARTIALLY_FILLED", "0.35")
+    assert steps(drive.frame(fills(fill(0.65, 0))))[0][:2] == ("FILLED", "1")
+
+
+def test_only_a_whole_liquidation_is_one() -> None:
+    drive = Futures()
+    drive.live()
+    kinds = ("liquidation", "partialLiquidation", "assignee", "taker")
+    told = {
+        kind: reports(drive.frame(fills(fill(1, 0, order_id=kind, fill_type=kind))))[0].liquidation for kind in kinds
+    }
+    assert told == {"liquidation": True, "partialLiquidation": False, "assignee": False, "taker": False}
+
+
+def test_fees_add_up_per_currency() -> None:
+    drive = Futures()
+    drive.live()
+    paid = {"fee_currency": "XBT", "fee_paid": 0.001}
+    drive.frame(fills(fill(0.1, 0.25, **paid)))
+    (report,) = reports(drive.frame(fills(fill(0.25, 0, **paid))))
+    assert (report.fee_paid, report.fee_asset) == ("0.002", "BTC")
+    rebate = reports(drive.frame(fills(fill(1, 0, order_id="o2", fee_currency="USD", fee_paid=-0.5))))[0]
+    assert not isinstance(rebate.fee_paid, str)
+
+
+# --- removals ---
+
+
+def test_a_cancel_of_which_only_ids_are_told_is_filled_from_memory() -> None:
+    """Bug D16: it went out with an empty symbol, price 0 and side BUY."""
+    drive = Futures()
+    drive.live()
+    drive.frame(book("new_placed_order_by_user", body(direction=1)))
+    drive.frame(fills(fill(0.1, 0.25, buy=False)))
+    outputs = drive.frame(book("cancelled_by_user", cancel=True))
+    (report,) = reports(outputs)
+    assert (report.order_status, report.symbol, report.side, report.price, report.quantity) == (
+        "CANCELED", "BTC-USD", "SELL", "91250", "0.35",
+    )  # fmt: skip
+    assert (report.total_trade_quantity, report.total_quote_trade_quantity) == ("0.1", "9125")
+    assert (report.order_time, report.creation_time) == (WALL, WALL - 60_000)
+    assert drive.frame(book("cancelled_by_user", cancel=True)) == [Seen("u1")]
+
+
+def test_a_cancel_waits_for_the_fills_that_it_tells_of() -> None:
+    """The feeds have no common order, and nothing may follow a CANCELED."""
+    drive = Futures()
+    drive.live()
+    drive.frame(book("new_placed_order_by_user", body()))
+    (call,) = of(Call, drive.frame(book("partial_fill", body(0.25, 0.1), cancel=True)))
+    assert path(call) == "/derivatives/api/v3/fills"
+    outputs = drive.frame(fills(fill(0.1, 0.25, price=91200)))
+    assert steps(outputs) == [("PARTIALLY_FILLED", "0.1", "9120"), ("CANCELED", "0.1", "9120")]
+    assert drive.answer(call, good(fills=[])) == []
+
+
+def test_a_cancel_does_not_wait_for_ever() -> None:
+    drive = Futures()
+    drive.live()
+    drive.frame(book("new_placed_order_by_user", body()))
+    (call,) = of(Call, drive.frame(book("partial_fill", body(0.25, 0.1), cancel=True)))
+    assert drive.answer(call, good(fills=[])) == []
+    assert steps(drive.wake()) == [("CANCELED", "0.1", "9125")]
+
+
+def status(
+    order_id: str = ORDER, state: str = "CANCELLED", quantity: float = 2, filled: float = 0.5
+) -> dict[str, object]:
+    return {
+        "order": {"type": "ORDER", "orderId": order_id, "cliOrdId": "D-TP-9", "symbol": "PF_ETHUSD", "side": "sell",
+                  "quantity": quantity, "filled": filled, "limitPrice": 3200.5, "timestamp": rfc3339(WALL - 9_000),
+                  "lastUpdateTimestamp": rfc3339(WALL - 1_000)},
+        "status": state, "updateReason": None, "error": None,
+    }  # fmt: skip
+
+
+def test_a_removed_order_that_nobody_saw_is_asked_for() -> None:
+    drive = Futures()
+    drive.live()
+    (call,) = of(Call, drive.frame(book("cancelled_by_user", cancel=True)))
+    assert (call.method, path(call), call.body) == ("POST", "/derivatives/api/v3/orders/status", f"orderIds={ORDER}")
+    (report,) = reports(drive.answer(call, good(orders=[status()])))
+    assert (report.symbol, report.side, report.quantity, report.total_trade_quantity) == ("ETH-USD", "SELL", "2", "0.5")
+    assert report.new_client_order_id == "D-TP-9"
+
+
+def placed(order_id: str, quantity: str, filled: str = "0", name: str = "OrderPlaced") -> dict[str, object]:
+    order = {"uid": order_id, "tradeable": "PF_ETHUSD", "direction": "Sell", "quantity": quantity, "filled": filled,
+             "timestamp": WALL - 30_000, "limitPrice": "3200.5", "orderType": "Limit", "clientId": "D-TP-9",
+             "lastUpdateTimestamp": WALL - 30_000}  # fmt: skip
+    return {"uid": "e", "timestamp": WALL - 30_000, "event": {name: {"order": order, "reason": ""}}}
+
+
+def test_an_order_that_ended_longer_ago_is_found_in_the_history() -> None:
+    drive = Futures()
+    drive.live()
+    (call,) = of(Call, drive.frame(book("cancelled_by_user", cancel=True)))
+    (call,) = of(Call, drive.answer(call, good(orders=[])))
+    assert (path(call), call.pool) == ("/api/history/v2/orders", "history")
+    (report,) = reports(drive.answer(call, {"elements": [placed("other", "1"), placed(ORDER, "2")], "len": 2}))
+    assert (report.symbol, report.quantity, report.order_status) == ("ETH-USD", "2", "CANCELED")
+
+
+def test_only_an_order_that_nothing_describes_is_told_with_blanks() -> None:
+    drive = Futures()
+    drive.live()
+    (call,) = of(Call, drive.frame(book("cancelled_by_user", cancel=True)))
+    (call,) = of(Call, drive.answer(call, bad("authenticationError")))
+    outputs = drive.answer(call, {"elements": []})
+    (report,) = reports(outputs)
+    assert (report.symbol, report.side, report.price, report.quantity) == ("", "BUY", "0", "0")
+    assert only(Note, outputs).level == "error"
+
+
+# --- balances ---
+
+
+def wallet(**quantities: tuple[float, float | None]) -> dict[str, object]:
+    currencies = {
+        code: {"quantity": quantity, **({} if available is None else {"available": available})}
+        for code, (quantity, available) in quantities.items()
+    }
+    return {"feed": "balances", "flex_futures": {"currencies": currencies}, "timestamp": WALL, "seq": 1}
+
+
+def test_the_flex_wallet_is_told_whole_with_what_the_venue_calls_available() -> None:
+    """Bugs A1, A2."""
+    drive = Futures()
+    drive.live()
+    outputs = drive.frame(wallet(XBT=(0.3, 0.21), USD=(10, None)))
+    assert positions(outputs) == [
+        [
+            Balance(asset="BTC", free="0.3", locked="0", venue_available="0.21"),
+            Balance(asset="USD", free="10", locked="0"),
+        ]
+    ]
+
+
+def test_other_wallets_and_the_snapshot_publish_nothing() -> None:
+    drive = Futures()
+    drive.live()
+    assert drive.frame({"feed": "balances", "holding": {"USD": 5}}) == [Seen("u1")]
+    assert drive.frame(wallet(USD=(5, 5)) | {"feed": "balances_snapshot"}) == [Seen("u1")]
+
+
+def test_the_last_balance_of_a_period_is_told_at_its_end() -> None:
+    """Bug D17."""
+    drive = Futures()
+    drive.live()
+    assert len(positions(drive.frame(wallet(USD=(10, 10))))) == 1
+    assert positions(drive.frame(wallet(USD=(9, 9)))) == positions(drive.frame(wallet(USD=(8, 7)))) == []
+    told = positions(drive.wake())
+    assert told == [[Balance(asset="USD", free="8", locked="0", venue_available="7")]]
+    assert drive.mono == NOW.mono + 20
+
+
+# --- gap repair ---
+
+
+def known(order_id: str = ORDER, **fields: Any) -> KnownOrder:
+    values: dict[str, Any] = {
+        "client_order_id": "D-RO-1", "symbol": "BTC-USD", "status": "NEW", "price": "91250", "quantity": "0.35",
+        "side": "BUY", "order_type": "LIMIT", "order_time_ms": WALL - 90_000, "creation_time_ms": WALL - 90_000,
+    }  # fmt: skip
+    return KnownOrder(order_id=order_id, **{**values, **fields})
+
+
+def open_order(unfilled: float, filled: float, order_id: str = ORDER, **fields: object) -> dict[str, object]:
+    return {"order_id": order_id, "symbol": "PF_XBTUSD", "side": "buy", "orderType": "lmt", "limitPrice": 91250,
+            "unfilledSize": unfilled, "filledSize": filled, "receivedTime": rfc3339(WALL - 90_000),
+            "lastUpdateTime": rfc3339(WALL - 30_000), "cli_ord_id": "D-RO-1", **fields}  # fmt: skip
+
+
+RESUME = Resume(since_ms=WALL - 60_000, orders=(known(),))
+
+
+def repaired(drive: Futures, replies: dict[str, list[object]]) -> tuple[list[Output], list[Call]]:
+    """Answer every call of the repair by tag; returns the other outputs and the calls."""
+    empty: dict[str, object] = {
+        "open orders": good(openOrders=[]), "fills": good(fills=[]), "order status": good(orders=[]),
+        "order history": {"elements": []}, "balances": good(accounts={}),
+    }  # fmt: skip
+    queue = list(drive.live())
+    rest: list[Output] = []
+    calls: list[Call] = []
+    while queue:
+        output = queue.pop(0)
+        if not isinstance(output, Call):
+            rest.append(output)
+            continue
+        calls.append(output)
+        given = replies.get(output.tag, [])
+        queue += drive.adapter.answered(output, json_answer(given.pop(0) if given else empty[output.tag]), drive.now)
+    return rest, calls
+
+
+def test_a_gap_is_read_from_open_orders_fills_and_the_orders_that_are_gone() -> None:
+    orders = (known(), known("gone"), known("cut", status="PARTIALLY_FILLED", executed="0.1", executed_quote="9125"))
+    flex = {"flex": {"currencies": {"USD": {"quantity": 5, "available": 4}}}}
+    replies: dict[str, list[object]] = {
+        "open orders": [good(openOrders=[open_order(0.25, 0.1), open_order(1, 0, "new", cli_ord_id="N")])],
+        "balances": [good(accounts=flex)],
+        "fills": [good(fills=[rest_fill(0.35, WALL - 20_000, order_id="gone", price=91200),
+                              rest_fill(0.1, WALL - 31_000, price=91240),
+                              rest_fill(0.1, WALL - 90_000, order_id="cut")])],
+    }  # fmt: skip
+    outputs, calls = repaired(Futures(Resume(since_ms=WALL - 60_000, orders=orders)), replies)
+    assert [call.tag for call in calls] == ["open orders", "balances", "fills", "order status"]
+    assert calls[3].body == "orderIds=cut"
+    told = {
+        str(r.order_id): (r.order_status, r.total_trade_quantity, r.total_quote_trade_quantity)
+        for r in reports(outputs)
+    }
+    assert told == {
+        ORDER: ("PARTIALLY_FILLED", "0.1", "9124"),
+        "gone": ("FILLED", "0.35", "31920"),
+        "new": ("NEW", "0", "0"),
+        "cut": ("CANCELED", "0.1", "9125"),
+    }
+    assert positions(outputs) == [[Balance(asset="USD", free="5", locked="0", venue_available="4")]]
+    gap = only(Live, outputs).gap
+    assert gap is not None
+    assert (gap.orders, gap.balances, gap.missing) == (4, 1, ())
+
+
+def test_fills_of_the_same_moment_are_told_apart_by_their_ids() -> None:
+    """Two fills of one millisecond, and the connection was cut between them."""
+    moment = WALL - 58_000
+    order = known(status="PARTIALLY_FILLED", executed="0.1", executed_quote="9125", order_time_ms=moment)
+    replies: dict[str, list[object]] = {
+        "fills": [good(fills=[rest_fill(0.25, moment, 2), rest_fill(0.1, moment, 1)])]
+    }  # fmt: skip
+    outputs, _ = repaired(Futures(Resume(since_ms=WALL - 60_000, orders=(order,))), replies)
+    assert steps(outputs)[-1] == ("FILLED", "0.35", "31937.5")
+
+
+def test_fills_are_read_back_to_the_beginning_of_the_gap() -> None:
+    newest = [rest_fill(0.001, WALL - 10_000 - n) for n in range(100)]
+    older = [rest_fill(0.25, WALL - 20_000), rest_fill(5, WALL - 70_000, order_id="old")]
+    drive = Futures(RESUME)
+    outputs, calls = repaired(drive, {"fills": [good(fills=newest), good(fills=older)]})
+    asked = [call for call in calls if call.tag == "fills"]
+    assert [call.weight for call in asked] == [2, 25]
+    assert params(asked[1])["lastFillTime"] == rfc3339(WALL - 10_099 + 1)
+    assert steps(outputs)[-1][:2] == ("FILLED", "0.35")
+    assert all(report.order_id == ORDER for report in reports(outputs))
+
+
+def test_an_order_of_the_gap_that_nobody_saw_ends_by_the_history() -> None:
+    replies: dict[str, list[object]] = {
+        "fills": [good(fills=[rest_fill(2, WALL - 20_000, order_id="mkt", price=3200)])],
+        "order history": [{"elements": [placed("mkt", "2")]}],
+    }
+    outputs, calls = repaired(Futures(Resume(since_ms=WALL - 60_000)), replies)
+    assert [call.tag for call in calls][2:] == ["fills", "order status", "order history"]
+    assert steps(outputs) == [("PARTIALLY_FILLED", "2", "6400"), ("FILLED", "2", "6400")]
+
+
+def test_an_end_that_nothing_tells_is_not_guessed() -> None:
+    """A short FILLED makes the bot buy the rest, and a CANCELED on a full fill kills it (bugs B1, B2)."""
+    replies: dict[str, list[object]] = {"fills": [good(fills=[rest_fill(2, WALL - 20_000, order_id="mkt")])]}
+    outputs, _ = repaired(Futures(Resume(since_ms=WALL - 60_000)), replies)
+    assert [step[0] for step in steps(outputs)] == ["PARTIALLY_FILLED"]
+    gap = only(Live, outputs).gap
+    assert gap is not None
+    assert gap.missing == ("order mkt: its end is not known to the venue any more",)
+
+
+def test_an_order_whose_fills_cannot_be_read_is_not_cancelled() -> None:
+    outputs, _ = repaired(Futures(RESUME), {"fills": [bad("authenticationError")]})
+    assert reports(outputs) == []
+    gap = only(Live, outputs).gap
+    assert gap is not None
+    assert gap.missing[0] == "fills: authenticationError"
+
+
+def test_a_status_of_the_last_seconds_ends_an_order() -> None:
+    replies: dict[str, list[object]] = {"order status": [good(orders=[status(quantity=0.35, filled=0)])]}
+    outputs, calls = repaired(Futures(RESUME), replies)
+    assert steps(outputs) == [("CANCELED", "0", "0")]
+    assert "order history" not in [call.tag for call in calls]
+
+
+def test_a_limit_during_a_repair_waits_and_asks_again() -> None:
+    drive = Futures(RESUME)
+    first, second = of(Call, drive.live())
+    assert drive.answer(first, bad("apiLimitExceeded"), 429) == []
+    assert of(Call, drive.answer(second, good(accounts={}))) == []
+    (again,) = of(Call, drive.wake())
+    assert again.tag == "open orders"
+
+
+# --- symbols, tickers, candles ---
+
+
+def test_only_linear_perpetuals_are_listed() -> None:
+    loader = VENUE.instruments("krakenUsdm", {})
+    (call,) = loader.start()
+    rows = [
+        {"symbol": "PF_XBTUSD", "base": "BTC", "quote": "USD", "pair": "BTC:USD", "tradeable": True},
+        {"symbol": "PF_XDGUSD", "pair": "XDG:USD", "tradeable": False},
+        {"symbol": "PI_XBTUSD", "base": "BTC", "quote": "USD", "tradeable": True},
+        {"symbol": "FF_XBTUSD_261225", "base": "BTC", "quote": "USD", "tradeable": True},
+    ]
+    loader.answered(call, json_answer(good(instruments=rows)))
+    found = {item.wire: (item.pair, item.active) for item in loader.result() or ()}
+    assert found == {"PF_XBTUSD": ("BTC-USD", True), "PF_XDGUSD": ("DOGE-USD", False)}
+
+
+def test_a_product_that_spoils_a_request_is_found_by_halves() -> None:
+    drive = Driver(VENUE.ticker, "krakenUsdm", TABLE)
+    drive.add(TickerSubscription(stream_id="t", exchange="krakenUsdm", symbols=("PF_XBTUSD", "PF_NO", "PF_ETHUSD")))
+    drive.start()
+    asked = sent(drive.connected())
+    live: list[Output] = []
+    for _ in range(10):
+        if not asked:
+            break
+        request = asked.pop(0)
+        if "PF_NO" in request["product_ids"]:
+            outputs = drive.frame({"event": "error", "message": "Invalid product id"})
+        else:
+            outputs = drive.frame({"event": "subscribed", "feed": "ticker", "product_ids": request["product_ids"]})
+        live += of(Live, outputs)
+        asked += sent(outputs)
+        if not asked and not live:
+            asked += sent(drive.wake())
+    assert [one.stream_id for one in of(Live, live)] == ["t"]
+
+
+def candles(interval: str, resume_ms: int | None = None) -> Driver:
+    drive = Driver(VENUE.candle, "krakenUsdm", TABLE)
+    drive.add(
+        CandleSubscription(
+            stream_id="c", exchange="krakenUsdm", symbol="BTC-USD", interval=interval, resume_start_ms=resume_ms
+        )
+    )
+    drive.start()
+    return drive
+
+
+@pytest.mark.parametrize("interval", ["1h", "60"])
+def test_either_spelling_of_an_interval_is_published_as_it_was_asked_for(interval: str) -> None:
+    drive = candles(interval)
+    (request,) = sent(drive.connected())
+    assert request == {"event": "subscribe", "feed": "candles_trade_1h", "product_ids": ["PF_XBTUSD"]}
+    ack = {"event": "subscribed", "feed": "candles_trade_1h", "product_ids": ["PF_XBTUSD"]}
+    assert only(Live, drive.frame(ack)).stream_id == "c"
+    bar = {"time": WALL, "open": "1", "high": "3", "low": "0.5", "close": "2", "volume": "7"}
+    message = {"feed": "candles_trade_1h", "product_id": "PF_XBTUSD", "candle": bar}
+    (output,) = of(EmitCandle, drive.frame(message))
+    assert (output.symbol, output.interval, output.candle.start, output.candle.volume) == (
+        "BTC-USD",
+        interval,
+        WALL,
+        "7",
+    )
+    snapshot = {"feed": "candles_trade_1h_snapshot", "product_id": "PF_XBTUSD", "candles": [bar]}
+    assert drive.frame(snapshot) == [Seen("c")]
+
+
+def test_missed_candles_are_read_from_the_charts() -> None:
+    hour = 3_600_000
+    start = Driver.begin.wall_ms // hour * hour - 2 * hour
+    drive = candles("1h", start)
+    drive.connected()
+    (call,) = of(Call, drive.frame({"event": "subscribed", "feed": "candles_trade_1h", "product_ids": ["PF_XBTUSD"]}))
+    assert path(call) == "/api/charts/v1/trade/PF_XBTUSD/1h"
+    assert parse_qs(call.url.partition("?")[2])["from"] == [str(start // 1000)]
+
+    def page(first: int, count: int, more: bool) -> dict[str, object]:
+        rows = [{"time": start + n * hour, "open": "1", "high": "1", "low": "1", "close": "1", "volume": "1"}
+                for n in range(first, first + count)]  # fmt: skip
+        return {"candles": rows, "more_candles": more}
+
+    (call,) = of(Call, drive.answer(call, page(0, 1, more=True)))
+    assert params(call)["from"] == str(start // 1000 + 1)
+    outputs = drive.answer(call, page(1, 1, more=False))
+    assert [one.candle.start for one in of(EmitCandle, outputs)] == [start, start + hour]
+    assert only(Live, outputs).gap is not None
