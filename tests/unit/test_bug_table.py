@@ -16,7 +16,6 @@ ROWS = [
     for letter, last in (("A", 63), ("B", 25), ("C", 17), ("D", 22))
     for number in range(1, last + 1)
 ]
-NOT_SERVED = ("Kraken is not served yet",)
 
 
 @cache
@@ -62,12 +61,3 @@ def test_what_keeps_a_bug_out_exists(row: str) -> None:
     for path, case in recorded:
         assert case in cases_in(path), f"{path}: {case}"
     assert len(named) + len(recorded) == by.count("`tests/"), "a name that this test can't read"
-
-
-@pytest.mark.parametrize("row", ROWS)
-def test_frames_of_venues_that_are_not_served_never_stand_alone(row: str) -> None:
-    """Nobody runs them: the row must say so, and name what is tested instead."""
-    by = table()[row][1]
-    if "golden/kraken" in by:
-        assert any(phrase in by for phrase in NOT_SERVED)
-        assert re.search(r"`tests/[\w/]+\.py::", by)
