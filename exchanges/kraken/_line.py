@@ -14,7 +14,7 @@ class RestLine:
     The rest of the adapter sees its own unsigned calls: `send` takes them out of outputs, `answered` gives them back.
     """
 
-    def __init__(self, sign: Callable[[Call, int], Call]) -> None:
+    def __init__(self, sign: Callable[[Call, Instant], Call]) -> None:
         self._sign = sign
         self._waiting: deque[Call] = deque()
         self._asked: tuple[Call, Call] | None = None
@@ -30,7 +30,7 @@ class RestLine:
                 told.append(output)
         if self._asked is None and self._waiting:
             call = self._waiting.popleft()
-            self._asked = (call, self._sign(call, now.wall_ms))
+            self._asked = (call, self._sign(call, now))
             told.append(self._asked[1])
         return told
 

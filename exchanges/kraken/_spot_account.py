@@ -9,6 +9,7 @@ import msgspec
 
 from core.events import AccountEvent, Balance
 from exchanges._adapter import Answer, Call, Fail, FailKind, Instant, Note, Output, Seen, Setup, UserSubscription
+from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal, plain
 from exchanges._repair import GapRepair
@@ -48,6 +49,7 @@ class SpotAccount:
     def __init__(self, setup: Setup, subscription: UserSubscription, now: Instant) -> None:
         self.stream_id = subscription.stream_id
         self.now = now
+        self._clock = VenueClock(setup)
         self._signer = _rest.Signer(subscription.credentials)
         self.line = RestLine(self._signed)
         self._orders = Orders(setup.table)
@@ -70,8 +72,8 @@ class SpotAccount:
 
     # --- REST ---
 
-    def _signed(self, call: Call, wall_ms: int) -> Call:
-        return msgspec.structs.replace(self._signer.spot(call, wall_ms), stream_id=self.stream_id)
+    def _signed(self, call: Call, now: Instant) -> Call:
+        return msgspec.structs.replace(self._signer.spot(call, self._clock.stamp(now)), stream_id=self.stream_id)
 
     def ask(self, outputs: Sequence[Output], now: Instant) -> list[Output]:
         """The outputs, of whose calls one goes out at a time."""
