@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -39,6 +40,8 @@ WIRES = {
     "coinbase": "BTC-USD",
     "hyperliquid": "@107",
     "hyperliquidLinear": "BTC",
+    "kraken": "BTC/USD",
+    "krakenUsdm": "PF_XBTUSD",
 }
 """Exchange id → the venue's code of the bitcoin market."""
 
@@ -177,8 +180,11 @@ def new_keys(venue: str, number: int = 1) -> Keys:
         return Keys(name, pem, "")
     if venue == "hyperliquid":  # the account's address; nothing is signed
         return Keys(f"0x{number:040x}", "", "")
-    phrase = "" if venue in {"binance", "bybit"} else f"conformance-phrase-{number}"
-    return Keys(f"conformance-key-{number}", f"conformance-secret-{number}", phrase)
+    phrase = "" if venue in {"binance", "bybit", "kraken"} else f"conformance-phrase-{number}"
+    secret = f"conformance-secret-{number}"
+    if venue == "kraken":
+        secret = b64encode(secret.encode()).decode()
+    return Keys(f"conformance-key-{number}", secret, phrase)
 
 
 def until(condition: Callable[[], Any], what: str) -> None:

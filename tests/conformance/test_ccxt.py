@@ -33,6 +33,8 @@ CLASSES = {
     "bitgetUsdm": ("bitget", LINEAR),
     "bitgetCoinm": ("bitget", INVERSE),
     "coinbase": ("coinbase", "BTC/USD"),
+    "kraken": ("kraken", "BTC/USD"),
+    "krakenUsdm": ("krakenfutures", "BTC/USD:USD"),
 }
 """Exchange id → ccxt's class and symbol."""
 
@@ -52,11 +54,20 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "okx": {"fetchMarkets": {"types": ["spot", "swap"]}},
     "bitget": {"uta": False},
     "coinbase": {},
+    "kraken": {},
 }
 """Keeps ccxt off what the simulator has no part of: options, margin, fee tables, account questions."""
 
-WITHOUT_CANDLES = {"coinbase": "ccxt has no watchOHLCV for Coinbase"}
-WITHOUT_ORDERS = {"binanceUS": "ccxt sends Binance.US keys to the main site's WebSocket API; see test_python_binance"}
+WITHOUT_CANDLES = {
+    "coinbase": "ccxt has no watchOHLCV for Coinbase",
+    "krakenUsdm": "ccxt has no watchOHLCV for Kraken's futures",
+}
+WITHOUT_ORDERS = {
+    "binanceUS": "ccxt sends Binance.US keys to the main site's WebSocket API; see test_python_binance",
+    "kraken": "ccxt takes `order_userref` for the client id and no fill from trade rows; see the test of placed orders",
+    "krakenUsdm": "ccxt tells neither client ids nor states of open orders; see the test of placed orders",
+}
+WITHOUT_LOGIN = {"binanceUS"}
 
 
 ELSEWHERE = {"hyperliquid", "hyperliquidLinear"}
@@ -160,6 +171,26 @@ def test_orders(desk_of: Callable[..., Desk], exchange: str) -> None:
     _orders_arrive(desk_of(exchange), {})
 
 
+@pytest.mark.parametrize("exchange", ["kraken", "krakenUsdm"])
+def test_placed_orders_of_kraken(desk_of: Callable[..., Desk], exchange: str) -> None:
+    """What ccxt understands of its orders: that there is one, on which side, how much, and at which price."""
+    desk = desk_of(exchange)
+
+    async def work() -> None:
+        async with client(desk) as (ccxt, symbol):
+            reading = asyncio.create_task(ccxt.watch_orders(symbol))
+            await soon(lambda: reading.done() or desk.ready(), "login and subscribe")
+            limit = desk.symbol.price - 100
+            place = {"symbol": desk.wire, "side": "SELL", "quantity": Decimal("0.01"), "price": limit}
+            order = await asyncio.to_thread(desk.sim.place, desk.account, exchange, **place)
+            told = (await reading)[-1]
+            assert str(order.order_id) in told["id"]
+            assert (told["symbol"], told["side"]) == (symbol, "sell")
+            assert (exact(told["amount"]), exact(told["price"])) == (Decimal("0.01"), limit)
+
+    run(work())
+
+
 @pytest.mark.parametrize("exchange", ["bitget", "bitgetUsdm", "bitgetCoinm"])
 def test_orders_of_unified_accounts(desk_of: Callable[..., Desk], exchange: str) -> None:
     """Bitget's v3 socket."""
@@ -209,7 +240,7 @@ def _step(order: dict[str, Any], desk: Desk) -> Step | None:
     return Step(order["clientOrderId"], status, filled, average)
 
 
-@pytest.mark.parametrize("exchange", sorted(CLASSES.keys() - WITHOUT_ORDERS))
+@pytest.mark.parametrize("exchange", sorted(CLASSES.keys() - WITHOUT_LOGIN))
 def test_a_wrong_secret_sees_nothing(desk_of: Callable[..., Desk], exchange: str) -> None:
     """The simulator checks ccxt's signature: with another secret nobody gets in."""
     desk = desk_of(exchange)
