@@ -36,10 +36,9 @@ REST: Final[Mapping[str, Rate]] = {
     "public": Rate(10, 10.0),
     # Counted by address and pair; ours are of many pairs.
     "candles": Rate(20, 5.0),
-    # 500 points in 10 s and account.
+    # 500 points in 10 s count per account, and 100 of the history in 10 minutes; these only protect the address.
     "futures": Rate(450, 10.0),
-    # 100 points in 10 minutes and account.
-    "history": Rate(90, 600.0),
+    "history": Rate(60, 10.0),
 }
 SPOT_SILENCE_S: Final = 15.0
 """A heartbeat comes each second; the adapter pings every 10 s."""

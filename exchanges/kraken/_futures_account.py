@@ -264,8 +264,7 @@ class FuturesAccount:
     @staticmethod
     def _past(tag: str, order_id: str, data: bytes) -> _futures_rest.Past | None:
         if tag == LOOKUP:
-            found = _futures_rest.read_statuses(data).get(order_id)
-            return found[0] if found is not None else None
+            return _futures_rest.read_statuses(data).get(order_id)
         states = [past for past in _futures_rest.read_history(data)[0] if past.order_id == order_id]
         return states[0] if states else None
 

@@ -1,7 +1,8 @@
 """Gap repair of a futures account: which calls to make, and what their answers mean (venue file section 8).
 
 Open orders first, then the fills of the gap, which go through the same count as live ones, then the orders that are gone:
-the venue tells the ones that ended within its last seconds, and the history of orders what else is in doubt.
+the venue tells the ones that ended within its last seconds, and the history of orders the others, also those that came and
+went within the gap without a fill.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class FuturesGap:
         self._fills: dict[str, Fill] = {}
         self._all_fills = True
         """Nothing of the fills since the gap began is missing."""
-        self._doubtful: dict[str, None] = {}
-        """Orders that are gone, and whose end nothing has told yet."""
+        self._doubtful: dict[str, int] = {}
+        """Orders that are gone, and of whose end nothing is published yet → when they ended, ms; 0 = not known."""
         self._steps: list[Callable[[], Sequence[Call]]] = [self._ask_fills, self._ask_status, self._ask_history]
 
     @property
@@ -128,7 +129,7 @@ class FuturesGap:
             events.append(self._orders.filled(fill, now_ms))
             told.add(fill.order_id)
             if fill.order_id not in self._open and fill.order_id not in self._known:
-                self._doubtful[fill.order_id] = None
+                self._doubtful[fill.order_id] = 0
         events += [self._orders.placed(body, now_ms) for body in self._open.values() if self._news(body, told)]
         return events
 
@@ -151,25 +152,24 @@ class FuturesGap:
     def _ask_status(self) -> Sequence[Call]:
         for order_id, known in self._known.items():
             if not known.terminal and order_id not in self._open:
-                self._doubtful[order_id] = None
+                self._doubtful[order_id] = 0
         gone = [order_id for order_id in self._doubtful if not self._orders.ended(order_id)]
-        self._doubtful = dict.fromkeys(gone)
+        self._doubtful = dict.fromkeys(gone, 0)
         return [_futures_rest.status_call(self._rest, gone[:MAX_STATUS])] if gone else []
 
     def _statuses(self, data: bytes) -> list[AccountEvent]:
         events: list[AccountEvent] = []
-        for order_id, (past, ended) in _futures_rest.read_statuses(data).items():
+        for order_id, past in _futures_rest.read_statuses(data).items():
             if order_id not in self._doubtful:
                 continue
             del self._doubtful[order_id]
-            if ended:
+            if past.ended:
                 self._orders.body(past.body(), SNAPSHOT, self._wall_ms())
                 events.append(self._orders.finished(order_id, past.updated_ms or self._wall_ms()))
         return [*events, *self._last_events()]
 
     def _ask_history(self) -> Sequence[Call]:
-        """Orders whose size nothing told, or whose fills are not all known."""
-        return [_futures_rest.history_call(self._rest, self._since)] if self._doubtful else []
+        return [_futures_rest.history_call(self._rest, self._since)]
 
     def _history_page(self, call: Call, data: bytes) -> Repaired:
         states, token = _futures_rest.read_history(data)
@@ -181,7 +181,11 @@ class FuturesGap:
 
     def _learn(self, states: Iterable[Past]) -> None:
         for past in states:
-            if past.order_id in self._doubtful and past.size > 0:
+            order_id = past.order_id
+            if past.ended and order_id not in self._open and not self._orders.ended(order_id):
+                self._doubtful[order_id] = past.updated_ms
+            # A beginning in the book's list is older than the list; of an order in neither, live frames tell.
+            if past.size > 0 and (order_id in self._doubtful or not self._orders.known(order_id)):
                 self._orders.body(past.body(), SNAPSHOT, self._wall_ms())
 
     def _unknown(self) -> list[str]:
@@ -190,8 +194,8 @@ class FuturesGap:
     def _last_events(self) -> list[AccountEvent]:
         """What follows from the fills: all of the size is filled, else the order was cancelled."""
         events: list[AccountEvent] = []
-        for order_id in list(self._doubtful):
+        for order_id, ended_ms in list(self._doubtful.items()):
             if self._orders.sized(order_id) and (self._all_fills or self._orders.complete(order_id)):
                 del self._doubtful[order_id]
-                events.append(self._orders.finished(order_id, self._wall_ms()))
+                events.append(self._orders.finished(order_id, ended_ms or self._wall_ms()))
         return events

@@ -21,6 +21,7 @@ PAGE: Final = 100
 """Fills of one answer."""
 _LIMIT: Final = frozenset({"lmt", "limit", "post", "ioc"})
 _ENDED: Final = frozenset({"FULLY_EXECUTED", "REJECTED", "CANCELLED", "TRIGGER_ACTIVATION_FAILURE"})
+_REMOVED: Final = frozenset({"OrderCancelled", "OrderRejected"})
 _API: Final = "/derivatives/api/v3"
 
 
@@ -212,6 +213,7 @@ class Past(NamedTuple):
     created_ms: int
     updated_ms: int
     order_type: str = "limit"
+    ended: bool = False
 
     def body(self) -> OrderBody:
         return OrderBody(
@@ -263,12 +265,12 @@ def read_fills(data: bytes) -> tuple[list[Fill], int]:
     return [row.fill() for row in rows], bad
 
 
-def read_statuses(data: bytes) -> dict[str, tuple[Past, bool]]:
-    """Order id → what is known, and whether the order has ended."""
-    found: dict[str, tuple[Past, bool]] = {}
+def read_statuses(data: bytes) -> dict[str, Past]:
+    """Order id → what is known of the order."""
+    found: dict[str, Past] = {}
     for row in _each(_decode_statuses(data).orders, _status)[0]:
         order = row.order
-        past = Past(
+        found[order.order_id] = Past(
             order_id=order.order_id,
             symbol=order.symbol,
             side=order.side.lower(),
@@ -278,8 +280,8 @@ def read_statuses(data: bytes) -> dict[str, tuple[Past, bool]]:
             client_id=order.cli_ord_id or "",
             created_ms=milliseconds(order.timestamp),
             updated_ms=milliseconds(order.last_update_timestamp),
+            ended=row.status in _ENDED,
         )
-        found[order.order_id] = (past, row.status in _ENDED)
     return found
 
 
@@ -288,14 +290,14 @@ def read_history(data: bytes) -> tuple[list[Past], str]:
     history = _decode_history(data)
     states: list[Past] = []
     for element in _each(history.elements, _element)[0]:
-        for event in element.event.values():
+        for name, event in element.event.items():
             order = event.new_order or event.order
             if order is not None:
-                states.append(_past(order, element.timestamp))
+                states.append(_past(order, element.timestamp, ended=name in _REMOVED))
     return states, history.continuation_token or ""
 
 
-def _past(order: _PastOrder, time_ms: int) -> Past:
+def _past(order: _PastOrder, time_ms: int, *, ended: bool) -> Past:
     return Past(
         order_id=order.uid,
         symbol=order.tradeable,
@@ -307,6 +309,7 @@ def _past(order: _PastOrder, time_ms: int) -> Past:
         created_ms=order.timestamp,
         updated_ms=order.last_update_timestamp or time_ms,
         order_type="market" if order.order_type.lower() in ("market", "mkt") else "limit",
+        ended=ended,
     )
 
 

@@ -549,7 +549,7 @@ def test_a_gap_is_read_from_open_orders_fills_and_the_orders_that_are_gone() -> 
                               rest_fill(0.1, WALL - 90_000, order_id="cut")])],
     }  # fmt: skip
     outputs, calls = repaired(Futures(Resume(since_ms=WALL - 60_000, orders=orders)), replies)
-    assert [call.tag for call in calls] == ["open orders", "balances", "fills", "order status"]
+    assert [call.tag for call in calls] == ["open orders", "balances", "fills", "order status", "order history"]
     assert calls[3].body == "orderIds=cut"
     told = {
         str(r.order_id): (r.order_status, r.total_trade_quantity, r.total_quote_trade_quantity)
@@ -620,9 +620,37 @@ def test_an_order_whose_fills_cannot_be_read_is_not_cancelled() -> None:
 
 def test_a_status_of_the_last_seconds_ends_an_order() -> None:
     replies: dict[str, list[object]] = {"order status": [good(orders=[status(quantity=0.35, filled=0)])]}
-    outputs, calls = repaired(Futures(RESUME), replies)
+    outputs, _ = repaired(Futures(RESUME), replies)
     assert steps(outputs) == [("CANCELED", "0", "0")]
-    assert "order history" not in [call.tag for call in calls]
+
+
+def test_an_order_that_came_and_went_within_the_gap_is_told() -> None:
+    """Found by the fault campaign: without a fill it stands in no list but the history."""
+    events = [placed("brief", "2"), placed("brief", "2", name="OrderCancelled"), placed("rests", "1")]
+    replies: dict[str, list[object]] = {"order history": [{"elements": events}]}
+    outputs, _ = repaired(Futures(Resume(since_ms=WALL - 60_000)), replies)
+    (report,) = reports(outputs)
+    assert (report.order_id, report.order_status, report.symbol, report.side) == (
+        "brief",
+        "CANCELED",
+        "ETH-USD",
+        "SELL",
+    )
+    assert (report.quantity, report.price, report.order_time) == ("2", "3200.5", WALL - 30_000)
+    gap = only(Live, outputs).gap
+    assert gap is not None
+    assert gap.missing == ()
+
+
+def test_the_history_is_read_page_by_page() -> None:
+    first: dict[str, object] = {"elements": [placed("brief", "2")], "continuationToken": "t0ken"}
+    second = {"elements": [placed("brief", "2", name="OrderCancelled")]}
+    drive = Futures(Resume(since_ms=WALL - 60_000))
+    outputs, calls = repaired(drive, {"order history": [first, second]})
+    asked = [params(call) for call in calls if call.tag == "order history"]
+    assert [query.get("continuation_token") for query in asked] == [None, "t0ken"]
+    assert {query["since"] for query in asked} == {str(WALL - 60_000)}
+    assert steps(outputs) == [("CANCELED", "0", "0")]
 
 
 def test_a_limit_during_a_repair_waits_and_asks_again() -> None:
