@@ -382,7 +382,7 @@ class Markets:
     def _limit_s(self, exchange: str, feed: str, venue_limit_s: float | None) -> float | None:
         if venue_limit_s is None or exchange in UNWATCHED:
             return None
-        if feed == "candle" and family_of(exchange) != "kraken":
+        if feed == "candle":
             if self._candle_stall_s is not None:
                 return self._candle_stall_s
             if self._role == "candle":

@@ -47,8 +47,6 @@ BALANCES: Final = ("subscribeOutboundAccountInfo", "outboundAccountInfo")
 _UNPLAYED: Final = {
     "mexc": ("", "USDT"),
     "ftx": ("", "USDT"),
-    "kraken": ("-", "USD"),
-    "krakenUsdm": ("-", "USD"),
 }
 """Exchange ids with paper accounts and no venue half (some are dead): separator of their pair ids, quote."""
 _CHANNELS: Final = dict((ORDERS, BALANCES))

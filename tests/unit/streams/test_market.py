@@ -576,7 +576,6 @@ def test_sockets_that_are_not_live_yet_are_not_judged(booth: Booth) -> None:
         ("all", None, "bybit", 50.0),
         ("candle", None, "bybit", 75.0),
         ("all", 120.0, "bybit", 120.0),
-        ("candle", 120.0, "kraken", 50.0),
     ],
 )
 def test_the_limit_for_candles(
