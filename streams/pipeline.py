@@ -7,14 +7,13 @@ published twice sees the events of every connection of the stream.
 from __future__ import annotations
 
 import threading
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from core.channels import subscribed_text
-from core.events import AccountEvent, BalanceUpdate, ExecutionReport, OrderTradeUpdate, encode, event_type
+from core.events import BalanceUpdate, ExecutionReport, OrderTradeUpdate, encode
 from core.exchange_ids import family_of
 from core.log import get_logger
 from core.metrics import METRICS
@@ -28,8 +27,10 @@ from core.ports import (
     StreamClosed,
     TickerMessage,
 )
-from exchanges._adapter import Emit, EmitCandle, EmitTickers, KnownOrder, Resume
-from streams.tracker import MAX_SEEN_IDS, Admitted, OrderTracker, Position, known_order
+from exchanges._adapter import Emit, EmitCandle, EmitTickers, Resume
+from streams.messages import account_message
+from streams.positions import encode_position
+from streams.tracker import MAX_SEEN_IDS, OrderTracker, Position, known_order
 
 log = get_logger(__name__)
 
@@ -38,18 +39,6 @@ OVERLAP_MS: Final = 5_000
 BEHIND: Final = 50
 """Messages; at 200 events a second and a few ms of latency a handful are on their way."""
 MAX_HELD: Final = 20_000
-OPEN_ORDER_TTL_S: Final = 86_400
-FINISHED_ORDER_TTL_S: Final = 300
-"""Expiry of a field of the `orders` hash (contract 2.5)."""
-
-# fmt: off
-ORDER_MARKERS: Final = (
-    "GRID-TP", "GRIDTP", "GRID-STAB", "GRIDSTAB", "GRID-BO", "GRIDBO", "GRID-RO", "GRIDRO", "GA-F", "GAF", "D-ROA",
-    "DROA", "D-SR", "DSR", "D-BO", "DBO", "D-TP", "DTP", "D-MTP", "DMTP", "D-MSL", "DMSL", "D-RO", "DRO", "CMB-BO",
-    "CMBBO", "CMB-GR", "CMBGR", "CMB-RO", "CMBRO", "CMB-H", "CMBH",
-)
-# fmt: on
-
 CLOSED_ONLY: Final = ("binance", "bybit", "okx")
 """Families whose candles are published once, closed; all others publish the running candle (contract 2.7)."""
 
@@ -247,7 +236,7 @@ class Pipeline:
             return True
         if emit.repaired and admitted.order is not None:
             METRICS.count("repaired_orders_total", venue=family_of(line.exchange))
-        message = _account_message(stream_id, line.exchange, admitted, mono)
+        message = account_message(stream_id, line.exchange, admitted, mono)
         line.pending += 1
         line.last_event_mono = mono
         taken = self._sink.submit([message])
@@ -406,47 +395,3 @@ class Pipeline:
 
     def submit(self, messages: Sequence[Message]) -> bool:
         return self._sink.submit(messages)
-
-
-def encode_position(position: Position) -> bytes:
-    return msgspec.json.encode(position)
-
-
-def decode_position(data: bytes | None) -> Position | None:
-    """A saved position, or None if there is none that can be read (then gap repair starts from nothing)."""
-    if data is None:
-        return None
-    try:
-        return msgspec.json.decode(data, type=Position)
-    except msgspec.DecodeError as error:
-        log.warning("a saved position can't be read", error=str(error))
-        return None
-
-
-def _account_message(stream_id: str, exchange: str, admitted: Admitted, mono: float) -> AccountMessage:
-    event = admitted.event
-    field, ttl_s = _order_field(event, admitted.order)
-    return AccountMessage(
-        stream_id=stream_id,
-        exchange=exchange,
-        event_type=event_type(event),
-        event_id=admitted.event_id,
-        event_time_ms=event.event_time,
-        body=encode(event),
-        received_mono=mono,
-        order_field=field,
-        order_ttl_s=ttl_s,
-    )
-
-
-def _order_field(event: AccountEvent, order: KnownOrder | None) -> tuple[str | None, int]:
-    """Where the event is stored in the `orders` hash, if at all (contract 2.5)."""
-    if order is None or not isinstance(event, ExecutionReport | OrderTradeUpdate):
-        return None, 0
-    ttl_s = OPEN_ORDER_TTL_S if order.status in {"NEW", "PARTIALLY_FILLED"} else FINISHED_ORDER_TTL_S
-    client_id = order.client_order_id
-    if event.liquidation is True:
-        return client_id or f"liq_{uuid.uuid4()}", ttl_s
-    if client_id.startswith("0x") or any(marker in client_id for marker in ORDER_MARKERS):
-        return client_id, ttl_s
-    return None, 0

@@ -19,8 +19,9 @@ from streams.attempts import LINGER_S, RESTART_PAUSE_S, Attempts, Stream
 from streams.breaker import AuthBreaker
 from streams.lifecycle import CONNECTED_STATES, Signal, StreamState
 from streams.pacing import Window
-from streams.pipeline import OVERLAP_MS, Pipeline, decode_position
+from streams.pipeline import OVERLAP_MS, Pipeline
 from streams.placement import Placement
+from streams.positions import decode_position
 from streams.session import Session
 from streams.spec import StreamSpec
 

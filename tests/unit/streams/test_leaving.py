@@ -8,7 +8,7 @@ import pytest
 from core.ports import AccountMessage, SinkStatus
 from exchanges._adapter import Emit
 from streams.handover import CONFIRM_TIMEOUT_S
-from streams.pipeline import decode_position
+from streams.positions import decode_position
 from tests.unit.streams.cluster import TTL_S, Cluster, Process
 from tests.unit.streams.fakes import FakeSink
 from tests.unit.streams.test_tracker import report

@@ -19,7 +19,8 @@ from core.ports import (
     TickerMessage,
 )
 from exchanges._adapter import Emit, EmitCandle, EmitTickers
-from streams.pipeline import Pipeline, decode_position
+from streams.pipeline import Pipeline
+from streams.positions import decode_position
 from streams.tracker import known_order
 from tests.unit.streams.test_tracker import report
 
