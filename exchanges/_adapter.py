@@ -337,7 +337,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     lifetime_s: float | None = None
     """Rotate a connection when it is this old (already with margin); None = the venue never cuts."""
     ping_interval_s: float | None = 20.0
-    """Send a WebSocket ping this often (transport clock); None = the venue dislikes client pings."""
+    """Send a WebSocket ping this often, also while the venue talks: some drop a client that says nothing. None = the venue
+    dislikes client pings."""
     silence_s: float = 60.0
     """No byte at all for this long = the transport is dead."""
     data_silence_s: float | None = None

@@ -153,7 +153,7 @@ class Session:
             return
         now = self._io.now()
         self._connection = result
-        self.opened_mono = self.last_byte_mono = self.last_data_mono = now.mono
+        self.opened_mono = self.last_byte_mono = self.last_data_mono = self._last_ping = now.mono
         self.last_byte_ms = now.wall_ms
         self._io.register(self, result)
         self._listener.connected(self)
@@ -261,7 +261,7 @@ class Session:
         if self._connection is not None:
             times.append(self.last_byte_mono + self.limits.silence_s)
             if self.limits.ping_interval_s is not None:
-                times.append(max(self.last_byte_mono, self._last_ping) + self.limits.ping_interval_s)
+                times.append(self._last_ping + self.limits.ping_interval_s)
             if not self._joined:
                 times.append(self.opened_mono + self.limits.join_timeout_s)
             if self._unsent and self._sent_times:
@@ -375,7 +375,7 @@ class Session:
             self._end(Fail(kind=FailKind.TRANSIENT, reason="login and subscribe were not confirmed in time"))
         elif (
             self.limits.ping_interval_s is not None
-            and now.mono - max(self.last_byte_mono, self._last_ping) >= self.limits.ping_interval_s
+            and now.mono - self._last_ping >= self.limits.ping_interval_s
             and self._connection is not None
         ):
             self._last_ping = now.mono

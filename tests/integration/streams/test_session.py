@@ -110,6 +110,25 @@ def test_silence_is_broken_by_our_ping_and_ended_by_the_silence_limit(rig: Rig, 
     assert peer.gone.wait(WAIT_S)
 
 
+def test_a_venue_that_talks_all_the_time_is_pinged_too(rig: Rig, server: WsServer) -> None:
+    """Kraken futures drop a client that sends nothing for a minute, however much they send themselves."""
+    rig.open(Script(server.url), quiet_limits(ping_interval_s=0.2, silence_s=5.0))
+    peer = server.peer()
+    enough = threading.Event()
+
+    def talk() -> None:
+        while not enough.wait(0.02):
+            peer.raw(frame(TEXT, b"tick"))
+
+    talker = threading.Thread(target=talk, daemon=True)
+    talker.start()
+    try:
+        assert [peer.wait_for(PING), peer.wait_for(PING)] == [b"", b""]
+    finally:
+        enough.set()
+        talker.join(WAIT_S)
+
+
 def test_a_half_open_peer_is_dropped(rig: Rig, server: WsServer) -> None:
     """It accepts everything and never answers: no pong, no data, no close."""
     server.read = False
