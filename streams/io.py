@@ -125,7 +125,10 @@ class IoThread:
             return
         if session.scheduled_at is None or when < session.scheduled_at - 0.001:
             session.scheduled_at = when
-            heapq.heappush(self._heap, (when, next(self._sequence), session))
+            # An earlier wake-up may have taken the place of this one: then its entry is still there.
+            if when not in session.queued_wakes:
+                session.queued_wakes.add(when)
+                heapq.heappush(self._heap, (when, next(self._sequence), session))
 
     def dial(self, session: Session, connect: Connect) -> None:
         self._dialler.dial(
@@ -223,6 +226,7 @@ class IoThread:
     def _run_timers(self) -> None:
         while self._heap and self._heap[0][0] <= self._now.mono:
             when, _, session = heapq.heappop(self._heap)
+            session.queued_wakes.discard(when)
             if session.closed or session.scheduled_at != when:
                 continue  # an earlier wake-up took its place
             session.scheduled_at = None

@@ -113,6 +113,7 @@ class Session:
         self.last_byte_ms = 0
         self.closed = False
         self.scheduled_at: float | None = None
+        self.queued_wakes: set[float] = set()
         self._io, self._listener, self._publisher = io, listener, publisher
         self._connection: websocket.WebSocket | None = None
         self.dialling = False
