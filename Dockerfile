@@ -8,14 +8,10 @@ RUN apt-get update \
 
 WORKDIR /app
 COPY pyproject.toml README.md ./
-COPY core core
+COPY connector connector
 COPY exchanges exchanges
-COPY streams streams
-COPY sinks sinks
-COPY state state
 COPY tasks tasks
 COPY workers workers
-COPY web web
 COPY simulator simulator
 COPY cli cli
 RUN pip install --no-cache-dir .

@@ -11,10 +11,10 @@ import sys
 import time
 from collections.abc import Callable
 
-from core.events import encode
-from core.instruments import SymbolTable
 from exchanges._adapter import EmitTickers, Instant, Output, Setup, TickerSubscription
 from exchanges.binance import VENUE
+from exchanges.events import encode
+from exchanges.instruments import SymbolTable
 
 NOW = Instant(1.0, 1_795_000_000_000)
 

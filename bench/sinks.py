@@ -19,11 +19,11 @@ from typing import Any
 
 import pika
 
-from core.metrics import METRICS
-from core.ports import AccountMessage, Message, TickerMessage
-from sinks.fanout import ConfirmingSink, FanoutSink
-from sinks.rabbitmq import RabbitSink
-from sinks.redis_pubsub import RedisSink
+from connector.core.metrics import METRICS
+from connector.core.ports import AccountMessage, Message, TickerMessage
+from connector.sinks.fanout import ConfirmingSink, FanoutSink
+from connector.sinks.rabbitmq import RabbitSink
+from connector.sinks.redis_pubsub import RedisSink
 
 SYMBOLS = 2_000
 TICKERS_PER_S = 6_000

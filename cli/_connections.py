@@ -10,8 +10,8 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from core.errors import ConnectorError
-from core.settings import Settings
+from connector.core.errors import ConnectorError
+from connector.core.settings import Settings
 
 if TYPE_CHECKING:
     import pika

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from core.channels import SERVICE_LOG, candle_channel, subscribed_text, ticker_channel, user_info_channel
+from connector.core.channels import SERVICE_LOG, candle_channel, subscribed_text, ticker_channel, user_info_channel
 
 _TICKER: Final = re.compile(re.escape(ticker_channel("\0", "\1")).replace("\0", "(.+)").replace("\1", "([^@]+)"))
 _CANDLE: Final = re.compile(

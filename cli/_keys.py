@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from core.errors import InvalidCommand
+from connector.core.errors import InvalidCommand
 
 _FIELDS: Final = ("key", "secret", "passphrase")
 

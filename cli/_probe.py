@@ -16,11 +16,17 @@ from typing import Final, Literal
 import msgspec
 
 from cli._advice import advice, names_refusal
-from core import redact
-from core.errors import ConnectorError
-from core.exchange_ids import is_paper
-from core.instruments import EMPTY
-from core.settings import Settings
+from connector.core import redact
+from connector.core.errors import ConnectorError
+from connector.core.settings import Settings
+from connector.state.memory_state import MemoryState
+from connector.streams.budget import Budget
+from connector.streams.clock import SystemClock
+from connector.streams.dial import Dialler, tls_context
+from connector.streams.endpoints import Endpoints
+from connector.streams.io import IoThread
+from connector.streams.rest import RestPool
+from connector.streams.session import Session
 from exchanges import venue_of
 from exchanges._adapter import (
     Adapter,
@@ -42,15 +48,9 @@ from exchanges._adapter import (
     UserSubscription,
     Venue,
 )
+from exchanges.ids import is_paper
+from exchanges.instruments import EMPTY
 from exchanges.paper.user import UNKNOWN_ACCOUNT
-from state.memory_state import MemoryState
-from streams.budget import Budget
-from streams.clock import SystemClock
-from streams.dial import Dialler, tls_context
-from streams.endpoints import Endpoints
-from streams.io import IoThread
-from streams.rest import RestPool
-from streams.session import Session
 from tasks.commands import OpenStream
 
 ATTEMPTS: Final = 2

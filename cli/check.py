@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from cli._keys import add_key_arguments, material
-from core import log
-from core.errors import InvalidCommand
+from connector.core import log
+from connector.core.errors import InvalidCommand
 
 if TYPE_CHECKING:
     from cli._probe import Verdict
@@ -47,7 +47,7 @@ def _seconds(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     from cli._probe import probe
-    from core.settings import Settings
+    from connector.core.settings import Settings
     from tasks.commands import parse_open
 
     keys = material(args)

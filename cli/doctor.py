@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from core import redact
-from core.errors import ConnectorError, InvalidSetting
-from core.log import describe_error
+from connector.core import redact
+from connector.core.errors import ConnectorError, InvalidSetting
+from connector.core.log import describe_error
 
 if TYPE_CHECKING:
     import requests
 
-    from core.settings import Settings
+    from connector.core.settings import Settings
 
 NAME: Final = "doctor"
 HELP: Final = "check settings, broker, Redis, the clock and the way to the exchanges"
@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0 = every check passed, 1 = at least one failed."""
-    from core.settings import Settings
+    from connector.core.settings import Settings
 
     try:
         settings = Settings.from_env(os.environ)
@@ -211,7 +211,7 @@ def check_exchange_service(settings: Settings) -> Check:
 
 def check_venue(venue: str, settings: Settings, offsets: list[float]) -> Check:
     """Whether a venue answers; its clock is added to `offsets` (venue minus ours, ms)."""
-    from streams.endpoints import Endpoints
+    from connector.streams.endpoints import Endpoints
 
     known = VENUES[venue]
     try:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
 import cli
-from core.errors import ConnectorError
+from connector.core.errors import ConnectorError
 
 if TYPE_CHECKING:
     from typing import Any

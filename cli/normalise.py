@@ -15,11 +15,11 @@ from typing import Final
 
 import msgspec
 
-from core.channels import candle_channel, ticker_channel
-from core.events import AccountEvent, Candle, Ticker, encode
-from core.exchange_ids import is_paper, real_id
+from connector.core.channels import candle_channel, ticker_channel
 from exchanges import venue_of
 from exchanges._adapter import Emit, EmitCandle, EmitTickers, Instant, Output, Venue
+from exchanges.events import AccountEvent, Candle, Ticker, encode
+from exchanges.ids import is_paper, real_id
 
 NAME: Final = "normalise"
 HELP: Final = "turn raw frames (golden-format JSON lines on standard input) into the events they become"

@@ -7,7 +7,7 @@ from typing import Final
 
 from cli._connections import USER_QUEUE, add_target_arguments, publish
 from cli._keys import add_key_arguments, material
-from core.errors import InvalidCommand
+from connector.core.errors import InvalidCommand
 from tasks.commands import OpenStream, parse_command
 from tasks.envelope import open_body, read
 

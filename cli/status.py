@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     """0 = ready, 1 = the service says that it is not ready, 2 = it can't be asked."""
     import requests
 
-    from web.status import read_status, status_text
+    from workers.status_page import read_status, status_text
 
     url = (args.url or f"http://127.0.0.1:{os.environ.get('HEALTH_PORT') or 3000}").rstrip("/")
     try:

@@ -1,4 +1,8 @@
-"""Venue protocols. Every module (or package) here without a leading underscore is a venue and has one `VENUE` value."""
+"""Venue protocols, sans-I/O, and the vocabulary that they speak: events, ids, instruments, credentials, errors.
+
+Every other module (or package) here without a leading underscore is a venue and has one `VENUE` value.
+Nothing of ours is imported here: this is a library of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,14 @@ import importlib
 import pkgutil
 from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from exchanges._adapter import Venue
+
+VOCABULARY: Final = frozenset({"credentials", "errors", "events", "ids", "instruments"})
 
 
 @cache
@@ -19,7 +25,7 @@ def venues() -> Mapping[str, Venue]:
     """Every venue by family name, found by walking this package."""
     found: dict[str, Venue] = {}
     for info in pkgutil.iter_modules(__path__):
-        if not info.name.startswith("_"):
+        if not info.name.startswith("_") and info.name not in VOCABULARY:
             venue: Venue = importlib.import_module(f"{__name__}.{info.name}").VENUE
             found[venue.name] = venue
     return MappingProxyType(found)

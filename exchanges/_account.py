@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from core.errors import CredentialUnusable
 from exchanges._adapter import Fail, FailKind, Instant, Outputs, Subscription, UserSubscription
+from exchanges.errors import CredentialUnusable
 
 
 class OneAccount(ABC):

@@ -20,10 +20,10 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from core.credentials import Credentials
-from core.events import AccountEvent, Candle, Ticker
-from core.exchange_ids import Feed
-from core.instruments import Instrument, SymbolTable
+from exchanges.credentials import Credentials
+from exchanges.events import AccountEvent, Candle, Ticker
+from exchanges.ids import Feed
+from exchanges.instruments import Instrument, SymbolTable
 
 
 class Instant(NamedTuple):
@@ -302,7 +302,7 @@ class Rate(NamedTuple):
     """At most `limit` in any span of `per_s` seconds; after a pause all of it at once.
 
     It is used in full: the venue module takes the margin for whoever else uses the address or the key off the venue's
-    figure. The margin in time, for calls that arrive closer together than they left, is the budget's (`streams.budget`).
+    figure. The margin in time, for calls that arrive closer together than they left, belongs to whoever keeps the budget.
     """
 
     limit: int

@@ -7,10 +7,10 @@ from typing import Final
 
 import msgspec
 
-from core.events import Candle
 from exchanges._adapter import Answer, Call, CandleSubscription, EmitCandle, GapReport, Instant, Live, Note, Output
 from exchanges._frames import RETRYABLE
 from exchanges._numbers import plain
+from exchanges.events import Candle
 
 ATTEMPTS: Final = 3
 RETRY_S: Final = 2.0

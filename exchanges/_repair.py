@@ -10,9 +10,9 @@ from typing import Final
 
 import msgspec
 
-from core.events import AccountEvent, AccountPosition, AccountUpdate, ExecutionReport, OrderTradeUpdate
 from exchanges._adapter import Answer, Call, Emit, GapReport, Instant, Live, Output, UserSubscription
 from exchanges._frames import RETRYABLE
+from exchanges.events import AccountEvent, AccountPosition, AccountUpdate, ExecutionReport, OrderTradeUpdate
 
 MAX_HELD_EVENTS: Final = 20_000
 """An account that changes faster than this while its gap is read is let through early, and the report says so."""

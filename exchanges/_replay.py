@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from core.credentials import credentials
-from core.instruments import EMPTY, SymbolTable
 from exchanges._adapter import Setup, UserSubscription
+from exchanges.credentials import credentials
+from exchanges.instruments import EMPTY, SymbolTable
 
 RECORDED: Final = "replay"
 """Stream id of everything that comes out of recorded frames."""

@@ -18,7 +18,7 @@ import msgspec
 import psutil
 
 from harness.servers import ROOT, free_port, wait_for
-from web.status import Status, read_status
+from workers.status_page import Status, read_status
 
 
 def _scratch(owner: object) -> Path:

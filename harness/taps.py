@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pika
 
-from core.exchange_ids import Feed
+from exchanges.ids import Feed
 from harness.servers import PrivateRedis, Rabbit
 from simulator._link import Link
 from simulator._venue import Frame, Instant

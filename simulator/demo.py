@@ -12,7 +12,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from core.exchange_ids import FAMILIES
+from exchanges.ids import FAMILIES
 from simulator import controls
 from simulator._values import ApiKey, Order, Symbol
 from simulator._venue import Instant

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from core.exchange_ids import family_of
+from exchanges.ids import family_of
 from simulator._link import Link
 from simulator._rest_faults import RestResult, rest_fault
 from simulator._values import CandleUpdate, Tick

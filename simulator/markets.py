@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
-from core.exchange_ids import FAMILIES
+from exchanges.ids import FAMILIES
 from simulator._values import INTERVALS, ZERO, Candle, CandleUpdate, Coin, Market, Quote, Symbol, Tick, bucket_start
 
 MAX_CANDLES: Final = 2_000

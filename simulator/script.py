@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from core.log import get_logger
+from connector.core.log import get_logger
 from simulator import control_api
 from simulator._venue import Instant, Request
 from simulator.hub import Hub

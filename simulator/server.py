@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from core.log import get_logger
+from connector.core.log import get_logger
 from simulator import control_api
 from simulator._link import Action, Link
 from simulator._venue import Close, Frame, Instant, Ping, Refuse, Reply, Request

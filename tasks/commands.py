@@ -25,10 +25,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from core import redact
-from core.credentials import Credentials, credentials
-from core.errors import InvalidCommand
-from core.exchange_ids import DEAD, KNOWN, family_of, real_id
+from connector.core import redact
+from connector.core.errors import InvalidCommand
+from exchanges.credentials import Credentials, credentials
+from exchanges.ids import DEAD, KNOWN, family_of, real_id
 
 MAX_ID_BYTES: Final = 128
 """Stream ids are part of AMQP routing keys, which end at 255 bytes; real ones have 36."""

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from core.errors import StateUnavailable
-from core.log import get_logger
-from core.metrics import METRICS
+from connector.core.errors import StateUnavailable
+from connector.core.log import get_logger
+from connector.core.metrics import METRICS
 from tasks.commands import Command, RestartStream, lane_of
 from tasks.envelope import ReplyAddress, response_body
 from tasks.lanes import Lanes

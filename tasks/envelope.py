@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from core.errors import InvalidCommand
+from connector.core.errors import InvalidCommand
 from tasks.commands import Command, Parse
 
 MAX_BODY_BYTES: Final = 256 * 1024

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Final, Protocol
 
-from core.errors import StateUnavailable
+from connector.core.errors import StateUnavailable
 from tasks.commands import Command
 
 

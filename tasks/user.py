@@ -16,8 +16,8 @@ from typing import Final
 
 import dramatiq
 
-from core.errors import StateUnavailable
-from core.log import get_logger
+from connector.core.errors import StateUnavailable
+from connector.core.log import get_logger
 from tasks._actors import carry_out
 from tasks._actors import declare as declare_actor
 from tasks.delivery import Delivery

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from core.metrics import METRICS
+from connector.core.metrics import METRICS
 
 METRICS.strict = True

@@ -15,18 +15,18 @@ from typing import Any, Final
 
 import dramatiq
 
-from core.errors import StateUnavailable
-from core.exchange_ids import LIVE
-from core.log import get_logger
-from core.metrics import METRICS
-from core.ports import Role, State
+from connector.core.errors import StateUnavailable
+from connector.core.log import get_logger
+from connector.core.metrics import METRICS
+from connector.core.ports import Role, State
+from connector.sinks.fanout import FanoutSink
+from connector.sinks.rabbitmq import RabbitSink
+from connector.sinks.redis_pubsub import RedisSink
+from connector.streams.clock import SystemClock
+from connector.streams.engine import Engine, EngineOptions
+from connector.streams.market import wanted_exchanges
+from exchanges.ids import LIVE
 from exchanges.paper.user import url as paper_url
-from sinks.fanout import FanoutSink
-from sinks.rabbitmq import RabbitSink
-from sinks.redis_pubsub import RedisSink
-from streams.clock import SystemClock
-from streams.engine import Engine, EngineOptions
-from streams.market import wanted_exchanges
 from tasks.service import set_service
 from workers import health
 from workers._leftovers import OwnedElsewhere

@@ -5,19 +5,19 @@ from __future__ import annotations
 import ssl
 from typing import Any
 
-import core
-from core import redact
-from core.log import configure
-from core.ports import Role, State
-from core.sentry import init_sentry
-from core.settings import Settings
-from sinks.fanout import FanoutSink
-from sinks.rabbitmq import RabbitSink
-from sinks.redis_pubsub import RedisSink
-from state.redis_state import RedisState
-from state.vault import Vault
-from streams.engine import EngineOptions
-from streams.liveness import LivenessRules
+import connector
+from connector.core import redact
+from connector.core.log import configure
+from connector.core.ports import Role, State
+from connector.core.sentry import init_sentry
+from connector.core.settings import Settings
+from connector.sinks.fanout import FanoutSink
+from connector.sinks.rabbitmq import RabbitSink
+from connector.sinks.redis_pubsub import RedisSink
+from connector.state.redis_state import RedisState
+from connector.state.vault import Vault
+from connector.streams.engine import EngineOptions
+from connector.streams.liveness import LivenessRules
 from workers.broker import connection_parameters
 
 
@@ -29,7 +29,9 @@ def observe(settings: Settings) -> None:
     for key in settings.credentials_keys.get_secret_value().split(","):
         redact.register(key.strip())
     configure(json=settings.log_format == "json", level=settings.log_level)
-    init_sentry(settings.sentry_dsn.get_secret_value(), f"websocket-connector@{core.VERSION}", settings.environment)
+    init_sentry(
+        settings.sentry_dsn.get_secret_value(), f"websocket-connector@{connector.VERSION}", settings.environment
+    )
 
 
 def redis_connection(settings: Settings) -> dict[str, Any]:

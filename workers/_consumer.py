@@ -19,7 +19,7 @@ import pika.exceptions
 from dramatiq import MessageProxy
 from dramatiq.errors import ConnectionClosed
 
-from core.log import get_logger
+from connector.core.log import get_logger
 from tasks.delivery import Delivery
 from tasks.envelope import ReplyAddress
 from workers._translate import CommandConsumer, CommandMessage

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from core.errors import StateUnavailable
-from core.ports import Clock, State
+from connector.core.errors import StateUnavailable
+from connector.core.ports import Clock, State
 
 GOOD_FOR_S: Final = 1.0
 """How long an answer is good for: an outbox may hold thousands of events of one stream."""

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
-from core.log import get_logger
+from connector.core.log import get_logger
 
 _log = get_logger(__name__)
 

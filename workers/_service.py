@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 
-from core.errors import StateUnavailable
-from core.exchange_ids import real_id
-from core.log import get_logger
-from core.ports import Applied, CandleKey, StreamClosed
+from connector.core.errors import StateUnavailable
+from connector.core.log import get_logger
+from connector.core.ports import Applied, CandleKey, StreamClosed
+from connector.streams.accounts import Accounts
+from connector.streams.engine import Engine
 from exchanges import venue_of
-from streams.accounts import Accounts
-from streams.engine import Engine
+from exchanges.ids import real_id
 from tasks.commands import CandleRequest, CloseStream, Command, OpenStream, RestartStream
 
 log = get_logger(__name__)

@@ -10,7 +10,7 @@ from typing import Final, TextIO
 
 import msgspec
 
-from core.ports import (
+from connector.core.ports import (
     AccountMessage,
     CandleMessage,
     InfoMessage,

@@ -16,9 +16,9 @@ from dramatiq import Message, MessageProxy, Middleware
 from dramatiq.broker import Consumer
 from dramatiq.errors import BrokerError
 
-from core.errors import InvalidCommand
-from core.log import get_logger
-from core.metrics import METRICS
+from connector.core.errors import InvalidCommand
+from connector.core.log import get_logger
+from connector.core.metrics import METRICS
 from tasks.commands import Parse, parse_candle, parse_close, parse_command, parse_open, parse_restart
 from tasks.delivery import Delivery
 from tasks.envelope import MAX_BODY_BYTES, Received, ReplyAddress, read, response_body

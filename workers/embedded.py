@@ -13,7 +13,7 @@ from dramatiq.broker import Consumer
 from dramatiq.brokers.stub import StubBroker
 from dramatiq.common import join_queue
 
-from core.log import get_logger
+from connector.core.log import get_logger
 from tasks.envelope import MAX_BODY_BYTES, ReplyAddress
 from tasks.lanes import Lanes
 from workers._readiness import Readiness, Watch

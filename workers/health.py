@@ -14,15 +14,15 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-import core
-from core.errors import ConnectorError, StateUnavailable
-from core.log import get_logger
-from core.metrics import METRICS, means, render_many
-from core.ports import Role, State, WorkerInfo
-from core.settings import Settings
-from web.health import HealthServer
-from web.status import Status, summarize
+import connector
+from connector.core.errors import ConnectorError, StateUnavailable
+from connector.core.log import get_logger
+from connector.core.metrics import METRICS, means, render_many
+from connector.core.ports import Role, State, WorkerInfo
+from connector.core.settings import Settings
 from workers._build import make_state, observe
+from workers.health_port import HealthServer
+from workers.status_page import Status, summarize
 
 log = get_logger(__name__)
 
@@ -74,7 +74,7 @@ class StateReader:
             self.workers(),
             now_ms=time.time_ns() // 1_000_000,
             role=self._role,
-            version=core.VERSION,
+            version=connector.VERSION,
             uptime_s=time.monotonic() - self._started,
             problems=self.ready(),
             lag_s=means(self._dumps(), "publish_lag_seconds", "sink"),

@@ -21,28 +21,28 @@ import dramatiq
 import pika
 from cryptography.fernet import Fernet
 
-import core
-from core.exchange_ids import FAMILIES
-from core.log import get_logger
-from core.metrics import METRICS, means
-from core.settings import Settings
+import connector
+from connector.core.log import get_logger
+from connector.core.metrics import METRICS, means
+from connector.core.settings import Settings
+from connector.sinks.fanout import FanoutSink
+from connector.sinks.memory import MemorySink
+from connector.state.redis_state import RedisState
+from connector.state.vault import Vault
 from exchanges import venue_of, venues
-from sinks.fanout import FanoutSink
-from sinks.memory import MemorySink
-from state.redis_state import RedisState
-from state.vault import Vault
+from exchanges.ids import FAMILIES
 from tasks import price as tasks_price
 from tasks import user as tasks_user
 from tasks.commands import CandleRequest, Command
 from tasks.service import set_service
-from web.health import HealthServer
-from web.status import Status, summarize
 from workers._boot import Process
 from workers._build import broker_parameters, engine_options, make_sinks, observe, redis_connection
 from workers._terminal import Terminal
 from workers._translate import PRICE_QUEUES, USER_QUEUES
 from workers.broker import PlatformBroker
 from workers.embedded import EmbeddedBroker
+from workers.health_port import HealthServer
+from workers.status_page import Status, summarize
 
 log = get_logger(__name__)
 
@@ -183,7 +183,7 @@ class Local:
         infos = [self.user.engine.info(), self.price.engine.info()]
         lag_s = means([METRICS.dump()], "publish_lag_seconds", "sink")
         now_ms = self.user.engine.clock.wall_ms()
-        return summarize(infos, now_ms=now_ms, role="local", version=core.VERSION, lag_s=lag_s)
+        return summarize(infos, now_ms=now_ms, role="local", version=connector.VERSION, lag_s=lag_s)
 
 
 class _FakeRedis:
@@ -232,7 +232,7 @@ def _greet(local: Local, accounts: int) -> None:
     names = ", ".join(sorted(venues()))
     where = "the real exchanges (public feeds)" if local.live else "the built-in simulator"
     lines = [
-        f"websocket-connector {core.VERSION}: {accounts} demo account streams, venues {names}, from {where}",
+        f"websocket-connector {connector.VERSION}: {accounts} demo account streams, venues {names}, from {where}",
         f"status page http://localhost:{local.health.port}/   metrics /metrics   Ctrl-C to stop",
     ]
     sys.stderr.write("\n".join(lines) + "\n")

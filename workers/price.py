@@ -6,7 +6,7 @@ import os
 
 import dramatiq
 
-from core.settings import Settings
+from connector.core.settings import Settings
 from tasks import price as tasks_price
 from workers._boot import Boot, Process
 from workers._build import broker_parameters, engine_options, make_sinks, make_state, observe

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from core.exchange_ids import FAMILIES, Feed
-from core.instruments import Instrument, SymbolTable
 from exchanges._adapter import (
     Adapter,
     Answer,
@@ -29,6 +27,8 @@ from exchanges.binance.symbols import Loader, refusal
 from exchanges.binance.ticker import TickerFeed
 from exchanges.binance.user_listen_key import ListenKeyUser
 from exchanges.binance.user_spot import SpotUser
+from exchanges.ids import FAMILIES, Feed
+from exchanges.instruments import Instrument, SymbolTable
 
 __all__ = ["VENUE"]
 

@@ -13,7 +13,9 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from core.events import (
+from exchanges._numbers import order_id
+from exchanges.binance import _raw
+from exchanges.events import (
     AccountConfigUpdate,
     AccountEvent,
     AccountPosition,
@@ -28,8 +30,6 @@ from core.events import (
     OrderTradeUpdate,
     UserDataStreamExpired,
 )
-from exchanges._numbers import order_id
-from exchanges.binance import _raw
 
 STATUS: Final = {
     "EXPIRED_IN_MATCH": "EXPIRED",

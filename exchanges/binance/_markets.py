@@ -10,8 +10,8 @@ from typing import Final
 
 import msgspec
 
-from core.exchange_ids import Feed
 from exchanges._adapter import Limits, Rate
+from exchanges.ids import Feed
 
 
 class Market(msgspec.Struct, frozen=True, kw_only=True):

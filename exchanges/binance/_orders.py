@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from core.events import AccountEvent, ExecutionReport
 from exchanges._adapter import Emit, KnownOrder, Output, Resume
+from exchanges.events import AccountEvent, ExecutionReport
 
 MAX_FINISHED: Final = 200
 OVERLAP_MS: Final = 60_000

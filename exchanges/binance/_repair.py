@@ -14,8 +14,6 @@ from typing import Final
 
 import msgspec
 
-from core.events import AccountEvent, AccountPosition, OrderEvent
-from core.instruments import SymbolTable
 from exchanges._adapter import Answer, Call, Instant, KnownOrder, Output, UserSubscription
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
@@ -25,6 +23,8 @@ from exchanges.binance._clock import BinanceClock
 from exchanges.binance._markets import Market
 from exchanges.binance._rest import OrderRow
 from exchanges.binance._signer import Signer, encoded
+from exchanges.events import AccountEvent, AccountPosition, OrderEvent
+from exchanges.instruments import SymbolTable
 
 MAX_SYMBOLS: Final = 20
 """Symbols whose finished orders are read; each costs 20 of 6,000 weight a minute on spot."""

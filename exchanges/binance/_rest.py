@@ -8,7 +8,10 @@ from typing import Final
 
 import msgspec
 
-from core.events import (
+from exchanges._numbers import decimal, divide, multiply, order_id, plain
+from exchanges.binance._events import LIQUIDATION_PREFIX, STATUS
+from exchanges.binance._markets import Market
+from exchanges.events import (
     AccountPosition,
     AccountUpdate,
     Balance,
@@ -17,9 +20,6 @@ from core.events import (
     OrderEvent,
     OrderTradeUpdate,
 )
-from exchanges._numbers import decimal, divide, multiply, order_id, plain
-from exchanges.binance._events import LIQUIDATION_PREFIX, STATUS
-from exchanges.binance._markets import Market
 
 EXECUTION: Final = {"PARTIALLY_FILLED": "TRADE", "FILLED": "TRADE"}
 """Execution type of a status; elsewhere the two have the same name."""

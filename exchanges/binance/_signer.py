@@ -9,8 +9,6 @@ from urllib.parse import quote
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from core.credentials import Credentials
-from core.errors import CredentialUnusable
 from exchanges._signing import (
     hmac_sha256_hex,
     is_pem,
@@ -18,6 +16,8 @@ from exchanges._signing import (
     sign_ed25519_base64,
     sign_pkcs1v15_sha256_base64,
 )
+from exchanges.credentials import Credentials
+from exchanges.errors import CredentialUnusable
 
 RECV_WINDOW_MS: Final = 60_000
 """The maximum. Requests wait for budgets after they were signed; 5 s (the default) would be over too soon."""

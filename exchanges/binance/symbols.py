@@ -8,10 +8,10 @@ from typing import Final
 
 import msgspec
 
-from core.instruments import Instrument, SymbolTable
 from exchanges._adapter import Answer, Call
 from exchanges._frames import UNREADABLE
 from exchanges.binance._markets import MARKETS, Market
+from exchanges.instruments import Instrument, SymbolTable
 
 INTERVALS_MS: Final = {
     "1m": 60_000,

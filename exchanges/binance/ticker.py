@@ -6,7 +6,6 @@ from typing import Final
 
 import msgspec
 
-from core.events import Ticker
 from exchanges._adapter import (
     Answer,
     Call,
@@ -26,6 +25,7 @@ from exchanges._adapter import (
 from exchanges._frames import UNREADABLE
 from exchanges.binance._markets import Market
 from exchanges.binance.symbols import belongs
+from exchanges.events import Ticker
 
 
 class _Row(msgspec.Struct, gc=False):

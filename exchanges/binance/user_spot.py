@@ -10,7 +10,6 @@ from typing import Final
 
 import msgspec
 
-from core.errors import CredentialUnusable
 from exchanges._adapter import (
     Answer,
     Call,
@@ -45,6 +44,7 @@ from exchanges.binance._wsapi import (
     error_of,
     request,
 )
+from exchanges.errors import CredentialUnusable
 
 ANSWER_S: Final = 30.0
 """How long a subscribe may stay unanswered; it may wait for the message limit behind 200 others."""

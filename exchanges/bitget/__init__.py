@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from core.exchange_ids import Feed
-from core.instruments import SymbolTable
 from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges._topics import chunks
@@ -17,6 +15,8 @@ from exchanges.bitget._candle import CandleAdapter, refusal_of
 from exchanges.bitget._markets import Instruments
 from exchanges.bitget._ticker import TickerAdapter
 from exchanges.bitget._user import User
+from exchanges.ids import Feed
+from exchanges.instruments import SymbolTable
 
 CHANNELS_PER_CONNECTION: Final = 200
 """The venue takes 1000 and recommends fewer than 50; pushes of 200 tickers still are a light load."""

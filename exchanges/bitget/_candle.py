@@ -6,7 +6,6 @@ from typing import Final
 
 import msgspec
 
-from core.instruments import SymbolTable
 from exchanges._adapter import Answer, Call, CandleSubscription, Fail, FailKind, Instant, Note, Outputs
 from exchanges._candles import CandleFeed
 from exchanges._catchup import Bar, Page
@@ -15,6 +14,7 @@ from exchanges._numbers import plain
 from exchanges.bitget import _markets, _rest
 from exchanges.bitget._frames import Frame
 from exchanges.bitget._socket import Arg, Socket, arg_of
+from exchanges.instruments import SymbolTable
 
 REST_LIMIT: Final = 1000
 

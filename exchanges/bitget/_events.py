@@ -13,7 +13,6 @@ from typing import Final
 import msgspec
 from msgspec import UNSET
 
-from core.events import TERMINAL, AccountPosition, Balance, ExecutionReport, FeePart
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal, divide, multiply, plain
 from exchanges.bitget import _markets
@@ -29,6 +28,7 @@ from exchanges.bitget._frames import (
     positive_number,
     text,
 )
+from exchanges.events import TERMINAL, AccountPosition, Balance, ExecutionReport, FeePart
 
 STATUSES: Final = {
     "live": "NEW",

@@ -9,13 +9,13 @@ from urllib.parse import quote
 
 import msgspec
 
-from core.events import AccountEvent, ExecutionReport
-from core.instruments import SymbolTable
 from exchanges._adapter import Answer, Call, FailKind, KnownOrder, UserSubscription
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
 from exchanges._repair import Repaired
 from exchanges.bitget import _events, _frames, _markets, _rest
+from exchanges.events import AccountEvent, ExecutionReport
+from exchanges.instruments import SymbolTable
 
 PAGE: Final = 100
 MAX_PAGES: Final = 20

@@ -7,9 +7,9 @@ from typing import Final
 
 import msgspec
 
-from core.instruments import Instrument, SymbolTable
 from exchanges._adapter import Answer, Call
 from exchanges._frames import UNREADABLE
+from exchanges.instruments import Instrument, SymbolTable
 
 REST: Final = "https://api.bitget.com"
 LIVE_WS: Final = "wss://ws.bitget.com"

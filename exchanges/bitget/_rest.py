@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from core.credentials import Credentials
 from exchanges._adapter import Answer, Call, Fail, FailKind
 from exchanges._frames import UNREADABLE
 from exchanges._signing import hmac_sha256_base64, is_pem, load_private_key, sign_pkcs1v15_sha256_base64
 from exchanges.bitget import _markets
+from exchanges.credentials import Credentials
 
 SUCCESS: Final = "00000"
 UNIFIED: Final = "40085"

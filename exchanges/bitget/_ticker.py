@@ -7,7 +7,6 @@ from typing import Final
 
 import msgspec
 
-from core.events import Ticker
 from exchanges._adapter import EmitTickers, Instant, Note, Outputs, Seen, Setup
 from exchanges._feed import TickerFeed
 from exchanges._frames import UNREADABLE
@@ -15,6 +14,7 @@ from exchanges._numbers import decimal
 from exchanges.bitget import _markets
 from exchanges.bitget._frames import Frame
 from exchanges.bitget._socket import Arg, Socket
+from exchanges.events import Ticker
 
 CHANNEL: Final = "ticker"
 

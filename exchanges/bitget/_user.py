@@ -7,9 +7,6 @@ from typing import Final
 
 import msgspec
 
-from core.credentials import Credentials
-from core.errors import CredentialUnusable
-from core.events import AccountEvent
 from exchanges._account import OneAccount
 from exchanges._adapter import (
     Answer,
@@ -42,6 +39,9 @@ from exchanges.bitget._socket import (
     Socket,
     code_of,
 )
+from exchanges.credentials import Credentials
+from exchanges.errors import CredentialUnusable
+from exchanges.events import AccountEvent
 
 LOGIN_S: Final = 10.0
 _MODE: Final = "account mode"

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
-from core.exchange_ids import Feed
-from core.instruments import SymbolTable
 from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges.bybit._candle import CandleAdapter, native_interval
@@ -15,6 +13,8 @@ from exchanges.bybit._public import ARGS_CHARACTERS
 from exchanges.bybit._rest import CATEGORY, IP_BAN_S
 from exchanges.bybit._ticker import PREFIX, TickerAdapter
 from exchanges.bybit._user import UserAdapter
+from exchanges.ids import Feed
+from exchanges.instruments import SymbolTable
 
 _CONNECTS: Final = Rate(450, 300.0)
 """500 new connections in 5 minutes per domain, less a margin."""

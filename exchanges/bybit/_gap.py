@@ -8,13 +8,13 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from core.events import AccountEvent
-from core.instruments import SymbolTable
 from exchanges._adapter import Answer, Call, FailKind, Instant, Resume
 from exchanges._frames import UNREADABLE
 from exchanges._repair import Repaired
 from exchanges.bybit._orders import UNIFIED_2, Order, Wallet, account_position, account_type, execution_report
 from exchanges.bybit._rest import envelope_of, failure_of, wait_of
+from exchanges.events import AccountEvent
+from exchanges.instruments import SymbolTable
 
 PAGE: Final = 50
 RECENT_LIMIT: Final = 500

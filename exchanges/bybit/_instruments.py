@@ -8,10 +8,10 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from core.instruments import Instrument
 from exchanges._adapter import Answer, Call
 from exchanges._frames import UNREADABLE
 from exchanges.bybit._rest import CATEGORY, PUBLIC_REST, envelope_of, failure_of
+from exchanges.instruments import Instrument
 
 PAGE: Final = 1_000
 MAX_PAGES: Final = 50

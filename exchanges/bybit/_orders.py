@@ -8,9 +8,9 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET
 
-from core.events import AccountPosition, Balance, ExecutionReport, FeePart
-from core.instruments import SymbolTable
 from exchanges._numbers import decimal, divide, plain
+from exchanges.events import AccountPosition, Balance, ExecutionReport, FeePart
+from exchanges.instruments import SymbolTable
 
 _OPEN: Final = frozenset({"New", "Created", "Active", "Untriggered", "Triggered"})
 _CLOSED: Final = frozenset({"Cancelled", "PartiallyFilledCanceled", "Rejected", "Deactivated"})

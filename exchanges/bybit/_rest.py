@@ -7,8 +7,6 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from core.credentials import Credentials
-from core.errors import CredentialUnusable
 from exchanges._adapter import Answer, Call, FailKind
 from exchanges._frames import UNREADABLE
 from exchanges._signing import (
@@ -17,6 +15,8 @@ from exchanges._signing import (
     load_private_key,
     sign_pkcs1v15_sha256_base64,
 )
+from exchanges.credentials import Credentials
+from exchanges.errors import CredentialUnusable
 
 CATEGORY: Final = {"bybit": "spot", "bybitLinear": "linear", "bybitInverse": "inverse"}
 PUBLIC_REST: Final = "https://api.bybit.com"

@@ -7,7 +7,6 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from core.events import Ticker
 from exchanges._adapter import (
     EmitTickers,
     Instant,
@@ -20,6 +19,7 @@ from exchanges._feed import TickerFeed
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import number
 from exchanges.bybit._public import PublicFeed
+from exchanges.events import Ticker
 
 PREFIX: Final = "tickers."
 

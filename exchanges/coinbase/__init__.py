@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
-from core.exchange_ids import Feed
-from core.instruments import SymbolTable
 from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges.coinbase._candle import CandleAdapter
@@ -14,6 +12,8 @@ from exchanges.coinbase._instruments import Loader
 from exchanges.coinbase._series import INTERVALS
 from exchanges.coinbase._ticker import TickerAdapter
 from exchanges.coinbase._user import UserAdapter
+from exchanges.ids import Feed
+from exchanges.instruments import SymbolTable
 
 _CONNECTS: Final = Rate(7, 1.0)
 """8 a second per address, less a margin (one page of the documentation says 750)."""

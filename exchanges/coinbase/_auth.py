@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from core.credentials import Credentials
-from core.errors import CredentialUnusable
 from exchanges._adapter import Call
 from exchanges._signing import hmac_sha256_hex, is_pem, jwt, load_private_key, sha256_hex
+from exchanges.credentials import Credentials
+from exchanges.errors import CredentialUnusable
 
 TOKEN_LIFE_S: Final = 120
 _SEED_LENGTHS: Final = (32, 64)

@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from core.events import AccountEvent, AccountPosition, Balance
 from exchanges._adapter import Answer, Call, FailKind, Instant, Resume
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import plain
@@ -17,6 +16,7 @@ from exchanges._times import rfc3339
 from exchanges.coinbase._errors import failure_of
 from exchanges.coinbase._link import API
 from exchanges.coinbase._orders import KNOWN_STATUSES, Memory, RestOrder, rest_execution_report
+from exchanges.events import AccountEvent, AccountPosition, Balance
 
 PAGE: Final = 250
 MAX_PAGES: Final = 40

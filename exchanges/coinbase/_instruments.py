@@ -8,11 +8,11 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from core.instruments import Instrument
 from exchanges._adapter import Answer, Call
 from exchanges._frames import UNREADABLE
 from exchanges.coinbase._errors import failure_of
 from exchanges.coinbase._link import API, REST
+from exchanges.instruments import Instrument
 
 PAGE: Final = 1_000
 MAX_PAGES: Final = 50

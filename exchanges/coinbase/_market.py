@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from core.credentials import credentials
-from core.errors import CredentialUnusable
 from exchanges._adapter import Fail, FailKind, Instant, Note, Output, Setup
 from exchanges.coinbase._auth import Signer
 from exchanges.coinbase._errors import Failure
 from exchanges.coinbase._link import HEARTBEATS, Link, Request, requests
+from exchanges.credentials import credentials
+from exchanges.errors import CredentialUnusable
 
 
 class MarketLink(Link):

@@ -9,9 +9,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from msgspec import UNSET
 
-from core.events import ExecutionReport
 from exchanges._numbers import decimal, multiply, plain, positive
 from exchanges._times import milliseconds
+from exchanges.events import ExecutionReport
 
 MAX_REMEMBERED: Final = 10_000
 """Orders per account whose size and limit price are remembered; the oldest are forgotten first."""

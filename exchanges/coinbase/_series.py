@@ -10,9 +10,9 @@ from typing import Final
 
 import msgspec
 
-from core.events import Candle
 from exchanges._adapter import CandleSubscription
 from exchanges._numbers import decimal, plain
+from exchanges.events import Candle
 
 MINUTE_MS: Final = 60_000
 BUCKET_MS: Final = 5 * MINUTE_MS

@@ -7,7 +7,6 @@ from typing import Final
 
 import msgspec
 
-from core.events import Ticker
 from exchanges._adapter import (
     EmitTickers,
     Fail,
@@ -27,6 +26,7 @@ from exchanges._numbers import number
 from exchanges._times import milliseconds
 from exchanges.coinbase._link import Message, Request, requests
 from exchanges.coinbase._market import MarketLink
+from exchanges.events import Ticker
 
 CHANNEL: Final = "ticker_batch"
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from core.exchange_ids import Feed
-from core.instruments import SymbolTable
 from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_setup
 from exchanges.hyperliquid._candle import CandleAdapter, refusal_of_request
@@ -17,6 +15,8 @@ from exchanges.hyperliquid._markets import LINEAR, SPOT, Loader, table_of_contex
 from exchanges.hyperliquid._ticker import TickerAdapter
 from exchanges.hyperliquid._user import UserAdapter, recorded_user
 from exchanges.hyperliquid._wire import POOL, RETRY_S, TOO_MANY_CONNECTIONS
+from exchanges.ids import Feed
+from exchanges.instruments import SymbolTable
 
 CONNECTIONS: Final = 10
 """Open at once per address (rate-limits page; older revisions said 100, and "10" or "15" stand in its refusals)."""

@@ -6,7 +6,6 @@ from typing import Final
 
 import msgspec
 
-from core.instruments import SymbolTable
 from exchanges._adapter import Answer, Call, CandleSubscription, Fail, FailKind, Instant, Outputs
 from exchanges._candles import CandleFeed
 from exchanges._catchup import Bar, CatchUp, Page
@@ -15,6 +14,7 @@ from exchanges._numbers import plain
 from exchanges.hyperliquid._markets import instrument_of, market_of, pair_of
 from exchanges.hyperliquid._public import PublicFeed
 from exchanges.hyperliquid._wire import Topic, info, refusal_of
+from exchanges.instruments import SymbolTable
 
 _MINUTE_MS: Final = 60_000
 _DAY_MS: Final = 86_400_000

@@ -7,11 +7,11 @@ from typing import Final
 
 import msgspec
 
-from core.events import AccountEvent
 from exchanges._adapter import Answer, Call, Instant, KnownOrder, Resume
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
 from exchanges._repair import Repaired
+from exchanges.events import AccountEvent
 from exchanges.hyperliquid._join import Join
 from exchanges.hyperliquid._markets import dex_of
 from exchanges.hyperliquid._orders import ALIVE, FILLED, Fill, Order, Update

@@ -11,9 +11,9 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
-from core.events import ExecutionReport
 from exchanges._adapter import Instant, KnownOrder, Note, Output
 from exchanges._numbers import decimal
+from exchanges.events import ExecutionReport
 from exchanges.hyperliquid._orders import (
     ALIVE,
     FILLED,

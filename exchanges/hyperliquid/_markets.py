@@ -9,10 +9,10 @@ from typing import Final, Literal
 
 import msgspec
 
-from core.instruments import Instrument, SymbolTable
 from exchanges._adapter import Answer, Call
 from exchanges._frames import UNREADABLE
 from exchanges.hyperliquid._wire import Site, info, site_of
+from exchanges.instruments import Instrument, SymbolTable
 
 SPOT: Final = "hyperliquid"
 LINEAR: Final = "hyperliquidLinear"

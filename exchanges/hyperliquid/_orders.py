@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec import UNSET
 
-from core.events import ExecutionReport
 from exchanges._numbers import decimal, divide, multiply, order_id, plain
+from exchanges.events import ExecutionReport
 
 FILLED: Final = "filled"
 ALIVE: Final = frozenset({"open", "triggered"})

@@ -7,10 +7,10 @@ from typing import Final
 
 import msgspec
 
-from core.events import Ticker
 from exchanges._adapter import EmitTickers, Fail, FailKind, Instant, Output, Outputs, Seen, Setup
 from exchanges._feed import TickerFeed
 from exchanges._numbers import number
+from exchanges.events import Ticker
 from exchanges.hyperliquid._markets import LINEAR, SPOT, dex_of, market_of, pair_of
 from exchanges.hyperliquid._public import PublicFeed
 from exchanges.hyperliquid._wire import Topic

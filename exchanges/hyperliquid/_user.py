@@ -13,8 +13,6 @@ from typing import Final
 
 import msgspec
 
-from core.credentials import credentials
-from core.events import ExecutionReport
 from exchanges._account import OneAccount
 from exchanges._adapter import (
     Answer,
@@ -34,6 +32,8 @@ from exchanges._frames import UNREADABLE
 from exchanges._repair import GapRepair
 from exchanges._replay import RECORDED
 from exchanges._timers import Alarms, earliest
+from exchanges.credentials import credentials
+from exchanges.events import ExecutionReport
 from exchanges.hyperliquid import _markets
 from exchanges.hyperliquid._gap import FillsOf, GapPlan, Questions, decode_fill, decode_rows, decode_update, read_fills
 from exchanges.hyperliquid._join import Join, Rules

@@ -12,10 +12,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from core.errors import CredentialUnusable
 from exchanges._adapter import Answer, Call, FailKind, Send
 from exchanges._frames import NO_WEIGHT, UNREADABLE
 from exchanges._timers import Heartbeat
+from exchanges.errors import CredentialUnusable
 
 # --- hosts ---
 

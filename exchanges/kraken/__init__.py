@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from core.exchange_ids import Feed
-from core.instruments import SymbolTable
 from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges._topics import chunks
+from exchanges.ids import Feed
+from exchanges.instruments import SymbolTable
 from exchanges.kraken import _markets
 from exchanges.kraken._candle import FuturesCandle, SpotCandle, refusal_of
 from exchanges.kraken._futures_user import FuturesUser

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
 
-from core.events import AccountPosition, Balance
 from exchanges._adapter import Instant
+from exchanges.events import AccountPosition, Balance
 
 PERIOD_S: Final = 20.0
 """Contract 4.8; on futures the venue tells balances with every price move."""

@@ -8,13 +8,13 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from core.instruments import SymbolTable
 from exchanges._adapter import Answer, Call, CandleSubscription, Fail, FailKind, Instant, Note, Output, Outputs, Setup
 from exchanges._candles import CandleFeed
 from exchanges._catchup import Bar, Page
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal, plain
 from exchanges._times import milliseconds
+from exchanges.instruments import SymbolTable
 from exchanges.kraken import _markets
 from exchanges.kraken._futures_frames import Frame as FuturesFrame
 from exchanges.kraken._futures_link import CANDLES, FuturesLink

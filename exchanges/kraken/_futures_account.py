@@ -7,12 +7,12 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from core.events import AccountEvent
 from exchanges._adapter import Answer, Call, Instant, Note, Output, Seen, Setup, UserSubscription
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
 from exchanges._repair import GapRepair
 from exchanges._timers import Waiting, earliest
+from exchanges.events import AccountEvent
 from exchanges.kraken import _futures_rest, _rest
 from exchanges.kraken._balances import Coalescer
 from exchanges.kraken._futures_gap import FuturesGap

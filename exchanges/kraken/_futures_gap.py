@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from core.events import AccountEvent
 from exchanges._adapter import Answer, Call, FailKind, KnownOrder, Resume
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
 from exchanges._repair import Repaired
+from exchanges.events import AccountEvent
 from exchanges.kraken import _futures_rest
 from exchanges.kraken._balances import position
 from exchanges.kraken._futures_orders import SNAPSHOT, Fill, OrderBody, Orders, by_time

@@ -9,10 +9,10 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec import UNSET
 
-from core.events import ExecutionReport
-from core.instruments import SymbolTable
 from exchanges._adapter import KnownOrder
 from exchanges._numbers import decimal, divide, multiply, plain
+from exchanges.events import ExecutionReport
+from exchanges.instruments import SymbolTable
 from exchanges.kraken._book import OrderBook
 from exchanges.kraken._markets import asset_name, pair_in
 

@@ -9,11 +9,11 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from core.events import Balance
 from exchanges._adapter import Call
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal, plain
 from exchanges._times import milliseconds, rfc3339
+from exchanges.events import Balance
 from exchanges.kraken._futures_orders import Fill, Number, OrderBody
 from exchanges.kraken._markets import asset_name
 

@@ -7,9 +7,9 @@ from typing import Final
 
 import msgspec
 
-from core.instruments import Instrument, SymbolTable
 from exchanges._adapter import Answer, Call
 from exchanges._frames import UNREADABLE
+from exchanges.instruments import Instrument, SymbolTable
 from exchanges.kraken._rest import SPOT_REST, futures_hosts, read_futures, read_spot
 
 SPOT: Final = "kraken"

@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from core.credentials import Credentials
-from core.errors import CredentialUnusable
 from exchanges._adapter import Answer, Call, FailKind
 from exchanges._frames import UNREADABLE
 from exchanges._signing import base64_secret, hmac_sha512_base64, sha256
+from exchanges.credentials import Credentials
+from exchanges.errors import CredentialUnusable
 
 # --- hosts ---
 

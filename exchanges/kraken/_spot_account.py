@@ -7,13 +7,13 @@ from typing import Final
 
 import msgspec
 
-from core.events import AccountEvent, Balance
 from exchanges._adapter import Answer, Call, Fail, FailKind, Instant, Note, Output, Seen, Setup, UserSubscription
 from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal, plain
 from exchanges._repair import GapRepair
 from exchanges._timers import Waiting, earliest
+from exchanges.events import AccountEvent, Balance
 from exchanges.kraken import _rest
 from exchanges.kraken._balances import Coalescer
 from exchanges.kraken._line import RestLine

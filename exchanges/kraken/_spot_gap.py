@@ -8,11 +8,11 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from core.events import AccountEvent, Balance, ExecutionReport
 from exchanges._adapter import Answer, Call, FailKind, KnownOrder, Resume
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal, plain
 from exchanges._repair import Repaired
+from exchanges.events import AccountEvent, Balance, ExecutionReport
 from exchanges.kraken._balances import position
 from exchanges.kraken._markets import asset_name
 from exchanges.kraken._rest import SPOT_REST, read_spot

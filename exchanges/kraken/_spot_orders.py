@@ -9,11 +9,11 @@ from typing import Final
 import msgspec
 from msgspec import UNSET
 
-from core.events import ExecutionReport, FeePart
-from core.instruments import SymbolTable
 from exchanges._adapter import KnownOrder
 from exchanges._numbers import decimal, divide, multiply, plain
 from exchanges._times import milliseconds
+from exchanges.events import ExecutionReport, FeePart
+from exchanges.instruments import SymbolTable
 from exchanges.kraken._book import OrderBook
 from exchanges.kraken._markets import PairNames, asset_name, pair_in
 

@@ -7,11 +7,11 @@ from typing import Final
 
 import msgspec
 
-from core.events import Ticker
 from exchanges._adapter import EmitTickers, Instant, Note, Output, Outputs, Seen, Setup
 from exchanges._feed import TickerFeed
 from exchanges._frames import UNREADABLE
 from exchanges._times import milliseconds
+from exchanges.events import Ticker
 from exchanges.kraken._futures_frames import Frame as FuturesFrame
 from exchanges.kraken._futures_link import TICKER, FuturesLink
 from exchanges.kraken._markets import pair_in

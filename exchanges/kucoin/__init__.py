@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from core.exchange_ids import Feed
-from core.instruments import SymbolTable
 from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges._topics import chunks
+from exchanges.ids import Feed
+from exchanges.instruments import SymbolTable
 from exchanges.kucoin import _markets
 from exchanges.kucoin._candle import CandleAdapter, refusal_of
 from exchanges.kucoin._markets import Instruments

@@ -6,12 +6,12 @@ from typing import Final
 
 import msgspec
 
-from core.instruments import SymbolTable
 from exchanges._adapter import Answer, Call, CandleSubscription, Fail, FailKind, Instant, Note, Outputs, Setup
 from exchanges._candles import CandleFeed
 from exchanges._catchup import Bar, Page
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import plain
+from exchanges.instruments import SymbolTable
 from exchanges.kucoin import _markets, _rest
 from exchanges.kucoin._link import Control, Link, Topic
 

@@ -11,9 +11,9 @@ from typing import Final
 
 from msgspec import UNSET, UnsetType
 
-from core.events import AccountPosition, Balance, ExecutionReport
-from core.instruments import SymbolTable
 from exchanges._numbers import decimal, divide, multiply, plain
+from exchanges.events import AccountPosition, Balance, ExecutionReport
+from exchanges.instruments import SymbolTable
 from exchanges.kucoin import _markets
 from exchanges.kucoin._frames import (
     BalanceFrame,

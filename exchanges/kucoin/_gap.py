@@ -8,11 +8,11 @@ from urllib.parse import quote
 
 import msgspec
 
-from core.events import ExecutionReport
 from exchanges._adapter import Answer, Call, FailKind, UserSubscription
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal, plain
 from exchanges._repair import Repaired
+from exchanges.events import ExecutionReport
 from exchanges.kucoin import _events, _frames, _markets, _rest
 
 PAGE: Final = 100

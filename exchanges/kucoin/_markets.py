@@ -8,10 +8,10 @@ from typing import Final
 
 import msgspec
 
-from core.instruments import Instrument, SymbolTable
 from exchanges._adapter import Answer, Call
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal, plain
+from exchanges.instruments import Instrument, SymbolTable
 
 SPOT_REST: Final = "https://api.kucoin.com"
 FUTURES_REST: Final = "https://api-futures.kucoin.com"

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from core.credentials import Credentials
 from exchanges._adapter import Answer, Call, Fail, FailKind
 from exchanges._frames import UNREADABLE
 from exchanges._signing import hmac_sha256_base64
+from exchanges.credentials import Credentials
 
 SUCCESS: Final = "200000"
 CLOCK: Final = "400002"

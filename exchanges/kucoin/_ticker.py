@@ -8,10 +8,10 @@ from typing import Final
 
 import msgspec
 
-from core.events import Ticker
 from exchanges._adapter import EmitTickers, Fail, FailKind, Instant, Note, Output, Outputs, Seen, Setup
 from exchanges._feed import TickerFeed
 from exchanges._frames import UNREADABLE
+from exchanges.events import Ticker
 from exchanges.kucoin import _markets
 from exchanges.kucoin._link import Control, Link, Topic
 

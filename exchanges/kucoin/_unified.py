@@ -9,7 +9,6 @@ from typing import Final
 
 import msgspec
 
-from core.events import AccountEvent
 from exchanges._adapter import (
     Answer,
     Call,
@@ -31,6 +30,7 @@ from exchanges._frames import UNREADABLE
 from exchanges._repair import GapRepair
 from exchanges._signing import hmac_sha256_base64
 from exchanges._timers import Heartbeat, Waiting, earliest
+from exchanges.events import AccountEvent
 from exchanges.kucoin import _events, _markets, _rest
 from exchanges.kucoin._unified_events import BalancePush, OrderPush, UnifiedGap, balance_event, order_event
 

@@ -7,11 +7,11 @@ from typing import Final
 
 import msgspec
 
-from core.events import AccountPosition, ExecutionReport
 from exchanges._adapter import Answer, Call, FailKind, UserSubscription
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal, multiply, plain
 from exchanges._repair import Repaired
+from exchanges.events import AccountPosition, ExecutionReport
 from exchanges.kucoin import _events, _frames, _markets, _rest
 from exchanges.kucoin._gap import AHEAD_MS
 

@@ -7,8 +7,6 @@ from typing import Final
 
 import msgspec
 
-from core.errors import CredentialUnusable
-from core.events import AccountEvent, ExecutionReport
 from exchanges._account import OneAccount
 from exchanges._adapter import (
     Adapter,
@@ -31,6 +29,8 @@ from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
 from exchanges._repair import GapRepair
 from exchanges._timers import Waiting, earliest
+from exchanges.errors import CredentialUnusable
+from exchanges.events import AccountEvent, ExecutionReport
 from exchanges.kucoin import _events, _frames, _markets, _rest
 from exchanges.kucoin._gap import Gap
 from exchanges.kucoin._link import Control, Link, Topic

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
-from core.exchange_ids import Feed
-from core.instruments import SymbolTable
 from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
+from exchanges.ids import Feed
+from exchanges.instruments import SymbolTable
 from exchanges.okx._candle import CandleAdapter
 from exchanges.okx._instruments import Loader, of_context
 from exchanges.okx._intervals import channel_of

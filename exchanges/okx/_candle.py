@@ -8,11 +8,11 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from core.instruments import SymbolTable
 from exchanges._adapter import Answer, Call, CandleSubscription, Fail, FailKind, Instant, Note, Outputs
 from exchanges._candles import CandleFeed
 from exchanges._catchup import Bar, CatchUp, Page
 from exchanges._frames import UNREADABLE
+from exchanges.instruments import SymbolTable
 from exchanges.okx._frames import Arg
 from exchanges.okx._intervals import EIGHT_HOURS, EightHours, channel_of, length_ms
 from exchanges.okx._keepalive import PONG

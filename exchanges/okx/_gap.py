@@ -8,12 +8,12 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from core.events import AccountEvent, ExecutionReport
-from core.instruments import Instrument, SymbolTable
 from exchanges._adapter import Answer, Call, ClockOffset, FailKind, Instant, KnownOrder, Resume
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
 from exchanges._repair import Repaired
+from exchanges.events import AccountEvent, ExecutionReport
+from exchanges.instruments import Instrument, SymbolTable
 from exchanges.okx._orders import Account, Order, account_position, execution_report
 from exchanges.okx._rest import FIRST_WAIT_S, ORDER_UNKNOWN, envelope_of, failure_of, time_call, time_of
 

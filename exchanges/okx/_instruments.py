@@ -7,10 +7,10 @@ from typing import Final
 
 import msgspec
 
-from core.instruments import Instrument
 from exchanges._adapter import Answer, Call
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal, multiply, plain
+from exchanges.instruments import Instrument
 from exchanges.okx._orders import KIND, XPERP, pair_of
 from exchanges.okx._rest import PUBLIC_REST, envelope_of, failure_of
 

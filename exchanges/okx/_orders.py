@@ -11,9 +11,9 @@ from typing import Final
 import msgspec
 from msgspec import UNSET
 
-from core.events import AccountPosition, Balance, ExecutionReport
-from core.instruments import SymbolTable
 from exchanges._numbers import decimal, multiply, plain
+from exchanges.events import AccountPosition, Balance, ExecutionReport
+from exchanges.instruments import SymbolTable
 
 KIND: Final = {"okx": "spot", "okxLinear": "linear", "okxInverse": "inverse"}
 """Exchange id → contract type."""

@@ -8,11 +8,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from core.credentials import Credentials
-from core.errors import CredentialUnusable
 from exchanges._adapter import Answer, Call, FailKind
 from exchanges._frames import UNREADABLE
 from exchanges._signing import hmac_sha256_base64
+from exchanges.credentials import Credentials
+from exchanges.errors import CredentialUnusable
 
 # --- hosts ---
 

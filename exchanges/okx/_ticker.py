@@ -6,11 +6,11 @@ from typing import Final
 
 import msgspec
 
-from core.events import Ticker
 from exchanges._adapter import EmitTickers, Instant, Note, Outputs, Seen, Setup
 from exchanges._feed import TickerFeed
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import number
+from exchanges.events import Ticker
 from exchanges.okx._frames import Arg
 from exchanges.okx._keepalive import PONG
 from exchanges.okx._orders import pair_of

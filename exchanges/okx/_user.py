@@ -12,7 +12,6 @@ from typing import Final
 
 import msgspec
 
-from core.events import AccountEvent, AccountPosition
 from exchanges._account import OneAccount
 from exchanges._adapter import (
     Answer,
@@ -31,6 +30,7 @@ from exchanges._adapter import (
 )
 from exchanges._frames import UNREADABLE
 from exchanges._timers import Alarms, earliest
+from exchanges.events import AccountEvent, AccountPosition
 from exchanges.okx._account import XPERP_ORDERS, AccountSession, request
 from exchanges.okx._frames import BENIGN, Arg, Control, decode_control, notice
 from exchanges.okx._keepalive import PONG, heartbeat

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from core.exchange_ids import PAPER_TO_REAL, Feed, real_id
-from core.instruments import Instrument, SymbolTable
 from exchanges._adapter import (
     Adapter,
     Answer,
@@ -18,6 +16,8 @@ from exchanges._adapter import (
     Setup,
 )
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
+from exchanges.ids import PAPER_TO_REAL, Feed, real_id
+from exchanges.instruments import Instrument, SymbolTable
 from exchanges.paper.user import REQUESTS, PaperUser, ReplayedPaperUser, url
 
 __all__ = ["VENUE", "url"]

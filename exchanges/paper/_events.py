@@ -9,9 +9,9 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from core.events import AccountPosition, Balance, ExecutionReport
-from core.exchange_ids import real_id
 from exchanges._numbers import plain
+from exchanges.events import AccountPosition, Balance, ExecutionReport
+from exchanges.ids import real_id
 
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 

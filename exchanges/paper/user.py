@@ -9,7 +9,6 @@ from typing import Final
 
 import msgspec
 
-from core.events import AccountPosition, ExecutionReport
 from exchanges._adapter import (
     Answer,
     Call,
@@ -28,6 +27,7 @@ from exchanges._adapter import (
     UserSubscription,
 )
 from exchanges._timers import earliest
+from exchanges.events import AccountPosition, ExecutionReport
 from exchanges.paper import _events
 
 OPTION: Final = "PAPER_WS"

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from core.exchange_ids import FAMILIES, PAPER_TO_REAL, is_paper, real_id
 from exchanges import venue_of
+from exchanges.ids import FAMILIES, PAPER_TO_REAL, is_paper, real_id
 from simulator.simulator import Simulator
 from simulator.venues import halves
 from simulator.venues.kucoin import UNIFIED_KEY

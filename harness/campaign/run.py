@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from connector.streams.pacing import FORGIVEN_S
 from exchanges import venue_of
 from harness.campaign.accounts import Account
 from harness.campaign.check import Seen, Verdict, covers, deduplicated, judge
@@ -15,7 +16,6 @@ from harness.campaign.faults import FAULTS, Planned, draw
 from harness.campaign.marks import Marks
 from harness.campaign.stack import ADDRESSES, Stack
 from harness.campaign.traffic import Traffic
-from streams.pacing import FORGIVEN_S
 
 SETTLE_S = 45.0
 """Longest wait after the last order for everything to be published; far beyond what any scenario should need."""

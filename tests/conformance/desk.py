@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from core.exchange_ids import family_of
+from exchanges.ids import family_of
 from simulator._values import Candle, Order, Symbol, bucket_start
 from simulator.simulator import Simulator
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from core.metrics import Metrics
-from web import health
-from web.health import HealthServer
-from web.status import Status, read_status, summarize
+from connector.core.metrics import Metrics
+from workers import health_port
+from workers.health_port import HealthServer
+from workers.status_page import Status, read_status, summarize
 
 pytestmark = pytest.mark.integration
 
@@ -139,7 +139,7 @@ def test_a_failing_reader_is_a_503_and_health_stays_up(server, service):
 
 def test_hanging_readers_do_not_take_health_with_them(server, service):
     service.block = threading.Event()
-    threads = [threading.Thread(target=ask, args=(server, "/ready")) for _ in range(health.MAX_SLOW_REQUESTS)]
+    threads = [threading.Thread(target=ask, args=(server, "/ready")) for _ in range(health_port.MAX_SLOW_REQUESTS)]
     for thread in threads:
         thread.start()
     for _ in threads:
@@ -154,8 +154,8 @@ def test_hanging_readers_do_not_take_health_with_them(server, service):
 
 
 def test_silent_connections_are_bounded_and_cut(service, monkeypatch):
-    monkeypatch.setattr(health, "MAX_REQUESTS", 4)
-    monkeypatch.setattr(health._Handler, "timeout", 0.3)
+    monkeypatch.setattr(health_port, "MAX_REQUESTS", 4)
+    monkeypatch.setattr(health_port._Handler, "timeout", 0.3)
     server = service.server()
     assert server.start()
     silent = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(8)]
@@ -170,7 +170,7 @@ def test_silent_connections_are_bounded_and_cut(service, monkeypatch):
 
 
 def test_a_peer_that_trickles_is_cut_at_the_deadline(service, monkeypatch):
-    monkeypatch.setattr(health, "REQUEST_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(health_port, "REQUEST_TIMEOUT_S", 0.2)
     server = service.server()
     assert server.start()
     try:

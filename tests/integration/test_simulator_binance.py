@@ -15,16 +15,6 @@ import websocket
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from core.credentials import credentials
-from core.events import (
-    AccountPosition,
-    AccountUpdate,
-    BalanceUpdate,
-    ExecutionReport,
-    OrderTradeUpdate,
-    UserDataStreamExpired,
-)
-from core.instruments import EMPTY, SymbolTable
 from exchanges import venue_of
 from exchanges._adapter import (
     Adapter,
@@ -50,6 +40,16 @@ from exchanges._adapter import (
     TickerSubscription,
     UserSubscription,
 )
+from exchanges.credentials import credentials
+from exchanges.events import (
+    AccountPosition,
+    AccountUpdate,
+    BalanceUpdate,
+    ExecutionReport,
+    OrderTradeUpdate,
+    UserDataStreamExpired,
+)
+from exchanges.instruments import EMPTY, SymbolTable
 from simulator.simulator import Simulator
 
 pytestmark = pytest.mark.integration

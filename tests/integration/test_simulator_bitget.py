@@ -12,8 +12,6 @@ import pytest
 import requests
 import websocket
 
-from core.credentials import credentials
-from core.events import AccountPosition, ExecutionReport
 from exchanges._adapter import (
     Call,
     CandleSubscription,
@@ -32,6 +30,8 @@ from exchanges._adapter import (
 from exchanges._signing import hmac_sha256_base64
 from exchanges.bitget import VENUE
 from exchanges.bitget._rest import sign
+from exchanges.credentials import credentials
+from exchanges.events import AccountPosition, ExecutionReport
 from simulator.simulator import Simulator
 from tests.integration.venue_client import VenueClient, client, load, of
 

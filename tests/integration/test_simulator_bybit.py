@@ -13,8 +13,6 @@ import pytest
 import requests
 import websocket
 
-from core.credentials import credentials
-from core.events import AccountPosition, ExecutionReport
 from exchanges._adapter import (
     CandleSubscription,
     Emit,
@@ -29,6 +27,8 @@ from exchanges._adapter import (
     UserSubscription,
 )
 from exchanges.bybit import VENUE
+from exchanges.credentials import credentials
+from exchanges.events import AccountPosition, ExecutionReport
 from simulator._venue import Instant, Request
 from simulator.simulator import Simulator
 from tests.integration.venue_client import VenueClient, client, load, of

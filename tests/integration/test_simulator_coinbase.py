@@ -15,8 +15,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from core.credentials import credentials
-from core.events import AccountPosition, ExecutionReport
 from exchanges._adapter import (
     CandleSubscription,
     Emit,
@@ -33,6 +31,8 @@ from exchanges._adapter import (
 )
 from exchanges._signing import jwt, load_private_key
 from exchanges.coinbase import VENUE
+from exchanges.credentials import credentials
+from exchanges.events import AccountPosition, ExecutionReport
 from simulator._venue import Instant, Request
 from simulator.simulator import Simulator
 from simulator.venues.coinbase._profiles import wire_id

@@ -12,9 +12,6 @@ import pytest
 import requests
 import websocket
 
-from core.credentials import credentials
-from core.events import ExecutionReport
-from core.instruments import SymbolTable
 from exchanges._adapter import (
     Call,
     CandleSubscription,
@@ -30,7 +27,10 @@ from exchanges._adapter import (
     TickerSubscription,
     UserSubscription,
 )
+from exchanges.credentials import credentials
+from exchanges.events import ExecutionReport
 from exchanges.hyperliquid import VENUE
+from exchanges.instruments import SymbolTable
 from simulator.simulator import Simulator
 from tests.integration.venue_client import VenueClient, client, load, setup
 

@@ -17,8 +17,6 @@ import pytest
 import requests
 import websocket
 
-from core.credentials import credentials
-from core.events import AccountPosition, Balance, ExecutionReport
 from exchanges._adapter import (
     CandleSubscription,
     Emit,
@@ -33,6 +31,8 @@ from exchanges._adapter import (
     TickerSubscription,
     UserSubscription,
 )
+from exchanges.credentials import credentials
+from exchanges.events import AccountPosition, Balance, ExecutionReport
 from exchanges.kraken import VENUE
 from simulator.simulator import Simulator
 from tests.integration.venue_client import VenueClient, client, load, of

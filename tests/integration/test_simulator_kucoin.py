@@ -12,8 +12,6 @@ import pytest
 import requests
 import websocket
 
-from core.credentials import credentials
-from core.events import AccountPosition, ExecutionReport
 from exchanges._adapter import (
     Call,
     CandleSubscription,
@@ -28,6 +26,8 @@ from exchanges._adapter import (
     TickerSubscription,
     UserSubscription,
 )
+from exchanges.credentials import credentials
+from exchanges.events import AccountPosition, ExecutionReport
 from exchanges.kucoin import VENUE
 from exchanges.kucoin._rest import sign
 from simulator.simulator import Simulator

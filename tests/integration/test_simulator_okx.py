@@ -16,9 +16,6 @@ import pytest
 import requests
 import websocket
 
-from core.credentials import credentials
-from core.events import AccountPosition, ExecutionReport
-from core.instruments import SymbolTable
 from exchanges._adapter import (
     Adapter,
     Answer,
@@ -43,6 +40,9 @@ from exchanges._adapter import (
     TickerSubscription,
     UserSubscription,
 )
+from exchanges.credentials import credentials
+from exchanges.events import AccountPosition, ExecutionReport
+from exchanges.instruments import SymbolTable
 from exchanges.okx import VENUE
 from simulator.simulator import Simulator
 

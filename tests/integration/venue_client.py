@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 import requests
 import websocket
 
-from core.instruments import EMPTY, SymbolTable
 from exchanges._adapter import (
     Adapter,
     Answer,
@@ -26,6 +25,7 @@ from exchanges._adapter import (
     Subscription,
     Venue,
 )
+from exchanges.instruments import EMPTY, SymbolTable
 
 T = TypeVar("T")
 WAIT_S = 10.0

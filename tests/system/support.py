@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from cli.normalise import normalise
-from core.exchange_ids import FAMILIES, LIVE, PAPER_TO_REAL, family_of, is_paper, real_id
 from exchanges import venue_of
 from exchanges._adapter import Instant
+from exchanges.ids import FAMILIES, LIVE, PAPER_TO_REAL, family_of, is_paper, real_id
 from harness.backend import USER_QUEUE
 from harness.servers import wait_for
 from harness.stack import Stack

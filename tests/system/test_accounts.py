@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from core.exchange_ids import is_paper
+from exchanges.ids import is_paper
 from harness.stack import Stack
 from tests.system.support import (
     LIVE_IDS,

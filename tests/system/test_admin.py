@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from core.channels import ticker_channel
-from core.exchange_ids import LIVE
+from connector.core.channels import ticker_channel
+from exchanges.ids import LIVE
 from harness.servers import wait_for
 from harness.stack import Stack
 from tests.system.support import WAIT_S, Accounts

@@ -13,7 +13,7 @@ import pika
 import pika.exceptions
 import pytest
 
-from core.channels import candle_channel
+from connector.core.channels import candle_channel
 from harness.backend import CANDLE_QUEUE, USER_QUEUE
 from harness.servers import wait_for
 from harness.stack import Stack

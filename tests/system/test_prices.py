@@ -12,9 +12,9 @@ import msgspec
 import pytest
 
 from cli.normalise import normalise
-from core.channels import candle_channel, ticker_channel
-from core.exchange_ids import Feed, family_of
+from connector.core.channels import candle_channel, ticker_channel
 from exchanges._adapter import Instant
+from exchanges.ids import Feed, family_of
 from harness.backend import CANDLE_QUEUE
 from harness.servers import wait_for
 from harness.stack import Stack

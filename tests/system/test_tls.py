@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from core.channels import ticker_channel
+from connector.core.channels import ticker_channel
 from harness.evidence import Evidence
 from harness.servers import wait_for
 from harness.stack import Stack

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from cryptography.fernet import Fernet
 
-from core.channels import candle_channel
+from connector.core.channels import candle_channel
 from harness.backend import CANDLE_QUEUE, USER_QUEUE
 from harness.evidence import Evidence
 from harness.servers import wait_for

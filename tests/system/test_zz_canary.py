@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 from cryptography.fernet import Fernet
 
-from core.exchange_ids import LIVE
+from exchanges.ids import LIVE
 from harness.backend import CANDLE_QUEUE, USER_QUEUE
 from harness.evidence import Canaries, Evidence
 from harness.servers import wait_for

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from cli.main import main
-from core.exchange_ids import DEAD, FAMILIES, PAPER_TO_REAL, family_of, is_paper
 from exchanges import venues
+from exchanges.ids import DEAD, FAMILIES, PAPER_TO_REAL, family_of, is_paper
 from simulator.simulator import Simulator
 
 pytestmark = pytest.mark.integration

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pika
 import redis
 
-from core.ports import AccountMessage, CandleMessage, TickerMessage
+from connector.core.ports import AccountMessage, CandleMessage, TickerMessage
 
 REDIS_HOST = os.environ.get("REDIS_HOST", "127.0.0.1")
 REDIS_PORT = int(os.environ.get("REDIS_PORT", "6379"))

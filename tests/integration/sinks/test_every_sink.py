@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from core.ports import AccountMessage, InfoMessage, Sink
-from sinks.fanout import FanoutSink
-from sinks.memory import MemorySink
-from sinks.rabbitmq import RabbitSink
-from sinks.redis_pubsub import RedisSink
+from connector.core.ports import AccountMessage, InfoMessage, Sink
+from connector.sinks.fanout import FanoutSink
+from connector.sinks.memory import MemorySink
+from connector.sinks.rabbitmq import RabbitSink
+from connector.sinks.redis_pubsub import RedisSink
 from tests.integration.sinks.receivers import (
     RABBIT_HOST,
     RABBIT_PASSWORD,

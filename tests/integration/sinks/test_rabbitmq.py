@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from core.ports import AccountMessage, InfoMessage, ServiceMessage
-from sinks.rabbitmq import RabbitSink
+from connector.core.ports import AccountMessage, InfoMessage, ServiceMessage
+from connector.sinks.rabbitmq import RabbitSink
 from tests.integration.sinks.receivers import (
     RABBIT_HOST,
     RABBIT_PASSWORD,

@@ -10,10 +10,10 @@ from typing import Any
 import fakeredis
 import pytest
 
-from core.channels import LAST_EVENT_TIME, ORDERS
-from core.ports import InfoMessage, ServiceMessage, StreamClosed
-from sinks._redis_link import EXPIRY_KEY
-from sinks.redis_pubsub import RedisSink
+from connector.core.channels import LAST_EVENT_TIME, ORDERS
+from connector.core.ports import InfoMessage, ServiceMessage, StreamClosed
+from connector.sinks._redis_link import EXPIRY_KEY
+from connector.sinks.redis_pubsub import RedisSink
 from tests.integration.sinks.receivers import (
     REDIS_DB,
     REDIS_HOST,

@@ -16,14 +16,14 @@ import pytest
 import redis
 from cryptography.fernet import Fernet
 
-from core.credentials import credentials
-from core.errors import StateUnavailable
-from core.ports import State
-from core.window import SLICES
-from state._listener import Listener
-from state.redis_state import KEEP_BUCKET_MS, RedisState
-from state.vault import Vault
-from tests.unit.state.promises import NOW, Heard, Promises, eventually, opened, want
+from connector.core.errors import StateUnavailable
+from connector.core.ports import State
+from connector.core.window import SLICES
+from connector.state._listener import Listener
+from connector.state.redis_state import KEEP_BUCKET_MS, RedisState
+from connector.state.vault import Vault
+from exchanges.credentials import credentials
+from tests.unit.connector.state.promises import NOW, Heard, Promises, eventually, opened, want
 
 pytestmark = pytest.mark.integration
 

@@ -14,9 +14,6 @@ from typing import Any
 
 import msgspec
 
-from core.events import AccountEvent, BalanceUpdate, ExecutionReport
-from core.exchange_ids import Feed
-from core.instruments import Instrument, SymbolTable
 from exchanges._adapter import (
     Answer,
     Call,
@@ -35,6 +32,9 @@ from exchanges._adapter import (
     Subscription,
     UserSubscription,
 )
+from exchanges.events import AccountEvent, BalanceUpdate, ExecutionReport
+from exchanges.ids import Feed
+from exchanges.instruments import Instrument, SymbolTable
 from tests.integration.streams.rig import quiet_limits
 from tests.integration.streams.ws_server import Peer, WsServer
 

@@ -8,7 +8,14 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from core.exchange_ids import Feed
+from connector.state.memory_state import MemoryState
+from connector.streams.budget import Budget
+from connector.streams.clock import SystemClock
+from connector.streams.dial import Dialler, tls_context
+from connector.streams.endpoints import Endpoints
+from connector.streams.io import IoThread
+from connector.streams.rest import RestPool
+from connector.streams.session import Session
 from exchanges._adapter import (
     Answer,
     Call,
@@ -26,14 +33,7 @@ from exchanges._adapter import (
     Subscription,
     TickerSubscription,
 )
-from state.memory_state import MemoryState
-from streams.budget import Budget
-from streams.clock import SystemClock
-from streams.dial import Dialler, tls_context
-from streams.endpoints import Endpoints
-from streams.io import IoThread
-from streams.rest import RestPool
-from streams.session import Session
+from exchanges.ids import Feed
 
 WAIT_S = 10.0
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import websocket
 
+from connector.streams.dial import DialFailure
 from exchanges._adapter import Connect, Limits, Rate
-from streams.dial import DialFailure
 from tests.integration.streams.rig import WAIT_S, Rig, fds, quiet_limits, until
 from tests.integration.streams.ws_server import WsServer
 

@@ -9,14 +9,14 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 import exchanges
-from core.credentials import credentials
-from core.ports import AccountMessage, InfoMessage, Message, ServiceMessage, StreamClosed
-from sinks.memory import MemorySink
-from state.memory_state import MemoryState
-from streams.accounts import Accounts
-from streams.clock import SystemClock
-from streams.engine import Engine, EngineOptions
-from streams.lifecycle import StreamState
+from connector.core.ports import AccountMessage, InfoMessage, Message, ServiceMessage, StreamClosed
+from connector.sinks.memory import MemorySink
+from connector.state.memory_state import MemoryState
+from connector.streams.accounts import Accounts
+from connector.streams.clock import SystemClock
+from connector.streams.engine import Engine, EngineOptions
+from connector.streams.lifecycle import StreamState
+from exchanges.credentials import credentials
 from tests.integration.streams.exchange import EXCHANGE, Exchange, ScriptedVenue, delta, order
 from tests.integration.streams.rig import WAIT_S, fds, until
 
@@ -273,7 +273,7 @@ def test_a_giver_that_dies_in_the_middle_doubles_no_delta_and_loses_no_order(
 def test_a_taker_that_never_gets_ready_has_the_stream_after_the_limit_and_repairs_it(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streams.handover.READY_TIMEOUT_S", 2.0)
+    monkeypatch.setattr("connector.streams.handover.READY_TIMEOUT_S", 2.0)
     town.engine("a")
     town.open("u1")
     town.wait_live("a", "u1")

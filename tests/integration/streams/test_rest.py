@@ -14,12 +14,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from connector.state.memory_state import MemoryState
+from connector.streams.budget import Budget
+from connector.streams.clock import SystemClock
+from connector.streams.endpoints import Endpoints
+from connector.streams.rest import RestPool
 from exchanges._adapter import Answer, Call, Limits, Rate
-from state.memory_state import MemoryState
-from streams.budget import Budget
-from streams.clock import SystemClock
-from streams.endpoints import Endpoints
-from streams.rest import RestPool
 from tests.integration.streams.rig import WAIT_S, quiet_limits, until, watch
 
 pytestmark = pytest.mark.integration
@@ -235,7 +235,7 @@ def test_every_call_gets_exactly_one_answer(client: Client, server: HttpServer) 
 def test_more_than_a_venue_may_have_pending_is_refused(
     client: Client, server: HttpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streams.rest.MAX_PENDING_PER_VENUE", 3)
+    monkeypatch.setattr("connector.streams.rest.MAX_PENDING_PER_VENUE", 3)
     for _ in range(3):
         client.submit(f"{server.url}/hang", timeout_s=9.0)
     assert "full" in client.ask(f"{server.url}/x").error

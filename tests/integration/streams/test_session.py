@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from core.events import BalanceUpdate
 from exchanges._adapter import ClockOffset, Connect, Emit, Fail, FailKind, Instant, Live, Output, Rate, Send
+from exchanges.events import BalanceUpdate
 from tests.integration.streams.rig import WAIT_S, Heard, Rig, Script, fds, quiet_limits, until
 from tests.integration.streams.ws_server import PING, PONG, TEXT, WsServer, frame
 

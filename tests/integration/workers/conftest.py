@@ -28,7 +28,7 @@ from dramatiq import Worker
 
 import tasks.price
 import tasks.user
-from core.errors import StateUnavailable
+from connector.core.errors import StateUnavailable
 from tasks.commands import Command, parse_candle, parse_command
 from tasks.service import set_service
 from workers.broker import PlatformBroker, PlatformQueue, connection_parameters

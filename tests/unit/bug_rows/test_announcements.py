@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator
 import msgspec
 import pytest
 
-from core.ports import Message, Role, ServiceMessage, Wanted, WorkerInfo
-from sinks.fanout import FanoutSink
-from sinks.memory import MemorySink
-from state.memory_state import MemoryState
-from streams.announce import BEACON_S, Announcer
-from streams.engine import EngineOptions
-from streams.leases import Leases
-from streams.pipeline import Pipeline
-from tests.unit.streams.fakes import Clock, FakeSink, MoodyState, keys
+from connector.core.ports import Message, Role, ServiceMessage, Wanted, WorkerInfo
+from connector.sinks.fanout import FanoutSink
+from connector.sinks.memory import MemorySink
+from connector.state.memory_state import MemoryState
+from connector.streams.announce import BEACON_S, Announcer
+from connector.streams.engine import EngineOptions
+from connector.streams.leases import Leases
+from connector.streams.pipeline import Pipeline
+from tests.unit.connector.streams.fakes import Clock, FakeSink, MoodyState, keys
 from workers._boot import Process
 from workers._readiness import Readiness
 

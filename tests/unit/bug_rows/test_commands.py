@@ -7,11 +7,11 @@ import logging
 import pytest
 
 import workers._service
-from core.ports import StreamClosed
-from state.memory_state import MemoryState
-from streams.engine import Engine, EngineOptions
+from connector.core.ports import StreamClosed
+from connector.state.memory_state import MemoryState
+from connector.streams.engine import Engine, EngineOptions
 from tasks.commands import CandleRequest, CloseStream, OpenStream, RestartStream
-from tests.unit.streams.fakes import Clock, FakeSink, keys
+from tests.unit.connector.streams.fakes import Clock, FakeSink, keys
 from workers._service import Service
 
 

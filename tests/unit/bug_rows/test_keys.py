@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.ports import Message
-from streams.breaker import AuthBreaker
-from streams.pacing import Ladder
-from streams.pipeline import Pipeline
-from tests.unit.streams.fakes import BASE_MS, CAP_MS, Clock, FakeSink, MoodyState, rejected
+from connector.core.ports import Message
+from connector.streams.breaker import AuthBreaker
+from connector.streams.pacing import Ladder
+from connector.streams.pipeline import Pipeline
+from tests.unit.connector.streams.fakes import BASE_MS, CAP_MS, Clock, FakeSink, MoodyState, rejected
 
 
 class Full(FakeSink):

@@ -6,14 +6,14 @@ from typing import Any, cast
 
 import pytest
 
-from core.instruments import EMPTY, SymbolTable
-from core.ports import CandleKey
+from connector.core.ports import CandleKey
+from connector.streams.instruments import Instruments
+from connector.streams.leases import Leases
+from connector.streams.market import Markets
+from connector.streams.placement import Placement
 from exchanges._adapter import Limits, Rate
-from streams.instruments import Instruments
-from streams.leases import Leases
-from streams.market import Markets
-from streams.placement import Placement
-from tests.unit.streams.fakes import Bench, FakeSession
+from exchanges.instruments import EMPTY, SymbolTable
+from tests.unit.connector.streams.fakes import Bench, FakeSession
 
 LIMIT_S = 75.0
 

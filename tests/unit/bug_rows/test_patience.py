@@ -13,22 +13,22 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from core.metrics import METRICS
+from connector.core.metrics import METRICS
+from connector.state.memory_state import MemoryState
+from connector.streams.budget import Budget
+from connector.streams.clock import SystemClock
+from connector.streams.dial import DialFailure, Dialler, tls_context
+from connector.streams.endpoints import Endpoints
+from connector.streams.engine import Engine, EngineOptions
+from connector.streams.instruments import Instruments
+from connector.streams.rest import RestPool
 from exchanges import venue_of
 from exchanges._adapter import Answer, Call, Connect, Limits, Rate
-from state.memory_state import MemoryState
-from streams.budget import Budget
-from streams.clock import SystemClock
-from streams.dial import DialFailure, Dialler, tls_context
-from streams.endpoints import Endpoints
-from streams.engine import Engine, EngineOptions
-from streams.instruments import Instruments
-from streams.rest import RestPool
-from tests.unit.streams.fakes import Clock, FakeSink
+from tests.unit.connector.streams.fakes import Clock, FakeSink
 
 ROOT = Path(__file__).parents[3]
 WAIT_S = 10.0
-PRODUCT = ("cli", "core", "exchanges", "sinks", "state", "streams", "tasks", "web", "workers")
+PRODUCT = ("cli", "connector", "exchanges", "tasks", "workers")
 
 
 # --- every wait is bounded (C8) ---
@@ -71,7 +71,7 @@ def test_threads_are_never_joined_and_conditions_never_awaited_without_a_limit()
         if arguments < (2 if name.endswith(".wait_for") else 1):
             bare.append(f"{where} {name}")
     # The two that may wait as long as nothing happens: both are woken by every submit and by stop.
-    allowed = {"sinks/memory.py", "workers/local.py"}
+    allowed = {"connector/sinks/memory.py", "workers/local.py"}
     assert {place.split(":")[0] for place in bare} <= allowed, bare
 
 

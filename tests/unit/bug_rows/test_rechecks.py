@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from core.exchange_ids import KNOWN
+from connector.streams.lifecycle import StreamState
 from exchanges import venue_of
 from exchanges._adapter import Fail, FailKind, GapReport, UserSubscription
-from streams.lifecycle import StreamState
-from tests.unit.streams.fakes import Bench, transient, user
+from exchanges.ids import KNOWN
+from tests.unit.connector.streams.fakes import Bench, transient, user
 
 GAP = GapReport(from_ms=1, to_ms=2)
 SERVED = sorted(exchange for exchange in KNOWN if (venue := venue_of(exchange)) is not None and "user" in venue.feeds)

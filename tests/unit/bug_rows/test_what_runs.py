@@ -6,14 +6,14 @@ import logging
 
 import pytest
 
-from core.exchange_ids import FAMILIES, LIVE
+from connector.sinks.fanout import FanoutSink
+from connector.sinks.memory import MemorySink
+from connector.state.memory_state import MemoryState
+from connector.streams.clock import SystemClock
+from connector.streams.engine import Engine, EngineOptions
+from connector.streams.market import wanted_exchanges
 from exchanges import venue_of
-from sinks.fanout import FanoutSink
-from sinks.memory import MemorySink
-from state.memory_state import MemoryState
-from streams.clock import SystemClock
-from streams.engine import Engine, EngineOptions
-from streams.market import wanted_exchanges
+from exchanges.ids import FAMILIES, LIVE
 from workers._boot import say_what_runs, switched
 
 SERVED = {exchange for exchange in LIVE if venue_of(exchange) is not None}

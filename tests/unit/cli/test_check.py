@@ -13,8 +13,8 @@ from cli._advice import GENERAL, REQUEST, advice
 from cli._probe import Verdict
 from cli.check import EXIT_CODES
 from cli.main import main
-from core.errors import ConnectorError
-from core.settings import Settings
+from connector.core.errors import ConnectorError
+from connector.core.settings import Settings
 from exchanges._adapter import FailKind
 from tasks.commands import OpenStream
 

@@ -13,7 +13,7 @@ from cryptography.fernet import Fernet
 
 from cli import doctor
 from cli.main import main
-from core.settings import Settings
+from connector.core.settings import Settings
 from exchanges import venues
 
 ROOT = Path(__file__).parents[3]

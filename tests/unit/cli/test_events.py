@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from cli._events import Filter, Row, as_json, as_text, binding_keys, from_rabbitmq, from_redis, redis_channels
-from core.channels import candle_channel, ticker_channel, user_info_channel
+from connector.core.channels import candle_channel, ticker_channel, user_info_channel
 
 ORDER = {
     "eventType": "executionReport",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.settings import Settings
+from connector.core.settings import Settings
 
 PAGE = (Path(__file__).parents[3] / "docs" / "back-pressure.md").read_text()
 FIGURES = re.findall(r"\| (\d+)[^|]*\(`([\w.:]+)`\)", PAGE)

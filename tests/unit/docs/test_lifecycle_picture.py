@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from streams.lifecycle import MOVES, Signal, StreamState
+from connector.streams.lifecycle import MOVES, Signal, StreamState
 
 PAGE = Path(__file__).parents[3] / "docs" / "architecture.md"
 

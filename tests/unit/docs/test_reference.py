@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from core.metric_defs import DEFINITIONS
-from core.settings import VENUE_OPTIONS, Settings
+from connector.core.metric_defs import DEFINITIONS
+from connector.core.settings import VENUE_OPTIONS, Settings
 
 ROOT = Path(__file__).parents[3]
 ONLY_RUN = {"LIVE", "SIMULATOR_PORT"}
@@ -71,11 +71,11 @@ def test_every_metric_is_described_with_its_kind_and_labels() -> None:
 
 @pytest.mark.parametrize("name", sorted(DEFINITIONS))
 def test_every_metric_is_set_somewhere(name: str) -> None:
-    folders = ("core", "streams", "sinks", "state", "tasks", "workers", "web")
+    folders = ("connector", "tasks", "workers")
     use = re.compile(rf'(?:METRICS|self)\.(?:count|gauge|observe|replace)\(\s*"{name}"')
-    files = [path for folder in folders for path in (ROOT / folder).glob("*.py")]
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     if name == "metric_errors_total":  # counted by the registry itself
-        assert name in (ROOT / "core" / "metrics.py").read_text()
+        assert name in (ROOT / "connector" / "core" / "metrics.py").read_text()
     else:
         assert any(use.search(path.read_text()) for path in files)
 

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import importlib
 import json
-import pkgutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
 import exchanges
-from core.credentials import Credentials, credentials
-from core.exchange_ids import Feed, family_of
-from core.instruments import Instrument, SymbolTable
 from exchanges._adapter import (
     Adapter,
     Answer,
@@ -30,6 +26,9 @@ from exchanges._adapter import (
     UserSubscription,
     Venue,
 )
+from exchanges.credentials import Credentials, credentials
+from exchanges.ids import Feed, family_of
+from exchanges.instruments import Instrument, SymbolTable
 from tests.unit.exchanges import driver
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -153,7 +152,7 @@ ANSWERS: tuple[Answer, ...] = (
 
 
 def venue_names() -> list[str]:
-    return [info.name for info in pkgutil.iter_modules(exchanges.__path__) if not info.name.startswith("_")]
+    return sorted(exchanges.venues())
 
 
 def load(name: str) -> Venue:

@@ -12,9 +12,6 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from core.credentials import credentials
-from core.events import AccountPosition, ExecutionReport
-from core.instruments import EMPTY, Instrument, SymbolTable
 from exchanges._adapter import (
     Adapter,
     Answer,
@@ -39,6 +36,9 @@ from exchanges._adapter import (
     UserSubscription,
 )
 from exchanges.bitget import CHANNELS_PER_CONNECTION, VENUE
+from exchanges.credentials import credentials
+from exchanges.events import AccountPosition, ExecutionReport
+from exchanges.instruments import EMPTY, Instrument, SymbolTable
 from tests.unit.exchanges import driver
 from tests.unit.exchanges.driver import hmac_base64, of, sent
 

@@ -10,10 +10,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from core.credentials import credentials
-from core.events import AccountPosition, ExecutionReport, encode
-from core.exchange_ids import Feed
-from core.instruments import EMPTY, Instrument, SymbolTable
 from exchanges._adapter import (
     Adapter,
     Answer,
@@ -40,6 +36,10 @@ from exchanges._adapter import (
 from exchanges._catchup import BUDGET_S
 from exchanges.bybit import VENUE
 from exchanges.bybit._candle import GENERIC, INTERVALS
+from exchanges.credentials import credentials
+from exchanges.events import AccountPosition, ExecutionReport, encode
+from exchanges.ids import Feed
+from exchanges.instruments import EMPTY, Instrument, SymbolTable
 from tests.unit.exchanges.driver import after, answer_all, frame, hmac_hex, json_answer, of, params, sent, setup
 
 WALL = 1_795_300_000_000

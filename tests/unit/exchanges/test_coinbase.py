@@ -16,10 +16,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from core.credentials import credentials
-from core.events import AccountPosition, ExecutionReport, encode
-from core.exchange_ids import Feed
-from core.instruments import EMPTY, Instrument, SymbolTable
 from exchanges._adapter import (
     Adapter,
     Answer,
@@ -47,6 +43,10 @@ from exchanges._adapter import (
 from exchanges._times import milliseconds, rfc3339
 from exchanges.coinbase import VENUE
 from exchanges.coinbase._series import DAY_MS, INTERVALS, MINUTE_MS, WEEK_MS, floor
+from exchanges.credentials import credentials
+from exchanges.events import AccountPosition, ExecutionReport, encode
+from exchanges.ids import Feed
+from exchanges.instruments import EMPTY, Instrument, SymbolTable
 from tests.unit.exchanges import driver
 from tests.unit.exchanges.driver import after, answer_all, frame, hmac_hex, json_answer, of, params, sent
 

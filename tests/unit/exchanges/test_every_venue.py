@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.errors import ConnectorError
-from core.exchange_ids import FAMILIES, KNOWN, PAPER_TO_REAL, Feed
-from core.instruments import EMPTY, Instrument, SymbolTable
+from connector.core.errors import ConnectorError
 from exchanges._adapter import Answer, Call, Emit, EmitCandle, EmitTickers, Fail, FailKind, Note, Send
+from exchanges.ids import FAMILIES, KNOWN, PAPER_TO_REAL, Feed
+from exchanges.instruments import EMPTY, Instrument, SymbolTable
 from tests.unit.exchanges.every_venue import (
     ANSWERS,
     CANARIES,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from core.credentials import credentials
-from core.events import ExecutionReport
 from exchanges._adapter import Answer, Call, Emit, Instant, Live, Output, Resume, UserSubscription
 from exchanges._repair import ATTEMPTS, BUDGET_S, LATE_BUDGET_S, GapRepair, Repaired
-from tests.unit.streams.test_tracker import report
+from exchanges.credentials import credentials
+from exchanges.events import ExecutionReport
+from tests.unit.connector.streams.test_tracker import report
 
 CALL = Call(tag="open orders", method="GET", url="https://venue/orders")
 OTHER = Call(tag="balances", method="GET", url="https://venue/balances")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import json
 import math
-import pkgutil
 import re
 from decimal import Decimal
 from pathlib import Path
@@ -27,7 +26,7 @@ DECIMAL = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
 def venue_names() -> list[str]:
-    return [info.name for info in pkgutil.iter_modules(exchanges.__path__) if not info.name.startswith("_")]
+    return sorted(exchanges.venues())
 
 
 def cases() -> list[object]:

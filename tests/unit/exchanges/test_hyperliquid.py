@@ -14,9 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from core.credentials import credentials
-from core.events import ExecutionReport
-from core.instruments import EMPTY, SymbolTable
 from exchanges._adapter import (
     Answer,
     Call,
@@ -40,9 +37,12 @@ from exchanges._adapter import (
     UserSubscription,
 )
 from exchanges._frames import NO_WEIGHT
+from exchanges.credentials import credentials
+from exchanges.events import ExecutionReport
 from exchanges.hyperliquid import VENUE
 from exchanges.hyperliquid._join import FILLS_KEPT_S
 from exchanges.hyperliquid._markets import Loader, Token, aliases
+from exchanges.instruments import EMPTY, SymbolTable
 from tests.unit.exchanges.driver import Driver, after, frame, json_answer, of, only, sent, setup
 
 WALL = 1_795_300_000_000

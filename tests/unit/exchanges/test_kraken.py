@@ -10,9 +10,6 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from core.credentials import credentials
-from core.events import AccountPosition, Balance, ExecutionReport
-from core.instruments import EMPTY, Instrument, SymbolTable
 from exchanges._adapter import (
     Answer,
     Call,
@@ -33,6 +30,9 @@ from exchanges._adapter import (
     TickerSubscription,
     UserSubscription,
 )
+from exchanges.credentials import credentials
+from exchanges.events import AccountPosition, Balance, ExecutionReport
+from exchanges.instruments import EMPTY, Instrument, SymbolTable
 from exchanges.kraken import VENUE, _rest
 from exchanges.kraken._balances import PERIOD_S
 from exchanges.kraken._markets import asset_name

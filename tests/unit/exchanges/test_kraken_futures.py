@@ -12,9 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.credentials import credentials
-from core.events import AccountPosition, Balance, ExecutionReport
-from core.instruments import Instrument, SymbolTable
 from exchanges._adapter import (
     Call,
     CandleSubscription,
@@ -34,6 +31,9 @@ from exchanges._adapter import (
     UserSubscription,
 )
 from exchanges._times import rfc3339
+from exchanges.credentials import credentials
+from exchanges.events import AccountPosition, Balance, ExecutionReport
+from exchanges.instruments import Instrument, SymbolTable
 from exchanges.kraken import VENUE
 from tests.unit.exchanges.driver import Driver, json_answer, of, only, params, path, sent
 

@@ -9,9 +9,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from core.credentials import credentials
-from core.events import AccountPosition, ExecutionReport
-from core.instruments import EMPTY, Instrument, SymbolTable
 from exchanges._adapter import (
     Adapter,
     Answer,
@@ -36,6 +33,9 @@ from exchanges._adapter import (
     TickerSubscription,
     UserSubscription,
 )
+from exchanges.credentials import credentials
+from exchanges.events import AccountPosition, ExecutionReport
+from exchanges.instruments import EMPTY, Instrument, SymbolTable
 from exchanges.kucoin import TICKERS_PER_CONNECTION, VENUE
 from tests.unit.exchanges import driver
 from tests.unit.exchanges.driver import hmac_base64, of, sent

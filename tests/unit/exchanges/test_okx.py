@@ -9,9 +9,6 @@ from typing import Any
 
 import pytest
 
-from core.credentials import credentials
-from core.events import AccountPosition, ExecutionReport
-from core.instruments import EMPTY, Instrument, SymbolTable
 from exchanges._adapter import (
     Answer,
     Call,
@@ -37,6 +34,9 @@ from exchanges._adapter import (
     TickerSubscription,
     UserSubscription,
 )
+from exchanges.credentials import credentials
+from exchanges.events import AccountPosition, ExecutionReport
+from exchanges.instruments import EMPTY, Instrument, SymbolTable
 from exchanges.okx import VENUE
 from exchanges.okx._candle import CandleAdapter
 from exchanges.okx._instruments import Loader, of_context

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from core.exchange_ids import FAMILIES
+from exchanges.ids import FAMILIES
 from simulator import controls
 from simulator._link import Link
 from simulator._venue import Refuse, Request, Signal

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.errors import InvalidCommand
-from core.exchange_ids import DEAD, KNOWN, PAPER_TO_REAL
+from connector.core.errors import InvalidCommand
+from exchanges.ids import DEAD, KNOWN, PAPER_TO_REAL
 from tasks.commands import (
     CandleRequest,
     CloseStream,

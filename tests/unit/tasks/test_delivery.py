@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from core.errors import StateUnavailable
+from connector.core.errors import StateUnavailable
 from tasks import delivery as delivery_module
 from tasks.commands import CloseStream, Command, OpenStream, parse_open
 from tasks.delivery import Delivery

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 import tasks.price
 import tasks.user
-from core.errors import StateUnavailable
-from core.metrics import METRICS
+from connector.core.errors import StateUnavailable
+from connector.core.metrics import METRICS
 from tasks.commands import CandleRequest, CloseStream, Command, OpenStream
 from tasks.envelope import ReplyAddress
 from tasks.service import set_service

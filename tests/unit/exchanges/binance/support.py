@@ -7,9 +7,6 @@ from typing import Any
 
 import msgspec
 
-from core.credentials import credentials
-from core.events import AccountEvent
-from core.instruments import Instrument, SymbolTable
 from exchanges._adapter import (
     Answer,
     Emit,
@@ -24,6 +21,9 @@ from exchanges._adapter import (
 from exchanges.binance import VENUE
 from exchanges.binance.user_listen_key import ListenKeyUser
 from exchanges.binance.user_spot import SpotUser
+from exchanges.credentials import credentials
+from exchanges.events import AccountEvent
+from exchanges.instruments import Instrument, SymbolTable
 from tests.unit.exchanges import driver
 from tests.unit.exchanges.driver import after, frame, json_answer, of, only, sent
 

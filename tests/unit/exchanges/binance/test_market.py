@@ -10,8 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.events import encode
-from core.instruments import EMPTY, Instrument, SymbolTable
 from exchanges._adapter import (
     Answer,
     Call,
@@ -34,6 +32,8 @@ from exchanges.binance._markets import MARKETS
 from exchanges.binance.candle import ANSWER_S, GATHER_S, CandleAdapter
 from exchanges.binance.symbols import Loader
 from exchanges.binance.ticker import TickerFeed
+from exchanges.events import encode
+from exchanges.instruments import EMPTY, Instrument, SymbolTable
 from tests.unit.exchanges.binance.support import NOW, TABLE, later, ok, refused, requests, setup
 from tests.unit.exchanges.driver import frame, of, only, params, path
 

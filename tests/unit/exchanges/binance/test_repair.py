@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.credentials import credentials
-from core.events import AccountPosition, AccountUpdate, ExecutionReport, OrderTradeUpdate, encode
-from core.instruments import Instrument, SymbolTable
 from exchanges._adapter import Answer, Call, Emit, GapReport, Instant, Live, Output, Resume, UserSubscription
 from exchanges.binance import _repair
 from exchanges.binance._clock import BinanceClock
 from exchanges.binance._markets import MARKETS
 from exchanges.binance._repair import AccountRepair
 from exchanges.binance._signer import Signer
+from exchanges.credentials import credentials
+from exchanges.events import AccountPosition, AccountUpdate, ExecutionReport, OrderTradeUpdate, encode
+from exchanges.instruments import Instrument, SymbolTable
 from tests.unit.exchanges.binance.support import (
     NOW,
     TABLE,

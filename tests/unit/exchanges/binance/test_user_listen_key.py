@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from core.events import ExecutionReport, UserDataStreamExpired
 from exchanges._adapter import Answer, Call, Connect, Fail, FailKind, Instant, Live, Note, Rotate
 from exchanges.binance.user_listen_key import JITTER_S, REFRESH_S, RETRY_S, VALID_S, ListenKeyUser
+from exchanges.events import ExecutionReport, UserDataStreamExpired
 from tests.unit.exchanges.binance.support import NOW, account, events, later, listen_key, ok, refused
 from tests.unit.exchanges.driver import frame, of, only
 

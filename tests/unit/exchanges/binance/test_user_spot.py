@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 from msgspec import UNSET
 
-from core.credentials import credentials
-from core.events import ExecutionReport
 from exchanges._adapter import (
     Call,
     ClockOffset,
@@ -25,6 +23,8 @@ from exchanges._adapter import (
 )
 from exchanges.binance._signer import Signer
 from exchanges.binance.user_spot import ANSWER_S, SpotUser
+from exchanges.credentials import credentials
+from exchanges.events import ExecutionReport
 from tests.unit.exchanges.binance.support import (
     NOW,
     account,

@@ -10,10 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.credentials import credentials
-from core.events import ExecutionReport
-from core.exchange_ids import PAPER_TO_REAL
-from core.instruments import SymbolTable
 from exchanges._adapter import (
     Connect,
     Emit,
@@ -27,6 +23,10 @@ from exchanges._adapter import (
     Send,
     UserSubscription,
 )
+from exchanges.credentials import credentials
+from exchanges.events import ExecutionReport
+from exchanges.ids import PAPER_TO_REAL
+from exchanges.instruments import SymbolTable
 from exchanges.paper import VENUE, url
 from exchanges.paper.user import FIRST_RETRY_S, MAX_RETRY_S, STEP_S, PaperUser
 from tests.unit.exchanges.driver import after, of, setup

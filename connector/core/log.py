@@ -1,0 +1,284 @@
+"""Structured, redacted logs: one line per life-cycle change (design section 10).
+
+`configure` puts one handler on the root logger, so lines of libraries go the same way as ours: through `core.redact`, as
+JSON or for people, with identical lines collapsed. Levels mean something: ERROR = a person should look.
+"""
+
+from __future__ import annotations
+
+import json as json_module
+import logging
+import sys
+import threading
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Final, TextIO
+
+from connector.core import redact
+
+COLLAPSE_S: Final = 30.0
+"""Identical lines within this time are printed once; the number of the others follows (bug C6)."""
+MAX_COLLAPSED: Final = 1_024
+"""Different lines watched for repetition at a time."""
+_QUIET: Final = {"pika": "CRITICAL", "urllib3": "WARNING", "apscheduler": "WARNING", "websocket": "WARNING"}
+"""Libraries whose INFO lines say what ours say already."""
+
+
+class Logger:
+    """`log.info("session live", stream=…, venue=…)`: a constant text and named fields. Any thread; never raises."""
+
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
+
+    def _log(self, level: int, text: str, fields: dict[str, object], *, exc_info: bool = False) -> None:
+        if self._logger.isEnabledFor(level):
+            self._logger.log(level, text, extra={"fields": fields}, exc_info=exc_info, stacklevel=3)
+
+    def debug(self, text: str, /, **fields: object) -> None:
+        self._log(logging.DEBUG, text, fields)
+
+    def info(self, text: str, /, **fields: object) -> None:
+        self._log(logging.INFO, text, fields)
+
+    def warning(self, text: str, /, **fields: object) -> None:
+        self._log(logging.WARNING, text, fields)
+
+    def error(self, text: str, /, **fields: object) -> None:
+        self._log(logging.ERROR, text, fields)
+
+    def exception(self, text: str, /, **fields: object) -> None:
+        """Like `error`, with the traceback of the exception being handled."""
+        self._log(logging.ERROR, text, fields, exc_info=True)
+
+
+def get_logger(name: str) -> Logger:
+    return Logger(name)
+
+
+class _Line:
+    """What one record says, without secrets. Two records of equal `identity` are the same line."""
+
+    __slots__ = ("fields", "identity", "level", "logger", "text", "trace")
+
+    def __init__(self, record: logging.LogRecord) -> None:
+        self.level = record.levelname
+        self.logger = record.name
+        self.text = redact.text(_message(record))
+        fields = record.__dict__.get("fields")
+        cleaned = redact.scrub(fields) if isinstance(fields, Mapping) and fields else {}
+        self.fields: dict[str, object] = cleaned if isinstance(cleaned, dict) else {"fields": cleaned}
+        self.trace = redact.text(_trace(record))
+        self.identity = (self.logger, self.level, self.text, repr(self.fields), self.trace)
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001 - wrong format arguments or a broken __str__ in a library's call (A52)
+        return redact.text_of(record.msg)
+
+
+def _trace(record: logging.LogRecord) -> str:
+    if not record.exc_info or record.exc_info[0] is None:
+        return record.exc_text or ""
+    try:
+        return "".join(traceback.format_exception(*record.exc_info)).rstrip()
+    except Exception:  # noqa: BLE001 - an exception whose own text fails (A52)
+        return f"{record.exc_info[0].__name__}: its text could not be made"
+
+
+def _as_json(line: _Line, created: float, thread: str, repeated: int) -> str:
+    data: dict[str, object] = {
+        "time": datetime.fromtimestamp(created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "level": line.level.lower(),
+        "logger": line.logger,
+        "message": line.text,
+        "thread": thread,
+    }
+    for name, value in line.fields.items():
+        data[f"field_{name}" if name in data else name] = value
+    if repeated:
+        data["repeated"] = repeated
+    if line.trace:
+        data["exception"] = line.trace
+    return json_module.dumps(data, ensure_ascii=False, default=str)
+
+
+def _as_text(line: _Line, created: float, thread: str, repeated: int) -> str:
+    moment = datetime.fromtimestamp(created, UTC).isoformat(sep=" ", timespec="milliseconds").replace("+00:00", "Z")
+    fields = "".join(f" {name}={_field(value)}" for name, value in line.fields.items())
+    times = f" (repeated {repeated} times within {COLLAPSE_S:.0f} s)" if repeated else ""
+    # A line break inside a message would let a venue's text look like a line of ours.
+    text = line.text.replace("\r", "\\r").replace("\n", "\\n")
+    head = f"{moment} {line.level:<7} {line.logger} [{redact.text(thread)}] {text}{fields}{times}"
+    return f"{head}\n{line.trace}" if line.trace else head
+
+
+def _field(value: object) -> str:
+    if isinstance(value, str):
+        return (
+            value
+            if value and value.isprintable() and " " not in value
+            else json_module.dumps(value, ensure_ascii=False)
+        )
+    return json_module.dumps(value, ensure_ascii=False, default=str)
+
+
+class LineHandler(logging.Handler):
+    """Writes redacted lines to a stream; collapses identical ones. Any thread; never raises (bug A52)."""
+
+    def __init__(self, stream: TextIO, *, json: bool, mono: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._stream = stream
+        self._render = _as_json if json else _as_text
+        self._mono = mono
+        self._seen: OrderedDict[tuple[str, ...], tuple[float, int, _Line]] = OrderedDict()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = _Line(record)
+            now = self._mono()
+            self._close_windows(now, record.created)
+            known = self._seen.get(line.identity)
+            if known is not None:
+                self._seen[line.identity] = (known[0], known[1] + 1, line)
+                return
+            self._seen[line.identity] = (now, 0, line)
+            if len(self._seen) > MAX_COLLAPSED:
+                self._close_oldest(record.created)
+            self._write(self._render(line, record.created, record.threadName or "", 0))
+        except Exception:  # noqa: BLE001 - a log call must never hurt its caller; stderr is all that is left
+            self._complain()
+
+    def flush(self) -> None:
+        """Print the counts of lines that are still being collapsed."""
+        with self.lock or threading.RLock():
+            while self._seen:
+                self._close_oldest(time.time())
+
+    def _close_windows(self, now: float, created: float) -> None:
+        while self._seen:
+            started, _, _ = next(iter(self._seen.values()))
+            if now - started < COLLAPSE_S:
+                return
+            self._close_oldest(created)
+
+    def _close_oldest(self, created: float) -> None:
+        _, (_, repeated, line) = self._seen.popitem(last=False)
+        if repeated:
+            line.trace = ""
+            self._write(self._render(line, created, "", repeated))
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            pass  # the stream is closed or its reader is gone: there is nobody to tell
+
+    @staticmethod
+    def _complain() -> None:
+        try:
+            kind = sys.exc_info()[0]
+            sys.stderr.write(f"a log line could not be written: {kind.__name__ if kind else 'unknown'}\n")
+        except (OSError, ValueError, AttributeError):
+            pass
+
+
+def configure(json: bool = True, level: str = "INFO", stream: TextIO | None = None) -> Callable[[], None]:
+    """Send every log line of this process to `stream` (default: standard output), and return what undoes that.
+
+    Also takes over uncaught exceptions of threads and of the process, whose default text would be unredacted.
+    """
+    root = logging.getLogger()
+    # Dramatiq's command line installs its own plain handler first; test runners' capturing handlers are subclasses and stay.
+    replaced = [handler for handler in root.handlers if type(handler) in {logging.StreamHandler, LineHandler}]
+    before = (
+        root.level,
+        sys.excepthook,
+        threading.excepthook,
+        {name: logging.getLogger(name).level for name in _QUIET},
+    )
+    handler = LineHandler(stream or sys.stdout, json=json)
+    for old in replaced:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+    for name, quiet in _QUIET.items():
+        # More of a library only if somebody debugs, but never its own DEBUG lines: what pika says about a connection fills
+        # the pipe to Dramatiq's master, which reads nothing before all workers are up; the start then took 30 s.
+        logging.getLogger(name).setLevel(quiet if root.level > logging.DEBUG else logging.INFO)
+    sys.excepthook = _uncaught
+    threading.excepthook = _uncaught_in_thread
+
+    def undo() -> None:
+        handler.flush()
+        root.removeHandler(handler)
+        for old in replaced:
+            root.addHandler(old)
+        root.setLevel(before[0])
+        sys.excepthook, threading.excepthook = before[1], before[2]
+        for name, old_level in before[3].items():
+            logging.getLogger(name).setLevel(old_level)
+
+    return undo
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    logging.getLogger("uncaught").critical("uncaught exception", exc_info=(kind, error, trace))
+
+
+def _uncaught_in_thread(arguments: threading.ExceptHookArgs) -> None:
+    if arguments.exc_type is SystemExit:
+        return
+    error = arguments.exc_value or arguments.exc_type()
+    logging.getLogger("uncaught").critical(
+        "uncaught exception in a thread",
+        exc_info=(arguments.exc_type, error, arguments.exc_traceback),
+        extra={"fields": {"in_thread": arguments.thread.name if arguments.thread else ""}},
+    )
+
+
+def describe_error(error: BaseException) -> str:
+    """One line that says what went wrong: type, message, HTTP status of a refused upgrade, close code, cause (A12, C7).
+
+    Free of secrets; never raises.
+    """
+    try:
+        return redact.text(_describe(error, depth=0))
+    except Exception:  # noqa: BLE001 - A52
+        return type(error).__name__
+
+
+def _describe(error: BaseException, depth: int) -> str:
+    name = type(error).__name__
+    message = str(error).strip().replace("\n", " ")
+    parts = [f"{name}: {message}" if message else f"{name}{_arguments(error)}"]
+    status = getattr(error, "status_code", None)
+    response = getattr(error, "response", None)
+    if status is None:
+        status = getattr(response, "status_code", None)
+    if isinstance(status, int):
+        parts.append(f"HTTP {status}" if status < 1000 else f"close code {status}")
+    body = getattr(error, "resp_body", None)
+    if isinstance(body, bytes) and body:
+        parts.append(f"body {body[:200].decode('utf-8', 'replace')!r}")
+    for attribute in ("close_code", "reply_code", "errno"):
+        code = getattr(error, attribute, None)
+        if isinstance(code, int) and str(code) not in message:
+            parts.append(f"{attribute.replace('_', ' ')} {code}")
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    # Wrappers like to quote what they wrap: once is enough.
+    if cause is not None and depth < 3 and not (str(cause).strip() and str(cause).strip() in message):
+        parts.append(f"caused by {_describe(cause, depth + 1)}")
+    return "; ".join(parts)
+
+
+def _arguments(error: BaseException) -> str:
+    return f"({', '.join(repr(argument) for argument in error.args)})" if error.args else ""

@@ -1,0 +1,263 @@
+"""The metrics of the service: counters, gauges and histograms, kept in the process (design section 10).
+
+Each worker process fills its own registry and hands out `dump()`; the process that serves `/metrics` merges the dumps of
+all with `render_many`. The names are declared in `connector.core.metric_defs`.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from connector.core.metric_defs import DEFINITIONS, Definition, MetricName
+
+PREFIX: Final = "connector_"
+"""In front of every name in the Prometheus text."""
+MAX_SERIES: Final = 5_000
+"""Label sets of one metric: more is a mistake in the labels, and would fill the memory of whoever collects them."""
+
+Labels = tuple[str, ...]
+
+
+class Histogram(msgspec.Struct):
+    """Observations by bucket (not cumulative; the last count is above all bounds), their sum and number."""
+
+    counts: list[int]
+    total: float = 0.0
+
+
+class Snapshot(msgspec.Struct):
+    """All values of one process at one moment: (name, label values in declared order, value)."""
+
+    process: str = ""
+    values: list[tuple[str, Labels, float]] = msgspec.field(default_factory=list)
+    histograms: list[tuple[str, Labels, Histogram]] = msgspec.field(default_factory=list)
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Snapshot).decode
+
+
+class Metrics:
+    """Any thread. `name` must be a declared metric and the keyword arguments exactly its labels.
+
+    A wrong use raises `ValueError` when `strict` (tests); otherwise it is counted in `metric_errors_total` and dropped:
+    a figure is never worth a stream.
+    """
+
+    def __init__(self, *, strict: bool = False) -> None:
+        self.strict = strict
+        self._lock = threading.Lock()
+        self._values: dict[str, dict[Labels, float]] = {}
+        self._histograms: dict[str, dict[Labels, Histogram]] = {}
+
+    def count(self, name: MetricName, /, amount: float = 1, **labels: str) -> None:
+        """Add to a counter."""
+        key = self._key(name, "counter", labels)
+        if key is None:
+            return
+        with self._lock:
+            series = self._values.setdefault(name, {})
+            if key in series:
+                series[key] += amount
+            elif len(series) < MAX_SERIES:
+                series[key] = amount
+
+    def gauge(self, name: MetricName, /, value: float, **labels: str) -> None:
+        """Set a gauge."""
+        key = self._key(name, "gauge", labels)
+        if key is None:
+            return
+        with self._lock:
+            series = self._values.setdefault(name, {})
+            if key in series or len(series) < MAX_SERIES:
+                series[key] = value
+
+    def replace(self, name: MetricName, rows: Iterable[tuple[Mapping[str, str], float]]) -> None:
+        """Set all values of a gauge at once; label sets that are not in `rows` disappear."""
+        series: dict[Labels, float] = {}
+        for labels, value in rows:
+            key = self._key(name, "gauge", labels)
+            if key is not None and len(series) < MAX_SERIES:
+                series[key] = value
+        with self._lock:
+            self._values[name] = series
+
+    def observe(self, name: MetricName, /, value: float, **labels: str) -> None:
+        """Add an observation to a histogram."""
+        key = self._key(name, "histogram", labels)
+        if key is None:
+            return
+        buckets = DEFINITIONS[name].buckets
+        index = bisect_left(buckets, value)
+        with self._lock:
+            series = self._histograms.setdefault(name, {})
+            histogram = series.get(key)
+            if histogram is None:
+                if len(series) >= MAX_SERIES:
+                    return
+                histogram = series[key] = Histogram([0] * (len(buckets) + 1))
+            histogram.counts[index] += 1
+            histogram.total += value
+
+    def value(self, name: MetricName, /, **labels: str) -> float:
+        """Current value of a counter or gauge, or the number of observations of a histogram; 0 if never touched."""
+        key = tuple(labels[label] for label in DEFINITIONS[name].labels)
+        with self._lock:
+            if DEFINITIONS[name].kind == "histogram":
+                histogram = self._histograms.get(name, {}).get(key)
+                return sum(histogram.counts) if histogram else 0
+            return self._values.get(name, {}).get(key, 0)
+
+    def reset(self) -> None:
+        """Forget everything (tests)."""
+        with self._lock:
+            self._values.clear()
+            self._histograms.clear()
+
+    def dump(self, process: str = "") -> bytes:
+        """All values as JSON, for `render_many` in another process.
+
+        With `process` every series gets a label of that name; without, equal series of several dumps become one.
+        """
+        with self._lock:
+            values = [(name, key, value) for name, series in self._values.items() for key, value in series.items()]
+            histograms = [
+                (name, key, Histogram(list(histogram.counts), histogram.total))
+                for name, observed in self._histograms.items()
+                for key, histogram in observed.items()
+            ]
+        return _encode(Snapshot(process, values, histograms))
+
+    def render(self) -> str:
+        """This process's metrics in the Prometheus text format 0.0.4."""
+        return render_many([self.dump()])
+
+    def _key(self, name: str, kind: str, labels: Mapping[str, str]) -> Labels | None:
+        definition = DEFINITIONS.get(name)
+        if definition is not None and definition.kind == kind and len(labels) == len(definition.labels):
+            try:
+                return tuple([labels[label] for label in definition.labels])
+            except KeyError:
+                pass
+        if self.strict:
+            raise ValueError(
+                f"metric {name} ({kind}) with labels {sorted(labels)} is not declared in connector/core/metric_defs.py"
+            )
+        with self._lock:
+            errors = self._values.setdefault("metric_errors_total", {})
+            errors[(name[:80],)] = errors.get((name[:80],), 0) + 1
+        return None
+
+
+def render_many(dumps: Sequence[bytes]) -> str:
+    """Merge the dumps of several processes into one Prometheus text. A dump that can't be read is left out."""
+    values: dict[str, dict[Labels, float]] = {}
+    histograms: dict[str, dict[Labels, Histogram]] = {}
+    for dump in dumps:
+        try:
+            snapshot = _decode(dump)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+        _merge(snapshot, values, histograms)
+    lines: list[str] = []
+    for name, definition in DEFINITIONS.items():
+        rows = values.get(name)
+        buckets = histograms.get(name)
+        if not rows and not buckets:
+            continue
+        lines.append(f"# HELP {PREFIX}{name} {_escape_help(definition.help)}")
+        lines.append(f"# TYPE {PREFIX}{name} {definition.kind}")
+        for key, value in sorted((rows or {}).items()):
+            lines.append(f"{PREFIX}{name}{_labels(definition, key)} {_number(value)}")
+        for key, histogram in sorted((buckets or {}).items()):
+            lines.extend(_render_histogram(name, definition, key, histogram))
+    return "\n".join(lines) + "\n"
+
+
+def means(dumps: Sequence[bytes], name: str, label: str) -> dict[str, float]:
+    """Mean observation of a histogram by one of its labels, over the dumps of several processes."""
+    values: dict[str, dict[Labels, float]] = {}
+    histograms: dict[str, dict[Labels, Histogram]] = {}
+    for dump in dumps:
+        try:
+            _merge(_decode(dump), values, histograms)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+    place = DEFINITIONS[name].labels.index(label)
+    sums: dict[str, tuple[float, int]] = {}
+    for key, histogram in histograms.get(name, {}).items():
+        total, number = sums.get(key[place], (0.0, 0))
+        sums[key[place]] = (total + histogram.total, number + sum(histogram.counts))
+    return {value: total / number for value, (total, number) in sums.items() if number}
+
+
+def _merge(
+    snapshot: Snapshot,
+    values: dict[str, dict[Labels, float]],
+    histograms: dict[str, dict[Labels, Histogram]],
+) -> None:
+    tail = (snapshot.process,) if snapshot.process else ()
+    for name, key, value in snapshot.values:
+        definition = DEFINITIONS.get(name)
+        if definition is None or len(key) != len(definition.labels):
+            continue  # written by a process of another version
+        merged = values.setdefault(name, {})
+        known = merged.get(key + tail)
+        merged[key + tail] = value if known is None else _combine(definition, known, value)
+    for name, key, histogram in snapshot.histograms:
+        definition = DEFINITIONS.get(name)
+        if definition is None or len(histogram.counts) != len(definition.buckets) + 1:
+            continue
+        target = histograms.setdefault(name, {})
+        before = target.get(key + tail)
+        if before is None:
+            target[key + tail] = histogram
+        else:
+            counts = [a + b for a, b in zip(before.counts, histogram.counts, strict=True)]
+            target[key + tail] = Histogram(counts, before.total + histogram.total)
+
+
+def _combine(definition: Definition, a: float, b: float) -> float:
+    if definition.merge == "max":
+        return max(a, b)
+    return min(a, b) if definition.merge == "min" else a + b
+
+
+def _render_histogram(name: str, definition: Definition, key: Labels, histogram: Histogram) -> list[str]:
+    lines = []
+    running = 0
+    for bound, count in zip((*definition.buckets, math.inf), histogram.counts, strict=True):
+        running += count
+        lines.append(f"{PREFIX}{name}_bucket{_labels(definition, key, ('le', _number(bound)))} {running}")
+    lines.append(f"{PREFIX}{name}_sum{_labels(definition, key)} {_number(histogram.total)}")
+    lines.append(f"{PREFIX}{name}_count{_labels(definition, key)} {running}")
+    return lines
+
+
+def _labels(definition: Definition, key: Labels, *more: tuple[str, str]) -> str:
+    pairs = [*zip((*definition.labels, "process"), key, strict=False), *more]
+    return "{" + ",".join(f'{label}="{_escape(value)}"' for label, value in pairs) + "}" if pairs else ""
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _escape_help(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def _number(value: float) -> str:
+    if value == math.inf:
+        return "+Inf"
+    return str(int(value)) if float(value).is_integer() and abs(value) < 2**53 else repr(float(value))
+
+
+METRICS: Final = Metrics()
+"""The one registry of this process."""

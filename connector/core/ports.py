@@ -1,0 +1,329 @@
+"""What the running part is handed: sinks, state, clock. Real and in-memory implementations satisfy the same protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, Literal, Protocol
+
+import msgspec
+
+from exchanges.credentials import Credentials
+
+Role = Literal["user", "price"]
+
+
+# --- sinks ---
+
+BALANCE_DELTA: Final = "balanceUpdate"
+"""The one event type that the backend adds up instead of storing: never published twice (contract 2.2)."""
+
+
+class AccountMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """One account event on its way out, encoded once for all sinks."""
+
+    stream_id: str
+    exchange: str
+    event_type: str
+    event_id: str
+    """Stable per event: the same order transition has the same id however often and from wherever it is published."""
+    event_time_ms: int
+    body: bytes
+    received_mono: float
+    """When its frame was read, for the publish-lag metric."""
+    order_field: str | None = None
+    """Field of the `orders` hash to store the body under, or None (contract 2.5)."""
+    order_ttl_s: int = 0
+    token: object = None
+    """Opaque to sinks; handed back through `on_confirmed`."""
+
+
+class InfoMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """`Subscribed to user <uuid>` on `userStreamInfo<uuid>`, in order with the stream's events (contract 2.3)."""
+
+    stream_id: str
+    exchange: str
+
+
+class StreamClosed(msgspec.Struct, frozen=True, kw_only=True):
+    """The last subscriber left: `ZREM stream:lastEventTime <uuid>` (contract 2.4)."""
+
+    stream_id: str
+
+
+class TickerMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """All tickers of one frame of one exchange id; `symbols[i]` belongs to `bodies[i]`. The newest per symbol wins."""
+
+    exchange: str
+    symbols: list[str]
+    bodies: list[bytes]
+    received_mono: float
+
+
+class CandleMessage(msgspec.Struct, frozen=True, kw_only=True):
+    exchange: str
+    symbol: str
+    interval: str
+    event_id: str
+    start_ms: int
+    body: bytes
+    closed: bool
+    """False for venues whose running candles are published: those may be conflated to the newest per channel."""
+    received_mono: float
+
+
+class ServiceMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """One object of `serviceLog` (contract 3.1) or `streamGap`; `kind` is its first key."""
+
+    kind: str
+    body: bytes
+    redis: bool = True
+    """Whether it also goes to the Redis channel `serviceLog`."""
+
+
+Message = AccountMessage | InfoMessage | StreamClosed | TickerMessage | CandleMessage | ServiceMessage
+
+
+class SinkStatus(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    connected: bool
+    queued: int
+    """Messages (tickers: symbols) accepted and not yet confirmed, memory and disk together."""
+    dropped: int = 0
+    """Market-data rows conflated away plus account events lost; the latter are also counted in `lost_account_events`."""
+    lost_account_events: int = 0
+    detail: str = ""
+
+
+class Sink(Protocol):
+    """Publishes messages from its own thread, in order per stream. Every method may be called from any thread."""
+
+    name: str
+
+    def start(self) -> None: ...
+
+    def submit(self, messages: Sequence[Message]) -> bool:
+        """Queue messages; never blocks on the network.
+
+        Returns False when an account message could not be taken (bounds of memory and disk reached): the caller must end
+        the stream's session, so that gap repair fetches what is missing later.
+        """
+
+    def revoke(self, stream_id: str) -> None:
+        """The stream went to another process before everything of it was confirmed here; that process publishes again
+        what is missing. Order events of it that were not sent yet are dropped, so that they can't arrive behind newer ones.
+        """
+
+    def mark(self) -> object:
+        """The point in the order of account messages that is reached now, for `passed`."""
+
+    def passed(self, mark: object) -> bool:
+        """Whether every account message that was submitted before `mark` went out, or was given up."""
+
+    def status(self) -> SinkStatus: ...
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until everything submitted before is confirmed; False if time ran out."""
+
+    def stop(self, timeout_s: float) -> bool:
+        """Flush, then end the thread and the connection; True if nothing was left unconfirmed."""
+
+
+Confirmed = Callable[[Sequence[AccountMessage]], None]
+"""Called from a sink's thread when account messages are safe at the receiver; must be quick and must not raise."""
+
+
+# --- state ---
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody wants of one account stream: the level that `reconcile` works towards."""
+
+    stream_id: str
+    exchange: str
+    user_id: str
+    count: int
+    """Subscribers; 0 = close it."""
+    generation: int
+    """Raised by every force restart: a running session of an older generation is replaced."""
+    digest: str
+    """Digest of the key material; another value than the running session's means reconnect with the new one."""
+    credentials: Credentials | None
+    """None if this process can't know them (no encryption key, and the command came to another process)."""
+    epoch: int = 0
+    """Raised by every announcement; a stream whose opens date from an older epoch closes after the grace period."""
+
+
+class Applied(msgspec.Struct, frozen=True, kw_only=True):
+    """What a command changed."""
+
+    wanted: Wanted | None
+    """State after the command; None if the stream is unknown (now)."""
+    owner: str | None
+    """Process that holds the stream's lease, to be told; None = nobody."""
+    changed: bool
+    """False if only the count moved and nothing has to be done."""
+
+
+class Gate(msgspec.Struct, frozen=True, kw_only=True):
+    """Auth cooldown of one stream (contract 4.3)."""
+
+    digest: str
+    strikes: int
+    until_ms: int
+    last_reject_ms: int
+    cooldown_ms: int
+    reason: str
+
+
+class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Heartbeat of one process."""
+
+    owner: str
+    role: Role
+    host: str
+    pid: int
+    started_ms: int
+    capacity: int
+    streams: int
+    draining: bool = False
+    states: Mapping[str, int] = msgspec.field(default_factory=dict)
+    """Streams by life-cycle state."""
+    sinks: Mapping[str, int] = msgspec.field(default_factory=dict)
+    """Queued messages by sink."""
+    exchanges: Mapping[str, int] = msgspec.field(default_factory=dict)
+    """Live streams by exchange id."""
+
+
+class CandleKey(msgspec.Struct, frozen=True, order=True):
+    """A candle subscription: typed, one spelling (bug D10)."""
+
+    exchange: str
+    symbol: str
+    interval: str
+
+
+class State(Protocol):
+    """Wanted streams, ownership and everything else that outlives a process. Any thread.
+
+    Every method may raise `StateUnavailable`; then nothing is known to have changed. All methods return within their
+    socket timeout. Times are ms since the epoch where named `_ms`.
+    """
+
+    # commands (each atomic, contract 1.3-1.5)
+    def open(self, stream_id: str, exchange: str, user_id: str, credentials: Credentials, now_ms: int) -> Applied:
+        """Count + 1; keeps the command for restarts; another digest than before is new key material."""
+
+    def close(self, stream_id: str, *, everybody: bool = False) -> Applied:
+        """Count - 1, never below 0; at 0 the wanted entry is forgotten. Gates survive. `everybody`: count 0 at once."""
+
+    def restart(self, stream_id: str) -> Applied:
+        """Generation + 1, the count stays. Unknown id: nothing happens."""
+
+    def wanted(self, stream_ids: Sequence[str]) -> dict[str, Wanted]: ...
+
+    def wanted_ids(self) -> set[str]: ...
+
+    def remember(self, wanted: Wanted) -> None:
+        """Re-assert a stream after Redis forgot it: written only if absent (design section 2)."""
+
+    def begin_epoch(self, now_ms: int) -> int:
+        """An announcement went out: all counts restart at 0 (streams stay up). Returns the new epoch."""
+
+    def close_stale(self, epoch: int) -> list[str]:
+        """Forget the streams that nobody asked for again since `epoch`; returns their ids."""
+
+    # candles
+    def add_candle(self, key: CandleKey) -> bool:
+        """True if it was new."""
+
+    def candles(self) -> set[CandleKey]: ...
+
+    # ownership
+    def claim(self, units: Sequence[str], owner: str, ttl_s: float) -> dict[str, int]:
+        """Take the leases that are free; returns unit → fencing number (rises with every change of hands)."""
+
+    def renew(self, leases: Mapping[str, int], owner: str, ttl_s: float) -> set[str]:
+        """One round trip for all. Returns the units that are lost to somebody else; a missing lease is re-taken."""
+
+    def release(self, leases: Mapping[str, int], owner: str) -> None:
+        """Give leases up (compare and delete)."""
+
+    def hand_over(self, unit: str, fence: int, owner: str, to_owner: str, ttl_s: float) -> int | None:
+        """Pass a lease on atomically; the new fencing number, or None if it was not ours."""
+
+    def owners(self, units: Sequence[str]) -> dict[str, str]: ...
+
+    def heartbeat(self, info: WorkerInfo, ttl_s: float) -> None: ...
+
+    def workers(self, role: Role | None = None) -> list[WorkerInfo]: ...
+
+    def retire(self, owner: str) -> None:
+        """Remove the heartbeat of a process that ends."""
+
+    # auth gates
+    def gate(self, stream_id: str) -> Gate | None: ...
+
+    def set_gate(self, stream_id: str, gate: Gate, keep_ms: int) -> None: ...
+
+    def clear_gate(self, stream_id: str) -> None: ...
+
+    # positions: where streams stood, for gap repair after a process died
+    def save_positions(self, positions: Mapping[str, bytes], keep_s: int) -> None: ...
+
+    def positions(self, stream_ids: Sequence[str]) -> dict[str, bytes]: ...
+
+    def drop_position(self, stream_id: str) -> None: ...
+
+    # budgets
+    def take(self, bucket: str, cost: int, count: int, per_s: float, now_ms: int) -> int:
+        """Take `cost` from a bucket that grants at most `count` in any span of `per_s` seconds (all at once, if it was idle).
+
+        Returns 0, or ms to wait (then nothing was taken): when `cost` fits, if nobody else takes meanwhile. Spans are those
+        of the callers' clocks. Raises `ValueError` if `cost` exceeds `count`: no wait would be long enough.
+        """
+
+    def block(self, bucket: str, until_ms: int) -> None:
+        """Nobody takes from this bucket before `until_ms` (Retry-After, ban)."""
+
+    # once per cluster, boot ids, notifications
+    def once(self, name: str, owner: str, ttl_s: float) -> bool:
+        """True for one caller per `ttl_s`."""
+
+    def get(self, name: str) -> str | None: ...
+
+    def put(self, name: str, value: str, ttl_s: float | None = None) -> None: ...
+
+    def enabled_exchanges(self) -> frozenset[str] | None:
+        """Admin config (contract 3.2): the enabled real ids, or None = everything."""
+
+    def notify(self, owner: str, text: str) -> None:
+        """Wake one process (`owner`) or, with `*`, all; best effort."""
+
+    def listen(self, owner: str, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Call back (from an own thread) for each notification; returns the function that stops it.
+
+        The admin channel `gainium:admin:config` arrives as the text `admin-config`. After a reconnect the callback gets
+        `resync`, because notifications may have been lost.
+        """
+
+    def ping(self) -> bool: ...
+
+    def close_connections(self) -> None: ...
+
+
+# --- clock ---
+
+
+class Clock(Protocol):
+    def mono(self) -> float:
+        """Monotonic seconds: deadlines, durations."""
+
+    def wall_ms(self) -> int:
+        """Milliseconds since the epoch: signing, events."""
+
+
+def join_units(units: Iterable[str]) -> str:
+    """For log lines: at most five names, then how many more."""
+    names = sorted(units)
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more

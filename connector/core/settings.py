@@ -1,0 +1,208 @@
+"""Every setting of the service, read once from the environment and validated (contract 7.1).
+
+Names that upstream already had keep their names and units. `Settings.from_env(os.environ)` is called by `workers/` and `cli/`
+only; everything else is handed values.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from connector.core.errors import InvalidSetting
+
+_TRUE: Final = frozenset({"true", "1", "yes", "on"})
+_FALSE: Final = frozenset({"false", "0", "no", "off", ""})
+
+
+def _flag(value: object) -> object:
+    if isinstance(value, str):
+        text = value.strip().lower()
+        if text in _TRUE:
+            return True
+        if text in _FALSE:
+            return False
+    return value
+
+
+def _names(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+
+
+class Settings(BaseModel):
+    """Frozen settings. Field aliases are the environment variables; durations end in `_ms` or `_s`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    # RabbitMQ
+    rabbit_host: str = Field("", alias="RABBIT_HOST")
+    rabbit_port: int = Field(5672, alias="RABBIT_PORT", ge=1, le=65535)
+    rabbit_user: str = Field("guest", alias="RABBIT_USER")
+    rabbit_password: SecretStr = Field(SecretStr("guest"), alias="RABBIT_PASSWORD")
+    rabbit_vhost: str = Field("/", alias="RABBIT_VHOST")
+    rabbit_tls: Flag = Field(False, alias="RABBIT_TLS")
+
+    # Redis
+    redis_host: str = Field("", alias="REDIS_HOST")
+    redis_port: int = Field(6379, alias="REDIS_PORT", ge=1, le=65535)
+    redis_password: SecretStr | None = Field(None, alias="REDIS_PASSWORD")
+    redis_tls: Flag = Field(False, alias="REDIS_TLS")
+    tls_ca_file: str = Field("", alias="TLS_CA_FILE")
+    """Certificate authority of RabbitMQ and Redis, if not a public one; only used with RABBIT_TLS and REDIS_TLS."""
+    state_prefix: str = Field("wsc:", alias="STATE_PREFIX")
+    """Prefix of our own Redis keys; the contract's channels and keys have none."""
+
+    # services around
+    exchange_service_url: str = Field("", alias="EXCHANGE_SERVICE_API_URL")
+    paper_ws: str = Field("localhost:7506", alias="PAPER_WS")
+
+    # prices
+    price_role: Literal["all", "candle", "ticker"] = Field("ticker", alias="PRICEROLE")
+    price_exchanges: Names = Field((), alias="PRICE_CONNECTOR_EXCHANGES")
+    candle_stall_ms: int | None = Field(None, alias="TRADESTIMEOUT", ge=1000)
+
+    # admin config (contract 3.2)
+    admin_config_enabled: Flag = Field(False, alias="ADMIN_CONFIG_ENABLED")
+    admin_config_refresh_ms: int = Field(10_000, alias="ADMIN_CONFIG_REFRESH_MS", ge=1000)
+
+    # auth breaker (contract 4.3)
+    auth_cooldown_ms: int = Field(1_800_000, alias="USER_STREAM_AUTH_COOLDOWN_MS")
+    auth_cooldown_max_ms: int = Field(86_400_000, alias="USER_STREAM_AUTH_COOLDOWN_MAX_MS")
+    auth_fail_threshold: int = Field(3, alias="USER_STREAM_AUTH_FAIL_THRESHOLD", ge=1)
+    auth_window_ms: int = Field(600_000, alias="USER_STREAM_AUTH_WINDOW_MS")
+
+    # flap detection (contract 4.4)
+    flap_threshold: int = Field(4, alias="USER_STREAM_FLAP_THRESHOLD", ge=1)
+    flap_window_ms: int = Field(600_000, alias="USER_STREAM_FLAP_WINDOW_MS", ge=1000)
+
+    # liveness guard (contract 4.6)
+    liveness_enabled: Flag = Field(False, alias="USER_STREAM_LIVENESS_ENABLED")
+    liveness_scan_ms: int = Field(120_000, alias="USER_STREAM_LIVENESS_SCAN_MS")
+    liveness_stale_ms: int = Field(1_200_000, alias="USER_STREAM_LIVENESS_STALE_MS")
+    liveness_cooldown_ms: int = Field(3_600_000, alias="USER_STREAM_LIVENESS_COOLDOWN_MS")
+    liveness_max_per_scan: int = Field(15, alias="USER_STREAM_LIVENESS_MAX_PER_SCAN")
+    liveness_paper_only: Flag = Field(True, alias="USER_STREAM_LIVENESS_PAPER_ONLY")
+
+    # where venues are reached (design section 4)
+    venue_gateway: str = Field("", alias="VENUE_GATEWAY")
+    venue_endpoints: Mapping[str, str] = Field(default_factory=dict, alias="VENUE_ENDPOINTS")
+    venue_ca_file: str = Field("", alias="VENUE_CA_FILE")
+    egress_ips: Names = Field((), alias="EGRESS_IPS")
+
+    # this process
+    io_threads: int = Field(1, alias="IO_THREADS", ge=1, le=16)
+    connect_threads: int = Field(16, alias="CONNECT_THREADS", ge=1, le=256)
+    max_streams: int = Field(5_000, alias="MAX_STREAMS", ge=1)
+    lease_ttl_s: float = Field(8.0, alias="LEASE_TTL_S", ge=1.0)
+    drain_timeout_s: float = Field(20.0, alias="DRAIN_TIMEOUT_S", ge=0.0)
+    rejoin_grace_s: float = Field(600.0, alias="REJOIN_GRACE_S", ge=1.0)
+    """After an announcement: streams that nobody asked for again within this time are closed."""
+    credentials_keys: SecretStr = Field(SecretStr(""), alias="CREDENTIALS_KEYS")
+    health_port: int = Field(3000, alias="HEALTH_PORT", ge=0, le=65535)
+    health_host: str = Field("0.0.0.0", alias="HEALTH_HOST")  # noqa: S104 the compose health check comes from outside
+
+    # events out (design section 6)
+    sinks: Names = Field(("rabbitmq", "redis"), alias="SINKS")
+    events_exchange: str = Field("gainium.events", alias="EVENTS_EXCHANGE")
+    user_events_queue: str = Field("gainium.user-events", alias="USER_EVENTS_QUEUE")
+    """Durable queue bound to `user.#`; `none` = no queue (then ""), because an empty variable counts as absent."""
+    user_events_max: int = Field(1_000_000, alias="USER_EVENTS_MAX", ge=1)
+    ticker_messages: Literal["batch", "symbol"] = Field("batch", alias="TICKER_MESSAGES")
+    outbox_dir: str = Field("var/outbox", alias="OUTBOX_DIR")
+    outbox_max_mb: int = Field(1024, alias="OUTBOX_MAX_MB", ge=1)
+
+    # logs
+    log_level: str = Field("INFO", alias="LOG_LEVEL")
+    log_format: Literal["json", "console"] = Field("json", alias="LOG_FORMAT")
+    sentry_dsn: SecretStr = Field(SecretStr(""), alias="SENTRY_DSN")
+    environment: str = Field("production", alias="ENVIRONMENT")
+
+    venue_options: Mapping[str, str] = Field(default_factory=dict)
+    """Options that single venues read, by upstream's variable name."""
+
+    @field_validator("redis_host", "rabbit_host", mode="after")
+    @classmethod
+    def _without_scheme(cls, value: str) -> str:
+        # An old sample file wrote http://localhost (contract 7.1).
+        return value.split("://", 1)[-1].strip().rstrip("/")
+
+    @field_validator("user_events_queue", mode="after")
+    @classmethod
+    def _none_is_none(cls, value: str) -> str:
+        return "" if value.strip().lower() == "none" else value.strip()
+
+    @field_validator("venue_endpoints", mode="before")
+    @classmethod
+    def _json_map(cls, value: object) -> object:
+        if isinstance(value, str):
+            return json.loads(value) if value.strip() else {}
+        return value
+
+    @field_validator("sinks", mode="after")
+    @classmethod
+    def _known_sinks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = set(value) - {"rabbitmq", "redis"}
+        if unknown or not value:
+            raise ValueError("takes a comma list of rabbitmq and redis, at least one")
+        return value
+
+    @property
+    def cooldown_base_ms(self) -> int:
+        return max(self.auth_cooldown_ms, 60_000)
+
+    @property
+    def cooldown_cap_ms(self) -> int:
+        return max(self.auth_cooldown_max_ms, self.cooldown_base_ms)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Read the environment; empty variables count as absent.
+
+        Raises `InvalidSetting` naming the variable and what it takes, never its value.
+        """
+        aliases = {field.alias: name for name, field in cls.model_fields.items() if field.alias}
+        given = {alias: environ[alias] for alias in aliases if environ.get(alias, "").strip()}
+        options = {name: environ[name] for name in VENUE_OPTIONS if environ.get(name, "").strip()}
+        try:
+            return cls.model_validate({**given, "venue_options": options})
+        except (ValidationError, json.JSONDecodeError) as error:
+            raise InvalidSetting(_explain(error)) from None
+
+
+VENUE_OPTIONS: Final = (
+    "PAPER_WS",
+    "ENVOKX",
+    "OKX_EU_ONLY",
+    "OKX_EU_SPOT_QUOTES",
+    "BITGETENV",
+    "KUCOIN_UNIFIED",
+    "HYPERLIQUIDENV",
+    "KRAKEN_ENV",
+    "KRAKEN_XSTOCKS_ENABLED",
+    "COINBASE_API_KEY",
+    "COINBASE_API_SECRET",
+    "HYPERLIQUID_MAX_WS_CONNECTIONS",
+    "HL_FILL_PARK_GRACE_MS",
+    "HL_FILL_PARK_MAX_SIZE",
+    "HL_FILL_REST_RETRIES",
+    "HL_FILL_REST_RETRY_DELAY_MS",
+)
+
+
+def _explain(error: ValidationError | json.JSONDecodeError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return "VENUE_ENDPOINTS must be a JSON object of origin → origin"
+    parts = []
+    for item in error.errors(include_input=False, include_url=False, include_context=False):
+        name = ".".join(str(part) for part in item["loc"]) or "settings"
+        parts.append(f"{name}: {item['msg']}")
+    return "; ".join(parts)

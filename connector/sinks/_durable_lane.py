@@ -1,0 +1,301 @@
+"""The order of everything that must reach the broker: what is sent next, what waits on disk, what waits in memory.
+
+::
+
+    submit → tail (memory) ──────────────────────→ head → in flight → confirmed
+                └─ spill → outbox (disk) ─ load ─→
+
+Oldest first: in flight, head, outbox, tail. The tail goes to disk when it is longer than `memory_messages`, and nothing
+of it may overtake the outbox. The head is what was taken to be sent: from the tail, a loaded segment, or a lost
+connection.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import Final
+
+import msgspec
+
+from connector.core.log import get_logger
+from connector.core.metrics import METRICS
+from connector.core.ports import BALANCE_DELTA, AccountMessage
+from connector.sinks._amqp_messages import Outgoing, in_memory, restored, stored
+from connector.sinks._common import Progress, Throttle
+from connector.sinks.outbox import Outbox, OutboxFull, OutboxUnusable, Segment
+
+log = get_logger(__name__)
+
+SPILL_RECORDS: Final = 1_000
+"""Records per write and fsync."""
+TAKE: Final = 500
+DISK_RETRY_S: Final = 1.0
+
+
+class DurableLane:
+    """Methods marked *lock* are called with the sink's lock held, all others from the publisher thread without it."""
+
+    def __init__(self, lock: threading.Lock, *, memory_messages: int, outbox: Outbox | None, name: str) -> None:
+        self.progress = Progress()
+        self.tail: deque[Outgoing] = deque()
+        self.lost = 0
+        """Account messages that were taken and can't be published: the broker's or our own encoder refuses them."""
+        self.leftovers = 0
+        """Records of earlier processes that are not confirmed yet."""
+        self.trouble = ""
+        """What is wrong with the disk, for the status."""
+        self.owned_elsewhere: Callable[[str], bool] | None = None
+        """Whether another process runs this stream now; asked about what an earlier process left behind."""
+        self._revoked: dict[str, float] = {}
+        """Stream → when it went to another process with events still unconfirmed here."""
+        self._lock = lock
+        self._memory_messages = memory_messages
+        self._name = name
+        self._outbox = outbox
+        self._head: deque[Outgoing] = deque()
+        self._loaded: set[Segment] = set()
+        self._retry_at = 0.0
+        self._may_log = Throttle()
+
+    # --- lock ---
+
+    def room(self, count: int) -> bool:
+        """Whether `count` more may be taken: twice the spill threshold gives the publisher time to write."""
+        return len(self.tail) + count <= 2 * self._memory_messages
+
+    @property
+    def overlong(self) -> bool:
+        return len(self.tail) > self._memory_messages
+
+    def revoke(self, stream_id: str) -> None:
+        """Order events of this stream that are not sent yet will not be: another process publishes them.
+
+        Changes of balances by a difference stay: nobody else can tell them, and their order does not matter.
+        """
+        self._revoked[stream_id] = time.monotonic()
+
+    def push(self, outgoing: Outgoing) -> None:
+        self.tail.append(outgoing)
+        self.progress.added += 1
+
+    # --- publisher thread ---
+
+    def open(self) -> None:
+        """Adopt what earlier processes left behind; a directory that can't be used costs the disk, not the sink."""
+        if self._outbox is None:
+            return
+        try:
+            self.leftovers = self._outbox.open()
+        except OutboxUnusable as error:
+            self.trouble = f"outbox unusable: {error}"
+            log.error("outbox unusable, account events wait in memory only", sink=self._name, why=str(error))
+            self._outbox = None
+            return
+        if self.leftovers:
+            log.warning("messages of an earlier process will be sent first", sink=self._name, messages=self.leftovers)
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether what is left at the end can be kept."""
+        return self._outbox is not None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether `next` may find something. A guess for any thread: the tail may change."""
+        return bool(self._head or self.tail) or self.waiting_on_disk
+
+    @property
+    def waiting_on_disk(self) -> bool:
+        """Whether the outbox holds messages that were not taken yet (it can't be read, if `next` gave none)."""
+        return self._outbox is not None and not self._outbox.empty
+
+    def next(self) -> Outgoing | None:
+        """The oldest message that is not in flight."""
+        while (item := self._oldest()) is not None:
+            if not self._superseded(item):
+                return item
+            self.settle([item])
+        return None
+
+    def _superseded(self, item: Outgoing) -> bool:
+        """Whether another process publishes this event, or a later state of its order, so that it must not go out here."""
+        message = item.message
+        if not isinstance(message, AccountMessage) or message.event_type == BALANCE_DELTA:
+            return False
+        if self._is_revoked(item):
+            return True
+        return not item.counted and self.owned_elsewhere is not None and self.owned_elsewhere(message.stream_id)
+
+    def _is_revoked(self, item: Outgoing) -> bool:
+        message = item.message
+        if not isinstance(message, AccountMessage) or message.event_type == BALANCE_DELTA:
+            return False
+        return item.born < self._revoked.get(message.stream_id, -1.0)
+
+    def _oldest(self) -> Outgoing | None:
+        while not self._head:
+            if self._outbox is not None and not self._outbox.empty:
+                if not self._load(self._outbox):
+                    return None
+                continue
+            with self._lock:
+                self._head.extend(self.tail.popleft() for _ in range(min(TAKE, len(self.tail))))
+            if not self._head:
+                return None
+        return self._head.popleft()
+
+    def give_back(self, items: Sequence[Outgoing]) -> None:
+        """What was taken and must be sent (again), before everything else."""
+        self._head.extendleft(reversed(items))
+
+    def settle(self, items: Iterable[Outgoing]) -> None:
+        """These are at the broker, or given up."""
+        counted = 0
+        for item in items:
+            if item.counted:
+                counted += 1
+            else:
+                self.leftovers -= 1
+            if item.segment is not None:
+                self._count_down(item.segment)
+        with self._lock:
+            self.progress.settled += counted
+
+    def give_up(self, items: Sequence[Outgoing], why: str) -> None:
+        """Messages that can never be published."""
+        events = sum(isinstance(item.message, AccountMessage) for item in items)
+        if events:
+            self.lost += events
+            METRICS.count("account_events_lost_total", events, sink=self._name)
+        if self._may_log("give up"):
+            log.error("messages can't be published", sink=self._name, messages=len(items), account=events, why=why)
+        self.settle(items)
+
+    def spill(self) -> None:
+        """Move the tail to disk if it is too long. Full or failing disk: it stays, and `room` says no before long."""
+        outbox = self._outbox
+        if outbox is None or not self.overlong or time.monotonic() < self._retry_at:
+            return
+        before = outbox.records
+        try:
+            self._spill_all(outbox)
+        except (OutboxFull, OSError) as error:
+            self._retry_at = time.monotonic() + DISK_RETRY_S
+            self.trouble = f"outbox can't take more: {error}"
+            if self._may_log("full"):
+                log.error("outbox can't take more, account events will be refused", sink=self._name, why=str(error))
+        else:
+            self.trouble = ""
+        if outbox.records > before and self._may_log("spilled"):
+            log.warning("messages wait on disk", sink=self._name, messages=outbox.records, bytes=outbox.bytes)
+
+    def persist(self) -> int:
+        """At the end: everything unconfirmed to disk, in order. Returns how many messages could not be kept."""
+        with self._lock:
+            remaining = len(self._head) + len(self.tail)
+        outbox = self._outbox
+        if outbox is None:
+            return remaining
+        try:
+            head = self._encoded(self._head)
+            if head:
+                outbox.prepend([record for _, record in head])
+            for segment in tuple(self._loaded):
+                # Its unconfirmed records are in the new first segment.
+                self._forget(segment)
+            remaining -= len(self._head)
+            self._head.clear()
+            self._spill_all(outbox)
+            with self._lock:
+                remaining = len(self.tail)
+        except (OutboxFull, OSError) as error:
+            log.error("unconfirmed messages can't be kept on disk", sink=self._name, messages=remaining, why=str(error))
+        if outbox.records:
+            log.warning("unconfirmed messages are kept on disk", sink=self._name, messages=outbox.records)
+        outbox.close()
+        return remaining
+
+    def _spill_all(self, outbox: Outbox) -> None:
+        while True:
+            with self._lock:
+                batch = list(islice(self.tail, SPILL_RECORDS))
+            if not batch:
+                return
+            pairs = self._encoded(batch)
+            outbox.append([record for _, record in pairs], [in_memory(item) for item, _ in pairs])
+            with self._lock:
+                for _ in batch:
+                    self.tail.popleft()
+
+    def _encoded(self, items: Iterable[Outgoing]) -> list[tuple[Outgoing, bytes]]:
+        pairs = []
+        for item in items:
+            if self._is_revoked(item):
+                self.settle([item])
+                continue
+            try:
+                pairs.append((item, stored(item)))
+            except (UnicodeEncodeError, TypeError) as error:
+                self.give_up([item], type(error).__name__)
+        return pairs
+
+    def _load(self, outbox: Outbox) -> bool:
+        """Take the oldest segment into the head; False if it can't be read now."""
+        if time.monotonic() < self._retry_at:
+            return False
+        try:
+            loaded = outbox.load()
+        except OSError as error:
+            self._retry_at = time.monotonic() + DISK_RETRY_S
+            self.trouble = f"outbox can't be read: {error.strerror}"
+            if self._may_log("read"):
+                log.error("outbox can't be read, newer messages wait behind it", sink=self._name, why=error.strerror)
+            return False
+        if loaded is None:
+            return True
+        segment, records = loaded
+        own = len(segment.extras) == segment.records
+        damaged = segment.records - len(records)
+        items = []
+        for index, record in enumerate(records):
+            try:
+                item = restored(record, segment.extras[index] if own else None)
+            except msgspec.DecodeError:
+                damaged += 1
+                continue
+            item.segment = segment
+            item.counted = own
+            items.append(item)
+        segment.left = len(items)
+        if damaged:
+            self._count_damaged(damaged, own)
+        if items:
+            self._loaded.add(segment)
+            self._head.extend(items)
+        else:
+            outbox.discard(segment)
+        return True
+
+    def _count_damaged(self, records: int, own: bool) -> None:
+        log.error("outbox records can't be read", sink=self._name, records=records)
+        METRICS.count("account_events_lost_total", records, sink=self._name)
+        self.lost += records
+        if own:
+            with self._lock:
+                self.progress.settled += records
+        else:
+            self.leftovers -= records
+
+    def _count_down(self, segment: Segment) -> None:
+        segment.left -= 1
+        if segment.left <= 0:
+            self._forget(segment)
+
+    def _forget(self, segment: Segment) -> None:
+        self._loaded.discard(segment)
+        if self._outbox is not None:
+            self._outbox.discard(segment)

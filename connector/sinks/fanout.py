@@ -1,0 +1,125 @@
+"""One sink over several."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from connector.core.log import get_logger
+from connector.core.ports import AccountMessage, Confirmed, Message, Sink, SinkStatus
+from connector.sinks._common import Throttle, left
+
+log = get_logger(__name__)
+
+_DURABLE_FIRST = ("rabbitmq", "redis")
+
+
+class ConfirmingSink(Sink, Protocol):
+    """A sink that can tell when account messages are safe."""
+
+    on_confirmed: Confirmed | None
+
+
+class FanoutSink:
+    """Hands every message to every sink; each works on its own thread and queue, so none waits for another.
+
+    The *primary* sink decides: `submit` is False only if the primary refused an account message, and `on_confirmed`
+    reports its confirmations. Primary is the sink named `rabbitmq`, else `redis`, else the first.
+    A refused message still goes to the other sinks: an event that one of them can deliver now is worth more than
+    equal sinks, and gap repair publishes it again under the same event id.
+    """
+
+    def __init__(
+        self, sinks: Sequence[ConfirmingSink], *, on_confirmed: Confirmed | None = None, name: str = "fanout"
+    ) -> None:
+        if not sinks:
+            raise ValueError("a fanout needs at least one sink")
+        self.name = name
+        self.sinks = tuple(sinks)
+        by_name = {sink.name: sink for sink in reversed(self.sinks)}
+        self.primary = next((by_name[known] for known in _DURABLE_FIRST if known in by_name), self.sinks[0])
+        self._may_log = Throttle()
+        if on_confirmed is not None:
+            self.on_confirmed = on_confirmed
+
+    @property
+    def on_confirmed(self) -> Confirmed | None:
+        return self.primary.on_confirmed
+
+    @on_confirmed.setter
+    def on_confirmed(self, callback: Confirmed | None) -> None:
+        self.primary.on_confirmed = callback
+
+    def start(self) -> None:
+        for sink in self.sinks:
+            sink.start()
+
+    def submit(self, messages: Sequence[Message]) -> bool:
+        taken = True
+        for sink in self.sinks:
+            try:
+                result = sink.submit(messages)
+            except Exception:
+                # A defect of one sink costs that sink its messages, never the session or the other sinks.
+                result = not any(type(message) is AccountMessage for message in messages)
+                if self._may_log(sink.name):
+                    log.exception("sink failed to take messages", sink=sink.name)
+            if sink is self.primary:
+                taken = result
+        return taken
+
+    def revoke(self, stream_id: str) -> None:
+        for sink in self.sinks:
+            sink.revoke(stream_id)
+
+    def mark(self) -> object:
+        return tuple(sink.mark() for sink in self.sinks)
+
+    def passed(self, mark: object) -> bool:
+        return isinstance(mark, tuple) and all(sink.passed(its) for sink, its in zip(self.sinks, mark, strict=True))
+
+    def statuses(self) -> list[SinkStatus]:
+        """One status per sink, in order."""
+        return [sink.status() for sink in self.sinks]
+
+    def status(self) -> SinkStatus:
+        """Sums over all sinks; `connected` tells about the primary."""
+        parts = self.statuses()
+        primary = parts[self.sinks.index(self.primary)]
+        return SinkStatus(
+            name=self.name,
+            connected=primary.connected,
+            queued=sum(part.queued for part in parts),
+            dropped=sum(part.dropped for part in parts),
+            lost_account_events=sum(part.lost_account_events for part in parts),
+            detail="; ".join(f"{part.name}: {part.detail}" for part in parts if part.detail),
+        )
+
+    def flush(self, timeout_s: float) -> bool:
+        return self._all(lambda sink, timeout: sink.flush(timeout), timeout_s)
+
+    def stop(self, timeout_s: float) -> bool:
+        return self._all(lambda sink, timeout: sink.stop(timeout), timeout_s)
+
+    def _all(self, action: Callable[[Sink, float], bool], timeout_s: float) -> bool:
+        """Side by side, so that a sink whose server is away doesn't use up the others' time."""
+        deadline = time.monotonic() + timeout_s
+        results: dict[int, bool] = {}
+
+        def act(index: int, sink: Sink) -> None:
+            try:
+                results[index] = action(sink, left(deadline))
+            except Exception:
+                log.exception("sink failed to flush or stop", sink=sink.name)
+
+        threads = [
+            threading.Thread(target=act, args=(index, sink), name=f"{self.name}-{sink.name}", daemon=True)
+            for index, sink in enumerate(self.sinks)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(left(deadline) + 0.1)
+        return len(results) == len(self.sinks) and all(results.values())

@@ -1,0 +1,299 @@
+"""Records on disk while the broker is away: appended, replayed in order, deleted once they are safe elsewhere.
+
+Layout: `<directory>/<process>/<number>.segment`. Each process has a subdirectory of its own and holds a lock on it as
+long as it lives; `open` moves the segments of dead processes in front of its own, so what one process left behind is
+replayed by the next that starts with the same directory.
+
+A segment is the 8 bytes of `MAGIC`, then records: length and CRC-32 of the payload (both unsigned 32 bit, big endian),
+payload. Reading stops at the first record that is incomplete, empty or fails its checksum: whatever was being written
+when the machine stopped costs that record and nothing before it.
+
+Durability: one fsync per `append` (a batch), and one of the directory per new segment. A deleted segment is not
+synced; if it comes back after a power cut its records are sent again, under the same message ids.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import struct
+import threading
+import time
+import zlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from connector.core.log import get_logger
+
+log = get_logger(__name__)
+
+MAGIC: Final = b"WSCOUT1\n"
+MAX_RECORD: Final = 16 * 1024 * 1024
+"""A longer length field is damage, not a record."""
+_HEAD: Final = struct.Struct(">II")
+_FIRST: Final = 10**9
+"""Number of the first segment of a process; adopted and prepended segments get lower ones."""
+_LOCK_WAIT_S: Final = 5.0
+
+
+class OutboxFull(Exception):
+    """The byte bound is reached; nothing was written."""
+
+
+class OutboxUnusable(Exception):
+    """The directory can't be used; the text says why."""
+
+
+def encode(records: Sequence[bytes]) -> bytes:
+    """Records as they stand in a segment, without `MAGIC`."""
+    return b"".join([_HEAD.pack(len(record), zlib.crc32(record)) + record for record in records])
+
+
+def decode(data: bytes) -> tuple[list[bytes], int]:
+    """The intact records at the start of a segment, and how many bytes they take (with `MAGIC`)."""
+    records: list[bytes] = []
+    if not data.startswith(MAGIC):
+        return records, 0
+    position = len(MAGIC)
+    while len(data) - position >= _HEAD.size:
+        length, checksum = _HEAD.unpack_from(data, position)
+        end = position + _HEAD.size + length
+        # An empty record passes its checksum as eight zero bytes, which is what a power cut leaves behind.
+        if not 0 < length <= MAX_RECORD or end > len(data):
+            break
+        record = data[position + _HEAD.size : end]
+        if zlib.crc32(record) != checksum:
+            break
+        records.append(record)
+        position = end
+    return records, position
+
+
+class Segment:
+    """One file. `extras[i]` belongs to record i and lives in memory only; empty for a dead process's segment."""
+
+    __slots__ = ("extras", "left", "number", "path", "records", "size")
+
+    def __init__(self, number: int, path: Path, records: int, size: int) -> None:
+        self.number = number
+        self.path = path
+        self.records = records
+        self.size = size
+        self.left = 0
+        """Loaded records that are not safe yet; the reader counts down."""
+        self.extras: list[object] = []
+
+
+class Outbox:
+    """A first-in-first-out queue of records on disk. One thread, except the two figures `records` and `bytes`."""
+
+    def __init__(
+        self, directory: str | Path, *, max_bytes: int = 512 * 1024 * 1024, segment_bytes: int = 4 * 1024 * 1024
+    ) -> None:
+        self.records = 0
+        """Records in segments that were not loaded yet."""
+        self.bytes = 0
+        """Bytes of all segments on disk."""
+        self._root = Path(directory)
+        self._own = self._root / f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._max_bytes = max_bytes
+        self._segment_bytes = segment_bytes
+        self._segments: deque[Segment] = deque()
+        self._writing: BinaryIO | None = None
+        self._next = self._lowest = _FIRST
+        self._lock: int | None = None
+
+    def open(self) -> int:
+        """Create the directory and adopt what dead processes left. Returns how many records that is.
+
+        Raises `OutboxUnusable`.
+        """
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            with _locked(self._root / "lock", _LOCK_WAIT_S):
+                self._own.mkdir()
+                self._lock = _try_lock(self._own / "lock")
+                self._adopt()
+        except OSError as error:
+            raise OutboxUnusable(f"{type(error).__name__}: {error.strerror}") from error
+        return self.records
+
+    @property
+    def empty(self) -> bool:
+        """Whether `load` would find nothing."""
+        return not self._segments
+
+    def append(self, records: Sequence[bytes], extras: Sequence[object] = ()) -> None:
+        """Add records behind everything else and sync them: all of them or, with an exception, none.
+
+        Raises `OutboxFull` or `OSError`.
+        """
+        data = encode(records)
+        if self.bytes + len(data) > self._max_bytes:
+            raise OutboxFull(f"{self.bytes} of {self._max_bytes} bytes used")
+        segment = self._segments[-1] if self._segments and self._writing is not None else None
+        if segment is None or segment.size + len(data) > self._segment_bytes:
+            self._seal()
+            segment = self._create(self._next)
+            self._next += 1
+            self._segments.append(segment)
+        self._write(segment, data)
+        segment.records += len(records)
+        segment.extras.extend(extras)
+        self.records += len(records)
+
+    def prepend(self, records: Sequence[bytes]) -> None:
+        """Put records in front of everything else, in a segment of their own. Raises `OSError`; ignores the bound."""
+        # Below every number ever used: a loaded segment is no longer in the list but still a file.
+        self._lowest -= 1
+        writing, self._writing = self._writing, None
+        try:
+            segment = self._create(self._lowest)
+            self._segments.appendleft(segment)
+            self._write(segment, encode(records))
+            segment.records = len(records)
+            self.records += len(records)
+        finally:
+            self._seal()
+            self._writing = writing
+
+    def load(self) -> tuple[Segment, list[bytes]] | None:
+        """Take the oldest segment that was not loaded yet; its file stays until `discard`. None = empty.
+
+        Raises `OSError`; the segment then stays where it is.
+        """
+        if not self._segments:
+            return None
+        if len(self._segments) == 1:
+            self._seal()
+        segment = self._segments[0]
+        data = segment.path.read_bytes()
+        self._segments.popleft()
+        self.records -= segment.records
+        records, good = decode(data)
+        if good < len(data):
+            log.warning("outbox segment ends in damage", bytes=len(data) - good, records=len(records))
+        return segment, records
+
+    def discard(self, segment: Segment) -> None:
+        """Delete a loaded segment: its records are safe."""
+        self.bytes -= segment.size
+        try:
+            segment.path.unlink(missing_ok=True)
+        except OSError as error:
+            log.error("outbox segment can't be deleted, it will be sent again after a restart", why=error.strerror)
+
+    def close(self) -> None:
+        """Give the directory up; it disappears unless segments are left."""
+        self._seal()
+        if self._lock is not None:
+            if not any(self._own.glob("*.segment")):
+                shutil.rmtree(self._own, ignore_errors=True)
+            os.close(self._lock)
+            self._lock = None
+
+    def _adopt(self) -> None:
+        found: list[Path] = []
+        others = [path for path in self._root.iterdir() if path.is_dir() and path != self._own]
+        for other in sorted(others, key=lambda path: path.stat().st_mtime_ns):
+            lock = _try_lock(other / "lock")
+            if lock is None:
+                continue
+            found += [self._move_in(path) for path in sorted(other.glob("*.segment"))]
+            shutil.rmtree(other, ignore_errors=True)
+            os.close(lock)
+        for index, path in enumerate(found):
+            number = _FIRST - len(found) + index
+            target = self._path(number)
+            path.rename(target)
+            data = target.read_bytes()
+            self._segments.append(Segment(number, target, len(decode(data)[0]), len(data)))
+        self._lowest -= len(found)
+        self.records = sum(segment.records for segment in self._segments)
+        self.bytes = sum(segment.size for segment in self._segments)
+        if found:
+            _sync_directory(self._own)
+
+    def _move_in(self, path: Path) -> Path:
+        """Two steps, so that numbers of several dead processes can't collide; the name keeps their order."""
+        target = self._own / f"adopted-{time.time_ns():020d}-{path.name}"
+        return path.rename(target)
+
+    def _path(self, number: int) -> Path:
+        return self._own / f"{number:020d}.segment"
+
+    def _create(self, number: int) -> Segment:
+        path = self._path(number)
+        file = path.open("xb", buffering=0)
+        try:
+            file.write(MAGIC)
+            _sync_directory(self._own)
+        except OSError:
+            file.close()
+            path.unlink(missing_ok=True)
+            raise
+        self._writing = file
+        self.bytes += len(MAGIC)
+        return Segment(number, path, 0, len(MAGIC))
+
+    def _write(self, segment: Segment, data: bytes) -> None:
+        file = self._writing
+        if file is None:
+            raise OSError("segment is not open")
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[file.write(view) :]
+            os.fsync(file.fileno())
+        except OSError:
+            # What got there is cut off, or, if that fails too, is the torn end that reading tolerates.
+            with contextlib.suppress(OSError):
+                file.truncate(segment.size)
+            self._seal()
+            raise
+        segment.size += len(data)
+        self.bytes += len(data)
+
+    def _seal(self) -> None:
+        """No more records for the segment being written."""
+        if self._writing is not None:
+            self._writing.close()
+            self._writing = None
+
+
+def _try_lock(path: Path) -> int | None:
+    """An exclusive lock that ends with the process, or None if somebody holds it."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle
+
+
+@contextlib.contextmanager
+def _locked(path: Path, timeout_s: float) -> Iterator[None]:
+    deadline = time.monotonic() + timeout_s
+    never = threading.Event()
+    while (handle := _try_lock(path)) is None:
+        if time.monotonic() > deadline:
+            raise OutboxUnusable("another process holds the directory lock")
+        never.wait(0.02)
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def _sync_directory(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

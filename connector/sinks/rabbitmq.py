@@ -1,0 +1,167 @@
+"""The RabbitMQ side: a topic exchange, publisher confirms in flight, an outbox on disk (design section 6).
+
+Delivery is at least once: after a lost connection everything unconfirmed is sent again, in order and under the same
+`message_id`, before anything newer. Consumers drop what they have seen.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from connector.core.log import get_logger
+from connector.core.metrics import METRICS
+from connector.core.ports import Confirmed, Message, SinkStatus
+from connector.sinks._amqp_intake import Intake
+from connector.sinks._amqp_link import Topology, parameters
+from connector.sinks._amqp_publisher import Options, Publisher
+from connector.sinks._common import Throttle, left
+from connector.sinks.outbox import Outbox
+
+log = get_logger(__name__)
+
+
+class RabbitSink:
+    """Publishes from its own thread. Every method: any thread; none raises, none waits for the network or the disk.
+
+    While the broker is away or slow, account events, infos, service messages and closed candles wait in memory; beyond
+    `memory_messages` they go to `outbox_dir`; when that is full (or there is none) and twice `memory_messages` wait,
+    `submit` returns False. Tickers are transient, and like running candles the newest wins under pressure.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 5672,
+        user: str = "guest",
+        password: str = "guest",  # noqa: S107 - RabbitMQ's own default, accepted from loopback only
+        virtual_host: str = "/",
+        tls: bool | ssl.SSLContext = False,
+        exchange: str = "gainium.events",
+        queue: str | None = "gainium.user-events",
+        queue_max_length: int | None = 1_000_000,
+        queue_overflow: Literal["drop-head", "reject-publish"] = "drop-head",
+        ticker_per_symbol: bool = False,
+        outbox_dir: str | Path | None = None,
+        outbox_bytes: int = 512 * 1024 * 1024,
+        memory_messages: int = 20_000,
+        window: int = 4_000,
+        ticker_rows: int = 8_000,
+        heartbeat_s: int = 15,
+        connect_timeout_s: float = 5.0,
+        confirm_timeout_s: float = 60.0,
+        on_confirmed: Confirmed | None = None,
+        name: str = "rabbitmq",
+    ) -> None:
+        """`queue=None` declares no queue. `queue_overflow="reject-publish"` makes a full queue push back up to `submit`.
+
+        `window` is the number of unconfirmed durable messages; `memory_messages` how many wait before they go to disk.
+        """
+        self.name = name
+        outbox = Outbox(outbox_dir, max_bytes=outbox_bytes) if outbox_dir is not None else None
+        arguments: dict[str, object] = {"x-queue-type": "classic", "x-overflow": queue_overflow}
+        if queue_max_length is not None:
+            arguments["x-max-length"] = queue_max_length
+        self._intake = Intake(memory_messages=memory_messages, ticker_rows=ticker_rows, outbox=outbox, name=name)
+        self._publisher = Publisher(
+            self._intake,
+            parameters(
+                host=host,
+                port=port,
+                user=user,
+                password=password,
+                virtual_host=virtual_host,
+                tls=tls,
+                heartbeat_s=heartbeat_s,
+                connect_timeout_s=connect_timeout_s,
+            ),
+            Topology(exchange=exchange, queue=queue, binding="user.#", queue_arguments=arguments),
+            Options(
+                name=name,
+                window=window,
+                ticker_per_symbol=ticker_per_symbol,
+                confirm_timeout_s=confirm_timeout_s,
+            ),
+        )
+        self.on_confirmed = on_confirmed
+        self._may_log = Throttle()
+
+    @property
+    def on_confirmed(self) -> Confirmed | None:
+        return self._publisher.on_confirmed
+
+    @on_confirmed.setter
+    def on_confirmed(self, callback: Confirmed | None) -> None:
+        self._publisher.on_confirmed = callback
+
+    def start(self) -> None:
+        # There from the start: an alert on its increase would miss a first loss that also makes the series.
+        METRICS.count("account_events_lost_total", 0, sink=self.name)
+        self._publisher.thread.start()
+
+    def submit(self, messages: Sequence[Message]) -> bool:
+        refused = self._intake.submit(messages)
+        if not refused:
+            return True
+        METRICS.count("account_events_lost_total", refused, sink=self.name)
+        if self._may_log("refused"):
+            why = "stopped" if self._intake.ending else "memory and disk are full"
+            log.error("account events refused", sink=self.name, events=refused, why=why)
+        return False
+
+    def revoke(self, stream_id: str) -> None:
+        with self._intake.lock:
+            self._intake.lane.revoke(stream_id)
+
+    def mark(self) -> object:
+        return None
+
+    def passed(self, mark: object) -> bool:  # noqa: ARG002
+        """Always: what waits here goes to disk and is revoked, and confirmations are told one by one (`on_confirmed`)."""
+        return True
+
+    @property
+    def owned_elsewhere(self) -> Callable[[str], bool] | None:
+        """Asked, on the publisher thread, about streams of which an earlier process left events in the outbox."""
+        return self._intake.lane.owned_elsewhere
+
+    @owned_elsewhere.setter
+    def owned_elsewhere(self, ask: Callable[[str], bool] | None) -> None:
+        self._intake.lane.owned_elsewhere = ask
+
+    def status(self) -> SinkStatus:
+        intake = self._intake
+        with intake.lock:
+            lost = intake.refused + intake.lane.lost
+            return SinkStatus(
+                name=self.name,
+                connected=intake.usable,
+                queued=intake.queued(),
+                dropped=intake.market_dropped() + lost,
+                lost_account_events=lost,
+                detail="; ".join(part for part in (self._publisher.detail, intake.lane.trouble) if part),
+            )
+
+    def flush(self, timeout_s: float) -> bool:
+        return self._intake.wait(timeout_s, give_up=False)
+
+    def stop(self, timeout_s: float) -> bool:
+        """Flush, then end. What is not confirmed by then goes to the outbox, for the next process to send.
+
+        With an outbox there is nothing to gain from waiting for a broker that is away, so it doesn't.
+        """
+        deadline = time.monotonic() + timeout_s
+        reserve_s = min(1.0, 0.3 * timeout_s)
+        thread = self._publisher.thread
+        started = thread.ident is not None
+        if started:
+            self._intake.wait(timeout_s - reserve_s, give_up=self._intake.lane.on_disk)
+        self._publisher.finish(reserve_s / 2)
+        if started:
+            thread.join(left(deadline))
+        with self._intake.lock:
+            return self._intake.queued() == 0 and not thread.is_alive()

@@ -1,0 +1,28 @@
+"""The Lua scripts of this package: one file for each atomic operation, whose head tells keys, arguments and answer."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+
+def _text(*parts: str) -> str:
+    folder = resources.files("connector.state")
+    return "".join(folder.joinpath(f"{part}.lua").read_text("utf-8") for part in parts)
+
+
+OPEN = _text("_entry", "open")
+CLOSE = _text("_entry", "close")
+RESTART = _text("_entry", "restart")
+WANTED = _text("_entry", "wanted")
+REMEMBER = _text("_entry", "remember")
+BEGIN_EPOCH = _text("_entry", "begin_epoch")
+CLOSE_STALE = _text("close_stale")
+
+CLAIM = _text("_lease", "claim")
+RENEW = _text("_lease", "renew")
+RELEASE = _text("release")
+HAND_OVER = _text("_lease", "hand_over")
+
+WORKERS = _text("workers")
+TAKE = _text("take")
+BLOCK = _text("block")

@@ -1,0 +1,336 @@
+"""`State` in one process: for `make run`, tests, and as the measure of what `RedisState` must do."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+import msgspec
+
+from connector.core.ports import Applied, CandleKey, Clock, Gate, Role, Wanted, WorkerInfo
+from connector.core.window import period_ms
+from connector.state._entry import OPTIONS
+from connector.state._memory import Expiring, Inbox, SystemClock
+from connector.state.bucket import Bucket
+from exchanges.credentials import Credentials
+
+TOMBSTONE_S: Final = 3600.0
+KEEP_FENCE_S: Final = 24 * 3600.0
+
+
+class MemoryState:
+    """The `State` of `connector.core.ports` for one process. Any thread; never `StateUnavailable`.
+
+    Credentials are kept as the objects that came in. Notifications are called back from a thread of each listener, as with
+    Redis: a caller that holds a lock can't deadlock with its own callback.
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock: Clock = clock or SystemClock()
+        self._lock = threading.RLock()
+        self._inboxes: set[Inbox] = set()
+        self._enabled: frozenset[str] | None = None
+        self._fence = 0
+        self._clear()
+
+    def _clear(self) -> None:
+        self._entries: dict[str, Wanted] = {}
+        self._closed: Expiring[bool] = Expiring(self._clock)
+        self._epoch = 0
+        self._candles: set[CandleKey] = set()
+        self._leases: Expiring[tuple[str, int]] = Expiring(self._clock)
+        self._fenced: Expiring[int] = Expiring(self._clock)
+        self._workers: Expiring[WorkerInfo] = Expiring(self._clock)
+        self._gates: Expiring[Gate] = Expiring(self._clock)
+        self._positions: Expiring[bytes] = Expiring(self._clock)
+        self._buckets: dict[str, Bucket] = {}
+        self._once: Expiring[str] = Expiring(self._clock)
+        self._texts: Expiring[str] = Expiring(self._clock)
+
+    def flush(self) -> None:
+        """Forget everything, as a Redis that restarts without a disk does. For drills and tests."""
+        with self._lock:
+            self._clear()
+
+    # --- commands ---
+
+    def open(
+        self,
+        stream_id: str,
+        exchange: str,
+        user_id: str,
+        credentials: Credentials,
+        now_ms: int,  # noqa: ARG002 - epochs order opens here, no clock does
+    ) -> Applied:
+        """Count + 1. Options (region, key type) that a command leaves out keep their value while the key stays the same."""
+        with self._lock:
+            before = self._entries.get(stream_id)
+            self._epoch = max(self._epoch, before.epoch if before else 0)
+            same_key = before is not None and before.digest == credentials.digest
+            counts_on = before is not None and before.epoch >= self._epoch
+            wanted = Wanted(
+                stream_id=stream_id,
+                exchange=before.exchange if before and same_key else exchange,
+                user_id=before.user_id if before and same_key else user_id,
+                count=before.count + 1 if before and counts_on else 1,
+                generation=before.generation if before else 0,
+                digest=credentials.digest,
+                credentials=_merged(credentials, before.credentials if before and same_key else None),
+                epoch=self._epoch,
+            )
+            self._entries[stream_id] = wanted
+            self._closed.drop(stream_id)
+            return self._applied(stream_id, wanted, changed=not (same_key and counts_on))
+
+    def close(self, stream_id: str, *, everybody: bool = False) -> Applied:
+        """Count - 1. After `begin_epoch` it counts down from the old number until the first new open."""
+        with self._lock:
+            wanted = self._entries.get(stream_id)
+            if wanted is None:
+                return self._applied(stream_id, None, changed=False)
+            if wanted.count <= 1 or everybody:
+                self._forget(stream_id)
+                return self._applied(stream_id, None, changed=True)
+            wanted = self._entries[stream_id] = msgspec.structs.replace(wanted, count=wanted.count - 1)
+            return self._applied(stream_id, wanted, changed=False)
+
+    def restart(self, stream_id: str) -> Applied:
+        """Generation + 1."""
+        with self._lock:
+            wanted = self._entries.get(stream_id)
+            if wanted is None:
+                return self._applied(stream_id, None, changed=False)
+            wanted = self._entries[stream_id] = msgspec.structs.replace(wanted, generation=wanted.generation + 1)
+            return self._applied(stream_id, wanted, changed=True)
+
+    def _applied(self, stream_id: str, wanted: Wanted | None, *, changed: bool) -> Applied:
+        lease = self._leases.get(stream_id)
+        return Applied(wanted=wanted, owner=lease[0] if lease else None, changed=changed)
+
+    def _forget(self, stream_id: str) -> None:
+        del self._entries[stream_id]
+        self._closed.set(stream_id, True, TOMBSTONE_S)
+
+    def wanted(self, stream_ids: Sequence[str]) -> dict[str, Wanted]:
+        with self._lock:
+            return {name: self._entries[name] for name in stream_ids if name in self._entries}
+
+    def wanted_ids(self) -> set[str]:
+        with self._lock:
+            return set(self._entries)
+
+    def remember(self, wanted: Wanted) -> None:
+        """Write the entry if it was flushed; not if it was closed within the last hour."""
+        with self._lock:
+            self._epoch = max(self._epoch, wanted.epoch)
+            if wanted.count < 1 or self._closed.get(wanted.stream_id):
+                return
+            present = self._entries.get(wanted.stream_id)
+            if present is None:
+                self._entries[wanted.stream_id] = wanted
+            elif present.generation < wanted.generation:
+                # An open came first: its generation started at 0 again, and a restart would not exceed the session's.
+                self._entries[wanted.stream_id] = msgspec.structs.replace(present, generation=wanted.generation)
+
+    def begin_epoch(self, now_ms: int) -> int:
+        """An entry keeps its count until its first open in the new epoch, which sets it to 1."""
+        with self._lock:
+            self._epoch = max(self._epoch + 1, now_ms)
+            return self._epoch
+
+    def close_stale(self, epoch: int) -> list[str]:
+        with self._lock:
+            stale = [name for name, wanted in self._entries.items() if wanted.epoch < epoch]
+            for stream_id in stale:
+                self._forget(stream_id)
+            return stale
+
+    # --- candles ---
+
+    def add_candle(self, key: CandleKey) -> bool:
+        with self._lock:
+            new = key not in self._candles
+            self._candles.add(key)
+            return new
+
+    def candles(self) -> set[CandleKey]:
+        with self._lock:
+            return set(self._candles)
+
+    # --- ownership ---
+
+    def claim(self, units: Sequence[str], owner: str, ttl_s: float) -> dict[str, int]:
+        """Take the leases that are free. The owner's own are free to it and keep their number."""
+        with self._lock:
+            taken: dict[str, int] = {}
+            for unit in units:
+                lease = self._leases.get(unit)
+                if lease is None or lease[0] == owner:
+                    taken[unit] = self._give(unit, owner, ttl_s, lease[1] if lease else None)
+            return taken
+
+    def _give(self, unit: str, owner: str, ttl_s: float, fence: int | None = None) -> int:
+        if fence is None:
+            self._fence += 1
+            fence = self._fence
+        self._fence = max(self._fence, fence)
+        self._leases.set(unit, (owner, fence), ttl_s)
+        self._fenced.set(unit, fence, KEEP_FENCE_S)
+        return fence
+
+    def renew(self, leases: Mapping[str, int], owner: str, ttl_s: float) -> set[str]:
+        """A missing lease is taken back with its number, unless somebody else had the unit since."""
+        with self._lock:
+            lost = set()
+            for unit, fence in leases.items():
+                lease = self._leases.get(unit)
+                ours = lease == (owner, fence) if lease else (self._fenced.get(unit) or 0) <= fence
+                if ours:
+                    self._give(unit, owner, ttl_s, fence)
+                else:
+                    lost.add(unit)
+            return lost
+
+    def release(self, leases: Mapping[str, int], owner: str) -> None:
+        with self._lock:
+            for unit, fence in leases.items():
+                if self._leases.get(unit) == (owner, fence):
+                    self._leases.drop(unit)
+
+    def hand_over(self, unit: str, fence: int, owner: str, to_owner: str, ttl_s: float) -> int | None:
+        with self._lock:
+            if self._leases.get(unit) != (owner, fence):
+                return None
+            return self._give(unit, to_owner, ttl_s)
+
+    def owners(self, units: Sequence[str]) -> dict[str, str]:
+        with self._lock:
+            held = {unit: self._leases.get(unit) for unit in units}
+            return {unit: lease[0] for unit, lease in held.items() if lease}
+
+    def heartbeat(self, info: WorkerInfo, ttl_s: float) -> None:
+        with self._lock:
+            self._workers.set(info.owner, info, ttl_s)
+
+    def workers(self, role: Role | None = None) -> list[WorkerInfo]:
+        """The live ones, by owner."""
+        with self._lock:
+            found = [info for info in self._workers.values() if role in (None, info.role)]
+            return sorted(found, key=lambda info: info.owner)
+
+    def retire(self, owner: str) -> None:
+        with self._lock:
+            self._workers.drop(owner)
+
+    # --- auth gates ---
+
+    def gate(self, stream_id: str) -> Gate | None:
+        with self._lock:
+            return self._gates.get(stream_id)
+
+    def set_gate(self, stream_id: str, gate: Gate, keep_ms: int) -> None:
+        with self._lock:
+            self._gates.set(stream_id, gate, keep_ms / 1000)
+
+    def clear_gate(self, stream_id: str) -> None:
+        with self._lock:
+            self._gates.drop(stream_id)
+
+    # --- positions ---
+
+    def save_positions(self, positions: Mapping[str, bytes], keep_s: int) -> None:
+        with self._lock:
+            for stream_id, position in positions.items():
+                self._positions.set(stream_id, position, keep_s)
+
+    def positions(self, stream_ids: Sequence[str]) -> dict[str, bytes]:
+        with self._lock:
+            found = {stream_id: self._positions.get(stream_id) for stream_id in stream_ids}
+            return {stream_id: position for stream_id, position in found.items() if position is not None}
+
+    def drop_position(self, stream_id: str) -> None:
+        with self._lock:
+            self._positions.drop(stream_id)
+
+    # --- budgets ---
+
+    def take(self, bucket: str, cost: int, count: int, per_s: float, now_ms: int) -> int:
+        """Raises `ValueError` if `cost` exceeds `count`: no wait would be long enough."""
+        period = period_ms(cost, count, per_s)
+        with self._lock:
+            return self._buckets.setdefault(bucket, Bucket()).take(cost, count, period, now_ms)
+
+    def block(self, bucket: str, until_ms: int) -> None:
+        """The longest ban counts."""
+        with self._lock:
+            self._buckets.setdefault(bucket, Bucket()).block(until_ms)
+
+    # --- once, texts, admin config ---
+
+    def once(self, name: str, owner: str, ttl_s: float) -> bool:
+        with self._lock:
+            if self._once.get(name) is not None:
+                return False
+            self._once.set(name, owner, ttl_s)
+            return True
+
+    def get(self, name: str) -> str | None:
+        with self._lock:
+            return self._texts.get(name)
+
+    def put(self, name: str, value: str, ttl_s: float | None = None) -> None:
+        with self._lock:
+            self._texts.set(name, value, ttl_s)
+
+    def enabled_exchanges(self) -> frozenset[str] | None:
+        with self._lock:
+            return self._enabled
+
+    def set_enabled_exchanges(self, enabled: frozenset[str] | None) -> None:
+        """What the platform's admin page does: set the ids (None = everything) and tell every listener."""
+        with self._lock:
+            self._enabled = enabled
+            for inbox in self._inboxes:
+                inbox.put("admin-config")
+
+    # --- notifications ---
+
+    def notify(self, owner: str, text: str) -> None:
+        with self._lock:
+            for inbox in self._inboxes:
+                if owner in ("*", inbox.owner):
+                    inbox.put(text)
+
+    def listen(self, owner: str, callback: Callable[[str], None]) -> Callable[[], None]:
+        inbox = Inbox(owner, callback)
+        with self._lock:
+            self._inboxes.add(inbox)
+
+        def stop() -> None:
+            with self._lock:
+                self._inboxes.discard(inbox)
+            inbox.stop()
+
+        return stop
+
+    # --- connection ---
+
+    def ping(self) -> bool:
+        """Always True."""
+        return True
+
+    def close_connections(self) -> None:
+        """Stop the listeners."""
+        with self._lock:
+            inboxes, self._inboxes = self._inboxes, set()
+        for inbox in inboxes:
+            inbox.stop()
+
+
+def _merged(new: Credentials, old: Credentials | None) -> Credentials:
+    """The newer command, with the options that only the older one names."""
+    if old is None:
+        return new
+    return replace(new, **{name: getattr(new, name) or getattr(old, name) for name in OPTIONS})

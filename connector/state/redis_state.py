@@ -1,0 +1,388 @@
+"""`State` on Redis: shared by all processes; nothing in it that its owners can't write again (design section 2)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from connector.core.errors import StateUnavailable
+from connector.core.log import get_logger
+from connector.core.ports import Applied, CandleKey, Gate, Role, Wanted, WorkerInfo
+from connector.core.window import ahead_ms, period_ms, slice_ms
+from connector.state import _scripts as lua
+from connector.state._client import CHUNK, Commands, Connection, connect
+from connector.state._entry import Keyring, decode, options_of
+from connector.state._listener import Listener
+from connector.state.vault import Vault
+from exchanges.credentials import Credentials
+
+_log = get_logger("state.redis")
+
+TOMBSTONE_S: Final = 3600
+"""For so long a closed stream can't be remembered by an owner that has not noticed yet; it will within a heartbeat."""
+KEEP_FENCE_MS: Final = 24 * 3600 * 1000
+"""For so long a holder that comes back late finds out that somebody else had its lease."""
+KEEP_BUCKET_MS: Final = 3600 * 1000
+"""Least life of a bucket beyond its period and its ban: the callers' clocks may differ from the server's."""
+ADMIN_PREFIX: Final = "gainium:admin:"
+"""Contract 3.2."""
+
+T = TypeVar("T")
+
+
+class RedisState:
+    """The `State` of `connector.core.ports` on one Redis (not a cluster: scripts build key names). Any thread.
+
+    Every Redis error arrives as `StateUnavailable`, except that `ping` answers False and `notify`, whose loss is harmless,
+    logs it. Without a vault, credentials stay in the process that got the command; everyone else reads None.
+
+    Redis may evict or lose keys at any time. Owners call `remember` for streams that `wanted` no longer knows, and `renew`
+    takes missing leases back.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        prefix: str = "wsc:",
+        vault: Vault | None = None,
+        socket_timeout_s: float = 2.0,
+        connect_timeout_s: float = 2.0,
+        admin_prefix: str = ADMIN_PREFIX,
+    ) -> None:
+        """Nothing is connected yet. `connection` is what redis-py takes (`host`, `port`, `password`, `db`, `ssl`, …), or a
+        factory of clients; the latter keeps its own timeouts."""
+        self._client = connect(connection, socket_timeout_s, connect_timeout_s)
+        self._timeout_s = socket_timeout_s + connect_timeout_s
+        self._redis = Commands(self._client)
+        self._prefix = prefix
+        self._admin_prefix = admin_prefix
+        self._keyring = Keyring(vault)
+        self._lock = threading.Lock()
+        self._epoch = 0
+        self._listeners: set[Listener] = set()
+        if vault is None:
+            _log.warning(
+                "without CREDENTIALS_KEYS streams can't be taken over by other processes, nor survive a restart"
+            )
+
+    def __repr__(self) -> str:
+        return f"RedisState(prefix={self._prefix!r})"
+
+    def _key(self, kind: str, name: str = "") -> str:
+        return f"{self._prefix}{kind}:{name}" if name else f"{self._prefix}{kind}"
+
+    # --- commands ---
+
+    def open(
+        self,
+        stream_id: str,
+        exchange: str,
+        user_id: str,
+        credentials: Credentials,
+        now_ms: int,  # noqa: ARG002 - epochs order opens here, no clock does
+    ) -> Applied:
+        """Count + 1. Options (region, key type) that a command leaves out keep their value while the key stays the same."""
+        sealed = self._keyring.seal(credentials)
+        keys = [
+            self._key("stream", stream_id),
+            self._key("streams"),
+            self._key("closed", stream_id),
+            self._key("epoch"),
+            self._key("lease", stream_id),
+        ]
+        arguments = [stream_id, exchange, user_id, credentials.digest, sealed, self._epoch, *options_of(credentials)]
+        answer = self._redis.run(lua.OPEN, keys, arguments)
+        self._keyring.hold(stream_id, credentials)
+        return self._applied(stream_id, answer)
+
+    def close(self, stream_id: str, *, everybody: bool = False) -> Applied:
+        """Count - 1. After `begin_epoch` it counts down from the old number until the first new open."""
+        keys = [
+            self._key("stream", stream_id),
+            self._key("streams"),
+            self._key("closed", stream_id),
+            self._key("lease", stream_id),
+        ]
+        applied = self._applied(stream_id, self._redis.run(lua.CLOSE, keys, [stream_id, TOMBSTONE_S, int(everybody)]))
+        if applied.changed:
+            self._keyring.drop(stream_id)
+        return applied
+
+    def restart(self, stream_id: str) -> Applied:
+        """Generation + 1."""
+        keys = [self._key("stream", stream_id), self._key("lease", stream_id)]
+        return self._applied(stream_id, self._redis.run(lua.RESTART, keys))
+
+    def _applied(self, stream_id: str, answer: Sequence[Any]) -> Applied:
+        changed, lease, row = answer
+        wanted = self._seen(decode(stream_id, row, self._keyring))
+        return Applied(wanted=wanted, owner=_owner(lease), changed=bool(changed))
+
+    def _seen(self, wanted: Wanted | None) -> Wanted | None:
+        """Note the newest epoch: this process can restore it when Redis forgot it."""
+        if wanted is not None:
+            self._note_epoch(wanted.epoch)
+        return wanted
+
+    def _note_epoch(self, epoch: int) -> None:
+        with self._lock:
+            self._epoch = max(self._epoch, epoch)
+
+    def wanted(self, stream_ids: Sequence[str]) -> dict[str, Wanted]:
+        """The known ones among them, in one round trip."""
+        batches = [
+            ([self._key("streams"), *(self._key("stream", stream_id) for stream_id in chunk)], chunk)
+            for chunk in _chunks(stream_ids)
+        ]
+        rows = [row for answer in self._redis.run_all(lua.WANTED, batches) for row in answer]
+        found: dict[str, Wanted] = {}
+        for stream_id, row in zip(stream_ids, rows, strict=True):
+            wanted = self._seen(decode(stream_id, row, self._keyring))
+            if wanted is not None:
+                found[stream_id] = wanted
+        return found
+
+    def wanted_ids(self) -> set[str]:
+        return {member.decode() for member in self._redis.call("SMEMBERS", self._key("streams"))}
+
+    def remember(self, wanted: Wanted) -> None:
+        """Write the entry if Redis forgot it; not if it was closed within the last hour. Costs one round trip: call it
+        for the streams that `wanted` did not return."""
+        if wanted.count < 1:
+            return
+        self._seen(wanted)
+        sealed = self._keyring.seal(wanted.credentials)
+        keys = [
+            self._key("stream", wanted.stream_id),
+            self._key("streams"),
+            self._key("closed", wanted.stream_id),
+            self._key("epoch"),
+        ]
+        arguments = [wanted.stream_id, wanted.exchange, wanted.user_id, wanted.digest, sealed, self._epoch]
+        arguments += [*options_of(wanted.credentials), wanted.count, wanted.generation, wanted.epoch]
+        self._redis.run(lua.REMEMBER, keys, arguments)
+        self._keyring.hold(wanted.stream_id, wanted.credentials, replace_other=False)
+
+    def begin_epoch(self, now_ms: int) -> int:
+        """The new epoch rises even over a Redis that forgot the last one. An entry keeps its count until its first open
+        in the new epoch, which sets it to 1."""
+        epoch = int(self._redis.run(lua.BEGIN_EPOCH, [self._key("epoch")], [self._epoch, now_ms]))
+        self._note_epoch(epoch)
+        return epoch
+
+    def close_stale(self, epoch: int) -> list[str]:
+        arguments = [epoch, self._key("stream:"), self._key("closed:"), TOMBSTONE_S]
+        closed = [
+            stream_id.decode() for stream_id in self._redis.run(lua.CLOSE_STALE, [self._key("streams")], arguments)
+        ]
+        for stream_id in closed:
+            self._keyring.drop(stream_id)
+        return closed
+
+    # --- candles ---
+
+    def add_candle(self, key: CandleKey) -> bool:
+        member = msgspec.json.encode([key.exchange, key.symbol, key.interval])
+        return bool(self._redis.call("SADD", self._key("candles"), member))
+
+    def candles(self) -> set[CandleKey]:
+        found = set()
+        for member in self._redis.call("SMEMBERS", self._key("candles")):
+            parts = _decoded(member, tuple[str, str, str], "candle")
+            if parts is not None:
+                found.add(CandleKey(*parts))
+        return found
+
+    # --- ownership ---
+
+    def _lease_keys(self, units: Sequence[str]) -> list[str]:
+        return [self._key("fence")] + [self._key(kind, unit) for unit in units for kind in ("lease", "fenced")]
+
+    def claim(self, units: Sequence[str], owner: str, ttl_s: float) -> dict[str, int]:
+        """Take the leases that are free, in one round trip. The owner's own are free to it and keep their number: the
+        answer to an earlier claim may have been lost."""
+        arguments = [owner, _ms(ttl_s), KEEP_FENCE_MS]
+        answers = self._redis.run_all(lua.CLAIM, [(self._lease_keys(chunk), arguments) for chunk in _chunks(units)])
+        fences = [fence for answer in answers for fence in answer]
+        return {unit: int(fence) for unit, fence in zip(units, fences, strict=True) if fence}
+
+    def renew(self, leases: Mapping[str, int], owner: str, ttl_s: float) -> set[str]:
+        """One round trip. A missing lease is taken back with its number, unless somebody else had the unit since."""
+        units = list(leases)
+        batches = [
+            (self._lease_keys(chunk), [owner, _ms(ttl_s), KEEP_FENCE_MS, *(leases[unit] for unit in chunk)])
+            for chunk in _chunks(units)
+        ]
+        flags = [flag for answer in self._redis.run_all(lua.RENEW, batches) for flag in answer]
+        return {unit for unit, lost in zip(units, flags, strict=True) if lost}
+
+    def release(self, leases: Mapping[str, int], owner: str) -> None:
+        batches = [
+            ([self._key("lease", unit) for unit in chunk], [f"{leases[unit]}|{owner}" for unit in chunk])
+            for chunk in _chunks(list(leases))
+        ]
+        self._redis.run_all(lua.RELEASE, batches)
+
+    def hand_over(self, unit: str, fence: int, owner: str, to_owner: str, ttl_s: float) -> int | None:
+        arguments = [f"{fence}|{owner}", to_owner, _ms(ttl_s), KEEP_FENCE_MS]
+        answer = self._redis.run(lua.HAND_OVER, self._lease_keys([unit]), arguments)
+        return None if answer is None else int(answer)
+
+    def owners(self, units: Sequence[str]) -> dict[str, str]:
+        found = {}
+        for unit, lease in zip(units, self._read("lease", units), strict=True):
+            owner = _owner(lease)
+            if owner is not None:
+                found[unit] = owner
+        return found
+
+    def _read(self, kind: str, names: Sequence[str]) -> list[bytes | None]:
+        """The values of many keys, in one round trip."""
+        commands = [("MGET", *(self._key(kind, name) for name in chunk)) for chunk in _chunks(names)]
+        return [value for answer in self._redis.pipeline(commands) for value in answer]
+
+    def heartbeat(self, info: WorkerInfo, ttl_s: float) -> None:
+        beat = ("SET", self._key("worker", info.owner), msgspec.json.encode(info), "PX", _ms(ttl_s))
+        self._redis.pipeline([beat, ("SADD", self._key("workers"), info.owner)])
+
+    def workers(self, role: Role | None = None) -> list[WorkerInfo]:
+        """The live ones, by owner."""
+        beats = self._redis.run(lua.WORKERS, [self._key("workers")], [self._key("worker:")])
+        found = [info for beat in beats if (info := _decoded(beat, WorkerInfo, "heartbeat")) is not None]
+        return sorted((info for info in found if role in (None, info.role)), key=lambda info: info.owner)
+
+    def retire(self, owner: str) -> None:
+        self._redis.pipeline([("DEL", self._key("worker", owner)), ("SREM", self._key("workers"), owner)])
+
+    # --- auth gates ---
+
+    def gate(self, stream_id: str) -> Gate | None:
+        text = self._redis.call("GET", self._key("gate", stream_id))
+        return None if text is None else _decoded(text, Gate, "gate")
+
+    def set_gate(self, stream_id: str, gate: Gate, keep_ms: int) -> None:
+        self._redis.call("SET", self._key("gate", stream_id), msgspec.json.encode(gate), "PX", max(1, keep_ms))
+
+    def clear_gate(self, stream_id: str) -> None:
+        self._redis.call("DEL", self._key("gate", stream_id))
+
+    # --- positions ---
+
+    def save_positions(self, positions: Mapping[str, bytes], keep_s: int) -> None:
+        """One round trip for all."""
+        self._redis.pipeline(
+            [("SET", self._key("position", name), value, "EX", max(1, keep_s)) for name, value in positions.items()]
+        )
+
+    def positions(self, stream_ids: Sequence[str]) -> dict[str, bytes]:
+        values = self._read("position", stream_ids)
+        return {name: value for name, value in zip(stream_ids, values, strict=True) if value is not None}
+
+    def drop_position(self, stream_id: str) -> None:
+        self._redis.call("DEL", self._key("position", stream_id))
+
+    # --- budgets ---
+
+    def take(self, bucket: str, cost: int, count: int, per_s: float, now_ms: int) -> int:
+        """Raises `ValueError` if `cost` exceeds `count`: no wait would be long enough."""
+        period = period_ms(cost, count, per_s)
+        arguments = [cost, count, period, now_ms, slice_ms(period), ahead_ms(period), KEEP_BUCKET_MS]
+        return int(self._redis.run(lua.TAKE, [self._key("bucket", bucket)], arguments))
+
+    def block(self, bucket: str, until_ms: int) -> None:
+        """The longest ban counts."""
+        self._redis.run(lua.BLOCK, [self._key("bucket", bucket)], [until_ms, KEEP_BUCKET_MS])
+
+    # --- once, texts, admin config ---
+
+    def once(self, name: str, owner: str, ttl_s: float) -> bool:
+        return self._redis.call("SET", self._key("once", name), owner, "NX", "PX", _ms(ttl_s)) is not None
+
+    def get(self, name: str) -> str | None:
+        value = self._redis.call("GET", self._key("text", name))
+        return None if value is None else value.decode()
+
+    def put(self, name: str, value: str, ttl_s: float | None = None) -> None:
+        expiry = () if ttl_s is None else ("PX", _ms(ttl_s))
+        self._redis.call("SET", self._key("text", name), value, *expiry)
+
+    def enabled_exchanges(self) -> frozenset[str] | None:
+        text = self._redis.call("GET", f"{self._admin_prefix}enabled_exchanges")
+        if text is None:
+            return None
+        try:
+            items = msgspec.json.decode(text)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return None
+        return frozenset(item for item in items if isinstance(item, str)) if isinstance(items, list) else None
+
+    # --- notifications ---
+
+    def _channel(self, owner: str) -> str:
+        return self._key("notify", "*all" if owner == "*" else owner)
+
+    def notify(self, owner: str, text: str) -> None:
+        """Best effort: never raises, for the command it tells of has already been applied."""
+        try:
+            self._redis.call("PUBLISH", self._channel(owner), text)
+        except StateUnavailable as error:
+            _log.warning("notification lost; the next sweep makes up for it", owner=owner, reason=str(error))
+
+    def listen(self, owner: str, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Subscribed when it returns, if Redis can be reached; else it keeps trying and calls `resync` once it succeeds."""
+        channels = {self._channel(owner): None, self._channel("*"): None, f"{self._admin_prefix}config": "admin-config"}
+        listener = Listener(self._client, channels, callback, name=f"state-listener:{owner}")
+        with self._lock:
+            self._listeners.add(listener)
+        listener.start(self._timeout_s)
+
+        def stop() -> None:
+            listener.stop()
+            with self._lock:
+                self._listeners.discard(listener)
+
+        return stop
+
+    # --- connection ---
+
+    def ping(self) -> bool:
+        """Whether Redis answers now."""
+        try:
+            return bool(self._redis.call("PING"))
+        except StateUnavailable:
+            return False
+
+    def close_connections(self) -> None:
+        """Stop the listeners and close the pool. A later call would connect again."""
+        with self._lock:
+            listeners, self._listeners = self._listeners, set()
+        for listener in listeners:
+            listener.stop()
+        self._client.connection_pool.disconnect()
+
+
+def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]
+
+
+def _ms(seconds: float) -> int:
+    """Redis refuses an expiry of 0."""
+    return max(1, round(seconds * 1000))
+
+
+def _owner(lease: bytes | None) -> str | None:
+    return None if lease is None else lease.decode().partition("|")[2]
+
+
+def _decoded(text: bytes, kind: type[T], what: str) -> T | None:
+    """A stored JSON value; None, logged, if another version or a stranger wrote something else."""
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except msgspec.MsgspecError as error:
+        _log.warning("unreadable value in Redis", what=what, reason=str(error))
+        return None

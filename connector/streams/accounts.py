@@ -1,0 +1,365 @@
+"""Account streams of one process: reconciles the wanted state with leases and the supervisor (design section 2).
+
+Everything here runs on one thread of its own, because it talks to the state; scheduler jobs, notifications and the supervisor
+only post. What a command changed arrives as `reconcile`; what was missed is found by the sweep.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from connector.core.errors import StateUnavailable
+from connector.core.log import get_logger
+from connector.core.ports import Clock, State, Wanted
+from connector.streams.handover import Handover
+from connector.streams.leases import Leases
+from connector.streams.loop import Loop
+from connector.streams.pipeline import Pipeline
+from connector.streams.spec import StreamSpec
+from connector.streams.supervisor import Supervisor
+from exchanges.ids import real_id
+
+log = get_logger(__name__)
+
+UNOWNED_GRACE_S: Final = 2.0
+"""A free stream is left this long to the process that should take it; then anybody takes it."""
+CLAIM_BATCH: Final = 500
+POSITION_KEEP_S: Final = 7 * 86_400
+POSITION_EVERY_MS: Final = 10_000
+"""The live time of a quiet account is saved this often."""
+CONFIRM_S: Final = 1.5
+"""At the end, the newest events get this long to be confirmed before their streams' positions are saved without them."""
+REBALANCE_BATCH: Final = 5
+LOOK_AGAIN_SWEEPS: Final = 20
+"""Every held stream is compared with what is wanted once in this many sweeps: notifications may get lost."""
+
+
+class Accounts:
+    """Owner of the account streams of this process. Public methods: any thread."""
+
+    def __init__(
+        self,
+        state: State,
+        leases: Leases,
+        supervisor: Supervisor,
+        pipeline: Pipeline,
+        clock: Clock,
+        *,
+        capacity: int,
+        enabled: Callable[[str], bool],
+    ) -> None:
+        self._state, self._leases, self._supervisor, self._pipeline = state, leases, supervisor, pipeline
+        self._clock, self._capacity, self._enabled = clock, capacity, enabled
+        self._wanted: dict[str, Wanted] = {}
+        self._free_since: dict[str, float] = {}
+        self._told: set[str] = set()
+        self._to_check: list[str] = []
+        self.draining = False
+        self.loop = Loop("accounts")
+        self.handover = Handover(state, leases, supervisor, pipeline, clock, self.loop, self._start_taken)
+
+    # --- any thread ---
+
+    def start(self) -> None:
+        self.loop.start()
+
+    def reconcile(self, stream_id: str) -> None:
+        """Make the actual state of one stream equal to the wanted one, soon."""
+        self.loop.post(partial(self._reconcile, (stream_id,)))
+
+    def sweep(self) -> None:
+        """Find what notifications missed: free streams, forgotten streams, overloaded processes."""
+        self.loop.post_once("sweep", self._sweep)
+
+    def lost(self, units: Iterable[str]) -> None:
+        """Leases that others hold by now: this process is fenced and ends these streams at once."""
+        self.loop.post(partial(self._fenced, tuple(units)))
+
+    def save_positions(self) -> None:
+        self.loop.post_once("positions", self._save_positions)
+
+    def rebalance(self) -> None:
+        self.loop.post_once("rebalance", self._rebalance)
+
+    def notified(self, text: str) -> None:
+        """A notification for this process (from its listener thread)."""
+        if text in {"resync", "sweep"}:
+            self.sweep()
+        elif text == "admin-config":
+            self.loop.post_once("admin", self._apply_admin)
+        elif text.startswith("{"):
+            self.loop.post(partial(self._message, text))
+
+    def stream_live(self, stream_id: str, exchange: str) -> None:
+        del exchange
+        self.loop.post(partial(self.handover.live, stream_id))
+        # At once: without a position the next owner takes the stream for one that was never live, and repairs nothing.
+        self.save_positions()
+
+    def stream_closed(self, stream_id: str) -> None:
+        del stream_id
+
+    def drain(self, timeout_s: float) -> bool:
+        """Hand every stream over, make before break; True if all went over in time. Then close what is left."""
+        self.draining = True
+        self.loop.post(self.handover.drain)
+        done = self.handover.drained.wait(timeout_s)
+        if not done:
+            self.loop.post(self.handover.abandon)
+            self.handover.drained.wait(4.0)
+        self.loop.run(self._close_all, timeout_s=5.0)
+        return done
+
+    def stop(self, timeout_s: float) -> bool:
+        return self.loop.stop(timeout_s)
+
+    # --- own thread ---
+
+    def _message(self, text: str) -> None:
+        try:
+            message = json.loads(text)
+            kind, stream_id = str(message["t"]), str(message["id"])
+        except (ValueError, KeyError, TypeError):
+            log.warning("a notification can't be read", size=len(text))
+            return
+        if kind == "reconcile":
+            self._reconcile((stream_id,), asked=True)
+            return
+        try:
+            self.handover.message(kind, stream_id, message)
+        except StateUnavailable as error:
+            log.warning("a hand-over waits: the state is unavailable", stream=stream_id, error=str(error))
+
+    def _reconcile(self, stream_ids: Sequence[str], *, asked: bool = True) -> None:
+        try:
+            wanted = self._state.wanted(stream_ids)
+            free: list[Wanted] = []
+            missing: list[Wanted] = []
+            room = self._capacity - len(self._leases)
+            for stream_id in stream_ids:
+                entry = wanted.get(stream_id)
+                if entry is None:
+                    if asked:
+                        self._end(stream_id, closed=True)
+                elif not self._enabled(real_id(entry.exchange)):
+                    self._disabled(stream_id)
+                elif self._leases.holds(stream_id):
+                    if self._supervisor.has(stream_id):
+                        self._update(entry)
+                    elif not self.handover.taking(stream_id):
+                        missing.append(entry)
+                elif not self.draining and len(free) < room and self._may_claim(entry):
+                    free.append(entry)
+            self._run_all(missing)
+            if asked and free:
+                # Also not what is in our own name already: it is being handed to us, and its giver still publishes.
+                owned = self._state.owners([entry.stream_id for entry in free])
+                free = [entry for entry in free if entry.stream_id not in owned]
+            self._claim(free)
+        except StateUnavailable as error:
+            log.warning("reconcile waits: the state is unavailable", streams=len(stream_ids), error=str(error))
+
+    def _update(self, entry: Wanted) -> None:
+        """Tell the supervisor what is wanted of a stream that it runs."""
+        if entry.credentials is None:
+            before = self._wanted.get(entry.stream_id)
+            if before is None or before.digest != entry.digest or before.credentials is None:
+                log.warning("given up: another process knows the new key of this stream", stream=entry.stream_id)
+                self._end(entry.stream_id, closed=False)
+                return
+            entry = msgspec.structs.replace(entry, credentials=before.credentials)
+        self._run(entry)
+
+    def _may_claim(self, entry: Wanted) -> bool:
+        if self.handover.giving(entry.stream_id) or self._leases.settling:
+            return False
+        if entry.credentials is None:
+            if entry.stream_id not in self._told:
+                self._told.add(entry.stream_id)
+                log.info("another process must open this stream: its key is not known here", stream=entry.stream_id)
+            return False
+        if self._leases.mine_first(entry.stream_id):
+            return True
+        since = self._free_since.setdefault(entry.stream_id, self._clock.mono())
+        return self._clock.mono() - since >= UNOWNED_GRACE_S
+
+    def _claim(self, entries: Sequence[Wanted]) -> None:
+        for start in range(0, len(entries), CLAIM_BATCH):
+            batch = entries[start : start + CLAIM_BATCH]
+            taken = set(self._leases.claim([entry.stream_id for entry in batch]))
+            for entry in batch:
+                self._free_since.pop(entry.stream_id, None)
+            self._run_all([entry for entry in batch if entry.stream_id in taken])
+
+    def _run_all(self, entries: Sequence[Wanted]) -> None:
+        """Start streams whose leases this process holds, each from where it stood."""
+        if not entries:
+            return
+        positions = self._state.positions([entry.stream_id for entry in entries])
+        for entry in entries:
+            self._run(entry, positions.get(entry.stream_id))
+
+    def _run(self, entry: Wanted, position: bytes | None = None, *, hold: bool = False) -> None:
+        self._wanted[entry.stream_id] = entry
+        self._supervisor.want(_spec(entry), position=position, hold=hold)
+
+    def _start_taken(self, stream_id: str) -> bool:
+        """A stream that another process hands to this one: start it beside the old session, holding its events back."""
+        entry = self._state.wanted([stream_id]).get(stream_id)
+        if entry is None or entry.credentials is None:
+            return False
+        self._run(entry, self._state.positions([stream_id]).get(stream_id), hold=True)
+        return True
+
+    def _end(self, stream_id: str, *, closed: bool) -> None:
+        """Stop running a stream. `closed`: its last subscriber left."""
+        self._wanted.pop(stream_id, None)
+        self._free_since.pop(stream_id, None)
+        self._told.discard(stream_id)
+        self.handover.forget(stream_id)
+        if self._leases.holds(stream_id):
+            self._supervisor.unwant(stream_id, last_holder=closed, announce=closed)
+            self._leases.release([stream_id])
+            if closed:
+                self._state.drop_position(stream_id)
+
+    def _disabled(self, stream_id: str) -> None:
+        """The exchange was switched off: its subscribers are forgotten too, so that enabling reopens nothing (contract 3.2).
+
+        Only the process that runs the stream does this: another one may have read an older switch.
+        """
+        if self._leases.holds(stream_id):
+            self._state.close(stream_id, everybody=True)
+            self._end(stream_id, closed=True)
+
+    def _fenced(self, units: Sequence[str]) -> None:
+        for stream_id in units:
+            if self.handover.giving(stream_id) or self._leases.holds(stream_id):
+                continue  # handed over or taken back while the renewal was on its way
+            log.warning("fenced: another process owns this stream", stream=stream_id)
+            self._wanted.pop(stream_id, None)
+            self.handover.forget(stream_id)
+            self._supervisor.unwant(stream_id)
+
+    def _sweep(self) -> None:
+        try:
+            ids = self._state.wanted_ids()
+            held = set(self._leases.held())
+            self._remember([stream_id for stream_id in held - ids if stream_id in self._wanted])
+            self._look_again(held)
+            unheld = sorted(ids - held)
+            self._free_since = {name: since for name, since in self._free_since.items() if name in ids}
+            if unheld and not self.draining:
+                owners = self._state.owners(unheld)
+                for stream_id in owners:
+                    self._free_since.pop(stream_id, None)
+                free = [stream_id for stream_id in unheld if stream_id not in owners]
+                if free:
+                    self._leases.look_around()
+                for start in range(0, len(free), CLAIM_BATCH):
+                    self._reconcile(free[start : start + CLAIM_BATCH], asked=False)
+            self.handover.check()
+        except StateUnavailable as error:
+            log.debug("the sweep waits: the state is unavailable", error=str(error))
+
+    def _look_again(self, held: set[str]) -> None:
+        """Compare a part of the held streams with what is wanted, so that a lost notification heals."""
+        if not self._to_check:
+            self._to_check = sorted(held)
+        count = max(50, math.ceil(len(held) / LOOK_AGAIN_SWEEPS))
+        part, self._to_check = self._to_check[:count], self._to_check[count:]
+        part = [stream_id for stream_id in part if self._leases.holds(stream_id)]
+        if part:
+            self._reconcile(part, asked=False)
+
+    def _remember(self, forgotten: Sequence[str]) -> None:
+        """Streams that run here and that the state does not know: it forgot them, or their close was not noticed."""
+        if not forgotten:
+            return
+        # The lease first: an entry without one is free for everybody who finds it.
+        lost = self._leases.retake(forgotten)
+        self._fenced(sorted(lost))
+        forgotten = [stream_id for stream_id in forgotten if stream_id not in lost]
+        for stream_id in forgotten:
+            self._state.remember(self._wanted[stream_id])
+        known = self._state.wanted(forgotten)
+        closed = [stream_id for stream_id in forgotten if stream_id not in known]
+        for stream_id in closed:
+            self._end(stream_id, closed=True)
+        if len(closed) < len(forgotten):
+            # The positions are gone as well; until they are there again, whoever takes a stream knows nothing of its past.
+            self._pipeline.mark_dirty(self._leases.held())
+            self._save_positions()
+            log.warning(
+                "the state forgot running streams; they were written again", streams=len(forgotten) - len(closed)
+            )
+
+    def _apply_admin(self) -> None:
+        held = list(self._leases.held())
+        for start in range(0, len(held), CLAIM_BATCH):
+            self._reconcile(held[start : start + CLAIM_BATCH], asked=False)
+
+    def _save_positions(self) -> None:
+        positions = self._pipeline.dirty_positions(self._supervisor.live_ms, self._clock.wall_ms(), POSITION_EVERY_MS)
+        if positions:
+            try:
+                self._state.save_positions(positions, POSITION_KEEP_S)
+            except StateUnavailable:
+                self._pipeline.mark_dirty(positions)
+
+    def _rebalance(self) -> None:
+        """Give a few streams to the processes that should have them, until every one holds its fair share."""
+        candidates = self._leases.candidates()
+        if self.draining or len(candidates) < 2 or self.handover.busy:
+            return
+        if not self._pipeline.confirming or self._pipeline.behind:
+            return
+        total = sum(worker.streams for worker in self._leases.workers if not worker.draining)
+        fair = math.ceil(total / len(candidates) * 1.1) + 1
+        surplus = min(len(self._leases) - fair, REBALANCE_BATCH)
+        if surplus <= 0:
+            return
+        movable = [
+            unit for unit in self._leases.held() if not self._leases.mine_first(unit) and self.handover.givable(unit)
+        ]
+        for stream_id in movable[:surplus]:
+            self.handover.give(stream_id)
+
+    def _close_all(self) -> None:
+        """End of a drain: what nobody took is closed; its position lets the next owner repair the gap."""
+        held = list(self._leases.held())
+        taken = {
+            stream_id: self._pipeline.take_line(stream_id, self._supervisor.position_time_ms(stream_id))
+            for stream_id in held
+        }
+        self._pipeline.flush(CONFIRM_S)
+        positions = {
+            stream_id: position
+            for stream_id, taken_position in taken.items()
+            if (position := self._pipeline.last_word(stream_id, taken_position, revoke=False))
+        }
+        try:
+            self._state.save_positions(positions, POSITION_KEEP_S)
+        except StateUnavailable:
+            log.warning("positions could not be saved: the state is unavailable", streams=len(positions))
+        for stream_id in held:
+            self._supervisor.unwant(stream_id)
+        self._leases.release(held)
+
+
+def _spec(entry: Wanted) -> StreamSpec:
+    return StreamSpec(
+        stream_id=entry.stream_id,
+        exchange=entry.exchange,
+        feed="user",
+        user_id=entry.user_id,
+        digest=entry.digest,
+        generation=entry.generation,
+        credentials=entry.credentials,
+    )

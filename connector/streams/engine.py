@@ -1,0 +1,346 @@
+"""Everything that runs streams in one process, built and taken down in a written order.
+
+Start: dialler, I/O threads, supervisor, owner loop, notifications, scheduler. Stop: hand-over, scheduler, notifications,
+supervisor, I/O threads, dialler, REST. The sinks and the state are handed in and outlive the engine.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+
+from connector import VERSION
+from connector.core.errors import StateUnavailable
+from connector.core.log import get_logger
+from connector.core.metrics import METRICS
+from connector.core.ports import Clock, Role, Sink, SinkStatus, State, WorkerInfo
+from connector.streams.accounts import Accounts
+from connector.streams.announce import Announcer
+from connector.streams.breaker import AuthBreaker
+from connector.streams.budget import Budget
+from connector.streams.clock import ClockWatch
+from connector.streams.dial import Dialler, tls_context
+from connector.streams.endpoints import Endpoints
+from connector.streams.instruments import Instruments
+from connector.streams.io import IoThread
+from connector.streams.leases import Leases
+from connector.streams.lifecycle import StreamState
+from connector.streams.liveness import LivenessGuard, LivenessRules
+from connector.streams.market import Markets, wanted_exchanges
+from connector.streams.pacing import Ladder
+from connector.streams.pipeline import Pipeline
+from connector.streams.placement import Placement
+from connector.streams.rest import RestPool
+from connector.streams.supervisor import Supervisor
+from exchanges.ids import real_id
+
+log = get_logger(__name__)
+
+WATCH_S: Final = 10.0
+SYMBOL_SWEEP_S: Final = 15.0
+REBALANCE_S: Final = 10.0
+POSITIONS_S: Final = 1.0
+SWEEP_S: Final = 1.0
+CLOCK_WATCH_S: Final = 1.0
+RETRY_S: Final = 5.0
+
+
+class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What an engine needs of the settings; durations in the unit of the name."""
+
+    role: Role
+    price_role: str = "ticker"
+    price_exchanges: tuple[str, ...] = ()
+    gateway: str = ""
+    endpoints: Mapping[str, str] = {}
+    ca_file: str = ""
+    egress_ips: tuple[str, ...] = ()
+    io_threads: int = 1
+    connect_threads: int = 16
+    capacity: int = 5_000
+    lease_ttl_s: float = 8.0
+    drain_timeout_s: float = 20.0
+    rejoin_grace_s: float = 600.0
+    cooldown_base_ms: int = 1_800_000
+    cooldown_cap_ms: int = 86_400_000
+    auth_threshold: int = 3
+    auth_window_ms: int = 600_000
+    flap_threshold: int = 4
+    flap_window_ms: int = 600_000
+    candle_stall_s: float | None = None
+    admin_config: bool = False
+    admin_refresh_s: float = 10.0
+    service_url: str = ""
+    venue_options: Mapping[str, str] = {}
+    liveness: LivenessRules | None = None
+
+
+class Engine:
+    """`start`, `stop` and the read-only properties: any thread, once each."""
+
+    def __init__(self, options: EngineOptions, state: State, sink: Sink, clock: Clock) -> None:
+        self.options, self.state, self.sink, self.clock = options, state, sink, clock
+        self.owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self.started_ms = clock.wall_ms()
+        self._enabled: frozenset[str] | None = None
+        self.pipeline = Pipeline(sink)
+        endpoints = Endpoints(options.gateway, options.endpoints)
+        self.budget = Budget(state, clock)
+        self.dialler = Dialler(endpoints, self.budget, clock, tls_context(options.ca_file), options.connect_threads)
+        self.rest = RestPool(endpoints, self.budget, options.ca_file)
+        self.io = [IoThread(f"io-{number}", clock, self.dialler, self.rest) for number in range(options.io_threads)]
+        self.instruments = Instruments(self.rest, clock, options.venue_options, options.service_url)
+        self.placement = Placement(
+            self.io,
+            self.dialler,
+            self.pipeline,
+            clock,
+            self.instruments.table,
+            options.venue_options,
+            options.egress_ips,
+        )
+        ladder = Ladder(options.cooldown_base_ms, options.cooldown_cap_ms)
+        self.breaker = AuthBreaker(state, self.pipeline, clock, ladder, options.auth_threshold, options.auth_window_ms)
+        self.pipeline.on_genuine_event = self._recovered
+        self.supervisor = Supervisor(
+            self.placement,
+            self.pipeline,
+            self.breaker,
+            clock,
+            flap_threshold=options.flap_threshold,
+            flap_window_ms=options.flap_window_ms,
+        )
+        self.leases = Leases(state, self.owner, options.role, options.lease_ttl_s)
+        self.units: Accounts | Markets = self._units()
+        self.announcer = Announcer(
+            state,
+            self.leases,
+            self.pipeline,
+            clock,
+            price_role=options.price_role,
+            rejoin_grace_s=options.rejoin_grace_s,
+            sweep=self.units.sweep,
+        )
+        self.liveness = LivenessGuard(options.liveness, self.supervisor, self.pipeline, clock)
+        self.scheduler = BackgroundScheduler(
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}, timezone="UTC"
+        )
+        self._clock_watch = ClockWatch(clock)
+        self._stop_listening: Callable[[], None] | None = None
+
+    def _units(self) -> Accounts | Markets:
+        options = self.options
+        if options.role == "user":
+            return Accounts(
+                self.state,
+                self.leases,
+                self.supervisor,
+                self.pipeline,
+                self.clock,
+                capacity=options.capacity,
+                enabled=self.enabled,
+            )
+        markets = Markets(
+            self.state,
+            self.leases,
+            self.supervisor,
+            self.placement,
+            self.pipeline,
+            self.instruments,
+            self.clock,
+            role=options.price_role,
+            exchanges=self._price_exchanges,
+            enabled=self.enabled,
+            candle_stall_s=options.candle_stall_s,
+        )
+        self.instruments.on_table = markets.table_changed
+        return markets
+
+    def _price_exchanges(self) -> list[str]:
+        """While an admin config is loaded it alone decides (contract 3.2)."""
+        return wanted_exchanges(() if self._enabled is not None else self.options.price_exchanges)
+
+    def enabled(self, exchange: str) -> bool:
+        """Whether the admin config lets this (real) exchange id run (contract 3.2)."""
+        return self._enabled is None or real_id(exchange) in self._enabled
+
+    # --- start and stop ---
+
+    def start(self) -> None:
+        self._refresh_admin()
+        self.dialler.start()
+        for io in self.io:
+            io.start()
+        self.supervisor.start(self.units)
+        self._beat()
+        self._stop_listening = self.state.listen(self.owner, self._notified)
+        self.units.start()
+        self._schedule()
+        self.scheduler.start()
+        self.units.loop.post(self._watch_clock)
+        log.info("engine started", owner=self.owner, role=self.options.role)
+
+    def _schedule(self) -> None:
+        options = self.options
+        self.every(options.lease_ttl_s / 4, self._beat)
+        self.every(SWEEP_S, self.units.sweep)
+        self.every(SWEEP_S, self.supervisor.sweep)
+        self.every(SWEEP_S, self._refresh_deadlines)
+        self.every(POSITIONS_S, self.units.save_positions)
+        self.every(SYMBOL_SWEEP_S, self.instruments.sweep)
+        self.every(WATCH_S, self._gauges)
+        self.every(REBALANCE_S, self.units.rebalance)
+        if isinstance(self.units, Markets):
+            self.every(WATCH_S, self.units.watch)
+            self.every(self.announcer.beacon_s, self.announcer.beacon)
+        if options.admin_config:
+            self.every(options.admin_refresh_s, self._refresh_admin)
+        if options.liveness is not None:
+            self.every(options.liveness.scan_s, self.liveness.scan)
+
+    def once_after(self, seconds: float, job: Callable[[], Any]) -> None:
+        """Run `job` once, on a scheduler thread; again a little later while the state is unavailable."""
+
+        def run() -> None:
+            try:
+                job()
+            except StateUnavailable as error:
+                log.warning("a job waits: the state is unavailable", error=str(error))
+                self.once_after(RETRY_S, job)
+
+        when = datetime.now(UTC) + timedelta(seconds=seconds)
+        self.scheduler.add_job(run, "date", run_date=when)
+
+    def every(self, seconds: float, job: Callable[[], Any]) -> None:
+        """Run `job` periodically on a scheduler thread; it must be quick (it posts work)."""
+        name = getattr(job, "__qualname__", repr(job))
+
+        def run() -> None:
+            # An exception in a scheduler job never leaves the job (bug A6).
+            try:
+                job()
+            except Exception:
+                METRICS.count("scheduler_job_errors_total", job=name)
+                log.exception("a scheduler job failed", job=name)
+
+        self.scheduler.add_job(run, "interval", seconds=seconds, id=name, jitter=None)
+
+    def stop(self, timeout_s: float | None = None) -> bool:
+        """Hand over what runs, then take everything down; True if all of it ended within its deadline."""
+        drain_s = self.options.drain_timeout_s if timeout_s is None else timeout_s
+        self.units.draining = True
+        self._beat()
+        handed_over = self.units.drain(drain_s)
+        if self.scheduler.running:
+            self.scheduler.shutdown(wait=False)
+        if self._stop_listening is not None:
+            self._stop_listening()
+        ended = [self.supervisor.stop(5.0), self.units.stop(5.0)]
+        ended += [io.stop(5.0) for io in self.io]
+        ended.append(self.dialler.stop(5.0))
+        self.rest.stop()
+        try:
+            self.state.retire(self.owner)
+        except StateUnavailable:
+            log.debug("the heartbeat runs out by itself: the state is unavailable")
+        log.info("engine stopped", owner=self.owner, handed_over=handed_over, clean=all(ended))
+        return all(ended)
+
+    # --- jobs ---
+
+    def _watch_clock(self) -> None:
+        """On the owner loop, whose timers follow the monotonic clock: the scheduler's own follow the wall clock, and would
+        stop beating, renewing and sweeping for as long as it was set back."""
+        jump_ms = self._clock_watch.jumped_ms()
+        if jump_ms:
+            log.error(
+                "the host's clock jumped; signed requests fail until it is right: check NTP",
+                by_s=round(jump_ms / 1000, 1),
+            )
+            for job in self.scheduler.get_jobs():
+                if isinstance(job.trigger, IntervalTrigger):
+                    job.modify(next_run_time=datetime.now(UTC))
+        self.units.loop.later(CLOCK_WATCH_S, self._watch_clock)
+
+    def _notified(self, text: str) -> None:
+        if text == "admin-config" and not self._refresh_admin():
+            return
+        self.units.notified(text)
+
+    def _recovered(self, stream_id: str) -> None:
+        """From an I/O thread, which must not wait for the state."""
+        self.units.loop.post(partial(self.breaker.recovered, stream_id))
+
+    def _beat(self) -> None:
+        lost = self.leases.beat(self.info())
+        if lost:
+            self.units.lost(lost)
+
+    def info(self) -> WorkerInfo:
+        states = Counter(state.value for state in self.supervisor.states().values())
+        live: Counter[str] = Counter()
+        for session in self.placement.sessions():
+            if session.opened_mono and not session.closed:
+                live[session.exchange] += len(session.streams)
+        return WorkerInfo(
+            owner=self.owner,
+            role=self.options.role,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started_ms=self.started_ms,
+            capacity=self.options.capacity,
+            streams=len(self.leases),
+            draining=self.units.draining,
+            states=dict(states),
+            sinks=_queued(self.sink),
+            exchanges=dict(live),
+        )
+
+    def _refresh_admin(self) -> bool:
+        """Read the admin config again; True if the set changed."""
+        if not self.options.admin_config:
+            return False
+        try:
+            enabled = self.state.enabled_exchanges()
+        except StateUnavailable:
+            return False
+        if enabled == self._enabled:
+            return False
+        self._enabled = enabled
+        log.info("enabled exchanges changed", exchanges=sorted(enabled) if enabled is not None else "all")
+        self.units.notified("admin-config")
+        return True
+
+    def _refresh_deadlines(self) -> None:
+        """Listen-key and token refreshes are adapter deadlines; this sweep finds any that its I/O thread missed."""
+        for io in self.io:
+            io.post(io.overdue)
+
+    def _gauges(self) -> None:
+        states = Counter(
+            (state.value, spec.exchange)
+            for stream_id, state in self.supervisor.states().items()
+            if (spec := self.supervisor.spec(stream_id)) is not None
+        )
+        rows = [({"state": state, "exchange": exchange}, float(count)) for (state, exchange), count in states.items()]
+        METRICS.replace("streams", rows)
+        cooling = [row for row in rows if row[0]["state"] == StreamState.COOLING.value]
+        METRICS.replace("auth_cooldowns", [({"exchange": labels["exchange"]}, count) for labels, count in cooling])
+        METRICS.gauge("info", 1, version=VERSION, role=self.options.role)
+        METRICS.gauge("leases", len(self.leases))
+
+
+def _queued(sink: Sink) -> dict[str, int]:
+    """What waits, by sink; a sink over several tells of each."""
+    several: Callable[[], list[SinkStatus]] | None = getattr(sink, "statuses", None)
+    return {status.name: status.queued for status in (several() if several is not None else [sink.status()])}

@@ -1,0 +1,370 @@
+"""Passing a running stream to another process without a gap and without repeating an event (design section 2, Drain).
+
+::
+
+    giver                                  taker
+      lease → taker (atomic, new fence)
+      "take" ------------------------------> opens its own session beside ours, holds its events back
+      (again and again)                      live (subscribed, gap repaired)
+      lingers a moment <------------------- "ready" (again and again)
+      stops publishing, waits for confirms
+      saves the position, closes
+      "released" --------------------------> drops what the position covers, publishes the rest
+
+Notifications may get lost, so both sides repeat theirs. Until the giver has stopped it keeps the lease alive in the taker's
+name, so that no third process claims a stream that is still being published. If the taker dies, drains too or can't open the
+stream, the giver takes the lease back and goes on. If the taker does not become ready in time, the giver closes anyway and
+the taker repairs the gap from the saved position. If the giver dies, the taker stops waiting for it.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from connector.core.errors import StateUnavailable
+from connector.core.log import get_logger
+from connector.core.ports import Clock, State
+from connector.streams.leases import Leases
+from connector.streams.loop import Loop
+from connector.streams.pipeline import Pipeline
+from connector.streams.supervisor import Supervisor
+
+log = get_logger(__name__)
+
+READY_TIMEOUT_S: Final = 45.0
+"""The giver keeps its session this long for a taker that does not get live."""
+RELEASE_TIMEOUT_S: Final = 6.0
+"""A taker that is ready waits this long for the giver."""
+LINGER_S: Final = 1.0
+"""The giver publishes this much longer when the taker is ready: what was on its way to it when the taker subscribed comes
+nowhere else. The taker holds its own copies back meanwhile."""
+TELL_AGAIN_S: Final = 2.0
+PAUSE_S: Final = 3.0
+"""More than this between two checks (one a second): the state was away."""
+REFUSED_FOR_S: Final = 600.0
+"""A stream that another process could not open is not offered again for this long."""
+CONFIRM_POLL_S: Final = 0.01
+CONFIRM_TIMEOUT_S: Final = 3.0
+POSITION_KEEP_S: Final = 7 * 86_400
+
+
+@dataclass(slots=True)
+class _Giving:
+    target: str
+    fence: int
+    since: float
+    told_at: float
+    ready: bool = False
+    closing: bool = False
+    ready_ms: int = 0
+    """When the taker was live: our session must have been alive until then."""
+    seamless: bool = False
+    mark: object = None
+    """What the sinks had when this process published its last event of the stream."""
+
+
+@dataclass(slots=True)
+class _Taking:
+    giver: str
+    ready_at: float | None = None
+
+
+class Handover:
+    """Both sides of the hand-over protocol. The loop's thread only, except `drained` and `busy`.
+
+    `start_taken` opens a stream beside the giver's session; it returns False if this process can't, and raises
+    `StateUnavailable`.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        leases: Leases,
+        supervisor: Supervisor,
+        pipeline: Pipeline,
+        clock: Clock,
+        loop: Loop,
+        start_taken: Callable[[str], bool],
+    ) -> None:
+        self._state, self._leases, self._supervisor = state, leases, supervisor
+        self._pipeline, self._clock, self._loop, self._start_taken = pipeline, clock, loop, start_taken
+        self._giving: dict[str, _Giving] = {}
+        self._taking: dict[str, _Taking] = {}
+        self._refused: dict[str, float] = {}
+        self._draining = False
+        self._checked_at: float | None = None
+        self.drained = threading.Event()
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._giving or self._taking)
+
+    def giving(self, stream_id: str) -> bool:
+        """It is on its way to another process."""
+        return stream_id in self._giving
+
+    def taking(self, stream_id: str) -> bool:
+        """It comes from another process, which still publishes it: its events are held back here."""
+        return stream_id in self._taking
+
+    # --- giver ---
+
+    def drain(self) -> None:
+        """Give every stream away."""
+        self._draining = True
+        self._give_rest()
+
+    def _give_rest(self) -> None:
+        for stream_id in self._leases.held():
+            self.give(stream_id)
+        self._check_drained()
+
+    def givable(self, stream_id: str) -> bool:
+        refused_at = self._refused.get(stream_id)
+        if refused_at is not None and self._clock.mono() - refused_at >= REFUSED_FOR_S:
+            del self._refused[stream_id]
+            refused_at = None
+        return refused_at is None and not self.busy_with(stream_id)
+
+    def busy_with(self, stream_id: str) -> bool:
+        return stream_id in self._giving or stream_id in self._taking
+
+    def give(self, stream_id: str) -> None:
+        target = self._leases.another(stream_id)
+        fence = self._leases.fence(stream_id)
+        if target is None or fence is None or not self.givable(stream_id):
+            return
+        try:
+            new_fence = self._state.hand_over(stream_id, fence, self._leases.owner, target, self._leases.ttl_s * 2)
+        except StateUnavailable:
+            return
+        if new_fence is None:
+            return
+        now = self._clock.mono()
+        self._leases.drop(stream_id)
+        giving = self._giving[stream_id] = _Giving(target, new_fence, now, now)
+        self._offer(stream_id, giving)
+        if self._supervisor.live_ms(stream_id) is None:
+            self._let_go(stream_id)  # there is no session to keep until the other one is live
+        else:
+            self._supervisor.drain(stream_id)
+
+    def _offer(self, stream_id: str, giving: _Giving) -> None:
+        giving.told_at = self._clock.mono()
+        self._tell(giving.target, "take", stream_id, giver=self._leases.owner, fence=giving.fence)
+
+    def _linger(self, stream_id: str, giving: _Giving) -> None:
+        if not giving.ready:
+            giving.ready = True
+            giving.ready_ms = self._clock.wall_ms()
+            self._supervisor.probe(stream_id)
+
+            def end() -> None:
+                if self._giving.get(stream_id) is giving:
+                    self._let_go(stream_id)
+
+            self._loop.later(LINGER_S, end)
+
+    def _let_go(self, stream_id: str) -> None:
+        """Stop publishing, and once everything submitted is confirmed tell the taker."""
+        giving = self._giving.get(stream_id)
+        if giving is None or giving.closing:
+            return
+        giving.closing = True
+        giving.seamless = giving.ready and self._supervisor.alive_since(stream_id, giving.ready_ms)
+        position = self._pipeline.take_line(stream_id, self._supervisor.position_time_ms(stream_id))
+        giving.mark = self._pipeline.mark()
+        self._finish_when_confirmed(stream_id, giving, position, self._clock.mono() + CONFIRM_TIMEOUT_S)
+
+    def _finish_when_confirmed(
+        self, stream_id: str, giving: _Giving, position: bytes | None, give_up_at: float
+    ) -> None:
+        # The other sink, too: what waits there, if only for a moment, must not arrive after what the taker publishes.
+        out = self._pipeline.passed(giving.mark)
+        waiting = self._pipeline.pending(stream_id) or not out or self._pipeline.behind
+        if waiting and self._clock.mono() < give_up_at:
+            again = partial(self._finish_when_confirmed, stream_id, giving, position, give_up_at)
+            self._loop.later(CONFIRM_POLL_S, again)
+            return
+        self._giving.pop(stream_id, None)
+        position = self._pipeline.last_word(stream_id, position, revoke=True)
+        try:
+            if position is not None:
+                self._state.save_positions({stream_id: position}, POSITION_KEEP_S)
+        except StateUnavailable:
+            log.warning("the position of a stream could not be handed over", stream=stream_id)
+        self._tell(giving.target, "released", stream_id, seamless=giving.seamless)
+        self._supervisor.unwant(stream_id)
+        self._check_drained()
+
+    def _take_back(self, stream_id: str, giving: _Giving) -> None:
+        """The other process can't have it: go on here, with the session that never closed."""
+        owner, ttl_s = self._leases.owner, self._leases.ttl_s
+        fence = self._state.hand_over(stream_id, giving.fence, giving.target, owner, ttl_s)
+        if fence is None:
+            fence = self._state.claim([stream_id], owner, ttl_s).get(stream_id)
+        if fence is None:
+            self._let_go(stream_id)  # a third process has it
+            return
+        del self._giving[stream_id]
+        self._leases.accept(stream_id, fence)
+        self._supervisor.keep(stream_id)
+        log.warning("took a stream back: the other process did not", stream=stream_id, other=giving.target)
+
+    def _check_drained(self) -> None:
+        if not self._draining or self._giving:
+            return
+        if not self._leases.candidates_beside_us() or not any(self.givable(unit) for unit in self._leases.held()):
+            self.drained.set()
+
+    # --- taker ---
+
+    def _take(self, stream_id: str, giver: str, fence: int) -> None:
+        if self._draining:
+            return  # the giver sees that this process drains, and takes it back
+        if stream_id in self._taking or self._leases.fence(stream_id) == fence:
+            taking = self._taking.get(stream_id)
+            if taking is None or taking.ready_at is not None:
+                self._tell(giver, "ready", stream_id, by=self._leases.owner)
+            return
+        self._leases.accept(stream_id, fence)
+        self._taking[stream_id] = _Taking(giver)
+        try:
+            started = self._start_taken(stream_id)
+        except StateUnavailable:
+            # The giver offers it again.
+            self._taking.pop(stream_id, None)
+            self._leases.drop(stream_id)
+            return
+        if not started:
+            self._taking.pop(stream_id, None)
+            self._leases.drop(stream_id)
+            self._tell(giver, "refused", stream_id)
+
+    def live(self, stream_id: str) -> None:
+        """A stream of this process is live: if it is being taken, its giver may close now."""
+        taking = self._taking.get(stream_id)
+        if taking is not None and taking.ready_at is None:
+            taking.ready_at = self._clock.mono()
+            self._tell(taking.giver, "ready", stream_id, by=self._leases.owner)
+
+    def _release(self, stream_id: str, *, clean: bool, seamless: bool) -> None:
+        if self._taking.pop(stream_id, None) is None:
+            return
+        try:
+            position = self._state.positions([stream_id]).get(stream_id)
+        except StateUnavailable:
+            position, clean = None, False
+        self._supervisor.release(stream_id, position, clean=clean, seamless=seamless)
+
+    # --- both ---
+
+    def forget(self, stream_id: str) -> None:
+        """The stream was closed or fenced: nothing is passed on any more."""
+        self._refused.pop(stream_id, None)
+        taking = self._taking.pop(stream_id, None)
+        if taking is not None:
+            self._tell(taking.giver, "closed", stream_id)
+        self._end_giving(stream_id)
+
+    def _end_giving(self, stream_id: str) -> None:
+        giving = self._giving.get(stream_id)
+        if giving is not None and not giving.closing:
+            del self._giving[stream_id]
+            self._supervisor.unwant(stream_id)
+            self._check_drained()
+
+    def message(self, kind: str, stream_id: str, message: Mapping[str, object]) -> None:
+        """A notification of another process. Raises `StateUnavailable`."""
+        match kind:
+            case "take":
+                self._take(stream_id, str(message.get("giver", "")), int(str(message.get("fence", 0))))
+            case "ready":
+                giving = self._giving.get(stream_id)
+                if giving is not None:
+                    self._linger(stream_id, giving)
+                elif not self._leases.holds(stream_id):
+                    # It was let go already and the taker does not know.
+                    self._tell(str(message.get("by", "")), "released", stream_id, seamless=False)
+            case "released":
+                self._release(stream_id, clean=True, seamless=bool(message.get("seamless", True)))
+            case "refused":
+                giving = self._giving.get(stream_id)
+                if giving is not None and not giving.closing:
+                    self._refused[stream_id] = self._clock.mono()
+                    self._take_back(stream_id, giving)
+                    self._check_drained()
+            case "closed":
+                self._end_giving(stream_id)
+            case _:
+                log.warning("unknown notification", kind=kind)
+
+    def check(self) -> None:
+        """Repeat what may have got lost, and look at the time-outs of both sides. Raises `StateUnavailable`."""
+        now = self._clock.mono()
+        paused_s = now - self._checked_at if self._checked_at is not None else 0.0
+        self._checked_at = now
+        if paused_s > PAUSE_S:
+            self._allow_for(paused_s)
+        if self._leases.settling:
+            return  # who lives is not known yet
+        self._check_giving()
+        self._check_taking()
+        if self._draining:
+            self._give_rest()
+
+    def _allow_for(self, paused_s: float) -> None:
+        """While the state was away nobody could answer: that time does not count."""
+        for giving in self._giving.values():
+            giving.since += paused_s
+        for taking in self._taking.values():
+            if taking.ready_at is not None:
+                taking.ready_at += paused_s
+
+    def _check_giving(self) -> None:
+        now = self._clock.mono()
+        candidates = set(self._leases.candidates())
+        kept: dict[str, dict[str, int]] = {}
+        for stream_id, giving in list(self._giving.items()):
+            if giving.closing:
+                continue
+            if giving.target not in candidates:
+                self._take_back(stream_id, giving)
+            elif now - giving.since >= READY_TIMEOUT_S:
+                self._let_go(stream_id)
+            else:
+                kept.setdefault(giving.target, {})[stream_id] = giving.fence
+                if now - giving.told_at >= TELL_AGAIN_S:
+                    self._offer(stream_id, giving)
+        for target, leases in kept.items():
+            for stream_id in self._state.renew(leases, target, self._leases.ttl_s * 2):
+                log.warning("a stream that was being handed over went to a third process", stream=stream_id)
+                self._let_go(stream_id)
+
+    def _check_taking(self) -> None:
+        now = self._clock.mono()
+        alive = {worker.owner for worker in self._leases.workers}
+        for stream_id, taking in list(self._taking.items()):
+            late = taking.ready_at is not None and now - taking.ready_at >= RELEASE_TIMEOUT_S
+            if late or taking.giver not in alive:
+                log.warning("the former owner of a stream is silent: going on without it", stream=stream_id)
+                self._release(stream_id, clean=False, seamless=False)
+            elif taking.ready_at is not None and now - taking.ready_at >= 1.0:
+                self._tell(taking.giver, "ready", stream_id, by=self._leases.owner)
+
+    def abandon(self) -> None:
+        """The drain deadline has come: let everything go that is still being given."""
+        for stream_id in list(self._giving):
+            self._let_go(stream_id)
+
+    def _tell(self, owner: str, kind: str, stream_id: str, **fields: object) -> None:
+        """Best effort: whatever gets lost is repeated by `check`."""
+        try:
+            self._state.notify(owner, json.dumps({"t": kind, "id": stream_id, **fields}))
+        except StateUnavailable:
+            log.debug("a notification could not be sent", kind=kind, stream=stream_id)

@@ -1,0 +1,153 @@
+"""The leases that this process holds, and which process should hold what (design section 2, Ownership).
+
+Redis decides who owns a unit; rendezvous hashing over the live processes says who *should* try first, so that every process
+comes to the same answer without talking to the others, and a process that joins or leaves moves only its own share.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from connector.core.errors import StateUnavailable
+from connector.core.log import get_logger
+from connector.core.ports import Role, State, WorkerInfo, join_units
+
+log = get_logger(__name__)
+
+SETTLE_BEATS: Final = 2
+"""Own beats after an outage of the state before anything is claimed: by then every living owner had its turn."""
+
+
+def preferred(unit: str, owners: Iterable[str]) -> str | None:
+    """The owner with the highest hash for this unit; None without owners. Pure."""
+    best, best_score = None, b""
+    for owner in owners:
+        score = hashlib.blake2b(f"{owner}\x00{unit}".encode(), digest_size=8).digest()
+        if score > best_score:
+            best, best_score = owner, score
+    return best
+
+
+class Leases:
+    """Units held by this process with their fencing numbers. Any thread."""
+
+    def __init__(self, state: State, owner: str, role: Role, ttl_s: float) -> None:
+        self.owner, self.role, self.ttl_s = owner, role, ttl_s
+        self._state = state
+        self._lock = threading.Lock()
+        self._held: dict[str, int] = {}
+        self._workers: tuple[WorkerInfo, ...] = ()
+        self._away = False
+        self._settling = 0
+
+    def held(self) -> dict[str, int]:
+        with self._lock:
+            return dict(self._held)
+
+    def holds(self, unit: str) -> bool:
+        return unit in self._held
+
+    def fence(self, unit: str) -> int | None:
+        return self._held.get(unit)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    @property
+    def workers(self) -> tuple[WorkerInfo, ...]:
+        """Live processes of the role, as of the last beat (this one included once it beat)."""
+        return self._workers
+
+    @property
+    def settling(self) -> bool:
+        """The state was away a moment ago: leases may have run out meanwhile, and their owners renew them first."""
+        return self._settling > 0
+
+    def claim(self, units: Sequence[str]) -> list[str]:
+        """Take the free ones of these. Raises `StateUnavailable`."""
+        if not units:
+            return []
+        taken = self._state.claim(units, self.owner, self.ttl_s)
+        with self._lock:
+            self._held.update(taken)
+        return list(taken)
+
+    def accept(self, unit: str, fence: int) -> None:
+        """A lease that another process handed to this one."""
+        with self._lock:
+            self._held[unit] = fence
+
+    def drop(self, unit: str) -> None:
+        """No longer ours (handed over or fenced): nothing is told to the state."""
+        with self._lock:
+            self._held.pop(unit, None)
+
+    def release(self, units: Iterable[str]) -> None:
+        with self._lock:
+            leases = {unit: self._held.pop(unit) for unit in units if unit in self._held}
+        if not leases:
+            return
+        try:
+            self._state.release(leases, self.owner)
+        except StateUnavailable:
+            log.warning("leases run out by themselves: the state is unavailable", units=join_units(leases))
+
+    def retake(self, units: Iterable[str]) -> set[str]:
+        """Renew some leases at once, which writes those again that the state forgot. Returns the units that others took
+        meanwhile; they are dropped. Raises `StateUnavailable`."""
+        held = self.held()
+        lost = self._state.renew({unit: held[unit] for unit in units if unit in held}, self.owner, self.ttl_s)
+        for unit in lost:
+            self.drop(unit)
+        return lost
+
+    def beat(self, info: WorkerInfo) -> set[str] | None:
+        """Heartbeat and renewal in one go. Returns the units lost to others; None = the state is away, nothing is known.
+
+        While the state is away nobody can take a lease, so what is held goes on; the first beat after it is back tells.
+        """
+        leases = self.held()
+        try:
+            # Not longer than the leases: who is dead must not stand in the way of those who take over.
+            self._state.heartbeat(info, self.ttl_s)
+            lost = self._state.renew(leases, self.owner, self.ttl_s) if leases else set()
+            self._workers = tuple(self._state.workers(self.role))
+        except StateUnavailable as error:
+            if not self._away:
+                log.error("the state is unavailable; running streams go on", error=str(error))
+            self._away = True
+            self._settling = SETTLE_BEATS
+            return None
+        if self._away:
+            log.info("the state is back", held=len(leases), lost=len(lost))
+        self._away = False
+        self._settling = max(0, self._settling - 1)
+        with self._lock:
+            for unit in lost:
+                # Not if it came back meanwhile with another number (hand-over).
+                if self._held.get(unit) == leases[unit]:
+                    del self._held[unit]
+        return lost
+
+    def look_around(self) -> None:
+        """Find out who is alive now, not at the last beat: free units were found. Raises `StateUnavailable`."""
+        self._workers = tuple(self._state.workers(self.role))
+
+    def candidates(self) -> list[str]:
+        """Owners that may take streams: live, not draining."""
+        return [worker.owner for worker in self._workers if not worker.draining]
+
+    def mine_first(self, unit: str) -> bool:
+        """Whether this process should try for a free unit before the others."""
+        candidates = self.candidates()
+        return not candidates or preferred(unit, candidates) == self.owner
+
+    def another(self, unit: str) -> str | None:
+        """Who should take a unit from this process; None if there is nobody."""
+        return preferred(unit, (owner for owner in self.candidates() if owner != self.owner))
+
+    def candidates_beside_us(self) -> list[str]:
+        return [owner for owner in self.candidates() if owner != self.owner]

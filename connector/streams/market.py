@@ -1,0 +1,407 @@
+"""Ticker and candle feeds of one process: which exchange ids run, in which process, on how many sockets.
+
+The unit of ownership is a feed of an exchange id (`ticker:okx`, `candle:okx`): every process of the price role can hold any,
+and a lease keeps two from publishing the same symbol. Candle subscriptions live in the state, so they survive every process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from connector.core.errors import StateUnavailable
+from connector.core.log import get_logger
+from connector.core.metrics import METRICS
+from connector.core.ports import CandleKey, Clock, State
+from connector.streams.instruments import Instruments
+from connector.streams.leases import Leases
+from connector.streams.lifecycle import StreamState
+from connector.streams.loop import Loop
+from connector.streams.pipeline import Pipeline
+from connector.streams.placement import Placement
+from connector.streams.spec import StreamSpec
+from connector.streams.supervisor import Supervisor
+from connector.streams.watchdog import TARGETED_RESTARTS, FeedSilence, stalls
+from exchanges import venue_of
+from exchanges.ids import FAMILIES, LIVE, Feed, family_of
+from exchanges.instruments import SymbolTable
+
+log = get_logger(__name__)
+
+UNOWNED_GRACE_S: Final = 2.0
+CANDLE_POSITION_KEEP_S: Final = 2 * 86_400
+POSITIONS_EVERY_S: Final = 5.0
+UNWATCHED: Final = frozenset({"binanceUS", "mexc"})
+"""Not judged by silence (contract 4.7)."""
+CANDLE_ONLY_LIMIT_S: Final = 75.0
+"""Limit of candle silence in role `candle` (contract 4.7)."""
+
+
+def wanted_exchanges(price_exchanges: Sequence[str]) -> list[str]:
+    """The exchange ids that `PRICE_CONNECTOR_EXCHANGES` switches on; empty = all. One rule for everything (bug B16)."""
+    names = {name.strip().lower() for name in price_exchanges if name.strip()}
+    if names & {"binance", "binanceus"}:
+        names |= {"binance"}
+    chosen = [family for family in FAMILIES if not names or family in names]
+    return [exchange for family in chosen for exchange in FAMILIES[family] if venue_of(exchange) is not None]
+
+
+class Markets:
+    """Owner of the feeds of this process. Public methods: any thread."""
+
+    def __init__(
+        self,
+        state: State,
+        leases: Leases,
+        supervisor: Supervisor,
+        placement: Placement,
+        pipeline: Pipeline,
+        instruments: Instruments,
+        clock: Clock,
+        *,
+        role: str,
+        exchanges: Callable[[], Sequence[str]],
+        enabled: Callable[[str], bool],
+        candle_stall_s: float | None,
+    ) -> None:
+        self._state, self._leases, self._supervisor, self._placement = state, leases, supervisor, placement
+        self._pipeline, self._instruments, self._clock = pipeline, instruments, clock
+        self._role, self._exchanges, self._enabled = role, exchanges, enabled
+        self._candle_stall_s = candle_stall_s
+        self._streams: dict[str, set[str]] = {}
+        self._free_since: dict[str, float] = {}
+        self._refused: dict[CandleKey, str] = {}
+        self._strikes: dict[str, int] = {}
+        """Restarts for silence by stream, since data last came over the session that carries it."""
+        self._loaded: set[str] = set()
+        self._candles: set[CandleKey] = set()
+        self._candles_version = 0
+        self._by_exchange: dict[str, list[CandleKey]] = {}
+        self._reconciled: dict[str, tuple[SymbolTable, int]] = {}
+        """What each unit was last built from; while nothing of it changes there is nothing to do."""
+        self._saved_at = float("-inf")
+        self.draining = False
+        self.loop = Loop("markets")
+
+    # --- any thread ---
+
+    def start(self) -> None:
+        units = self.units()
+        on = sorted({unit.split(":", 1)[1] for unit in units})
+        log.info("price feeds", role=self._role, on=on, off=sorted(LIVE - set(on)))
+        self.loop.start()
+        self.sweep()
+
+    def units(self) -> list[str]:
+        """Every unit that this deployment runs, by role and switches."""
+        feeds: list[Feed] = []
+        if self._role in {"all", "ticker"}:
+            feeds.append("ticker")
+        if self._role in {"all", "candle"}:
+            feeds.append("candle")
+        units: list[str] = []
+        for exchange in self._exchanges():
+            venue = venue_of(exchange)
+            if venue is not None and self._enabled(exchange):
+                units.extend(f"{feed}:{exchange}" for feed in feeds if feed in venue.feeds)
+        return units
+
+    def sweep(self) -> None:
+        self.loop.post_once("sweep", self._sweep)
+
+    def table_changed(self, exchange: str) -> None:
+        self.loop.post(partial(self._table_changed, exchange))
+
+    def watch(self) -> None:
+        self.loop.post_once("watch", self._watch)
+
+    def save_positions(self) -> None:
+        self.loop.post_once("positions", self._save_positions)
+
+    def rebalance(self) -> None:
+        self.loop.post_once("rebalance", self._rebalance)
+
+    def notified(self, text: str) -> None:
+        if text in {"resync", "sweep", "admin-config"}:
+            self.sweep()
+        elif text.startswith("candle:"):
+            # Thousands of requests may come within seconds; one look serves all that came before it.
+            self.loop.post_once(text, partial(self._candles_asked, text))
+
+    def lost(self, units: Iterable[str]) -> None:
+        self.loop.post(partial(self._drop, tuple(units)))
+
+    def stream_live(self, stream_id: str, exchange: str) -> None:
+        del stream_id, exchange
+
+    def stream_closed(self, stream_id: str) -> None:
+        del stream_id
+
+    def drain(self, timeout_s: float) -> bool:
+        """Give the feeds up: positions saved, sockets closed, the others told to claim at once."""
+        self.draining = True
+        return self.loop.run(self._give_up, timeout_s)
+
+    def stop(self, timeout_s: float) -> bool:
+        return self.loop.stop(timeout_s)
+
+    # --- own thread ---
+
+    def _sweep(self) -> None:
+        wanted = self.units()
+        held = self._leases.held()
+        self._drop([unit for unit in held if unit not in wanted], release=True)
+        try:
+            if not self.draining and not self._leases.settling:
+                self._claim([unit for unit in wanted if unit not in held])
+            self._refresh_candles()
+            for unit in self._leases.held():
+                self._reconcile_unit(unit)
+        except StateUnavailable as error:
+            log.debug("the sweep waits: the state is unavailable", error=str(error))
+
+    def _claim(self, units: Sequence[str]) -> None:
+        owners = self._state.owners(units) if units else {}
+        now = self._clock.mono()
+        take = []
+        for unit in units:
+            if unit in owners:
+                self._free_since.pop(unit, None)
+            elif self._leases.mine_first(unit) or now - self._free_since.setdefault(unit, now) >= UNOWNED_GRACE_S:
+                take.append(unit)
+        for unit in self._leases.claim(take):
+            self._free_since.pop(unit, None)
+            log.info("feed claimed", unit=unit)
+
+    def _candles_asked(self, unit: str) -> None:
+        try:
+            self._refresh_candles()
+            self._reconcile_unit(unit)
+        except StateUnavailable as error:
+            log.debug("a candle request waits: the state is unavailable", unit=unit, error=str(error))
+
+    def _refresh_candles(self) -> None:
+        """Read the candle subscriptions. There is no unsubscribe: what is missing was forgotten, and is written again."""
+        current = self._state.candles()
+        forgotten = self._candles - current
+        if forgotten:
+            log.warning("the state forgot candle subscriptions; they were written again", topics=len(forgotten))
+            for key in forgotten:
+                self._state.add_candle(key)
+            current |= forgotten
+        if current != self._candles:
+            self._candles = current
+            self._candles_version += 1
+            self._by_exchange = {}
+            for key in sorted(current):
+                self._by_exchange.setdefault(key.exchange, []).append(key)
+
+    def _reconcile_unit(self, unit: str) -> None:
+        if not self._leases.holds(unit):
+            return
+        feed, exchange = unit.split(":", 1)
+        source = (self._instruments.table(exchange), self._candles_version if feed == "candle" else 0)
+        built = self._reconciled.get(unit)
+        if built is not None and built[0] is source[0] and built[1] == source[1]:
+            return
+        specs = self._ticker_specs(exchange) if feed == "ticker" else self._candle_specs(exchange)
+        if specs is None:
+            return
+        before = self._streams.get(unit, set())
+        now = {spec.stream_id for spec in specs}
+        for stream_id in before - now:
+            self._supervisor.unwant(stream_id)
+        for spec in specs:
+            if spec.stream_id not in before or feed == "ticker":
+                self._supervisor.want(spec)
+        self._streams[unit] = now
+        self._reconciled[unit] = source
+
+    def _ticker_specs(self, exchange: str) -> list[StreamSpec] | None:
+        venue = venue_of(exchange)
+        if venue is None:
+            return None
+        shards = venue.ticker_shards(exchange, self._instruments.table(exchange))
+        if not shards:
+            return None  # the table is not there yet; `table_changed` comes back here
+        subscribed = sum(len(shard) for shard in shards) or len(self._instruments.table(exchange).active())
+        METRICS.gauge("symbols", subscribed, exchange=exchange, kind="subscribed")
+        return [
+            StreamSpec(
+                stream_id=f"ticker:{exchange}#{number}",
+                exchange=exchange,
+                feed="ticker",
+                symbols=tuple(shard),
+                digest=hashlib.sha256(",".join(shard).encode()).hexdigest(),
+            )
+            for number, shard in enumerate(shards)
+        ]
+
+    def _candle_specs(self, exchange: str) -> list[StreamSpec]:
+        self._load_candle_positions(exchange)
+        table = self._instruments.table(exchange)
+        venue = venue_of(exchange)
+        specs = []
+        for key in self._by_exchange.get(exchange, ()) if venue is not None else ():
+            reason = venue.candle_refusal(exchange, key.symbol, key.interval, table) if venue is not None else ""
+            if reason:
+                if self._refused.get(key) != reason:
+                    self._refused[key] = reason
+                    log.warning("candle request refused", exchange=exchange, symbol=key.symbol, reason=reason)
+                continue
+            specs.append(
+                StreamSpec(
+                    stream_id=f"candle:{key.symbol}@{exchange}@{key.interval}",
+                    exchange=exchange,
+                    feed="candle",
+                    symbol=key.symbol,
+                    interval=key.interval,
+                )
+            )
+        METRICS.gauge("candles_subscribed", len(specs), exchange=exchange)
+        return specs
+
+    def _table_changed(self, exchange: str) -> None:
+        try:
+            for unit in (f"ticker:{exchange}", f"candle:{exchange}"):
+                self._reconcile_unit(unit)
+        except StateUnavailable as error:
+            log.debug("a new symbol table waits: the state is unavailable", exchange=exchange, error=str(error))
+
+    def _drop(self, units: Sequence[str], *, release: bool = False) -> None:
+        candles = [unit.split(":", 1)[1] for unit in units if unit.startswith("candle:")]
+        for exchange in candles:
+            # Before the position is read: a candle that is published later would be published by the next owner as well.
+            self._pipeline.end_candles(exchange)
+        if candles and release:
+            self._saved_at = float("-inf")
+            self._save_positions()
+        for unit in units:
+            self._clear(unit)
+            self._loaded.discard(unit)
+            log.info("feed given up", unit=unit)
+        if release:
+            self._leases.release(units)
+
+    def _clear(self, unit: str) -> None:
+        """End all streams of a unit; the next reconcile builds them anew."""
+        self._reconciled.pop(unit, None)
+        for stream_id in self._streams.pop(unit, set()):
+            self._strikes.pop(stream_id, None)
+            self._supervisor.unwant(stream_id)
+
+    def _give_up(self) -> None:
+        self._drop(list(self._leases.held()), release=True)
+        try:
+            self._state.notify("*", "sweep")
+        except StateUnavailable:
+            log.debug("nobody was told: the state is unavailable")
+
+    def _rebalance(self) -> None:
+        """Give one feed to the process that should have it, while this one holds more than its share.
+
+        The feed pauses until the other process has claimed and joined it; missed closed candles are fetched then.
+        """
+        candidates = self._leases.candidates()
+        if self.draining or len(candidates) < 2:
+            return
+        fair = math.ceil(len(self.units()) / len(candidates)) + 1
+        movable = [unit for unit in sorted(self._leases.held()) if not self._leases.mine_first(unit)]
+        if len(self._leases) <= fair or not movable:
+            return
+        self._drop(movable[:1], release=True)
+        self._state.notify("*", "sweep")
+
+    # --- candle positions: missed closed candles are fetched also after a process died ---
+
+    def _save_positions(self) -> None:
+        now = self._clock.mono()
+        if now - self._saved_at < POSITIONS_EVERY_S:
+            return
+        self._saved_at = now
+        positions = {
+            f"candles:{exchange}": msgspec.json.encode(starts)
+            for unit in self._leases.held()
+            if unit.startswith("candle:") and (starts := self._pipeline.candle_starts(exchange := unit.split(":")[1]))
+        }
+        if positions:
+            try:
+                self._state.save_positions(positions, CANDLE_POSITION_KEEP_S)
+            except StateUnavailable:
+                log.debug("candle positions wait: the state is unavailable")
+
+    def _load_candle_positions(self, exchange: str) -> None:
+        unit = f"candle:{exchange}"
+        if unit in self._loaded:
+            return
+        data = self._state.positions([f"candles:{exchange}"]).get(f"candles:{exchange}")
+        self._loaded.add(unit)
+        self._pipeline.begin_candles(exchange)
+        if data is not None:
+            try:
+                self._pipeline.load_candle_starts(exchange, msgspec.json.decode(data, type=dict[str, int]))
+            except msgspec.DecodeError as error:
+                log.warning("saved candle positions can't be read", exchange=exchange, error=str(error))
+
+    # --- stall watchdog (contract 4.7) ---
+
+    def _watch(self) -> None:
+        now = self._clock.mono()
+        states = self._supervisor.states()
+        feeds = []
+        for session in self._placement.sessions():
+            limit_s = self._limit_s(session.exchange, session.feed, session.limits.data_silence_s)
+            if session.feed == "user" or not session.opened_mono or session.closed or limit_s is None:
+                continue
+            if not any(states.get(stream_id) is StreamState.LIVE for stream_id in list(session.streams)):
+                continue
+            had_data = session.last_data_mono > session.opened_mono
+            if had_data:
+                # Only of this socket: a sibling that delivers must not hide one that never does (bugs B21, B23).
+                for stream_id in list(session.streams):
+                    self._strikes.pop(stream_id, None)
+            feeds.append(
+                FeedSilence(
+                    name=session.name,
+                    exchange=session.exchange,
+                    family=family_of(session.exchange),
+                    feed="candle" if session.feed == "candle" else "ticker",
+                    silent_s=now - session.last_data_mono,
+                    had_data=had_data,
+                    limit_s=limit_s,
+                )
+            )
+        for stall in stalls(feeds):
+            self._recover(stall.name, stall.exchange, stall.kind, stall.silent_s)
+
+    def _limit_s(self, exchange: str, feed: str, venue_limit_s: float | None) -> float | None:
+        if venue_limit_s is None or exchange in UNWATCHED:
+            return None
+        if feed == "candle":
+            if self._candle_stall_s is not None:
+                return self._candle_stall_s
+            if self._role == "candle":
+                return max(venue_limit_s, CANDLE_ONLY_LIMIT_S)
+        return venue_limit_s
+
+    def _recover(self, session: str, exchange: str, kind: str, silent_s: float) -> None:
+        notice = {"exchange": exchange, "kind": kind, "staleSeconds": int(silent_s), "role": self._role}
+        self._pipeline.service("watchdogStall", notice)
+        METRICS.count("watchdog_stalls_total", exchange=exchange, kind=kind)
+        feed = "candle" if kind == "candle" else "ticker"
+        carried = next((list(one.streams) for one in self._placement.sessions() if one.name == session), [])
+        strikes = 1 + max((self._strikes.get(stream_id, 0) for stream_id in carried), default=0)
+        if strikes <= TARGETED_RESTARTS:
+            self._strikes.update(dict.fromkeys(carried, strikes))
+            self._supervisor.restart_session(session, f"no data for {silent_s:.0f} s")
+            return
+        log.error("feed stalled again without data in between: rebuilding it whole", exchange=exchange, feed=feed)
+        self._instruments.refresh(exchange)
+        unit = f"{feed}:{exchange}"
+        self._clear(unit)
+        self._reconcile_unit(unit)

@@ -1,0 +1,242 @@
+"""Which session carries which stream: makes sessions, fills shared ones, keeps the register of every open socket.
+
+Supervisor thread only, unless a method says otherwise. A session of a *pool* (exchange, feed, group) takes streams until the
+venue's limit is reached; venues with one account a connection have pools whose sessions carry one stream.
+"""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+import zlib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from connector.core.log import get_logger
+from connector.core.ports import Clock
+from connector.streams.dial import Dialler
+from connector.streams.io import IoThread
+from connector.streams.session import Listener, Publisher, Session
+from connector.streams.spec import StreamSpec
+from exchanges import venue_of
+from exchanges._adapter import Adapter, Limits, Setup, Subscription, Venue
+from exchanges.ids import Feed
+from exchanges.instruments import SymbolTable
+
+log = get_logger(__name__)
+
+JOINABLE_FOR: Final = 0.8
+"""A shared session takes no new streams in the last fifth of its life."""
+
+CLOCK_KEPT_S: Final = 3600.0
+"""How long a measured clock serves new connections: meanwhile ours may have been put right."""
+
+
+class UnknownExchange(LookupError):
+    """No venue serves this exchange id; the owner must have refused it before."""
+
+
+class Placement:
+    """The register of sessions."""
+
+    listener: Listener
+
+    def __init__(
+        self,
+        io_threads: list[IoThread],
+        dialler: Dialler,
+        publisher: Publisher,
+        clock: Clock,
+        table: Callable[[str], SymbolTable],
+        options: Mapping[str, str],
+        egress_ips: tuple[str, ...] = (),
+    ) -> None:
+        self._io, self._dialler, self._publisher, self._clock = io_threads, dialler, publisher, clock
+        self._table, self._options = table, options
+        self._ips = egress_ips or ("",)
+        self._turn = itertools.cycle(self._ips)
+        self._pools: dict[tuple[str, Feed, str], list[Session]] = {}
+        self._by_name: dict[str, tuple[Session, IoThread, tuple[str, Feed, str]]] = {}
+        self._retired: set[Session] = set()
+        self._numbers = itertools.count(1)
+        self._clocks: dict[str, tuple[int, float]] = {}
+        """By venue: its time minus ours in ms, and when it was measured. Written and read by I/O threads."""
+
+    # --- any thread ---
+
+    def clock_read(self, venue: str, offset_ms: int) -> None:
+        """A connection had to measure its venue's clock: the others start with what it found."""
+        log.warning("a venue refused our clock; its own is used", venue=venue, offset_ms=offset_ms)
+        self._clocks[venue] = (offset_ms, self._clock.mono())
+
+    def clock_offset_ms(self, venue: str) -> int:
+        """What was measured last, unless that is long ago."""
+        offset_ms, measured = self._clocks.get(venue, (0, 0.0))
+        return offset_ms if self._clock.mono() - measured < CLOCK_KEPT_S else 0
+
+    def sessions(self) -> list[Session]:
+        return [session for session, _, _ in list(self._by_name.values())]
+
+    def dialling(self) -> int:
+        return self._dialler.waiting()
+
+    # --- supervisor thread ---
+
+    def session(self, name: str) -> Session | None:
+        entry = self._by_name.get(name)
+        return entry[0] if entry is not None else None
+
+    def join(self, spec: StreamSpec, subscription: Subscription, beside: Session | None = None) -> Session:
+        """Put a stream on a session with room, or on a new one. `beside`: a replacement for this session."""
+        venue = venue_of(spec.exchange)
+        if venue is None:
+            raise UnknownExchange(spec.exchange)
+        feed: Feed = spec.feed
+        group = venue.candle_group(spec.exchange, spec.interval) if feed == "candle" else ""
+        key = (spec.exchange, feed, group)
+        limits = venue.limits(spec.exchange, feed)
+        session = self._with_room(key, limits.subscriptions_per_connection, beside)
+        if session is not None:
+            io = self._by_name[session.name][1]
+            session.streams.add(spec.stream_id)
+            io.post(partial(session.add, subscription))
+            return session
+        session, io = self._create(venue, spec, key, beside)
+        session.streams.add(spec.stream_id)
+        io.post(partial(session.start, (subscription,)))
+        return session
+
+    def _with_room(self, key: tuple[str, Feed, str], room: int, beside: Session | None) -> Session | None:
+        now = self._clock.mono()
+        for session in self._pools.get(key, ()):
+            lifetime_s = session.limits.lifetime_s
+            young = (
+                lifetime_s is None or not session.opened_mono or now - session.opened_mono < lifetime_s * JOINABLE_FOR
+            )
+            if (
+                session is not beside
+                and not session.closed
+                and session not in self._retired
+                and len(session.streams) < room
+                and young
+            ):
+                return session
+        return None
+
+    def _create(
+        self, venue: Venue, spec: StreamSpec, key: tuple[str, Feed, str], beside: Session | None
+    ) -> tuple[Session, IoThread]:
+        feed = spec.feed
+        setup = Setup(
+            exchange=spec.exchange,
+            new_id=_new_id,
+            table=partial(self._table, spec.exchange),
+            options=self._options,
+            clock_offset_ms=partial(self.clock_offset_ms, venue.name),
+        )
+        make: dict[Feed, Callable[[Setup], Adapter]] = {
+            "user": venue.user, "ticker": venue.ticker, "candle": venue.candle,
+        }  # fmt: skip
+        # A replacement stays on its predecessor's I/O thread, so that one thread sees the stream's events in order.
+        if beside is not None and beside.name in self._by_name:
+            io = self._by_name[beside.name][1]
+        else:
+            io = self._io[zlib.crc32(spec.stream_id.encode()) % len(self._io)]
+        limits = self._limits(venue, spec)
+        session = Session(
+            f"{spec.exchange}:{feed}:{next(self._numbers)}",
+            venue.name,
+            spec.exchange,
+            feed,
+            make[feed](setup),
+            limits,
+            io,
+            self.listener,
+            self._publisher,
+            self._ip(venue, limits),
+        )
+        self._pools.setdefault(key, []).append(session)
+        self._by_name[session.name] = (session, io, key)
+        return session, io
+
+    def _limits(self, venue: Venue, spec: StreamSpec) -> Limits:
+        """The venue's limits, as far as a deployment may know better."""
+        limits = venue.limits(spec.exchange, spec.feed)
+        text = self._options.get(limits.open_connections_option, "").strip()
+        if not text.isdecimal() or int(text) < 1:
+            return limits
+        return msgspec.structs.replace(limits, open_connections=int(text))
+
+    def _ip(self, venue: Venue, limits: Limits) -> str:
+        """The next address in turn; where the venue limits how many connections one has, the one with the fewest."""
+        turn = next(self._turn)
+        if limits.open_connections is None or len(self._ips) == 1:
+            return turn
+        used = Counter(session.ip for session in self.sessions() if session.venue == venue.name)
+        at = self._ips.index(turn)
+        return min((*self._ips[at:], *self._ips[:at]), key=lambda ip: used[ip])
+
+    def leave(self, session: Session, stream_id: str, *, polite: bool, last_holder: bool = False) -> None:
+        """Take a stream off a session; the last one closes it."""
+        entry = self._by_name.get(session.name)
+        session.streams.discard(stream_id)
+        if entry is None:
+            return
+        io = entry[1]
+        if session.streams:
+            io.post(partial(session.remove, stream_id))
+            return
+        self.ended(session)
+        io.post(partial(session.close, polite=polite, last_holder=last_holder))
+
+    def probe(self, session: Session) -> None:
+        """Ask the other end for a sign of life, where it answers pings."""
+        entry = self._by_name.get(session.name)
+        if entry is not None:
+            entry[1].post(session.probe)
+
+    def retire(self, session: Session) -> None:
+        """No further stream joins this session."""
+        if session.name in self._by_name:
+            self._retired.add(session)
+
+    def retired(self, session: Session) -> bool:
+        return session in self._retired
+
+    def drop(self, session: Session) -> None:
+        entry = self._by_name.get(session.name)
+        if entry is not None:
+            entry[1].post(partial(session.close, polite=False))
+            self.ended(session)
+
+    def ended(self, session: Session) -> None:
+        """Forget a session that is closed or closing."""
+        entry = self._by_name.pop(session.name, None)
+        self._retired.discard(session)
+        if entry is not None:
+            pool = self._pools.get(entry[2], [])
+            if session in pool:
+                pool.remove(session)
+            if not pool:
+                self._pools.pop(entry[2], None)
+
+    def aged(self) -> list[Session]:
+        """Sessions that are due for rotation: near the venue's cut, spread by a few per cent."""
+        now = self._clock.mono()
+        due = []
+        for session in self.sessions():
+            lifetime_s = session.limits.lifetime_s
+            if lifetime_s is None or not session.opened_mono or session.closed or session in self._retired:
+                continue
+            spread = 1.0 - 0.05 * (zlib.crc32(session.name.encode()) % 100) / 100
+            if now - session.opened_mono >= lifetime_s * spread:
+                due.append(session)
+        return due
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex[:24]

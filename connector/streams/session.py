@@ -1,0 +1,423 @@
+"""One WebSocket connection joined to its adapter, for every venue. Everything here runs on the session's I/O thread."""
+
+from __future__ import annotations
+
+import math
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final, Protocol
+
+import websocket
+from websocket import ABNF
+
+from connector.core.log import get_logger
+from connector.core.metrics import METRICS
+from connector.streams.dial import DialFailure
+from exchanges._adapter import (
+    Adapter,
+    Answer,
+    Call,
+    ClockOffset,
+    Connect,
+    Emit,
+    EmitCandle,
+    EmitTickers,
+    Fail,
+    FailKind,
+    GapReport,
+    Instant,
+    Limits,
+    Live,
+    Note,
+    Output,
+    Rotate,
+    Seen,
+    Send,
+    Subscription,
+)
+from exchanges.ids import Feed
+
+if TYPE_CHECKING:
+    from connector.streams.io import IoThread
+
+log = get_logger(__name__)
+
+MAX_UNSENT: Final = 10_000
+"""Frames that may wait for the venue's message limit on one connection."""
+SEND_TIMEOUT_S: Final = 1.0
+FRAMES_PER_TURN: Final = 64
+"""Frames read from one connection before the others get their turn."""
+MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
+"""The largest known frames (all tickers of a market) have some hundred kB."""
+NOTE_EVERY_S: Final = 60.0
+
+_WOULD_BLOCK = (ssl.SSLWantReadError, BlockingIOError)
+_BROKEN = (OSError, websocket.WebSocketException)
+
+
+class Listener(Protocol):
+    """Whom a session tells. Called on the I/O thread; must only post."""
+
+    def connected(self, session: Session) -> None: ...
+
+    def live(self, session: Session, stream_id: str, gap: GapReport | None) -> None: ...
+
+    def refused(self, session: Session, stream_id: str, fail: Fail) -> None:
+        """One subscription failed; the connection goes on."""
+
+    def lost(self, session: Session, fail: Fail) -> None:
+        """The session ended (once, always the last call)."""
+
+    def rotate(self, session: Session, reason: str) -> None: ...
+
+    def clock_read(self, session: Session, offset_ms: int) -> None:
+        """The session measured its venue's clock: venue time minus ours."""
+
+
+class Publisher(Protocol):
+    """Where events go. Called on the I/O thread; must not block."""
+
+    def account(self, emit: Emit, mono: float) -> bool: ...
+
+    def tickers(self, emit: EmitTickers, mono: float) -> None: ...
+
+    def candle(self, emit: EmitCandle, mono: float) -> None: ...
+
+
+class Session:
+    """Owns one adapter and, once dialled, one connection.
+
+    `streams` belongs to the supervisor's thread; the clocks `opened_mono`, `last_byte_*` and `last_data_mono` may be read
+    from other threads; everything else belongs to the I/O thread.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        venue: str,
+        exchange: str,
+        feed: Feed,
+        adapter: Adapter,
+        limits: Limits,
+        io: IoThread,
+        listener: Listener,
+        publisher: Publisher,
+        ip: str = "",
+    ) -> None:
+        self.name, self.venue, self.exchange, self.feed, self.ip = name, venue, exchange, feed, ip
+        self.adapter, self.limits = adapter, limits
+        self.streams: set[str] = set()
+        self.created_mono = self.opened_mono = self.last_byte_mono = self.last_data_mono = 0.0
+        self.last_byte_ms = 0
+        self.closed = False
+        self.scheduled_at: float | None = None
+        self.queued_wakes: set[float] = set()
+        self._io, self._listener, self._publisher = io, listener, publisher
+        self._connection: websocket.WebSocket | None = None
+        self.dialling = False
+        """Waits for the dialler: for the venue's connect budget or for the connect itself. Any thread may read it."""
+        self._unsent: deque[str] = deque()
+        self._sent_times: deque[float] = deque()
+        self._joined = False
+        self._last_ping = 0.0
+        self._noted: dict[str, float] = {}
+
+    def __repr__(self) -> str:
+        return f"Session({self.name})"
+
+    # --- inputs from the I/O thread ---
+
+    def start(self, subscriptions: Iterable[Subscription]) -> None:
+        now = self._io.now()
+        self.created_mono = now.mono
+        self._io.adopt(self)
+        for subscription in subscriptions:
+            self._input(self.adapter.add, subscription, now)
+        self._input(self.adapter.start, now, vital=True)
+
+    def add(self, subscription: Subscription) -> None:
+        self._input(self.adapter.add, subscription, self._io.now())
+
+    def remove(self, stream_id: str) -> None:
+        self._input(self.adapter.remove, stream_id, self._io.now())
+
+    def dialled(self, result: websocket.WebSocket | DialFailure) -> None:
+        self.dialling = False
+        if isinstance(result, DialFailure):
+            kind = FailKind.RATE_LIMITED if result.status in {418, 429} else FailKind.TRANSIENT
+            self._end(Fail(kind=kind, reason=result.reason, retry_after_s=result.retry_after_s))
+            return
+        if self.closed:
+            _close_socket(result)
+            return
+        now = self._io.now()
+        self._connection = result
+        self.opened_mono = self.last_byte_mono = self.last_data_mono = self._last_ping = now.mono
+        self.last_byte_ms = now.wall_ms
+        self._io.register(self, result)
+        self._listener.connected(self)
+        self._input(self.adapter.connected, now, vital=True)
+        self._flush()
+        # Frames that came with the upgrade answer may already wait inside TLS, where epoll can't see them.
+        self._io.read_soon(self)
+
+    def probe(self) -> None:
+        """Ask for a sign of life: a byte that comes after this proves that the connection is not half-open."""
+        if self._connection is not None and not self.closed and self.limits.ping_interval_s is not None:
+            self._last_ping = self._io.now().mono
+            self._write(self._connection, b"", ABNF.OPCODE_PING)
+
+    def answered(self, call: Call, answer: Answer) -> None:
+        self._input(self.adapter.answered, call, answer, self._io.now())
+
+    def readable(self) -> bool:
+        """Read what is there. Returns True if there may be more than one turn's worth."""
+        for _ in range(FRAMES_PER_TURN):
+            connection = self._connection
+            if connection is None:
+                return False
+            try:
+                opcode, frame = connection.recv_data_frame(True)
+            except _WOULD_BLOCK:
+                if (connection.frame_buffer.length or 0) > MAX_FRAME_BYTES:
+                    self._end(Fail(kind=FailKind.TRANSIENT, reason="the venue announced a frame of absurd size"))
+                return False
+            except _BROKEN as error:
+                self._end(Fail(kind=FailKind.TRANSIENT, reason=f"connection lost: {type(error).__name__}: {error}"))
+                return False
+            now = self._io.now()
+            self.last_byte_mono, self.last_byte_ms = now.mono, now.wall_ms
+            if opcode in (ABNF.OPCODE_TEXT, ABNF.OPCODE_BINARY):
+                self._received(frame.data, now)
+            elif opcode == ABNF.OPCODE_PING:
+                self._write(connection, frame.data, ABNF.OPCODE_PONG)
+            elif opcode == ABNF.OPCODE_CLOSE:
+                self._closed_by_venue(_close_text(frame.data))
+                return False
+        return True
+
+    def _closed_by_venue(self, text: str) -> None:
+        reason = f"closed by the venue: {text}"
+        wait_s = next((wait_s for part, wait_s in self.limits.close_waits.items() if part in text), None)
+        if wait_s is None:
+            self._end(Fail(kind=FailKind.TRANSIENT, reason=reason))
+            return
+        self._io.limited(self, wait_s)
+        self._end(Fail(kind=FailKind.RATE_LIMITED, reason=reason, retry_after_s=wait_s))
+
+    def _received(self, data: bytes, now: Instant) -> None:
+        METRICS.count("frames_total", venue=self.venue, feed=self.feed)
+        try:
+            outputs = self.adapter.received(data, now)
+        except Exception:
+            # One odd frame costs that frame, never the connection (style.md section 7).
+            METRICS.count("frame_errors_total", venue=self.venue)
+            if self._may_note("frame error"):
+                log.exception("a frame could not be handled", session=self.name, size=len(data))
+            return
+        if outputs:
+            self._apply(outputs)
+
+    def _input(self, method: Callable[..., Iterable[Output]], *arguments: object, vital: bool = False) -> None:
+        """Give the adapter one input and carry out what it returns.
+
+        An exception costs this input only, because others may share the connection; after a failed `vital` one (start,
+        login) nothing can work, so the session ends.
+        """
+        if self.closed:
+            return
+        try:
+            outputs = method(*arguments)
+        except Exception:
+            name = getattr(method, "__name__", "input")
+            METRICS.count("frame_errors_total", venue=self.venue)
+            if self._may_note(f"error in {name}"):
+                log.exception("an adapter failed", session=self.name, input=name)
+            if vital:
+                self._end(Fail(kind=FailKind.TRANSIENT, reason=f"internal error in the adapter ({name})"))
+            return
+        self._apply(outputs)
+
+    def timer(self) -> None:
+        """The earliest deadline has come."""
+        now = self._io.now()
+        deadline = self.adapter.deadline()
+        if deadline is not None and deadline <= now.mono:
+            self._input(self.adapter.woken, now)
+        if self._connection is not None and not self.closed:
+            self._check_transport(now)
+        elif not self.closed and now.mono - self.created_mono > self._prepare_timeout_s() and not self.dialling:
+            self._end(Fail(kind=FailKind.TRANSIENT, reason="no answer to the calls that precede the connect"))
+        if self._unsent:
+            self._flush()
+
+    def next_wake(self) -> float:
+        """When `timer` must run at the latest, monotonic seconds; infinite = nothing is due."""
+        times = []
+        deadline = self.adapter.deadline()
+        if deadline is not None:
+            times.append(deadline)
+        if self._connection is not None:
+            times.append(self.last_byte_mono + self.limits.silence_s)
+            if self.limits.ping_interval_s is not None:
+                times.append(self._last_ping + self.limits.ping_interval_s)
+            if not self._joined:
+                times.append(self.opened_mono + self.limits.join_timeout_s)
+            if self._unsent and self._sent_times:
+                times.append(self._sent_times[0] + self.limits.messages.per_s)
+        elif not self.dialling:
+            times.append(self.created_mono + self._prepare_timeout_s())
+        return min(times, default=math.inf)
+
+    def close(self, *, polite: bool = True, last_holder: bool = False) -> None:
+        """End the session on our side; no `lost` follows."""
+        if self.closed:
+            return
+        if last_holder:
+            self._input(self.adapter.closing, self._io.now())
+        self.closed = True
+        self._io.dismiss(self)
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            if polite:
+                _say_goodbye(connection)
+            _close_socket(connection)
+
+    # --- outputs ---
+
+    def _apply(self, outputs: Iterable[Output]) -> None:
+        mono = self.last_byte_mono
+        for output in outputs:
+            if self.closed:
+                return
+            match output:
+                case EmitTickers():
+                    self.last_data_mono = mono
+                    self._publisher.tickers(output, mono)
+                case Seen():
+                    self.last_data_mono = mono
+                case Emit():
+                    self.last_data_mono = mono
+                    if not self._publisher.account(output, mono):
+                        self._end(Fail(kind=FailKind.TRANSIENT, reason="the event could not be queued: sinks are full"))
+                case EmitCandle():
+                    self.last_data_mono = mono
+                    self._publisher.candle(output, mono)
+                case _:
+                    self._control(output)
+        self._io.schedule(self)
+
+    def _control(self, output: Output) -> None:
+        match output:
+            case Send(text, urgent):
+                if len(self._unsent) >= MAX_UNSENT:
+                    self._end(
+                        Fail(kind=FailKind.TRANSIENT, reason="too many frames wait for the venue's message limit")
+                    )
+                    return
+                self._unsent.appendleft(text) if urgent else self._unsent.append(text)
+                self._flush()
+            case Call():
+                self._io.call(self, output)
+            case Connect():
+                self.dialling = True
+                self._io.dial(self, output)
+            case Live(stream_id, gap):
+                self._joined = True
+                self._listener.live(self, stream_id, gap)
+            case Fail(stream_id=str(stream_id)):
+                self._listener.refused(self, stream_id, output)
+            case Fail(kind=kind, retry_after_s=retry_after_s):
+                if kind is FailKind.RATE_LIMITED and retry_after_s:
+                    self._io.limited(self, retry_after_s)
+                self._end(output)
+            case Rotate(reason):
+                self._listener.rotate(self, reason)
+            case ClockOffset(offset_ms):
+                self._listener.clock_read(self, offset_ms)
+            case Note(what, level):
+                if self._may_note(what):
+                    (log.info if level == "info" else log.warning)(what, session=self.name)
+
+    def _flush(self) -> None:
+        """Send what the venue's message limit allows."""
+        connection = self._connection
+        if connection is None:
+            return
+        limit, per_s = self.limits.messages
+        while self._unsent:
+            mono = self._io.now().mono
+            while self._sent_times and self._sent_times[0] <= mono - per_s:
+                self._sent_times.popleft()
+            if len(self._sent_times) >= limit:
+                return
+            self._sent_times.append(mono)
+            if not self._write(connection, self._unsent.popleft(), ABNF.OPCODE_TEXT):
+                return
+
+    def _write(self, connection: websocket.WebSocket, payload: str | bytes, opcode: int) -> bool:
+        # A send that stops half way leaves the stream broken, so it gets a short blocking timeout (platform-notes 4).
+        try:
+            connection.settimeout(SEND_TIMEOUT_S)
+            connection.send(payload, opcode)
+            connection.settimeout(0)
+        except _BROKEN as error:
+            self._end(Fail(kind=FailKind.TRANSIENT, reason=f"send failed: {type(error).__name__}: {error}"))
+            return False
+        return True
+
+    def _check_transport(self, now: Instant) -> None:
+        silent_s = now.mono - self.last_byte_mono
+        if silent_s >= self.limits.silence_s:
+            self._end(Fail(kind=FailKind.TRANSIENT, reason=f"no byte for {silent_s:.0f} s: the connection is dead"))
+        elif not self._joined and now.mono - self.opened_mono >= self.limits.join_timeout_s:
+            self._end(Fail(kind=FailKind.TRANSIENT, reason="login and subscribe were not confirmed in time"))
+        elif (
+            self.limits.ping_interval_s is not None
+            and now.mono - self._last_ping >= self.limits.ping_interval_s
+            and self._connection is not None
+        ):
+            self._last_ping = now.mono
+            self._write(self._connection, b"", ABNF.OPCODE_PING)
+
+    def _end(self, fail: Fail) -> None:
+        if not self.closed:
+            self.close(polite=False)
+            self._listener.lost(self, fail)
+
+    def _prepare_timeout_s(self) -> float:
+        return self.limits.join_timeout_s + 30.0
+
+    def _may_note(self, what: str) -> bool:
+        mono = self._io.now().mono
+        if mono - self._noted.get(what, -NOTE_EVERY_S) < NOTE_EVERY_S or len(self._noted) > 100:
+            return False
+        self._noted[what] = mono
+        return True
+
+
+def _say_goodbye(connection: websocket.WebSocket) -> None:
+    try:
+        connection.settimeout(0.2)
+        connection.send_close()
+    except _BROKEN as error:
+        log.debug("no close frame could be sent", error=type(error).__name__)
+
+
+def _close_socket(connection: websocket.WebSocket) -> None:
+    sock: socket.socket | None = connection.sock
+    if sock is not None:
+        try:
+            sock.close()
+        except OSError as error:
+            log.debug("closing a socket failed", error=str(error))
+        connection.sock = None
+        connection.connected = False
+
+
+def _close_text(data: bytes) -> str:
+    if len(data) < 2:
+        return "no code"
+    return f"{int.from_bytes(data[:2], 'big')} {data[2:].decode('utf-8', 'replace')}".strip()

@@ -1,0 +1,386 @@
+"""Wanted streams versus running streams of one process: decides on one thread, lets I/O threads do the work.
+
+`want` and `unwant` change what is wanted; everything else follows: placement on sessions, retries with backoff, auth
+cooldowns, rotation make-before-break, hand-over. All decisions run on the supervisor's own thread; public methods only post.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from connector.core.log import get_logger
+from connector.core.metrics import METRICS
+from connector.core.ports import Clock
+from connector.streams.attempts import LINGER_S, RESTART_PAUSE_S, Attempts, Stream
+from connector.streams.breaker import AuthBreaker
+from connector.streams.lifecycle import CONNECTED_STATES, Signal, StreamState
+from connector.streams.pacing import Window
+from connector.streams.pipeline import OVERLAP_MS, Pipeline
+from connector.streams.placement import Placement
+from connector.streams.positions import decode_position
+from connector.streams.session import Session
+from connector.streams.spec import StreamSpec
+from exchanges._adapter import Fail, FailKind, GapReport
+
+log = get_logger(__name__)
+
+
+class Observer(Protocol):
+    """Told about what matters beyond this process. Called on the supervisor's thread; must only post."""
+
+    def stream_live(self, stream_id: str, exchange: str) -> None: ...
+
+    def stream_closed(self, stream_id: str) -> None: ...
+
+
+class Supervisor(Attempts):
+    """One per process. Public methods: any thread; `_`-methods: the supervisor's thread."""
+
+    def __init__(
+        self,
+        placement: Placement,
+        pipeline: Pipeline,
+        breaker: AuthBreaker,
+        clock: Clock,
+        *,
+        flap_threshold: int = 4,
+        flap_window_ms: int = 600_000,
+    ) -> None:
+        super().__init__(placement, pipeline, breaker, clock)
+        self._flap = (flap_threshold, flap_window_ms)
+        self._observer: Observer | None = None
+        placement.listener = self
+
+    def start(self, observer: Observer | None = None) -> None:
+        self._observer = observer
+        self._thread.start()
+
+    # --- any thread ---
+
+    def want(self, spec: StreamSpec, *, position: bytes | None = None, hold: bool = False) -> None:
+        """Make the stream run with this spec. `position`: where it stood; `hold`: keep events back until `release`."""
+        self._post(partial(self._want, spec, position, hold))
+
+    def unwant(self, stream_id: str, *, last_holder: bool = False, announce: bool = False) -> None:
+        """End the stream. `last_holder`: nobody holds the account any more (listen keys may be deleted);
+        `announce`: its last subscriber left."""
+        self._post(partial(self._unwant, stream_id, last_holder, announce))
+
+    def release(self, stream_id: str, position: bytes | None, *, clean: bool = True, seamless: bool = True) -> None:
+        """End of a hand-over: publish what was held back, minus what the former owner published.
+
+        `clean`: the former owner said that it is done; else it is gone, and what it published last is not known.
+        `seamless`: its session was alive until this process's one was live; else there is a gap to tell of.
+        """
+        self._post(partial(self._release, stream_id, position, clean, seamless))
+
+    def restart_session(self, name: str, reason: str) -> None:
+        """Drop one session; its streams reconnect (watchdogs)."""
+        self._post(partial(self._restart_session, name, reason))
+
+    def restart_stream(self, stream_id: str, reason: str) -> None:
+        self._post(partial(self._restart_stream, stream_id, reason))
+
+    def drain(self, stream_id: str) -> None:
+        """Mark a stream for hand-over: it stays live, and is not retried if it is lost."""
+        self._post(partial(self._drain, stream_id))
+
+    def probe(self, stream_id: str) -> None:
+        """Ask the stream's venue for a sign of life; `alive_since` tells later whether it came."""
+        self._post(partial(self._probe, stream_id))
+
+    def alive_since(self, stream_id: str, since_ms: int) -> bool:
+        """Whether the stream has a session, and something came over it since then. True also if that can't be known, because
+        the venue answers no pings: there a quiet account and a dead connection look alike."""
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.session is None or stream.state not in CONNECTED_STATES:
+            return False
+        return stream.session.last_byte_ms >= since_ms or stream.session.limits.ping_interval_s is None
+
+    def keep(self, stream_id: str) -> None:
+        """The hand-over failed: a stream that drains goes on here."""
+        self._post(partial(self._keep_draining, stream_id))
+
+    def post(self, work: Callable[[], None]) -> None:
+        """Run `work` on the supervisor's thread."""
+        self._post(work)
+
+    def ids(self) -> set[str]:
+        return set(self._streams)
+
+    def has(self, stream_id: str) -> bool:
+        return stream_id in self._streams
+
+    def states(self) -> dict[str, StreamState]:
+        return {stream_id: stream.state for stream_id, stream in list(self._streams.items())}
+
+    def spec(self, stream_id: str) -> StreamSpec | None:
+        stream = self._streams.get(stream_id)
+        return stream.spec if stream is not None else None
+
+    def live_ms(self, stream_id: str) -> int | None:
+        """Wall time of the last byte of the stream's live session; None if it is not live, or a gap is still being read."""
+        stream = self._streams.get(stream_id)
+        session = stream.session if stream is not None else None
+        if stream is None or session is None or stream.state not in CONNECTED_STATES:
+            return None
+        if stream.gap_from_ms is not None:
+            return None
+        return session.last_byte_ms
+
+    def position_time_ms(self, stream_id: str) -> int:
+        """Up to when everything was seen: the live session's last byte, or the start of the current gap."""
+        live = self.live_ms(stream_id)
+        if live is not None:
+            return live
+        stream = self._streams.get(stream_id)
+        return (stream.gap_from_ms or 0) if stream is not None else 0
+
+    def stop(self, timeout_s: float) -> bool:
+        """Close every session and end the thread; streams stay wanted in the state."""
+        self._post(self._stop_all)
+        self._inbox.put(None)
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    # --- Listener: called on I/O threads ---
+
+    def connected(self, session: Session) -> None:
+        self._post(partial(self._on_connected, session))
+
+    def live(self, session: Session, stream_id: str, gap: GapReport | None) -> None:
+        self._post(partial(self._on_live, session, stream_id, gap))
+
+    def refused(self, session: Session, stream_id: str, fail: Fail) -> None:
+        self._post(partial(self._on_refused, session, stream_id, fail))
+
+    def lost(self, session: Session, fail: Fail) -> None:
+        self._post(partial(self._on_lost, session, fail))
+
+    def rotate(self, session: Session, reason: str) -> None:
+        self._post(partial(self._on_rotate, session, reason))
+
+    def clock_read(self, session: Session, offset_ms: int) -> None:
+        # At once: the next connection may be about to sign.
+        self._placement.clock_read(session.venue, offset_ms)
+
+    # --- wanting ---
+
+    def _want(self, spec: StreamSpec, position: bytes | None, hold: bool) -> None:
+        stream = self._streams.get(spec.stream_id)
+        if stream is None:
+            self._begin(spec, position, hold)
+            return
+        old, stream.spec = stream.spec, spec
+        if stream.state is StreamState.STOPPED:
+            self._revive(stream)
+        elif stream.state is StreamState.DRAINING:
+            return
+        elif spec.feed != "user":
+            if spec.digest != old.digest:
+                self._resubscribe(stream)
+        elif spec.digest != old.digest:
+            self._breaker.clear(spec.stream_id)
+            self._reopen(stream, 0.0, "new key material")
+        elif spec.generation != old.generation:
+            self._reopen(stream, RESTART_PAUSE_S, "forced restart")
+
+    def _begin(self, spec: StreamSpec, position: bytes | None, hold: bool) -> None:
+        stream = self._streams[spec.stream_id] = Stream(spec, Window(*self._flap))
+        if spec.feed == "user":
+            # What this process remembers of the gate may be older than what another owner saved since.
+            self._breaker.forget(spec.stream_id)
+            known = decode_position(position)
+            self._pipeline.open_line(spec.stream_id, spec.exchange, known, hold=hold)
+            stream.hold = hold
+            stream.announce = not hold
+            if known is not None and known.live_until_ms:
+                stream.gap_from_ms = known.live_until_ms
+        self._schedule(stream, 0.0)
+
+    def _unwant(self, stream_id: str, last_holder: bool, announce: bool) -> None:
+        stream = self._streams.pop(stream_id, None)
+        if stream is not None:
+            self._signal(stream, Signal.STOP)
+            self._cancel(stream)
+            self._detach(stream, polite=True, last_holder=last_holder)
+            self._breaker.forget(stream_id)
+        self._pipeline.close_line(stream_id, announce=announce)
+        if self._observer is not None:
+            self._observer.stream_closed(stream_id)
+
+    def _stop_all(self) -> None:
+        for stream in list(self._streams.values()):
+            self._signal(stream, Signal.STOP)
+            self._cancel(stream)
+            self._detach(stream, polite=True)
+        self._streams.clear()
+        self._timers.clear()
+
+    # --- signals of sessions ---
+
+    def _on_connected(self, session: Session) -> None:
+        for stream in self._carried(session):
+            if stream.session is session and stream.state is StreamState.OPENING:
+                self._signal(stream, Signal.CONNECTED)
+
+    def _on_live(self, session: Session, stream_id: str, gap: GapReport | None) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return
+        if stream.replacement is session:
+            old, stream.session, stream.replacement = stream.session, session, None
+            self._signal(stream, Signal.REPLACED)
+            stream.live_since = self._clock.mono()
+            self._settle_gap(stream, gap)
+            if old is not None:
+                self._lingering.setdefault(stream_id, []).append(old)
+                self._at(stream.live_since + LINGER_S, partial(self._end_linger, old, stream_id))
+            log.info("stream rotated", stream=stream_id, session=session.name)
+            if self._placement.retired(session):
+                self._on_rotate(session, "it is being replaced already")
+            return
+        if stream.session is not session:
+            return
+        if stream.state is StreamState.OPENING:
+            self._signal(stream, Signal.CONNECTED)
+        again = stream.state in CONNECTED_STATES
+        self._signal(stream, Signal.LIVE_SEEN)
+        stream.live_since = self._clock.mono()
+        if stream.hold:
+            stream.held_gap = gap
+        elif gap is not None:
+            self._tell_gap(stream, gap)
+        if stream.spec.feed == "user":
+            self._user_live(stream, again=again, gap=gap)
+        stream.was_live = True
+        self._settle_gap(stream, gap)
+        if self._observer is not None:
+            self._observer.stream_live(stream_id, stream.spec.exchange)
+        if stream.state is StreamState.LIVE and self._placement.retired(session):
+            self._on_rotate(session, "it is being replaced already")
+
+    @staticmethod
+    def _settle_gap(stream: Stream, gap: GapReport | None) -> None:
+        """A gap that is still being read stays the start of the next repair, here and in the saved position."""
+        stream.gap_from_ms = gap.from_ms + OVERLAP_MS if gap is not None and not gap.complete else None
+
+    def _user_live(self, stream: Stream, *, again: bool, gap: GapReport | None) -> None:
+        spec = stream.spec
+        if stream.hold:
+            return
+        if stream.announce or again or gap is not None:
+            self._pipeline.info(spec.stream_id, spec.exchange)
+        if stream.was_live and not again and not self._breaker.suspicious(spec.stream_id):
+            self._count_flap(stream)
+        stream.announce = False
+
+    def _count_flap(self, stream: Stream) -> None:
+        threshold, window_ms = self._flap
+        if stream.flaps.add(self._clock.wall_ms()):
+            flap = {
+                "exchange": stream.spec.exchange,
+                "userId": stream.spec.stream_id,
+                "reconnects": threshold,
+                "windowSec": window_ms // 1000,
+            }
+            self._pipeline.service("userStreamFlap", flap)
+
+    def _tell_gap(self, stream: Stream, gap: GapReport) -> None:
+        METRICS.observe("gap_seconds", max(0, gap.to_ms - gap.from_ms - OVERLAP_MS) / 1000, venue=stream.spec.exchange)
+        told = {
+            "exchange": stream.spec.exchange,
+            "stream": stream.spec.stream_id,
+            "from": gap.from_ms,
+            "to": gap.to_ms,
+            "orders": gap.orders,
+            "balances": gap.balances,
+            "candles": gap.candles,
+            "missing": list(gap.missing),
+        }
+        METRICS.count("gaps_total", venue=stream.spec.exchange, result="partial" if gap.missing else "complete")
+        self._pipeline.service("streamGap", told, redis=False)
+
+    def _on_refused(self, session: Session, stream_id: str, fail: Fail) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is None or session not in (stream.session, stream.replacement):
+            return
+        if stream.replacement is session and fail.kind not in {FailKind.CREDENTIAL, FailKind.KEY_TYPE}:
+            self._placement.leave(session, stream_id, polite=True)
+            self._keep(stream, fail.reason)
+            return
+        self._lose(stream, fail)
+
+    def _on_lost(self, session: Session, fail: Fail) -> None:
+        self._placement.ended(session)
+        METRICS.count("reconnects_total", venue=session.venue, reason=fail.kind.value)
+        carried = self._carried(session)
+        log.warning(
+            "session lost", session=session.name, streams=len(carried), reason=fail.reason, kind=fail.kind.value
+        )
+        uniform = random.random()
+        for stream in carried:
+            if stream.replacement is session:
+                self._keep(stream, fail.reason)
+            else:
+                self._lose(stream, fail, session, uniform)
+
+    # --- rotation, restarts, hand-over ---
+
+    def _restart_session(self, name: str, reason: str) -> None:
+        session = self._placement.session(name)
+        if session is not None:
+            self._placement.drop(session)
+            self._on_lost(session, Fail(kind=FailKind.TRANSIENT, reason=reason))
+
+    def _restart_stream(self, stream_id: str, reason: str) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is not None and stream.state is not StreamState.DRAINING:
+            self._reopen(stream, RESTART_PAUSE_S, reason)
+
+    def _drain(self, stream_id: str) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return
+        if stream.state in {StreamState.LIVE, StreamState.ROTATING}:
+            if stream.replacement is not None:
+                self._placement.leave(stream.replacement, stream_id, polite=True)
+                stream.replacement = None
+            self._signal(stream, Signal.DRAIN)
+
+    def _keep_draining(self, stream_id: str) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is not None and stream.state is StreamState.DRAINING:
+            self._signal(stream, Signal.KEPT)
+        elif stream is not None and stream.state is StreamState.STOPPED:
+            self._revive(stream)
+
+    def _probe(self, stream_id: str) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is not None and stream.session is not None:
+            self._placement.probe(stream.session)
+
+    def _release(self, stream_id: str, position: bytes | None, clean: bool, seamless: bool) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is None or not stream.hold:
+            return
+        stream.hold = False
+        whole = self._pipeline.release(stream_id, decode_position(position), clean=clean)
+        gap, stream.held_gap = stream.held_gap, None
+        if gap is not None and not (clean and seamless):
+            self._tell_gap(stream, gap)
+        if stream.state not in CONNECTED_STATES:
+            stream.announce = True
+        elif stream.announce or not (clean and seamless):
+            # The account was without a connection for a while: its bots look for themselves.
+            self._pipeline.info(stream_id, stream.spec.exchange)
+            stream.announce = False
+        if not whole:
+            self._reopen(stream, RESTART_PAUSE_S, "events of a hand-over could not be queued: sinks are full")
+
+    def sweep(self) -> None:
+        """Post the periodic look: sessions near their venue's cut are rotated, lost timers are found."""
+        self._post(self._sweep)

@@ -1,0 +1,227 @@
+"""What was published of one account: decides what may still be published, and where gap repair starts. Pure.
+
+Order events only move forward: no `FILLED` twice, nothing after a terminal state, cumulative totals never fall
+(design section 5). The same tracker sees the events of every connection of the stream, so that an overlap of two connections
+during rotation publishes each event once.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final, NamedTuple
+
+import msgspec
+
+from exchanges._adapter import KnownOrder, Resume
+from exchanges._numbers import decimal, plain
+from exchanges.events import (
+    AccountEvent,
+    AccountPosition,
+    AccountUpdate,
+    BalanceUpdate,
+    ExecutionReport,
+    OrderEvent,
+    OrderTradeUpdate,
+)
+
+MAX_FINISHED_ORDERS: Final = 300
+"""Finished orders kept per account, so that late duplicates are recognised."""
+MAX_OPEN_ORDERS: Final = 5_000
+MAX_SEEN_IDS: Final = 500
+
+_RANK: Final = {"NEW": 0, "PENDING_CANCEL": 1, "PARTIALLY_FILLED": 1}
+
+
+class Admitted(NamedTuple):
+    """An event that may be published, its stable id, and the order state that it leads to (None for balances)."""
+
+    event: AccountEvent
+    event_id: str
+    order: KnownOrder | None
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The persisted form of a tracker."""
+
+    live_until_ms: int
+    orders: list[KnownOrder] = []
+    seen: list[str] = []
+
+
+class OrderTracker:
+    """One account's order states and recent message ids. I/O thread of the stream only."""
+
+    __slots__ = ("_exchange", "_finished", "_open", "_position_times", "_seen")
+
+    def __init__(self, exchange: str) -> None:
+        self._exchange = exchange
+        self._open: OrderedDict[str, KnownOrder] = OrderedDict()
+        self._finished: OrderedDict[str, KnownOrder] = OrderedDict()
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._position_times: dict[str, int] = {}
+
+    def admit(self, event: AccountEvent, *, repaired: bool = False) -> Admitted | None:
+        """The event as it may be published now, or None if it is a repetition or older than what was published."""
+        if isinstance(event, ExecutionReport | OrderTradeUpdate):
+            return self._admit_order(event)
+        event_id = f"{self._exchange}:{event.unique_message_id}"
+        if isinstance(event, BalanceUpdate) and repaired:
+            return None
+        if event_id in self._seen:
+            return None
+        if isinstance(event, AccountPosition | AccountUpdate) and not repaired and self._outdated(event):
+            return None
+        self._seen[event_id] = None
+        while len(self._seen) > MAX_SEEN_IDS:
+            self._seen.popitem(last=False)
+        return Admitted(event, event_id, None)
+
+    def _admit_order(self, event: OrderEvent) -> Admitted | None:
+        order = known_order(event)
+        key = _key(order)
+        known = self._open.get(key) or self._finished.get(key)
+        event_id = f"{self._exchange}:{key}:{order.status}:{plain(decimal(order.executed).normalize())}"
+        if known is not None:
+            if known.terminal:
+                return None
+            executed, before = decimal(order.executed), decimal(known.executed)
+            if executed < before:
+                if not order.terminal:
+                    return None
+                event, order = _with_totals(event, order, known)
+            elif executed == before and not order.terminal:
+                if _RANK.get(order.status, 0) < _RANK.get(known.status, 0) or _same(order, known):
+                    return None
+                if order.status == known.status:
+                    event_id += f":{order.client_order_id}:{plain(order.price)}:{plain(order.quantity)}"
+            if not order.creation_time_ms:
+                order = msgspec.structs.replace(order, creation_time_ms=known.creation_time_ms)
+        self._remember(order)
+        return Admitted(event, event_id, order)
+
+    def _remember(self, order: KnownOrder) -> None:
+        key = _key(order)
+        if order.terminal:
+            self._open.pop(key, None)
+            self._finished[key] = order
+            while len(self._finished) > MAX_FINISHED_ORDERS:
+                self._finished.popitem(last=False)
+            return
+        self._open[key] = order
+        while len(self._open) > MAX_OPEN_ORDERS:
+            self._open.popitem(last=False)
+
+    def _outdated(self, event: AccountPosition | AccountUpdate) -> bool:
+        """Whether a late frame of an older connection would overwrite newer balances."""
+        assets = [balance.asset for balance in event.balances]
+        times = self._position_times
+        if assets and all(event.event_time < times.get(asset, 0) for asset in assets):
+            return True
+        for asset in assets:
+            times[asset] = max(event.event_time, times.get(asset, 0))
+        return False
+
+    def resume(self, since_ms: int) -> Resume:
+        """Where gap repair starts."""
+        return Resume(since_ms=since_ms, orders=(*self._open.values(), *self._finished.values()))
+
+    def load(self, position: Position) -> None:
+        """Take over what another process (or an earlier life) published. States only move forward."""
+        for order in position.orders:
+            key = _key(order)
+            known = self._open.get(key) or self._finished.get(key)
+            if known is None or (
+                not known.terminal and (order.terminal or decimal(order.executed) >= decimal(known.executed))
+            ):
+                self._remember(order)
+        for event_id in position.seen:
+            self._seen[event_id] = None
+
+    def confirm(self, event_id: str, order: KnownOrder | None) -> None:
+        """Remember an event that another tracker admitted and the primary sink confirmed; `order` is what it tells."""
+        if order is not None:
+            self._remember(order)
+            return
+        self._seen[event_id] = None
+        while len(self._seen) > MAX_SEEN_IDS:
+            self._seen.popitem(last=False)
+
+    def position(self, live_until_ms: int, *, seen: int = 50) -> Position:
+        """The persisted form; `seen` = how many message ids it remembers (a hand-over needs all, a save each second few)."""
+        return Position(
+            live_until_ms=live_until_ms,
+            orders=[*self._open.values(), *self._finished.values()],
+            seen=list(self._seen)[-seen:],
+        )
+
+    def clone(self) -> OrderTracker:
+        copy = OrderTracker(self._exchange)
+        copy._open, copy._finished = self._open.copy(), self._finished.copy()
+        copy._seen, copy._position_times = self._seen.copy(), dict(self._position_times)
+        return copy
+
+    @property
+    def open_orders(self) -> int:
+        return len(self._open)
+
+
+def _key(order: KnownOrder) -> str:
+    """What tells one order of an account from all others.
+
+    Order ids are unique per symbol only (Binance), and orders that a venue itself makes may have none (KuCoin's liquidations
+    all say -1): then the client id tells them apart.
+    """
+    own = order.order_id if order.order_id not in {"", "-1", "0"} else order.client_order_id
+    return f"{order.symbol}:{own}"
+
+
+def known_order(event: OrderEvent) -> KnownOrder:
+    """The state of an order that an event tells."""
+    if isinstance(event, OrderTradeUpdate):
+        return KnownOrder(
+            order_id=str(event.order_id),
+            client_order_id=event.client_order_id,
+            symbol=event.symbol,
+            status=event.order_status,
+            executed=event.total_trade_quantity,
+            price=event.price,
+            quantity=event.quantity,
+            side=event.side,
+            order_type=event.order_type,
+            order_time_ms=event.order_time,
+        )
+    canceled = event.order_status == "CANCELED" and event.original_client_order_id
+    return KnownOrder(
+        order_id=str(event.order_id),
+        client_order_id=(event.original_client_order_id or "") if canceled else event.new_client_order_id,
+        symbol=event.symbol,
+        status=event.order_status,
+        executed=event.total_trade_quantity,
+        executed_quote=event.total_quote_trade_quantity,
+        price=event.price,
+        quantity=event.quantity,
+        side=event.side,
+        order_type=event.order_type,
+        order_time_ms=event.order_time,
+        creation_time_ms=event.creation_time,
+    )
+
+
+def _same(order: KnownOrder, known: KnownOrder) -> bool:
+    return (
+        order.status == known.status
+        and order.client_order_id == known.client_order_id
+        and decimal(order.price) == decimal(known.price)
+        and decimal(order.quantity) == decimal(known.quantity)
+    )
+
+
+def _with_totals(event: OrderEvent, order: KnownOrder, known: KnownOrder) -> tuple[OrderEvent, KnownOrder]:
+    """A terminal event whose totals are short of what was published keeps the published totals: they never fall."""
+    order = msgspec.structs.replace(order, executed=known.executed, executed_quote=known.executed_quote)
+    if isinstance(event, OrderTradeUpdate):
+        return msgspec.structs.replace(event, total_trade_quantity=known.executed), order
+    event = msgspec.structs.replace(
+        event, total_trade_quantity=known.executed, total_quote_trade_quantity=known.executed_quote
+    )
+    return event, order

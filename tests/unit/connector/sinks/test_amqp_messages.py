@@ -1,0 +1,102 @@
+"""Routing keys, properties and the form on disk."""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+
+from connector.core.ports import AccountMessage, CandleMessage, InfoMessage, ServiceMessage
+from connector.sinks._amqp_link import parameters
+from connector.sinks._amqp_messages import (
+    SHORT_BYTES,
+    Durable,
+    Outgoing,
+    in_memory,
+    publishing,
+    restored,
+    short,
+    stored,
+)
+
+MESSAGES: list[Durable] = [
+    AccountMessage(
+        stream_id="u.1",
+        exchange="okxLinear",
+        event_type="executionReport",
+        event_id="id",
+        event_time_ms=1_790_000_001_999,
+        body=b'{"a":1}',
+        received_mono=3.0,
+        token=("any", "object"),
+    ),
+    InfoMessage(stream_id="u", exchange="okx"),
+    CandleMessage(
+        exchange="okx",
+        symbol="BTC-USDT",
+        interval="candle1m",
+        event_id="id",
+        start_ms=60_000,
+        body=b"{}",
+        closed=True,
+        received_mono=3.0,
+    ),
+    ServiceMessage(kind="streamGap", body=b"{}", redis=False),
+]
+
+
+@pytest.mark.parametrize(
+    ("message", "key", "kind"),
+    [
+        (MESSAGES[0], "user.okxLinear.executionReport.u.1", "executionReport"),
+        (MESSAGES[1], "user.okx.info.u", "info"),
+        (MESSAGES[2], "candle.okx.candle1m.BTC-USDT", "candle"),
+        (MESSAGES[3], "service.streamGap", "streamGap"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_the_key_says_where_it_belongs(message: Durable, key: str, kind: str) -> None:
+    routing_key, _, properties = publishing(Outgoing(message, "id"))
+    assert (routing_key, properties.type, properties.message_id) == (key, kind, "id")
+    assert properties.headers is not None
+    assert properties.headers["schema"] == 1
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_the_form_on_disk_publishes_the_same(message: Durable) -> None:
+    outgoing = Outgoing(message, "id")
+    again = restored(stored(outgoing), in_memory(outgoing))
+    first, second = publishing(outgoing), publishing(again)
+    assert first[:2] == second[:2]
+    assert first[2].message_id == second[2].message_id
+    if isinstance(message, AccountMessage):
+        assert again.message == message
+        assert first[2].timestamp == 1_790_000_001
+
+
+def test_long_ids_fit_and_stay_different() -> None:
+    long = ["x" * 300, "x" * 300 + "y", "é" * 200]
+    shortened = [short(text) for text in long]
+    assert all(len(text.encode()) <= SHORT_BYTES for text in shortened)
+    assert len(set(shortened)) == 3
+    assert short("as it is") == "as it is"
+    assert short("\ud800") == "?"
+
+
+def test_tls_checks_the_name_of_the_broker() -> None:
+    common = {
+        "host": "broker.example",
+        "port": 5671,
+        "user": "u",
+        "password": "p",
+        "virtual_host": "/",
+        "heartbeat_s": 15,
+        "connect_timeout_s": 1.0,
+    }
+    options = parameters(**common, tls=True).ssl_options  # type: ignore[arg-type]
+    assert options.server_hostname == "broker.example"
+    assert options.context.verify_mode is ssl.CERT_REQUIRED
+    assert options.context.check_hostname
+    own = ssl.create_default_context()
+    assert parameters(**common, tls=own).ssl_options.context is own  # type: ignore[arg-type]
+    assert parameters(**common, tls=False).ssl_options is None  # type: ignore[arg-type]

@@ -1,0 +1,130 @@
+"""What this process holds, and which process should hold what."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.core.errors import StateUnavailable
+from connector.core.ports import WorkerInfo
+from connector.streams.leases import Leases, preferred
+from tests.unit.connector.streams.fakes import Clock, MoodyState
+
+NAMES = st.sets(st.text(min_size=1, max_size=8), min_size=1, max_size=6)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def state(clock: Clock) -> MoodyState:
+    return MoodyState(clock)
+
+
+def info(owner: str, *, draining: bool = False) -> WorkerInfo:
+    return WorkerInfo(owner=owner, role="user", host="h", pid=1, started_ms=0, capacity=9, streams=0, draining=draining)
+
+
+@given(NAMES, st.text())
+def test_everybody_comes_to_the_same_answer(owners: set[str], unit: str) -> None:
+    assert preferred(unit, sorted(owners)) == preferred(unit, sorted(owners, reverse=True))
+    assert preferred(unit, owners) in owners
+
+
+@given(NAMES, st.text(), st.text(min_size=1, max_size=8))
+def test_a_process_that_joins_moves_only_its_own_share(owners: set[str], unit: str, newcomer: str) -> None:
+    before = preferred(unit, owners)
+    assert preferred(unit, owners | {newcomer}) in {before, newcomer}
+
+
+def test_the_shares_are_even() -> None:
+    counts = dict.fromkeys("abcd", 0)
+    for number in range(4_000):
+        owner = preferred(f"unit-{number}", counts)
+        assert owner is not None
+        counts[owner] += 1
+    assert min(counts.values()) > 850
+
+
+def test_nobody_prefers_among_nobody() -> None:
+    assert preferred("u", []) is None
+
+
+def test_claim_renew_and_release(state: MoodyState, clock: Clock) -> None:
+    a, b = Leases(state, "a", "user", 8.0), Leases(state, "b", "user", 8.0)
+    assert sorted(a.claim(["x", "y"])) == ["x", "y"]
+    assert b.claim(["x", "y"]) == []
+    for _ in range(10):
+        clock.seconds += 4
+        assert a.beat(info("a")) == set()
+    assert b.claim(["x"]) == []
+    a.release(["x"])
+    assert not a.holds("x")
+    assert b.claim(["x", "y"]) == ["x"]
+    assert len(a) == len(b) == 1
+
+
+def test_a_lease_that_somebody_else_has_is_lost(state: MoodyState, clock: Clock) -> None:
+    a, b = Leases(state, "a", "user", 8.0), Leases(state, "b", "user", 8.0)
+    a.claim(["x"])
+    clock.seconds += 9
+    b.claim(["x"])
+    assert a.beat(info("a")) == {"x"}
+    assert not a.holds("x")
+    assert b.fence("x") is not None
+
+
+def test_a_lease_that_ran_out_unnoticed_is_taken_back(state: MoodyState, clock: Clock) -> None:
+    a = Leases(state, "a", "user", 8.0)
+    a.claim(["x"])
+    clock.seconds += 60
+    assert a.beat(info("a")) == set()
+    assert state.owners(["x"]) == {"x": "a"}
+
+
+def test_a_state_that_is_away_says_nothing_about_leases(state: MoodyState) -> None:
+    a = Leases(state, "a", "user", 8.0)
+    a.claim(["x"])
+    state.away = True
+    assert a.beat(info("a")) is None
+    assert a.holds("x")
+    a.release(["x"])
+    assert not a.holds("x")
+    with pytest.raises(StateUnavailable):
+        a.claim(["y"])
+    state.away = False
+    assert a.beat(info("a")) == set()
+
+
+def test_a_unit_that_came_back_with_a_new_number_during_the_beat_is_kept(
+    state: MoodyState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = Leases(state, "a", "user", 8.0)
+    a.claim(["x"])
+    fence = a.fence("x")
+    assert fence is not None
+
+    def renew(leases: dict[str, int], owner: str, ttl_s: float) -> set[str]:
+        a.accept("x", fence + 7)
+        return {"x"}
+
+    monkeypatch.setattr(state, "renew", renew)
+    a.beat(info("a"))
+    assert a.fence("x") == fence + 7
+
+
+def test_processes_that_drain_get_nothing(state: MoodyState) -> None:
+    a = Leases(state, "a", "user", 8.0)
+    state.heartbeat(info("b", draining=True), 60)
+    a.beat(info("a"))
+    assert a.candidates() == ["a"]
+    assert a.another("x") is None
+    assert all(a.mine_first(f"unit-{number}") for number in range(20))
+    state.heartbeat(info("b"), 60)
+    a.beat(info("a"))
+    assert a.another("x") == "b"
+    assert a.candidates_beside_us() == ["b"]
+    assert not all(a.mine_first(f"unit-{number}") for number in range(20))

@@ -1,0 +1,245 @@
+"""From adapter output to sink messages: ids, the orders hash, positions, hand-over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+
+from connector.core.ports import (
+    AccountMessage,
+    CandleMessage,
+    InfoMessage,
+    Message,
+    ServiceMessage,
+    SinkStatus,
+    StreamClosed,
+    TickerMessage,
+)
+from connector.streams.pipeline import Pipeline
+from connector.streams.positions import decode_position
+from connector.streams.tracker import known_order
+from exchanges._adapter import Emit, EmitCandle, EmitTickers
+from exchanges.events import BalanceUpdate, Candle, OrderTradeUpdate, Ticker, encode
+from tests.unit.connector.streams.test_tracker import report
+
+
+class Sink:
+    name = "test"
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.full = False
+
+    def start(self) -> None: ...
+
+    def submit(self, messages: Sequence[Message]) -> bool:
+        if self.full:
+            return False
+        self.messages.extend(messages)
+        return True
+
+    def status(self) -> SinkStatus:
+        return SinkStatus(name="test", connected=True, queued=0)
+
+    def flush(self, timeout_s: float) -> bool:
+        return True
+
+    def stop(self, timeout_s: float) -> bool:
+        return True
+
+    def account(self) -> list[AccountMessage]:
+        return [message for message in self.messages if isinstance(message, AccountMessage)]
+
+
+@pytest.fixture
+def sink() -> Sink:
+    return Sink()
+
+
+@pytest.fixture
+def pipeline(sink: Sink) -> Pipeline:
+    pipeline = Pipeline(sink)
+    pipeline.open_line("u1", "bybit", None)
+    return pipeline
+
+
+def test_an_order_event_becomes_one_whole_message(pipeline: Pipeline, sink: Sink) -> None:
+    event = report("NEW")
+    assert pipeline.account(Emit("u1", event), 5.0)
+    message = sink.account()[0]
+    assert (message.stream_id, message.exchange, message.event_type) == ("u1", "bybit", "executionReport")
+    assert (message.event_id, message.event_time_ms, message.received_mono) == ("bybit:BTCUSDT:7:NEW:0", 1, 5.0)
+    assert message.body == encode(event)
+    assert (message.order_field, message.order_ttl_s) == ("D-BO-1", 86_400)
+
+
+@pytest.mark.parametrize(
+    ("client_id", "status", "liquidation", "field", "ttl_s"),
+    [
+        ("GRID-TP-1", "FILLED", False, "GRID-TP-1", 300),
+        ("0xabc", "PARTIALLY_FILLED", False, "0xabc", 86_400),
+        ("DBO12", "CANCELED", False, "DBO12", 300),
+        ("manual-1", "NEW", False, None, 0),
+        ("manual-1", "FILLED", True, "manual-1", 300),
+    ],
+)
+def test_only_the_platforms_orders_go_to_the_orders_hash(
+    pipeline: Pipeline, sink: Sink, client_id: str, status: str, liquidation: bool, field: str | None, ttl_s: int
+) -> None:
+    executed = "1" if status == "FILLED" else "0"
+    more = {"new_client_order_id": client_id, "original_client_order_id": client_id, "liquidation": liquidation}
+    pipeline.account(Emit("u1", report(status, executed, **more)), 0.0)
+    assert (sink.account()[0].order_field, sink.account()[0].order_ttl_s) == (field, ttl_s)
+
+
+def test_a_liquidation_without_client_id_gets_a_field_of_its_own(pipeline: Pipeline, sink: Sink) -> None:
+    more = {"new_client_order_id": "", "original_client_order_id": "", "liquidation": True}
+    pipeline.account(Emit("u1", report("FILLED", "1", **more)), 0.0)
+    assert str(sink.account()[0].order_field).startswith("liq_")
+
+
+def test_binance_futures_orders_reach_the_orders_hash(pipeline: Pipeline, sink: Sink) -> None:
+    """Bug D5."""
+    event = OrderTradeUpdate(
+        event_time=1, transaction_time=1, symbol="ETHUSDT", client_order_id="D-TP-8", side="BUY", order_type="LIMIT",
+        quantity="1", price="2", average_price="0", order_status="NEW", order_id=5, total_trade_quantity="0", order_time=1,
+        liquidation=False, unique_message_id="u",
+    )  # fmt: skip
+    pipeline.account(Emit("u1", event), 0.0)
+    assert sink.account()[0].order_field == "D-TP-8"
+
+
+def test_a_spot_cancel_is_stored_under_the_order_not_under_the_cancel_request(pipeline: Pipeline, sink: Sink) -> None:
+    more = {"new_client_order_id": "web_1", "original_client_order_id": "D-RO-5"}
+    pipeline.account(Emit("u1", report("CANCELED", **more)), 0.0)
+    assert sink.account()[0].order_field == "D-RO-5"
+
+
+def test_nothing_is_published_for_a_closed_stream(pipeline: Pipeline, sink: Sink) -> None:
+    pipeline.close_line("u1", announce=True)
+    assert pipeline.account(Emit("u1", report("NEW")), 0.0)
+    assert sink.messages == [StreamClosed(stream_id="u1")]
+
+
+def test_an_event_that_no_sink_took_is_found_again_by_gap_repair(pipeline: Pipeline, sink: Sink) -> None:
+    sink.full = True
+    assert not pipeline.account(Emit("u1", report("FILLED", "1")), 0.0)
+    sink.full = False
+    assert pipeline.account(Emit("u1", report("FILLED", "1"), repaired=True), 0.0)
+    assert [message.event_id for message in sink.account()] == ["bybit:BTCUSDT:7:FILLED:1"]
+
+
+def test_positions_hold_only_what_the_primary_sink_confirmed(pipeline: Pipeline, sink: Sink) -> None:
+    pipeline.account(Emit("u1", report("NEW", order="1")), 0.0)
+    pipeline.account(Emit("u1", report("NEW", order="2")), 0.0)
+    pipeline.confirmed(sink.account()[:1])
+    saved = pipeline.dirty_positions(lambda _: 1_000, 5_000, 0)
+    assert saved == {}, "nothing was ever certain, so there is no time to start repair from"
+    pipeline.confirmed(sink.account()[1:])
+    position = decode_position(pipeline.dirty_positions(lambda _: 1_000, 5_000, 0)["u1"])
+    assert position is not None
+    assert (position.live_until_ms, [order.order_id for order in position.orders]) == (1_000, ["1", "2"])
+
+
+def test_a_confirmation_needs_nothing_that_was_kept_in_memory(pipeline: Pipeline, sink: Sink) -> None:
+    """Events that wait on disk while the broker is away must not fill the memory."""
+    events = [report("PARTIALLY_FILLED", "0.4"), report("CANCELED", "0.4", order="8")]
+    for event in events:
+        pipeline.account(Emit("u1", event), 0.0)
+    assert [message.token for message in sink.account()] == [None, None]
+    pipeline.confirmed(sink.account())
+    position = decode_position(pipeline.dirty_positions(lambda _: 1_000, 5_000, 0)["u1"])
+    assert position is not None
+    assert position.orders == [known_order(event) for event in events]
+
+
+def test_held_events_are_published_at_release_without_what_the_giver_published(sink: Sink) -> None:
+    giver, taker = Pipeline(sink), Pipeline(sink)
+    giver.open_line("u1", "bybit", None)
+    taker.open_line("u1", "bybit", None, hold=True)
+    for event in (report("NEW"), report("PARTIALLY_FILLED", "0.4")):
+        giver.account(Emit("u1", event), 0.0)
+        taker.account(Emit("u1", event), 0.0)
+    update = BalanceUpdate(asset="USDT", balance_delta="-5", clear_time=1, event_time=1, unique_message_id="b1")
+    giver.account(Emit("u1", update), 0.0)
+    taker.account(Emit("u1", update), 0.0)
+    position = giver.take_line("u1", 1_000)
+    giver.account(Emit("u1", report("FILLED", "1")), 0.0)
+    taker.account(Emit("u1", report("FILLED", "1")), 0.0)
+    assert giver.pending("u1") == 3
+    giver.confirmed(sink.account())
+    assert giver.pending("u1") == 0
+    taker.release("u1", decode_position(position))
+    ids = [message.event_id for message in sink.account()]
+    assert ids == [
+        "bybit:BTCUSDT:7:NEW:0",
+        "bybit:BTCUSDT:7:PARTIALLY_FILLED:0.4",
+        "bybit:b1",
+        "bybit:BTCUSDT:7:FILLED:1",
+    ]
+
+
+def _ticker(symbol: str, time: int) -> Ticker:
+    return Ticker(symbol, time, 1.5, 2.0, 1.5, 1.5, 3.0, 3.0, f"{symbol}{time}", time + 1, "okx")
+
+
+def test_tickers_of_one_frame_are_one_message_and_times_never_go_back(pipeline: Pipeline, sink: Sink) -> None:
+    pipeline.tickers(EmitTickers("t", "okx", [_ticker("A", 5), _ticker("B", 5)]), 1.0)
+    pipeline.tickers(EmitTickers("t", "okx", [_ticker("A", 4), _ticker("B", 6)]), 2.0)
+    first, second = [message for message in sink.messages if isinstance(message, TickerMessage)]
+    assert (first.exchange, first.symbols, first.bodies) == (
+        "okx",
+        ["A", "B"],
+        [encode(_ticker("A", 5)), encode(_ticker("B", 5))],
+    )
+    assert (second.symbols, second.bodies) == (["B"], [encode(_ticker("B", 6))])
+
+
+def _candle(exchange: str, start: int, close: str) -> EmitCandle:
+    candle = Candle(
+        start=start, open="1", high="2", low="1", close=close, volume="3", unique_message_id=f"{start}{close}"
+    )
+    return EmitCandle("c", exchange, "BTC-USDT", "1m", candle)
+
+
+@pytest.mark.parametrize(("exchange", "closes"), [("binance", ["1", "3"]), ("kucoin", ["1", "2", "3"])])
+def test_closed_candles_are_published_once_and_running_ones_each_time(
+    sink: Sink, exchange: str, closes: list[str]
+) -> None:
+    """Bugs A43, and the table of contract 2.7."""
+    pipeline = Pipeline(sink)
+    for start, close in ((60, "1"), (60, "2"), (120, "3"), (60, "4")):
+        pipeline.candle(_candle(exchange, start, close), 0.0)
+    out = [
+        msgspec.json.decode(message.body)["close"] for message in sink.messages if isinstance(message, CandleMessage)
+    ]
+    assert out == closes
+    assert pipeline.candle_starts(exchange) == {"BTC-USDT|1m": 120}
+
+
+def test_service_messages_and_info(pipeline: Pipeline, sink: Sink) -> None:
+    pipeline.info("u1", "bybit")
+    pipeline.service("watchdogStall", {"exchange": "okx"})
+    pipeline.raw_service("restart", {"restart": "userStream"})
+    assert sink.messages == [
+        InfoMessage(stream_id="u1", exchange="bybit"),
+        ServiceMessage(kind="watchdogStall", body=b'{"watchdogStall":{"exchange":"okx"}}'),
+        ServiceMessage(kind="restart", body=b'{"restart":"userStream"}'),
+    ]
+
+
+def test_a_genuine_event_tells_of_recovery_once(sink: Sink) -> None:
+    recovered: list[str] = []
+    pipeline = Pipeline(sink, recovered.append)
+    pipeline.open_line("u1", "bybit", None)
+    pipeline.watch_for_recovery("u1")
+    pipeline.account(Emit("u1", report("NEW")), 0.0)
+    pipeline.account(Emit("u1", report("FILLED", "1")), 0.0)
+    assert recovered == ["u1"]
+
+
+def test_a_broken_position_is_ignored_not_fatal() -> None:
+    assert decode_position(b"{broken") is None
+    assert decode_position(None) is None

@@ -1,0 +1,242 @@
+"""Which session carries which stream: shared sessions, their limits, their age, their end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+import exchanges
+from connector.streams.dial import Dialler
+from connector.streams.io import IoThread
+from connector.streams.placement import JOINABLE_FOR, Placement, UnknownExchange
+from connector.streams.session import Session
+from connector.streams.spec import StreamSpec
+from exchanges._adapter import Limits, Rate, Setup, UserSubscription
+from exchanges.instruments import EMPTY
+from tests.unit.connector.streams.fakes import Clock, FakeSink, keys, user
+
+
+class FakeIo:
+    """Takes work and does nothing."""
+
+    def __init__(self) -> None:
+        self.posts: list[Callable[[], None]] = []
+
+    def post(self, work: Callable[[], None]) -> None:
+        self.posts.append(work)
+
+    def done(self) -> list[tuple[str, str]]:
+        """Names of the session methods that were posted, with the session."""
+        found = []
+        for post in self.posts:
+            assert isinstance(post, partial)
+            found.append((post.func.__name__, post.func.__self__.name))
+        return found
+
+
+class FakeVenue:
+    name = "fake"
+
+    def __init__(self, **limits: Any) -> None:
+        self.limit = Limits(connects=Rate(1, 1.0), messages=Rate(1, 1.0), **limits)
+        self.setups: list[Setup] = []
+
+    def limits(self, exchange: str, feed: str) -> Limits:
+        return self.limit
+
+    def user(self, setup: Setup) -> object:
+        self.setups.append(setup)
+        return object()
+
+    ticker = candle = user
+
+    def candle_group(self, exchange: str, interval: str) -> str:
+        return interval
+
+
+class Shop:
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        ips: tuple[str, ...] = (),
+        threads: int = 1,
+        options: Mapping[str, str] | None = None,
+        **limits: Any,
+    ) -> None:
+        self.clock = Clock()
+        self.venue = FakeVenue(**limits)
+        registry: Mapping[str, Any] = dict.fromkeys(("bybit", "okx"), self.venue)
+        monkeypatch.setattr(exchanges, "_by_exchange", lambda: registry)
+        self.io = [FakeIo() for _ in range(threads)]
+        self.placement = Placement(
+            cast("list[IoThread]", self.io), cast(Dialler, None), cast(Any, FakeSink()), self.clock,
+            lambda exchange: EMPTY, options or {}, ips,
+        )  # fmt: skip
+        self.placement.listener = cast(Any, None)
+
+    def join(self, spec: StreamSpec, beside: Session | None = None) -> Session:
+        subscription = UserSubscription(stream_id=spec.stream_id, exchange=spec.exchange, credentials=keys())
+        return self.placement.join(spec, subscription, beside)
+
+
+def candle(symbol: str, interval: str, exchange: str = "bybit") -> StreamSpec:
+    return StreamSpec(
+        stream_id=f"candle:{symbol}@{exchange}@{interval}", exchange=exchange, feed="candle", symbol=symbol,
+        interval=interval,
+    )  # fmt: skip
+
+
+def test_a_session_is_filled_to_the_venues_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop(monkeypatch, subscriptions_per_connection=3)
+    sessions = [shop.join(user(f"u{number}")) for number in range(7)]
+    assert [len(session.streams) for session in dict.fromkeys(sessions)] == [3, 3, 1]
+    assert [name for name, _ in shop.io[0].done()] == ["start", "add", "add", "start", "add", "add", "start"]
+
+
+def test_exchanges_feeds_and_groups_never_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop(monkeypatch, subscriptions_per_connection=100)
+    specs = [user("u1"), user("u2", exchange="okx"), candle("A", "1"), candle("B", "1"), candle("A", "5")]
+    sessions = [shop.join(spec) for spec in specs]
+    assert len(set(sessions)) == 4
+    assert sessions[2] is sessions[3], "one group, one connection (bug C5)"
+
+
+def test_a_room_that_becomes_free_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop(monkeypatch, subscriptions_per_connection=2)
+    first = [shop.join(user(f"u{number}")) for number in range(4)]
+    shop.placement.leave(first[0], "u0", polite=True)
+    assert shop.join(user("u9")) is first[0]
+    assert shop.io[0].done()[-2:] == [("remove", first[0].name), ("add", first[0].name)]
+
+
+def test_the_last_stream_closes_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop(monkeypatch, subscriptions_per_connection=2)
+    session = shop.join(user("u1"))
+    shop.join(user("u2"))
+    shop.placement.leave(session, "u1", polite=True)
+    shop.placement.leave(session, "u2", polite=True, last_holder=True)
+    assert shop.io[0].done()[-1] == ("close", session.name)
+    assert shop.io[0].posts[-1].keywords == {"polite": True, "last_holder": True}  # type: ignore[attr-defined]
+    assert shop.placement.sessions() == []
+    assert shop.placement.session(session.name) is None
+    assert shop.join(user("u3")) is not session
+
+
+def test_a_replacement_is_another_session_on_the_same_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop(monkeypatch, threads=4, subscriptions_per_connection=10)
+    olds = [shop.join(user(f"u{number}", exchange=("bybit", "okx")[number % 2])) for number in range(2)]
+    for number, old in enumerate(olds):
+        shop.placement.retire(old)
+        new = shop.join(user(f"u{number}", exchange=("bybit", "okx")[number % 2]), beside=old)
+        assert new is not old
+        threads = [io for io in shop.io if any(name == new.name for _, name in io.done())]
+        assert any(name == old.name for _, name in threads[0].done()), "so that one thread sees the order of its events"
+
+
+def test_nobody_joins_a_retired_or_closed_or_old_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop(monkeypatch, subscriptions_per_connection=10, lifetime_s=1_000.0)
+    retired = shop.join(user("u1"))
+    shop.placement.retire(retired)
+    closed = shop.join(user("u2"))
+    assert closed is not retired
+    closed.closed = True
+    old = shop.join(user("u3"))
+    assert old is not closed
+    old.opened_mono = shop.clock.seconds
+    assert shop.join(user("u4")) is old
+    shop.clock.seconds += 1_000.0 * JOINABLE_FOR + 1
+    assert shop.join(user("u5")) is not old
+
+
+def test_sessions_are_due_for_rotation_a_little_before_their_time_and_not_all_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shop = Shop(monkeypatch, lifetime_s=1_000.0)
+    sessions = [shop.join(user(f"u{number}")) for number in range(100)]
+    for session in sessions:
+        session.opened_mono = shop.clock.seconds
+    start = shop.clock.seconds
+    due = []
+    for second in (949, 960, 970, 980, 990, 1_000):
+        shop.clock.seconds = start + second
+        due.append(len(shop.placement.aged()))
+    assert due[0] == 0
+    assert due[-1] == 100
+    assert 0 < due[1] < due[2] < due[3] < 100
+    shop.placement.retire(sessions[0])
+    assert len(shop.placement.aged()) == 99, "a retired one is on its way already"
+
+
+def test_sessions_without_a_lifetime_never_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop(monkeypatch)
+    shop.join(user("u1")).opened_mono = 1.0
+    shop.clock.seconds += 10**7
+    assert shop.placement.aged() == []
+
+
+def test_a_session_that_ended_is_forgotten_entirely(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop(monkeypatch)
+    for number in range(50):
+        session = shop.join(user(f"u{number}"))
+        shop.placement.retire(session)
+        shop.placement.drop(session)
+        shop.placement.ended(session)
+        shop.placement.leave(session, f"u{number}", polite=True)
+        shop.placement.retire(session)
+    assert shop.placement.sessions() == []
+    assert shop.placement._pools == {}
+    assert shop.placement._retired == set()
+
+
+def test_connections_are_spread_over_the_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop(monkeypatch, ips=("10.0.0.1", "10.0.0.2"))
+    assert [shop.join(user(f"u{number}")).ip for number in range(4)] == ["10.0.0.1", "10.0.0.2"] * 2
+
+
+def test_request_ids_are_short_and_unique(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop(monkeypatch)
+    shop.join(user("u1"))
+    ids = {shop.venue.setups[0].new_id() for _ in range(1_000)}
+    assert len(ids) == 1_000
+    assert all(name.isalnum() and len(name) <= 32 for name in ids)
+
+
+def test_an_exchange_that_nobody_serves_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop(monkeypatch)
+    with pytest.raises(UnknownExchange):
+        shop.join(msgspec.structs.replace(user("u1"), exchange="nowhere"))
+
+
+def test_a_venue_that_counts_open_connections_gets_the_next_one_from_the_address_with_the_fewest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shop = Shop(monkeypatch, ips=("10.0.0.1", "10.0.0.2"), open_connections=10)
+    first, second, third, _ = (shop.join(user(f"u{number}")) for number in range(4))
+    assert (first.ip, second.ip) == ("10.0.0.1", "10.0.0.2")
+    for session in (first, third):
+        shop.placement.ended(session)
+    assert [shop.join(user(f"v{number}")).ip for number in range(2)] == ["10.0.0.1", "10.0.0.1"]
+
+
+def test_addresses_with_equally_few_connections_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has a budget of its own for connects and REST weight, too."""
+    shop = Shop(monkeypatch, ips=("10.0.0.1", "10.0.0.2", "10.0.0.3"), open_connections=10)
+    shop.join(user("u0"))
+    found = []
+    for number in range(4):
+        session = shop.join(user(f"v{number}"))
+        found.append(session.ip)
+        shop.placement.ended(session)
+    assert found == ["10.0.0.2", "10.0.0.3", "10.0.0.2", "10.0.0.2"]
+
+
+@pytest.mark.parametrize(("text", "limit"), [("25", 25), (" 3 ", 3), ("", 10), ("0", 10), ("many", 10)])
+def test_a_deployment_may_know_better_how_many_connections_a_venue_allows(
+    monkeypatch: pytest.MonkeyPatch, text: str, limit: int
+) -> None:
+    shop = Shop(monkeypatch, options={"MAX": text}, open_connections=10, open_connections_option="MAX")
+    assert shop.join(user("u1")).limits.open_connections == limit

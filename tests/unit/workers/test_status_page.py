@@ -1,0 +1,81 @@
+"""The snapshot of the service, as JSON, page and table."""
+
+from __future__ import annotations
+
+import pytest
+
+from connector.core.ports import WorkerInfo
+from exchanges.credentials import credentials
+from workers.status_page import read_status, status_json, status_page, status_text, summarize
+
+WORKERS = [
+    WorkerInfo(
+        owner="user-b-2",
+        role="user",
+        host="b<script>",
+        pid=2,
+        started_ms=1_790_000_000_000,
+        capacity=100,
+        streams=3,
+        states={"live": 2, "cooling": 1},
+        sinks={"redis": 4},
+        exchanges={"okx": 2},
+    ),
+    WorkerInfo(
+        owner="user-a-1",
+        role="user",
+        host="a",
+        pid=1,
+        started_ms=1_790_000_000_000,
+        capacity=100,
+        streams=5,
+        draining=True,
+        states={"live": 5},
+        sinks={"redis": 1, "rabbitmq": 2},
+        exchanges={"okx": 1, "bybit": 4},
+    ),
+]
+
+
+@pytest.fixture
+def status():
+    return summarize(
+        WORKERS, now_ms=1_790_000_600_000, role="user", version="0.1.0", uptime_s=601.5, lag_s={"redis": 0.0021}
+    )
+
+
+def test_the_sums_cover_all_processes(status):
+    assert status.states == {"cooling": 1, "live": 7}
+    assert status.exchanges == {"bybit": 4, "okx": 3}
+    assert status.sinks == {"rabbitmq": 2, "redis": 5}
+    assert [worker.owner for worker in status.workers] == ["user-a-1", "user-b-2"]
+
+
+def test_json_comes_back_equal(status):
+    assert status_json(read_status(status_json(status))) == status_json(status)
+
+
+def test_the_page_escapes_and_renews_itself(status):
+    page = status_page(status).decode()
+    assert "<script>" not in page
+    assert "b&lt;script&gt;" in page
+    assert 'http-equiv="refresh"' in page
+    assert "Ready" in page
+    assert "2.1 ms" in page
+
+
+def test_problems_are_shown_without_secrets():
+    credentials("AKstatuscanary0123", "SKstatuscanary9876")
+    status = summarize([], now_ms=0, role="price", version="1", problems=["redis: refused SKstatuscanary9876 <b>"])
+    for text in (status_page(status).decode(), status_text(status), status_json(status).decode()):
+        assert "SKstatuscanary9876" not in text
+        assert "redis: refused" in text
+    assert "<b>" not in status_page(status).decode()
+
+
+def test_the_table_lists_processes_and_counts(status):
+    text = status_text(status)
+    assert "user 0.1.0: ready" in text
+    assert "user-a-1" in text
+    assert "draining" in text
+    assert "10 min" in text
