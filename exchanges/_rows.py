@@ -1,0 +1,53 @@
+"""Lists that venues send, read row by row: one odd row costs itself and never the rows beside it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple, TypeVar
+
+import msgspec
+
+from exchanges._frames import UNREADABLE
+
+Row = TypeVar("Row")
+
+MAX_REASONS: Final = 3
+"""Different reasons that are told of one list; a list that is odd throughout says the same a thousand times."""
+
+_decode_raws: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+class Odd(NamedTuple):
+    """The rows of a list that could not be read."""
+
+    number: int = 0
+    reasons: tuple[str, ...] = ()
+    """Which field was of which type, never a value: rows may belong to an account."""
+
+    def __bool__(self) -> bool:
+        return self.number > 0
+
+    def phrase(self, what: str) -> str:
+        """`2 orders that can't be read (Expected `str`, got `null` - at `$.symbol`)`; `what` is a plural."""
+        return f"{self.number} {what} that can't be read ({'; '.join(self.reasons)})"
+
+
+def read_rows(data: bytes | msgspec.Raw, decode: Callable[[bytes], Row]) -> tuple[list[Row], Odd]:
+    """The readable rows of a JSON array in their order, and what is to be said about the others.
+
+    `null` is an empty list, as some venues write it. Raises one of `UNREADABLE` for anything else that is no array.
+    """
+    text = bytes(data)
+    if text.strip() in (b"", b"null"):
+        return [], Odd()
+    rows: list[Row] = []
+    count = 0
+    reasons: dict[str, None] = {}
+    for raw in _decode_raws(text):
+        try:
+            rows.append(decode(bytes(raw)))
+        except (*UNREADABLE, ValueError) as error:
+            count += 1
+            if len(reasons) < MAX_REASONS:
+                reasons[str(error)] = None
+    return rows, Odd(count, tuple(reasons))

@@ -1,0 +1,43 @@
+"""Lists are read row by row: one odd row never costs the rows beside it."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from exchanges._rows import MAX_REASONS, Odd, read_rows
+
+
+class _Row(msgspec.Struct):
+    name: str
+    size: int = 0
+
+
+decode = msgspec.json.Decoder(_Row).decode
+
+
+def test_one_odd_row_among_good_ones_costs_only_itself() -> None:
+    rows, odd = read_rows(b'[{"name":"a"},{"name":null},7,{"name":"b","size":2},null]', decode)
+    assert rows == [_Row("a"), _Row("b", 2)]
+    assert odd.number == 3
+    assert odd.phrase("symbols").startswith("3 symbols that can't be read (")
+    assert not read_rows(b'[{"name":"a"}]', decode)[1]
+
+
+@pytest.mark.parametrize("nothing", [b"[]", b"null", b"", b" null "])
+def test_no_list_is_an_empty_list(nothing: bytes) -> None:
+    assert read_rows(msgspec.Raw(nothing), decode) == ([], Odd())
+
+
+@pytest.mark.parametrize("other", [b"{}", b"7", b'"text"', b"[1,", b"[\xff]"])
+def test_what_is_no_list_is_not_taken_for_an_empty_one(other: bytes) -> None:
+    with pytest.raises((msgspec.DecodeError, UnicodeDecodeError)):
+        read_rows(other, decode)
+
+
+def test_reasons_are_few_and_hold_no_values() -> None:
+    body = b'[{"name":1,"size":1},{"name":"secret-9","size":"secret-8"},7,"secret-7",[],true,{}]'
+    _, odd = read_rows(body, decode)
+    assert odd.number == 7
+    assert len(odd.reasons) == MAX_REASONS
+    assert "secret" not in odd.phrase("rows")
