@@ -23,7 +23,7 @@ import msgspec
 from exchanges.credentials import Credentials
 from exchanges.events import AccountEvent, Candle, Ticker
 from exchanges.ids import Feed
-from exchanges.instruments import Instrument, SymbolTable
+from exchanges.instruments import EMPTY, Instrument, SymbolTable
 
 
 class Instant(NamedTuple):
@@ -399,10 +399,12 @@ class Venue(Protocol):
     def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
         """None, or why this candle request can't be served (one clear sentence). An empty table refuses no symbol."""
 
-    def candle_group(self, exchange: str, interval: str) -> str:
+    def candle_group(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str:
         """Topics of one group may share a connection (Kraken spot: one interval a connection)."""
 
-    def instruments(self, exchange: str, options: Mapping[str, str]) -> InstrumentLoader: ...
+    def instruments(
+        self, exchange: str, options: Mapping[str, str], before: SymbolTable = EMPTY
+    ) -> InstrumentLoader: ...
 
     def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:
         """An adapter in the live state of a golden case, and the stream id that it carries (venues/README.md)."""

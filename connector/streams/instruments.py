@@ -93,7 +93,7 @@ class Instruments:
             self._loading[exchange] = None
             self._due[exchange] = self._clock.mono() + REFRESH_S
         try:
-            loader = venue.instruments(exchange, self._options)
+            loader = venue.instruments(exchange, self._options, self._tables.get(exchange, EMPTY))
             calls = list(loader.start())
         except Exception:
             log.exception("the symbol list can't be asked for", exchange=exchange)

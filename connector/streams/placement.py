@@ -96,7 +96,9 @@ class Placement:
         if venue is None:
             raise UnknownExchange(spec.exchange)
         feed: Feed = spec.feed
-        group = venue.candle_group(spec.exchange, spec.interval) if feed == "candle" else ""
+        group = ""
+        if feed == "candle":
+            group = venue.candle_group(spec.exchange, spec.symbol, spec.interval, self._table(spec.exchange))
         key = (spec.exchange, feed, group)
         limits = venue.limits(spec.exchange, feed)
         session = self._with_room(key, limits.subscriptions_per_connection, beside)

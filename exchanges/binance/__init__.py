@@ -28,7 +28,7 @@ from exchanges.binance.ticker import TickerFeed
 from exchanges.binance.user_listen_key import ListenKeyUser
 from exchanges.binance.user_spot import SpotUser
 from exchanges.ids import FAMILIES, Feed
-from exchanges.instruments import Instrument, SymbolTable
+from exchanges.instruments import EMPTY, Instrument, SymbolTable
 
 __all__ = ["VENUE"]
 
@@ -61,10 +61,10 @@ class _Binance:
     def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
         return refusal(exchange, symbol, interval, table)
 
-    def candle_group(self, exchange: str, interval: str) -> str:
+    def candle_group(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str:
         return ""
 
-    def instruments(self, exchange: str, options: Mapping[str, str]) -> InstrumentLoader:
+    def instruments(self, exchange: str, options: Mapping[str, str], before: SymbolTable = EMPTY) -> InstrumentLoader:
         return Loader(exchange)
 
     def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:

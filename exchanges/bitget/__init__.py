@@ -16,7 +16,7 @@ from exchanges.bitget._markets import Instruments
 from exchanges.bitget._ticker import TickerAdapter
 from exchanges.bitget._user import User
 from exchanges.ids import Feed
-from exchanges.instruments import SymbolTable
+from exchanges.instruments import EMPTY, SymbolTable
 
 CHANNELS_PER_CONNECTION: Final = 200
 """The venue takes 1000 and recommends fewer than 50; pushes of 200 tickers still are a light load."""
@@ -75,10 +75,10 @@ class Bitget:
     def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
         return refusal_of(exchange, symbol, interval, table)
 
-    def candle_group(self, exchange: str, interval: str) -> str:
+    def candle_group(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str:
         return exchange
 
-    def instruments(self, exchange: str, options: Mapping[str, str]) -> InstrumentLoader:
+    def instruments(self, exchange: str, options: Mapping[str, str], before: SymbolTable = EMPTY) -> InstrumentLoader:
         return Instruments(exchange, options)
 
     def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:

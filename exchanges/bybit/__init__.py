@@ -14,7 +14,7 @@ from exchanges.bybit._rest import CATEGORY, IP_BAN_S
 from exchanges.bybit._ticker import PREFIX, TickerAdapter
 from exchanges.bybit._user import UserAdapter
 from exchanges.ids import Feed
-from exchanges.instruments import SymbolTable
+from exchanges.instruments import EMPTY, SymbolTable
 
 _CONNECTS: Final = Rate(450, 300.0)
 """500 new connections in 5 minutes per domain, less a margin."""
@@ -79,10 +79,10 @@ class Bybit:
             return f"{exchange} has no symbol {symbol!r}: a pair id like {example} is expected."
         return None
 
-    def candle_group(self, exchange: str, interval: str) -> str:
+    def candle_group(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str:
         return ""
 
-    def instruments(self, exchange: str, options: Mapping[str, str]) -> InstrumentLoader:
+    def instruments(self, exchange: str, options: Mapping[str, str], before: SymbolTable = EMPTY) -> InstrumentLoader:
         return Loader(exchange)
 
     def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:

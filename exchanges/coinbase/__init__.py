@@ -13,7 +13,7 @@ from exchanges.coinbase._series import INTERVALS
 from exchanges.coinbase._ticker import TickerAdapter
 from exchanges.coinbase._user import UserAdapter
 from exchanges.ids import Feed
-from exchanges.instruments import SymbolTable
+from exchanges.instruments import EMPTY, SymbolTable
 
 _CONNECTS: Final = Rate(7, 1.0)
 """8 a second per address, less a margin (one page of the documentation says 750)."""
@@ -64,10 +64,10 @@ class Coinbase:
             return f"{exchange} has no symbol {symbol!r}: a pair id like BTC-USD is expected."
         return None
 
-    def candle_group(self, exchange: str, interval: str) -> str:
+    def candle_group(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str:
         return ""
 
-    def instruments(self, exchange: str, options: Mapping[str, str]) -> InstrumentLoader:
+    def instruments(self, exchange: str, options: Mapping[str, str], before: SymbolTable = EMPTY) -> InstrumentLoader:
         return Loader()
 
     def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:

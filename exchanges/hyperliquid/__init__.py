@@ -16,7 +16,7 @@ from exchanges.hyperliquid._ticker import TickerAdapter
 from exchanges.hyperliquid._user import UserAdapter, recorded_user
 from exchanges.hyperliquid._wire import POOL, RETRY_S, TOO_MANY_CONNECTIONS
 from exchanges.ids import Feed
-from exchanges.instruments import SymbolTable
+from exchanges.instruments import EMPTY, SymbolTable
 
 CONNECTIONS: Final = 10
 """Open at once per address (rate-limits page; older revisions said 100, and "10" or "15" stand in its refusals)."""
@@ -78,10 +78,10 @@ class Hyperliquid:
     def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
         return refusal_of_request(exchange, symbol, interval, table)
 
-    def candle_group(self, exchange: str, interval: str) -> str:
+    def candle_group(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str:
         return ""
 
-    def instruments(self, exchange: str, options: Mapping[str, str]) -> InstrumentLoader:
+    def instruments(self, exchange: str, options: Mapping[str, str], before: SymbolTable = EMPTY) -> InstrumentLoader:
         return Loader(exchange, options)
 
     def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:

@@ -12,7 +12,7 @@ from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges._topics import chunks
 from exchanges.ids import Feed
-from exchanges.instruments import SymbolTable
+from exchanges.instruments import EMPTY, SymbolTable
 from exchanges.kraken import _markets
 from exchanges.kraken._candle import FuturesCandle, SpotCandle, refusal_of
 from exchanges.kraken._futures_user import FuturesUser
@@ -85,11 +85,11 @@ class Kraken:
     def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
         return refusal_of(exchange, symbol, interval, table)
 
-    def candle_group(self, exchange: str, interval: str) -> str:
+    def candle_group(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str:
         """One interval a connection: spot takes no second one of a symbol (bug C5), and a futures request has one feed."""
         return str(_markets.minutes_of(exchange, interval) or interval)
 
-    def instruments(self, exchange: str, options: Mapping[str, str]) -> InstrumentLoader:
+    def instruments(self, exchange: str, options: Mapping[str, str], before: SymbolTable = EMPTY) -> InstrumentLoader:
         return SpotLoader(options) if exchange == _markets.SPOT else FuturesLoader(options)
 
     def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:

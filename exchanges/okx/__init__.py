@@ -8,7 +8,7 @@ from typing import Final, cast
 from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges.ids import Feed
-from exchanges.instruments import SymbolTable
+from exchanges.instruments import EMPTY, SymbolTable
 from exchanges.okx._candle import CandleAdapter
 from exchanges.okx._instruments import Loader, of_context
 from exchanges.okx._intervals import channel_of
@@ -72,10 +72,10 @@ class Okx:
             return f"{exchange} has no symbol {symbol!r}: a pair id like {_EXAMPLE[exchange]} is expected."
         return None
 
-    def candle_group(self, exchange: str, interval: str) -> str:
+    def candle_group(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str:
         return ""
 
-    def instruments(self, exchange: str, options: Mapping[str, str]) -> InstrumentLoader:
+    def instruments(self, exchange: str, options: Mapping[str, str], before: SymbolTable = EMPTY) -> InstrumentLoader:
         return Loader(exchange, options)
 
     def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:

@@ -17,7 +17,7 @@ from exchanges._adapter import (
 )
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges.ids import PAPER_TO_REAL, Feed, real_id
-from exchanges.instruments import Instrument, SymbolTable
+from exchanges.instruments import EMPTY, Instrument, SymbolTable
 from exchanges.paper.user import REQUESTS, PaperUser, ReplayedPaperUser, url
 
 __all__ = ["VENUE", "url"]
@@ -67,10 +67,10 @@ class _Paper:
     def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
         return f"{exchange} has no candles of its own; ask for those of {real_id(exchange)}"
 
-    def candle_group(self, exchange: str, interval: str) -> str:
+    def candle_group(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str:
         return ""
 
-    def instruments(self, exchange: str, options: Mapping[str, str]) -> InstrumentLoader:
+    def instruments(self, exchange: str, options: Mapping[str, str], before: SymbolTable = EMPTY) -> InstrumentLoader:
         return _NoSymbols()
 
     def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:

@@ -34,7 +34,7 @@ from exchanges._adapter import (
 )
 from exchanges.events import AccountEvent, BalanceUpdate, ExecutionReport
 from exchanges.ids import Feed
-from exchanges.instruments import Instrument, SymbolTable
+from exchanges.instruments import EMPTY, Instrument, SymbolTable
 from tests.integration.streams.rig import quiet_limits
 from tests.integration.streams.ws_server import Peer, WsServer
 
@@ -226,10 +226,10 @@ class ScriptedVenue:
     def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
         return "no candles"
 
-    def candle_group(self, exchange: str, interval: str) -> str:
+    def candle_group(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str:
         return ""
 
-    def instruments(self, exchange: str, options: Mapping[str, str]) -> _NoSymbols:
+    def instruments(self, exchange: str, options: Mapping[str, str], before: SymbolTable = EMPTY) -> _NoSymbols:
         return _NoSymbols()
 
     def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Account, str]:

@@ -99,7 +99,7 @@ def test_candle_requests_are_judged(name: str) -> None:
         assert good, "the suite knows no interval of this exchange"
         for interval in good:
             assert venue.candle_refusal(exchange, "BTC-USDT", interval, EMPTY) is None, interval
-            assert isinstance(venue.candle_group(exchange, interval), str)
+            assert isinstance(venue.candle_group(exchange, "BTC-USDT", interval, EMPTY), str)
         for interval in (*bad, "", "7x", "candle", "1 m", "-1", "é"):
             assert venue.candle_refusal(exchange, "BTC-USDT", interval, EMPTY), interval
         for symbol in ("NOBODY-KNOWS", "", "BTC USDT", "币安"):

@@ -813,10 +813,11 @@ def test_the_interval_of_a_candle_request_is_a_number() -> None:
 def test_intervals_never_share_a_connection() -> None:
     """Bug C5: a second timeframe of a symbol got no candles."""
     groups = {
-        VENUE.candle_group("kraken", interval) for interval in ("1", "5", "15", "30", "60", "240", "1440", "10080")
+        VENUE.candle_group("kraken", "BTC-USD", interval, EMPTY)
+        for interval in ("1", "5", "15", "30", "60", "240", "1440", "10080")
     }
     assert len(groups) == 8
-    assert VENUE.candle_group("kraken", "1h") == VENUE.candle_group("kraken", "60")
+    assert VENUE.candle_group("kraken", "BTC-USD", "1h", EMPTY) == VENUE.candle_group("kraken", "BTC-USD", "60", EMPTY)
     drive = market("candle", "BTC-USD")
     other = CandleSubscription(stream_id="other", exchange="kraken", symbol="BTC-USD", interval="5")
     assert only(Fail, drive.add(other)).stream_id == "other"

@@ -13,7 +13,7 @@ import exchanges
 from connector.streams.instruments import REFRESH_S, RETRY_S, Instruments
 from connector.streams.rest import RestPool
 from exchanges._adapter import Answer, Call, Limits, Rate
-from exchanges.instruments import Instrument
+from exchanges.instruments import EMPTY, Instrument, SymbolTable
 from tests.unit.connector.streams.fakes import Clock
 
 Done = Callable[[Answer], None]
@@ -73,7 +73,7 @@ class FakeVenue:
     def limits(self, exchange: str, feed: str) -> Limits:
         return Limits(connects=Rate(1, 1.0), messages=Rate(1, 1.0))
 
-    def instruments(self, exchange: str, options: Any) -> Loader:
+    def instruments(self, exchange: str, options: Any, before: SymbolTable = EMPTY) -> Loader:
         self.made += 1
         return Loader(self)
 

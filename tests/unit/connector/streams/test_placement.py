@@ -16,7 +16,7 @@ from connector.streams.placement import JOINABLE_FOR, Placement, UnknownExchange
 from connector.streams.session import Session
 from connector.streams.spec import StreamSpec
 from exchanges._adapter import Limits, Rate, Setup, UserSubscription
-from exchanges.instruments import EMPTY
+from exchanges.instruments import EMPTY, SymbolTable
 from tests.unit.connector.streams.fakes import Clock, FakeSink, keys, user
 
 
@@ -54,7 +54,7 @@ class FakeVenue:
 
     ticker = candle = user
 
-    def candle_group(self, exchange: str, interval: str) -> str:
+    def candle_group(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str:
         return interval
 
 
