@@ -17,11 +17,11 @@ import msgspec
 
 from cli._advice import advice, names_refusal
 from connector.core import redact
+from connector.core.clock import SystemClock
 from connector.core.errors import ConnectorError
 from connector.core.settings import Settings
 from connector.state.memory_state import MemoryState
 from connector.streams.budget import Budget
-from connector.streams.clock import SystemClock
 from connector.streams.dial import Dialler, tls_context
 from connector.streams.endpoints import Endpoints
 from connector.streams.io import IoThread
@@ -289,7 +289,7 @@ class _Parts:
         endpoints = Endpoints(settings.venue_gateway, settings.venue_endpoints)
         budget = Budget(MemoryState(), clock)
         self._dialler = Dialler(endpoints, budget, clock, tls_context(settings.venue_ca_file), threads=ATTEMPTS)
-        self._rest = _HurriedRest(endpoints, budget, settings.venue_ca_file)
+        self._rest = _HurriedRest(endpoints, budget, clock, settings.venue_ca_file)
         self._io = IoThread("io-check", clock, self._dialler, self._rest)
 
     @contextmanager

@@ -22,7 +22,7 @@ from connector.core.ports import Role, State
 from connector.sinks.fanout import FanoutSink
 from connector.sinks.rabbitmq import RabbitSink
 from connector.sinks.redis_pubsub import RedisSink
-from connector.streams.clock import SystemClock
+from connector.streams.edges import Edges
 from connector.streams.engine import Engine, EngineOptions
 from connector.streams.market import wanted_exchanges
 from exchanges.ids import LIVE
@@ -96,7 +96,7 @@ class Process:
     ) -> None:
         """`wait_ready` waits until commands are consumed; `watch` tells when that begins, and whether the queue was gone."""
         self.state, self.sink = state, sink
-        self.engine = Engine(options, state, sink, SystemClock())
+        self.engine = Engine(options, state, sink, Edges())
         self.service = Service(self.engine)
         self._wait_ready, self._watch = wait_ready, watch
         self._orphans: set[str] = set()

@@ -30,8 +30,17 @@ class Chance:
     def uniform(self, low: float, high: float) -> float:
         return self.random.uniform(low, high)
 
+    def fraction(self) -> float:
+        """At least 0, below 1."""
+        return self.random.random()
+
     def new_id(self) -> str:
         """32 hexadecimal digits, the form of a random UUID without dashes."""
-        if self._seeded:
-            return uuid.UUID(int=self.random.getrandbits(128), version=4).hex
-        return uuid.uuid4().hex
+        return self._uuid().hex
+
+    def new_uuid(self) -> str:
+        """A random UUID in its usual form, with dashes."""
+        return str(self._uuid())
+
+    def _uuid(self) -> uuid.UUID:
+        return uuid.UUID(int=self.random.getrandbits(128), version=4) if self._seeded else uuid.uuid4()

@@ -38,8 +38,10 @@ class Timer:
 class Loop:
     """Runs posted work in order, and timers when they are due. An exception costs only its own piece of work."""
 
-    def __init__(self, name: str, clock: Clock) -> None:
+    def __init__(self, name: str, clock: Clock, *, threaded: bool = True) -> None:
+        """`threaded`: `start` makes a thread. Without one whoever made the loop turns it, and sees when it has to."""
         self.name = name
+        self.threaded = threaded
         self.alive_mono = clock.mono()
         """When the last turn began, on the monotonic clock; read from any thread."""
         self._clock = clock
@@ -74,13 +76,20 @@ class Loop:
         if not self.post(run):
             self._once.discard(name)
 
+    def waiting(self) -> int:
+        """Pieces of work that were posted and not begun."""
+        return self._inbox.qsize()
+
     def start(self) -> None:
+        if not self.threaded:
+            return
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:
         """End after the work that is waiting now; False if the thread did not end in time."""
         if self._thread is None:
+            self.turn()
             return True
         try:
             self._inbox.put(None, timeout=timeout_s)
@@ -88,6 +97,22 @@ class Loop:
             return False
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
+
+    def run(self, work: Work, timeout_s: float) -> bool:
+        """Run `work` on the loop and wait for it; False if time ran out. Never from the loop itself."""
+        done = threading.Event()
+
+        def wrapped() -> None:
+            try:
+                work()
+            finally:
+                done.set()
+
+        if not self.post(wrapped):
+            return False
+        if self._thread is None:
+            self.turn()
+        return done.wait(timeout_s if self._thread is not None else 0.0)
 
     # --- whoever turns it ---
 
@@ -111,6 +136,11 @@ class Loop:
             self._timers = [entry for entry in self._timers if entry[2].work is not None]
             heapq.heapify(self._timers)
             self._cancelled = 0
+
+    def cancel_all(self) -> None:
+        """Forget every timer."""
+        self._timers.clear()
+        self._cancelled = 0
 
     def next_due(self) -> float | None:
         """When there is something to do by the monotonic clock: now if work waits, None if nothing is planned."""

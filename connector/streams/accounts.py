@@ -16,10 +16,10 @@ import msgspec
 
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
+from connector.core.loop import Loop
 from connector.core.ports import Clock, State, Wanted
 from connector.streams.handover import Handover
 from connector.streams.leases import Leases
-from connector.streams.loop import Loop
 from connector.streams.pipeline import Pipeline
 from connector.streams.spec import StreamSpec
 from connector.streams.supervisor import Supervisor
@@ -50,6 +50,7 @@ class Accounts:
         supervisor: Supervisor,
         pipeline: Pipeline,
         clock: Clock,
+        loop: Loop,
         *,
         capacity: int,
         enabled: Callable[[str], bool],
@@ -61,7 +62,7 @@ class Accounts:
         self._told: set[str] = set()
         self._to_check: list[str] = []
         self.draining = False
-        self.loop = Loop("accounts")
+        self.loop = loop
         self.handover = Handover(state, leases, supervisor, pipeline, clock, self.loop, self._start_taken)
 
     # --- any thread ---

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Callable
 from typing import Final
 
+from connector.core.clock import Chance
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.ports import Clock, State
@@ -30,12 +30,14 @@ class Announcer:
         leases: Leases,
         pipeline: Pipeline,
         clock: Clock,
+        chance: Chance,
         *,
         price_role: str,
         rejoin_grace_s: float,
         sweep: Callable[[], None],
     ) -> None:
         self._state, self._leases, self._pipeline, self._clock = state, leases, pipeline, clock
+        self._chance = chance
         self._price_role, self._grace_s, self._sweep = price_role, rejoin_grace_s, sweep
         self.beacon_s = BEACON_S
         self.boot_id: str | None = None
@@ -122,7 +124,7 @@ class Announcer:
         self._new_boot()
 
     def _new_boot(self) -> None:
-        self.boot_id = f"{self._price_role}-{uuid.uuid4().hex[:8]}-{self._clock.wall_ms()}-1"
+        self.boot_id = f"{self._price_role}-{self._chance.new_id()[:8]}-{self._clock.wall_ms()}-1"
         self._state.put(_BOOT_KEY, self.boot_id)
         self._pipeline.raw_service("restart", {"restart": "priceConnector", "bootId": self.boot_id})
         self._beacon_now()

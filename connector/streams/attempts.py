@@ -5,13 +5,13 @@ The supervisor's thread only. What is wanted, and what sessions say, is in `conn
 
 from __future__ import annotations
 
-import random
 from functools import partial
 from typing import Final
 
+from connector.core.clock import Chance
 from connector.core.log import get_logger
+from connector.core.loop import Loop, Timer
 from connector.core.ports import Clock
-from connector.streams.agenda import Agenda, Timer
 from connector.streams.breaker import AuthBreaker
 from connector.streams.lifecycle import CONNECTED_STATES, Signal, StreamState, move
 from connector.streams.pacing import Window, backoff_s, forgiven
@@ -72,60 +72,74 @@ class Stream:
         self.flaps = flaps
 
 
-class Attempts(Agenda):
-    """Every stream of the process, and what is done so that it gets and stays live."""
+class Attempts:
+    """Every stream of the process, and what is done so that it gets and stays live. Supervisor thread only."""
 
-    def __init__(self, placement: Placement, pipeline: Pipeline, breaker: AuthBreaker, clock: Clock) -> None:
-        super().__init__("supervisor", clock)
+    def __init__(
+        self,
+        loop: Loop,
+        placement: Placement,
+        pipeline: Pipeline,
+        breaker: AuthBreaker,
+        clock: Clock,
+        chance: Chance,
+    ) -> None:
+        self._loop, self._clock, self._chance = loop, clock, chance
         self._placement, self._pipeline, self._breaker = placement, pipeline, breaker
-        self._streams: dict[str, Stream] = {}
+        self.streams: dict[str, Stream] = {}
         self._lingering: dict[str, list[Session]] = {}
 
-    def _signal(self, stream: Stream, signal: Signal) -> None:
+    def signal(self, stream: Stream, signal: Signal) -> None:
         before, stream.state = stream.state, move(stream.state, signal)
         if before is not stream.state and stream.spec.feed == "user":
             log.debug("stream moved", stream=stream.spec.stream_id, before=before.value, now=stream.state.value)
 
-    def _reopen(self, stream: Stream, pause_s: float, reason: str) -> None:
+    def reopen(self, stream: Stream, pause_s: float, reason: str) -> None:
         """Close what runs and open again, keeping the stream."""
         log.info("stream reopens", stream=stream.spec.stream_id, reason=reason)
         self._note_gap(stream)
-        self._detach(stream, polite=True)
+        self.detach(stream, polite=True)
         if stream.state is StreamState.COOLING:
             if self._cooling_until(stream) is not None:
                 return
-            self._signal(stream, Signal.LIFTED)
+            self.signal(stream, Signal.LIFTED)
         else:
-            self._signal(stream, Signal.LOST)
+            self.signal(stream, Signal.LOST)
         stream.failures = 0
         stream.announce = True
-        self._schedule(stream, pause_s)
+        self.schedule(stream, pause_s)
 
-    def _revive(self, stream: Stream) -> None:
+    def revive(self, stream: Stream) -> None:
         """A stream that was lost while it drained is wanted here again; its line was never closed."""
-        again = self._streams[stream.spec.stream_id] = Stream(stream.spec, stream.flaps)
+        again = self.streams[stream.spec.stream_id] = Stream(stream.spec, stream.flaps)
         again.gap_from_ms, again.was_live = stream.gap_from_ms, stream.was_live
-        self._schedule(again, 0.0)
+        self.schedule(again, 0.0)
 
-    def _resubscribe(self, stream: Stream) -> None:
+    def resubscribe(self, stream: Stream) -> None:
         """Other symbols than before: the new session gets live before the old one ends, so that no price is missed."""
         if stream.replacement is not None:
             self._placement.leave(stream.replacement, stream.spec.stream_id, polite=True)
             stream.replacement = None
-            self._signal(stream, Signal.KEPT)
+            self.signal(stream, Signal.KEPT)
         if stream.state is StreamState.LIVE and stream.session is not None:
             self._placement.retire(stream.session)
-            self._rotate(stream, stream.session)
+            self._replace(stream, stream.session)
         elif stream.session is not None:
-            self._reopen(stream, 0.0, "other symbols")
+            self.reopen(stream, 0.0, "other symbols")
 
-    def _detach(self, stream: Stream, *, polite: bool, last_holder: bool = False) -> None:
+    def detach(self, stream: Stream, *, polite: bool, last_holder: bool = False) -> None:
         for replaced in list(self._lingering.get(stream.spec.stream_id, ())):
             self._end_linger(replaced, stream.spec.stream_id)
         for session in (stream.session, stream.replacement):
             if session is not None:
                 self._placement.leave(session, stream.spec.stream_id, polite=polite, last_holder=last_holder)
         stream.session = stream.replacement = None
+
+    def linger(self, stream: Stream, replaced: Session) -> None:
+        """Read a session a moment longer than the one that replaced it is live."""
+        stream_id = stream.spec.stream_id
+        self._lingering.setdefault(stream_id, []).append(replaced)
+        self._loop.after(LINGER_S, partial(self._end_linger, replaced, stream_id))
 
     def _end_linger(self, session: Session, stream_id: str) -> None:
         left = self._lingering.get(stream_id, [])
@@ -135,14 +149,14 @@ class Attempts(Agenda):
         if not left:
             self._lingering.pop(stream_id, None)
 
-    def _schedule(self, stream: Stream, delay_s: float) -> None:
-        self._cancel(stream)
-        stream.timer = self._at(self._clock.mono() + delay_s, partial(self._due, stream))
+    def schedule(self, stream: Stream, delay_s: float) -> None:
+        self.cancel(stream)
+        stream.timer = self._loop.after(delay_s, partial(self._due, stream))
 
-    def _cancel(self, stream: Stream) -> None:
+    def cancel(self, stream: Stream) -> None:
         """No retry of this stream is due any more."""
         timer, stream.timer = stream.timer, None
-        self._drop(timer)
+        self._loop.cancel(timer)
 
     def _due(self, stream: Stream) -> None:
         stream.timer = None
@@ -151,11 +165,11 @@ class Attempts(Agenda):
         until_ms = self._cooling_until(stream)
         if until_ms is not None:
             if stream.state is StreamState.WAITING:
-                self._signal(stream, Signal.REFUSED)
+                self.signal(stream, Signal.REFUSED)
                 self._breaker.skipped(stream.spec.stream_id)
-            self._schedule(stream, max(1.0, (until_ms - self._clock.wall_ms()) / 1000))
+            self.schedule(stream, max(1.0, (until_ms - self._clock.wall_ms()) / 1000))
             return
-        self._signal(stream, Signal.DUE)
+        self.signal(stream, Signal.DUE)
         self._attempt(stream)
 
     def _cooling_until(self, stream: Stream) -> int | None:
@@ -172,21 +186,21 @@ class Attempts(Agenda):
                 "or wait until the backend opens it again",
                 stream=stream.spec.stream_id,
             )
-            self._signal(stream, Signal.LOST)
-            self._schedule(stream, REQUEST_RETRY_S)
+            self.signal(stream, Signal.LOST)
+            self.schedule(stream, REQUEST_RETRY_S)
             return
         try:
             session = self._placement.join(stream.spec, subscription)
         except Exception:
             log.exception("stream can't open: no session could be made", stream=stream.spec.stream_id)
-            self._signal(stream, Signal.LOST)
-            self._schedule(stream, REQUEST_RETRY_S)
+            self.signal(stream, Signal.LOST)
+            self.schedule(stream, REQUEST_RETRY_S)
             return
         stream.session = session
         limit_s = max(JOIN_LIMIT_S, session.limits.join_timeout_s)
-        self._at(self._clock.mono() + limit_s, partial(self._too_late, stream, session, stream.attempt))
+        self._loop.after(limit_s, partial(self._too_late, stream, session, stream.attempt))
         if session.opened_mono:
-            self._signal(stream, Signal.CONNECTED)
+            self.signal(stream, Signal.CONNECTED)
 
     def _too_late(self, stream: Stream, session: Session, attempt: int) -> None:
         joining = stream.state in {StreamState.OPENING, StreamState.JOINING}
@@ -195,9 +209,9 @@ class Attempts(Agenda):
         patient = session.opened_mono + session.limits.join_timeout_s > self._clock.mono()
         if session.dialling or (session.opened_mono and patient):
             # It waits for the venue's connect budget, or for a venue that takes its time, which is not its fault.
-            self._at(self._clock.mono() + JOIN_LIMIT_S, partial(self._too_late, stream, session, attempt))
+            self._loop.after(JOIN_LIMIT_S, partial(self._too_late, stream, session, attempt))
             return
-        self._lose(stream, Fail(kind=FailKind.TRANSIENT, reason="the stream did not become live in time"))
+        self.lose(stream, Fail(kind=FailKind.TRANSIENT, reason="the stream did not become live in time"))
 
     def _subscription(self, stream: Stream) -> Subscription | None:
         spec = stream.spec
@@ -220,11 +234,11 @@ class Attempts(Agenda):
             stream_id=spec.stream_id, exchange=spec.exchange, credentials=spec.credentials, resume=resume
         )
 
-    def _carried(self, session: Session) -> list[Stream]:
+    def carried(self, session: Session) -> list[Stream]:
         return [
             stream
             for stream_id in list(session.streams)
-            if (stream := self._streams.get(stream_id)) is not None
+            if (stream := self.streams.get(stream_id)) is not None
             and (stream.session is session or stream.replacement is session)
         ]
 
@@ -233,55 +247,55 @@ class Attempts(Agenda):
         if session is not None and stream.state in CONNECTED_STATES and stream.gap_from_ms is None:
             stream.gap_from_ms = session.last_byte_ms
 
-    def _lose(self, stream: Stream, fail: Fail, lost: Session | None = None, uniform: float | None = None) -> None:
+    def lose(self, stream: Stream, fail: Fail, lost: Session | None = None, uniform: float | None = None) -> None:
         self._note_gap(stream, lost)
         live_s = self._clock.mono() - stream.live_since if stream.state in CONNECTED_STATES else 0.0
-        self._detach(stream, polite=True)
+        self.detach(stream, polite=True)
         if stream.state is StreamState.DRAINING:
-            self._signal(stream, Signal.LOST)
+            self.signal(stream, Signal.LOST)
             return
         stream.announce = True
         if fail.kind in {FailKind.CREDENTIAL, FailKind.KEY_TYPE} and stream.spec.feed == "user":
             spec = stream.spec
             until = self._breaker.rejected(spec.stream_id, spec.exchange, spec.user_id, spec.digest, fail)
             if until is not None:
-                self._signal(stream, Signal.REFUSED)
-                self._schedule(stream, max(1.0, (until - self._clock.wall_ms()) / 1000))
+                self.signal(stream, Signal.REFUSED)
+                self.schedule(stream, max(1.0, (until - self._clock.wall_ms()) / 1000))
                 return
-        self._signal(stream, Signal.LOST)
+        self.signal(stream, Signal.LOST)
         stream.failures = forgiven(stream.failures, live_s)
         floor_s = fail.retry_after_s or 0.0
         if fail.kind is FailKind.REQUEST:
             floor_s = max(floor_s, REQUEST_RETRY_S)
             log.warning("the venue refuses this subscription", stream=stream.spec.stream_id, reason=fail.reason)
-        jitter = random.random() if uniform is None else uniform
+        jitter = self._chance.fraction() if uniform is None else uniform
         delay_s = backoff_s(stream.failures, jitter, floor_s)
         stream.failures += 1
-        self._schedule(stream, delay_s)
+        self.schedule(stream, delay_s)
 
-    def _keep(self, stream: Stream, reason: str) -> None:
+    def keep_session(self, stream: Stream, reason: str) -> None:
         stream.replacement = None
         if stream.state is StreamState.ROTATING:
-            self._signal(stream, Signal.KEPT)
+            self.signal(stream, Signal.KEPT)
             log.warning("rotation failed, the old session goes on", stream=stream.spec.stream_id, reason=reason)
             session = stream.session
             if session is not None:
-                again = partial(self._on_rotate, session, "again after a failed rotation")
-                self._at(self._clock.mono() + ROTATE_RETRY_S, again)
+                again = partial(self.rotate, session, "again after a failed rotation")
+                self._loop.after(ROTATE_RETRY_S, again)
 
-    def _on_rotate(self, session: Session, reason: str) -> None:
+    def rotate(self, session: Session, reason: str) -> None:
         streams = [
             stream
-            for stream in self._carried(session)
+            for stream in self.carried(session)
             if stream.session is session and stream.state is StreamState.LIVE and stream.replacement is None
         ]
         if streams:
             log.info("rotating a session", session=session.name, streams=len(streams), reason=reason)
         self._placement.retire(session)
         for stream in streams:
-            self._rotate(stream, session)
+            self._replace(stream, session)
 
-    def _rotate(self, stream: Stream, session: Session) -> None:
+    def _replace(self, stream: Stream, session: Session) -> None:
         """Give a live stream a session beside its own."""
         subscription = self._subscription(stream)
         if subscription is None:
@@ -291,27 +305,27 @@ class Attempts(Agenda):
         except Exception:
             log.exception("rotation failed: no session could be made", stream=stream.spec.stream_id)
             return
-        self._signal(stream, Signal.ROTATE)
+        self.signal(stream, Signal.ROTATE)
         stream.replacement = replacement
-        self._at(self._clock.mono() + JOIN_LIMIT_S, partial(self._replacement_late, stream, replacement))
+        self._loop.after(JOIN_LIMIT_S, partial(self._replacement_late, stream, replacement))
 
     def _replacement_late(self, stream: Stream, replacement: Session) -> None:
         if stream.replacement is not replacement or stream.state is not StreamState.ROTATING:
             return
         if replacement.dialling:
-            self._at(self._clock.mono() + JOIN_LIMIT_S, partial(self._replacement_late, stream, replacement))
+            self._loop.after(JOIN_LIMIT_S, partial(self._replacement_late, stream, replacement))
             return
         self._placement.leave(replacement, stream.spec.stream_id, polite=True)
-        self._keep(stream, "the replacement did not become live in time")
+        self.keep_session(stream, "the replacement did not become live in time")
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         for session in self._placement.aged():
-            self._on_rotate(session, "lifetime")
-        for stream in self._streams.values():
+            self.rotate(session, "lifetime")
+        for stream in self.streams.values():
             waits = stream.state in {StreamState.WAITING, StreamState.COOLING}
             if waits and stream.timer is None:
                 log.error("a stream had no timer; the sweep gave it one", stream=stream.spec.stream_id)
-                self._schedule(stream, 1.0)
+                self.schedule(stream, 1.0)
             elif not waits and stream.state is not StreamState.STOPPED and stream.session is None:
                 log.error("a stream had no session; it is opened again", stream=stream.spec.stream_id)
-                self._lose(stream, Fail(kind=FailKind.TRANSIENT, reason="no session"))
+                self.lose(stream, Fail(kind=FailKind.TRANSIENT, reason="no session"))

@@ -1,24 +1,13 @@
-"""The real clock, and what tells that it jumped."""
+"""What tells that the wall clock jumped."""
 
 from __future__ import annotations
 
-import time
 from typing import Final
 
 from connector.core.ports import Clock
 
 JUMP_MS: Final = 2_000
 """The wall clock may be slewed; a step beyond this is a jump: signatures and event times are off from there on."""
-
-
-class SystemClock:
-    """Any thread."""
-
-    def mono(self) -> float:
-        return time.monotonic()
-
-    def wall_ms(self) -> int:
-        return time.time_ns() // 1_000_000
 
 
 class ClockWatch:

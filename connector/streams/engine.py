@@ -6,9 +6,6 @@ supervisor, I/O threads, dialler, REST. The sinks and the state are handed in an
 
 from __future__ import annotations
 
-import os
-import socket
-import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -23,13 +20,14 @@ from connector import VERSION
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
-from connector.core.ports import Clock, Role, Sink, SinkStatus, State, WorkerInfo
+from connector.core.ports import Role, Sink, SinkStatus, State, WorkerInfo
 from connector.streams.accounts import Accounts
 from connector.streams.announce import Announcer
 from connector.streams.breaker import AuthBreaker
 from connector.streams.budget import Budget
 from connector.streams.clock import ClockWatch
 from connector.streams.dial import Dialler, tls_context
+from connector.streams.edges import Edges
 from connector.streams.endpoints import Endpoints
 from connector.streams.instruments import Instruments
 from connector.streams.io import IoThread
@@ -88,16 +86,17 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
 class Engine:
     """`start`, `stop` and the read-only properties: any thread, once each."""
 
-    def __init__(self, options: EngineOptions, state: State, sink: Sink, clock: Clock) -> None:
-        self.options, self.state, self.sink, self.clock = options, state, sink, clock
-        self.owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    def __init__(self, options: EngineOptions, state: State, sink: Sink, edges: Edges) -> None:
+        clock, chance = edges.clock, edges.chance
+        self.options, self.state, self.sink, self.edges, self.clock = options, state, sink, edges, clock
+        self.owner = edges.owner_name()
         self.started_ms = clock.wall_ms()
         self._enabled: frozenset[str] | None = None
-        self.pipeline = Pipeline(sink)
+        self.pipeline = Pipeline(sink, chance)
         endpoints = Endpoints(options.gateway, options.endpoints)
         self.budget = Budget(state, clock)
         self.dialler = Dialler(endpoints, self.budget, clock, tls_context(options.ca_file), options.connect_threads)
-        self.rest = RestPool(endpoints, self.budget, options.ca_file)
+        self.rest = RestPool(endpoints, self.budget, clock, options.ca_file)
         self.io = [IoThread(f"io-{number}", clock, self.dialler, self.rest) for number in range(options.io_threads)]
         self.instruments = Instruments(self.rest, clock, options.venue_options, options.service_url)
         self.placement = Placement(
@@ -105,6 +104,7 @@ class Engine:
             self.dialler,
             self.pipeline,
             clock,
+            chance,
             self.instruments.table,
             options.venue_options,
             options.egress_ips,
@@ -117,6 +117,8 @@ class Engine:
             self.pipeline,
             self.breaker,
             clock,
+            chance,
+            edges.loop("supervisor"),
             flap_threshold=options.flap_threshold,
             flap_window_ms=options.flap_window_ms,
         )
@@ -127,6 +129,7 @@ class Engine:
             self.leases,
             self.pipeline,
             clock,
+            chance,
             price_role=options.price_role,
             rejoin_grace_s=options.rejoin_grace_s,
             sweep=self.units.sweep,
@@ -147,6 +150,7 @@ class Engine:
                 self.supervisor,
                 self.pipeline,
                 self.clock,
+                self.edges.loop("accounts"),
                 capacity=options.capacity,
                 enabled=self.enabled,
             )
@@ -158,6 +162,7 @@ class Engine:
             self.pipeline,
             self.instruments,
             self.clock,
+            self.edges.loop("markets"),
             role=options.price_role,
             exchanges=self._price_exchanges,
             enabled=self.enabled,
@@ -270,7 +275,7 @@ class Engine:
             for job in self.scheduler.get_jobs():
                 if isinstance(job.trigger, IntervalTrigger):
                     job.modify(next_run_time=datetime.now(UTC))
-        self.units.loop.later(CLOCK_WATCH_S, self._watch_clock)
+        self.units.loop.after(CLOCK_WATCH_S, self._watch_clock)
 
     def _notified(self, text: str) -> None:
         if text == "admin-config" and not self._refresh_admin():
@@ -295,8 +300,8 @@ class Engine:
         return WorkerInfo(
             owner=self.owner,
             role=self.options.role,
-            host=socket.gethostname(),
-            pid=os.getpid(),
+            host=self.edges.host,
+            pid=self.edges.pid,
             started_ms=self.started_ms,
             capacity=self.options.capacity,
             streams=len(self.leases),

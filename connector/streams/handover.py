@@ -28,9 +28,9 @@ from typing import Final
 
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
+from connector.core.loop import Loop
 from connector.core.ports import Clock, State
 from connector.streams.leases import Leases
-from connector.streams.loop import Loop
 from connector.streams.pipeline import Pipeline
 from connector.streams.supervisor import Supervisor
 
@@ -168,7 +168,7 @@ class Handover:
                 if self._giving.get(stream_id) is giving:
                     self._let_go(stream_id)
 
-            self._loop.later(LINGER_S, end)
+            self._loop.after(LINGER_S, end)
 
     def _let_go(self, stream_id: str) -> None:
         """Stop publishing, and once everything submitted is confirmed tell the taker."""
@@ -189,7 +189,7 @@ class Handover:
         waiting = self._pipeline.pending(stream_id) or not out or self._pipeline.behind
         if waiting and self._clock.mono() < give_up_at:
             again = partial(self._finish_when_confirmed, stream_id, giving, position, give_up_at)
-            self._loop.later(CONFIRM_POLL_S, again)
+            self._loop.after(CONFIRM_POLL_S, again)
             return
         self._giving.pop(stream_id, None)
         position = self._pipeline.last_word(stream_id, position, revoke=True)

@@ -16,12 +16,12 @@ import msgspec
 
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
+from connector.core.loop import Loop
 from connector.core.metrics import METRICS
 from connector.core.ports import CandleKey, Clock, State
 from connector.streams.instruments import Instruments
 from connector.streams.leases import Leases
 from connector.streams.lifecycle import StreamState
-from connector.streams.loop import Loop
 from connector.streams.pipeline import Pipeline
 from connector.streams.placement import Placement
 from connector.streams.spec import StreamSpec
@@ -63,6 +63,7 @@ class Markets:
         pipeline: Pipeline,
         instruments: Instruments,
         clock: Clock,
+        loop: Loop,
         *,
         role: str,
         exchanges: Callable[[], Sequence[str]],
@@ -86,7 +87,7 @@ class Markets:
         """What each unit was last built from; while nothing of it changes there is nothing to do."""
         self._saved_at = float("-inf")
         self.draining = False
-        self.loop = Loop("markets")
+        self.loop = loop
 
     # --- any thread ---
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Final
 
+from connector.core.clock import Chance
 from connector.core.ports import AccountMessage
 from connector.streams.tracker import Admitted
 from exchanges._adapter import KnownOrder
@@ -23,10 +23,10 @@ ORDER_MARKERS: Final = (
 # fmt: on
 
 
-def account_message(stream_id: str, exchange: str, admitted: Admitted, mono: float) -> AccountMessage:
+def account_message(stream_id: str, exchange: str, admitted: Admitted, mono: float, chance: Chance) -> AccountMessage:
     """`mono`: when its frame was read."""
     event = admitted.event
-    field, ttl_s = _order_field(event, admitted.order)
+    field, ttl_s = _order_field(event, admitted.order, chance)
     return AccountMessage(
         stream_id=stream_id,
         exchange=exchange,
@@ -40,14 +40,14 @@ def account_message(stream_id: str, exchange: str, admitted: Admitted, mono: flo
     )
 
 
-def _order_field(event: AccountEvent, order: KnownOrder | None) -> tuple[str | None, int]:
+def _order_field(event: AccountEvent, order: KnownOrder | None, chance: Chance) -> tuple[str | None, int]:
     """Where the event is stored in the `orders` hash, if at all (contract 2.5)."""
     if order is None or not isinstance(event, ExecutionReport | OrderTradeUpdate):
         return None, 0
     ttl_s = OPEN_ORDER_TTL_S if order.status in {"NEW", "PARTIALLY_FILLED"} else FINISHED_ORDER_TTL_S
     client_id = order.client_order_id
     if event.liquidation is True:
-        return client_id or f"liq_{uuid.uuid4()}", ttl_s
+        return client_id or f"liq_{chance.new_uuid()}", ttl_s
     if client_id.startswith("0x") or any(marker in client_id for marker in ORDER_MARKERS):
         return client_id, ttl_s
     return None, 0

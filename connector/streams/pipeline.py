@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from connector.core.channels import subscribed_text
+from connector.core.clock import Chance
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
 from connector.core.ports import (
@@ -91,8 +92,8 @@ class Line:
 class Pipeline:
     """The publisher of every session of a process. I/O threads call `account`, `tickers` and `candle`."""
 
-    def __init__(self, sink: Sink, on_genuine_event: Callable[[str], None] | None = None) -> None:
-        self._sink = sink
+    def __init__(self, sink: Sink, chance: Chance, on_genuine_event: Callable[[str], None] | None = None) -> None:
+        self._sink, self._chance = sink, chance
         self._lines: dict[str, Line] = {}
         self._leaving: dict[str, Line] = {}
         self._after_reject: set[str] = set()
@@ -236,7 +237,7 @@ class Pipeline:
             return True
         if emit.repaired and admitted.order is not None:
             METRICS.count("repaired_orders_total", venue=family_of(line.exchange))
-        message = account_message(stream_id, line.exchange, admitted, mono)
+        message = account_message(stream_id, line.exchange, admitted, mono, self._chance)
         line.pending += 1
         line.last_event_mono = mono
         taken = self._sink.submit([message])

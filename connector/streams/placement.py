@@ -7,7 +7,6 @@ venue's limit is reached; venues with one account a connection have pools whose 
 from __future__ import annotations
 
 import itertools
-import uuid
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from connector.core.clock import Chance
 from connector.core.log import get_logger
 from connector.core.ports import Clock
 from connector.streams.dial import Dialler
@@ -51,11 +51,13 @@ class Placement:
         dialler: Dialler,
         publisher: Publisher,
         clock: Clock,
+        chance: Chance,
         table: Callable[[str], SymbolTable],
         options: Mapping[str, str],
         egress_ips: tuple[str, ...] = (),
     ) -> None:
         self._io, self._dialler, self._publisher, self._clock = io_threads, dialler, publisher, clock
+        self._chance = chance
         self._table, self._options = table, options
         self._ips = egress_ips or ("",)
         self._turn = itertools.cycle(self._ips)
@@ -135,7 +137,7 @@ class Placement:
         feed = spec.feed
         setup = Setup(
             exchange=spec.exchange,
-            new_id=_new_id,
+            new_id=self._new_id,
             table=partial(self._table, spec.exchange),
             options=self._options,
             clock_offset_ms=partial(self.clock_offset_ms, venue.name),
@@ -239,6 +241,5 @@ class Placement:
                 due.append(session)
         return due
 
-
-def _new_id() -> str:
-    return uuid.uuid4().hex[:24]
+    def _new_id(self) -> str:
+        return self._chance.new_id()[:24]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,6 +13,7 @@ from requests.adapters import HTTPAdapter
 
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
+from connector.core.ports import Clock
 from connector.streams.budget import Budget
 from connector.streams.endpoints import Endpoints
 from exchanges._adapter import Answer, Call, Limits, Rate
@@ -45,9 +45,10 @@ class _FromAddress(HTTPAdapter):
 class RestPool:
     """Any thread; answers come back on a pool thread, exactly one per call."""
 
-    def __init__(self, endpoints: Endpoints, budget: Budget, ca_file: str = "") -> None:
+    def __init__(self, endpoints: Endpoints, budget: Budget, clock: Clock, ca_file: str = "") -> None:
         self._endpoints = endpoints
         self._budget = budget
+        self._clock = clock
         self._verify: bool | str = ca_file or True
         self._lock = threading.Lock()
         self._pools: dict[str, ThreadPoolExecutor] = {}
@@ -141,19 +142,19 @@ class RestPool:
             allow_redirects=False,
             stream=True,
         ) as response:
-            body = _body(response, call.timeout_s)
+            body = _body(response, call.timeout_s, self._clock)
             headers = {name.lower(): value for name, value in response.headers.items()}
             return Answer(response.status_code, headers, body)
 
 
-def _body(response: requests.Response, timeout_s: float) -> bytes:
+def _body(response: requests.Response, timeout_s: float, clock: Clock) -> bytes:
     """The whole body. A venue that sends it in drops, or without end, must not keep the thread."""
-    give_up_at = time.monotonic() + 2 * timeout_s
+    give_up_at = clock.mono() + 2 * timeout_s
     parts: list[bytes] = []
     size = 0
     while part := response.raw.read1(65_536, decode_content=True):
         parts.append(part)
         size += len(part)
-        if size > MAX_BODY_BYTES or time.monotonic() > give_up_at:
+        if size > MAX_BODY_BYTES or clock.mono() > give_up_at:
             raise requests.Timeout("the answer does not end")
     return b"".join(parts)

@@ -6,15 +6,16 @@ cooldowns, rotation make-before-break, hand-over. All decisions run on the super
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
+from connector.core.clock import Chance
 from connector.core.log import get_logger
+from connector.core.loop import Loop
 from connector.core.metrics import METRICS
 from connector.core.ports import Clock
-from connector.streams.attempts import LINGER_S, RESTART_PAUSE_S, Attempts, Stream
+from connector.streams.attempts import RESTART_PAUSE_S, Attempts, Stream
 from connector.streams.breaker import AuthBreaker
 from connector.streams.lifecycle import CONNECTED_STATES, Signal, StreamState
 from connector.streams.pacing import Window
@@ -36,7 +37,7 @@ class Observer(Protocol):
     def stream_closed(self, stream_id: str) -> None: ...
 
 
-class Supervisor(Attempts):
+class Supervisor:
     """One per process. Public methods: any thread; `_`-methods: the supervisor's thread."""
 
     def __init__(
@@ -45,29 +46,35 @@ class Supervisor(Attempts):
         pipeline: Pipeline,
         breaker: AuthBreaker,
         clock: Clock,
+        chance: Chance,
+        loop: Loop,
         *,
         flap_threshold: int = 4,
         flap_window_ms: int = 600_000,
     ) -> None:
-        super().__init__(placement, pipeline, breaker, clock)
+        self.loop = loop
+        self._placement, self._pipeline, self._breaker = placement, pipeline, breaker
+        self._clock, self._chance = clock, chance
+        self._attempts = Attempts(loop, placement, pipeline, breaker, clock, chance)
+        self._streams = self._attempts.streams
         self._flap = (flap_threshold, flap_window_ms)
         self._observer: Observer | None = None
         placement.listener = self
 
     def start(self, observer: Observer | None = None) -> None:
         self._observer = observer
-        self._thread.start()
+        self.loop.start()
 
     # --- any thread ---
 
     def want(self, spec: StreamSpec, *, position: bytes | None = None, hold: bool = False) -> None:
         """Make the stream run with this spec. `position`: where it stood; `hold`: keep events back until `release`."""
-        self._post(partial(self._want, spec, position, hold))
+        self.loop.post(partial(self._want, spec, position, hold))
 
     def unwant(self, stream_id: str, *, last_holder: bool = False, announce: bool = False) -> None:
         """End the stream. `last_holder`: nobody holds the account any more (listen keys may be deleted);
         `announce`: its last subscriber left."""
-        self._post(partial(self._unwant, stream_id, last_holder, announce))
+        self.loop.post(partial(self._unwant, stream_id, last_holder, announce))
 
     def release(self, stream_id: str, position: bytes | None, *, clean: bool = True, seamless: bool = True) -> None:
         """End of a hand-over: publish what was held back, minus what the former owner published.
@@ -75,22 +82,22 @@ class Supervisor(Attempts):
         `clean`: the former owner said that it is done; else it is gone, and what it published last is not known.
         `seamless`: its session was alive until this process's one was live; else there is a gap to tell of.
         """
-        self._post(partial(self._release, stream_id, position, clean, seamless))
+        self.loop.post(partial(self._release, stream_id, position, clean, seamless))
 
     def restart_session(self, name: str, reason: str) -> None:
         """Drop one session; its streams reconnect (watchdogs)."""
-        self._post(partial(self._restart_session, name, reason))
+        self.loop.post(partial(self._restart_session, name, reason))
 
     def restart_stream(self, stream_id: str, reason: str) -> None:
-        self._post(partial(self._restart_stream, stream_id, reason))
+        self.loop.post(partial(self._restart_stream, stream_id, reason))
 
     def drain(self, stream_id: str) -> None:
         """Mark a stream for hand-over: it stays live, and is not retried if it is lost."""
-        self._post(partial(self._drain, stream_id))
+        self.loop.post(partial(self._drain, stream_id))
 
     def probe(self, stream_id: str) -> None:
         """Ask the stream's venue for a sign of life; `alive_since` tells later whether it came."""
-        self._post(partial(self._probe, stream_id))
+        self.loop.post(partial(self._probe, stream_id))
 
     def alive_since(self, stream_id: str, since_ms: int) -> bool:
         """Whether the stream has a session, and something came over it since then. True also if that can't be known, because
@@ -102,11 +109,11 @@ class Supervisor(Attempts):
 
     def keep(self, stream_id: str) -> None:
         """The hand-over failed: a stream that drains goes on here."""
-        self._post(partial(self._keep_draining, stream_id))
+        self.loop.post(partial(self._keep_draining, stream_id))
 
     def post(self, work: Callable[[], None]) -> None:
         """Run `work` on the supervisor's thread."""
-        self._post(work)
+        self.loop.post(work)
 
     def ids(self) -> set[str]:
         return set(self._streams)
@@ -141,27 +148,25 @@ class Supervisor(Attempts):
 
     def stop(self, timeout_s: float) -> bool:
         """Close every session and end the thread; streams stay wanted in the state."""
-        self._post(self._stop_all)
-        self._inbox.put(None)
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        self.loop.post(self._stop_all)
+        return self.loop.stop(timeout_s)
 
     # --- Listener: called on I/O threads ---
 
     def connected(self, session: Session) -> None:
-        self._post(partial(self._on_connected, session))
+        self.loop.post(partial(self._on_connected, session))
 
     def live(self, session: Session, stream_id: str, gap: GapReport | None) -> None:
-        self._post(partial(self._on_live, session, stream_id, gap))
+        self.loop.post(partial(self._on_live, session, stream_id, gap))
 
     def refused(self, session: Session, stream_id: str, fail: Fail) -> None:
-        self._post(partial(self._on_refused, session, stream_id, fail))
+        self.loop.post(partial(self._on_refused, session, stream_id, fail))
 
     def lost(self, session: Session, fail: Fail) -> None:
-        self._post(partial(self._on_lost, session, fail))
+        self.loop.post(partial(self._on_lost, session, fail))
 
     def rotate(self, session: Session, reason: str) -> None:
-        self._post(partial(self._on_rotate, session, reason))
+        self.loop.post(partial(self._attempts.rotate, session, reason))
 
     def clock_read(self, session: Session, offset_ms: int) -> None:
         # At once: the next connection may be about to sign.
@@ -176,17 +181,17 @@ class Supervisor(Attempts):
             return
         old, stream.spec = stream.spec, spec
         if stream.state is StreamState.STOPPED:
-            self._revive(stream)
+            self._attempts.revive(stream)
         elif stream.state is StreamState.DRAINING:
             return
         elif spec.feed != "user":
             if spec.digest != old.digest:
-                self._resubscribe(stream)
+                self._attempts.resubscribe(stream)
         elif spec.digest != old.digest:
             self._breaker.clear(spec.stream_id)
-            self._reopen(stream, 0.0, "new key material")
+            self._attempts.reopen(stream, 0.0, "new key material")
         elif spec.generation != old.generation:
-            self._reopen(stream, RESTART_PAUSE_S, "forced restart")
+            self._attempts.reopen(stream, RESTART_PAUSE_S, "forced restart")
 
     def _begin(self, spec: StreamSpec, position: bytes | None, hold: bool) -> None:
         stream = self._streams[spec.stream_id] = Stream(spec, Window(*self._flap))
@@ -199,14 +204,14 @@ class Supervisor(Attempts):
             stream.announce = not hold
             if known is not None and known.live_until_ms:
                 stream.gap_from_ms = known.live_until_ms
-        self._schedule(stream, 0.0)
+        self._attempts.schedule(stream, 0.0)
 
     def _unwant(self, stream_id: str, last_holder: bool, announce: bool) -> None:
         stream = self._streams.pop(stream_id, None)
         if stream is not None:
-            self._signal(stream, Signal.STOP)
-            self._cancel(stream)
-            self._detach(stream, polite=True, last_holder=last_holder)
+            self._attempts.signal(stream, Signal.STOP)
+            self._attempts.cancel(stream)
+            self._attempts.detach(stream, polite=True, last_holder=last_holder)
             self._breaker.forget(stream_id)
         self._pipeline.close_line(stream_id, announce=announce)
         if self._observer is not None:
@@ -214,18 +219,18 @@ class Supervisor(Attempts):
 
     def _stop_all(self) -> None:
         for stream in list(self._streams.values()):
-            self._signal(stream, Signal.STOP)
-            self._cancel(stream)
-            self._detach(stream, polite=True)
+            self._attempts.signal(stream, Signal.STOP)
+            self._attempts.cancel(stream)
+            self._attempts.detach(stream, polite=True)
         self._streams.clear()
-        self._timers.clear()
+        self.loop.cancel_all()
 
     # --- signals of sessions ---
 
     def _on_connected(self, session: Session) -> None:
-        for stream in self._carried(session):
+        for stream in self._attempts.carried(session):
             if stream.session is session and stream.state is StreamState.OPENING:
-                self._signal(stream, Signal.CONNECTED)
+                self._attempts.signal(stream, Signal.CONNECTED)
 
     def _on_live(self, session: Session, stream_id: str, gap: GapReport | None) -> None:
         stream = self._streams.get(stream_id)
@@ -233,22 +238,21 @@ class Supervisor(Attempts):
             return
         if stream.replacement is session:
             old, stream.session, stream.replacement = stream.session, session, None
-            self._signal(stream, Signal.REPLACED)
+            self._attempts.signal(stream, Signal.REPLACED)
             stream.live_since = self._clock.mono()
             self._settle_gap(stream, gap)
             if old is not None:
-                self._lingering.setdefault(stream_id, []).append(old)
-                self._at(stream.live_since + LINGER_S, partial(self._end_linger, old, stream_id))
+                self._attempts.linger(stream, old)
             log.info("stream rotated", stream=stream_id, session=session.name)
             if self._placement.retired(session):
-                self._on_rotate(session, "it is being replaced already")
+                self._attempts.rotate(session, "it is being replaced already")
             return
         if stream.session is not session:
             return
         if stream.state is StreamState.OPENING:
-            self._signal(stream, Signal.CONNECTED)
+            self._attempts.signal(stream, Signal.CONNECTED)
         again = stream.state in CONNECTED_STATES
-        self._signal(stream, Signal.LIVE_SEEN)
+        self._attempts.signal(stream, Signal.LIVE_SEEN)
         stream.live_since = self._clock.mono()
         if stream.hold:
             stream.held_gap = gap
@@ -261,7 +265,7 @@ class Supervisor(Attempts):
         if self._observer is not None:
             self._observer.stream_live(stream_id, stream.spec.exchange)
         if stream.state is StreamState.LIVE and self._placement.retired(session):
-            self._on_rotate(session, "it is being replaced already")
+            self._attempts.rotate(session, "it is being replaced already")
 
     @staticmethod
     def _settle_gap(stream: Stream, gap: GapReport | None) -> None:
@@ -310,23 +314,23 @@ class Supervisor(Attempts):
             return
         if stream.replacement is session and fail.kind not in {FailKind.CREDENTIAL, FailKind.KEY_TYPE}:
             self._placement.leave(session, stream_id, polite=True)
-            self._keep(stream, fail.reason)
+            self._attempts.keep_session(stream, fail.reason)
             return
-        self._lose(stream, fail)
+        self._attempts.lose(stream, fail)
 
     def _on_lost(self, session: Session, fail: Fail) -> None:
         self._placement.ended(session)
         METRICS.count("reconnects_total", venue=session.venue, reason=fail.kind.value)
-        carried = self._carried(session)
+        carried = self._attempts.carried(session)
         log.warning(
             "session lost", session=session.name, streams=len(carried), reason=fail.reason, kind=fail.kind.value
         )
-        uniform = random.random()
+        uniform = self._chance.fraction()
         for stream in carried:
             if stream.replacement is session:
-                self._keep(stream, fail.reason)
+                self._attempts.keep_session(stream, fail.reason)
             else:
-                self._lose(stream, fail, session, uniform)
+                self._attempts.lose(stream, fail, session, uniform)
 
     # --- rotation, restarts, hand-over ---
 
@@ -339,7 +343,7 @@ class Supervisor(Attempts):
     def _restart_stream(self, stream_id: str, reason: str) -> None:
         stream = self._streams.get(stream_id)
         if stream is not None and stream.state is not StreamState.DRAINING:
-            self._reopen(stream, RESTART_PAUSE_S, reason)
+            self._attempts.reopen(stream, RESTART_PAUSE_S, reason)
 
     def _drain(self, stream_id: str) -> None:
         stream = self._streams.get(stream_id)
@@ -349,14 +353,14 @@ class Supervisor(Attempts):
             if stream.replacement is not None:
                 self._placement.leave(stream.replacement, stream_id, polite=True)
                 stream.replacement = None
-            self._signal(stream, Signal.DRAIN)
+            self._attempts.signal(stream, Signal.DRAIN)
 
     def _keep_draining(self, stream_id: str) -> None:
         stream = self._streams.get(stream_id)
         if stream is not None and stream.state is StreamState.DRAINING:
-            self._signal(stream, Signal.KEPT)
+            self._attempts.signal(stream, Signal.KEPT)
         elif stream is not None and stream.state is StreamState.STOPPED:
-            self._revive(stream)
+            self._attempts.revive(stream)
 
     def _probe(self, stream_id: str) -> None:
         stream = self._streams.get(stream_id)
@@ -379,8 +383,8 @@ class Supervisor(Attempts):
             self._pipeline.info(stream_id, stream.spec.exchange)
             stream.announce = False
         if not whole:
-            self._reopen(stream, RESTART_PAUSE_S, "events of a hand-over could not be queued: sinks are full")
+            self._attempts.reopen(stream, RESTART_PAUSE_S, "events of a hand-over could not be queued: sinks are full")
 
     def sweep(self) -> None:
         """Post the periodic look: sessions near their venue's cut are rotated, lost timers are found."""
-        self._post(self._sweep)
+        self.loop.post(self._attempts.sweep)

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from connector.core.clock import SystemClock
 from connector.state.memory_state import MemoryState
 from connector.streams.budget import Budget
-from connector.streams.clock import SystemClock
 from connector.streams.dial import Dialler, tls_context
 from connector.streams.endpoints import Endpoints
 from connector.streams.io import IoThread
@@ -209,7 +209,7 @@ class Rig:
         self.budget = Budget(self.state, self.clock)
         endpoints = Endpoints()
         self.dialler = Dialler(endpoints, self.budget, self.clock, tls_context(ca_file), threads)
-        self.rest = RestPool(endpoints, self.budget, ca_file)
+        self.rest = RestPool(endpoints, self.budget, self.clock, ca_file)
         self.io = IoThread("io-test", self.clock, self.dialler, self.rest)
         self.heard = Heard()
         self._number = 0

@@ -13,7 +13,7 @@ from connector.core.ports import AccountMessage, InfoMessage, Message, ServiceMe
 from connector.sinks.memory import MemorySink
 from connector.state.memory_state import MemoryState
 from connector.streams.accounts import Accounts
-from connector.streams.clock import SystemClock
+from connector.streams.edges import Edges
 from connector.streams.engine import Engine, EngineOptions
 from connector.streams.lifecycle import StreamState
 from exchanges.credentials import credentials
@@ -80,7 +80,7 @@ class Town:
     def engine(self, name: str) -> Engine:
         sink = self.sinks[name] = JournalSink(name, self.journal)
         options = EngineOptions(role="user", lease_ttl_s=TTL_S, connect_threads=4, drain_timeout_s=10.0)
-        engine = self.engines[name] = Engine(options, self.state, sink, SystemClock())
+        engine = self.engines[name] = Engine(options, self.state, sink, Edges())
         sink.on_confirmed = engine.pipeline.confirmed
         sink.start()
         engine.start()
@@ -147,7 +147,7 @@ class Town:
             engine._stop_listening()
         engine.scheduler.shutdown(wait=False)
         engine.units.stop(WAIT_S)
-        engine.supervisor._inbox.put(None)
+        engine.supervisor.loop._inbox.put(None)
         for io in engine.io:
             assert io.stop(WAIT_S)
         engine.dialler.stop(WAIT_S)

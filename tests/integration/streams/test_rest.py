@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from connector.core.clock import SystemClock
 from connector.state.memory_state import MemoryState
 from connector.streams.budget import Budget
-from connector.streams.clock import SystemClock
 from connector.streams.endpoints import Endpoints
 from connector.streams.rest import RestPool
 from exchanges._adapter import Answer, Call, Limits, Rate
@@ -96,7 +96,7 @@ class Client:
         self.clock = SystemClock()
         self.state = MemoryState()
         self.budget = Budget(self.state, self.clock)
-        self.pool = RestPool(Endpoints(), self.budget)
+        self.pool = RestPool(Endpoints(), self.budget, self.clock)
         self.answers: queue.Queue[Answer] = queue.Queue()
 
     def submit(self, url: str, limits: Limits | None = None, venue: str = "v", **more: Any) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 import pytest
 
+from connector.core.clock import Chance
 from connector.core.ports import Message, Role, ServiceMessage, Wanted, WorkerInfo
 from connector.sinks.fanout import FanoutSink
 from connector.sinks.memory import MemorySink
@@ -35,7 +36,7 @@ class Town:
 
     def announcer(self, owner: str, role: Role = "price", price_role: str = "all") -> Announcer:
         return Announcer(
-            self.state, Leases(self.state, owner, role, 8.0), Pipeline(self.sink), self.clock,
+            self.state, Leases(self.state, owner, role, 8.0), Pipeline(self.sink, Chance(1)), self.clock, Chance(1),
             price_role=price_role, rejoin_grace_s=600.0, sweep=self._sweep,
         )  # fmt: skip
 

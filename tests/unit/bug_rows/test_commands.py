@@ -9,6 +9,7 @@ import pytest
 import workers._service
 from connector.core.ports import StreamClosed
 from connector.state.memory_state import MemoryState
+from connector.streams.edges import Edges
 from connector.streams.engine import Engine, EngineOptions
 from tasks.commands import CandleRequest, CloseStream, OpenStream, RestartStream
 from tests.unit.connector.streams.fakes import Clock, FakeSink, keys
@@ -21,7 +22,7 @@ class Desk:
     def __init__(self) -> None:
         self.sink = FakeSink()
         self.state = MemoryState()
-        self.engine = Engine(EngineOptions(role="user"), self.state, self.sink, Clock())
+        self.engine = Engine(EngineOptions(role="user"), self.state, self.sink, Edges(clock=Clock()))
         self.service = Service(self.engine)
 
     def open(self, stream_id: str, exchange: str = "bybit", key: str = "1") -> None:

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from connector.core.loop import Loop
 from connector.core.ports import CandleKey
 from connector.streams.instruments import Instruments
 from connector.streams.leases import Leases
@@ -41,7 +42,8 @@ class Market:
         leases = Leases(self.bench.state, "p1", "price", 8.0)
         self.markets = Markets(
             self.bench.state, leases, self.bench.supervisor, cast(Placement, self.bench.placement),
-            self.bench.pipeline, cast(Instruments, self.lists), self.bench.clock, role="all",
+            self.bench.pipeline, cast(Instruments, self.lists), self.bench.clock,
+            Loop("markets", self.bench.clock, threaded=False), role="all",
             exchanges=lambda: exchanges, enabled=lambda _: True, candle_stall_s=None,
         )  # fmt: skip
 

@@ -13,11 +13,12 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from connector.core.clock import SystemClock
 from connector.core.metrics import METRICS
 from connector.state.memory_state import MemoryState
 from connector.streams.budget import Budget
-from connector.streams.clock import SystemClock
 from connector.streams.dial import DialFailure, Dialler, tls_context
+from connector.streams.edges import Edges
 from connector.streams.endpoints import Endpoints
 from connector.streams.engine import Engine, EngineOptions
 from connector.streams.instruments import Instruments
@@ -167,7 +168,7 @@ def test_a_dial_that_nobody_wants_any_more_costs_no_attempt() -> None:
 
 
 def test_an_exception_in_a_scheduler_job_never_leaves_the_job(caplog: pytest.LogCaptureFixture) -> None:
-    engine = Engine(EngineOptions(role="user"), MemoryState(), FakeSink(), SystemClock())
+    engine = Engine(EngineOptions(role="user"), MemoryState(), FakeSink(), Edges())
     again = threading.Event()
     runs: list[int] = []
 
@@ -191,7 +192,7 @@ def test_nothing_lives_on_after_an_engine_stopped(role: str) -> None:
     before = set(threading.enumerate())
     options = EngineOptions(role=role, price_exchanges=("nothing",), lease_ttl_s=1.0)  # type: ignore[arg-type]
     state = MemoryState()
-    engine = Engine(options, state, FakeSink(), SystemClock())
+    engine = Engine(options, state, FakeSink(), Edges())
     engine.start()
     assert set(threading.enumerate()) - before
     assert engine.stop(1.0)
@@ -203,7 +204,7 @@ def test_nothing_lives_on_after_an_engine_stopped(role: str) -> None:
             break
         gone.wait(0.01)
     assert left == []
-    assert engine.supervisor._timers == []
+    assert engine.supervisor.loop._timers == []
 
 
 # --- budgets (A42) ---

@@ -79,5 +79,5 @@ def test_an_account_whose_every_attempt_fails_is_tried_all_day_at_a_bounded_rate
             bench.lost(session)
     attempts = len(bench.placement.made)
     assert 24 * 60 // 2 < attempts < 24 * 3600 / 10
-    assert len(bench.supervisor._timers) < 2000, "nothing piles up"
+    assert len(bench.supervisor.loop._timers) < 2000, "nothing piles up"
     assert bench.sink.infos() == 0

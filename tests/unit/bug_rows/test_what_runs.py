@@ -9,7 +9,7 @@ import pytest
 from connector.sinks.fanout import FanoutSink
 from connector.sinks.memory import MemorySink
 from connector.state.memory_state import MemoryState
-from connector.streams.clock import SystemClock
+from connector.streams.edges import Edges
 from connector.streams.engine import Engine, EngineOptions
 from connector.streams.market import wanted_exchanges
 from exchanges import venue_of
@@ -40,7 +40,7 @@ def test_each_price_id_is_told_once_as_on_or_off(caplog: pytest.LogCaptureFixtur
         EngineOptions(role="price", price_role="all", price_exchanges=("nothing",)),
         MemoryState(),
         FanoutSink([MemorySink()]),
-        SystemClock(),
+        Edges(),
     )
     with caplog.at_level(logging.INFO):
         engine.units.start()
@@ -55,7 +55,7 @@ def told(caplog: pytest.LogCaptureFixture, **options: object) -> list[tuple[str,
         EngineOptions(**options),  # type: ignore[arg-type]
         MemoryState(),
         FanoutSink([MemorySink()]),
-        SystemClock(),
+        Edges(),
     )
     with caplog.at_level(logging.INFO):
         say_what_runs(engine)
@@ -77,7 +77,7 @@ def test_what_a_price_service_leaves_out_is_a_warning(
 
 def test_the_heartbeat_tells_what_waits_by_sink() -> None:
     sink = FanoutSink([MemorySink(name="rabbitmq"), MemorySink(name="redis")])
-    engine = Engine(EngineOptions(role="user"), MemoryState(), sink, SystemClock())
+    engine = Engine(EngineOptions(role="user"), MemoryState(), sink, Edges())
     assert engine.info().sinks == {"rabbitmq": 0, "redis": 0}
-    alone = Engine(EngineOptions(role="user"), MemoryState(), MemorySink(), SystemClock())
+    alone = Engine(EngineOptions(role="user"), MemoryState(), MemorySink(), Edges())
     assert alone.info().sinks == {"memory": 0}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from connector.core.clock import Chance, SystemClock
 from connector.core.loop import Loop
 
@@ -99,3 +101,58 @@ def test_the_same_seed_gives_the_same_ids_and_no_seed_fresh_ones() -> None:
     assert Chance(7).new_id() == Chance(7).new_id() != Chance(8).new_id()
     assert Chance().new_id() != Chance().new_id()
     assert len(Chance(7).new_id()) == len(Chance().new_id()) == 32
+
+
+def test_periodic_work_that_was_refused_once_is_not_dead_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connector.core.loop.MAX_WAITING", 2)
+    loop, done = Loop("l", Standing(), threaded=False), list[int]()
+    assert loop.post(lambda: None)
+    assert loop.post(lambda: None)
+    loop.post_once("sweep", lambda: done.append(1))  # there is no room
+    assert not loop.run(lambda: None, 1.0)
+    loop.turn()
+    assert done == []
+    loop.post_once("sweep", lambda: done.append(2))
+    loop.turn()
+    assert done == [2]
+
+
+def test_work_runs_in_order_on_one_thread_and_timers_in_theirs() -> None:
+    loop, done = Loop("test-loop", SystemClock()), list[tuple[int, str]]()
+    last = threading.Event()
+
+    def begin() -> None:
+        loop.after(0.03, last.set)
+        loop.after(0.02, lambda: done.append((501, threading.current_thread().name)))
+        loop.after(0.01, lambda: 1 / 0)
+
+    loop.start()
+    loop.post(begin)
+    for number in range(500):
+        loop.post(lambda number=number: done.append((number, threading.current_thread().name)))  # type: ignore[misc]
+    assert last.wait(5)
+    assert loop.stop(5)
+    assert done == [(number, "test-loop") for number in [*range(500), 501]]
+    assert not [thread for thread in threading.enumerate() if thread.name == "test-loop"]
+
+
+def test_run_waits_for_its_work_and_says_when_time_ran_out() -> None:
+    loop, hold, done = Loop("l", SystemClock()), threading.Event(), list[int]()
+    loop.start()
+    loop.post(lambda: hold.wait(5) and None)
+    assert not loop.run(lambda: None, 0.01)
+    hold.set()
+    assert loop.run(lambda: done.append(1), 5)
+    assert done == [1]
+    assert loop.run(lambda: 1 / 0, 5), "an error ends the wait as well"
+    assert loop.stop(5)
+
+
+def test_a_loop_without_a_thread_is_turned_by_whoever_asks_for_work() -> None:
+    loop, done = Loop("l", Standing(), threaded=False), list[int]()
+    loop.start()
+    assert loop.run(lambda: done.append(1), 5)
+    loop.post(lambda: done.append(2))
+    assert loop.waiting() == 1
+    assert loop.stop(5)
+    assert done == [1, 2]

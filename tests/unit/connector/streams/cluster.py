@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any, cast
 
-import pytest
-
+from connector.core.clock import Chance
+from connector.core.loop import Loop
 from connector.core.ports import WorkerInfo
 from connector.streams.accounts import Accounts
 from connector.streams.leases import Leases
@@ -18,50 +18,6 @@ from connector.streams.supervisor import Supervisor
 from tests.unit.connector.streams.fakes import Clock, FakeSink, MoodyState, keys
 
 TTL_S = 8.0
-
-
-class ManualLoop:
-    """A `Loop` whose thread is the test."""
-
-    clock: Clock
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.waiting: list[Callable[[], None]] = []
-        self.timers: list[tuple[float, Callable[[], None]]] = []
-        self.once: set[str] = set()
-        self.stopped = False
-
-    def start(self) -> None: ...
-
-    def post(self, work: Callable[[], None]) -> bool:
-        if not self.stopped:
-            self.waiting.append(work)
-        return True
-
-    def post_once(self, name: str, work: Callable[[], None]) -> None:
-        if name not in self.once:
-            self.once.add(name)
-            self.post(lambda: (self.once.discard(name), work())[1])
-
-    def later(self, delay_s: float, work: Callable[[], None]) -> None:
-        self.timers.append((self.clock.mono() + delay_s, work))
-
-    def run(self, work: Callable[[], None], timeout_s: float) -> bool:
-        work()
-        return True
-
-    def stop(self, timeout_s: float) -> bool:
-        self.stopped = True
-        return True
-
-    def turn(self) -> bool:
-        due = [entry for entry in self.timers if entry[0] <= self.clock.mono()]
-        self.timers = [entry for entry in self.timers if entry not in due]
-        works, self.waiting = self.waiting, []
-        for work in [*works, *(work for _, work in due)]:
-            work()
-        return bool(works or due)
 
 
 class FakeSupervisor:
@@ -133,22 +89,19 @@ class FakeSupervisor:
 
 
 class Process:
-    def __init__(self, cluster: Cluster, name: str, capacity: int, ttl_s: float) -> None:
+    def __init__(self, cluster: Cluster, name: str, capacity: int, ttl_s: float, *, threaded: bool = False) -> None:
         self.cluster, self.name, self.capacity = cluster, name, capacity
         self.sink = FakeSink()
-        self.pipeline = Pipeline(self.sink)
+        self.pipeline = Pipeline(self.sink, Chance(1))
         self.leases = Leases(cluster.state, name, "user", ttl_s)
         self.supervisor = FakeSupervisor(cluster.clock, self.pipeline)
         self.alive = True
+        self.loop = Loop("accounts", cluster.clock, threaded=threaded)
         self.accounts = Accounts(
-            cluster.state, self.leases, cast(Supervisor, self.supervisor), self.pipeline, cluster.clock,
+            cluster.state, self.leases, cast(Supervisor, self.supervisor), self.pipeline, cluster.clock, self.loop,
             capacity=capacity, enabled=lambda exchange: cluster.enabled is None or exchange in cluster.enabled,
         )  # fmt: skip
         self.supervisor.on_live = self.accounts.stream_live
-
-    @property
-    def loop(self) -> ManualLoop:
-        return cast(ManualLoop, self.accounts.loop)
 
     @property
     def streams(self) -> set[str]:
@@ -176,7 +129,7 @@ class Process:
 class Cluster:
     """Time, notifications and beats of all processes. `lose` decides which notifications get lost."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self) -> None:
         self.clock = Clock()
         self.state = MoodyState(self.clock)
         self.processes: list[Process] = []
@@ -184,9 +137,7 @@ class Cluster:
         self.enabled: set[str] | None = None
         self.lose: Callable[[str, str], bool] = lambda owner, text: False
         self.notified: list[tuple[str, str]] = []
-        loop = type("ClusterLoop", (ManualLoop,), {"clock": self.clock})
-        monkeypatch.setattr("connector.streams.accounts.Loop", loop)
-        monkeypatch.setattr(self.state, "notify", self._notify)
+        self.state.notify = self._notify  # type: ignore[method-assign]
 
     def _notify(self, owner: str, text: str) -> None:
         self.notified.append((owner, text))
@@ -240,4 +191,4 @@ class Cluster:
         return [process.name for process in alive if stream_id in process.supervisor.publishing()]
 
 
-__all__ = ["TTL_S", "Cluster", "FakeSupervisor", "ManualLoop", "Process"]
+__all__ = ["TTL_S", "Cluster", "FakeSupervisor", "Process"]

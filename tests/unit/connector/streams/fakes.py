@@ -8,7 +8,9 @@ from typing import Any, cast
 
 import msgspec
 
+from connector.core.clock import Chance
 from connector.core.errors import StateUnavailable
+from connector.core.loop import Loop
 from connector.core.ports import AccountMessage, InfoMessage, Message, ServiceMessage, SinkStatus, StreamClosed, Wanted
 from connector.state.memory_state import MemoryState
 from connector.streams.attempts import Stream
@@ -40,6 +42,17 @@ class Clock:
 
     def wall_ms(self) -> int:
         return START_MS + int((self.seconds - 1_000.0) * 1000)
+
+
+class Middle(Chance):
+    """Gives always the same fraction."""
+
+    def __init__(self, fraction: float = 0.5) -> None:
+        super().__init__(1)
+        self.always = fraction
+
+    def fraction(self) -> float:
+        return self.always
 
 
 class FakeSink:
@@ -219,32 +232,33 @@ class Observed:
 class Bench:
     """A supervisor whose thread is the test: `run` does what is posted and due, `advance` lets time pass."""
 
-    def __init__(self, room: int = 1, threshold: int = 3) -> None:
+    def __init__(self, room: int = 1, threshold: int = 3, *, threaded: bool = False) -> None:
         self.clock = Clock()
         self.sink = FakeSink()
-        self.pipeline = Pipeline(self.sink)
+        self.pipeline = Pipeline(self.sink, Chance(1))
         self.state = MoodyState(self.clock)
         ladder = Ladder(BASE_MS, CAP_MS)
         self.breaker = AuthBreaker(self.state, self.pipeline, self.clock, ladder, threshold, 600_000)
         self.pipeline.on_genuine_event = self.breaker.recovered
         self.placement = FakePlacement(self.clock, room)
-        self.supervisor = Supervisor(cast(Placement, self.placement), self.pipeline, self.breaker, self.clock)
+        self.chance = Middle()
+        self.loop = Loop("supervisor", self.clock, threaded=threaded)
+        self.supervisor = Supervisor(
+            cast(Placement, self.placement), self.pipeline, self.breaker, self.clock, self.chance, self.loop
+        )
         self.observed = Observed()
         self.supervisor._observer = self.observed
 
     def run(self) -> None:
-        while True:
-            self.supervisor._turn(0.0)
-            timers = self.supervisor._timers
-            if self.supervisor._inbox.empty() and not (timers and timers[0][0] <= self.clock.seconds):
-                return
+        while self.loop.turn():
+            continue
 
     def advance(self, seconds: float) -> None:
         """Let time pass, stopping at every timer on the way."""
         end = self.clock.seconds + seconds
         self.run()
-        while self.supervisor._timers and self.supervisor._timers[0][0] <= end:
-            self.clock.seconds = max(self.clock.seconds, self.supervisor._timers[0][0])
+        while (due := self.loop.next_due()) is not None and due <= end:
+            self.clock.seconds = max(self.clock.seconds, due)
             self.run()
         self.clock.seconds = end
         self.run()

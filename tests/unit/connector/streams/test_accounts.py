@@ -21,8 +21,8 @@ from tests.unit.connector.streams.test_tracker import report
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    return Cluster(monkeypatch)
+def cluster() -> Cluster:
+    return Cluster()
 
 
 def names(count: int) -> list[str]:
@@ -707,12 +707,10 @@ def test_a_stream_that_hides_behind_a_hand_over_does_not_save_a_position_it_did_
     assert cluster.state.positions(["u1"]) == {"u1": b'{"live_until_ms":5}'}
 
 
-def test_drain_and_stop_of_the_real_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-    cluster = Cluster(monkeypatch)
-    monkeypatch.undo()
+def test_drain_and_stop_of_the_real_loop() -> None:
+    cluster = Cluster()
     cluster.started["real"] = 1
-    process = Process(cluster, "real", 10, 8.0)
+    process = Process(cluster, "real", 10, 8.0, threaded=True)
     process.accounts.start()
     cluster.open("u1")
     process.beat()

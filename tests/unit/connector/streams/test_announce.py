@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from connector.core.clock import Chance
 from connector.core.errors import StateUnavailable
 from connector.core.ports import WorkerInfo
 from connector.streams.announce import Announcer
@@ -23,7 +24,7 @@ class Office:
         """Of a process that is live."""
         self.state.heartbeat(self.info(owner), 12.0)
         return Announcer(
-            self.state, Leases(self.state, owner, "user", 8.0), Pipeline(self.sink), self.clock,
+            self.state, Leases(self.state, owner, "user", 8.0), Pipeline(self.sink, Chance(1)), self.clock, Chance(1),
             price_role="all", rejoin_grace_s=600.0, sweep=self._sweep,
         )  # fmt: skip
 

@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from connector.core.clock import Chance
 from connector.core.ports import Gate
 from connector.streams.breaker import AWAY_S, AuthBreaker
 from connector.streams.pacing import Ladder
@@ -20,7 +21,7 @@ class Desk:
         self.clock = clock or Clock()
         self.state = state or MoodyState(self.clock)
         self.sink = FakeSink()
-        self.pipeline = Pipeline(self.sink)
+        self.pipeline = Pipeline(self.sink, Chance(1))
         self.breaker = AuthBreaker(self.state, self.pipeline, self.clock, Ladder(BASE_MS, CAP_MS), 3, 600_000)
         self.pipeline.on_genuine_event = self.breaker.recovered
         self.pipeline.open_line("u1", "bybit", None)

@@ -10,7 +10,8 @@ import pytest
 
 from connector.sinks.memory import MemorySink
 from connector.state.memory_state import MemoryState
-from connector.streams.clock import ClockWatch, SystemClock
+from connector.streams.clock import ClockWatch
+from connector.streams.edges import Edges
 from connector.streams.engine import Engine, EngineOptions
 
 
@@ -45,7 +46,7 @@ def test_a_slewed_clock_is_no_jump() -> None:
 
 def test_jobs_run_on_after_the_clock_was_set_back(caplog: pytest.LogCaptureFixture) -> None:
     """The scheduler's next times lie in the future then: without help it would not beat for as long as the step was."""
-    engine = Engine(EngineOptions(role="user", drain_timeout_s=0.0), MemoryState(), MemorySink(), SystemClock())
+    engine = Engine(EngineOptions(role="user", drain_timeout_s=0.0), MemoryState(), MemorySink(), Edges())
     ran = threading.Event()
     engine.sink.start()
     engine.start()

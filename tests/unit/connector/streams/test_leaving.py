@@ -31,8 +31,8 @@ class BrokerAway(FakeSink):
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    return Cluster(monkeypatch)
+def cluster() -> Cluster:
+    return Cluster()
 
 
 def process(cluster: Cluster, name: str) -> tuple[Process, BrokerAway]:

@@ -10,6 +10,8 @@ from typing import Any, cast
 import pytest
 
 import exchanges
+from connector.core.clock import Chance
+from connector.core.loop import Loop
 from connector.core.ports import CandleKey, CandleMessage, WorkerInfo
 from connector.streams.instruments import Instruments
 from connector.streams.leases import Leases
@@ -20,7 +22,7 @@ from connector.streams.supervisor import Supervisor
 from exchanges._adapter import EmitCandle, Limits, Rate
 from exchanges.events import Candle
 from exchanges.instruments import EMPTY, Instrument, SymbolTable
-from tests.unit.connector.streams.cluster import FakeSupervisor, ManualLoop
+from tests.unit.connector.streams.cluster import FakeSupervisor
 from tests.unit.connector.streams.fakes import Clock, FakePlacement, FakeSession, FakeSink, MoodyState
 
 ALL = wanted_exchanges(())
@@ -125,21 +127,18 @@ class Booth:
     def __init__(self, hall: Hall, name: str) -> None:
         self.hall, self.name, self.alive = hall, name, True
         self.sink = FakeSink()
-        self.pipeline = Pipeline(self.sink)
+        self.pipeline = Pipeline(self.sink, Chance(1))
         self.leases = Leases(hall.state, name, "price", 8.0)
         self.supervisor = FakeSupervisor(hall.clock, self.pipeline)
         self.placement = FakePlacement(hall.clock)
         self.restarted: list[str] = []
         self.supervisor.restart_session = lambda name, reason: self.restarted.append(name)  # type: ignore[attr-defined]
+        self.loop = Loop("markets", hall.clock, threaded=False)
         self.markets = Markets(
             hall.state, self.leases, cast(Supervisor, self.supervisor), cast(Placement, self.placement), self.pipeline,
-            cast(Instruments, hall.instruments), hall.clock, role=hall.role, exchanges=lambda: hall.ids,
+            cast(Instruments, hall.instruments), hall.clock, self.loop, role=hall.role, exchanges=lambda: hall.ids,
             enabled=lambda exchange: hall.enabled is None or exchange in hall.enabled, candle_stall_s=hall.stall_s,
         )  # fmt: skip
-
-    @property
-    def loop(self) -> ManualLoop:
-        return cast(ManualLoop, self.markets.loop)
 
     @property
     def streams(self) -> set[str]:
@@ -170,11 +169,6 @@ class Booth:
     def watch(self) -> None:
         self.markets.watch()
         self.turn()
-
-
-@pytest.fixture(autouse=True)
-def loops(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connector.streams.market.Loop", type("Loop", (ManualLoop,), {"clock": Clock()}))
 
 
 @pytest.fixture
@@ -273,7 +267,7 @@ def test_thousands_of_candle_requests_are_looked_at_together(venue: FakeVenue) -
     for number in range(2_000):
         hall.state.add_candle(CandleKey(exchange="bybit", symbol=f"S{number}", interval="1h"))
         booth.markets.notified("candle:bybit")
-    looks = len(booth.loop.waiting)
+    looks = booth.loop.waiting()
     booth.turn()
     assert len(booth.streams) == 2_000
     assert looks == 1

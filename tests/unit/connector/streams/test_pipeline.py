@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
+from connector.core.clock import Chance
 from connector.core.ports import (
     AccountMessage,
     CandleMessage,
@@ -60,7 +61,7 @@ def sink() -> Sink:
 
 @pytest.fixture
 def pipeline(sink: Sink) -> Pipeline:
-    pipeline = Pipeline(sink)
+    pipeline = Pipeline(sink, Chance(1))
     pipeline.open_line("u1", "bybit", None)
     return pipeline
 
@@ -156,7 +157,7 @@ def test_a_confirmation_needs_nothing_that_was_kept_in_memory(pipeline: Pipeline
 
 
 def test_held_events_are_published_at_release_without_what_the_giver_published(sink: Sink) -> None:
-    giver, taker = Pipeline(sink), Pipeline(sink)
+    giver, taker = Pipeline(sink, Chance(1)), Pipeline(sink, Chance(1))
     giver.open_line("u1", "bybit", None)
     taker.open_line("u1", "bybit", None, hold=True)
     for event in (report("NEW"), report("PARTIALLY_FILLED", "0.4")):
@@ -209,7 +210,7 @@ def test_closed_candles_are_published_once_and_running_ones_each_time(
     sink: Sink, exchange: str, closes: list[str]
 ) -> None:
     """Bugs A43, and the table of contract 2.7."""
-    pipeline = Pipeline(sink)
+    pipeline = Pipeline(sink, Chance(1))
     for start, close in ((60, "1"), (60, "2"), (120, "3"), (60, "4")):
         pipeline.candle(_candle(exchange, start, close), 0.0)
     out = [
@@ -232,7 +233,7 @@ def test_service_messages_and_info(pipeline: Pipeline, sink: Sink) -> None:
 
 def test_a_genuine_event_tells_of_recovery_once(sink: Sink) -> None:
     recovered: list[str] = []
-    pipeline = Pipeline(sink, recovered.append)
+    pipeline = Pipeline(sink, Chance(1), recovered.append)
     pipeline.open_line("u1", "bybit", None)
     pipeline.watch_for_recovery("u1")
     pipeline.account(Emit("u1", report("NEW")), 0.0)

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 import exchanges
+from connector.core.clock import Chance
 from connector.streams.dial import Dialler
 from connector.streams.io import IoThread
 from connector.streams.placement import JOINABLE_FOR, Placement, UnknownExchange
@@ -73,7 +74,7 @@ class Shop:
         monkeypatch.setattr(exchanges, "_by_exchange", lambda: registry)
         self.io = [FakeIo() for _ in range(threads)]
         self.placement = Placement(
-            cast("list[IoThread]", self.io), cast(Dialler, None), cast(Any, FakeSink()), self.clock,
+            cast("list[IoThread]", self.io), cast(Dialler, None), cast(Any, FakeSink()), self.clock, Chance(1),
             lambda exchange: EMPTY, options or {}, ips,
         )  # fmt: skip
         self.placement.listener = cast(Any, None)

@@ -108,8 +108,8 @@ def test_a_gap_that_is_not_repaired_yet_keeps_its_start_over_failed_attempts(ben
     assert subscription.resume.since_ms == 1_234_567 - 5_000
 
 
-def test_the_backoff_grows_and_starts_anew_after_a_healthy_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("random.random", lambda: 0.999)
+def test_the_backoff_grows_and_starts_anew_after_a_healthy_time(bench: Bench) -> None:
+    bench.chance.always = 0.999
     bench.want()
     waits = []
     for _ in range(9):
@@ -128,11 +128,9 @@ def test_the_backoff_grows_and_starts_anew_after_a_healthy_time(bench: Bench, mo
     assert bench.state_of() is StreamState.OPENING
 
 
-def test_an_account_that_is_cut_every_few_seconds_is_back_at_once_each_time(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_account_that_is_cut_every_few_seconds_is_back_at_once_each_time(bench: Bench) -> None:
     """Its pauses grew up to a minute, as if the venue had refused it, although it was live in between."""
-    monkeypatch.setattr("random.random", lambda: 0.999)
+    bench.chance.always = 0.999
     bench.want()
     for _ in range(12):
         bench.live()
@@ -142,10 +140,8 @@ def test_an_account_that_is_cut_every_few_seconds_is_back_at_once_each_time(
         assert bench.state_of() is StreamState.OPENING
 
 
-def test_a_venue_that_takes_connections_and_drops_them_at_once_is_asked_less_and_less_often(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("random.random", lambda: 0.999)
+def test_a_venue_that_takes_connections_and_drops_them_at_once_is_asked_less_and_less_often(bench: Bench) -> None:
+    bench.chance.always = 0.999
     bench.want()
     for _ in range(8):
         bench.live()
@@ -329,7 +325,7 @@ def test_opens_and_closes_during_a_day_long_cooldown_leave_no_timers_behind(benc
     for _ in range(5_000):
         bench.unwant()
         bench.want()
-    assert len(bench.supervisor._timers) < 3_000
+    assert len(bench.supervisor.loop._timers) < 3_000
 
 
 def test_a_close_during_a_cooldown_cancels_the_retry_and_keeps_the_gate(bench: Bench) -> None:
@@ -754,13 +750,13 @@ def test_stop_leaves_no_session_and_no_timer() -> None:
     bench.supervisor.start(bench.observed)
     assert bench.supervisor.stop(5.0)
     assert bench.placement.open == []
-    assert bench.supervisor._timers == []
+    assert bench.supervisor.loop._timers == []
     assert bench.supervisor.ids() == set()
     assert not [thread for thread in threading.enumerate() if thread.name == "supervisor"]
 
 
 def test_the_thread_does_what_is_posted_and_survives_errors() -> None:
-    bench = Bench()
+    bench = Bench(threaded=True)
     bench.supervisor.start(bench.observed)
     done = threading.Event()
 
@@ -899,7 +895,7 @@ class Signals(RuleBasedStateMachine):
         for stream_id, stream in self.bench.supervisor._streams.items():
             timer = stream.timer is not None and stream.timer.work is not None
             sessions = [session for session in (stream.session, stream.replacement) if session is not None]
-            lingering = [one for one in self.bench.supervisor._lingering.get(stream_id, []) if not one.closed]
+            lingering = [one for one in self.bench.supervisor._attempts._lingering.get(stream_id, []) if not one.closed]
             assert set(carried.pop(stream_id, [])) == {*sessions, *lingering}, stream.state
             match stream.state:
                 case StreamState.WAITING | StreamState.COOLING:
@@ -915,8 +911,8 @@ class Signals(RuleBasedStateMachine):
                 assert stream.session is not None
                 assert stream.session.opened_mono
         assert carried == {}, "a session carries a stream that nobody wants"
-        armed = sum(entry[2].work is None for entry in self.bench.supervisor._timers)
-        assert armed == self.bench.supervisor._cancelled
+        armed = sum(entry[2].work is None for entry in self.bench.supervisor.loop._timers)
+        assert armed == self.bench.supervisor.loop._cancelled
 
 
 Signals.TestCase.settings = settings(

@@ -1,0 +1,33 @@
+"""What an engine is handed of the world outside: time, chance, and who turns its loops."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass, field
+
+from connector.core.clock import Chance, SystemClock
+from connector.core.loop import Loop
+from connector.core.ports import Clock
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edges:
+    """Without arguments: those of a deployment. A world (docs/worlds.md) hands in its own, and turns everything itself.
+
+    `threaded`: the engine's loops have threads of their own. Otherwise `start` makes none.
+    """
+
+    clock: Clock = field(default_factory=SystemClock)
+    chance: Chance = field(default_factory=Chance)
+    host: str = field(default_factory=socket.gethostname)
+    pid: int = field(default_factory=os.getpid)
+    threaded: bool = True
+    owner: str = ""
+    """Name of this process among the others of a deployment; empty = made of host, process id and chance."""
+
+    def loop(self, name: str) -> Loop:
+        return Loop(name, self.clock, threaded=self.threaded)
+
+    def owner_name(self) -> str:
+        return self.owner or f"{self.host}-{self.pid}-{self.chance.new_id()[:8]}"
