@@ -6,8 +6,6 @@ Everything but `acknowledge` and `wake` runs in Dramatiq's consumer thread of th
 from __future__ import annotations
 
 import hashlib
-import time
-import uuid
 from collections import defaultdict, deque
 from contextlib import suppress
 from functools import partial
@@ -74,6 +72,7 @@ class PlatformConsumer(CommandConsumer):
     def __init__(self, broker: PlatformBroker, queue_name: str, timeout_ms: int) -> None:
         self.queue_name = queue_name
         self._broker = broker
+        self._clock = broker.clock
         self._prefetch = broker.translator.queues[queue_name].prefetch
         self._timeout_s = timeout_ms / 1000
         self._inbox: deque[tuple[Any, Any, bytes]] = deque()
@@ -128,7 +127,7 @@ class PlatformConsumer(CommandConsumer):
 
     def _try_to_consume(self) -> None:
         """Become the queue's only consumer, or stand by. Asking for the number of consumers keeps the broker's log clean."""
-        self._next_try = time.monotonic() + self._broker.standby_poll_s
+        self._next_try = self._clock.mono() + self._broker.standby_poll_s
         consumers = self._consumers()
         if consumers is None:
             self._declare()
@@ -187,7 +186,7 @@ class PlatformConsumer(CommandConsumer):
         if releasing:
             self._release()
         standing_by = self._tag is None and not self._released
-        if standing_by and time.monotonic() >= self._next_try:
+        if standing_by and self._clock.mono() >= self._next_try:
             self._try_to_consume()
 
     def _confirm_acknowledgements(self) -> None:
@@ -237,10 +236,10 @@ class PlatformConsumer(CommandConsumer):
         What was not begun, or given up because the registry is away, goes back to its place in the queue.
         """
         if self._release_by is None:
-            self._release_by = time.monotonic() + RELEASE_TIMEOUT_S
+            self._release_by = self._clock.mono() + RELEASE_TIMEOUT_S
         given_up = [tag for tag, (_, delivery) in self._unacknowledged.items() if delivery.given_up]
         unfinished = len(self._unacknowledged) - len(given_up)
-        if unfinished and time.monotonic() < self._release_by:
+        if unfinished and self._clock.mono() < self._release_by:
             return
         if unfinished:
             # The channel stays for their acknowledgements, so the rest goes back one by one.
@@ -266,7 +265,7 @@ class PlatformConsumer(CommandConsumer):
         the consumer and get what comes after. So let the broker close it, for asking for a queue that does not exist.
         """
         with suppress(pika.exceptions.ChannelClosedByBroker):
-            self._channel.queue_declare(f"released.{uuid.uuid4().hex}", passive=True)
+            self._channel.queue_declare(f"released.{self._broker.chance.new_id()}", passive=True)
         self._tag = None
 
     # --- acknowledging, from any thread ---
@@ -306,10 +305,10 @@ class PlatformConsumer(CommandConsumer):
     def close(self) -> None:
         """Send what is to be acknowledged, then close; messages that are not go back to the queue. Never raises."""
         sent = Event()
-        deadline = time.monotonic() + CLOSE_TIMEOUT_S
+        deadline = self._clock.mono() + CLOSE_TIMEOUT_S
         try:
             self._connection.add_callback_threadsafe(sent.set)
-            while not sent.is_set() and time.monotonic() < deadline:
+            while not sent.is_set() and self._clock.mono() < deadline:
                 self._connection.process_data_events(time_limit=0.1)
             self._send_replies()
             if self._tag is not None and self._channel.is_open:

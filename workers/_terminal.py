@@ -10,9 +10,11 @@ from typing import Final, TextIO
 
 import msgspec
 
+from connector.core.clock import SystemClock
 from connector.core.ports import (
     AccountMessage,
     CandleMessage,
+    Clock,
     InfoMessage,
     Message,
     ServiceMessage,
@@ -26,12 +28,13 @@ SUMMARY_EVERY_S: Final = 5.0
 class Terminal:
     """Called for every message; prints account events, candles and service messages, and a summary of the tickers."""
 
-    def __init__(self, out: TextIO | None = None) -> None:
+    def __init__(self, out: TextIO | None = None, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
         self._out = out or sys.stdout
         self._lock = threading.Lock()
         self._tickers: Counter[str] = Counter()
         self._last: dict[str, tuple[str, float]] = {}
-        self._summed_at = time.monotonic()
+        self._summed_at = self._clock.mono()
         self._color = self._out.isatty()
 
     def __call__(self, message: Message) -> None:
@@ -57,16 +60,16 @@ class Terminal:
             self._tickers[message.exchange] += len(message.symbols)
             price = msgspec.json.decode(message.bodies[0])["price"]
             self._last[message.exchange] = (message.symbols[0], price)
-            elapsed = time.monotonic() - self._summed_at
+            elapsed = self._clock.mono() - self._summed_at
             if elapsed < SUMMARY_EVERY_S:
                 return
-            counts, self._tickers, self._summed_at = self._tickers, Counter(), time.monotonic()
+            counts, self._tickers, self._summed_at = self._tickers, Counter(), self._clock.mono()
         for exchange, count in sorted(counts.items()):
             symbol, price = self._last[exchange]
             self._print(f"tickers  {exchange:<16} {count / elapsed:7.1f}/s   {symbol} {price}", "90")
 
     def _print(self, line: str, color: str) -> None:
-        at = time.strftime("%H:%M:%S")
+        at = time.strftime("%H:%M:%S", time.localtime(self._clock.wall_ms() / 1000))
         text = f"\x1b[{color}m{at}  {line}\x1b[0m" if self._color else f"{at}  {line}"
         with self._lock:
             print(text, file=self._out, flush=True)

@@ -19,6 +19,8 @@ from dramatiq import Message, Middleware
 from dramatiq.broker import Consumer
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 
+from connector.core.clock import Chance, SystemClock
+from connector.core.ports import Clock
 from tasks.envelope import MAX_BODY_BYTES, ReplyAddress
 from tasks.lanes import Lanes
 from workers._consumer import PlatformConsumer, Unfinished
@@ -95,7 +97,11 @@ class PlatformBroker(RabbitmqBroker):
         exclusive: bool = True,
         standby_poll_s: float = 1.0,
         max_body_bytes: int = MAX_BODY_BYTES,
+        clock: Clock | None = None,
+        chance: Chance | None = None,
     ) -> None:
+        self.clock: Clock = clock or SystemClock()
+        self.chance = chance or Chance()
         self.exchange = exchange
         self.exclusive = exclusive
         self.standby_poll_s = standby_poll_s

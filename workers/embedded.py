@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from queue import Empty, Full, Queue
 from typing import Any, Final
@@ -13,7 +12,9 @@ from dramatiq.broker import Consumer
 from dramatiq.brokers.stub import StubBroker
 from dramatiq.common import join_queue
 
+from connector.core.clock import SystemClock
 from connector.core.log import get_logger
+from connector.core.ports import Clock
 from tasks.envelope import MAX_BODY_BYTES, ReplyAddress
 from tasks.lanes import Lanes
 from workers._readiness import Readiness, Watch
@@ -45,7 +46,9 @@ class EmbeddedBroker(StubBroker):
         middleware: list[Middleware] | None = None,
         on_reply: Callable[[ReplyAddress, bytes], None] | None = None,
         max_body_bytes: int = MAX_BODY_BYTES,
+        clock: Clock | None = None,
     ) -> None:
+        self.clock: Clock = clock or SystemClock()
         self.readiness = Readiness()
         self.translator = Translator(queues, self._respond, lanes=lanes, max_body_bytes=max_body_bytes)
         self._on_reply = on_reply
@@ -128,11 +131,11 @@ class _EmbeddedConsumer(CommandConsumer):
         broker.readiness.up(queue_name, created=True)
 
     def __next__(self) -> MessageProxy | None:
-        deadline = time.monotonic() + self._timeout_s
+        deadline = self._broker.clock.mono() + self._timeout_s
         if not self._slots.acquire(timeout=self._timeout_s):
             return None
         try:
-            body, properties = self._queue.get(timeout=max(deadline - time.monotonic(), 0.001))
+            body, properties = self._queue.get(timeout=max(deadline - self._broker.clock.mono(), 0.001))
         except Empty:
             self._slots.release()
             return None

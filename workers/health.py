@@ -10,15 +10,15 @@ import os
 import signal
 import socket
 import threading
-import time
 from collections.abc import Sequence
 from typing import Final
 
 import connector
+from connector.core.clock import SystemClock
 from connector.core.errors import ConnectorError, StateUnavailable
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS, means, render_many
-from connector.core.ports import Role, State, WorkerInfo
+from connector.core.ports import Clock, Role, State, WorkerInfo
 from connector.core.settings import Settings
 from workers._build import make_state, observe
 from workers.health_port import HealthServer
@@ -33,9 +33,10 @@ PROBE_TIMEOUT_S: Final = 1.0
 class StateReader:
     """Answers the health server's questions out of the state. Any thread."""
 
-    def __init__(self, state: State, settings: Settings, role: Role) -> None:
+    def __init__(self, state: State, settings: Settings, role: Role, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
         self._state, self._settings, self._role = state, settings, role
-        self._started = time.monotonic()
+        self._started = self._clock.mono()
 
     def workers(self) -> list[WorkerInfo]:
         try:
@@ -72,10 +73,10 @@ class StateReader:
     def status(self) -> Status:
         return summarize(
             self.workers(),
-            now_ms=time.time_ns() // 1_000_000,
+            now_ms=self._clock.wall_ms(),
             role=self._role,
             version=connector.VERSION,
-            uptime_s=time.monotonic() - self._started,
+            uptime_s=self._clock.mono() - self._started,
             problems=self.ready(),
             lag_s=means(self._dumps(), "publish_lag_seconds", "sink"),
         )

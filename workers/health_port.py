@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
@@ -17,7 +16,9 @@ from typing import Any, Final
 
 import msgspec
 
+from connector.core.clock import SystemClock
 from connector.core.log import describe_error, get_logger
+from connector.core.ports import Clock
 from workers.status_page import Status, status_json, status_page
 
 MAX_REQUESTS: Final = 32
@@ -56,8 +57,7 @@ class HealthServer:
         status: Callable[[], Status],
         ready: Callable[[], Sequence[str]],
         metrics: Callable[[], str],
-        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
-        mono: Callable[[], float] = time.monotonic,
+        clock: Clock | None = None,
     ) -> None:
         """`ready` returns why the service can't work right now (broker, redis, streams); nothing = it can."""
         self.port = port
@@ -65,9 +65,8 @@ class HealthServer:
         self._status = status
         self._ready = ready
         self._metrics = metrics
-        self._wall_ms = wall_ms
-        self._mono = mono
-        self._started = mono()
+        self._clock: Clock = clock or SystemClock()
+        self._started = self._clock.mono()
         self._slow = threading.BoundedSemaphore(MAX_SLOW_REQUESTS)
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -75,7 +74,7 @@ class HealthServer:
     def start(self) -> bool:
         """Listen. A port that is taken is logged and the service goes on without it (False): two may share a host."""
         try:
-            self._server = _Server((self.host, self.port), self.reply)
+            self._server = _Server((self.host, self.port), self.reply, self._clock)
         except OSError as error:
             _log.warning("health port not available, going on without", port=self.port, error=describe_error(error))
             return False
@@ -116,8 +115,8 @@ class HealthServer:
             self._slow.release()
 
     def _health(self) -> Reply:
-        uptime = round(self._mono() - self._started, 3)
-        return _json(200, {"status": "ok", "uptime": uptime, "timestamp": self._wall_ms()})
+        uptime = round(self._clock.mono() - self._started, 3)
+        return _json(200, {"status": "ok", "uptime": uptime, "timestamp": self._clock.wall_ms()})
 
     def _readiness(self) -> Reply:
         reasons = list(self._ready())
@@ -142,7 +141,8 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 64
 
-    def __init__(self, address: tuple[str, int], answer: Callable[[str], Reply]) -> None:
+    def __init__(self, address: tuple[str, int], answer: Callable[[str], Reply], clock: Clock) -> None:
+        self._clock = clock
         self.answer = answer
         self._room = threading.BoundedSemaphore(MAX_REQUESTS)
         self._open: dict[socket.socket, float] = {}
@@ -156,7 +156,7 @@ class _Server(ThreadingHTTPServer):
             self.shutdown_request(request)
             return
         with self._open_lock:
-            self._open[request] = time.monotonic()
+            self._open[request] = self._clock.mono()
         try:
             super().process_request(request, client_address)
         except RuntimeError:  # no thread to be had
@@ -176,7 +176,7 @@ class _Server(ThreadingHTTPServer):
 
     def service_actions(self) -> None:
         """Called twice a second by the server's loop: cut connections that are too old."""
-        now = time.monotonic()
+        now = self._clock.mono()
         with self._open_lock:
             overdue = [request for request, since in self._open.items() if now - since > REQUEST_TIMEOUT_S]
         for request in overdue:

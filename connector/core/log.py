@@ -10,7 +10,6 @@ import json as json_module
 import logging
 import sys
 import threading
-import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -19,6 +18,8 @@ from types import TracebackType
 from typing import Final, TextIO
 
 from connector.core import redact
+from connector.core.clock import SystemClock
+from connector.core.ports import Clock
 
 COLLAPSE_S: Final = 30.0
 """Identical lines within this time are printed once; the number of the others follows (bug C6)."""
@@ -131,17 +132,17 @@ def _field(value: object) -> str:
 class LineHandler(logging.Handler):
     """Writes redacted lines to a stream; collapses identical ones. Any thread; never raises (bug A52)."""
 
-    def __init__(self, stream: TextIO, *, json: bool, mono: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, stream: TextIO, *, json: bool, clock: Clock | None = None) -> None:
         super().__init__()
         self._stream = stream
         self._render = _as_json if json else _as_text
-        self._mono = mono
+        self._clock: Clock = clock or SystemClock()
         self._seen: OrderedDict[tuple[str, ...], tuple[float, int, _Line]] = OrderedDict()
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             line = _Line(record)
-            now = self._mono()
+            now = self._clock.mono()
             self._close_windows(now, record.created)
             known = self._seen.get(line.identity)
             if known is not None:
@@ -158,7 +159,7 @@ class LineHandler(logging.Handler):
         """Print the counts of lines that are still being collapsed."""
         with self.lock or threading.RLock():
             while self._seen:
-                self._close_oldest(time.time())
+                self._close_oldest(self._clock.wall_ms() / 1000)
 
     def _close_windows(self, now: float, created: float) -> None:
         while self._seen:

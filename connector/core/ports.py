@@ -33,8 +33,11 @@ class AccountMessage(msgspec.Struct, frozen=True, kw_only=True):
     order_field: str | None = None
     """Field of the `orders` hash to store the body under, or None (contract 2.5)."""
     order_ttl_s: int = 0
-    token: object = None
-    """Opaque to sinks; handed back through `on_confirmed`."""
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the backend stores it, so that saying it twice does no harm; a difference it would add twice."""
+        return self.event_type != BALANCE_DELTA
 
 
 class InfoMessage(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from connector.core.ports import AccountMessage, CandleMessage, Message, StreamClosed, TickerMessage
+from connector.core.clock import Chance
+from connector.core.ports import AccountMessage, CandleMessage, Clock, Message, StreamClosed, TickerMessage
 from connector.sinks._amqp_messages import Durable, Outgoing
 from connector.sinks._backlog import RunningCandles, TickerBacklog
 from connector.sinks._durable_lane import DurableLane
@@ -22,10 +21,20 @@ GATHER_ROWS: Final = 500
 class Intake:
     """Everything here belongs to `lock`; the methods take it themselves."""
 
-    def __init__(self, *, memory_messages: int, ticker_rows: int, outbox: Outbox | None, name: str) -> None:
+    def __init__(
+        self,
+        *,
+        memory_messages: int,
+        ticker_rows: int,
+        outbox: Outbox | None,
+        name: str,
+        clock: Clock,
+        chance: Chance,
+    ) -> None:
+        self._clock = clock
         self.lock = threading.Lock()
         self.done = threading.Condition(self.lock)
-        self.lane = DurableLane(self.lock, memory_messages=memory_messages, outbox=outbox, name=name)
+        self.lane = DurableLane(self.lock, memory_messages=memory_messages, outbox=outbox, name=name, clock=clock)
         self.running = RunningCandles()
         self.tickers = TickerBacklog(ticker_rows)
         self.tickers_due = 0.0
@@ -42,7 +51,7 @@ class Intake:
         self.dropped = 0
         """Candles replaced by newer ones, and candles and service messages that a full lane could not take."""
         self._wake_pending = False
-        self._ids = f"{secrets.token_hex(6)}-"
+        self._ids = f"{chance.new_id()[:12]}-"
         self._next_id = 0
 
     def submit(self, messages: Sequence[Message]) -> int:
@@ -60,7 +69,7 @@ class Intake:
                     wake = self._take_tickers(message) or wake
                 elif isinstance(message, AccountMessage):
                     if not refuse:
-                        self.lane.push(Outgoing(message, message.event_id))
+                        self.lane.push(Outgoing(message, message.event_id, self._clock.mono()))
                         wake = True
                 elif not isinstance(message, StreamClosed):
                     self._take_other(message)
@@ -74,7 +83,7 @@ class Intake:
         first = not self.tickers.rows
         self.tickers.add(message)
         if first:
-            self.tickers_due = time.monotonic() + GATHER_S
+            self.tickers_due = self._clock.mono() + GATHER_S
         return first or self.tickers.rows >= GATHER_ROWS
 
     def _take_other(self, message: Durable) -> None:
@@ -92,7 +101,7 @@ class Intake:
             self._push(candle, candle.event_id)
 
     def _push(self, message: Durable, message_id: str) -> None:
-        self.lane.push(Outgoing(message, message_id))
+        self.lane.push(Outgoing(message, message_id, self._clock.mono()))
         if not self.lane.room(0):
             self.lane.tail.pop()
             self._drop(1)
@@ -150,13 +159,13 @@ class Intake:
             if self.lane.tail:
                 return None
             candles = self.running.take(1)
-        return Outgoing(candles[0], candles[0].event_id) if candles else None
+        return Outgoing(candles[0], candles[0].event_id, self._clock.mono()) if candles else None
 
     def take_tickers(self, max_rows: int) -> tuple[list[TickerMessage], float]:
         """Rows to send now (possibly none), and in how many seconds to come again (0 = at once, infinite = never)."""
         with self.lock:
             rows = self.tickers.rows
-            wait_s = self.tickers_due - time.monotonic()
+            wait_s = self.tickers_due - self._clock.mono()
             if not rows:
                 return [], float("inf")
             if rows < GATHER_ROWS and wait_s > 0 and not self.flushing:

@@ -6,7 +6,6 @@ Everything here runs on the thread of the `IOLoop` that it is given.
 from __future__ import annotations
 
 import ssl
-import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -15,7 +14,9 @@ import pika
 from pika.adapters.select_connection import IOLoop, SelectConnection
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
+from connector.core.clock import Chance
 from connector.core.log import get_logger
+from connector.core.ports import Clock
 from connector.sinks._common import Throttle, backoff_s
 
 log = get_logger(__name__)
@@ -52,7 +53,16 @@ class Handler(Protocol):
 class AmqpLink:
     """Keeps one connection. `usable` tells whether `publish` may be called."""
 
-    def __init__(self, loop: IOLoop, parameters: pika.ConnectionParameters, topology: Topology, handler: Handler):
+    def __init__(
+        self,
+        loop: IOLoop,
+        parameters: pika.ConnectionParameters,
+        topology: Topology,
+        handler: Handler,
+        clock: Clock,
+        chance: Chance,
+    ) -> None:
+        self._clock, self._chance = clock, chance
         self.failures = 0
         self._loop = loop
         self._parameters = parameters
@@ -68,7 +78,7 @@ class AmqpLink:
         self._queue_as_it_is = False
         self._next_tag = 1
         self._ready_at = 0.0
-        self._may_log = Throttle()
+        self._may_log = Throttle(clock)
 
     @property
     def usable(self) -> bool:
@@ -96,7 +106,7 @@ class AmqpLink:
             # Not even an attempt could be made (out of threads or files): that passes, or a person must look.
             log.exception("can't try to connect", sink="rabbitmq")
             self.failures += 1
-            self._loop.call_later(backoff_s(self.failures), self.connect)
+            self._loop.call_later(backoff_s(self.failures, self._chance), self.connect)
 
     def publish(self, exchange: str, key: str, body: bytes, properties: pika.BasicProperties) -> int:
         """Hand a message to the connection; returns its delivery tag.
@@ -183,7 +193,7 @@ class AmqpLink:
         self._blocked = False
         self._why = ""
         self._next_tag = 1
-        self._ready_at = time.monotonic()
+        self._ready_at = self._clock.mono()
         log.info("connected", sink="rabbitmq", attempts=self.failures + 1)
         self._handler.ready()
 
@@ -219,12 +229,12 @@ class AmqpLink:
         self._declaring_queue = False
         why = self._why if self._why and was_ready else _text(error)
         self._why = why
-        steady = was_ready and time.monotonic() - self._ready_at > STEADY_S
+        steady = was_ready and self._clock.mono() - self._ready_at > STEADY_S
         self.failures = 1 if steady else self.failures + 1
         if not self._closing:
             if was_ready or self._may_log("away"):
                 log.warning("not connected", sink="rabbitmq", why=why, attempts=self.failures)
-            self._loop.call_later(backoff_s(self.failures), self.connect)
+            self._loop.call_later(backoff_s(self.failures, self._chance), self.connect)
         self._handler.lost(why)
 
 

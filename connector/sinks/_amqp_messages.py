@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from typing import Final
 
 import msgspec
@@ -31,10 +30,10 @@ class Outgoing:
 
     __slots__ = ("born", "counted", "message", "message_id", "segment", "tag")
 
-    def __init__(self, message: Durable, message_id: str) -> None:
+    def __init__(self, message: Durable, message_id: str, born: float) -> None:
         self.message = message
         self.message_id = message_id
-        self.born = time.monotonic()
+        self.born = born
         """When it was taken in; 0.0 for what an earlier process left behind."""
         self.segment: Segment | None = None
         """The outbox segment that it was read from."""
@@ -61,16 +60,16 @@ def kind_of(message: Durable) -> str:
     return "info" if isinstance(message, InfoMessage) else "service"
 
 
-def publishing(outgoing: Outgoing) -> tuple[str, bytes, pika.BasicProperties]:
-    """Routing key, body and properties."""
+def publishing(outgoing: Outgoing, now_s: int) -> tuple[str, bytes, pika.BasicProperties]:
+    """Routing key, body and properties; `now_s` stands for messages without a time of their own."""
     message = outgoing.message
     headers: dict[str, object] = {"schema": SCHEMA}
-    timestamp_s = int(time.time())
+    timestamp_s = now_s
     if isinstance(message, AccountMessage):
         key = f"user.{message.exchange}.{message.event_type}.{message.stream_id}"
         kind, body = message.event_type, message.body
         headers |= {"stream": message.stream_id, "exchange": message.exchange}
-        timestamp_s = message.event_time_ms // 1000 or timestamp_s
+        timestamp_s = message.event_time_ms // 1000 or now_s
     elif isinstance(message, InfoMessage):
         key = f"user.{message.exchange}.info.{message.stream_id}"
         kind, body = "info", msgspec.json.encode({"info": subscribed_text(message.stream_id)})
@@ -99,8 +98,8 @@ def properties(
     )
 
 
-def ticker_properties(message_id: str, kind: str, exchange: str) -> pika.BasicProperties:
-    return properties(message_id, kind, {"exchange": exchange, "schema": SCHEMA}, TRANSIENT, int(time.time()))
+def ticker_properties(message_id: str, kind: str, exchange: str, now_s: int) -> pika.BasicProperties:
+    return properties(message_id, kind, {"exchange": exchange, "schema": SCHEMA}, TRANSIENT, now_s)
 
 
 # --- on disk ---
@@ -143,9 +142,8 @@ _decode = msgspec.msgpack.Decoder(_Account | _Info | _Candle | _Service).decode
 
 
 class InMemory(msgspec.Struct, frozen=True):
-    """What doesn't go to disk: whatever the supervisor attached, and this process's clock."""
+    """What doesn't go to disk: times of this process's clock."""
 
-    token: object
     received_mono: float
     born: float = 0.0
 
@@ -187,16 +185,16 @@ def in_memory(outgoing: Outgoing) -> InMemory | None:
     message = outgoing.message
     if not isinstance(message, AccountMessage):
         return None
-    return InMemory(message.token, message.received_mono, outgoing.born)
+    return InMemory(message.received_mono, outgoing.born)
 
 
-def restored(record: bytes, kept: object) -> Outgoing:
-    """A message read from the outbox. `kept` is its `InMemory` part, if this process wrote it.
+def restored(record: bytes, kept: object, now: float) -> Outgoing:
+    """A message read from the outbox at the monotonic time `now`. `kept` is its `InMemory` part, if this process wrote it.
 
     Raises `msgspec.DecodeError` for a record of another program version.
     """
     row = _decode(record)
-    memory = kept if isinstance(kept, InMemory) else InMemory(None, time.monotonic())
+    memory = kept if isinstance(kept, InMemory) else InMemory(now)
     message: Durable
     if isinstance(row, _Account):
         message = AccountMessage(
@@ -207,7 +205,6 @@ def restored(record: bytes, kept: object) -> Outgoing:
             event_time_ms=row.event_time_ms,
             body=row.body,
             received_mono=memory.received_mono,
-            token=memory.token,
         )
     elif isinstance(row, _Info):
         message = InfoMessage(stream_id=row.stream_id, exchange=row.exchange)
@@ -224,6 +221,4 @@ def restored(record: bytes, kept: object) -> Outgoing:
         )
     else:
         message = ServiceMessage(kind=row.kind, body=row.body)
-    outgoing = Outgoing(message, row.message_id)
-    outgoing.born = memory.born
-    return outgoing
+    return Outgoing(message, row.message_id, memory.born)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
-import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -13,9 +11,10 @@ import pika
 from pika.adapters.select_connection import IOLoop
 from pika.exceptions import ChannelWrongStateError, ConnectionWrongStateError
 
+from connector.core.clock import Chance
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
-from connector.core.ports import AccountMessage, CandleMessage, Confirmed, TickerMessage
+from connector.core.ports import AccountMessage, CandleMessage, Clock, Confirmed, TickerMessage
 from connector.sinks._amqp_intake import Intake
 from connector.sinks._amqp_link import AmqpLink, Topology
 from connector.sinks._amqp_messages import Outgoing, kind_of, publishing, short, ticker_properties
@@ -47,8 +46,15 @@ class Publisher:
     """Runs one pika loop on `thread`. Every other method: that thread, except `finish`."""
 
     def __init__(
-        self, intake: Intake, parameters: pika.ConnectionParameters, topology: Topology, options: Options
+        self,
+        intake: Intake,
+        parameters: pika.ConnectionParameters,
+        topology: Topology,
+        options: Options,
+        clock: Clock,
+        chance: Chance,
     ) -> None:
+        self._clock, self._chance = clock, chance
         self.on_confirmed: Confirmed | None = None
         self.thread = threading.Thread(target=self._run, name=f"publisher-{options.name}", daemon=True)
         self._intake = intake
@@ -70,12 +76,12 @@ class Publisher:
         self._nacks = 0
         self._pump_scheduled = False
         self._ticker_timer = False
-        self._ticker_ids = f"{secrets.token_hex(6)}-t"
+        self._ticker_ids = f"{chance.new_id()[:12]}-t"
         self._ticker_id = 0
         self._reported_drops = 0
         self._finishing = False
         self._finished = False
-        self._may_log = Throttle()
+        self._may_log = Throttle(clock)
 
     @property
     def detail(self) -> str:
@@ -87,7 +93,7 @@ class Publisher:
         self._lane.open()
         while not self._finished:
             loop = self._loop = IOLoop()
-            self._link = AmqpLink(loop, self._parameters, self._topology, self)
+            self._link = AmqpLink(loop, self._parameters, self._topology, self, self._clock, self._chance)
             self._pump_scheduled = self._ticker_timer = False
             loop.call_later(0, self._link.connect)
             loop.call_later(TICK_S, self._tick)
@@ -140,7 +146,7 @@ class Publisher:
         if drops > self._reported_drops:
             METRICS.count("events_conflated_total", drops - self._reported_drops, sink=self._name)
             self._reported_drops = drops
-        stuck = self._flight and time.monotonic() - self._moved_at > self._options.confirm_timeout_s
+        stuck = self._flight and self._clock.mono() - self._moved_at > self._options.confirm_timeout_s
         if stuck and self._link is not None and self._link.usable:
             self._link.drop("no confirms")
         self._pump()
@@ -169,7 +175,7 @@ class Publisher:
     def blocked(self, blocked: bool) -> None:
         with self._intake.lock:
             self._intake.usable = not blocked
-        self._moved_at = time.monotonic()
+        self._moved_at = self._clock.mono()
         self._pump()
 
     def _give_back_flight(self) -> None:
@@ -224,7 +230,7 @@ class Publisher:
     def _send(self, link: AmqpLink, outgoing: Outgoing) -> bool:
         """False if the channel is closing; then the message stays first in line, and `lost` follows."""
         try:
-            key, body, properties = publishing(outgoing)
+            key, body, properties = publishing(outgoing, self._clock.wall_ms() // 1000)
             if len(body) > MAX_BODY:
                 self._lane.give_up([outgoing], f"{len(body)} bytes")
                 return True
@@ -243,7 +249,7 @@ class Publisher:
 
     def _fly(self, tag: int, item: Outgoing | TickerMessage) -> None:
         if not self._flight:
-            self._moved_at = time.monotonic()
+            self._moved_at = self._clock.mono()
         self._flight[tag] = item
 
     def _pump_tickers(self, link: AmqpLink) -> bool:
@@ -275,7 +281,9 @@ class Publisher:
         else:
             key, kind, body = f"tickers.{message.exchange}", "tickers", b"[" + b",".join(message.bodies) + b"]"
         self._ticker_id += 1
-        properties = ticker_properties(f"{self._ticker_ids}{self._ticker_id}", kind, message.exchange)
+        properties = ticker_properties(
+            f"{self._ticker_ids}{self._ticker_id}", kind, message.exchange, self._clock.wall_ms() // 1000
+        )
         try:
             tag = link.publish(self._topology.exchange, short(key), body, properties)
         except (ChannelWrongStateError, ConnectionWrongStateError):
@@ -286,7 +294,7 @@ class Publisher:
     # --- confirms ---
 
     def confirmed(self, tag: int, multiple: bool, ack: bool) -> None:
-        self._moved_at = time.monotonic()
+        self._moved_at = self._clock.mono()
         tags = [tag]
         if multiple:
             tags = []
@@ -341,7 +349,7 @@ class Publisher:
         call_back(self.on_confirmed, accounts, self._name)
 
     def _observe(self, received_mono: float, kind: str) -> None:
-        METRICS.observe("publish_lag_seconds", max(0.0, time.monotonic() - received_mono), sink=self._name, kind=kind)
+        METRICS.observe("publish_lag_seconds", max(0.0, self._clock.mono() - received_mono), sink=self._name, kind=kind)
 
     def _refused(self, items: Sequence[Outgoing]) -> None:
         """The broker could not take these (queue full, or an error of its own): hold everything that is newer.
@@ -361,7 +369,7 @@ class Publisher:
         self._lane.give_back(sorted(self._nacked, key=lambda item: item.tag))
         self._nacked.clear()
         self._nacks += 1
-        self._loop.call_later(backoff_s(self._nacks), self._release)
+        self._loop.call_later(backoff_s(self._nacks, self._chance), self._release)
 
     def _release(self) -> None:
         # More may have been refused meanwhile; their own release follows.

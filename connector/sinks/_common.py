@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
+from connector.core.clock import Chance
 from connector.core.log import get_logger
+from connector.core.ports import Clock
 
 log = get_logger(__name__)
 
@@ -32,29 +32,30 @@ class Progress:
         return self.added - self.settled
 
 
-def backoff_s(failures: int) -> float:
+def backoff_s(failures: int, chance: Chance) -> float:
     """Full jitter: anywhere between nearly nothing and 0.1 s · 2^failures, at most 3 s."""
-    return random.uniform(0.02, min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** min(failures, 16)))
+    return chance.uniform(0.02, min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** min(failures, 16)))
 
 
 class Throttle:
     """Lets one log line per key and minute through. One thread at a time."""
 
-    def __init__(self, every_s: float = 60.0) -> None:
+    def __init__(self, clock: Clock, every_s: float = 60.0) -> None:
+        self._clock = clock
         self._every_s = every_s
         self._next: dict[str, float] = {}
 
     def __call__(self, key: str) -> bool:
-        now = time.monotonic()
+        now = self._clock.mono()
         if now < self._next.get(key, 0.0):
             return False
         self._next[key] = now + self._every_s
         return True
 
 
-def left(deadline: float) -> float:
+def left(deadline: float, clock: Clock) -> float:
     """Seconds until a monotonic deadline, never negative."""
-    return max(0.0, deadline - time.monotonic())
+    return max(0.0, deadline - clock.mono())
 
 
 def call_back(callback: Callable[[Sequence[T]], None] | None, items: Sequence[T], sink: str) -> None:

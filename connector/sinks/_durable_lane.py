@@ -13,7 +13,6 @@ connection.
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
@@ -23,7 +22,7 @@ import msgspec
 
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
-from connector.core.ports import BALANCE_DELTA, AccountMessage
+from connector.core.ports import AccountMessage, Clock
 from connector.sinks._amqp_messages import Outgoing, in_memory, restored, stored
 from connector.sinks._common import Progress, Throttle
 from connector.sinks.outbox import Outbox, OutboxFull, OutboxUnusable, Segment
@@ -39,7 +38,10 @@ DISK_RETRY_S: Final = 1.0
 class DurableLane:
     """Methods marked *lock* are called with the sink's lock held, all others from the publisher thread without it."""
 
-    def __init__(self, lock: threading.Lock, *, memory_messages: int, outbox: Outbox | None, name: str) -> None:
+    def __init__(
+        self, lock: threading.Lock, *, memory_messages: int, outbox: Outbox | None, name: str, clock: Clock
+    ) -> None:
+        self._clock = clock
         self.progress = Progress()
         self.tail: deque[Outgoing] = deque()
         self.lost = 0
@@ -59,7 +61,7 @@ class DurableLane:
         self._head: deque[Outgoing] = deque()
         self._loaded: set[Segment] = set()
         self._retry_at = 0.0
-        self._may_log = Throttle()
+        self._may_log = Throttle(clock)
 
     # --- lock ---
 
@@ -76,7 +78,7 @@ class DurableLane:
 
         Changes of balances by a difference stay: nobody else can tell them, and their order does not matter.
         """
-        self._revoked[stream_id] = time.monotonic()
+        self._revoked[stream_id] = self._clock.mono()
 
     def push(self, outgoing: Outgoing) -> None:
         self.tail.append(outgoing)
@@ -124,7 +126,7 @@ class DurableLane:
     def _superseded(self, item: Outgoing) -> bool:
         """Whether another process publishes this event, or a later state of its order, so that it must not go out here."""
         message = item.message
-        if not isinstance(message, AccountMessage) or message.event_type == BALANCE_DELTA:
+        if not isinstance(message, AccountMessage) or not message.repeatable:
             return False
         if self._is_revoked(item):
             return True
@@ -132,7 +134,7 @@ class DurableLane:
 
     def _is_revoked(self, item: Outgoing) -> bool:
         message = item.message
-        if not isinstance(message, AccountMessage) or message.event_type == BALANCE_DELTA:
+        if not isinstance(message, AccountMessage) or not message.repeatable:
             return False
         return item.born < self._revoked.get(message.stream_id, -1.0)
 
@@ -178,13 +180,13 @@ class DurableLane:
     def spill(self) -> None:
         """Move the tail to disk if it is too long. Full or failing disk: it stays, and `room` says no before long."""
         outbox = self._outbox
-        if outbox is None or not self.overlong or time.monotonic() < self._retry_at:
+        if outbox is None or not self.overlong or self._clock.mono() < self._retry_at:
             return
         before = outbox.records
         try:
             self._spill_all(outbox)
         except (OutboxFull, OSError) as error:
-            self._retry_at = time.monotonic() + DISK_RETRY_S
+            self._retry_at = self._clock.mono() + DISK_RETRY_S
             self.trouble = f"outbox can't take more: {error}"
             if self._may_log("full"):
                 log.error("outbox can't take more, account events will be refused", sink=self._name, why=str(error))
@@ -245,12 +247,12 @@ class DurableLane:
 
     def _load(self, outbox: Outbox) -> bool:
         """Take the oldest segment into the head; False if it can't be read now."""
-        if time.monotonic() < self._retry_at:
+        if self._clock.mono() < self._retry_at:
             return False
         try:
             loaded = outbox.load()
         except OSError as error:
-            self._retry_at = time.monotonic() + DISK_RETRY_S
+            self._retry_at = self._clock.mono() + DISK_RETRY_S
             self.trouble = f"outbox can't be read: {error.strerror}"
             if self._may_log("read"):
                 log.error("outbox can't be read, newer messages wait behind it", sink=self._name, why=error.strerror)
@@ -261,9 +263,10 @@ class DurableLane:
         own = len(segment.extras) == segment.records
         damaged = segment.records - len(records)
         items = []
+        now = self._clock.mono()
         for index, record in enumerate(records):
             try:
-                item = restored(record, segment.extras[index] if own else None)
+                item = restored(record, segment.extras[index] if own else None, now)
             except msgspec.DecodeError:
                 damaged += 1
                 continue

@@ -16,7 +16,6 @@ from connector.core.channels import (
     user_info_channel,
 )
 from connector.core.ports import (
-    BALANCE_DELTA,
     AccountMessage,
     CandleMessage,
     InfoMessage,
@@ -127,7 +126,7 @@ class Settled:
                 self.infos += isinstance(item, InfoMessage)
             elif outcome is Outcome.FORBIDDEN:
                 self.forbidden += isinstance(item, AccountMessage)
-            elif outcome is Outcome.UNKNOWN and isinstance(item, AccountMessage) and item.event_type == BALANCE_DELTA:
+            elif outcome is Outcome.UNKNOWN and isinstance(item, AccountMessage) and not item.repeatable:
                 self.unknown += 1
             else:
                 self.again.append(item)

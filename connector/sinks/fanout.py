@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from connector.core.clock import SystemClock
 from connector.core.log import get_logger
-from connector.core.ports import AccountMessage, Confirmed, Message, Sink, SinkStatus
+from connector.core.ports import AccountMessage, Clock, Confirmed, Message, Sink, SinkStatus
 from connector.sinks._common import Throttle, left
 
 log = get_logger(__name__)
@@ -32,7 +32,12 @@ class FanoutSink:
     """
 
     def __init__(
-        self, sinks: Sequence[ConfirmingSink], *, on_confirmed: Confirmed | None = None, name: str = "fanout"
+        self,
+        sinks: Sequence[ConfirmingSink],
+        *,
+        on_confirmed: Confirmed | None = None,
+        name: str = "fanout",
+        clock: Clock | None = None,
     ) -> None:
         if not sinks:
             raise ValueError("a fanout needs at least one sink")
@@ -40,7 +45,8 @@ class FanoutSink:
         self.sinks = tuple(sinks)
         by_name = {sink.name: sink for sink in reversed(self.sinks)}
         self.primary = next((by_name[known] for known in _DURABLE_FIRST if known in by_name), self.sinks[0])
-        self._may_log = Throttle()
+        self._clock = clock or SystemClock()
+        self._may_log = Throttle(self._clock)
         if on_confirmed is not None:
             self.on_confirmed = on_confirmed
 
@@ -105,12 +111,12 @@ class FanoutSink:
 
     def _all(self, action: Callable[[Sink, float], bool], timeout_s: float) -> bool:
         """Side by side, so that a sink whose server is away doesn't use up the others' time."""
-        deadline = time.monotonic() + timeout_s
+        deadline = self._clock.mono() + timeout_s
         results: dict[int, bool] = {}
 
         def act(index: int, sink: Sink) -> None:
             try:
-                results[index] = action(sink, left(deadline))
+                results[index] = action(sink, left(deadline, self._clock))
             except Exception:
                 log.exception("sink failed to flush or stop", sink=sink.name)
 
@@ -121,5 +127,5 @@ class FanoutSink:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(left(deadline) + 0.1)
+            thread.join(left(deadline, self._clock) + 0.1)
         return len(results) == len(self.sinks) and all(results.values())

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from connector.core.clock import SystemClock
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
-from connector.core.ports import AccountMessage, Confirmed, Message, SinkStatus
+from connector.core.ports import AccountMessage, Clock, Confirmed, Message, SinkStatus
 from connector.sinks._common import Progress, Throttle, call_back, left
 
 log = get_logger(__name__)
@@ -30,6 +30,7 @@ class MemorySink:
         on_confirmed: Confirmed | None = None,
         limit: int = 100_000,
         name: str = "memory",
+        clock: Clock | None = None,
     ) -> None:
         self.name = name
         self.on_message = on_message
@@ -45,7 +46,8 @@ class MemorySink:
         self._work = threading.Condition(self._lock)
         self._settled = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
-        self._may_log = Throttle()
+        self._clock = clock or SystemClock()
+        self._may_log = Throttle(self._clock)
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name=f"publisher-{self.name}", daemon=True)
@@ -100,13 +102,13 @@ class MemorySink:
             return self._settled.wait_for(lambda: self._progress.settled >= target, timeout_s)
 
     def stop(self, timeout_s: float) -> bool:
-        deadline = time.monotonic() + timeout_s
+        deadline = self._clock.mono() + timeout_s
         flushed = self._thread is None or self.flush(timeout_s * 0.8)
         with self._lock:
             self._ending = True
             self._work.notify()
         if self._thread is not None:
-            self._thread.join(left(deadline))
+            self._thread.join(left(deadline, self._clock))
         METRICS.gauge("sink_connected", 0, sink=self.name)
         return flushed
 

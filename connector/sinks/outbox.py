@@ -15,20 +15,18 @@ synced; if it comes back after a power cut its records are sent again, under the
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import secrets
-import shutil
 import struct
 import threading
-import time
 import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
+from connector.core.clock import Chance
 from connector.core.log import get_logger
+from connector.sinks._disk import Disk, RealDisk, Segmented
 
 log = get_logger(__name__)
 
@@ -38,7 +36,8 @@ MAX_RECORD: Final = 16 * 1024 * 1024
 _HEAD: Final = struct.Struct(">II")
 _FIRST: Final = 10**9
 """Number of the first segment of a process; adopted and prepended segments get lower ones."""
-_LOCK_WAIT_S: Final = 5.0
+_LOCK_TRIES: Final = 250
+_LOCK_PAUSE_S: Final = 0.02
 
 
 class OutboxFull(Exception):
@@ -93,20 +92,28 @@ class Outbox:
     """A first-in-first-out queue of records on disk. One thread, except the two figures `records` and `bytes`."""
 
     def __init__(
-        self, directory: str | Path, *, max_bytes: int = 512 * 1024 * 1024, segment_bytes: int = 4 * 1024 * 1024
+        self,
+        directory: str | Path,
+        *,
+        max_bytes: int = 512 * 1024 * 1024,
+        segment_bytes: int = 4 * 1024 * 1024,
+        chance: Chance | None = None,
+        disk: Disk | None = None,
     ) -> None:
+        self._disk = disk or RealDisk()
         self.records = 0
         """Records in segments that were not loaded yet."""
         self.bytes = 0
         """Bytes of all segments on disk."""
         self._root = Path(directory)
-        self._own = self._root / f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._own = self._root / f"{os.getpid()}-{(chance or Chance()).new_id()[:8]}"
         self._max_bytes = max_bytes
         self._segment_bytes = segment_bytes
         self._segments: deque[Segment] = deque()
-        self._writing: BinaryIO | None = None
+        self._writing: Segmented | None = None
         self._next = self._lowest = _FIRST
-        self._lock: int | None = None
+        self._lock: Callable[[], None] | None = None
+        self._moved_in = 0
 
     def open(self) -> int:
         """Create the directory and adopt what dead processes left. Returns how many records that is.
@@ -114,10 +121,10 @@ class Outbox:
         Raises `OutboxUnusable`.
         """
         try:
-            self._root.mkdir(parents=True, exist_ok=True)
-            with _locked(self._root / "lock", _LOCK_WAIT_S):
-                self._own.mkdir()
-                self._lock = _try_lock(self._own / "lock")
+            self._disk.make_directory(self._root, parents=True)
+            with self._locked(self._root / "lock"):
+                self._disk.make_directory(self._own)
+                self._lock = self._disk.lock(self._own / "lock")
                 self._adopt()
         except OSError as error:
             raise OutboxUnusable(f"{type(error).__name__}: {error.strerror}") from error
@@ -172,7 +179,7 @@ class Outbox:
         if len(self._segments) == 1:
             self._seal()
         segment = self._segments[0]
-        data = segment.path.read_bytes()
+        data = self._disk.read(segment.path)
         self._segments.popleft()
         self.records -= segment.records
         records, good = decode(data)
@@ -184,7 +191,7 @@ class Outbox:
         """Delete a loaded segment: its records are safe."""
         self.bytes -= segment.size
         try:
-            segment.path.unlink(missing_ok=True)
+            self._disk.delete(segment.path)
         except OSError as error:
             log.error("outbox segment can't be deleted, it will be sent again after a restart", why=error.strerror)
 
@@ -192,52 +199,45 @@ class Outbox:
         """Give the directory up; it disappears unless segments are left."""
         self._seal()
         if self._lock is not None:
-            if not any(self._own.glob("*.segment")):
-                shutil.rmtree(self._own, ignore_errors=True)
-            os.close(self._lock)
+            if not self._disk.segments(self._own):
+                self._disk.remove_tree(self._own)
+            self._lock()
             self._lock = None
 
     def _adopt(self) -> None:
         found: list[Path] = []
-        others = [path for path in self._root.iterdir() if path.is_dir() and path != self._own]
-        for other in sorted(others, key=lambda path: path.stat().st_mtime_ns):
-            lock = _try_lock(other / "lock")
-            if lock is None:
+        for other in self._disk.directories(self._root):
+            give_back = self._disk.lock(other / "lock") if other != self._own else None
+            if give_back is None:
                 continue
-            found += [self._move_in(path) for path in sorted(other.glob("*.segment"))]
-            shutil.rmtree(other, ignore_errors=True)
-            os.close(lock)
+            found += [self._move_in(path) for path in self._disk.segments(other)]
+            self._disk.remove_tree(other)
+            give_back()
         for index, path in enumerate(found):
             number = _FIRST - len(found) + index
             target = self._path(number)
-            path.rename(target)
-            data = target.read_bytes()
+            self._disk.rename(path, target)
+            data = self._disk.read(target)
             self._segments.append(Segment(number, target, len(decode(data)[0]), len(data)))
         self._lowest -= len(found)
         self.records = sum(segment.records for segment in self._segments)
         self.bytes = sum(segment.size for segment in self._segments)
         if found:
-            _sync_directory(self._own)
+            self._disk.sync(self._own)
 
     def _move_in(self, path: Path) -> Path:
         """Two steps, so that numbers of several dead processes can't collide; the name keeps their order."""
-        target = self._own / f"adopted-{time.time_ns():020d}-{path.name}"
-        return path.rename(target)
+        self._moved_in += 1
+        target = self._own / f"adopted-{self._moved_in:020d}-{path.name}"
+        self._disk.rename(path, target)
+        return target
 
     def _path(self, number: int) -> Path:
         return self._own / f"{number:020d}.segment"
 
     def _create(self, number: int) -> Segment:
         path = self._path(number)
-        file = path.open("xb", buffering=0)
-        try:
-            file.write(MAGIC)
-            _sync_directory(self._own)
-        except OSError:
-            file.close()
-            path.unlink(missing_ok=True)
-            raise
-        self._writing = file
+        self._writing = self._disk.create(path, MAGIC)
         self.bytes += len(MAGIC)
         return Segment(number, path, 0, len(MAGIC))
 
@@ -246,14 +246,11 @@ class Outbox:
         if file is None:
             raise OSError("segment is not open")
         try:
-            view = memoryview(data)
-            while view:
-                view = view[file.write(view) :]
-            os.fsync(file.fileno())
+            file.write(data)
         except OSError:
             # What got there is cut off, or, if that fails too, is the torn end that reading tolerates.
             with contextlib.suppress(OSError):
-                file.truncate(segment.size)
+                file.cut(segment.size)
             self._seal()
             raise
         segment.size += len(data)
@@ -265,35 +262,17 @@ class Outbox:
             self._writing.close()
             self._writing = None
 
-
-def _try_lock(path: Path) -> int | None:
-    """An exclusive lock that ends with the process, or None if somebody holds it."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        return None
-    return handle
-
-
-@contextlib.contextmanager
-def _locked(path: Path, timeout_s: float) -> Iterator[None]:
-    deadline = time.monotonic() + timeout_s
-    never = threading.Event()
-    while (handle := _try_lock(path)) is None:
-        if time.monotonic() > deadline:
+    @contextlib.contextmanager
+    def _locked(self, path: Path) -> Iterator[None]:
+        never = threading.Event()
+        for _ in range(_LOCK_TRIES):
+            give_back = self._disk.lock(path)
+            if give_back is not None:
+                break
+            never.wait(_LOCK_PAUSE_S)
+        else:
             raise OutboxUnusable("another process holds the directory lock")
-        never.wait(0.02)
-    try:
-        yield
-    finally:
-        os.close(handle)
-
-
-def _sync_directory(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        try:
+            yield
+        finally:
+            give_back()

@@ -7,14 +7,14 @@ Delivery is at least once: after a lost connection everything unconfirmed is sen
 from __future__ import annotations
 
 import ssl
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
+from connector.core.clock import Chance, SystemClock
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
-from connector.core.ports import Confirmed, Message, SinkStatus
+from connector.core.ports import Clock, Confirmed, Message, SinkStatus
 from connector.sinks._amqp_intake import Intake
 from connector.sinks._amqp_link import Topology, parameters
 from connector.sinks._amqp_publisher import Options, Publisher
@@ -56,17 +56,28 @@ class RabbitSink:
         confirm_timeout_s: float = 60.0,
         on_confirmed: Confirmed | None = None,
         name: str = "rabbitmq",
+        clock: Clock | None = None,
+        chance: Chance | None = None,
     ) -> None:
         """`queue=None` declares no queue. `queue_overflow="reject-publish"` makes a full queue push back up to `submit`.
 
         `window` is the number of unconfirmed durable messages; `memory_messages` how many wait before they go to disk.
         """
         self.name = name
-        outbox = Outbox(outbox_dir, max_bytes=outbox_bytes) if outbox_dir is not None else None
+        self._clock = clock = clock or SystemClock()
+        chance = chance or Chance()
+        outbox = Outbox(outbox_dir, max_bytes=outbox_bytes, chance=chance) if outbox_dir is not None else None
         arguments: dict[str, object] = {"x-queue-type": "classic", "x-overflow": queue_overflow}
         if queue_max_length is not None:
             arguments["x-max-length"] = queue_max_length
-        self._intake = Intake(memory_messages=memory_messages, ticker_rows=ticker_rows, outbox=outbox, name=name)
+        self._intake = Intake(
+            memory_messages=memory_messages,
+            ticker_rows=ticker_rows,
+            outbox=outbox,
+            name=name,
+            clock=clock,
+            chance=chance,
+        )
         self._publisher = Publisher(
             self._intake,
             parameters(
@@ -86,9 +97,11 @@ class RabbitSink:
                 ticker_per_symbol=ticker_per_symbol,
                 confirm_timeout_s=confirm_timeout_s,
             ),
+            clock,
+            chance,
         )
         self.on_confirmed = on_confirmed
-        self._may_log = Throttle()
+        self._may_log = Throttle(clock)
 
     @property
     def on_confirmed(self) -> Confirmed | None:
@@ -154,7 +167,7 @@ class RabbitSink:
 
         With an outbox there is nothing to gain from waiting for a broker that is away, so it doesn't.
         """
-        deadline = time.monotonic() + timeout_s
+        deadline = self._clock.mono() + timeout_s
         reserve_s = min(1.0, 0.3 * timeout_s)
         thread = self._publisher.thread
         started = thread.ident is not None
@@ -162,6 +175,6 @@ class RabbitSink:
             self._intake.wait(timeout_s - reserve_s, give_up=self._intake.lane.on_disk)
         self._publisher.finish(reserve_s / 2)
         if started:
-            thread.join(left(deadline))
+            thread.join(left(deadline, self._clock))
         with self._intake.lock:
             return self._intake.queued() == 0 and not thread.is_alive()

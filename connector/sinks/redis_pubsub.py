@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
 from connector.core.channels import LAST_EVENT_TIME
+from connector.core.clock import Chance, SystemClock
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
-from connector.core.ports import AccountMessage, Confirmed, Message, SinkStatus
+from connector.core.ports import AccountMessage, Clock, Confirmed, Message, SinkStatus
 from connector.sinks._common import Throttle, backoff_s, call_back, left, utf8
 from connector.sinks._redis_commands import AccountBatch, ChannelNames, Outcome, Settled, candle_pair, service_pair
 from connector.sinks._redis_lanes import AccountItem, RedisLanes
@@ -73,8 +73,12 @@ class RedisSink:
         reply_timeout_s: float = 5.0,
         sweep_interval_s: float = 30.0,
         name: str = "redis",
+        clock: Clock | None = None,
+        chance: Chance | None = None,
     ) -> None:
         self.name = name
+        self._clock = clock = clock or SystemClock()
+        self._chance = chance or Chance()
         self.on_confirmed = on_confirmed
         self.on_recovered = on_recovered
         self.unknown_outcomes = 0
@@ -109,9 +113,9 @@ class RedisSink:
         # Publisher thread only:
         self._names = ChannelNames()
         self._next_ping = self._next_gauge = 0.0
-        self._next_sweep = time.monotonic() + sweep_interval_s
+        self._next_sweep = self._clock.mono() + sweep_interval_s
         self._reported_drops = 0
-        self._may_log = Throttle()
+        self._may_log = Throttle(clock)
         self._thread = threading.Thread(target=self._run, name=f"publisher-{name}", daemon=True)
 
     # --- any thread ---
@@ -132,7 +136,7 @@ class RedisSink:
             for message in messages:
                 lost += lanes.add(message)
             if not rows and lanes.tickers.rows:
-                self._tickers_due = time.monotonic() + GATHER_S
+                self._tickers_due = self._clock.mono() + GATHER_S
                 self._work.notify()
             elif rows < MARKET_BATCH <= lanes.tickers.rows or lanes.urgent():
                 self._work.notify()
@@ -174,14 +178,14 @@ class RedisSink:
                 self._flushing -= 1
 
     def stop(self, timeout_s: float) -> bool:
-        deadline = time.monotonic() + timeout_s
+        deadline = self._clock.mono() + timeout_s
         if self._thread.is_alive():
             self.flush(timeout_s * 0.8)
         with self._lock:
             self._ending = True
             self._work.notify()
         if self._thread.is_alive():
-            self._thread.join(left(deadline))
+            self._thread.join(left(deadline, self._clock))
         with self._lock:
             return self._lanes.queued() == 0 and not self._thread.is_alive()
 
@@ -194,7 +198,7 @@ class RedisSink:
             connected_at = math.inf
             try:
                 link = self._connect()
-                connected_at = time.monotonic()
+                connected_at = self._clock.mono()
                 self._connection_is(True, "")
                 self._serve(link)
             except (LinkLost, LinkRefused) as error:
@@ -207,9 +211,9 @@ class RedisSink:
                 if link is not None:
                     link.close()
             # A server that accepts connections and then refuses the first command must not be asked in a hot loop.
-            failures = 1 if time.monotonic() - connected_at > STEADY_S else failures + 1
+            failures = 1 if self._clock.mono() - connected_at > STEADY_S else failures + 1
             with self._lock:
-                self._work.wait_for(lambda: self._ending, backoff_s(failures))
+                self._work.wait_for(lambda: self._ending, backoff_s(failures, self._chance))
         self._connection_is(False, "stopped")
 
     def _connection_is(self, connected: bool, detail: str) -> None:
@@ -228,7 +232,7 @@ class RedisSink:
             log.warning("not connected", sink=self.name, why=detail, queued=queued)
 
     def _serve(self, link: RedisLink) -> None:
-        self._next_ping = time.monotonic() + PING_S
+        self._next_ping = self._clock.mono() + PING_S
         while True:
             work = self._next_work()
             if work is None:
@@ -239,14 +243,14 @@ class RedisSink:
                 if self._flushing:
                     with self._lock:
                         self._done.notify_all()
-            self._next_ping = time.monotonic() + PING_S
+            self._next_ping = self._clock.mono() + PING_S
             self._tell_recovered()
 
     def _next_work(self) -> Work | None:
         """Wait for something to do: account messages first, then the small lanes, then one batch of tickers."""
         with self._lock:
             while not self._ending:
-                now = time.monotonic()
+                now = self._clock.mono()
                 work = self._ready_work(now)
                 if work is not None:
                     return work
@@ -274,12 +278,12 @@ class RedisSink:
         return None
 
     def _housekeeping(self, link: RedisLink) -> None:
-        now = time.monotonic()
+        now = self._clock.mono()
         if now >= self._next_ping:
             link.ask(command(b"PING"))
         if now >= self._next_sweep:
             # Also where HEXPIRE exists: deadlines may be left from before the server was upgraded.
-            more = link.sweep(int(time.time() * 1000), SWEEP_BATCH) >= SWEEP_BATCH
+            more = link.sweep(self._clock.wall_ms(), SWEEP_BATCH) >= SWEEP_BATCH
             self._next_sweep = now if more else now + self._sweep_interval_s
         if now >= self._next_gauge:
             self._next_gauge = now + 1.0
@@ -304,7 +308,7 @@ class RedisSink:
         lost: LinkLost | None = None
         outcomes = [Outcome.FORBIDDEN] * len(items)
         try:
-            batch = AccountBatch(items, int(time.time() * 1000), link.has_hexpire)
+            batch = AccountBatch(items, self._clock.wall_ms(), link.has_hexpire)
             try:
                 replies = link.ask(batch.packed, batch.count)
             except PartialReply as error:
@@ -341,7 +345,7 @@ class RedisSink:
                 log.error("the server refuses to publish account events", sink=self.name, events=settled.forbidden)
 
     def _report(self, done: Sequence[AccountMessage]) -> None:
-        now = time.monotonic()
+        now = self._clock.mono()
         METRICS.count("events_published_total", len(done), sink=self.name, kind="user")
         for message in done:
             METRICS.observe("publish_lag_seconds", max(0.0, now - message.received_mono), sink=self.name, kind="user")
@@ -409,4 +413,4 @@ class RedisSink:
             log.error("the server refuses to publish", sink=self.name, kind=kind, why=refusal)
 
     def _observe(self, received_mono: float, kind: str) -> None:
-        METRICS.observe("publish_lag_seconds", max(0.0, time.monotonic() - received_mono), sink=self.name, kind=kind)
+        METRICS.observe("publish_lag_seconds", max(0.0, self._clock.mono() - received_mono), sink=self.name, kind=kind)

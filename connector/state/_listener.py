@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,7 +10,9 @@ import redis
 from redis.client import PubSub
 from redis.exceptions import RedisError
 
+from connector.core.clock import SystemClock
 from connector.core.log import get_logger
+from connector.core.ports import Clock
 
 _log = get_logger("state.listener")
 
@@ -41,7 +42,9 @@ class Listener:
         *,
         name: str,
         ping_s: float = PING_S,
+        clock: Clock | None = None,
     ) -> None:
+        self._clock = clock or SystemClock()
         self._client: Any = client  # pubsub() has no annotations
         self._channels = channels
         self._callback = callback
@@ -88,21 +91,21 @@ class Listener:
     def _subscribe(self, pubsub: PubSub) -> None:
         pubsub.subscribe(*self._channels)
         waiting = set(self._channels)
-        deadline = time.monotonic() + self._ping_s
+        deadline = self._clock.mono() + self._ping_s
         while waiting and not self._stopping.is_set():
             message = pubsub.get_message(timeout=POLL_S)
             if message and message["type"] == "subscribe":
                 waiting.discard(message["channel"].decode())
             elif message:
                 self._handle(message)
-            elif time.monotonic() > deadline:
+            elif self._clock.mono() > deadline:
                 raise TimeoutError("no answer to SUBSCRIBE")
 
     def _receive(self, pubsub: PubSub) -> None:
-        heard = pinged = time.monotonic()
+        heard = pinged = self._clock.mono()
         while not self._stopping.is_set():
             message = pubsub.get_message(timeout=POLL_S)
-            now = time.monotonic()
+            now = self._clock.mono()
             if message:
                 heard = now
                 self._handle(message)

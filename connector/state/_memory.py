@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from queue import Empty, Full, Queue
 from typing import Final, Generic, TypeVar
@@ -17,14 +16,6 @@ INBOX: Final = 10_000
 """Notifications that may wait for one listener. Beyond that they are dropped and followed by `resync`."""
 
 T = TypeVar("T")
-
-
-class SystemClock:
-    def mono(self) -> float:
-        return time.monotonic()
-
-    def wall_ms(self) -> int:
-        return time.time_ns() // 1_000_000
 
 
 class Expiring(Generic[T]):

@@ -9,10 +9,11 @@ from typing import Final
 
 import msgspec
 
+from connector.core.clock import SystemClock
 from connector.core.ports import Applied, CandleKey, Clock, Gate, Role, Wanted, WorkerInfo
 from connector.core.window import period_ms
 from connector.state._entry import OPTIONS
-from connector.state._memory import Expiring, Inbox, SystemClock
+from connector.state._memory import Expiring, Inbox
 from connector.state.bucket import Bucket
 from exchanges.credentials import Credentials
 

@@ -10,7 +10,7 @@ import msgspec
 
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
-from connector.core.ports import Applied, CandleKey, Gate, Role, Wanted, WorkerInfo
+from connector.core.ports import Applied, CandleKey, Clock, Gate, Role, Wanted, WorkerInfo
 from connector.core.window import ahead_ms, period_ms, slice_ms
 from connector.state import _scripts as lua
 from connector.state._client import CHUNK, Commands, Connection, connect
@@ -52,12 +52,14 @@ class RedisState:
         socket_timeout_s: float = 2.0,
         connect_timeout_s: float = 2.0,
         admin_prefix: str = ADMIN_PREFIX,
+        clock: Clock | None = None,
     ) -> None:
         """Nothing is connected yet. `connection` is what redis-py takes (`host`, `port`, `password`, `db`, `ssl`, …), or a
         factory of clients; the latter keeps its own timeouts."""
         self._client = connect(connection, socket_timeout_s, connect_timeout_s)
         self._timeout_s = socket_timeout_s + connect_timeout_s
         self._redis = Commands(self._client)
+        self._clock = clock
         self._prefix = prefix
         self._admin_prefix = admin_prefix
         self._keyring = Keyring(vault)
@@ -335,7 +337,7 @@ class RedisState:
     def listen(self, owner: str, callback: Callable[[str], None]) -> Callable[[], None]:
         """Subscribed when it returns, if Redis can be reached; else it keeps trying and calls `resync` once it succeeds."""
         channels = {self._channel(owner): None, self._channel("*"): None, f"{self._admin_prefix}config": "admin-config"}
-        listener = Listener(self._client, channels, callback, name=f"state-listener:{owner}")
+        listener = Listener(self._client, channels, callback, name=f"state-listener:{owner}", clock=self._clock)
         with self._lock:
             self._listeners.add(listener)
         listener.start(self._timeout_s)

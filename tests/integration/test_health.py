@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from connector.core.metrics import Metrics
+from tests.clocks import Standing
 from workers import health_port
 from workers.health_port import HealthServer
 from workers.status_page import Status, read_status, summarize
@@ -45,7 +46,7 @@ class Service:
             status=self.status,
             ready=self.ready,
             metrics=self.metrics.render,
-            wall_ms=lambda: 1_790_000_000_000,
+            clock=Standing(wall_at_0_ms=1_790_000_000_000 - 100_000),
         )
 
 

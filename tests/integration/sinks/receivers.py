@@ -45,7 +45,6 @@ def account(stream: str, number: int, event_type: str = "executionReport", **fie
         event_time_ms=1_790_000_001_456,
         body=b'{"n":%d,"eventType":"%b"}' % (number, event_type.encode()),
         received_mono=time.monotonic(),
-        token=number,
         **fields,  # type: ignore[arg-type]
     )
 

@@ -14,6 +14,7 @@ import pytest
 
 from connector.core.log import COLLAPSE_S, LineHandler, configure, describe_error, get_logger
 from exchanges.credentials import credentials
+from tests.clocks import Standing
 
 KEY = "AKlogcanary0123456789"
 SECRET = "SKlogcanary9876543210"
@@ -108,9 +109,9 @@ def test_the_console_form_is_readable_and_one_line():
 
 
 def test_identical_lines_collapse_and_the_count_follows():
-    moment = [0.0]
+    clock = Standing(0.0)
     stream = io.StringIO()
-    handler = LineHandler(stream, json=True, mono=lambda: moment[0])
+    handler = LineHandler(stream, json=True, clock=clock)
 
     def log(text: str) -> None:
         handler.handle(logging.makeLogRecord({"name": "x", "levelname": "INFO", "levelno": 20, "msg": text}))
@@ -119,7 +120,7 @@ def test_identical_lines_collapse_and_the_count_follows():
         log("venue down")
     log("another")
     assert len(stream.getvalue().splitlines()) == 2
-    moment[0] = COLLAPSE_S + 0.1
+    clock.now = COLLAPSE_S + 0.1
     log("venue down")
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [line["message"] for line in lines] == ["venue down", "another", "venue down", "venue down"]

@@ -28,7 +28,6 @@ MESSAGES: list[Durable] = [
         event_time_ms=1_790_000_001_999,
         body=b'{"a":1}',
         received_mono=3.0,
-        token=("any", "object"),
     ),
     InfoMessage(stream_id="u", exchange="okx"),
     CandleMessage(
@@ -56,7 +55,7 @@ MESSAGES: list[Durable] = [
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_the_key_says_where_it_belongs(message: Durable, key: str, kind: str) -> None:
-    routing_key, _, properties = publishing(Outgoing(message, "id"))
+    routing_key, _, properties = publishing(Outgoing(message, "id", 2.0), 1_790_000_000)
     assert (routing_key, properties.type, properties.message_id) == (key, kind, "id")
     assert properties.headers is not None
     assert properties.headers["schema"] == 1
@@ -64,9 +63,9 @@ def test_the_key_says_where_it_belongs(message: Durable, key: str, kind: str) ->
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
 def test_the_form_on_disk_publishes_the_same(message: Durable) -> None:
-    outgoing = Outgoing(message, "id")
-    again = restored(stored(outgoing), in_memory(outgoing))
-    first, second = publishing(outgoing), publishing(again)
+    outgoing = Outgoing(message, "id", 2.0)
+    again = restored(stored(outgoing), in_memory(outgoing), 9.0)
+    first, second = publishing(outgoing, 1_790_000_000), publishing(again, 1_790_000_000)
     assert first[:2] == second[:2]
     assert first[2].message_id == second[2].message_id
     if isinstance(message, AccountMessage):

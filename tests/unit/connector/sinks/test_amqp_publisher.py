@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pika
-import pytest
 
+from connector.core.clock import Chance
 from connector.core.ports import AccountMessage, Message, TickerMessage
 from connector.sinks import _amqp_publisher
 from connector.sinks._amqp_intake import Intake
 from connector.sinks._amqp_link import Topology
 from connector.sinks._amqp_publisher import Options, Publisher
+from tests.clocks import Standing
 
 
 def event(number: int) -> AccountMessage:
@@ -63,12 +63,17 @@ class Played:
     """A publisher whose link is ready."""
 
     def __init__(self, window: int = 100) -> None:
-        self.intake = Intake(memory_messages=1_000, ticker_rows=1_000, outbox=None, name="rabbitmq")
+        self.clock = Standing()
+        self.intake = Intake(
+            memory_messages=1_000, ticker_rows=1_000, outbox=None, name="rabbitmq", clock=self.clock, chance=Chance(1)
+        )
         self.publisher = Publisher(
             self.intake,
             pika.ConnectionParameters(),
             Topology(exchange="x", queue=None, binding="user.#", queue_arguments={}),
             Options(name="rabbitmq", window=window, ticker_per_symbol=False, confirm_timeout_s=60.0),
+            self.clock,
+            Chance(1),
         )
         self.confirmed: list[str] = []
         self.publisher.on_confirmed = lambda messages: self.confirmed.extend(m.event_id for m in messages)
@@ -160,14 +165,13 @@ def test_a_blocked_broker_gets_nothing_until_the_alarm_is_over() -> None:
     assert played.sent == ["0"]
 
 
-def test_a_broker_that_stops_confirming_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broker_that_stops_confirming_is_left() -> None:
     played = Played()
     played.submit(event(0))
-    now = time.monotonic()
-    monkeypatch.setattr(time, "monotonic", lambda: now + 59)
+    played.clock.now += 59
     played.publisher._tick()
     assert played.link.dropped == ""
-    monkeypatch.setattr(time, "monotonic", lambda: now + 61)
+    played.clock.now += 2
     played.publisher._tick()
     assert played.link.dropped == "no confirms"
 

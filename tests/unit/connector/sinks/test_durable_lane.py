@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import msgspec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from connector.core.clock import SystemClock
 from connector.core.ports import AccountMessage
 from connector.sinks._amqp_messages import Outgoing
 from connector.sinks._durable_lane import DurableLane
@@ -25,9 +27,8 @@ def message(number: int) -> Outgoing:
         event_time_ms=1,
         body=b"{}",
         received_mono=1.5,
-        token=("token", number),
     )
-    return Outgoing(event, str(number))
+    return Outgoing(event, str(number), time.monotonic())
 
 
 class Process:
@@ -36,7 +37,11 @@ class Process:
     def __init__(self, directory: Path, memory: int) -> None:
         self.lock = threading.Lock()
         self.lane = DurableLane(
-            self.lock, memory_messages=memory, outbox=Outbox(directory, segment_bytes=400), name="rabbitmq"
+            self.lock,
+            memory_messages=memory,
+            outbox=Outbox(directory, segment_bytes=400),
+            name="rabbitmq",
+            clock=SystemClock(),
         )
         self.lane.open()
         self.flight: list[Outgoing] = []
@@ -122,7 +127,7 @@ def test_a_message_that_went_to_disk_comes_back_as_it_was(tmp_path: Path) -> Non
     process.lane.persist()
 
 
-def test_another_process_s_messages_have_no_token_and_are_not_counted_as_submitted(tmp_path: Path) -> None:
+def test_another_process_s_messages_are_not_counted_as_submitted(tmp_path: Path) -> None:
     first = Process(tmp_path, 10)
     first.submit(1)
     first.lane.persist()
@@ -132,14 +137,13 @@ def test_another_process_s_messages_have_no_token_and_are_not_counted_as_submitt
     second.send(1)
     restored = second.flight[0].message
     assert isinstance(restored, AccountMessage)
-    assert restored.token is None
     second.confirm(1)
     assert second.lane.leftovers == 0
     second.lane.persist()
 
 
 def test_without_a_directory_nothing_is_kept_and_the_number_is_told() -> None:
-    lane = DurableLane(threading.Lock(), memory_messages=10, outbox=None, name="rabbitmq")
+    lane = DurableLane(threading.Lock(), memory_messages=10, outbox=None, name="rabbitmq", clock=SystemClock())
     lane.open()
     lane.push(message(1))
     lane.spill()
@@ -149,7 +153,11 @@ def test_without_a_directory_nothing_is_kept_and_the_number_is_told() -> None:
 def of_stream(stream_id: str, number: int, event_type: str = "executionReport") -> Outgoing:
     outgoing = message(number)
     assert isinstance(outgoing.message, AccountMessage)
-    return Outgoing(msgspec.structs.replace(outgoing.message, stream_id=stream_id, event_type=event_type), str(number))
+    return Outgoing(
+        msgspec.structs.replace(outgoing.message, stream_id=stream_id, event_type=event_type),
+        str(number),
+        time.monotonic(),
+    )
 
 
 def lane_with(directory: Path, *items: Outgoing) -> Process:

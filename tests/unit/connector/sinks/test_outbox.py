@@ -33,7 +33,7 @@ def opened(directory: Path, **options: int) -> Outbox:
 def die(outbox: Outbox) -> None:
     """End like a killed process: the lock goes, nothing is tidied up."""
     assert outbox._lock is not None
-    os.close(outbox._lock)
+    outbox._lock()
     outbox._lock = None
 
 
