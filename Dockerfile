@@ -14,7 +14,8 @@ COPY tasks tasks
 COPY workers workers
 COPY simulator simulator
 COPY cli cli
-RUN pip install --no-cache-dir .
+# With the demo's in-process Redis: `docker run IMAGE connector run` needs no server.
+RUN pip install --no-cache-dir '.[demo]'
 COPY docker-entrypoint.sh /usr/local/bin/
 RUN mkdir -p /app/var/outbox && chown -R connector /app/var
 USER connector

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
 import cli
+import connector
 from connector.core.errors import ConnectorError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that `argv` names; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog="connector", description="Bridge between exchanges and a trading backend.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {connector.VERSION}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in _commands(arguments):
         _register(subparsers, command)

@@ -22,6 +22,7 @@ import pika
 from cryptography.fernet import Fernet
 
 import connector
+from connector.core.errors import ConnectorError
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS, means
 from connector.core.settings import Settings
@@ -80,13 +81,14 @@ class Local:
         self.live = environ.get("LIVE", "").strip().lower() in {"1", "true", "yes"}
         defaults = {"LOG_FORMAT": "console", "LOG_LEVEL": "WARNING", "PRICEROLE": "all"}
         given = {**defaults, "CREDENTIALS_KEYS": Fernet.generate_key().decode(), **environ}
+        # First: it is what can be missing.
+        self._fake_redis = None if environ.get("REDIS_HOST") else _FakeRedis()
+        if self._fake_redis is not None:
+            given |= {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(self._fake_redis.port)}
         self._simulator = None if self.live or environ.get("VENUE_GATEWAY") else _simulator(environ)
         if self._simulator is not None:
             self._simulator.start()
             given |= {"VENUE_GATEWAY": self._simulator.gateway, "PAPER_WS": f"ws://{self._simulator.gateway}"}
-        self._fake_redis = None if environ.get("REDIS_HOST") else _FakeRedis()
-        if self._fake_redis is not None:
-            given |= {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(self._fake_redis.port)}
         given["SINKS"] = given.get("SINKS") or ("rabbitmq,redis" if environ.get("RABBIT_HOST") else "redis")
         self.settings = Settings.from_env(given)
         observe(self.settings)
@@ -187,10 +189,17 @@ class Local:
 
 
 class _FakeRedis:
-    """An in-process Redis on a loopback port."""
+    """An in-process Redis on a loopback port. `ConnectorError` when what it is made of is not installed."""
 
     def __init__(self) -> None:
-        from fakeredis import TcpFakeServer
+        try:
+            import lupa  # noqa: F401  (fakeredis looks for it only when the first script is sent)
+            from fakeredis import TcpFakeServer
+        except ModuleNotFoundError as error:
+            raise ConnectorError(
+                f"there is no {error.name} for the in-process Redis: pip install 'websocket-connector[demo]' "
+                "(from a checkout: pip install '.[demo]'), or set REDIS_HOST to a server that runs"
+            ) from error
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
