@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup run test check unit integration system bench chaos conformance format clean
+.PHONY: setup init run dev lint fix check unit test integration system bench chaos conformance clean
 
 setup: $(STAMP)
 
@@ -14,14 +14,28 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
 	touch $@
 
+# Everything anew, and the hooks for git.
+init:
+	$(MAKE) clean
+	$(MAKE) setup
+	[ ! -e .git ] || $(BIN)/pre-commit install
+
 run: $(STAMP)
 	$(BIN)/connector run
 
-check: $(STAMP)
+dev: $(STAMP)
+	$(BIN)/python -m harness.dev
+
+lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n auto tests/unit
+
+fix: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+check: lint unit
 
 unit: $(STAMP)
 	$(BIN)/python -m pytest -q -n auto tests/unit
@@ -45,10 +59,6 @@ chaos: $(STAMP)
 conformance: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[conformance]'
 	$(BIN)/python -m pytest -q tests/conformance
-
-format: $(STAMP)
-	$(BIN)/ruff format .
-	$(BIN)/ruff check --fix .
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
