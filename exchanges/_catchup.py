@@ -9,7 +9,7 @@ import msgspec
 
 from exchanges._adapter import Answer, Call, CandleSubscription, EmitCandle, GapReport, Instant, Live, Note, Output
 from exchanges._frames import RETRYABLE
-from exchanges._numbers import plain
+from exchanges._numbers import number, plain
 from exchanges.events import Candle
 
 ATTEMPTS: Final = 3
@@ -27,6 +27,11 @@ class Bar(msgspec.Struct, frozen=True):
     low: str
     close: str
     volume: str
+
+    @property
+    def usable(self) -> bool:
+        """Whether it tells prices: empty, `NaN` or 0 is a candle of a market that has not traded, and is not published."""
+        return number(self.open) > 0 and number(self.high) > 0 and number(self.low) > 0 and number(self.close) > 0
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +100,8 @@ class CatchUp:
         return [self._call]
 
     def live(self, bar: Bar) -> list[Output]:
+        if not bar.usable:
+            return []
         if self.done:
             return self._publish(bar)
         self._held[bar.start] = bar
@@ -116,7 +123,7 @@ class CatchUp:
             header = answer.headers.get("retry-after", "")
             self._retry_at = now.mono + (float(header) if header.isdigit() else RETRY_S * call.attempt)
             return []
-        self._found.update((bar.start, bar) for bar in page.bars)
+        self._found.update((bar.start, bar) for bar in page.bars if bar.usable)
         self._ended = page.ended
         if page.more is None:
             return self._finish(now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 from collections.abc import Callable, Iterator
@@ -170,9 +171,20 @@ def every_feed() -> list[tuple[str, str, Feed]]:
     return found
 
 
+@functools.cache
+def _golden() -> tuple[dict[str, object], ...]:
+    return tuple(
+        json.loads(line)
+        for path in sorted(GOLDEN.glob("*.jsonl"))
+        for line in path.read_text().splitlines()
+        if line.strip()
+    )
+
+
 def golden_lines(name: str) -> list[dict[str, object]]:
-    path = GOLDEN / f"{name}.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()] if path.exists() else []
+    """The cases of a venue's ids, whatever the file is called. `paper` has the account cases of paper ids."""
+    ids = load(name).exchanges
+    return [case for case in _golden() if case["exchange"] in ids]
 
 
 def raw(frame: object) -> bytes:
