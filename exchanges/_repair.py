@@ -44,8 +44,10 @@ class Repaired(msgspec.Struct, frozen=True, kw_only=True):
 Parse = Callable[[Call, Answer], Repaired]
 Sign = Callable[[Call], Call]
 """Puts a fresh signature on a call, replacing an older one: retries go out seconds after they were built."""
-Then = Callable[[], Sequence[Call]]
-"""Asked whenever nothing is outstanding: calls of the next step, which need what came before; none = done."""
+Then = Callable[[], Repaired | Sequence[Call]]
+"""Asked whenever nothing is outstanding: the next step, which needs what came before; without calls = done.
+
+Build it of `exchanges._plan.Steps`: what a step does not ask for must be named in its `missing`."""
 
 GivenUp = Callable[[Call], Sequence[AccountEvent]]
 """Asked for a call that never got a usable answer: what is known without it (an order whose fills could not be read)."""
@@ -136,7 +138,7 @@ class GapRepair:
             self._missing.extend(repaired.missing)
         outputs: list[Output] = [*repaired.outputs, *self._issue(repaired.calls)]
         if not self._outstanding and not self._retries:
-            outputs.extend(self._issue(self._then()))
+            outputs.extend(self._next_step())
         if not self._outstanding and not self._retries:
             return [*outputs, *self._finish(now)]
         if self._open:
@@ -178,6 +180,14 @@ class GapRepair:
         late = [f"{call.tag}: still being read" for call in self._pending()]
         outputs.append(Live(self.stream_id, self._report(now, late, complete=False)))
         return outputs
+
+    def _next_step(self) -> list[Output]:
+        step = self._then()
+        if not isinstance(step, Repaired):
+            return list(self._issue(step))
+        self._found.extend(step.events)
+        self._missing.extend(step.missing)
+        return [*step.outputs, *self._issue(step.calls)]
 
     def _issue(self, calls: Sequence[Call]) -> Sequence[Call]:
         signed = [self._sign(call) for call in calls]

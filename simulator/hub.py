@@ -98,6 +98,7 @@ class Hub:
 
     def rest(self, venue: str, request: Request, now: Instant) -> RestResult:
         """One HTTP request to a venue."""
+        self.world.markets.begin(now.wall_ms)
         result = self._rest(venue, request, now)
         status = result.reply.status if result.reply else 0
         self.stats.call(RestCall(now.wall_ms, venue, request.host, request.method, request.path, status))
@@ -120,6 +121,7 @@ class Hub:
 
     def connect(self, venue: str, request: Request, now: Instant) -> Link | Refuse | None:
         """One WebSocket upgrade: a link, a refusal, or None = reset the TCP connection."""
+        self.world.markets.begin(now.wall_ms)
         fault = self.faults.for_request("refuse", venue, request.host, request.path, "", now.mono)
         answer: Peer | Refuse
         if fault and fault.params.get("status") == "reset":

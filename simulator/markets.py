@@ -127,6 +127,7 @@ class Markets:
         self._seed = seed
         self._move = move
         self._quiet = quiet
+        self._begun = False
         self.load(markets)
 
     def load(self, markets: Iterable[Market]) -> None:
@@ -135,6 +136,14 @@ class Markets:
             self._markets[market.exchange] = market
             self._states[market.exchange] = {symbol.wire: _State(symbol) for symbol in market.symbols}
             self._numbers[market.exchange] = 0
+
+    def begin(self, now_ms: int) -> None:
+        """Symbols that have not traded yet traded last at this moment, or shortly before it was first asked."""
+        if not self._begun:
+            self._begun = True
+            for states in self._states.values():
+                for state in states.values():
+                    state.time_ms = state.time_ms or now_ms
 
     # --- reading ---
 

@@ -11,6 +11,7 @@ import msgspec
 from exchanges._adapter import Answer, Call, FailKind, Instant, Resume
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import plain
+from exchanges._plan import Singles, Steps, not_known
 from exchanges._repair import Repaired
 from exchanges._times import rfc3339
 from exchanges.coinbase._errors import failure_of
@@ -68,7 +69,7 @@ class GapPlan:
         self._resume = Resume(since_ms=0)
         self._seen: set[str] = set()
         self._filled: dict[str, None] = {}
-        self._singles_asked = False
+        self._steps = Steps(Singles(self._unseen, self._singles))
 
     def first(self, resume: Resume) -> list[Call]:
         self._resume = resume
@@ -82,18 +83,20 @@ class GapPlan:
             self._call("accounts", "/accounts", (limit,)),
         ]
 
-    def then(self) -> Sequence[Call]:
-        """Orders that had fills, or that we believed open, and that no list has shown: ask for each.
+    def then(self) -> Repaired:
+        return self._steps.then()
+
+    def _unseen(self) -> list[str]:
+        """Orders that had fills, or that we believed open, and that no list has shown.
 
         The list of open orders leaves PENDING and QUEUED out, and whether `start_date` filters by change is not documented.
         """
-        if self._singles_asked:
-            return ()
-        self._singles_asked = True
         wanted = dict(self._filled)
         wanted.update(dict.fromkeys(order.order_id for order in self._resume.orders if not order.terminal))
-        missing = [order_id for order_id in wanted if order_id not in self._seen]
-        return [self._call("order", f"/orders/historical/{order_id}", (), order_id) for order_id in missing]
+        return [order_id for order_id in wanted if order_id not in self._seen]
+
+    def _singles(self, order_ids: Sequence[str]) -> list[Call]:
+        return [self._call("order", f"/orders/historical/{order_id}", (), order_id) for order_id in order_ids]
 
     def parse(self, call: Call, answer: Answer, now: Instant) -> Repaired:
         failure = failure_of(answer)
@@ -102,23 +105,25 @@ class GapPlan:
             again = failure.retry and (failure.kind is not FailKind.CREDENTIAL or call.attempt == 1)
             if again:
                 return Repaired(retry=True, retry_after_s=failure.wait_s)
-            return Repaired(missing=(f"{call.tag}: {failure.reason}",))
+            return Repaired(missing=(f"{_label(call)}: {failure.reason}",))
         try:
             page = _decode_page(answer.body)
         except UNREADABLE as error:
-            return Repaired(missing=(f"{call.tag}: {error}",))
+            return Repaired(missing=(f"{_label(call)}: {error}",))
         if call.tag == "accounts":
             events = _positions(page.accounts, now, call)
         elif call.tag == "fills":
             self._filled.update(dict.fromkeys(fill.order_id for fill in page.fills if fill.order_id))
-            return Repaired(calls=self._more(call, page, known=bool(page.fills)))
+            return self._more(call, page, known=bool(page.fills))
         else:
             rows = [page.order] if bytes(page.order) else page.orders
             events, missing = self._orders(rows, now)
             if call.tag == "order" and not rows:
-                missing.append(f"order {_context(call).order_id}: not known to the venue")
-            return Repaired(events=events, missing=missing, calls=self._more(call, page, known=bool(rows)))
-        return Repaired(events=events, calls=self._more(call, page, known=bool(page.accounts)))
+                missing.append(not_known(_context(call).order_id))
+            more = self._more(call, page, known=bool(rows))
+            return Repaired(events=events, missing=[*missing, *more.missing], calls=more.calls)
+        more = self._more(call, page, known=bool(page.accounts))
+        return Repaired(events=events, calls=more.calls, missing=more.missing)
 
     def _orders(self, rows: Sequence[msgspec.Raw], now: Instant) -> tuple[list[AccountEvent], list[str]]:
         events: list[AccountEvent] = []
@@ -139,15 +144,17 @@ class GapPlan:
                 events.append(event)
         return events, missing
 
-    def _more(self, call: Call, page: _Page, *, known: bool) -> list[Call]:
+    def _more(self, call: Call, page: _Page, *, known: bool) -> Repaired:
         """The next page: `has_next` tells where it exists, a cursor where it does not."""
         context = _context(call)
-        if not page.cursor or not known or page.has_next is False or context.page >= MAX_PAGES:
-            return []
+        if not page.cursor or not known or page.has_next is False:
+            return Repaired()
+        if context.page >= MAX_PAGES:
+            return Repaired(missing=(f"{call.tag}: more than {MAX_PAGES} pages",))
         base = call.url.partition("?")[0]
         url = f"{base}?{urlencode((*context.params, ('cursor', page.cursor)))}"
         following = msgspec.structs.replace(context, page=context.page + 1)
-        return [Call(tag=call.tag, method="GET", url=url, stream_id=self._stream_id, context=following)]
+        return Repaired(calls=[Call(tag=call.tag, method="GET", url=url, stream_id=self._stream_id, context=following)])
 
     def _call(self, tag: str, path: str, params: tuple[tuple[str, str], ...], order_id: str = "") -> Call:
         url = f"{self._base}{path}?{urlencode(params)}" if params else f"{self._base}{path}"
@@ -175,3 +182,9 @@ def _positions(rows: Sequence[_AccountRow], now: Instant, call: Call) -> list[Ac
 
 def _context(call: Call) -> _Context:
     return call.context if isinstance(call.context, _Context) else _Context()
+
+
+def _label(call: Call) -> str:
+    """What a call was about, for the gap report."""
+    order_id = _context(call).order_id
+    return f"order {order_id}" if order_id else call.tag

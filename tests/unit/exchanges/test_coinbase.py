@@ -462,7 +462,7 @@ def test_an_order_that_the_venue_does_not_know_is_reported() -> None:
     rest, _ = drive(adapter, outputs, {"order": [Answer(404, {}, frame({"error": "NOT_FOUND"}))]})
     (live,) = of(Live, rest)
     assert live.gap is not None
-    assert live.gap.missing == ("order: HTTP 404 NOT_FOUND",)
+    assert live.gap.missing == ("order old: HTTP 404 NOT_FOUND",)
 
 
 def test_the_size_of_an_order_known_before_the_gap_survives_it() -> None:

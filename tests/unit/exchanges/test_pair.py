@@ -1,0 +1,330 @@
+"""Both halves of every exchange id together: what the adapter tells is what happened on the simulated venue."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+import pytest
+
+from exchanges._adapter import Call, EmitCandle, EmitTickers, Fail, FailKind, KnownOrder, Live, Note, Seen
+from exchanges.instruments import Instrument, SymbolTable
+from tests.unit.exchanges.pair import START, Pair, Seat, client_text, facts, markets, seats, wrong_secret
+
+SEATS = seats()
+EVERY = pytest.mark.parametrize("seat", SEATS, ids=str)
+REMEMBERING = pytest.mark.parametrize("seat", [seat for seat in SEATS if facts(seat.exchange).remembers], ids=str)
+KEYED = pytest.mark.parametrize(
+    "seat", [s for s in SEATS if facts(s.exchange).key and not facts(s.exchange).waits_for_account], ids=str
+)
+REFUSING = pytest.mark.parametrize(
+    ("seat", "code"),
+    [pytest.param(s, c, id=f"{s}-{c}") for s in SEATS if not s.account for c in facts(s.exchange).rejections],
+)
+DOUBLE = Decimal("1e-9")
+"""How near figures must be: some venues (and the paper server) count in doubles."""
+
+MANY = 420
+"""More orders than any plan asks for one by one."""
+
+TOO_MANY = "test_more_open_orders_than_a_plan_asks_for_are_told_or_named"
+REMOVED = "test_an_account_that_was_removed_tells_nothing_more"
+
+NOT_YET: dict[str, frozenset[str]] = {
+    "binance": frozenset({TOO_MANY}),
+    "binanceCoinm": frozenset({TOO_MANY}),
+    "binanceUS": frozenset({TOO_MANY}),
+    "binanceUsdm": frozenset({TOO_MANY}),
+    "bitget": frozenset({REMOVED, TOO_MANY}),
+    "bitget-unified": frozenset({REMOVED, TOO_MANY}),
+    "bitgetCoinm": frozenset({REMOVED, TOO_MANY}),
+    "bitgetCoinm-unified": frozenset({REMOVED, TOO_MANY}),
+    "bitgetUsdm": frozenset({REMOVED, TOO_MANY}),
+    "bitgetUsdm-unified": frozenset({REMOVED, TOO_MANY}),
+    "bybit": frozenset({TOO_MANY}),
+    "bybitInverse": frozenset({TOO_MANY}),
+    "bybitLinear": frozenset({TOO_MANY}),
+    "hyperliquid": frozenset({TOO_MANY}),
+    "hyperliquidLinear": frozenset({TOO_MANY}),
+    "kraken": frozenset({TOO_MANY}),
+    "kucoin": frozenset({REMOVED, TOO_MANY}),
+    "kucoin-unified": frozenset({REMOVED, TOO_MANY}),
+    "kucoinInverse": frozenset({REMOVED, TOO_MANY}),
+    "kucoinInverse-unified": frozenset({REMOVED, TOO_MANY}),
+    "kucoinLinear": frozenset({REMOVED, TOO_MANY}),
+    "kucoinLinear-unified": frozenset({REMOVED, TOO_MANY}),
+    "okx": frozenset({TOO_MANY}),
+    "okxInverse": frozenset({TOO_MANY}),
+    "okxLinear": frozenset({TOO_MANY}),
+}
+"""Seat → tests that don't hold there yet. They must fail: whoever mends one takes its name out."""
+
+
+@pytest.fixture(autouse=True)
+def _open_yet(request: pytest.FixtureRequest) -> None:
+    values = request.node.callspec.params
+    seat = str(values.get("seat") or values.get("exchange"))
+    if request.node.originalname in NOT_YET.get(seat, ()):
+        request.applymarker(pytest.mark.xfail(strict=True, reason="not right yet"))
+
+
+# --- an order's life ---
+
+
+@EVERY
+def test_an_order_is_followed_from_its_start_to_its_end(seat: Seat) -> None:
+    pair = Pair(seat).joined()
+    client = client_text(seat.exchange, "DBO1")
+    order = pair.place("DBO1")
+    pair.until(lambda: pair.status(client) == "NEW")
+    pair.fill(order, 4)
+    pair.until(lambda: pair.status(client) == "PARTIALLY_FILLED")
+    pair.fill(order, 3)
+    pair.fill(order)
+    pair.until(lambda: pair.status(client) == "FILLED")
+    states = [told.order_status for told in pair.books.told]
+    assert list(dict.fromkeys(states)) == ["NEW", "PARTIALLY_FILLED", "FILLED"]
+    ids = [told.unique_message_id for told in pair.books.told]
+    assert len(set(ids)) == len(ids)
+    assert not any(emit.repaired for emit in pair.orders())
+    assert_booked(pair, client, order.order_id)
+    if pair.facts.wallet:
+        pair.until(pair.balances)
+
+
+@EVERY
+def test_an_order_that_is_cancelled_after_a_part_keeps_the_part_and_its_own_client_id(seat: Seat) -> None:
+    pair = Pair(seat).joined()
+    client = client_text(seat.exchange, "DBO1")
+    order = pair.place("DBO1")
+    pair.fill(order, 4)
+    pair.cancel(order)
+    pair.until(lambda: pair.status(client) == "CANCELED")
+    assert_booked(pair, client, order.order_id)
+
+
+def assert_booked(pair: Pair, client: str, order_id: int) -> None:
+    """What a consumer has under the client id is what the venue did."""
+    order = pair.hub.world.engine.locate(order_id)
+    assert order is not None
+    told, truth = pair.books.rows[client], pair.truth(order)
+    assert told.status == truth.status
+    assert abs(told.executed - truth.executed) <= truth.executed * DOUBLE
+    assert abs(told.average - truth.average) <= truth.average * DOUBLE
+
+
+# --- what happens while nobody watches ---
+
+
+@REMEMBERING
+def test_what_happened_while_away_is_told_before_live(seat: Seat) -> None:
+    pair = Pair(seat).joined()
+    names = {name: client_text(seat.exchange, name) for name in ("DBO1", "DBO2", "DBO3", "DBO4", "DBO5", "DBO6")}
+    filled, cancelled, part = pair.place("DBO1"), pair.place("DBO2"), pair.place("DBO3")
+    quiet = pair.place("DBO4")
+    pair.fill(part, 2)
+    pair.until(lambda: len(pair.books.rows) == 4 and pair.status(names["DBO3"]) == "PARTIALLY_FILLED")
+    pair.drop()
+    pair.fill(filled)
+    pair.fill(cancelled, 3)
+    pair.cancel(cancelled)
+    pair.fill(part, 2)
+    came = pair.place("DBO5")
+    gone = pair.place("DBO6")
+    pair.fill(gone)
+    pair.t += 5
+    before = len(pair.books.told)
+    pair.again()
+    gap = next(live.gap for live in pair.of(Live) if live.gap and live.gap.complete)
+    assert not gap.missing
+    assert gap.orders >= 4
+    for name, order in zip(names.values(), (filled, cancelled, part, quiet, came, gone), strict=True):
+        assert_booked(pair, name, order.order_id)
+    assert all(emit.repaired for emit in pair.orders())
+    told = pair.books.told[before:]
+    assert names["DBO4"] not in [getattr(event, "new_client_order_id", "") for event in told], "nothing happened to it"
+    last = max(index for index, output in enumerate(pair.out) if output in pair.orders())
+    assert last < pair.out.index(pair.of(Live)[-1])
+
+
+@REMEMBERING
+def test_an_order_that_changes_while_its_gap_is_read_ends_right(seat: Seat) -> None:
+    pair = Pair(seat).joined()
+    client = client_text(seat.exchange, "DBO1")
+    order = pair.place("DBO1")
+    pair.until(lambda: pair.status(client) == "NEW")
+    pair.drop()
+    pair.fill(order, 3)
+    pair.t += 5
+    moments = iter(range(100))
+
+    def meanwhile(call: Call) -> None:
+        if pair.link is not None and next(moments) == 1:
+            pair.fill(order, 2)
+            pair.fill(order)
+
+    pair.meanwhile = meanwhile
+    pair.again()
+    pair.until(lambda: pair.status(client) == "FILLED")
+    assert_booked(pair, client, order.order_id)
+    totals = [told.total_trade_quantity for told in pair.books.told if told.order_status == "FILLED"]
+    assert len(totals) == 1
+
+
+def known(pair: Pair, count: int) -> tuple[KnownOrder, ...]:
+    """Open orders that the venue knows nothing about."""
+    return tuple(
+        KnownOrder(
+            order_id=unknown_id(pair.name, number),
+            client_order_id=client_text(pair.exchange, f"OLD{number}"),
+            symbol=pair.pair_id,
+            status="NEW",
+            price="1",
+            quantity="1",
+            side="BUY",
+            order_type="LIMIT",
+            order_time_ms=START.wall_ms - 60_000,
+            creation_time_ms=START.wall_ms - 60_000,
+        )
+        for number in range(count)
+    )
+
+
+def unknown_id(name: str, number: int) -> str:
+    """An order id in the venue's form."""
+    if name in ("coinbase", "kraken", "bybit"):
+        return f"00000000-0000-4000-8000-{number:012d}"
+    return str(7_000_000 + number)
+
+
+@REMEMBERING
+def test_more_open_orders_than_a_plan_asks_for_are_told_or_named(seat: Seat) -> None:
+    pair = Pair(seat)
+    orders = known(pair, MANY)
+    resume = pair.books.resume(pair.now.wall_ms - 30_000)
+    resume = type(resume)(since_ms=resume.since_ms, orders=orders)
+    pair.user(resume)
+    pair.until(pair.whole, seconds=900)
+    missing = pair.missing()
+    told = {str(emit.event.order_id) for emit in pair.orders()}
+    named = {order.order_id for order in orders if order.order_id in told or order.order_id in missing}
+    counted = sum(int(number) for number in re.findall(r"(\d+) further orders", missing))
+    assert len(named) + counted >= MANY, (
+        f"{MANY - len(named) - counted} orders are neither told nor named: {missing[-300:]}"
+    )
+    assert len(pair.calls) < 2 * MANY, "an allowance is not endless"
+
+
+# --- keys ---
+
+
+@KEYED
+def test_a_wrong_secret_is_the_streams_own_failure(seat: Seat) -> None:
+    pair = Pair(seat)
+    resume = None if pair.facts.join_is_signed else pair.books.resume(pair.now.wall_ms)
+    pair.user(resume, wrong_secret(pair.key))
+    pair.wait_for_failure()
+    refused = pair.of(Fail)
+    if pair.facts.join_is_signed:
+        assert refused, pair.out
+        assert refused[0].kind in (FailKind.CREDENTIAL, FailKind.KEY_TYPE)
+        assert refused[0].stream_id == "u"
+        assert not pair.live()
+    else:
+        assert refused or pair.missing(), "the gap could not be read, and nothing says so"
+    assert not pair.orders()
+
+
+@REFUSING
+def test_a_key_that_the_venue_refuses_is_told_as_that(seat: Seat, code: str) -> None:
+    pair = Pair(seat)
+    pair.fault("reject_key", account=pair.account, params={"code": code})
+    pair.user()
+    pair.wait_for_failure()
+    if pair.facts.waits_for_account:
+        assert not pair.of(Fail)
+        assert pair.of(Note)
+        return
+    fail = pair.of(Fail)[0]
+    assert fail.kind in (FailKind.CREDENTIAL, FailKind.KEY_TYPE), fail
+    assert fail.stream_id == "u"
+    assert not pair.live()
+
+
+@pytest.mark.parametrize("seat", [seat for seat in SEATS if facts(seat.exchange).skew], ids=str)
+@pytest.mark.parametrize("skew_ms", [-120_000, 120_000])
+def test_a_clock_that_goes_wrong_delays_but_does_not_keep_out(seat: Seat, skew_ms: int) -> None:
+    pair = Pair(seat)
+    pair.fault("clock_skew", venue=pair.name, standing=True, params={"ms": str(skew_ms)})
+    pair.user()
+    pair.until(pair.live, seconds=60)
+
+
+@EVERY
+def test_a_venue_that_does_not_answer_a_login_is_left(seat: Seat) -> None:
+    pair = Pair(seat)
+    pair.fault("half_open", venue=pair.name, standing=True)
+    pair.user()
+    if not pair.facts.join_is_signed:  # the address of the socket is the login
+        pair.until(pair.live)
+        return
+    pair.wait_for_failure(180)
+    limits = pair.venue.limits(seat.exchange, "user")
+    assert pair.of(Fail) or limits.join_timeout_s <= 60, "nothing ends a login that is never answered"
+    assert not pair.live()
+
+
+@EVERY
+def test_an_account_that_was_removed_tells_nothing_more(seat: Seat) -> None:
+    pair = Pair(seat).joined()
+    assert pair.adapter is not None
+    pair.take(pair.adapter.remove("u", pair.now))
+    seen = len(pair.orders())
+    pair.fill(pair.place("DBO1"))
+    pair.wait(30)
+    assert len(pair.orders()) == seen
+
+
+# --- prices ---
+
+
+@pytest.mark.parametrize("exchange", markets("ticker"))
+def test_prices_flow_under_known_names(exchange: str) -> None:
+    pair = Pair(Seat(exchange)).tickers()
+    pair.until(lambda: pair.live() and pair.of(EmitTickers))
+    tickers = [ticker for emit in pair.of(EmitTickers) for ticker in emit.tickers]
+    assert {ticker.symbol for ticker in tickers} <= {item.pair for item in pair.table}
+    assert all(ticker.price > 0 for ticker in tickers)
+    assert all(abs(ticker.time - pair.now.wall_ms) < 60_000 for ticker in tickers)
+
+
+@pytest.mark.parametrize("exchange", markets("ticker"))
+def test_a_symbol_that_the_venue_refuses_costs_only_itself(exchange: str) -> None:
+    pair = Pair(Seat(exchange))
+    shard = pair.venue.ticker_shards(exchange, pair.table)[0]
+    if not shard:
+        pair.tickers()
+        pair.until(lambda: pair.live() and pair.of(EmitTickers))
+        return
+    good = next(item for item in pair.table if item.wire in shard)
+    bad = good.wire.replace(good.base or "BTC", "GONE") if good.base and good.base in good.wire else f"GONE{good.wire}"
+    rows = [
+        *pair.table,
+        Instrument(wire=bad, pair=bad, base="GONE", quote=good.quote, settle=good.settle, kind=good.kind),
+    ]
+    pair.table = SymbolTable(rows)
+    pair.tickers([*shard, bad])
+    pair.until(lambda: pair.live() and pair.of(EmitTickers))
+    assert not pair.of(Fail)
+
+
+@pytest.mark.parametrize("exchange", markets("candle"))
+def test_missed_candles_come_first_and_in_order(exchange: str) -> None:
+    pair = Pair(Seat(exchange), tick_s=5.0).candles(missed=6)
+    pair.until(lambda: pair.live() and (pair.of(EmitCandle) or pair.of(Seen)), seconds=400)
+    gap = pair.of(Live)[0].gap
+    assert gap is not None
+    assert gap.candles >= 4
+    assert not gap.missing
+    starts = [emit.candle.start for emit in pair.of(EmitCandle)]
+    assert starts == sorted(starts)
