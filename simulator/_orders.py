@@ -30,7 +30,8 @@ class OrderStore:
             self._by_client.pop((account, order.exchange, before.client_id), None)
         self._orders[number] = order
         self._by_account.setdefault(account, {})[number] = None
-        self._by_client[(account, order.exchange, order.client_id)] = number
+        name = (account, order.exchange, order.client_id)
+        self._by_client[name] = max(number, self._by_client.get(name, 0))  # an end of an older one may come later
         resting = self._resting.setdefault((order.exchange, order.symbol), {})
         if order.open:
             resting[number] = None

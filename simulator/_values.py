@@ -255,6 +255,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     liquidation: bool = False
     reject_reason: str = ""
     working: bool = True
+    replaces: int = 0
+    """Id of the order that a modify made this one of; 0 = it was placed."""
+    replaced_by: int = 0
+    """Id of the order that goes on under the same client id; 0 = none."""
 
     @property
     def open(self) -> bool:

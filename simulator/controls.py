@@ -142,6 +142,24 @@ def amend(
     return after
 
 
+def modify(
+    hub: Hub, ref: OrderRef, now: Instant, *, quantity: Decimal | None = None, price: Decimal | None = None
+) -> Order:
+    """Change an open order as its venue does: in place, or by a new order under the same client id (`replaces`).
+
+    `quantity` is the size of the whole order, what is executed included.
+    """
+    order = _find(hub, ref)
+    account = hub.world.engine.account(order.account)
+    if not hub.replaces(account.venue):
+        return amend(hub, ref, now, quantity=quantity, price=price)
+    left = None if quantity is None else quantity - order.executed
+    wall = _wall(hub, order.account, now)
+    after = hub.world.engine.replace(order.account, order.exchange, order.order_id, wall, quantity=left, price=price)
+    hub.deliver(now)
+    return after
+
+
 def liquidate(
     hub: Hub,
     account: str,

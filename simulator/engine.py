@@ -300,6 +300,47 @@ class Engine:
             raise Refused("balance", "insufficient balance")
         return self._step(account, after, "AMENDED", now_ms, request_id=request_id or order.client_id)
 
+    def replace(
+        self,
+        account_id: str,
+        exchange: str,
+        order_id: int,
+        now_ms: int,
+        *,
+        quantity: Decimal | None = None,
+        price: Decimal | None = None,
+    ) -> Order:
+        """A modify that makes a new order under the same client id, and ends the old one (Hyperliquid).
+
+        `quantity` is the size of the new order; without it, what was left. Returns the new order, told first.
+        """
+        account, order = self._open(account_id, exchange, order_id)
+        symbol, wallet = self._symbol(exchange, order.symbol), self._wallet(exchange)
+        new = msgspec.structs.replace(
+            order,
+            order_id=self._order_id + 1,
+            price=order.price if price is None else price,
+            quantity=order.remaining if quantity is None else quantity,
+            status="NEW",
+            created_ms=0,
+            executed=ZERO,
+            value=ZERO,
+            average=ZERO,
+            fee=ZERO,
+            replaces=order_id,
+        )
+        if new.quantity <= 0 or new.price <= 0:
+            raise Refused("quantity", "size and price must be above 0")
+        account.ledger.release(order)
+        if not account.ledger.lock(wallet, symbol, new, new.price):
+            account.ledger.lock(wallet, symbol, order, order.price)
+            raise Refused("balance", "insufficient balance")
+        self._order_id = new.order_id
+        placed = self._step(account, new, "NEW", now_ms)
+        old = msgspec.structs.replace(order, status="CANCELED", replaced_by=new.order_id)
+        self._step(account, old, "CANCELED", now_ms)
+        return placed
+
     def liquidate(
         self,
         account_id: str,

@@ -90,6 +90,10 @@ class Hub:
             self.closed(link, now)
         self._begin()
 
+    def replaces(self, venue: str) -> bool:
+        """Whether a modify of this venue makes a new order under the same client id (`replaces` of the half)."""
+        return bool(getattr(self.halves.get(venue), "replaces", False))
+
     # --- requests ---
 
     def now_at(self, venue: str, now: Instant) -> Instant:

@@ -33,6 +33,7 @@ class Hyperliquid:
     """A key is an account's address. A refused one is that of an API wallet (`agent`), or of nobody (`missing`)."""
 
     name = "hyperliquid"
+    replaces = True
     hosts = frozenset({"api.hyperliquid.xyz", "api.hyperliquid-testnet.xyz"})
 
     def __init__(self, world: World) -> None:

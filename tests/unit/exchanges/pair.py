@@ -57,6 +57,8 @@ from tests.unit.exchanges.every_venue import INTERVALS, load, venue_names
 START = Instant(1000.0, 1_795_000_000_000)
 OVERLAP_MS = 5_000
 """How much of the time before a gap is read again."""
+DOUBLE = Decimal("1e-9")
+"""How near figures must be: some venues (and the paper server) count in doubles."""
 PAPER_SEATS = ("paperBinance", "paperBinanceUsdm")
 """The paper ids are all alike: one of spot and one of futures stand for them."""
 
@@ -102,6 +104,8 @@ class Facts:
     """`totalTradeQuantity` counts contracts (contract 2.1); else units of the base currency."""
     swapped: bool = False
     """The two totals are exchanged on the wire (contract 2.1)."""
+    liquidations: bool = True
+    """Liquidations are told, though they have no client id of ours."""
     modify: bool = True
     """The venue changes open orders, and the half plays it."""
 
@@ -114,7 +118,7 @@ _VENUES: Mapping[str, Facts] = {
     "bitget": Facts(accounts=("", "unified"), rejections=("40006", "40037")),
     "coinbase": Facts(wallet=False, rejections=("401",)),
     "kraken": Facts(rejections=("EAPI:Invalid key",), skew=False),
-    "hyperliquid": Facts(wallet=False, key=False, skew=False, rejections=("missing",)),
+    "hyperliquid": Facts(wallet=False, key=False, skew=False, rejections=("missing",), liquidations=False),
     "paper": Facts(remembers=False, waits_for_account=True, skew=False, rejections=("1",)),
 }
 
@@ -206,14 +210,6 @@ def average_of(event: OrderEvent) -> Decimal:
         return decimal(event.average_price)
     base, quote = decimal(event.total_trade_quantity), decimal(event.total_quote_trade_quantity)
     return quote / base if base else Decimal(0)
-
-
-class Truth(NamedTuple):
-    """What the simulator's books say about an order, in the units of the event."""
-
-    status: str
-    executed: Decimal
-    average: Decimal
 
 
 @dataclass
@@ -486,6 +482,12 @@ class Pair:
         while self.t < end:
             self.turn()
 
+    def keep(self) -> None:
+        """Open the next connection if this one has ended, as the service would."""
+        if self.ended:
+            self.drop(1.0)
+            self.again()
+
     def wait_for_failure(self, seconds: float = 120.0) -> None:
         """Let time pass until something failed, or for so long."""
         end = self.t + seconds
@@ -559,23 +561,54 @@ class Pair:
     def cancel(self, order: Order) -> Order:
         return controls.cancel(self.hub, OrderRef(order_id=order.order_id), self.now)
 
+    def modify(self, order: Order, steps: int, price: Decimal | None = None) -> Order:
+        """Another size (of the whole order) and price, as the venue does it; returns the order that goes on."""
+        size = self.step(steps, self.hub.world.markets.symbol(self.market, order.symbol))
+        return controls.modify(self.hub, OrderRef(order_id=order.order_id), self.now, quantity=size, price=price)
+
     def fault(self, kind: str, **more: object) -> None:
         controls.inject(self.hub, Fault(kind=kind, **more), self.now)  # type: ignore[arg-type]
 
-    def truth(self, order: Order) -> Truth:
-        """The order as the simulator's books have it now, in the units that the backend expects."""
+    def truth(self, order: Order) -> Row:
+        """What the simulator's books have under the client id of an order, in the units that the backend expects.
+
+        An order that was modified into others counts with all that was executed of them.
+        """
+        engine = self.hub.world.engine
+        symbol = self.hub.world.markets.symbol(self.market, order.symbol)
+        assert symbol is not None
+        newest = self.newest(order)
+        executed, value, one = Decimal(0), Decimal(0), newest
+        while True:
+            executed, value = executed + one.executed, value + one.value
+            older = engine.locate(one.replaces)
+            if older is None:
+                break
+            one = older
+        units = executed * symbol.contract_size
+        average = (units / value if symbol.inverse else value / units) if executed else Decimal(0)
+        return Row(newest.status, self.units(executed, value, symbol), average)
+
+    def newest(self, order: Order) -> Order:
+        """The newest state of an order, or of the one that it was modified into."""
         now = self.hub.world.engine.locate(order.order_id)
         assert now is not None
-        symbol = self.hub.world.markets.symbol(self.market, now.symbol)
-        assert symbol is not None
-        return Truth(now.status, self.units(now, symbol), now.average)
+        following = self.hub.world.engine.locate(now.replaced_by)
+        return now if following is None else self.newest(following)
 
-    def units(self, order: Order, symbol: Symbol) -> Decimal:
+    def units(self, executed: Decimal, value: Decimal, symbol: Symbol) -> Decimal:
         if self.facts.contracts or self.facts.swapped:
-            return order.executed
-        if symbol.inverse:
-            return order.value  # coins
-        return order.executed * symbol.contract_size
+            return executed
+        return value if symbol.inverse else executed * symbol.contract_size
+
+
+def assert_booked(pair: Pair, client: str, order: Order) -> None:
+    """What a consumer has under the client id is what the venue did."""
+    assert client in pair.books.rows, f"nothing was told of {client}; the venue has {pair.truth(order)}"
+    told, truth = pair.books.rows[client], pair.truth(order)
+    assert told.status == truth.status, f"{client}: told {told}, the venue has {truth}"
+    assert abs(told.executed - truth.executed) <= truth.executed * DOUBLE, f"{client}: told {told}, not {truth}"
+    assert abs(told.average - truth.average) <= truth.average * DOUBLE, f"{client}: told {told}, not {truth}"
 
 
 def client_text(exchange: str, text: str) -> str:

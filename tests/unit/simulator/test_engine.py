@@ -28,7 +28,9 @@ def limit(**fields: object) -> NewOrder:
 
 
 operation = st.tuples(
-    st.sampled_from(["place", "fill", "fill_all", "cancel", "expire", "reject", "amend", "liquidate", "transfer"]),
+    st.sampled_from(
+        ["place", "fill", "fill_all", "cancel", "expire", "reject", "amend", "replace", "liquidate", "transfer"]
+    ),
     st.sampled_from(sorted(SYMBOLS)),
     st.integers(0, 5),
     st.integers(1, 40),
@@ -55,6 +57,8 @@ def perform(engine: Engine, account: str, step: tuple, now_ms: int) -> None:
             engine.fill(account, exchange, order.order_id, now_ms, quantity=min(size, order.remaining))
         elif what == "fill_all":
             engine.fill(account, exchange, order.order_id, now_ms)
+        elif what == "replace":
+            engine.replace(account, exchange, order.order_id, now_ms, quantity=size)
         elif what == "amend":
             engine.amend(account, exchange, order.order_id, now_ms, quantity=order.quantity + size)
         else:
@@ -256,3 +260,19 @@ def test_finished_orders_are_forgotten_oldest_first(monkeypatch):
 
     assert core.locate(kept.order_id) is not None
     assert [core.locate(order.order_id) is not None for order in done] == [False, False, True, True, True]
+
+
+def test_a_modify_that_makes_a_new_order_goes_on_under_the_client_id():
+    core, _ = engine()
+    account = core.create_account("binance").account_id
+    old = core.place(account, "binance", limit(client_id="DBO1"), 1)
+    core.fill(account, "binance", old.order_id, 2, quantity=D("0.1"))
+    core.drain()
+    new = core.replace(account, "binance", old.order_id, 3, quantity=D("0.2"), price=D(60000))
+    told = [(c.order.order_id, c.kind) for c in core.drain() if isinstance(c, OrderChange)]
+    assert told == [(new.order_id, "NEW"), (old.order_id, "CANCELED")]
+    assert core.order(account, "binance", client_id="DBO1") == new
+    assert (new.executed, new.remaining, new.replaces) == (0, D("0.2"), old.order_id)
+    ended = core.locate(old.order_id)
+    assert ended is not None
+    assert (ended.status, ended.executed, ended.replaced_by) == ("CANCELED", D("0.1"), new.order_id)
