@@ -328,20 +328,23 @@ class Clock(Protocol):
 class Jobs(Protocol):
     """Work that comes again and work that comes later, by the monotonic clock: a step of the wall clock moves nothing.
 
-    Jobs are short: they post what takes long. One that is still running is not started a second time.
+    Jobs are short: they post what takes long. One that is still running is not started a second time, and one that was missed
+    because the process stood still runs once. Nothing runs before `start`.
     """
+
+    def start(self) -> None: ...
 
     def every(self, name: str, period_s: float, work: Callable[[], None], *, jitter_s: float = 0.0) -> None:
         """Run `work` each `period_s`, first after one period; `jitter_s` is added at random each time."""
 
     def after(self, name: str, delay_s: float, work: Callable[[], None]) -> None:
-        """Run `work` once; a second call with the same name moves it."""
+        """Run `work` once, this much after the call (or after `start`); a second call with the same name moves it."""
 
     def cancel(self, name: str) -> None:
         """Forget a job; an unknown name is fine."""
 
     def stop(self) -> None:
-        """Start no job any more, and wait for the one that runs."""
+        """Start no job any more, and wait a moment for the one that runs."""
 
 
 def join_units(units: Iterable[str]) -> str:

@@ -18,8 +18,9 @@ from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.loop import Loop
 from connector.core.ports import Clock, State, Wanted
-from connector.streams.handover import Handover
+from connector.streams.handover import POSITION_KEEP_S, Handover
 from connector.streams.leases import Leases
+from connector.streams.leaving import Leaving
 from connector.streams.pipeline import Pipeline
 from connector.streams.spec import StreamSpec
 from connector.streams.supervisor import Supervisor
@@ -30,11 +31,8 @@ log = get_logger(__name__)
 UNOWNED_GRACE_S: Final = 2.0
 """A free stream is left this long to the process that should take it; then anybody takes it."""
 CLAIM_BATCH: Final = 500
-POSITION_KEEP_S: Final = 7 * 86_400
 POSITION_EVERY_MS: Final = 10_000
 """The live time of a quiet account is saved this often."""
-CONFIRM_S: Final = 1.5
-"""At the end, the newest events get this long to be confirmed before their streams' positions are saved without them."""
 REBALANCE_BATCH: Final = 5
 LOOK_AGAIN_SWEEPS: Final = 20
 """Every held stream is compared with what is wanted once in this many sweeps: notifications may get lost."""
@@ -64,6 +62,7 @@ class Accounts:
         self.draining = False
         self.loop = loop
         self.handover = Handover(state, leases, supervisor, pipeline, clock, self.loop, self._start_taken)
+        self._leaving = Leaving(state, leases, supervisor, pipeline, clock, loop, self.handover)
 
     # --- any thread ---
 
@@ -106,16 +105,11 @@ class Accounts:
     def stream_closed(self, stream_id: str) -> None:
         del stream_id
 
-    def drain(self, timeout_s: float) -> bool:
-        """Hand every stream over, make before break; True if all went over in time. Then close what is left."""
+    def drain(self, timeout_s: float, done: Callable[[bool], None]) -> None:
+        """Hand every stream over, make before break, then close what is left. `done` is called on the loop at the end,
+        with whether all went over in time."""
         self.draining = True
-        self.loop.post(self.handover.drain)
-        done = self.handover.drained.wait(timeout_s)
-        if not done:
-            self.loop.post(self.handover.abandon)
-            self.handover.drained.wait(4.0)
-        self.loop.run(self._close_all, timeout_s=5.0)
-        return done
+        self.loop.post(partial(self._leaving.begin, timeout_s, done))
 
     def stop(self, timeout_s: float) -> bool:
         return self.loop.stop(timeout_s)
@@ -331,27 +325,6 @@ class Accounts:
         ]
         for stream_id in movable[:surplus]:
             self.handover.give(stream_id)
-
-    def _close_all(self) -> None:
-        """End of a drain: what nobody took is closed; its position lets the next owner repair the gap."""
-        held = list(self._leases.held())
-        taken = {
-            stream_id: self._pipeline.take_line(stream_id, self._supervisor.position_time_ms(stream_id))
-            for stream_id in held
-        }
-        self._pipeline.flush(CONFIRM_S)
-        positions = {
-            stream_id: position
-            for stream_id, taken_position in taken.items()
-            if (position := self._pipeline.last_word(stream_id, taken_position, revoke=False))
-        }
-        try:
-            self._state.save_positions(positions, POSITION_KEEP_S)
-        except StateUnavailable:
-            log.warning("positions could not be saved: the state is unavailable", streams=len(positions))
-        for stream_id in held:
-            self._supervisor.unwant(stream_id)
-        self._leases.release(held)
 
 
 def _spec(entry: Wanted) -> StreamSpec:

@@ -7,8 +7,10 @@ import socket
 from dataclasses import dataclass, field
 
 from connector.core.clock import Chance, SystemClock
+from connector.core.jobs import LoopJobs
 from connector.core.loop import Loop
-from connector.core.ports import Clock
+from connector.core.ports import Clock, Jobs
+from connector.streams.scheduler import SchedulerJobs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,11 +25,18 @@ class Edges:
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
     threaded: bool = True
+    jobs: Jobs | None = None
+    """What comes again and what comes later; None = a pool of threads, or without threads a loop of its own."""
     owner: str = ""
     """Name of this process among the others of a deployment; empty = made of host, process id and chance."""
 
     def loop(self, name: str) -> Loop:
         return Loop(name, self.clock, threaded=self.threaded)
+
+    def make_jobs(self) -> Jobs:
+        if self.jobs is not None:
+            return self.jobs
+        return SchedulerJobs(self.clock, self.chance) if self.threaded else LoopJobs(self.loop("jobs"), self.chance)
 
     def owner_name(self) -> str:
         return self.owner or f"{self.host}-{self.pid}-{self.chance.new_id()[:8]}"

@@ -6,15 +6,14 @@ supervisor, I/O threads, dialler, REST. The sinks and the state are handed in an
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
 import msgspec
-from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.triggers.interval import IntervalTrigger
 
 from connector import VERSION
 from connector.core.errors import StateUnavailable
@@ -51,6 +50,8 @@ POSITIONS_S: Final = 1.0
 SWEEP_S: Final = 1.0
 CLOCK_WATCH_S: Final = 1.0
 RETRY_S: Final = 5.0
+LEAVE_S: Final = 9.0
+"""Beyond the time of the hand-over: what is given is let go, what is left is closed."""
 
 
 class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,9 +136,8 @@ class Engine:
             sweep=self.units.sweep,
         )
         self.liveness = LivenessGuard(options.liveness, self.supervisor, self.pipeline, clock)
-        self.scheduler = BackgroundScheduler(
-            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}, timezone="UTC"
-        )
+        self.jobs = edges.make_jobs()
+        self._later = itertools.count(1)
         self._clock_watch = ClockWatch(clock)
         self._stop_listening: Callable[[], None] | None = None
 
@@ -191,8 +191,7 @@ class Engine:
         self._stop_listening = self.state.listen(self.owner, self._notified)
         self.units.start()
         self._schedule()
-        self.scheduler.start()
-        self.units.loop.post(self._watch_clock)
+        self.jobs.start()
         log.info("engine started", owner=self.owner, role=self.options.role)
 
     def _schedule(self) -> None:
@@ -205,6 +204,7 @@ class Engine:
         self.every(SYMBOL_SWEEP_S, self.instruments.sweep)
         self.every(WATCH_S, self._gauges)
         self.every(REBALANCE_S, self.units.rebalance)
+        self.every(CLOCK_WATCH_S, self._watch_clock)
         if isinstance(self.units, Markets):
             self.every(WATCH_S, self.units.watch)
             self.every(self.announcer.beacon_s, self.announcer.beacon)
@@ -214,7 +214,7 @@ class Engine:
             self.every(options.liveness.scan_s, self.liveness.scan)
 
     def once_after(self, seconds: float, job: Callable[[], Any]) -> None:
-        """Run `job` once, on a scheduler thread; again a little later while the state is unavailable."""
+        """Run `job` once, as a job; again a little later while the state is unavailable."""
 
         def run() -> None:
             try:
@@ -223,31 +223,38 @@ class Engine:
                 log.warning("a job waits: the state is unavailable", error=str(error))
                 self.once_after(RETRY_S, job)
 
-        when = datetime.now(UTC) + timedelta(seconds=seconds)
-        self.scheduler.add_job(run, "date", run_date=when)
+        name = _name(job)
+        self.jobs.after(f"{name} {next(self._later)}", seconds, partial(_guarded, name, run))
 
     def every(self, seconds: float, job: Callable[[], Any]) -> None:
-        """Run `job` periodically on a scheduler thread; it must be quick (it posts work)."""
-        name = getattr(job, "__qualname__", repr(job))
-
-        def run() -> None:
-            # An exception in a scheduler job never leaves the job (bug A6).
-            try:
-                job()
-            except Exception:
-                METRICS.count("scheduler_job_errors_total", job=name)
-                log.exception("a scheduler job failed", job=name)
-
-        self.scheduler.add_job(run, "interval", seconds=seconds, id=name, jitter=None)
+        """Run `job` periodically; it must be quick (it posts work)."""
+        name = _name(job)
+        self.jobs.every(name, seconds, partial(_guarded, name, job))
 
     def stop(self, timeout_s: float | None = None) -> bool:
-        """Hand over what runs, then take everything down; True if all of it ended within its deadline."""
+        """Hand over what runs, then take everything down; True if all of it ended within its deadline. Blocks: for the edge
+        of a process with threads. Who turns the engine itself calls `drain`, and `take_down` when that is done."""
         drain_s = self.options.drain_timeout_s if timeout_s is None else timeout_s
+        left = threading.Event()
+        handed_over: list[bool] = []
+
+        def done(all_of_it: bool) -> None:
+            handed_over.append(all_of_it)
+            left.set()
+
+        self.drain(drain_s, done)
+        left.wait(drain_s + LEAVE_S)
+        return self.take_down(handed_over=handed_over == [True])
+
+    def drain(self, timeout_s: float, done: Callable[[bool], None]) -> None:
+        """Hand over what runs and close the rest; `done` is called on the owner's loop, with whether all went over."""
         self.units.draining = True
         self._beat()
-        handed_over = self.units.drain(drain_s)
-        if self.scheduler.running:
-            self.scheduler.shutdown(wait=False)
+        self.units.drain(timeout_s, done)
+
+    def take_down(self, *, handed_over: bool = True) -> bool:
+        """End jobs, loops and connections; True if all of it ended within its deadline."""
+        self.jobs.stop()
         if self._stop_listening is not None:
             self._stop_listening()
         ended = [self.supervisor.stop(5.0), self.units.stop(5.0)]
@@ -264,18 +271,12 @@ class Engine:
     # --- jobs ---
 
     def _watch_clock(self) -> None:
-        """On the owner loop, whose timers follow the monotonic clock: the scheduler's own follow the wall clock, and would
-        stop beating, renewing and sweeping for as long as it was set back."""
         jump_ms = self._clock_watch.jumped_ms()
         if jump_ms:
             log.error(
                 "the host's clock jumped; signed requests fail until it is right: check NTP",
                 by_s=round(jump_ms / 1000, 1),
             )
-            for job in self.scheduler.get_jobs():
-                if isinstance(job.trigger, IntervalTrigger):
-                    job.modify(next_run_time=datetime.now(UTC))
-        self.units.loop.after(CLOCK_WATCH_S, self._watch_clock)
 
     def _notified(self, text: str) -> None:
         if text == "admin-config" and not self._refresh_admin():
@@ -343,6 +344,20 @@ class Engine:
         METRICS.replace("auth_cooldowns", [({"exchange": labels["exchange"]}, count) for labels, count in cooling])
         METRICS.gauge("info", 1, version=VERSION, role=self.options.role)
         METRICS.gauge("leases", len(self.leases))
+
+
+def _name(job: Callable[[], Any]) -> str:
+    inner = job.func if isinstance(job, partial) else job
+    return getattr(inner, "__qualname__", repr(inner))
+
+
+def _guarded(name: str, job: Callable[[], Any]) -> None:
+    """An exception in a job never leaves the job (bug A6)."""
+    try:
+        job()
+    except Exception:
+        METRICS.count("scheduler_job_errors_total", job=name)
+        log.exception("a scheduler job failed", job=name)
 
 
 def _queued(sink: Sink) -> dict[str, int]:

@@ -20,7 +20,6 @@ the taker repairs the gap from the saved position. If the giver dies, the taker 
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -75,7 +74,7 @@ class _Taking:
 
 
 class Handover:
-    """Both sides of the hand-over protocol. The loop's thread only, except `drained` and `busy`.
+    """Both sides of the hand-over protocol. The loop's thread only, except `busy`.
 
     `start_taken` opens a stream beside the giver's session; it returns False if this process can't, and raises
     `StateUnavailable`.
@@ -98,7 +97,7 @@ class Handover:
         self._refused: dict[str, float] = {}
         self._draining = False
         self._checked_at: float | None = None
-        self.drained = threading.Event()
+        self._drained: Callable[[], None] | None = None
 
     @property
     def busy(self) -> bool:
@@ -114,9 +113,10 @@ class Handover:
 
     # --- giver ---
 
-    def drain(self) -> None:
-        """Give every stream away."""
+    def drain(self, drained: Callable[[], None]) -> None:
+        """Give every stream away; `drained` is called once nothing is left that could be given."""
         self._draining = True
+        self._drained = drained
         self._give_rest()
 
     def _give_rest(self) -> None:
@@ -220,7 +220,9 @@ class Handover:
         if not self._draining or self._giving:
             return
         if not self._leases.candidates_beside_us() or not any(self.givable(unit) for unit in self._leases.held()):
-            self.drained.set()
+            drained, self._drained = self._drained, None
+            if drained is not None:
+                self._loop.post(drained)
 
     # --- taker ---
 

@@ -143,10 +143,19 @@ class Markets:
     def stream_closed(self, stream_id: str) -> None:
         del stream_id
 
-    def drain(self, timeout_s: float) -> bool:
-        """Give the feeds up: positions saved, sockets closed, the others told to claim at once."""
+    def drain(self, timeout_s: float, done: Callable[[bool], None]) -> None:
+        """Give the feeds up: positions saved, sockets closed, the others told to claim at once. Nothing waits for them, so
+        `timeout_s` is not needed; `done` is called on the loop at the end."""
+        del timeout_s
         self.draining = True
-        return self.loop.run(self._give_up, timeout_s)
+
+        def leave() -> None:
+            try:
+                self._give_up()
+            finally:
+                done(True)
+
+        self.loop.post(leave)
 
     def stop(self, timeout_s: float) -> bool:
         return self.loop.stop(timeout_s)

@@ -145,7 +145,7 @@ class Town:
         engine = self.engines.pop(name)
         if engine._stop_listening is not None:
             engine._stop_listening()
-        engine.scheduler.shutdown(wait=False)
+        engine.jobs.stop()
         engine.units.stop(WAIT_S)
         engine.supervisor.loop._inbox.put(None)
         for io in engine.io:

@@ -179,10 +179,10 @@ def test_an_exception_in_a_scheduler_job_never_leaves_the_job(caplog: pytest.Log
         raise RuntimeError("boom")
 
     with caplog.at_level(logging.ERROR):
-        engine.scheduler.start()
+        engine.jobs.start()
         engine.every(0.02, job)
         assert again.wait(WAIT_S), "it is run again although it failed"
-        engine.scheduler.shutdown(wait=True)
+        engine.jobs.stop()
     assert any("a scheduler job failed" in record.getMessage() for record in caplog.records)
 
 

@@ -11,6 +11,7 @@ from connector.core.loop import Loop
 from connector.core.ports import WorkerInfo
 from connector.streams.accounts import Accounts
 from connector.streams.leases import Leases
+from connector.streams.leaving import CONFIRM_S
 from connector.streams.lifecycle import StreamState
 from connector.streams.pipeline import Pipeline
 from connector.streams.spec import StreamSpec
@@ -96,6 +97,7 @@ class Process:
         self.leases = Leases(cluster.state, name, "user", ttl_s)
         self.supervisor = FakeSupervisor(cluster.clock, self.pipeline)
         self.alive = True
+        self.gone: list[bool] = []
         self.loop = Loop("accounts", cluster.clock, threaded=threaded)
         self.accounts = Accounts(
             cluster.state, self.leases, cast(Supervisor, self.supervisor), self.pipeline, cluster.clock, self.loop,
@@ -115,6 +117,19 @@ class Process:
         lost = self.leases.beat(info)
         if lost:
             self.accounts.lost(lost)
+
+    def drain(self, timeout_s: float = 1_000.0) -> None:
+        """Begin to leave, as the engine does; `gone` tells when that is over."""
+        self.accounts.drain(timeout_s, self.gone.append)
+
+    def close_rest(self) -> None:
+        """The end of a drain: what nobody took is closed."""
+        self.accounts._leaving._close(self.gone.append, in_time=False)
+        self.cluster.settle()
+        if not self.gone:
+            self.cluster.clock.seconds += CONFIRM_S
+            self.cluster.settle()
+        assert self.gone
 
     def die(self) -> None:
         """Power cut: nothing is released or told."""

@@ -326,13 +326,12 @@ def test_notifications_for_the_price_role_are_not_ours(cluster: Cluster, caplog:
 
 def drained(cluster: Cluster, giver: Process, seconds: float = 30) -> bool:
     """Drain a process as the engine does, with time passing meanwhile."""
-    giver.accounts.draining = True
+    giver.drain(seconds)
     giver.beat()
-    giver.accounts.loop.post(giver.accounts.handover.drain)
     for _ in range(int(seconds)):
         cluster.tick(1)
-        if giver.accounts.handover.drained.is_set():
-            return True
+        if giver.gone:
+            return giver.gone == [True]
     return False
 
 
@@ -386,7 +385,7 @@ def test_without_another_process_a_drain_ends_at_once(cluster: Cluster) -> None:
     cluster.open("u1")
     cluster.tick(1)
     assert drained(cluster, a, 2)
-    a.accounts._close_all()
+    a.close_rest()
     assert a.streams == set()
     assert cluster.state.owners(["u1"]) == {}
     assert cluster.state.positions(["u1"]) != {}
@@ -535,13 +534,9 @@ def test_two_processes_that_drain_at_once_end_both(cluster: Cluster) -> None:
         cluster.open(name)
     cluster.tick(3)
     for process in (a, b):
-        process.accounts.draining = True
-        process.accounts.loop.post(process.accounts.handover.drain)
+        process.drain()
     cluster.tick(10)
-    assert a.accounts.handover.drained.is_set()
-    assert b.accounts.handover.drained.is_set()
-    for process in (a, b):
-        process.accounts._close_all()
+    assert a.gone == b.gone == [True]
     assert cluster.state.owners(names(20)) == {}
 
 
@@ -703,7 +698,7 @@ def test_a_stream_that_hides_behind_a_hand_over_does_not_save_a_position_it_did_
     a.accounts.handover.give("u1")
     cluster.settle()
     b.pipeline.account(Emit("u1", report("NEW")), 1.0)
-    b.accounts._close_all()
+    b.close_rest()
     assert cluster.state.positions(["u1"]) == {"u1": b'{"live_until_ms":5}'}
 
 
@@ -715,6 +710,14 @@ def test_drain_and_stop_of_the_real_loop() -> None:
     cluster.open("u1")
     process.beat()
     process.accounts.reconcile("u1")
-    assert process.accounts.drain(5.0)
+    gone, told = list[bool](), threading.Event()
+
+    def done(in_time: bool) -> None:
+        gone.append(in_time)
+        told.set()
+
+    process.accounts.drain(5.0, done)
+    assert told.wait(5.0)
+    assert gone == [True]
     assert process.accounts.stop(5.0)
     assert not [thread for thread in threading.enumerate() if thread.name == "accounts"]

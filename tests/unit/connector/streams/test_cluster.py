@@ -97,8 +97,7 @@ class Processes(RuleBasedStateMachine):
     def drain(self, index: int) -> None:
         process = self._pick(index)
         if process is not None and not process.accounts.draining:
-            process.accounts.draining = True
-            process.accounts.loop.post(process.accounts.handover.drain)
+            process.drain()
             self.cluster.settle()
 
     @precondition(lambda self: not self.cluster.state.away)
@@ -107,7 +106,8 @@ class Processes(RuleBasedStateMachine):
         process = self._pick(index)
         if process is not None and process.accounts.draining:
             process.accounts.handover.abandon()
-            process.accounts._close_all()
+            if not process.gone:
+                process.close_rest()
             self.cluster.settle()
             process.leave()
 
@@ -146,7 +146,7 @@ class Processes(RuleBasedStateMachine):
             if process.accounts.draining:
                 process.accounts.handover.abandon()
                 self.cluster.settle()
-                process.accounts._close_all()
+                process.close_rest()
                 process.leave()
         if len(self._alive()) < 3:
             self.join()

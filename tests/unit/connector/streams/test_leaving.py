@@ -59,8 +59,7 @@ def test_events_that_a_leaving_process_could_not_send_are_not_sent_behind_those_
     a.pipeline.account(Emit("u1", report("PARTIALLY_FILLED", executed="1")), 2.0)
     b, _ = process(cluster, "b")
     cluster.tick(1)
-    a.accounts.draining = True
-    a.accounts.loop.post(a.accounts.handover.drain)
+    a.drain()
     cluster.tick(CONFIRM_TIMEOUT_S + 2)
     assert b.streams == {"u1"}
     assert a.streams == set()
@@ -80,8 +79,7 @@ def test_the_taker_waits_until_the_other_sink_has_the_last_event_too(cluster: Cl
     b, taking = process(cluster, "b")
     cluster.tick(1)
     sink.slow = True
-    a.accounts.draining = True
-    a.accounts.loop.post(a.accounts.handover.drain)
+    a.drain()
     cluster.tick(CONFIRM_TIMEOUT_S - 1)
     b.pipeline.account(Emit("u1", report("FILLED", executed="2")), 2.0)
     assert b.streams == {"u1"}
@@ -99,8 +97,7 @@ def test_a_stream_that_leaves_with_everything_confirmed_revokes_nothing(cluster:
     confirmed(a, sink.account())
     process(cluster, "b")
     cluster.tick(1)
-    a.accounts.draining = True
-    a.accounts.loop.post(a.accounts.handover.drain)
+    a.drain()
     cluster.tick(3)
     assert a.streams == set()
     assert sink.revoked == []
@@ -114,7 +111,8 @@ def test_the_last_process_leaves_a_position_without_what_was_not_confirmed(clust
     confirmed(a, sink.account())
     cluster.tick(2)
     a.pipeline.account(Emit("u1", report("FILLED", executed="2")), 2.0)
-    a.accounts.drain(0.0)
+    a.drain(0.0)
+    cluster.tick(2)
     saved = msgspec.json.decode(cluster.state.positions(["u1"])["u1"])
     assert [order["status"] for order in saved["orders"]] == ["NEW"]
     assert sink.revoked == [], "the outbox keeps them: nobody else has them yet"
@@ -215,8 +213,7 @@ def test_the_taker_learns_whether_the_old_connection_was_alive_until_the_new_one
     assert a.streams == {"u1"}
     a.supervisor.alive_since = lambda *_: alive  # type: ignore[method-assign]
     b.accounts._capacity = 10
-    a.accounts.draining = True
-    a.accounts.loop.post(a.accounts.handover.drain)
+    a.drain()
     cluster.tick(4)
     assert ("probe", "u1") in a.supervisor.calls
     assert b.supervisor.seams == [("u1", alive)]
@@ -228,7 +225,6 @@ def test_a_stream_that_was_not_live_is_never_handed_over_seamlessly(cluster: Clu
     cluster.open("u1")
     cluster.tick(3)
     b.accounts._capacity = 10
-    a.accounts.draining = True
-    a.accounts.loop.post(a.accounts.handover.drain)
+    a.drain()
     cluster.tick(4)
     assert b.supervisor.seams == [("u1", False)]

@@ -150,6 +150,12 @@ class Booth:
         if lost:
             self.markets.lost(lost)
 
+    def leave(self) -> None:
+        gone: list[bool] = []
+        self.markets.drain(1.0, gone.append)
+        self.turn()
+        assert gone == [True]
+
     def turn(self) -> None:
         while self.loop.turn():
             pass
@@ -361,7 +367,7 @@ def test_a_candle_that_closes_during_the_hand_over_is_published_by_the_next_owne
     hall.tick(1)
     ask(hall, "A")
     booth.pipeline.candle(candle("A", 3_600_000), 0.0)
-    booth.markets.drain(1.0)
+    booth.leave()
     booth.pipeline.candle(candle("A", 7_200_000), 0.0)
     starts = [message.start_ms for message in booth.sink.messages if isinstance(message, CandleMessage)]
     assert starts == [3_600_000]
@@ -399,7 +405,7 @@ def test_two_processes_never_hold_one_feed(venue: FakeVenue) -> None:
     hall.tick(5)
     assert first.streams & second.streams == set()
     assert len(first.streams | second.streams) == 4
-    first.markets.drain(1.0)
+    first.leave()
     assert first.streams == set()
     first.alive = False
     hall.state.retire("a")
