@@ -8,6 +8,7 @@ from typing import Final
 
 from connector.core.clock import Chance
 from connector.core.ports import AccountMessage, CandleMessage, Clock, Message, StreamClosed, TickerMessage
+from connector.core.waits import Ending, Wait
 from connector.sinks._amqp_messages import Durable, Outgoing
 from connector.sinks._backlog import RunningCandles, TickerBacklog
 from connector.sinks._durable_lane import DurableLane
@@ -137,21 +138,22 @@ class Intake:
         """Under the lock."""
         return self.dropped + self.tickers.conflated
 
-    def wait(self, timeout_s: float, *, give_up: bool) -> bool:
+    def settling(self, until: float, *, give_up: bool) -> Ending:
         """Until all that was taken in before is settled; `give_up` = not while the broker is away."""
         with self.lock:
             targets = [(lane, lane.added) for lane in (self.lane.progress, self.tickers.progress)]
-
-            def settled() -> bool:
-                return all(lane.settled >= added for lane, added in targets)
-
             self.flushing += 1
             self._wake()
-            try:
-                self.done.wait_for(lambda: settled() or (give_up and self.away), timeout_s)
-                return settled()
-            finally:
+
+        def settled() -> bool:
+            return all(lane.settled >= added for lane, added in targets)
+
+        try:
+            yield Wait(lambda: settled() or (give_up and self.away), until)
+        finally:
+            with self.lock:
                 self.flushing -= 1
+        return settled()
 
     def next_running(self) -> Outgoing | None:
         """A running candle, once every final one is on its way: of one topic they must arrive in order."""

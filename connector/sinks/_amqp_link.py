@@ -1,6 +1,6 @@
 """One RabbitMQ connection of a publisher, kept up for ever: connect, declare, confirm mode, reconnect with jitter.
 
-Everything here runs on the thread of the `IOLoop` that it is given.
+Everything here runs on the thread of the loop that it is given.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any, Final, Protocol
 
 import msgspec
 import pika
-from pika.adapters.select_connection import IOLoop, SelectConnection
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from connector.core.clock import Chance
 from connector.core.log import get_logger
 from connector.core.ports import Clock
+from connector.sinks._amqp_ports import Connect, Turning
 from connector.sinks._common import Throttle, backoff_s
 
 log = get_logger(__name__)
@@ -55,8 +55,8 @@ class AmqpLink:
 
     def __init__(
         self,
-        loop: IOLoop,
-        parameters: pika.ConnectionParameters,
+        loop: Turning,
+        connect: Connect,
         topology: Topology,
         handler: Handler,
         clock: Clock,
@@ -65,7 +65,7 @@ class AmqpLink:
         self._clock, self._chance = clock, chance
         self.failures = 0
         self._loop = loop
-        self._parameters = parameters
+        self._connect = connect
         self._topology = topology
         self._handler = handler
         self._connection: Any = None
@@ -95,13 +95,8 @@ class AmqpLink:
         if self._closing:
             return
         try:
-            self._connection = SelectConnection(
-                self._parameters,
-                on_open_callback=self._guarded(self._opened),
-                on_open_error_callback=self._guarded(self._ended),
-                on_close_callback=self._guarded(self._ended),
-                custom_ioloop=self._loop,
-            )
+            ended = self._guarded(self._ended)
+            self._connection = self._connect(self._guarded(self._opened), ended, ended)
         except Exception:
             # Not even an attempt could be made (out of threads or files): that passes, or a person must look.
             log.exception("can't try to connect", sink="rabbitmq")

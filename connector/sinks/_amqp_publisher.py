@@ -1,14 +1,11 @@
-"""The RabbitMQ sink's own thread: what is sent when, what is in flight, and what a confirm or a loss means for it."""
+"""The RabbitMQ sink's decisions: what is sent when, what is in flight, and what a confirm or a loss means for it."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Final
 
 import msgspec
-import pika
-from pika.adapters.select_connection import IOLoop
 from pika.exceptions import ChannelWrongStateError, ConnectionWrongStateError
 
 from connector.core.clock import Chance
@@ -18,6 +15,7 @@ from connector.core.ports import AccountMessage, CandleMessage, Clock, Confirmed
 from connector.sinks._amqp_intake import Intake
 from connector.sinks._amqp_link import AmqpLink, Topology
 from connector.sinks._amqp_messages import Outgoing, kind_of, publishing, short, ticker_properties
+from connector.sinks._amqp_ports import Connect, Turning
 from connector.sinks._common import Throttle, backoff_s, call_back
 
 log = get_logger(__name__)
@@ -43,12 +41,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Publisher:
-    """Runs one pika loop on `thread`. Every other method: that thread, except `finish`."""
+    """Turned by the loop that `begin` hands in. Every method: that loop's thread, except `finish` and `finished`."""
 
     def __init__(
         self,
         intake: Intake,
-        parameters: pika.ConnectionParameters,
         topology: Topology,
         options: Options,
         clock: Clock,
@@ -56,14 +53,12 @@ class Publisher:
     ) -> None:
         self._clock, self._chance = clock, chance
         self.on_confirmed: Confirmed | None = None
-        self.thread = threading.Thread(target=self._run, name=f"publisher-{options.name}", daemon=True)
         self._intake = intake
         self._lane = intake.lane
-        self._parameters = parameters
         self._topology = topology
         self._options = options
         self._name = options.name
-        self._loop: IOLoop | None = None
+        self._loop: Turning | None = None
         self._link: AmqpLink | None = None
         self._flight: dict[int, Outgoing | TickerMessage] = {}
         """By delivery tag, so in the order in which they were sent."""
@@ -80,7 +75,8 @@ class Publisher:
         self._ticker_id = 0
         self._reported_drops = 0
         self._finishing = False
-        self._finished = False
+        self.finished = False
+        """Everything is confirmed or kept on disk, as far as it goes; nothing more will happen."""
         self._may_log = Throttle(clock)
 
     @property
@@ -89,25 +85,24 @@ class Publisher:
 
     # --- life ---
 
-    def _run(self) -> None:
+    def open(self) -> None:
+        """Adopt what earlier processes left on disk. Once, before `begin`."""
         self._lane.open()
-        while not self._finished:
-            loop = self._loop = IOLoop()
-            self._link = AmqpLink(loop, self._parameters, self._topology, self, self._clock, self._chance)
-            self._pump_scheduled = self._ticker_timer = False
-            loop.call_later(0, self._link.connect)
-            loop.call_later(TICK_S, self._tick)
-            self._intake.attach(lambda loop=loop: loop.add_callback_threadsafe(self._woken))  # type: ignore[misc]
-            if self._intake.ending:
-                loop.call_later(0, lambda: self._finish(0.0))
-            try:
-                loop.start()
-            except Exception:
-                # A defect in the client library: start over with a new loop; nothing that was taken in is forgotten.
-                log.exception("publisher failed", sink=self._name)
-                self.lost("internal error")
-            self._intake.attach(None)
-            loop.close()
+
+    def begin(self, loop: Turning, connect: Connect) -> None:
+        """Connect and publish on this loop."""
+        self._loop = loop
+        self._link = AmqpLink(loop, connect, self._topology, self, self._clock, self._chance)
+        self._pump_scheduled = self._ticker_timer = False
+        loop.call_later(0, self._link.connect)
+        loop.call_later(TICK_S, self._tick)
+        self._intake.attach(lambda: loop.add_callback_threadsafe(self._woken))
+        if self._intake.ending:
+            loop.call_later(0, lambda: self._finish(0.0))
+
+    def detach(self) -> None:
+        """This loop will not run any more."""
+        self._intake.attach(None)
 
     def finish(self, close_s: float) -> None:
         """Any thread: close the connection within `close_s`, keep the rest on disk, end the thread."""
@@ -125,19 +120,21 @@ class Publisher:
         self._link.close()
 
     def _finalize(self) -> None:
-        if self._finished:
+        if self.finished:
             return
-        self._finished = True
+        self.finished = True
         self._give_back_flight()
         unkept = self._lane.persist()
         if unkept:
             log.error("unconfirmed messages are lost with this process", sink=self._name, messages=unkept)
         METRICS.gauge("sink_connected", 0, sink=self._name)
+        with self._intake.lock:
+            self._intake.done.notify_all()
         if self._loop is not None:
             self._loop.stop()
 
     def _tick(self) -> None:
-        if self._loop is None or self._finished:
+        if self._loop is None or self.finished:
             return
         self._loop.call_later(TICK_S, self._tick)
         with self._intake.lock:

@@ -7,7 +7,7 @@ uses its `Connection` directly: connect, send, read one reply per command. Publi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from redis import Connection, SSLConnection
 from redis.backoff import NoBackoff
@@ -67,43 +67,63 @@ def command(*parts: bytes) -> bytes:
     return b"*%d\r\n" % len(parts) + b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
 
 
+class Wire(Protocol):
+    """A connection to a Redis as redis-py makes it, and a world: sends packed commands, reads one reply after another.
+
+    Raises redis-py's errors; an error reply of the server is raised, too.
+    """
+
+    def connect(self) -> None: ...
+
+    def disconnect(self) -> None: ...
+
+    def send_packed_command(self, command: Sequence[bytes], check_health: bool = True) -> None: ...
+
+    def read_response(self) -> object: ...
+
+
+def wire(
+    *,
+    host: str,
+    port: int,
+    db: int,
+    username: str | None,
+    password: str | None,
+    tls: bool,
+    tls_ca_file: str | None,
+    connect_timeout_s: float,
+    reply_timeout_s: float,
+) -> Wire:
+    """redis-py's connection, without its retries; nothing is connected yet."""
+    options: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "db": db,
+        "username": username,
+        "password": password,
+        "socket_connect_timeout": connect_timeout_s,
+        "socket_timeout": reply_timeout_s,
+        "socket_keepalive": True,
+        "retry": Retry(NoBackoff(), 0),
+        "health_check_interval": 0,
+        "protocol": 2,
+        "driver_info": None,
+    }
+    if tls:
+        options |= {"ssl_ca_certs": tls_ca_file, "ssl_cert_reqs": "required", "ssl_check_hostname": True}
+    # redis-py's connection classes carry few annotations; this is the one place that touches them.
+    made: Any = SSLConnection(**options) if tls else Connection(**options)  # type: ignore[no-untyped-call]
+    return made  # type: ignore[no-any-return]
+
+
 class RedisLink:
     """An open connection, its loaded scripts, and whether the server knows HEXPIRE."""
 
-    def __init__(
-        self,
-        *,
-        host: str,
-        port: int,
-        db: int,
-        username: str | None,
-        password: str | None,
-        tls: bool,
-        tls_ca_file: str | None,
-        connect_timeout_s: float,
-        reply_timeout_s: float,
-    ) -> None:
+    def __init__(self, connection: Wire) -> None:
         """Connect. Raises `LinkLost` or `LinkRefused`."""
-        options: dict[str, Any] = {
-            "host": host,
-            "port": port,
-            "db": db,
-            "username": username,
-            "password": password,
-            "socket_connect_timeout": connect_timeout_s,
-            "socket_timeout": reply_timeout_s,
-            "socket_keepalive": True,
-            "retry": Retry(NoBackoff(), 0),
-            "health_check_interval": 0,
-            "protocol": 2,
-            "driver_info": None,
-        }
-        if tls:
-            options |= {"ssl_ca_certs": tls_ca_file, "ssl_cert_reqs": "required", "ssl_check_hostname": True}
-        # redis-py's connection classes carry few annotations; this is the one place that touches them.
-        self._connection: Any = SSLConnection(**options) if tls else Connection(**options)  # type: ignore[no-untyped-call]
+        self._connection = connection
         try:
-            self._connection.connect()  # type: ignore[no-untyped-call]
+            connection.connect()
             self._publish_sha = self._load(_PUBLISH_PAIRS)
             self._sweep_sha = self._load(_SWEEP)
             self.has_hexpire = self._detect_hexpire()

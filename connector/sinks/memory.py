@@ -20,7 +20,8 @@ class MemorySink:
 
     `on_message` is called once per message and `on_confirmed` for account messages, both from this sink's own thread
     (a terminal that stops reading must not stop the I/O threads). While the thread is behind by more than `limit`
-    messages, the oldest are skipped and counted. Every other method: any thread.
+    messages, the oldest are skipped and counted. Every other method: any thread. Not `threaded`: whoever made the sink
+    calls `turn`, and the callbacks come from there.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class MemorySink:
         limit: int = 100_000,
         name: str = "memory",
         clock: Clock | None = None,
+        threaded: bool = True,
     ) -> None:
         self.name = name
         self.on_message = on_message
@@ -45,13 +47,17 @@ class MemorySink:
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._settled = threading.Condition(self._lock)
+        self._threaded = threaded
+        self._started = False
         self._thread: threading.Thread | None = None
         self._clock = clock or SystemClock()
         self._may_log = Throttle(self._clock)
 
     def start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name=f"publisher-{self.name}", daemon=True)
-        self._thread.start()
+        self._started = True
+        if self._threaded:
+            self._thread = threading.Thread(target=self._run, name=f"publisher-{self.name}", daemon=True)
+            self._thread.start()
         METRICS.gauge("sink_connected", 1, sink=self.name)
 
     def submit(self, messages: Sequence[Message]) -> bool:
@@ -87,7 +93,7 @@ class MemorySink:
 
     def status(self) -> SinkStatus:
         with self._lock:
-            running = self._thread is not None and self._thread.is_alive()
+            running = self._thread.is_alive() if self._thread is not None else self._started and not self._ending
             return SinkStatus(
                 name=self.name,
                 connected=running,
@@ -103,6 +109,8 @@ class MemorySink:
 
     def stop(self, timeout_s: float) -> bool:
         deadline = self._clock.mono() + timeout_s
+        if self._thread is None:
+            self.turn()
         flushed = self._thread is None or self.flush(timeout_s * 0.8)
         with self._lock:
             self._ending = True
@@ -116,14 +124,21 @@ class MemorySink:
         while True:
             with self._lock:
                 self._work.wait_for(lambda: self._waiting or self._ending)
-                if not self._waiting:
-                    return
-                batch = list(self._waiting)
-                self._waiting.clear()
-            self._deliver(batch)
-            with self._lock:
-                self._progress.settled += len(batch)
-                self._settled.notify_all()
+            if not self.turn():
+                return
+
+    def turn(self) -> bool:
+        """Deliver what waits; False if nothing did."""
+        with self._lock:
+            batch = list(self._waiting)
+            self._waiting.clear()
+        if not batch:
+            return False
+        self._deliver(batch)
+        with self._lock:
+            self._progress.settled += len(batch)
+            self._settled.notify_all()
+        return True
 
     def _deliver(self, batch: list[Message]) -> None:
         on_message = self.on_message

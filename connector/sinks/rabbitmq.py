@@ -15,10 +15,14 @@ from connector.core.clock import Chance, SystemClock
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
 from connector.core.ports import Clock, Confirmed, Message, SinkStatus
+from connector.core.waits import Ending, Wait, wait_through
 from connector.sinks._amqp_intake import Intake
 from connector.sinks._amqp_link import Topology, parameters
+from connector.sinks._amqp_ports import ByHand, Connect
 from connector.sinks._amqp_publisher import Options, Publisher
+from connector.sinks._amqp_thread import PublisherThread
 from connector.sinks._common import Throttle, left
+from connector.sinks._disk import Disk
 from connector.sinks.outbox import Outbox
 
 log = get_logger(__name__)
@@ -58,15 +62,21 @@ class RabbitSink:
         name: str = "rabbitmq",
         clock: Clock | None = None,
         chance: Chance | None = None,
+        disk: Disk | None = None,
+        broker: Connect | None = None,
     ) -> None:
         """`queue=None` declares no queue. `queue_overflow="reject-publish"` makes a full queue push back up to `submit`.
 
         `window` is the number of unconfirmed durable messages; `memory_messages` how many wait before they go to disk.
+
+        With `broker` there is no thread and no server: whoever made the sink calls `turn`.
         """
         self.name = name
         self._clock = clock = clock or SystemClock()
         chance = chance or Chance()
-        outbox = Outbox(outbox_dir, max_bytes=outbox_bytes, chance=chance) if outbox_dir is not None else None
+        outbox = (
+            Outbox(outbox_dir, max_bytes=outbox_bytes, chance=chance, disk=disk) if outbox_dir is not None else None
+        )
         arguments: dict[str, object] = {"x-queue-type": "classic", "x-overflow": queue_overflow}
         if queue_max_length is not None:
             arguments["x-max-length"] = queue_max_length
@@ -80,16 +90,6 @@ class RabbitSink:
         )
         self._publisher = Publisher(
             self._intake,
-            parameters(
-                host=host,
-                port=port,
-                user=user,
-                password=password,
-                virtual_host=virtual_host,
-                tls=tls,
-                heartbeat_s=heartbeat_s,
-                connect_timeout_s=connect_timeout_s,
-            ),
             Topology(exchange=exchange, queue=queue, binding="user.#", queue_arguments=arguments),
             Options(
                 name=name,
@@ -102,6 +102,21 @@ class RabbitSink:
         )
         self.on_confirmed = on_confirmed
         self._may_log = Throttle(clock)
+        self._broker = broker
+        self._by_hand: ByHand | None = None
+        self._thread: PublisherThread | None = None
+        if broker is None:
+            where = parameters(
+                host=host,
+                port=port,
+                user=user,
+                password=password,
+                virtual_host=virtual_host,
+                tls=tls,
+                heartbeat_s=heartbeat_s,
+                connect_timeout_s=connect_timeout_s,
+            )
+            self._thread = PublisherThread(self._publisher, where, name)
 
     @property
     def on_confirmed(self) -> Confirmed | None:
@@ -114,7 +129,20 @@ class RabbitSink:
     def start(self) -> None:
         # There from the start: an alert on its increase would miss a first loss that also makes the series.
         METRICS.count("account_events_lost_total", 0, sink=self.name)
-        self._publisher.thread.start()
+        if self._thread is not None:
+            self._thread.start()
+        elif self._broker is not None:
+            self._by_hand = ByHand(f"publisher-{self.name}", self._clock)
+            self._publisher.open()
+            self._publisher.begin(self._by_hand, self._broker)
+
+    def turn(self) -> bool:
+        """Without a thread: do what is due; True if there was anything. Never waits."""
+        return self._by_hand is not None and self._by_hand.turn()
+
+    def next_due(self) -> float | None:
+        """Without a thread: when to turn again, by the monotonic clock."""
+        return self._by_hand.next_due() if self._by_hand is not None else None
 
     def submit(self, messages: Sequence[Message]) -> bool:
         refused = self._intake.submit(messages)
@@ -160,7 +188,8 @@ class RabbitSink:
             )
 
     def flush(self, timeout_s: float) -> bool:
-        return self._intake.wait(timeout_s, give_up=False)
+        ending = self._intake.settling(self._clock.mono() + timeout_s, give_up=False)
+        return wait_through(ending, self._intake.done, self._clock)
 
     def stop(self, timeout_s: float) -> bool:
         """Flush, then end. What is not confirmed by then goes to the outbox, for the next process to send.
@@ -168,13 +197,28 @@ class RabbitSink:
         With an outbox there is nothing to gain from waiting for a broker that is away, so it doesn't.
         """
         deadline = self._clock.mono() + timeout_s
+        ended = wait_through(self.ending(timeout_s), self._intake.done, self._clock)
+        if self._thread is not None and self._thread.started:
+            self._thread.join(left(deadline, self._clock))
+            return ended and not self._thread.running
+        return ended
+
+    def ending(self, timeout_s: float) -> Ending:
+        """The steps of `stop`."""
+        deadline = self._clock.mono() + timeout_s
         reserve_s = min(1.0, 0.3 * timeout_s)
-        thread = self._publisher.thread
-        started = thread.ident is not None
-        if started:
-            self._intake.wait(timeout_s - reserve_s, give_up=self._intake.lane.on_disk)
+        if self._started:
+            yield from self._intake.settling(deadline - reserve_s, give_up=self._intake.lane.on_disk)
         self._publisher.finish(reserve_s / 2)
-        if started:
-            thread.join(left(deadline, self._clock))
+        if self._started:
+            yield Wait(lambda: self._publisher.finished or not self._alive, deadline)
         with self._intake.lock:
-            return self._intake.queued() == 0 and not thread.is_alive()
+            return self._intake.queued() == 0
+
+    @property
+    def _started(self) -> bool:
+        return self._by_hand is not None or (self._thread is not None and self._thread.started)
+
+    @property
+    def _alive(self) -> bool:
+        return self._thread.running if self._thread is not None else not self._publisher.finished

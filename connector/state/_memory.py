@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from queue import Empty, Full, Queue
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from connector.core.log import get_logger
 from connector.core.ports import Clock
@@ -48,6 +49,39 @@ class Expiring(Generic[T]):
             value = self.get(name)
             if value is not None:
                 yield value
+
+
+Deliver = Callable[[str, Callable[[], None]], None]
+"""Brings a notification to the listener of this owner: runs the work later, never within the call."""
+
+
+class Listening(Protocol):
+    """One listener of a `MemoryState`."""
+
+    owner: str
+
+    def put(self, text: str) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+class Delivered:
+    """A listener whose notifications somebody else brings."""
+
+    def __init__(self, owner: str, callback: Callable[[str], None], deliver: Deliver) -> None:
+        self.owner = owner
+        self._callback: Callable[[str], None] | None = callback
+        self._deliver = deliver
+
+    def put(self, text: str) -> None:
+        self._deliver(self.owner, partial(self._bring, text))
+
+    def _bring(self, text: str) -> None:
+        if self._callback is not None:
+            self._callback(text)
+
+    def stop(self) -> None:
+        self._callback = None
 
 
 class Inbox:

@@ -13,7 +13,7 @@ from connector.core.clock import SystemClock
 from connector.core.ports import Applied, CandleKey, Clock, Gate, Role, Wanted, WorkerInfo
 from connector.core.window import period_ms
 from connector.state._entry import OPTIONS
-from connector.state._memory import Expiring, Inbox
+from connector.state._memory import Deliver, Delivered, Expiring, Inbox, Listening
 from connector.state.bucket import Bucket
 from exchanges.credentials import Credentials
 
@@ -25,13 +25,14 @@ class MemoryState:
     """The `State` of `connector.core.ports` for one process. Any thread; never `StateUnavailable`.
 
     Credentials are kept as the objects that came in. Notifications are called back from a thread of each listener, as with
-    Redis: a caller that holds a lock can't deadlock with its own callback.
+    Redis: a caller that holds a lock can't deadlock with its own callback. `deliver` brings them in another way.
     """
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(self, clock: Clock | None = None, deliver: Deliver | None = None) -> None:
+        self._deliver = deliver
         self._clock: Clock = clock or SystemClock()
         self._lock = threading.RLock()
-        self._inboxes: set[Inbox] = set()
+        self._inboxes: dict[Listening, None] = {}
         self._enabled: frozenset[str] | None = None
         self._fence = 0
         self._clear()
@@ -305,13 +306,15 @@ class MemoryState:
                     inbox.put(text)
 
     def listen(self, owner: str, callback: Callable[[str], None]) -> Callable[[], None]:
-        inbox = Inbox(owner, callback)
+        inbox: Listening = (
+            Inbox(owner, callback) if self._deliver is None else Delivered(owner, callback, self._deliver)
+        )
         with self._lock:
-            self._inboxes.add(inbox)
+            self._inboxes[inbox] = None
 
         def stop() -> None:
             with self._lock:
-                self._inboxes.discard(inbox)
+                self._inboxes.pop(inbox, None)
             inbox.stop()
 
         return stop
@@ -325,7 +328,7 @@ class MemoryState:
     def close_connections(self) -> None:
         """Stop the listeners."""
         with self._lock:
-            inboxes, self._inboxes = self._inboxes, set()
+            inboxes, self._inboxes = self._inboxes, {}
         for inbox in inboxes:
             inbox.stop()
 

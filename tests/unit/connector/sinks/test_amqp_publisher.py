@@ -69,7 +69,6 @@ class Played:
         )
         self.publisher = Publisher(
             self.intake,
-            pika.ConnectionParameters(),
             Topology(exchange="x", queue=None, binding="user.#", queue_arguments={}),
             Options(name="rabbitmq", window=window, ticker_per_symbol=False, confirm_timeout_s=60.0),
             self.clock,

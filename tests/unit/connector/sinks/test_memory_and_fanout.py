@@ -180,3 +180,18 @@ def test_a_mark_is_passed_when_every_sink_is_beyond_it(memory: Callable[..., Mem
     gate.set()
     assert slow.flush(WAIT_S)
     assert fanout.passed(mark)
+
+
+def test_without_a_thread_a_turn_delivers_and_confirms() -> None:
+    confirmed: list[AccountMessage] = []
+    sink = MemorySink(on_confirmed=confirmed.extend, threaded=False)
+    assert not sink.status().connected
+    sink.start()
+    assert sink.status().connected
+    sink.submit([event(1)])
+    assert confirmed == []
+    assert sink.turn()
+    assert [message.event_id for message in confirmed] == ["1"]
+    assert not sink.turn()
+    assert sink.stop(1.0)
+    assert not sink.status().connected

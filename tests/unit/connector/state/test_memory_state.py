@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -131,3 +131,18 @@ def test_a_callback_may_use_the_state() -> None:
 
     eventually(lambda: seen == [1])
     stop()
+
+
+def test_notifications_can_be_brought_by_somebody_else_in_the_order_of_the_listeners() -> None:
+    on_the_way: list[tuple[str, Callable[[], None]]] = []
+    state = MemoryState(deliver=lambda owner, work: on_the_way.append((owner, work)))
+    heard: list[tuple[str, str]] = []
+    stops = [state.listen(name, lambda text, name=name: heard.append((name, text))) for name in ("b", "a")]  # type: ignore[misc]
+    state.notify("*", "x")
+    state.notify("a", "y")
+    assert heard == []
+    assert [owner for owner, _ in on_the_way] == ["b", "a", "a"]
+    stops[0]()
+    for _, work in on_the_way:
+        work()
+    assert heard == [("a", "x"), ("a", "y")]

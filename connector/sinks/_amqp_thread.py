@@ -1,0 +1,69 @@
+"""The RabbitMQ publisher's thread: pika's loop, begun again should the client library fail."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pika
+from pika.adapters.select_connection import IOLoop, SelectConnection
+
+from connector.core.log import get_logger
+from connector.sinks._amqp_ports import Callback
+from connector.sinks._amqp_publisher import Publisher
+
+log = get_logger(__name__)
+
+
+class PublisherThread:
+    """Runs a publisher from `start` until it has finished."""
+
+    def __init__(self, publisher: Publisher, parameters: pika.ConnectionParameters, name: str) -> None:
+        self._publisher = publisher
+        self._parameters = parameters
+        self._name = name
+        self._thread = threading.Thread(target=self._run, name=f"publisher-{name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def started(self) -> bool:
+        return self._thread.ident is not None
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    def join(self, timeout_s: float) -> None:
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        publisher = self._publisher
+        publisher.open()
+        while not publisher.finished:
+            loop = IOLoop()
+            publisher.begin(loop, connecting(self._parameters, loop))
+            try:
+                loop.start()
+            except Exception:
+                # A defect in the client library: start over with a new loop; nothing that was taken in is forgotten.
+                log.exception("publisher failed", sink=self._name)
+                publisher.lost("internal error")
+            publisher.detach()
+            loop.close()
+
+
+def connecting(parameters: pika.ConnectionParameters, loop: IOLoop) -> Any:
+    """How a deployment connects: see `Connect`."""
+
+    def connect(opened: Callback, failed: Callback, closed: Callback) -> Any:
+        return SelectConnection(
+            parameters,
+            on_open_callback=opened,
+            on_open_error_callback=failed,
+            on_close_callback=closed,
+            custom_ioloop=loop,
+        )
+
+    return connect

@@ -1,0 +1,365 @@
+"""What the Redis sink sends when: account messages first, one piece of work a turn, and what a lost connection means.
+
+`RedisPublisher.turn` does one piece and returns; a thread repeats it, or a world does.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from connector.core.channels import LAST_EVENT_TIME
+from connector.core.clock import Chance
+from connector.core.log import get_logger
+from connector.core.metrics import METRICS
+from connector.core.ports import AccountMessage, Clock, Confirmed
+from connector.core.waits import Ending, Wait
+from connector.sinks._common import Throttle, backoff_s, call_back, utf8
+from connector.sinks._redis_commands import AccountBatch, ChannelNames, Outcome, Settled, candle_pair, service_pair
+from connector.sinks._redis_lanes import AccountItem, RedisLanes
+from connector.sinks._redis_link import LinkLost, LinkRefused, PartialReply, RedisLink, Wire, command
+
+log = get_logger(__name__)
+
+Recovered = Callable[[Sequence[str]], None]
+"""Called from the sink's thread with the streams that lost events, once everything that was kept has gone out."""
+
+ACCOUNT_BATCH: Final = 64
+"""Account messages per round trip: what may at most be repeated after a lost connection."""
+MARKET_BATCH: Final = 500
+"""Pairs per script: keeps the server busy for 1 ms (platform notes, section 6)."""
+GATHER_S: Final = 0.02
+"""Small ticker frames wait this long for company."""
+PING_S: Final = 10.0
+STEADY_S: Final = 5.0
+"""A connection that held this long starts the reconnect pauses over."""
+SWEEP_BATCH: Final = 500
+
+Work = Callable[[RedisLink], None]
+
+
+class RedisPublisher:
+    """`lock` guards `lanes` and the public fields. `turn` and all that it calls: one thread, the publisher's."""
+
+    def __init__(
+        self,
+        lanes: RedisLanes,
+        wire: Callable[[], Wire],
+        *,
+        name: str,
+        sweep_interval_s: float,
+        clock: Clock,
+        chance: Chance,
+    ) -> None:
+        self.name = name
+        self.on_confirmed: Confirmed | None = None
+        self.on_recovered: Recovered | None = None
+        self.lock = threading.Lock()
+        self.work = threading.Condition(self.lock)
+        """Notified when there may be something to do before it is due."""
+        self.done = threading.Condition(self.lock)
+        """Notified while somebody flushes, and at the end."""
+        self.lanes = lanes
+        self.tickers_due = 0.0
+        """When the waiting rows go out although they are few; set when the first of them comes."""
+        self.flushing = 0
+        self.ending = False
+        self.ended = False
+        """After `ending`: the connection is closed, nothing more will happen."""
+        self.connected = False
+        self.detail = "not started"
+        self.unknown_outcomes = 0
+        # Publisher's thread only:
+        self._wire, self._clock, self._chance = wire, clock, chance
+        self._link: RedisLink | None = None
+        self._connect_at = 0.0
+        self._connected_at = math.inf
+        self._failures = 0
+        self._names = ChannelNames()
+        self._next_ping = self._next_gauge = 0.0
+        self._sweep_interval_s = sweep_interval_s
+        self._next_sweep = clock.mono() + sweep_interval_s
+        self._reported_drops = 0
+        self._may_log = Throttle(clock)
+
+    def settling(self, until: float) -> Ending:
+        """Until all that was taken in before is settled."""
+        with self.lock:
+            targets = [(lane, lane.added) for lane in self.lanes.progress]
+            self.flushing += 1
+            self.work.notify()
+
+        def settled() -> bool:
+            return all(lane.settled >= added for lane, added in targets)
+
+        try:
+            yield Wait(settled, until)
+        finally:
+            with self.lock:
+                self.flushing -= 1
+        return settled()
+
+    # --- one turn ---
+
+    def turn(self) -> bool:
+        """Do one piece of work that is due, connecting included; False if there was none. Waits for the server only."""
+        link = self._link
+        with self.lock:
+            work = self._due_work()
+            ending = self.ending
+        if ending:
+            self._end()
+            return False
+        if link is None:
+            return self._connect()
+        if work is None:
+            return False
+        try:
+            work(link)
+        except (LinkLost, LinkRefused) as error:
+            self._lost(str(error))
+        except Exception as error:
+            # A defect must not end all publishing.
+            log.exception("publisher failed", sink=self.name)
+            self._lost(type(error).__name__)
+        else:
+            self._next_ping = self._clock.mono() + PING_S
+            self._tell_recovered()
+        finally:
+            if self.flushing:
+                with self.lock:
+                    self.done.notify_all()
+        return True
+
+    def rest(self) -> None:
+        """Wait until there may be something to do. The thread of a deployment calls this when a turn did nothing."""
+        with self.lock:
+            while (wait_s := self._due_at() - self._clock.mono()) > 0:
+                self.work.wait(wait_s)
+
+    def next_due(self) -> float:
+        """When to turn again, by the monotonic clock."""
+        with self.lock:
+            return self._due_at()
+
+    def _due_at(self) -> float:
+        """Under the lock."""
+        if self.ending:
+            return self._clock.mono()
+        if self._link is None:
+            return self._connect_at
+        if self._due_work() is not None:
+            return self._clock.mono()
+        due = min(self._next_ping, self._next_sweep, self._next_gauge)
+        return min(due, self.tickers_due) if self.lanes.tickers.rows else due
+
+    def _connect(self) -> bool:
+        if self._clock.mono() < self._connect_at:
+            return False
+        self._connected_at = math.inf
+        try:
+            self._link = RedisLink(self._wire())
+        except (LinkLost, LinkRefused) as error:
+            self._lost(str(error))
+        except Exception as error:
+            log.exception("publisher failed", sink=self.name)
+            self._lost(type(error).__name__)
+        else:
+            self._connected_at = self._clock.mono()
+            self._next_ping = self._connected_at + PING_S
+            self._connection_is(True, "")
+        return True
+
+    def _lost(self, why: str) -> None:
+        self._connection_is(False, why)
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+        now = self._clock.mono()
+        # A server that accepts connections and then refuses the first command must not be asked in a hot loop.
+        self._failures = 1 if now - self._connected_at > STEADY_S else self._failures + 1
+        self._connect_at = now + backoff_s(self._failures, self._chance)
+
+    def _end(self) -> None:
+        if self.ended:
+            return
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+        self._connection_is(False, "stopped")
+        with self.lock:
+            self.ended = True
+            self.done.notify_all()
+
+    def _connection_is(self, connected: bool, detail: str) -> None:
+        with self.lock:
+            changed = connected != self.connected
+            self.connected = connected
+            self.detail = detail
+            queued = self.lanes.queued()
+            if connected:
+                # What waited through an outage is old: the newest price of each symbol is enough.
+                self.lanes.tickers.conflate()
+        METRICS.gauge("sink_connected", float(connected), sink=self.name)
+        if connected:
+            log.info("connected", sink=self.name, queued=queued)
+        elif detail != "stopped" and (changed or self._may_log("away")):
+            log.warning("not connected", sink=self.name, why=detail, queued=queued)
+
+    def _due_work(self) -> Work | None:
+        """Account messages first, then the small lanes, then one batch of tickers. Under the lock."""
+        lanes, now = self.lanes, self._clock.mono()
+        if lanes.missed_closes:
+            return self._send_closes
+        if lanes.account:
+            return self._send_account
+        if lanes.service:
+            return self._send_service
+        if now >= min(self._next_gauge, self._next_sweep, self._next_ping):
+            return self._housekeeping
+        if lanes.candles or lanes.running:
+            return self._send_candles
+        rows = lanes.tickers.rows
+        if rows and (rows >= MARKET_BATCH or self.flushing or now >= self.tickers_due):
+            return self._send_tickers
+        return None
+
+    def _housekeeping(self, link: RedisLink) -> None:
+        now = self._clock.mono()
+        if now >= self._next_ping:
+            link.ask(command(b"PING"))
+        if now >= self._next_sweep:
+            # Also where HEXPIRE exists: deadlines may be left from before the server was upgraded.
+            more = link.sweep(self._clock.wall_ms(), SWEEP_BATCH) >= SWEEP_BATCH
+            self._next_sweep = now if more else now + self._sweep_interval_s
+        if now >= self._next_gauge:
+            self._next_gauge = now + 1.0
+            with self.lock:
+                queued, drops = self.lanes.queued(), self.lanes.market_dropped()
+            METRICS.gauge("sink_queue", queued, sink=self.name)
+            if drops > self._reported_drops:
+                METRICS.count("events_conflated_total", drops - self._reported_drops, sink=self.name)
+                self._reported_drops = drops
+
+    def _send_closes(self, link: RedisLink) -> None:
+        with self.lock:
+            closed = list(self.lanes.missed_closes)[:MARKET_BATCH]
+        link.ask(command(b"ZREM", LAST_EVENT_TIME.encode(), *(utf8(stream) for stream in closed)))
+        with self.lock:
+            for stream in closed:
+                self.lanes.missed_closes.pop(stream, None)
+
+    def _send_account(self, link: RedisLink) -> None:
+        with self.lock:
+            items = self.lanes.take_account(ACCOUNT_BATCH)
+        lost: LinkLost | None = None
+        outcomes = [Outcome.FORBIDDEN] * len(items)
+        try:
+            batch = AccountBatch(items, self._clock.wall_ms(), link.has_hexpire)
+            try:
+                replies = link.ask(batch.packed, batch.count)
+            except PartialReply as error:
+                lost, replies = error, error.replies
+            outcomes = batch.outcomes(replies)
+        finally:
+            # Also after a defect above: then the batch is lost, counted, and not tried for ever.
+            self._settle_account(items, outcomes)
+        if batch.side_errors and self._may_log("side"):
+            log.error("lastEventTime or orders not written", sink=self.name, why=batch.side_errors[0])
+        if lost is not None:
+            raise lost
+        if batch.reconnect or Outcome.REFUSED in outcomes:
+            raise LinkRefused(next((str(reply) for reply in replies if isinstance(reply, Exception)), "refused"))
+
+    def _settle_account(self, items: Sequence[AccountItem], outcomes: Sequence[Outcome]) -> None:
+        """Report what arrived, put back what must be sent (again), and drop what must not be repeated."""
+        settled = Settled(items, outcomes)
+        with self.lock:
+            self.lanes.return_account(settled.again)
+            self.lanes.account_progress.settled += len(items) - len(settled.again)
+            self.lanes.lost += settled.forbidden
+            self.unknown_outcomes += settled.unknown
+        if settled.done:
+            self._report(settled.done)
+        if settled.infos:
+            METRICS.count("events_published_total", settled.infos, sink=self.name, kind="info")
+        if settled.unknown:
+            METRICS.count("unknown_outcomes_total", settled.unknown, sink=self.name)
+            log.error("balance updates dropped, outcome unknown", sink=self.name, events=settled.unknown)
+        if settled.forbidden:
+            METRICS.count("account_events_lost_total", settled.forbidden, sink=self.name)
+            if self._may_log("forbidden"):
+                log.error("the server refuses to publish account events", sink=self.name, events=settled.forbidden)
+
+    def _report(self, done: Sequence[AccountMessage]) -> None:
+        now = self._clock.mono()
+        METRICS.count("events_published_total", len(done), sink=self.name, kind="user")
+        for message in done:
+            METRICS.observe("publish_lag_seconds", max(0.0, now - message.received_mono), sink=self.name, kind="user")
+        call_back(self.on_confirmed, done, self.name)
+
+    def _tell_recovered(self) -> None:
+        with self.lock:
+            if not self.lanes.lost_streams or self.lanes.account:
+                return
+            streams = tuple(self.lanes.lost_streams)
+            self.lanes.lost_streams.clear()
+        log.warning("account events were lost while Redis was away", sink=self.name, streams=len(streams))
+        call_back(self.on_recovered, streams, self.name)
+
+    def _send_service(self, link: RedisLink) -> None:
+        with self.lock:
+            messages = self.lanes.take_service(ACCOUNT_BATCH)
+        try:
+            self._publish(link, [service_pair(message) for message in messages], "service")
+        except (LinkLost, LinkRefused):
+            with self.lock:
+                self.lanes.service.extendleft(reversed(messages))
+            raise
+        with self.lock:
+            self.lanes.service_progress.settled += len(messages)
+
+    def _send_candles(self, link: RedisLink) -> None:
+        with self.lock:
+            messages = self.lanes.take_candles(MARKET_BATCH)
+        try:
+            self._publish(link, [candle_pair(message) for message in messages], "candle")
+        except (LinkLost, LinkRefused):
+            with self.lock:
+                # A running one among them is older than any that came since, so it goes in front like the final ones.
+                self.lanes.candles.extendleft(reversed(messages))
+            raise
+        with self.lock:
+            self.lanes.candle_progress.settled += len(messages)
+        self._observe(messages[0].received_mono, "candle")
+
+    def _send_tickers(self, link: RedisLink) -> None:
+        with self.lock:
+            frames = self.lanes.tickers.take(MARKET_BATCH)
+        pairs: list[bytes] = []
+        for frame in frames:
+            pairs += self._names.pairs(frame)
+        try:
+            self._publish(link, pairs, "ticker")
+        except (LinkLost, LinkRefused):
+            with self.lock:
+                self.lanes.tickers.restore(frames)
+            raise
+        with self.lock:
+            self.lanes.tickers.progress.settled += len(pairs)
+        self._observe(frames[0].received_mono, "ticker")
+
+    def _publish(self, link: RedisLink, pairs: Sequence[bytes], kind: str) -> None:
+        refusal = link.publish_pairs(pairs)
+        if refusal is None:
+            METRICS.count("events_published_total", len(pairs), sink=self.name, kind=kind)
+            return
+        with self.lock:
+            self.lanes.dropped += len(pairs)
+        if self._may_log(f"forbidden {kind}"):
+            log.error("the server refuses to publish", sink=self.name, kind=kind, why=refusal)
+
+    def _observe(self, received_mono: float, kind: str) -> None:
+        METRICS.observe("publish_lag_seconds", max(0.0, self._clock.mono() - received_mono), sink=self.name, kind=kind)

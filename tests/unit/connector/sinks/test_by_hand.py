@@ -1,0 +1,224 @@
+"""Whole sinks without a thread: time stands until the test moves it, and the servers do what the test says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from connector.core.clock import Chance
+from connector.core.ports import AccountMessage
+from connector.core.waits import Ending
+from connector.sinks.rabbitmq import RabbitSink
+from connector.sinks.redis_pubsub import RedisSink
+from tests.clocks import Standing
+from tests.unit.connector.sinks.played import Broker, Redis, play
+
+
+def event(number: int, event_type: str = "executionReport") -> AccountMessage:
+    return AccountMessage(
+        stream_id="u",
+        exchange="okx",
+        event_type=event_type,
+        event_id=f"e{number}",
+        event_time_ms=1,
+        body=b"%d" % number,
+        received_mono=0.0,
+    )
+
+
+class Rabbit:
+    def __init__(self, seed: int = 1, **options: Any) -> None:
+        self.clock, self.broker, self.confirmed = Standing(), Broker(), list[str]()
+        self.sink = RabbitSink(clock=self.clock, chance=Chance(seed), broker=self.broker, **options)
+        self.sink.on_confirmed = lambda messages: self.confirmed.extend(message.event_id for message in messages)
+        self.sink.start()
+
+    def play(self, seconds: float) -> None:
+        play(self.sink, self.clock, seconds, self.broker)
+
+    @property
+    def channel(self) -> Any:
+        return self.broker.link.channel_
+
+    @property
+    def sent(self) -> list[str]:
+        return [published.message_id for published in self.broker.published]
+
+    def end(self, ending: Ending, seconds: float) -> bool:
+        try:
+            wait = next(ending)
+            until = self.clock.now + seconds
+            while True:
+                while not wait.met() and self.clock.now < min(wait.until, until):
+                    self.play(0.05)
+                wait = next(ending)
+        except StopIteration as end:
+            return bool(end.value)
+
+
+def test_a_publisher_connects_declares_publishes_and_tells_what_is_confirmed() -> None:
+    rabbit = Rabbit()
+    assert rabbit.sink.submit([event(1), event(2)])
+    rabbit.play(0.0)
+    assert rabbit.channel.declared == ["gainium.events", "gainium.user-events", "gainium.events>gainium.user-events"]
+    assert rabbit.sent == ["e1", "e2"]
+    assert rabbit.confirmed == []
+    rabbit.channel.confirm(2, multiple=True)
+    assert rabbit.confirmed == ["e1", "e2"]
+    assert rabbit.sink.status().queued == 0
+
+
+def test_what_a_lost_connection_left_unconfirmed_is_sent_again_first_and_under_the_same_id() -> None:
+    rabbit = Rabbit()
+    rabbit.sink.submit([event(1), event(2)])
+    rabbit.play(0.0)
+    rabbit.channel.confirm(1)
+    rabbit.broker.link.lose()
+    rabbit.sink.submit([event(3)])
+    rabbit.play(5.0)
+    assert rabbit.sent == ["e1", "e2", "e2", "e3"]
+    assert len(rabbit.broker.connections) == 2
+
+
+def test_refused_messages_hold_the_newer_ones_and_go_again_one_at_a_time() -> None:
+    rabbit = Rabbit()
+    rabbit.sink.submit([event(1), event(2)])
+    rabbit.play(0.0)
+    rabbit.channel.confirm(1, ack=False)
+    rabbit.sink.submit([event(3)])
+    rabbit.play(1.0)
+    assert rabbit.sent == ["e1", "e2"]
+    rabbit.channel.confirm(2)
+    rabbit.play(1.0)
+    assert rabbit.sent == ["e1", "e2", "e1"]
+    rabbit.channel.confirm(3)
+    rabbit.play(1.0)
+    assert rabbit.sent[3:] == ["e3"]
+
+
+def test_an_alarm_of_the_broker_holds_everything_until_it_is_over() -> None:
+    rabbit = Rabbit()
+    rabbit.play(0.0)
+    rabbit.broker.link.block(True)
+    rabbit.sink.submit([event(1)])
+    rabbit.play(30.0)
+    assert rabbit.sent == []
+    assert rabbit.sink.status().detail.startswith("blocked")
+    rabbit.broker.link.block(False)
+    rabbit.play(0.0)
+    assert rabbit.sent == ["e1"]
+
+
+def test_a_broker_that_does_not_confirm_for_a_minute_is_left() -> None:
+    rabbit = Rabbit()
+    rabbit.sink.submit([event(1)])
+    rabbit.play(59.0)
+    assert len(rabbit.broker.connections) == 1
+    rabbit.play(5.0)
+    assert len(rabbit.broker.connections) == 2
+    assert rabbit.sent == ["e1", "e1"]
+
+
+def test_a_queue_with_other_arguments_is_used_as_it_is() -> None:
+    rabbit = Rabbit()
+    rabbit.broker.refuses_queue = True
+    rabbit.sink.submit([event(1)])
+    rabbit.play(5.0)
+    assert rabbit.channel.declared == ["gainium.events", "gainium.events>gainium.user-events"]
+    assert rabbit.sent == ["e1"]
+
+
+def test_an_ending_keeps_on_disk_what_a_broker_that_is_away_did_not_take(tmp_path: Path) -> None:
+    rabbit = Rabbit(outbox_dir=tmp_path)
+    rabbit.broker.up = False
+    rabbit.sink.submit([event(1), event(2)])
+    rabbit.play(1.0)
+    began = rabbit.clock.now
+    assert not rabbit.end(rabbit.sink.ending(10.0), 20.0)
+    assert rabbit.clock.now - began < 2.0
+    after = Rabbit(seed=2, outbox_dir=tmp_path)
+    after.play(0.0)
+    assert after.sent == ["e1", "e2"]
+    after.channel.confirm(2, multiple=True)
+    assert after.end(after.sink.ending(10.0), 20.0)
+    assert not list(tmp_path.glob("*/*.segment"))
+
+
+def test_the_same_seed_reconnects_at_the_same_moments() -> None:
+    def moments(seed: int) -> list[float]:
+        rabbit = Rabbit(seed)
+        rabbit.broker.up = False
+        found = []
+        for _ in range(400):
+            before = len(rabbit.broker.connections)
+            rabbit.play(0.05)
+            if len(rabbit.broker.connections) > before:
+                found.append(round(rabbit.clock.now, 2))
+        return found
+
+    assert moments(1) == moments(1)
+    assert moments(1) != moments(2)
+
+
+class OnRedis:
+    def __init__(self, **options: Any) -> None:
+        self.clock, self.server, self.confirmed = Standing(), Redis(), list[str]()
+        self.sink = RedisSink(clock=self.clock, chance=Chance(1), server=self.server, **options)
+        self.sink.on_confirmed = lambda messages: self.confirmed.extend(message.event_id for message in messages)
+        self.sink.start()
+
+    def play(self, seconds: float) -> None:
+        play(self.sink, self.clock, seconds)
+
+
+def test_an_answer_that_comes_too_late_repeats_a_report_but_never_a_change_of_a_balance() -> None:
+    on = OnRedis()
+    on.play(1.0)
+    on.server.late = True
+    on.sink.submit([event(1), event(2, "balanceUpdate"), event(3)])
+    on.play(0.0)
+    on.server.late = False
+    on.play(10.0)
+    assert on.server.published("u") == [b"1", b"2", b"3", b"1", b"3"]
+    assert on.confirmed == ["e1", "e3"]
+    assert on.sink.unknown_outcomes == 1
+
+
+def test_events_wait_while_redis_is_away_and_the_streams_of_lost_ones_are_told() -> None:
+    on = OnRedis(buffer_messages=2)
+    told: list[str] = []
+    on.sink.on_recovered = told.extend
+    on.server.up = False
+    on.play(1.0)
+    on.sink.submit([event(number) for number in range(4)])
+    on.play(60.0)
+    assert not on.sink.status().connected
+    assert told == []
+    on.server.up = True
+    on.play(5.0)
+    assert on.server.published("u") == [b"2", b"3"]
+    assert told == ["u"]
+    assert on.sink.status().lost_account_events == 2
+
+
+def test_a_server_that_takes_no_writes_is_left_and_asked_again() -> None:
+    on = OnRedis()
+    on.server.readonly = True
+    on.sink.submit([event(1)])
+    on.play(3.0)
+    assert not on.sink.status().connected
+    assert on.sink.status().queued == 1
+    on.server.readonly = False
+    on.play(5.0)
+    assert on.server.published("u") == [b"1"]
+
+
+def test_a_sink_at_rest_is_turned_once_a_second() -> None:
+    on = OnRedis()
+    on.play(1.0)
+    turns = 0
+    end = on.clock.now + 60
+    while on.clock.now < end:
+        turns += on.sink.turn()
+        on.clock.now = max(on.clock.now, on.sink.next_due())
+    assert turns <= 150
