@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -15,6 +15,7 @@ MAX_REASONS: Final = 3
 """Different reasons that are told of one list; a list that is odd throughout says the same a thousand times."""
 
 _decode_raws: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_any: Final = msgspec.json.Decoder().decode
 
 
 class Odd(NamedTuple):
@@ -51,3 +52,25 @@ def read_rows(data: bytes | msgspec.Raw, decode: Callable[[bytes], Row]) -> tupl
             if len(reasons) < MAX_REASONS:
                 reasons[str(error)] = None
     return rows, Odd(count, tuple(reasons))
+
+
+def tolerant(shape: type[Row], *, strict: bool = True) -> Callable[[bytes | msgspec.Raw], Row]:
+    """A decoder to which `null` is an absent field wherever the field may be absent. `strict`: see msgspec.
+
+    It raises one of `UNREADABLE` as the strict one does, also for a `null` in a field that has to be there.
+    """
+    as_documented = msgspec.json.Decoder(shape, strict=strict).decode
+
+    def decode(data: bytes | msgspec.Raw) -> Row:
+        try:
+            return as_documented(data)
+        except msgspec.ValidationError:
+            return msgspec.convert(_without_nulls(_decode_any(data)), shape, strict=strict)
+
+    return decode
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value

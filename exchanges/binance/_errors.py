@@ -13,6 +13,9 @@ from exchanges._frames import UNREADABLE
 
 CLOCK: Final = -1021
 LISTEN_KEY_UNKNOWN: Final = -1125
+UNKNOWN_ORDER: Final = -2013
+WANTS_SYMBOL: Final = frozenset({-1102, -1105, -1128, -1121})
+"""A mandatory parameter was not sent, is empty, is not one of a valid combination, or the (empty) symbol is bad."""
 ALREADY_SUBSCRIBED: Final = -2035
 NOT_SUBSCRIBED: Final = -2036
 IDS_USED_UP: Final = -2042

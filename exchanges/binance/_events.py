@@ -7,7 +7,6 @@ publish nothing; `TRADE_LITE` is a second copy of a fill and must not.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -15,6 +14,7 @@ import msgspec
 
 from exchanges._numbers import order_id
 from exchanges.binance import _raw
+from exchanges.binance._odd import without_odd_fields
 from exchanges.events import (
     AccountConfigUpdate,
     AccountEvent,
@@ -32,23 +32,44 @@ from exchanges.events import (
 )
 
 STATUS: Final = {
-    "EXPIRED_IN_MATCH": "EXPIRED",
+    "NEW": "NEW",
     "PENDING_NEW": "NEW",
     "NEW_INSURANCE": "NEW",
     "NEW_ADL": "NEW",
+    "PARTIALLY_FILLED": "PARTIALLY_FILLED",
+    "FILLED": "FILLED",
+    "PENDING_CANCEL": "PENDING_CANCEL",
+    "CANCELED": "CANCELED",
+    "REJECTED": "CANCELED",
+    "EXPIRED": "EXPIRED",
+    "EXPIRED_IN_MATCH": "EXPIRED",
 }
-"""Statuses that the platform has no name for; every other one is passed through."""
+"""Every status that the docs list, under the platform's name. The backend leaves a REJECTED order as it was, so it would
+count as live for ever: it is told as ended. Any other status is asked for over REST, never guessed."""
+
+REJECTED: Final = "REJECTED"
 
 LIQUIDATION_PREFIX: Final = "autoclose-"
 """Client ids of liquidations. ADL, settlement and delivery closes (`adl_autoclose`, …) are not flagged."""
 
 
-def _spot_order(raw: _raw.SpotOrder) -> ExecutionReport:
-    status = STATUS.get(raw.X, raw.X)
+def _spot_ids(raw: _raw.SpotOrder) -> tuple[str, str | None]:
+    """New and original client id. The backend looks for an ended order by the new one first, so that has to be the order's
+    own: in the frame of a cancel `c` is the id of the request, and `C` is empty in that of a rejection."""
+    if raw.X == "CANCELED" and raw.C:
+        return raw.C, raw.C
+    return raw.c, raw.c if raw.X == REJECTED else raw.C
+
+
+def _spot_order(raw: _raw.SpotOrder) -> ExecutionReport | None:
+    status = STATUS.get(raw.X)
+    if status is None:
+        return None
+    client_id, original_id = _spot_ids(raw)
     return ExecutionReport(
         symbol=raw.s,
-        new_client_order_id=raw.c,
-        original_client_order_id=raw.C,
+        new_client_order_id=client_id,
+        original_client_order_id=original_id,
         order_id=order_id(raw.i),
         order_status=status,
         order_type=raw.o,
@@ -103,8 +124,11 @@ def _spot_delta(raw: _raw.SpotDelta) -> BalanceUpdate:
     )
 
 
-def _futures_order(raw: _raw.FuturesOrderFrame) -> OrderTradeUpdate:
+def _futures_order(raw: _raw.FuturesOrderFrame) -> OrderTradeUpdate | None:
     order = raw.o
+    status = STATUS.get(order.X)
+    if status is None:
+        return None
     return OrderTradeUpdate(
         event_time=raw.E,
         transaction_time=raw.T,
@@ -116,7 +140,7 @@ def _futures_order(raw: _raw.FuturesOrderFrame) -> OrderTradeUpdate:
         quantity=order.q,
         price=order.p,
         average_price=order.ap,
-        order_status=STATUS.get(order.X, order.X),
+        order_status=status,
         order_id=order_id(order.i),
         total_trade_quantity=order.z,
         order_time=order.T,
@@ -258,8 +282,13 @@ _DECODERS: Final = {kind: msgspec.json.Decoder(raw).decode for kind, (raw, _) in
 _decode_kind = msgspec.json.Decoder(_Kind).decode
 _decode_any = msgspec.json.Decoder().decode
 
-_PLACE: Final = re.compile(r"at `\$((?:\.\w+)+)`$")
-_MAX_ODD_FIELDS: Final = 8
+
+class OrderRef(NamedTuple):
+    """An order whose frame tells nothing that can be published: it has to be asked for over REST."""
+
+    symbol: str
+    order_id: str
+    why: str
 
 
 class Read(NamedTuple):
@@ -267,6 +296,22 @@ class Read(NamedTuple):
 
     event: AccountEvent | None
     odd: tuple[str, ...] = ()
+    lost: OrderRef | None = None
+    """The order of the frame, if there is no event although there should be one."""
+
+
+class _SpotRef(msgspec.Struct):
+    s: str
+    i: int
+    X: Any = None
+
+
+class _FuturesRef(msgspec.Struct):
+    o: _SpotRef
+
+
+_decode_spot_ref = msgspec.json.Decoder(_SpotRef).decode
+_decode_futures_ref = msgspec.json.Decoder(_FuturesRef).decode
 
 
 def kind_of(raw: bytes) -> str:
@@ -283,31 +328,39 @@ def read(kind: str, raw: bytes) -> Read:
     """Read a frame of this kind.
 
     Raises `msgspec.DecodeError` when a field that an event needs is missing or of another type than documented. Fields that
-    only describe are left out then: a fill is not lost for the sake of its time in force.
+    only describe are left out then, and rows of lists that can't be read: a fill is not lost for the sake of its time in
+    force, nor a balance for the one beside it. An order that can't be told is named, so that it can be asked for.
     """
     found = _MAKERS.get(kind)
     if found is None:
         return Read(None)
     shape, make = found
+    odd: tuple[str, ...] = ()
     try:
-        return Read(make(_DECODERS[kind](raw)))
+        value = _DECODERS[kind](raw)
     except msgspec.ValidationError:
-        value, odd = _without_odd_fields(shape, _decode_any(raw))
-        return Read(make(value), odd)
-
-
-def _without_odd_fields(shape: type[msgspec.Struct], value: Any) -> tuple[msgspec.Struct, tuple[str, ...]]:
-    odd: list[str] = []
-    while True:
         try:
-            return msgspec.convert(value, shape), tuple(odd)
-        except msgspec.ValidationError as error:
-            place = _PLACE.search(str(error))
-            if place is None or len(odd) == _MAX_ODD_FIELDS:
+            value, odd = without_odd_fields(shape, _decode_any(raw))
+        except msgspec.ValidationError:
+            lost = _order_of(kind, raw)
+            if lost is None:
                 raise
-            *parents, name = place.group(1)[1:].split(".")
-            inner = value
-            for parent in parents:
-                inner = inner[parent]
-            del inner[name]
-            odd.append(name)
+            return Read(None, lost=lost)
+    event = make(value)
+    return Read(event, odd, _order_of(kind, raw) if event is None else None)
+
+
+def _order_of(kind: str, raw: bytes) -> OrderRef | None:
+    """The order that a frame is about; None for frames that are about none, or don't say which."""
+    try:
+        if kind == "executionReport":
+            ref = _decode_spot_ref(raw)
+        elif kind == "ORDER_TRADE_UPDATE":
+            ref = _decode_futures_ref(raw).o
+        else:
+            return None
+    except msgspec.DecodeError:
+        return None
+    listed = isinstance(ref.X, str) and ref.X in STATUS
+    why = "a frame that can't be read" if listed else f"status {str(ref.X)[:40]}, which no page lists"
+    return OrderRef(ref.s, str(ref.i), why)

@@ -6,7 +6,7 @@ Sources: Binance spot API docs (state of 2026-07), derivatives docs (after the C
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -23,6 +23,7 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
     api: str
     """Path prefix of the REST interface."""
     balances_path: str
+    balances_query: str = ""
     listen_key_path: str | None
     """Where listen keys are made; None = the account stream comes over the WebSocket API."""
     user_url: str
@@ -34,6 +35,8 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
     """Value of `st` in the all-market rows of this market; None = the socket carries only this market."""
     pool: str
     """Name of the REST weight budget. USD-M and COIN-M share one since 2026-06-30."""
+    history: Literal["symbol", "account", "pair"]
+    """What `allOrders` answers for: one symbol, the whole account (USD-M since 2026-08-25), or all contracts of a pair."""
     weight_per_min: int
     control_per_s: int
     """Client frames per second and connection, pings and pongs included."""
@@ -61,12 +64,14 @@ MARKETS: Final = MappingProxyType(
                 rest="https://api.binance.com",
                 api="/api/v3",
                 balances_path="/api/v3/account",
+                balances_query="omitZeroBalances=true",
                 listen_key_path=None,
                 user_url="wss://ws-api.binance.com:443/ws-api/v3",
                 stream_url="wss://stream.binance.com:9443/stream",
                 ticker_stream="!miniTicker@arr",
                 row_kind=None,
                 pool="spot",
+                history="symbol",
                 weight_per_min=6000,
                 control_per_s=5,
                 topics=500,
@@ -75,6 +80,7 @@ MARKETS: Final = MappingProxyType(
                 exchange="binanceUS",
                 rest="https://api.binance.us",
                 api="/api/v3",
+                # Without `omitZeroBalances`: the docs of Binance.US don't have it, and list -1104 for parameters unread.
                 balances_path="/api/v3/account",
                 listen_key_path="/api/v3/userDataStream",
                 user_url="wss://stream.binance.us:9443/ws/{key}",
@@ -82,6 +88,7 @@ MARKETS: Final = MappingProxyType(
                 ticker_stream="!miniTicker@arr",
                 row_kind=None,
                 pool="us",
+                history="symbol",
                 weight_per_min=1200,
                 control_per_s=5,
                 topics=500,
@@ -99,6 +106,7 @@ MARKETS: Final = MappingProxyType(
                 ticker_stream="!ticker@arr",
                 row_kind=1,
                 pool="futures",
+                history="account",
                 weight_per_min=2400,
                 control_per_s=10,
                 topics=200,
@@ -114,6 +122,7 @@ MARKETS: Final = MappingProxyType(
                 ticker_stream="!ticker@arr",
                 row_kind=2,
                 pool="futures",
+                history="pair",
                 weight_per_min=2400,
                 control_per_s=10,
                 topics=200,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from exchanges._numbers import decimal, divide, multiply, order_id, plain
-from exchanges.binance._events import LIQUIDATION_PREFIX, STATUS
+from exchanges._rows import Odd, read_rows, tolerant
+from exchanges.binance._events import LIQUIDATION_PREFIX, REJECTED, STATUS
 from exchanges.binance._markets import Market
 from exchanges.events import (
     AccountPosition,
@@ -42,7 +43,8 @@ class OrderRow(msgspec.Struct, rename="camel"):
     time_in_force: str = ""
     stop_price: str = "0"
     # spot
-    cummulative_quote_qty: str = "0"
+    cummulative_quote_qty: str = "-1"
+    """Negative or absent: unknown, then the fills tell."""
     iceberg_qty: str = "0"
     is_working: bool = True
     order_list_id: int = -1
@@ -57,8 +59,8 @@ class OrderRow(msgspec.Struct, rename="camel"):
 
     @property
     def state(self) -> str:
-        """Status under the platform's names."""
-        return STATUS.get(self.status, self.status)
+        """Status under the platform's names; empty for one that no page lists."""
+        return STATUS.get(self.status, "")
 
 
 class TradeRow(msgspec.Struct, rename="camel"):
@@ -84,21 +86,45 @@ class _SpotBalance(msgspec.Struct):
 
 
 class _SpotAccount(msgspec.Struct, rename="camel"):
-    balances: list[_SpotBalance]
-    update_time: int = 0
+    balances: msgspec.Raw
+    update_time: int | None = None
 
 
 class _FuturesBalance(msgspec.Struct, rename="camel"):
     asset: str
     balance: str
     cross_wallet_balance: str
+    update_time: int = 0
 
 
-decode_orders = msgspec.json.Decoder(list[OrderRow]).decode
-decode_order = msgspec.json.Decoder(OrderRow).decode
-decode_trades = msgspec.json.Decoder(list[TradeRow]).decode
-_decode_account = msgspec.json.Decoder(_SpotAccount).decode
-_decode_balances = msgspec.json.Decoder(list[_FuturesBalance]).decode
+class _PositionRow(msgspec.Struct, rename="camel"):
+    symbol: str
+    position_amt: str = "0"
+    update_time: int = 0
+
+
+decode_order = tolerant(OrderRow)
+_decode_trade = tolerant(TradeRow)
+_decode_account = tolerant(_SpotAccount)
+_decode_spot_balance = tolerant(_SpotBalance)
+_decode_futures_balance = tolerant(_FuturesBalance)
+_decode_position = tolerant(_PositionRow)
+
+
+def decode_orders(body: bytes) -> tuple[list[OrderRow], Odd]:
+    """The orders of a list, and what is odd in it. Raises one of `UNREADABLE` for what is no list."""
+    return read_rows(body, decode_order)
+
+
+def decode_trades(body: bytes) -> list[TradeRow]:
+    """Fills; one that can't be read is missing in the sum, so that the order is told by its own totals."""
+    return read_rows(body, _decode_trade)[0]
+
+
+def traded_symbols(body: bytes, since_ms: int) -> list[str]:
+    """Symbols of a list of positions that are open, or changed since then. Raises one of `UNREADABLE`."""
+    rows = read_rows(body, _decode_position)[0]
+    return [row.symbol for row in rows if decimal(row.position_amt) or row.update_time >= since_ms]
 
 
 class Fill(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,6 +177,10 @@ def after_fill(market: Market, row: OrderRow, client_id: str, fill: Fill, *, las
     return order_event(market, row, client_id, fill, state)
 
 
+def _execution(row: OrderRow, state: str) -> str:
+    return REJECTED if row.status == REJECTED else EXECUTION.get(state, state)
+
+
 def _report(row: OrderRow, client_id: str, fill: Fill | None, state: str) -> ExecutionReport:
     quote = row.cummulative_quote_qty
     if decimal(quote) < 0:  # unknown for some old orders; then only the fills tell
@@ -174,7 +204,7 @@ def _report(row: OrderRow, client_id: str, fill: Fill | None, state: str) -> Exe
         order_time=row.update_time,
         unique_message_id=f"order:{row.symbol}:{row.order_id}:{state}:{row.executed_qty}:{row.orig_qty}:{row.price}",
         time_in_force=row.time_in_force,
-        execution_type=EXECUTION.get(state, state),
+        execution_type=_execution(row, state),
         stop_price=row.stop_price,
         iceberg_quantity=row.iceberg_qty,
         order_reject_reason="NONE",
@@ -211,7 +241,7 @@ def _update(row: OrderRow, client_id: str, fill: Fill | None, state: str) -> Ord
         liquidation=client_id.startswith(LIQUIDATION_PREFIX),
         unique_message_id=f"order:{row.symbol}:{row.order_id}:{state}:{row.executed_qty}:{row.orig_qty}:{row.price}",
         stop_price=row.stop_price,
-        execution_type=EXECUTION.get(state, state),
+        execution_type=_execution(row, state),
         is_reduce_only=row.reduce_only,
         working_type=row.working_type,
         original_order_type=row.orig_type or row.type,
@@ -232,32 +262,52 @@ def _update(row: OrderRow, client_id: str, fill: Fill | None, state: str) -> Ord
     )
 
 
-def balances(
-    market: Market, body: bytes, now_ms: int, related: Sequence[str]
-) -> AccountPosition | AccountUpdate | None:
+class Wallets(NamedTuple):
+    """All balances of an account."""
+
+    event: AccountPosition | AccountUpdate | None
+    """None = the account holds nothing."""
+    updated_ms: int | None
+    """When anything of the account changed last, where the venue says so for the whole of it."""
+    changed: frozenset[str]
+    """Assets that moved since the gap began, where the venue says so for each."""
+    odd: Odd
+
+
+def balances(market: Market, body: bytes, now_ms: int, related: Sequence[str], since_ms: int) -> Wallets:
     """The snapshot of all balances; `related` assets that the venue leaves out have fallen to zero.
 
-    Raises `msgspec.DecodeError` for an unreadable body. None = the account holds nothing.
+    Raises one of `UNREADABLE` for an unreadable body.
     """
-    if market.spot:
-        account = _decode_account(body)
-        listed = {row.asset for row in account.balances}
-        rows = [Balance(asset=row.asset, free=row.free, locked=row.locked) for row in account.balances]
+    return _spot_balances(body, now_ms, related) if market.spot else _futures_balances(body, now_ms, since_ms)
+
+
+def _spot_balances(body: bytes, now_ms: int, related: Sequence[str]) -> Wallets:
+    account = _decode_account(body)
+    found, odd = read_rows(account.balances, _decode_spot_balance)
+    listed = {row.asset for row in found}
+    rows = [Balance(asset=row.asset, free=row.free, locked=row.locked) for row in found]
+    if not odd:  # what can't be read may be one of them
         rows += [Balance(asset=asset, free="0", locked="0") for asset in related if asset not in listed]
-        if not rows:
-            return None
-        figures = ",".join(f"{row.asset}={row.free}+{row.locked}" for row in rows)
-        return AccountPosition(
-            event_time=now_ms,
-            last_account_update=account.update_time,
-            balances=rows,
-            unique_message_id=f"snapshot:{account.update_time}:{figures}",
-        )
-    wallets = _decode_balances(body)
+    if not rows:
+        return Wallets(None, account.update_time, frozenset(), odd)
+    figures = ",".join(f"{row.asset}={row.free}+{row.locked}" for row in rows)
+    event = AccountPosition(
+        event_time=now_ms,
+        last_account_update=account.update_time or 0,
+        balances=rows,
+        unique_message_id=f"snapshot:{account.update_time or 0}:{figures}",
+    )
+    return Wallets(event, account.update_time, frozenset(), odd)
+
+
+def _futures_balances(body: bytes, now_ms: int, since_ms: int) -> Wallets:
+    wallets, odd = read_rows(body, _decode_futures_balance)
+    changed = frozenset(row.asset for row in wallets if row.update_time >= since_ms)
     if not wallets:
-        return None
+        return Wallets(None, None, changed, odd)
     figures = ",".join(f"{row.asset}={row.balance}+{row.cross_wallet_balance}" for row in wallets)
-    return AccountUpdate(
+    event = AccountUpdate(
         event_time=now_ms,
         transaction_time=now_ms,
         event_reason_type="SNAPSHOT",
@@ -273,3 +323,4 @@ def balances(
         positions=[],
         unique_message_id=f"snapshot:{now_ms}:{figures}",
     )
+    return Wallets(event, None, changed, odd)

@@ -27,6 +27,7 @@ from exchanges._adapter import (
 from exchanges._candles import CandleFeed
 from exchanges._catchup import Bar, Page
 from exchanges._frames import UNREADABLE
+from exchanges._rows import read_rows
 from exchanges._topics import Request, Rules
 from exchanges.binance import _errors
 from exchanges.binance._markets import Market
@@ -89,7 +90,7 @@ class _Other(msgspec.Struct):
 _decode_combined: Final = msgspec.json.Decoder(_Combined).decode
 _decode_plain: Final = msgspec.json.Decoder(_KlineFrame).decode
 _decode_other: Final = msgspec.json.Decoder(_Other).decode
-_decode_klines: Final = msgspec.json.Decoder(list[_Bar]).decode
+_decode_bar: Final = msgspec.json.Decoder(_Bar).decode
 
 
 class CandleAdapter(CandleFeed[str]):
@@ -148,7 +149,7 @@ class CandleAdapter(CandleFeed[str]):
         if error is not None:
             return Page(failed=_errors.describe(error), retry=_errors.kind_of(error) is not FailKind.REQUEST)
         try:
-            return Page(bars=_decode_klines(answer.body))
+            return Page(bars=read_rows(answer.body, _decode_bar)[0])
         except UNREADABLE:
             return Page(failed="unreadable answer")
 

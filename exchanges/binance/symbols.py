@@ -10,6 +10,7 @@ import msgspec
 
 from exchanges._adapter import Answer, Call
 from exchanges._frames import UNREADABLE
+from exchanges._rows import read_rows, tolerant
 from exchanges.binance._markets import MARKETS, Market
 from exchanges.instruments import Instrument, SymbolTable
 
@@ -36,8 +37,8 @@ _COIN_MARGINED: Final = re.compile(r"USD_(PERP|\d{6})$")
 
 class _Symbol(msgspec.Struct, rename="camel"):
     symbol: str
-    base_asset: str
-    quote_asset: str
+    base_asset: str = ""
+    quote_asset: str = ""
     status: str = ""
     contract_status: str = ""
     contract_type: str = ""
@@ -46,10 +47,11 @@ class _Symbol(msgspec.Struct, rename="camel"):
 
 
 class _Info(msgspec.Struct):
-    symbols: list[_Symbol]
+    symbols: msgspec.Raw
 
 
 _decode = msgspec.json.Decoder(_Info).decode
+_decode_symbol = tolerant(_Symbol)
 
 
 class Loader:
@@ -74,10 +76,11 @@ class Loader:
     def answered(self, call: Call, answer: Answer) -> Sequence[Call]:
         if answer.status == 200:
             try:
-                symbols = _decode(answer.body).symbols
+                symbols, odd = read_rows(_decode(answer.body).symbols, _decode_symbol)
             except UNREADABLE:
                 return []
-            self._result = [_instrument(symbol) for symbol in symbols]
+            if symbols or not odd:
+                self._result = [_instrument(symbol) for symbol in symbols]
         return []
 
     def result(self) -> Sequence[Instrument] | None:

@@ -23,6 +23,7 @@ from exchanges._adapter import (
     TickerSubscription,
 )
 from exchanges._frames import UNREADABLE
+from exchanges._rows import read_rows, tolerant
 from exchanges.binance._markets import Market
 from exchanges.binance.symbols import belongs
 from exchanges.events import Ticker
@@ -34,8 +35,8 @@ class _Row(msgspec.Struct, gc=False):
     s: str
     E: int
     c: float
-    v: float
-    q: float
+    v: float = 0.0
+    q: float = 0.0
     st: int = 0
 
 
@@ -58,8 +59,7 @@ _TICKERS: Final = frozenset({"24hrMiniTicker", "24hrTicker"})
 
 _decode_combined: Final = msgspec.json.Decoder(_Combined, strict=False).decode
 _decode_rows: Final = msgspec.json.Decoder(list[_Row], strict=False).decode
-_decode_row: Final = msgspec.json.Decoder(_Row, strict=False).decode
-_decode_raws: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_row: Final = tolerant(_Row, strict=False)
 _decode_other: Final = msgspec.json.Decoder(_Other).decode
 
 
@@ -133,7 +133,7 @@ class TickerFeed:
             if wanted is not None and row.st != wanted and (row.st or not self._belongs(symbol)):
                 continue
             total = price + volume + quote
-            if total - total != 0.0:  # NaN or infinite
+            if price <= 0.0 or total - total != 0.0:  # never traded; NaN or infinite
                 continue
             time_ms = row.E
             # Ask and bid carry the last price, their sizes the quote volume (contract 2.6).
@@ -180,10 +180,4 @@ class TickerFeed:
 def _good_rows(raw: bytes) -> list[_Row]:
     if raw.lstrip()[:1] == b"{":  # one symbol's stream
         return [_decode_row(raw)]
-    rows: list[_Row] = []
-    for row in _decode_raws(raw):
-        try:
-            rows.append(_decode_row(row))
-        except UNREADABLE:
-            continue  # the caller notes that some were unreadable
-    return rows
+    return read_rows(raw, _decode_row)[0]  # the caller notes that some were unreadable

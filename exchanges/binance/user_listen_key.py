@@ -34,6 +34,7 @@ from exchanges.binance._clock import BinanceClock
 from exchanges.binance._markets import Market
 from exchanges.binance._repair import AccountRepair
 from exchanges.binance._signer import Signer, encoded
+from exchanges.events import AccountEvent
 
 REFRESH_S: Final = 1800.0
 JITTER_S: Final = 240.0
@@ -93,17 +94,21 @@ class ListenKeyUser(OneAccount):
             kind = _events.kind_of(raw) if wrapped.data else wrapped.e
             if kind == "serverShutdown":
                 return [Rotate("serverShutdown")]
-            event, odd = _events.read(kind, raw)
+            event, odd, lost = _events.read(kind, raw)
         except UNREADABLE:
             return [Note("unreadable account frame")]
-        if event is None or self._repair is None:
+        if kind == "listenKeyExpired":
+            return self._gone("listenKeyExpired", now, event)
+        if self._repair is None:
+            return []
+        if lost is not None:
+            return self._repair.ask(lost, now)
+        if event is None:
             note = _events.unknown(kind) if kind else "account frame without a type"
             return [Note(note)] if note else []
         outputs = self._repair.live(event)
         if odd:
             outputs.append(Note(f"unreadable fields in {kind}: {', '.join(odd)}"))
-        if kind == "listenKeyExpired":
-            outputs.append(Fail(kind=FailKind.TRANSIENT, reason="listenKeyExpired"))
         return outputs
 
     def answered(self, call: Call, answer: Answer, now: Instant) -> list[Output]:
@@ -190,8 +195,11 @@ class ListenKeyUser(OneAccount):
         self._refresh_at = max(now.mono + RETRY_S, min(now.mono + wait_s, last_chance))
         return [Note(f"listen key refresh failed: {_errors.describe(error)}")]
 
-    def _gone(self, why: str, now: Instant) -> list[Output]:
-        outputs = self._repair.live(_events.expired(self._clock.stamp(now))) if self._repair is not None else []
+    def _gone(self, why: str, now: Instant, marker: AccountEvent | None = None) -> list[Output]:
+        """The key is gone. Only the futures ids have an event that says so (contract 2.3)."""
+        outputs: list[Output] = []
+        if self._repair is not None and not self._market.spot:
+            outputs = self._repair.live(marker or _events.expired(self._clock.stamp(now)))
         return [*outputs, Fail(kind=FailKind.TRANSIENT, reason=why)]
 
     def _failed(self, error: _errors.VenueError, now: Instant) -> Fail:

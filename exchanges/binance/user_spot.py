@@ -131,8 +131,9 @@ class SpotUser:
             return self._clock_read(answer, now)
         link = self._streams.get(call.stream_id or "")
         member = link.members.get(call.stream_id or "") if link is not None else None
-        if member is None or not member.repair.owns(call):
+        if link is None or member is None or not member.repair.owns(call):
             return []
+        self._busy[link.digest] = link
         return self._learn(member, member.repair.answered(call, answer, now))
 
     def woken(self, now: Instant) -> list[Output]:
@@ -322,9 +323,12 @@ class SpotUser:
                 return self._unrouted(subscription_id, raw)
             if kind == "eventStreamTerminated":
                 return self._terminated(link, now)
-            event, odd = _events.read(kind, raw)
+            event, odd, lost = _events.read(kind, raw)
         except UNREADABLE:
             return [Note("unreadable account event")]
+        if lost is not None:
+            self._busy[link.digest] = link
+            return [output for member in link.members.values() for output in member.repair.ask(lost, now)]
         outputs: list[Output] = [Note(f"unreadable fields in {kind}: {', '.join(odd)}")] if odd else []
         if event is None:
             note = _events.unknown(kind)

@@ -6,7 +6,9 @@ from typing import Any
 
 from simulator._values import ZERO, Trade
 from simulator.venues.binance._context import Context
+from simulator.venues.binance._errors import Failure
 from simulator.venues.binance._frames import ALIAS, digits, eight, price_text, quantity_text, unrealised
+from simulator.venues.binance._profiles import US
 from simulator.venues.binance._trading import span_of
 
 Row = dict[str, Any]
@@ -84,6 +86,8 @@ def user_trades(context: Context) -> list[Row]:
 
 def spot_account(context: Context) -> Row:
     account = context.owner
+    if context.profile is US and "omitZeroBalances" in context.params:
+        raise Failure(400, -1104, "Not all sent parameters were read; read '2' parameter(s) but was sent '3'.")
     hide = context.params.get("omitZeroBalances") == "true"
     return {
         "makerCommission": 8,
@@ -116,10 +120,21 @@ def futures_balance(context: Context) -> list[Row]:
             "availableBalance": eight(held.free),
             "maxWithdrawAmount": eight(held.free),
             "marginAvailable": True,
-            "updateTime": context.owner.last_ms,
+            "updateTime": _moved_ms(context, held.asset),
         }
         for held in context.owner.holdings(context.exchange)
     ]
+
+
+def _moved_ms(context: Context, asset: str) -> int:
+    """When the wallet of an asset moved last: each tells of itself only. Transfers are not remembered."""
+    symbol_of = context.half.world.markets.symbol
+    times = [
+        trade.time_ms
+        for trade in context.half.world.engine.trades(context.owner.account_id, context.exchange)
+        if (symbol := symbol_of(context.exchange, trade.symbol)) is not None and symbol.settle == asset
+    ]
+    return max(times, default=0)
 
 
 def position_risk(context: Context) -> list[Row]:
@@ -143,7 +158,7 @@ def position_risk(context: Context) -> list[Row]:
                 "isolatedMargin": "0.00000000",
                 "positionSide": position.side,
                 "notional": eight(quote.symbol.value(position.amount, quote.price)),
-                "updateTime": context.owner.last_ms,
+                "updateTime": _moved_ms(context, quote.symbol.settle),
             }
         )
     return rows

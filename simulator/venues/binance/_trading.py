@@ -202,12 +202,15 @@ def open_orders(context: Context) -> list[Row]:
 
 
 def all_orders(context: Context) -> list[Row]:
-    """By creation time, oldest first; canceled and expired unfilled orders of futures stay here as long as others."""
+    """By creation time, oldest first; canceled and expired unfilled orders of futures stay here as long as others.
+
+    Spot wants a symbol, COIN-M a symbol or a pair, USD-M neither since 2026-08-25.
+    """
     since, until = span_of(context)
     start_id = context.integer("orderId")
     rows = [
         order
-        for order in context.half.world.engine.orders(context.owner.account_id, context.exchange, context.symbol().wire)
+        for order in _of_scope(context)
         if (since is None or order.created_ms >= since)
         and (until is None or order.created_ms <= until)
         and (start_id is None or order_id(context.profile, order) >= start_id)
@@ -215,6 +218,18 @@ def all_orders(context: Context) -> list[Row]:
     limit = context.limit(500, 1000)
     chosen = rows[:limit] if since is not None or start_id is not None else rows[-limit:]
     return [order_row(context, order) for order in chosen]
+
+
+def _of_scope(context: Context) -> list[Order]:
+    """All orders that the question is about. Raises `Failure`."""
+    style, params = context.profile.style, context.params
+    engine, account = context.half.world.engine, context.owner.account_id
+    pair = params.get("pair") if style == "coinm" else None
+    if pair and params.get("symbol"):
+        raise Failure(400, -1128, "Combination of optional parameters invalid.")
+    wire = context.maybe_symbol() if style == "usdm" or pair else context.symbol().wire
+    orders = engine.orders(account, context.exchange, wire)
+    return [order for order in orders if not pair or order.symbol.partition("_")[0] == pair]
 
 
 def forced_orders(context: Context) -> list[Row]:

@@ -106,12 +106,17 @@ class Facts:
     """The two totals are exchanged on the wire (contract 2.1)."""
     liquidations: bool = True
     """Liquidations are told, though they have no client id of ours."""
+    elsewhere: str = ""
+    """What of a gap the venue can't be asked for: its report names this whenever anything may have happened there."""
     modify: bool = True
     """The venue changes open orders, and the half plays it."""
 
 
+_OTHER_SYMBOLS = "closed orders on other symbols can't be asked for"
+_OTHER_PAIRS = "closed orders on other pairs can't be asked for"
+
 _VENUES: Mapping[str, Facts] = {
-    "binance": Facts(rejections=("-2015", "-2014"), skew=True),
+    "binance": Facts(rejections=("-2015", "-2014"), skew=True, elsewhere=_OTHER_SYMBOLS),
     "bybit": Facts(rejections=("10003", "33004")),
     "okx": Facts(rejections=("50111", "60005")),
     "kucoin": Facts(accounts=("", "unified"), rejections=("400003",)),
@@ -124,8 +129,10 @@ _VENUES: Mapping[str, Facts] = {
 
 FACTS: Mapping[str, Facts] = {
     "binanceUsdm": Facts(join_is_signed=False, rejections=("-2015",), skew=False),
-    "binanceCoinm": Facts(join_is_signed=False, rejections=("-2015",), skew=False, contracts=True),
-    "binanceUS": Facts(join_is_signed=False, rejections=("-2015",), skew=False),
+    "binanceCoinm": Facts(
+        join_is_signed=False, rejections=("-2015",), skew=False, contracts=True, elsewhere=_OTHER_PAIRS
+    ),
+    "binanceUS": Facts(join_is_signed=False, rejections=("-2015",), skew=False, elsewhere=_OTHER_SYMBOLS),
     "bybitInverse": Facts(rejections=("10003", "33004"), swapped=True),
     "okxLinear": Facts(rejections=("50111", "60005"), contracts=True),
     "okxInverse": Facts(rejections=("50111", "60005"), contracts=True),

@@ -27,11 +27,7 @@ DECIMAL = re.compile(r"[+-]?\d+(\.\d+)?")
 
 NOT_YET: dict[str, frozenset[str]] = {
     "binance": frozenset({
-        "spot limit canceled by its owner: c is the id of the cancel request, C the id of the order",
-        "spot order rejected",
-        "binance: symbol without a trade (c=0) gives no ticker",
         "binance: one closed candle in microseconds does not silence the ones after it",
-        "binanceUsdm: contract without a trade (c=0) gives no ticker",
     }),
 
     "bitget": frozenset({

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from exchanges._rows import MAX_REASONS, Odd, read_rows
+from exchanges._rows import MAX_REASONS, Odd, read_rows, tolerant
 
 
 class _Row(msgspec.Struct):
@@ -41,3 +41,22 @@ def test_reasons_are_few_and_hold_no_values() -> None:
     assert odd.number == 7
     assert len(odd.reasons) == MAX_REASONS
     assert "secret" not in odd.phrase("rows")
+
+
+class _Order(msgspec.Struct):
+    name: str
+    note: str = "none"
+    parts: list[_Row] = []
+
+
+def test_a_null_where_a_text_is_expected_is_an_absent_value() -> None:
+    read = tolerant(_Order)
+    assert read(b'{"name":"a","note":null,"parts":null}') == _Order("a")
+    assert read(b'{"name":"a","parts":[{"name":"x","size":null}]}') == _Order("a", parts=[_Row("x")])
+    assert read(b'{"name":"a","note":"b"}') == _Order("a", "b")
+
+
+@pytest.mark.parametrize("odd", [b'{"name":null}', b'{"name":"a","note":7}', b"[]", b"null", b"{"])
+def test_what_has_to_be_there_is_not_made_up(odd: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        tolerant(_Order)(odd)

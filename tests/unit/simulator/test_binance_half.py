@@ -585,3 +585,43 @@ def test_exchange_info_lists_every_symbol_with_its_market_fields():
         "ETHUSD_PERP": 10,
         "BNBUSD_PERP": 10,
     }
+
+
+def test_all_orders_wants_a_symbol_on_spot_a_symbol_or_pair_on_coinm_and_neither_on_usdm():
+    world = World()
+    account = world.account()
+    world.place(account, "binanceUsdm", client_id="a")
+    world.place(account, "binanceUsdm", symbol="ETHUSDT", price="2000", client_id="b")
+    world.place(account, "binanceCoinm", symbol="BTCUSD_PERP", quantity="5", client_id="c")
+    world.place(account, "binanceCoinm", symbol="ETHUSD_PERP", quantity="5", price="2000", client_id="d")
+
+    def asked(host: str, path: str, query: str = "") -> object:
+        answer = world.signed("GET", host, path, query)
+        return answer["code"] if isinstance(answer, dict) else [row["clientOrderId"] for row in answer]
+
+    assert asked(API, "/api/v3/allOrders") == -1102
+    assert asked("api.binance.us", "/api/v3/allOrders") == -1102
+    assert asked(FAPI, "/fapi/v1/allOrders") == ["a", "b"]
+    assert asked(FAPI, "/fapi/v1/allOrders", "symbol=ETHUSDT") == ["b"]
+    dapi = "dapi.binance.com"
+    assert asked(dapi, "/dapi/v1/allOrders") == -1102
+    assert asked(dapi, "/dapi/v1/allOrders", "pair=ETHUSD") == ["d"]
+    assert asked(dapi, "/dapi/v1/allOrders", "symbol=BTCUSD_PERP") == ["c"]
+    assert asked(dapi, "/dapi/v1/allOrders", "symbol=BTCUSD_PERP&pair=BTCUSD") == -1128
+
+
+def test_binance_us_refuses_a_parameter_that_it_does_not_know():
+    world = World()
+    world.account()
+    assert world.signed("GET", "api.binance.us", "/api/v3/account", "omitZeroBalances=true")["code"] == -1104
+    assert "balances" in world.signed("GET", "api.binance.us", "/api/v3/account")
+
+
+def test_each_futures_wallet_tells_when_it_moved_itself():
+    world = World()
+    account = world.account()
+    world.place(account, "binanceCoinm", symbol="BTCUSD_PERP", order_type="MARKET", quantity="5", price="0")
+    rows = world.signed("GET", "dapi.binance.com", "/dapi/v1/balance")
+    moved = {row["asset"]: row["updateTime"] for row in rows}
+    assert moved["BTC"] > 0
+    assert moved["ETH"] == 0

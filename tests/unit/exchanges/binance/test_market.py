@@ -106,6 +106,19 @@ def test_one_bad_row_costs_that_row() -> None:
     assert of(Note, outputs)
 
 
+def test_a_symbol_without_a_trade_gives_no_ticker() -> None:
+    rows = [row("NEWUSDT", c="0.00000000"), row("ODDUSDT", c="-1"), row("BTCUSDT")]
+    emit = only(EmitTickers, tickers().received(frame({"stream": "!miniTicker@arr", "data": rows}), NOW))
+    assert [ticker.symbol for ticker in emit.tickers] == ["BTCUSDT"]
+
+
+def test_a_row_without_volumes_still_has_its_price() -> None:
+    rows = [row("BTCUSDT", v=None, q=None), row("ETHUSDT", c=None)]
+    outputs = tickers().received(frame({"stream": "!miniTicker@arr", "data": rows}), NOW)
+    (ticker,) = only(EmitTickers, outputs).tickers
+    assert (ticker.symbol, ticker.price, ticker.volume, ticker.best_ask_qnt) == ("BTCUSDT", 1.5, 0, 0)
+
+
 def test_a_single_symbols_stream_is_read_too() -> None:
     for raw in (frame({"stream": "btcusdt@miniTicker", "data": row()}), frame(row())):
         assert only(EmitTickers, tickers().received(raw, NOW)).tickers[0].symbol == "BTCUSDT"
@@ -272,6 +285,16 @@ def test_missed_candles_are_read_and_told_in_order_before_the_stream_goes_on(exc
     assert (live.gap.candles, live.gap.missing) == (4, ())
 
 
+def test_one_odd_candle_of_the_past_costs_only_itself() -> None:
+    feed = candles()
+    feed.add(wanted(resumed=START - 5 * MINUTE), NOW)
+    call = only(Call, acknowledge(feed, feed.connected(NOW)))
+    odd = [[None, "1", "1", "1", "1", "1"], [START - 3 * MINUTE, "1", None, "1", "1", "1"], {"t": 1}, "x"]
+    empty = [START - 2 * MINUTE, "0", "0", "0", "0", "0"]
+    outputs = feed.answered(call, ok([*odd, bar(START - 4 * MINUTE), empty, bar(START - MINUTE)]), NOW)
+    assert [emit.candle.start for emit in of(EmitCandle, outputs)] == [START - 4 * MINUTE, START - MINUTE]
+
+
 def test_a_repaired_candle_has_the_id_of_the_live_one() -> None:
     feed = candles()
     feed.add(wanted(resumed=START - 3 * MINUTE), NOW)
@@ -425,3 +448,19 @@ def test_non_ascii_symbols_are_subscribed_as_utf8() -> None:
     feed = candles()
     feed.add(wanted("币安USDT"), NOW)
     assert requests(feed.connected(NOW))[0]["params"] == ["币安usdt@kline_1m"]
+
+
+def test_one_odd_symbol_does_not_cost_the_list() -> None:
+    good = {"symbol": "BTCUSDT", "baseAsset": "BTC", "quoteAsset": "USDT", "status": "TRADING"}
+    odd = [{**good, "symbol": "N", "status": None}, {**good, "symbol": None}, {"status": "TRADING"}, 7, None]
+    loader = Loader("binance")
+    loader.answered(only(Call, loader.start()), ok({"symbols": [odd[0], good, *odd[1:]]}))
+    found = loader.result()
+    assert found is not None
+    assert [(item.wire, item.active) for item in found] == [("N", False), ("BTCUSDT", True)]
+
+
+def test_a_list_of_nothing_but_odd_symbols_is_no_list() -> None:
+    loader = Loader("binance")
+    loader.answered(only(Call, loader.start()), ok({"symbols": [{"symbol": None}]}))
+    assert loader.result() is None

@@ -6,9 +6,16 @@ import pytest
 
 from exchanges._adapter import Answer, Call, Connect, Fail, FailKind, Instant, Live, Note, Rotate
 from exchanges.binance.user_listen_key import JITTER_S, REFRESH_S, RETRY_S, VALID_S, ListenKeyUser
-from exchanges.events import ExecutionReport, UserDataStreamExpired
-from tests.unit.exchanges.binance.support import NOW, account, events, later, listen_key, ok, refused
-from tests.unit.exchanges.driver import frame, of, only
+from exchanges.events import (
+    AccountConfigUpdate,
+    AccountUpdate,
+    ExecutionReport,
+    MarginCall,
+    OrderTradeUpdate,
+    UserDataStreamExpired,
+)
+from tests.unit.exchanges.binance.support import NOW, account, events, later, listen_key, ok, order_row, refused
+from tests.unit.exchanges.driver import frame, of, only, params, path
 
 URLS = {
     "binanceUsdm": ("https://fapi.binance.com/fapi/v1/listenKey", "wss://fstream.binance.com/private/ws?listenKey=LK"),
@@ -216,3 +223,81 @@ def test_ids_that_javascript_would_round_leave_as_text() -> None:
         (event,) = events(running().received(raw, NOW))
         assert not isinstance(event, ExecutionReport)
         assert event.order_id == published  # type: ignore[union-attr]
+
+
+def futures_order(**fields: object) -> bytes:
+    order = {
+        "s": "BTCUSDT", "c": "D-TP-1", "S": "BUY", "o": "LIMIT", "q": "1", "p": "1", "ap": "0", "X": "NEW", "i": 7, "z": "0",
+        "T": 1,
+    }  # fmt: skip
+    return frame({"e": "ORDER_TRADE_UPDATE", "E": 1, "T": 1, "o": {**order, **fields}})
+
+
+@pytest.mark.parametrize("fields", [{"X": "HALTED"}, {"q": None}])
+def test_a_futures_order_that_its_frame_does_not_tell_is_asked_for(fields: dict[str, object]) -> None:
+    adapter = running()
+    outputs = adapter.received(futures_order(**fields), NOW)
+    assert not events(outputs)
+    asked = only(Call, outputs)
+    assert (path(asked), params(asked)["orderId"]) == ("/fapi/v1/order", "7")
+    (event,) = events(adapter.answered(asked, ok(order_row(7, status="EXPIRED")), NOW))
+    assert isinstance(event, OrderTradeUpdate)
+    assert event.order_status == "EXPIRED"
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [("EXPIRED_IN_MATCH", "EXPIRED"), ("NEW_INSURANCE", "NEW"), ("NEW_ADL", "NEW"), ("REJECTED", "CANCELED")],
+)
+def test_futures_states_get_names_that_the_platform_has(raw: str, status: str) -> None:
+    (event,) = events(running().received(futures_order(X=raw), NOW))
+    assert isinstance(event, OrderTradeUpdate)
+    assert event.order_status == status
+
+
+def test_the_end_of_a_binance_us_key_publishes_nothing_and_ends_the_connection() -> None:
+    outputs = running("binanceUS").received(frame({"e": "listenKeyExpired", "E": 5, "listenKey": "LK"}), NOW)
+    assert events(outputs) == []
+    assert only(Fail, outputs).kind is FailKind.TRANSIENT
+    adapter = running("binanceUS")
+    call, now = refresh(adapter)
+    outputs = adapter.answered(call, refused(400, -1125), now)
+    assert events(outputs) == []
+    assert only(Fail, outputs).kind is FailKind.TRANSIENT
+
+
+def test_one_odd_row_of_an_account_update_costs_only_itself() -> None:
+    update = {
+        "m": "ORDER",
+        "B": [{"a": "USDT", "wb": "1", "cw": "1", "bc": None}, {"a": "BNB", "wb": 7, "cw": "1"}],
+        "P": [{"s": None, "pa": "1", "ep": "1"}, {"s": "ETHUSDT", "pa": "2", "ep": "3"}, "what"],
+    }
+    outputs = running().received(frame({"e": "ACCOUNT_UPDATE", "E": 1, "T": 1, "a": update}), NOW)
+    (event,) = events(outputs)
+    assert isinstance(event, AccountUpdate)
+    assert [(row.asset, row.balance_change) for row in event.balances] == [("USDT", "0")]
+    assert [row.symbol for row in event.positions] == ["ETHUSDT"]
+    assert only(Note, outputs).what == "unreadable fields in ACCOUNT_UPDATE: B, P"
+
+
+def test_the_multi_assets_mode_and_margin_calls_are_told() -> None:
+    adapter = running()
+    (config,) = events(adapter.received(frame({"e": "ACCOUNT_CONFIG_UPDATE", "E": 1, "T": 2, "ai": {"j": True}}), NOW))
+    assert isinstance(config, AccountConfigUpdate)
+    assert (config.type, config.multi_assets) == ("MULTI_ASSETS", True)
+    position = {
+        "s": "ETHUSDT",
+        "ps": "LONG",
+        "pa": "1.3",
+        "mt": "CROSSED",
+        "iw": "0",
+        "mp": "187",
+        "up": "-1.1",
+        "mm": "1.6",
+    }
+    (call,) = events(adapter.received(frame({"e": "MARGIN_CALL", "E": 1, "cw": "3.16", "p": [position]}), NOW))
+    assert isinstance(call, MarginCall)
+    assert call.cross_wallet_balance == "3.16"
+    row = call.positions[0]
+    assert (row.symbol, row.position_side, row.position_amount) == ("ETHUSDT", "LONG", "1.3")
+    assert (row.mark_price, row.unrealized_pnl, row.maintenance_margin_required) == ("187", "-1.1", "1.6")

@@ -24,7 +24,7 @@ from exchanges._adapter import (
 from exchanges.binance._signer import Signer
 from exchanges.binance.user_spot import ANSWER_S, SpotUser
 from exchanges.credentials import credentials
-from exchanges.events import ExecutionReport
+from exchanges.events import AccountPosition, ExecutionReport
 from tests.unit.exchanges.binance.support import (
     NOW,
     account,
@@ -41,8 +41,9 @@ from tests.unit.exchanges.binance.support import (
     resume,
     spot,
     subscribed,
+    trade_row,
 )
-from tests.unit.exchanges.driver import frame, of, only, path
+from tests.unit.exchanges.driver import frame, of, only, params, path
 
 
 def running(*streams: str, **fields: Any) -> SpotUser:
@@ -336,10 +337,127 @@ def test_a_fill_is_not_lost_for_a_descriptive_field_of_an_unknown_type() -> None
     assert only(Note, outputs).what == "unreadable fields in executionReport: f, n, t"
 
 
-@pytest.mark.parametrize("fields", [{"z": None}, {"i": "x"}, {"X": 7}])
-def test_a_report_without_its_substance_publishes_nothing(fields: dict[str, object]) -> None:
-    outputs = running("a").received(report(0, **fields), NOW)
+def test_a_report_without_its_substance_publishes_nothing() -> None:
+    outputs = running("a").received(report(0, i="x"), NOW)
     assert [type(output) for output in outputs] == [Note]
+
+
+# --- what can't be told is asked for ---
+
+ODD_REPORTS = pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"z": None}, "a frame that can't be read"),
+        ({"X": 7}, "status 7, which no page lists"),
+        ({"X": "HALTED"}, "status HALTED, which no page lists"),
+    ],
+)
+
+
+@ODD_REPORTS
+def test_an_order_in_a_state_that_no_page_lists_is_asked_for_and_not_guessed(
+    fields: dict[str, object], why: str
+) -> None:
+    adapter = running("a", "b")
+    outputs = adapter.received(report(0, order_id=7, **fields), NOW)
+    assert not events(outputs)
+    assert only(Note, outputs) == Note(f"order 7: {why}; it is asked for", "error")
+    asked = only(Call, outputs)
+    assert (path(asked), params(asked)["symbol"], params(asked)["orderId"]) == ("/api/v3/order", "BTCUSDT", "7")
+    assert (asked.stream_id, asked.weight) == ("a", 4)
+    outputs = adapter.answered(asked, ok(order_row(7, status="CANCELED", updateTime=NOW.wall_ms)), NOW)
+    emit = only(Emit, outputs)
+    assert isinstance(emit.event, ExecutionReport)
+    assert (emit.stream_id, emit.event.order_status, emit.event.new_client_order_id) == ("a", "CANCELED", "D-TP-7")
+
+
+def test_an_order_whose_state_even_rest_does_not_name_is_said_and_nothing_is_published() -> None:
+    adapter = running("a")
+    asked = only(Call, adapter.received(report(0, order_id=7, X="HALTED"), NOW))
+    outputs = adapter.answered(asked, ok(order_row(7, status="HALTED")), NOW)
+    assert outputs == [Note("order 7: order 7: status HALTED, which no page lists", "error")]
+
+
+def test_a_question_for_an_order_is_repeated_while_the_venue_is_busy() -> None:
+    adapter = running("a")
+    asked = only(Call, adapter.received(report(0, order_id=7, X="HALTED"), NOW))
+    assert adapter.received(report(0, order_id=7, X="HALTED"), NOW)[1:] == []
+    assert adapter.answered(asked, refused(503, 0), NOW) == []
+    due = adapter.deadline()
+    assert due is not None
+    again = only(Call, adapter.woken(later(due - NOW.mono)))
+    assert only(Emit, adapter.answered(again, ok(order_row(7, status="EXPIRED")), NOW))
+    assert adapter.deadline() is None
+
+
+def test_fills_that_a_question_finds_are_told_one_by_one() -> None:
+    adapter = running("a")
+    asked = only(Call, adapter.received(report(0, order_id=7, X="HALTED"), NOW))
+    row = order_row(7, status="FILLED", executedQty="10", cummulativeQuoteQty="1000")
+    fills = only(Call, adapter.answered(asked, ok(row), NOW))
+    assert path(fills) == "/api/v3/myTrades"
+    outputs = adapter.answered(fills, ok([trade_row(1, 7, "4", "100"), trade_row(2, 7, "6", "100")]), NOW)
+    told = [event for event in events(outputs) if isinstance(event, ExecutionReport)]
+    assert [(event.order_status, event.total_trade_quantity) for event in told] == [
+        ("PARTIALLY_FILLED", "4"),
+        ("FILLED", "10"),
+    ]
+
+
+# --- whose id an ended order has ---
+
+
+def test_a_cancel_is_told_under_the_orders_own_id_because_the_backend_looks_at_the_new_one_first() -> None:
+    adapter = running("a")
+    cancel = report(0, c="web_6c1f", C="D-TP-1", x="CANCELED", X="CANCELED", z="4", Z="400")
+    event = only(Emit, adapter.received(cancel, NOW)).event
+    assert isinstance(event, ExecutionReport)
+    assert (event.new_client_order_id, event.original_client_order_id) == ("D-TP-1", "D-TP-1")
+    assert event.total_trade_quantity == "4"
+
+
+def test_a_cancel_by_the_venue_keeps_the_only_id_that_it_has() -> None:
+    event = only(Emit, running("a").received(report(0, x="CANCELED", X="CANCELED"), NOW)).event
+    assert isinstance(event, ExecutionReport)
+    assert (event.new_client_order_id, event.original_client_order_id) == ("D-TP-1", "")
+
+
+def test_a_rejected_order_ends_and_can_be_found_by_either_id() -> None:
+    event = only(Emit, running("a").received(report(0, x="REJECTED", X="REJECTED", r="NO"), NOW)).event
+    assert isinstance(event, ExecutionReport)
+    assert (event.order_status, event.execution_type, event.order_reject_reason) == ("CANCELED", "REJECTED", "NO")
+    assert (event.new_client_order_id, event.original_client_order_id) == ("D-TP-1", "D-TP-1")
+
+
+def test_an_amended_order_keeps_its_new_id() -> None:
+    event = only(Emit, running("a").received(report(0, c="new", C="D-TP-1", x="REPLACED"), NOW)).event
+    assert isinstance(event, ExecutionReport)
+    assert (event.new_client_order_id, event.original_client_order_id) == ("new", "D-TP-1")
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        ("PENDING_NEW", "NEW"),
+        ("EXPIRED_IN_MATCH", "EXPIRED"),
+        ("PENDING_CANCEL", "PENDING_CANCEL"),
+        ("EXPIRED", "EXPIRED"),
+    ],
+)
+def test_listed_states_get_names_that_the_platform_has(raw: str, status: str) -> None:
+    event = only(Emit, running("a").received(report(0, X=raw), NOW)).event
+    assert isinstance(event, ExecutionReport)
+    assert event.order_status == status
+
+
+def test_one_odd_balance_costs_only_itself() -> None:
+    rows = [{"a": "BTC", "f": "1", "l": "0"}, {"a": "ETH", "f": None, "l": "0"}, {"a": "SOL", "f": "2", "l": "0"}]
+    event = {"e": "outboundAccountPosition", "E": 1, "u": 1, "B": rows}
+    outputs = running("a").received(frame({"subscriptionId": 0, "event": event}), NOW)
+    position = only(Emit, outputs).event
+    assert isinstance(position, AccountPosition)
+    assert [row.asset for row in position.balances] == ["BTC", "SOL"]
+    assert only(Note, outputs).what == "unreadable fields in outboundAccountPosition: B"
 
 
 def test_idle_accounts_cost_nothing_when_the_deadline_is_asked() -> None:
