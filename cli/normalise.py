@@ -18,6 +18,7 @@ import msgspec
 from connector.core.channels import candle_channel, ticker_channel
 from exchanges import venue_of
 from exchanges._adapter import Emit, EmitCandle, EmitTickers, Instant, Output, Venue
+from exchanges._plausible import plausible_candle
 from exchanges.events import AccountEvent, Candle, Ticker, encode
 from exchanges.ids import is_paper, real_id
 
@@ -109,7 +110,7 @@ def _events_of(case: _Line, now: Instant, venue: Venue | None) -> list[Json]:
     adapter, _ = found.replay(exchange, feed, values)
     for frame in prior:
         adapter.received(_frame_bytes(frame), now)
-    return list(_published(adapter.received(_frame_bytes(case.frame), now)))
+    return list(_published(adapter.received(_frame_bytes(case.frame), now), now.wall_ms))
 
 
 def _frame_bytes(frame: msgspec.Raw) -> bytes:
@@ -118,14 +119,15 @@ def _frame_bytes(frame: msgspec.Raw) -> bytes:
     return str(_decode_any(raw)).encode() if raw.startswith(b'"') else raw
 
 
-def _published(outputs: Sequence[Output]) -> Iterator[Json]:
+def _published(outputs: Sequence[Output], now_ms: int) -> Iterator[Json]:
+    """What leaves the service: a candle whose time can't be true is not published (`exchanges._plausible`)."""
     for output in outputs:
         if isinstance(output, Emit):
             yield _fields(output.event)
         elif isinstance(output, EmitTickers):
             for ticker in output.tickers:
                 yield _fields(ticker, ticker_channel(ticker.symbol, output.exchange))
-        elif isinstance(output, EmitCandle):
+        elif isinstance(output, EmitCandle) and plausible_candle(output.candle.start, output.length_ms, now_ms):
             yield _fields(output.candle, candle_channel(output.symbol, output.exchange, output.interval))
 
 

@@ -142,6 +142,8 @@ class EmitCandle(msgspec.Struct, frozen=True):
     interval: str
     candle: Candle
     repaired: bool = False
+    length_ms: int = 0
+    """How long a candle of this interval is; 0 = not known."""
 
 
 class Seen(msgspec.Struct, frozen=True):

@@ -151,11 +151,11 @@ class CandleFeed(TopicFeed[Topic]):
     def _venue_time(self, now: Instant) -> Instant:
         return Instant(now.mono, self._clock.stamp(now))
 
-    def _told(self, topic: Topic, bars: Sequence[Bar]) -> list[Output]:
+    def _told(self, topic: Topic, bars: Sequence[Bar], now: Instant) -> list[Output]:
         """Candles of a frame, maybe none. Every frame is proof of life, also one that publishes nothing (bug A27)."""
         outputs: list[Output] = []
         for route in self._routes.get(topic) or self._unasked(topic):
-            told = [output for bar in bars for output in route.live(bar)]
+            told = [output for bar in bars for output in route.live(bar, self._venue_time(now))]
             outputs.extend(told or [Seen(route.stream_id)])
         return outputs
 

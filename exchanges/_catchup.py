@@ -10,6 +10,8 @@ import msgspec
 from exchanges._adapter import Answer, Call, CandleSubscription, EmitCandle, GapReport, Instant, Live, Note, Output
 from exchanges._frames import RETRYABLE
 from exchanges._numbers import number, plain
+from exchanges._plausible import plausible_candle
+from exchanges._times import retry_after_s
 from exchanges.events import Candle
 
 ATTEMPTS: Final = 3
@@ -99,9 +101,12 @@ class CatchUp:
         self._give_up_at = now.mono + BUDGET_S
         return [self._call]
 
-    def live(self, bar: Bar) -> list[Output]:
+    def live(self, bar: Bar, now: Instant) -> list[Output]:
+        """`now` is the venue's time. A candle that can't be true goes out to be counted, and blocks none that follow."""
         if not bar.usable:
             return []
+        if not plausible_candle(bar.start, self.length_ms, now.wall_ms):
+            return [self._emit(bar)]
         if self.done:
             return self._publish(bar)
         self._held[bar.start] = bar
@@ -120,10 +125,14 @@ class CatchUp:
                 return self._finish(now, f"candles: {page.failed}")
             if call.attempt >= ATTEMPTS:
                 return self._finish(now, f"candles: {page.failed} after {ATTEMPTS} tries")
-            header = answer.headers.get("retry-after", "")
-            self._retry_at = now.mono + (float(header) if header.isdigit() else RETRY_S * call.attempt)
+            asked_s = retry_after_s(answer.headers.get("retry-after"), now.wall_ms)
+            self._retry_at = now.mono + (RETRY_S * call.attempt if asked_s is None else asked_s)
             return []
-        self._found.update((bar.start, bar) for bar in page.bars if bar.usable)
+        self._found.update(
+            (bar.start, bar)
+            for bar in page.bars
+            if bar.usable and plausible_candle(bar.start, self.length_ms, now.wall_ms)
+        )
         self._ended = page.ended
         if page.more is None:
             return self._finish(now)
@@ -196,4 +205,6 @@ class CatchUp:
             volume=plain(bar.volume),
             unique_message_id=f"{asked.symbol}:{bar.start}:{figures}:{asked.interval}@{asked.exchange}",
         )
-        return EmitCandle(asked.stream_id, asked.exchange, asked.symbol, asked.interval, candle, repaired)
+        return EmitCandle(
+            asked.stream_id, asked.exchange, asked.symbol, asked.interval, candle, repaired, self.length_ms
+        )

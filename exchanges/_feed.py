@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Final, Generic
+from typing import Final, Generic, NamedTuple
 
 from exchanges._adapter import (
     Answer,
@@ -26,6 +26,10 @@ from exchanges._timers import Heartbeat, earliest
 from exchanges._topics import Request, Rules, Topic, TopicBook
 
 NO_ANSWER: Final = "no answer to a subscribe request"
+FIRST_AGAIN_S: Final = 60.0
+"""A ticker that was refused is asked for again after this long, then after twice as long,"""
+MAX_AGAIN_S: Final = 900.0
+"""and so on, but at least this often: what a venue refuses today it may list tomorrow."""
 
 
 class TopicFeed(ABC, Generic[Topic]):
@@ -107,13 +111,27 @@ class TopicFeed(ABC, Generic[Topic]):
         return Fail(kind=kind, reason=reason, retry_after_s=retry_after_s)
 
 
+class _Denied(NamedTuple):
+    """A symbol that the venue refused: when it is asked for again, and how long that wait is."""
+
+    symbol: str
+    due: float
+    wait_s: float
+
+
 class TickerFeed(TopicFeed[Topic]):
-    """The tickers of one shard of symbols. Live once every topic of it is answered."""
+    """The tickers of one shard of symbols. Live once every topic of it is answered.
+
+    A symbol that is refused costs only itself, and is asked for again at growing intervals.
+    """
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self._stream_id = ""
         self._topics: dict[Topic, str] = {}
+        self._denied: dict[Topic, _Denied] = {}
+        self._waits: dict[Topic, float] = {}
+        """How long the topics that are asked for again will wait if they are refused once more."""
         self._live = False
 
     @abstractmethod
@@ -135,6 +153,7 @@ class TickerFeed(TopicFeed[Topic]):
         self._book.drop(gone, now)
         self._book.want([topic for topic in wanted if topic not in self._topics], now)
         self._topics = wanted
+        self._denied.clear()
         return [*self._pump(now), *self._settle()]
 
     def remove(self, stream_id: str, now: Instant) -> Outputs:
@@ -142,15 +161,33 @@ class TickerFeed(TopicFeed[Topic]):
             return []
         self._book.drop(self._topics, now)
         self._stream_id, self._topics, self._live = "", {}, False
+        self._denied.clear()
         return self._pump(now)
 
+    def woken(self, now: Instant) -> Outputs:
+        for topic in [topic for topic, denied in self._denied.items() if denied.due <= now.mono]:
+            denied = self._denied.pop(topic)
+            self._topics[topic], self._waits[topic] = denied.symbol, denied.wait_s * 2
+            self._book.want([topic], now)
+        return super().woken(now)
+
+    def deadline(self) -> float | None:
+        if not self._denied or self._ended:  # the usual case, asked for after every frame
+            return super().deadline()
+        return earliest(super().deadline(), min(denied.due for denied in self._denied.values()))
+
     def _confirmed(self, topics: Sequence[Topic], now: Instant) -> list[Output]:
+        for topic in topics:
+            self._waits.pop(topic, None)
         return self._settle()
 
     def _refused(self, topics: Sequence[Topic], fail: Fail, now: Instant) -> list[Output]:
         """A delisted symbol costs only itself."""
-        gone = [self._topics.pop(topic, "") for topic in topics]
-        return [Note(f"ticker of {', '.join(gone)} refused: {fail.reason}"), *self._settle()]
+        gone = {topic: self._topics.pop(topic) for topic in topics if topic in self._topics}
+        for topic, symbol in gone.items():
+            wait_s = min(self._waits.pop(topic, FIRST_AGAIN_S), MAX_AGAIN_S)
+            self._denied[topic] = _Denied(symbol, now.mono + wait_s, wait_s)
+        return [Note(f"ticker of {', '.join(gone.values())} refused: {fail.reason}"), *self._settle()]
 
     def _settle(self) -> list[Output]:
         if self._live or not self._stream_id or not self._book.open or not self._book.settled:

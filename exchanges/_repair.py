@@ -12,6 +12,7 @@ import msgspec
 
 from exchanges._adapter import Answer, Call, Emit, GapReport, Instant, Live, Output, UserSubscription
 from exchanges._frames import RETRYABLE
+from exchanges._times import retry_after_s
 from exchanges.events import AccountEvent, AccountPosition, AccountUpdate, ExecutionReport, OrderTradeUpdate
 
 MAX_HELD_EVENTS: Final = 20_000
@@ -194,10 +195,10 @@ class GapRepair:
         self._outstanding.update((id(call), call) for call in signed)
         return signed
 
-    def _again(self, call: Call, answer: Answer, retry_after_s: float | None, now: Instant) -> None:
-        header = answer.headers.get("retry-after", "")
+    def _again(self, call: Call, answer: Answer, wait_s: float | None, now: Instant) -> None:
         doubled_s = min(float(2 ** (call.attempt - 1)), MAX_RETRY_WAIT_S)
-        wait_s = retry_after_s or (float(header) if header.isdigit() else doubled_s)
+        asked_s = retry_after_s(answer.headers.get("retry-after"), now.wall_ms)
+        wait_s = wait_s or (doubled_s if asked_s is None else asked_s)
         self._retries.append((now.mono + wait_s, msgspec.structs.replace(call, attempt=call.attempt + 1)))
 
     def _give_up(self, calls: Sequence[Call]) -> None:

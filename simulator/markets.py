@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
+import msgspec
+
 from exchanges.ids import FAMILIES
 from simulator._values import INTERVALS, ZERO, Candle, CandleUpdate, Coin, Market, Quote, Symbol, Tick, bucket_start
 
@@ -128,6 +130,7 @@ class Markets:
         self._move = move
         self._quiet = quiet
         self._begun = False
+        self._delisted: dict[tuple[str, str], _State] = {}
         self.load(markets)
 
     def load(self, markets: Iterable[Market]) -> None:
@@ -181,6 +184,22 @@ class Markets:
                 for name in names:
                     wallet.setdefault(name, Decimal(100_000 if name == symbol.base else 10_000_000))
         return wallets
+
+    # --- listing ---
+
+    def delist(self, exchange: str, wire: str) -> None:
+        """The venue takes a symbol off: it is in no list, refused everywhere, and does not trade. KeyError if unknown."""
+        self._delisted[(exchange, wire)] = self._states[exchange].pop(wire)
+        self._relisted(exchange)
+
+    def relist(self, exchange: str, wire: str) -> None:
+        """The symbol is back, with the price that it had. Raises KeyError if it was not delisted."""
+        self._states[exchange][wire] = self._delisted.pop((exchange, wire))
+        self._relisted(exchange)
+
+    def _relisted(self, exchange: str) -> None:
+        symbols = tuple(state.symbol for state in self._states[exchange].values())
+        self._markets[exchange] = msgspec.structs.replace(self._markets[exchange], symbols=symbols)
 
     # --- moving ---
 

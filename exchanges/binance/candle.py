@@ -160,18 +160,18 @@ class CandleAdapter(CandleFeed[str]):
             combined = _decode_combined(frame)
         except UNREADABLE:
             return self._other(frame, now)
-        return self._kline(combined.stream, combined.data.k)
+        return self._kline(combined.stream, combined.data.k, now)
 
-    def _kline(self, name: str, kline: _Kline) -> list[Output]:
+    def _kline(self, name: str, kline: _Kline, now: Instant) -> list[Output]:
         closed = [Bar(kline.t, kline.o, kline.h, kline.l, kline.c, kline.v)] if kline.x else ()
-        return self._told(name, closed)
+        return self._told(name, closed, now)
 
     def _other(self, frame: bytes, now: Instant) -> list[Output]:
         try:
             other = _decode_other(frame)
             if other.e == "kline":
                 kline = _decode_plain(frame).k
-                return self._kline(stream_name(kline.s, kline.i), kline)
+                return self._kline(stream_name(kline.s, kline.i), kline, now)
         except UNREADABLE:
             return [Note("unreadable market frame")]
         if other.e == "serverShutdown" or other.stream == "!serverShutdown":

@@ -44,9 +44,9 @@ class CandleAdapter(CandleFeed[Arg], Socket):
             return [Note("push of an unknown channel")]
         topic = arg_of(frame.arg)
         if frame.action != "update":
-            return self._told(topic, ())  # the history that follows a subscription
+            return self._told(topic, (), now)  # the history that follows a subscription
         try:
-            return self._told(topic, [_bar(row) for row in _rows(frame.data)])
+            return self._told(topic, [_bar(row) for row in _rows(frame.data)], now)
         except (*UNREADABLE, ValueError, IndexError):
             return [Note("candle is not understood")]
 

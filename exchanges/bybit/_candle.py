@@ -126,4 +126,4 @@ class CandleAdapter(CandleFeed[str], PublicFeed):
             return self._reply(message.op, message.req_id, success=message.success, text=message.ret_msg or "", now=now)
         if message.data is None or not message.topic.startswith(PREFIX):
             return [Note(f"unknown public topic {message.topic}")]
-        return self._told(message.topic, [row for row in message.data if row.confirm])
+        return self._told(message.topic, [row for row in message.data if row.confirm], now)

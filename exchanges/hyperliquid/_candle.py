@@ -99,7 +99,7 @@ class CandleAdapter(CandleFeed[Topic], PublicFeed):
         told = _decode(data)
         outputs = []
         for candle in told if isinstance(told, list) else [told]:
-            outputs.extend(self._told(Topic(self.channel, candle.s, candle.i), [candle.bar()]))
+            outputs.extend(self._told(Topic(self.channel, candle.s, candle.i), [candle.bar()], now))
         return outputs
 
     def _history(self, topic: Topic, from_ms: int, to_ms: int) -> Call:

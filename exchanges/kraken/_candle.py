@@ -141,7 +141,7 @@ class SpotCandle(_Candles, SpotLink):
                 bars.clear()
             bars.append(_bar(start_ms, row))
         for topic, bars in newest.items():
-            outputs.extend(self._told(topic, bars))
+            outputs.extend(self._told(topic, bars, now))
         return outputs
 
     def _history(self, topic: Topic, from_ms: int, to_ms: int) -> Call:
@@ -173,9 +173,9 @@ class FuturesCandle(_Candles, FuturesLink):
         if not feed.startswith(CANDLES) or minutes is None:
             return [] if feed == "heartbeat" else [Note(f"unknown public frame {feed[:40] or 'without a feed'}")]
         if feed.endswith(_SNAPSHOT):
-            return self._told(Topic(message.product_id, minutes), ())
+            return self._told(Topic(message.product_id, minutes), (), now)
         row = _decode_message(frame)
-        return self._told(Topic(row.product_id, minutes), [_bar(row.candle.time, row.candle)])
+        return self._told(Topic(row.product_id, minutes), [_bar(row.candle.time, row.candle)], now)
 
     def _history(self, topic: Topic, from_ms: int, to_ms: int) -> Call:
         return self._chart(topic, from_ms // 1000, to_ms // 1000 + 1, 1)

@@ -75,9 +75,9 @@ class CandleAdapter(CandleFeed[Topic], Link):
         except (*UNREADABLE, ValueError, IndexError):
             return [Note("candle is not understood")]
         if push.time and self._seen.get(topic) == push.time:
-            return self._told(topic, ())
+            return self._told(topic, (), now)
         self._seen[topic] = push.time
-        return self._told(topic, [bar])
+        return self._told(topic, [bar], now)
 
     def _bar(self, row: list[str]) -> Bar:
         """Open, close, high, low: not the usual order. On futures the volume (contracts) stands behind the turnover."""

@@ -101,7 +101,7 @@ class CandleAdapter(CandleFeed[Arg], PublicFeed):
             closed = _closed(message.data)
         except (ValueError, IndexError) as error:
             return [Note(f"unreadable candle: {error}")]
-        return self._told(Arg(channel=message.arg.channel, inst_id=message.arg.inst_id), closed)
+        return self._told(Arg(channel=message.arg.channel, inst_id=message.arg.inst_id), closed, now)
 
 
 def wire_of(pair: str, exchange: str, table: SymbolTable) -> str | None:

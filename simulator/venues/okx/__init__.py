@@ -46,8 +46,9 @@ class Okx:
         return made
 
     def symbol(self, wire: str) -> tuple[str, Symbol] | None:
-        """Exchange id and symbol of an instrument id."""
-        return self._symbols.get(wire)
+        """Exchange id and symbol of an instrument id that is listed now."""
+        found = self._symbols.get(wire)
+        return found if found is not None and self.world.markets.symbol(found[0], wire) is not None else None
 
     def join_channel(self, account: str, channel: str, peer: OkxPeer) -> int:
         """One more connection on a private channel of an account; returns how many there are."""

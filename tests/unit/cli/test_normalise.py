@@ -15,7 +15,7 @@ from cli import normalise
 from exchanges._adapter import Instant
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "binance.jsonl"
-NOW = Instant(1.0, 1_795_000_000_000)
+NOW = Instant(1.0, 1_796_000_000_000)
 
 
 def told(

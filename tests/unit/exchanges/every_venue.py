@@ -33,7 +33,8 @@ from exchanges.instruments import Instrument, SymbolTable
 from tests.unit.exchanges import driver
 
 GOLDEN = Path(__file__).parents[2] / "golden"
-NOW = Instant(1000.0, 1_795_000_000_000)
+NOW = Instant(1000.0, 1_796_000_000_000)
+"""After every recorded frame."""
 CANARY_KEY = "Q0FOQVJZS0VZQ0FOQVJZ"
 CANARY_SECRET = "Q0FOQVJZU0VDUkVUQ0FOQVJZU0VDUkVU"
 CANARY_PHRASE = "CANARYPHRASE"

@@ -104,6 +104,8 @@ class Facts:
     """`totalTradeQuantity` counts contracts (contract 2.1); else units of the base currency."""
     swapped: bool = False
     """The two totals are exchanged on the wire (contract 2.1)."""
+    symbol_topics: bool = True
+    """Each symbol's ticker is subscribed by itself, and refused by itself."""
     liquidations: bool = True
     """Liquidations are told, though they have no client id of ours."""
     elsewhere: str = ""
@@ -123,7 +125,9 @@ _VENUES: Mapping[str, Facts] = {
     "bitget": Facts(accounts=("", "unified"), rejections=("40006", "40037")),
     "coinbase": Facts(wallet=False, rejections=("401",)),
     "kraken": Facts(rejections=("EAPI:Invalid key",), skew=False),
-    "hyperliquid": Facts(wallet=False, key=False, skew=False, rejections=("missing",), liquidations=False),
+    "hyperliquid": Facts(
+        wallet=False, key=False, skew=False, rejections=("missing",), liquidations=False, symbol_topics=False
+    ),
     "paper": Facts(remembers=False, waits_for_account=True, skew=False, rejections=("1",)),
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from email.utils import formatdate
+
 import msgspec
 import pytest
 
@@ -12,6 +14,7 @@ from tests.unit.exchanges.driver import of
 MINUTE = 60_000
 START = 1_795_000_020_000
 NOW = Instant(1000.0, START + 30_000)
+LATER = Instant(1200.0, START + 10 * MINUTE)
 GOOD = Answer(200, {}, b"")
 
 
@@ -58,7 +61,7 @@ def gap(outputs: list[Output]) -> tuple[int, tuple[str, ...]]:
 def test_a_stream_that_was_never_live_has_no_gap() -> None:
     route = made(None, running=False)
     assert route.begin(request, 100, NOW) == [Live("c")]
-    assert told(route.live(bar(0))) == [(0, False)]
+    assert told(route.live(bar(0), LATER)) == [(0, False)]
 
 
 @pytest.mark.parametrize(("running", "since"), [(True, 0), (False, -1), (False, 0)])
@@ -78,21 +81,21 @@ def test_a_running_candle_is_read_once_more_and_a_closed_one_is_not(running: boo
 
 def test_live_candles_wait_for_the_missed_ones_and_follow_them() -> None:
     route, call = begun(-3, running=False)
-    assert route.live(bar(-1)) == []
-    assert route.live(bar(0)) == []
+    assert route.live(bar(-1), LATER) == []
+    assert route.live(bar(0), LATER) == []
     assert told(answered(route, call, Page(bars=[bar(-2), bar(-1)]))) == [(-2, True), (-1, True), (0, False)]
 
 
 def test_closed_candles_go_out_once_and_in_rising_order() -> None:
     route = made(None, running=False)
     route.begin(request, 100, NOW)
-    assert [told(route.live(bar(minute))) for minute in (0, 0, -1, 1)] == [[(0, False)], [], [], [(1, False)]]
+    assert [told(route.live(bar(minute), LATER)) for minute in (0, 0, -1, 1)] == [[(0, False)], [], [], [(1, False)]]
 
 
 def test_a_running_candle_goes_out_as_often_as_it_changes() -> None:
     route = made(None, running=True)
     route.begin(request, 100, NOW)
-    emits = of(EmitCandle, [output for close in "123" for output in route.live(bar(0, close))])
+    emits = of(EmitCandle, [output for close in "123" for output in route.live(bar(0, close), LATER)])
     assert [emit.candle.close for emit in emits] == ["1", "2", "3"]
     assert len({emit.candle.unique_message_id for emit in emits}) == 3
 
@@ -155,7 +158,7 @@ def test_a_failure_for_good_is_said_at_once() -> None:
 
 def test_silence_does_not_hold_the_stream_for_ever() -> None:
     route, call = begun(-3, running=False)
-    route.live(bar(0))
+    route.live(bar(0), LATER)
     late = Instant(NOW.mono + BUDGET_S, NOW.wall_ms)
     outputs = route.due(late)
     assert told(outputs) == [(0, False)]
@@ -175,3 +178,38 @@ def test_what_fails_without_a_gap_is_only_noted() -> None:
     (call,) = route.begin(request, 100, NOW)
     assert isinstance(call, Call)
     assert answered(route, call, Page(failed="no")) == [Note("candles: no"), Live("c")]
+
+
+@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("start", [START + 10**10, START * 1000, START // 1000, 0, -1])
+def test_a_candle_of_another_time_or_unit_does_not_silence_the_ones_after_it(running: bool, start: int) -> None:
+    route = made(None, running=running)
+    route.begin(request, 100, NOW)
+    odd = msgspec.structs.replace(bar(0), start=start)
+    assert [emit.candle.start for emit in of(EmitCandle, route.live(odd, LATER))] == [start], "goes out to be counted"
+    assert told(route.live(bar(0), LATER)) == [(0, False)]
+
+
+def test_an_odd_candle_of_the_history_is_not_where_the_next_gap_begins() -> None:
+    route, call = begun(-3, running=False)
+    odd = msgspec.structs.replace(bar(0), start=START * 1000)
+    outputs = answered(route, call, Page(bars=[bar(-2), odd, bar(-1)], ended=True))
+    assert told(outputs) == [(-2, True), (-1, True)]
+
+
+@pytest.mark.parametrize("figure", ["", "NaN", "Infinity", "0", "-1"])
+@pytest.mark.parametrize("name", ["open", "high", "low", "close"])
+def test_a_candle_without_a_figure_is_not_published(name: str, figure: str) -> None:
+    route, call = begun(-3, running=True)
+    odd = msgspec.structs.replace(bar(-1), **{name: figure})
+    assert told(answered(route, call, Page(bars=[bar(-2), odd]))) == [(-2, True)]
+    assert route.live(msgspec.structs.replace(bar(0), **{name: figure}), LATER) == []
+
+
+def test_a_date_in_retry_after_is_waited_for() -> None:
+    route, call = begun(-3, running=False)
+    until = formatdate((NOW.wall_ms + 8_000) / 1000, usegmt=True)
+    answered(route, call, Page(), Answer(429, {"retry-after": until}, b""))
+    deadline = route.deadline()
+    assert deadline is not None
+    assert 6.9 <= deadline - NOW.mono <= 8.0

@@ -19,17 +19,14 @@ from exchanges._adapter import Instant
 from exchanges.ids import family_of
 
 GOLDEN = Path(__file__).parents[2] / "golden"
-NOW = Instant(1000.0, 1_795_000_000_000)
+NOW = Instant(1000.0, 1_796_000_000_000)
+"""After every recorded frame."""
 OPTIONAL = {"feePaid", "feeAsset", "feeSide", "feeBreakdown", "feePaidUsd"}
 COMMENTS = {"context_out"}
 DECIMAL = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
 NOT_YET: dict[str, frozenset[str]] = {
-    "binance": frozenset({
-        "binance: one closed candle in microseconds does not silence the ones after it",
-    }),
-
     "bitget": frozenset({
         "v3 inverse limit placed: contracts become coins, null fee coin",
         "v3 inverse partial fill, both figures the same: contracts",

@@ -29,6 +29,7 @@ MANY = 420
 
 TOO_MANY = "test_more_open_orders_than_a_plan_asks_for_are_told_or_named"
 FOREIGN = "test_orders_of_another_market_of_the_account_are_not_told"
+AGAIN = "test_a_symbol_that_was_refused_is_asked_for_again_and_served_when_the_venue_has_it"
 REMOVED = "test_an_account_that_was_removed_tells_nothing_more"
 
 NOT_YET: dict[str, frozenset[str]] = {
@@ -41,6 +42,7 @@ NOT_YET: dict[str, frozenset[str]] = {
     "bybit": frozenset({TOO_MANY}),
     "bybitInverse": frozenset({TOO_MANY}),
     "bybitLinear": frozenset({TOO_MANY}),
+    "coinbase": frozenset({AGAIN}),
     "hyperliquid": frozenset({FOREIGN, TOO_MANY}),
     "hyperliquidLinear": frozenset({FOREIGN, TOO_MANY}),
     "kraken": frozenset({TOO_MANY}),
@@ -329,6 +331,26 @@ def test_a_symbol_that_the_venue_refuses_costs_only_itself(exchange: str) -> Non
     pair.table = SymbolTable(rows)
     pair.tickers([*shard, bad])
     pair.until(lambda: pair.live() and pair.of(EmitTickers))
+    assert not pair.of(Fail)
+
+
+@pytest.mark.parametrize("exchange", markets("ticker"))
+def test_a_symbol_that_was_refused_is_asked_for_again_and_served_when_the_venue_has_it(exchange: str) -> None:
+    pair = Pair(Seat(exchange), tick_s=30.0)
+    shard = pair.venue.ticker_shards(exchange, pair.table)[0]
+    if len(shard) < 2 or not pair.facts.symbol_topics:  # one stream with all symbols: there is nothing to refuse
+        return
+    late = shard[-1]
+    lists = pair.hub.world.markets
+    lists.delist(exchange, late)
+    pair.tickers()
+    pair.until(pair.live)
+    name = pair.table.wire(late)
+    assert name is not None
+    pair.wait(40)
+    assert name.pair not in {ticker.symbol for emit in pair.of(EmitTickers) for ticker in emit.tickers}
+    lists.relist(exchange, late)
+    pair.until(lambda: name.pair in {t.symbol for emit in pair.of(EmitTickers) for t in emit.tickers}, seconds=960)
     assert not pair.of(Fail)
 
 

@@ -93,3 +93,15 @@ def test_accounts_are_rich_in_every_asset_of_their_venue_only():
     assert set(wallets["binanceCoinm"]) == {"BTC", "ETH"}
     assert markets(2).rich("kucoin") == {}
     assert set(markets(2).rich("paper")) == set(wallets)
+
+
+def test_a_delisted_symbol_is_nowhere_until_it_is_listed_again():
+    made = markets(2)
+    price = made.quote("binance", "ETHUSDT").price
+    made.delist("binance", "ETHUSDT")
+    assert "ETHUSDT" not in {symbol.wire for symbol in made.symbols("binance")}
+    assert made.symbol("binance", "ETHUSDT") is None
+    assert "ETHUSDT" not in {quote.symbol.wire for quote in made.step("binance", NOW)[0].quotes}
+    made.relist("binance", "ETHUSDT")
+    assert made.quote("binance", "ETHUSDT").price == price
+    assert made.symbol("binance", "ETHUSDT") in made.symbols("binance")

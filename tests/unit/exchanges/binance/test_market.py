@@ -392,11 +392,12 @@ def test_two_requests_for_one_topic_share_it_and_are_told_both() -> None:
 @settings(max_examples=100, deadline=None)
 @given(order=st.permutations(range(6)), closed=st.lists(st.booleans(), min_size=6, max_size=6))
 def test_any_order_of_frames_gives_rising_candles(order: list[int], closed: list[bool]) -> None:
+    later = Instant(NOW.mono + 600, NOW.wall_ms + 600_000)
     feed = running(wanted())
     starts = [
         emit.candle.start
         for number in itertools.chain(order, order)
-        for emit in of(EmitCandle, feed.received(kline(START + number * MINUTE, closed=closed[number]), NOW))
+        for emit in of(EmitCandle, feed.received(kline(START + number * MINUTE, closed=closed[number]), later))
     ]
     assert starts == sorted(set(starts))
     assert {(start - START) // MINUTE for start in starts} <= {number for number in range(6) if closed[number]}
