@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup init run dev lint fix check unit test integration system bench chaos conformance clean
+.PHONY: setup init run dev lint fix check unit test integration system mutants bench chaos conformance clean
 
 setup: $(STAMP)
 
@@ -48,6 +48,10 @@ integration: $(STAMP)
 
 system: $(STAMP)
 	tests/with_servers.sh $(BIN)/python -m pytest -q tests/system
+
+# MODULES: parts of names (default: all of tests/mutants.toml). SINCE: only lines that changed since that revision of git.
+mutants: $(STAMP)
+	nice $(BIN)/python -m bench.mutants $(MODULES) $(if $(SINCE),--since $(SINCE))
 
 bench: $(STAMP)
 	tests/with_servers.sh $(BIN)/python -m bench.firehose --saturation
