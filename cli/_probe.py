@@ -22,11 +22,14 @@ from connector.core.errors import ConnectorError
 from connector.core.settings import Settings
 from connector.state.memory_state import MemoryState
 from connector.streams.budget import Budget
-from connector.streams.dial import Dialler, tls_context
+from connector.streams.dial import Dialler
 from connector.streams.endpoints import Endpoints
+from connector.streams.http_client import HttpClient, RestPool
 from connector.streams.io import IoThread
-from connector.streams.rest import RestPool
+from connector.streams.poller import SocketPoller
+from connector.streams.rest import RestQueue
 from connector.streams.session import Session
+from connector.streams.websocket_client import SocketOpener, tls_context
 from exchanges import venue_of
 from exchanges._adapter import (
     Adapter,
@@ -288,9 +291,11 @@ class _Parts:
         clock = self._clock = SystemClock()
         endpoints = Endpoints(settings.venue_gateway, settings.venue_endpoints)
         budget = Budget(MemoryState(), clock)
-        self._dialler = Dialler(endpoints, budget, clock, tls_context(settings.venue_ca_file), threads=ATTEMPTS)
-        self._rest = _HurriedRest(endpoints, budget, clock, settings.venue_ca_file)
-        self._io = IoThread("io-check", clock, self._dialler, self._rest)
+        self._dialler = Dialler(
+            budget, clock, SocketOpener(endpoints, tls_context(settings.venue_ca_file), threads=ATTEMPTS)
+        )
+        self._rest = _HurriedRest(RestQueue(budget), HttpClient(endpoints, clock, settings.venue_ca_file))
+        self._io = IoThread("io-check", clock, self._dialler, self._rest, SocketPoller())
 
     @contextmanager
     def running(self) -> Iterator[_Parts]:

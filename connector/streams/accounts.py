@@ -79,7 +79,7 @@ class Accounts:
 
     def lost(self, units: Iterable[str]) -> None:
         """Leases that others hold by now: this process is fenced and ends these streams at once."""
-        self.loop.post(partial(self._fenced, tuple(units)))
+        self.loop.post(partial(self._fenced, sorted(units)))
 
     def save_positions(self) -> None:
         self.loop.post_once("positions", self._save_positions)
@@ -246,7 +246,7 @@ class Accounts:
         try:
             ids = self._state.wanted_ids()
             held = set(self._leases.held())
-            self._remember([stream_id for stream_id in held - ids if stream_id in self._wanted])
+            self._remember([stream_id for stream_id in sorted(held - ids) if stream_id in self._wanted])
             self._look_again(held)
             unheld = sorted(ids - held)
             self._free_since = {name: since for name, since in self._free_since.items() if name in ids}

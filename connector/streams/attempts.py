@@ -237,7 +237,7 @@ class Attempts:
     def carried(self, session: Session) -> list[Stream]:
         return [
             stream
-            for stream_id in list(session.streams)
+            for stream_id in sorted(session.streams)
             if (stream := self.streams.get(stream_id)) is not None
             and (stream.session is session or stream.replacement is session)
         ]

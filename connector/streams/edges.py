@@ -1,16 +1,23 @@
-"""What an engine is handed of the world outside: time, chance, and who turns its loops."""
+"""What an engine is handed of the world outside: time, chance, connections, REST, and who turns its loops."""
 
 from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from connector.core.clock import Chance, SystemClock
 from connector.core.jobs import LoopJobs
 from connector.core.loop import Loop
 from connector.core.ports import Clock, Jobs
+from connector.streams.dial import Opener
+from connector.streams.endpoints import Endpoints
+from connector.streams.http_client import HttpClient, RestPool
+from connector.streams.poller import Poller, SocketPoller
+from connector.streams.rest import LoopRest, Perform, Rest, RestQueue
 from connector.streams.scheduler import SchedulerJobs
+from connector.streams.session import Session
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +32,12 @@ class Edges:
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
     threaded: bool = True
+    opener: Opener | None = None
+    """Opens connections; None = over sockets, on a pool of threads."""
+    poller: Callable[[], Poller[Session]] = SocketPoller
+    """One for each I/O thread."""
+    perform: Perform | None = None
+    """Makes REST calls; None = over HTTP, on pools of threads."""
     jobs: Jobs | None = None
     """What comes again and what comes later; None = a pool of threads, or without threads a loop of its own."""
     owner: str = ""
@@ -33,10 +46,15 @@ class Edges:
     def loop(self, name: str) -> Loop:
         return Loop(name, self.clock, threaded=self.threaded)
 
-    def make_jobs(self) -> Jobs:
+    def make_rest(self, queue: RestQueue, endpoints: Endpoints, ca_file: str, loop: Callable[[str], Loop]) -> Rest:
+        if self.perform is not None:
+            return LoopRest(queue, loop("rest"), self.perform)
+        return RestPool(queue, HttpClient(endpoints, self.clock, ca_file))
+
+    def make_jobs(self, loop: Callable[[str], Loop]) -> Jobs:
         if self.jobs is not None:
             return self.jobs
-        return SchedulerJobs(self.clock, self.chance) if self.threaded else LoopJobs(self.loop("jobs"), self.chance)
+        return SchedulerJobs(self.clock, self.chance) if self.threaded else LoopJobs(loop("jobs"), self.chance)
 
     def owner_name(self) -> str:
         return self.owner or f"{self.host}-{self.pid}-{self.chance.new_id()[:8]}"

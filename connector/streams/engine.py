@@ -11,13 +11,14 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from connector import VERSION
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
+from connector.core.loop import Loop
 from connector.core.metrics import METRICS
 from connector.core.ports import Role, Sink, SinkStatus, State, WorkerInfo
 from connector.streams.accounts import Accounts
@@ -25,7 +26,7 @@ from connector.streams.announce import Announcer
 from connector.streams.breaker import AuthBreaker
 from connector.streams.budget import Budget
 from connector.streams.clock import ClockWatch
-from connector.streams.dial import Dialler, tls_context
+from connector.streams.dial import Dialler
 from connector.streams.edges import Edges
 from connector.streams.endpoints import Endpoints
 from connector.streams.instruments import Instruments
@@ -37,8 +38,9 @@ from connector.streams.market import Markets, wanted_exchanges
 from connector.streams.pacing import Ladder
 from connector.streams.pipeline import Pipeline
 from connector.streams.placement import Placement
-from connector.streams.rest import RestPool
+from connector.streams.rest import RestQueue
 from connector.streams.supervisor import Supervisor
+from connector.streams.websocket_client import SocketOpener, tls_context
 from exchanges.ids import real_id
 
 log = get_logger(__name__)
@@ -84,8 +86,30 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     liveness: LivenessRules | None = None
 
 
+class Turned(Protocol):
+    """A part that somebody turns: its own thread, or whoever has none."""
+
+    def turn(self) -> bool: ...
+
+    def next_due(self) -> float | None: ...
+
+
 class Engine:
-    """`start`, `stop` and the read-only properties: any thread, once each."""
+    """`start`, `stop` and the read-only properties: any thread, once each.
+
+    Without threads (`Edges.threaded` False) everything that the engine decides runs in `turn`, on the caller's thread. A
+    world steps it like this::
+
+        engine = Engine(options, state, sink, Edges(threaded=False, clock=…, chance=…, opener=…, poller=…, perform=…, …))
+        engine.start()
+        while engine.turn():                  # at one moment, until nothing is left to do
+            pass
+        clock.now = min(engine.next_due(), …) # then time jumps to what is due next, here or elsewhere in the world
+        …
+        engine.drain(20.0, left)              # and after `left` was called: engine.take_down()
+
+    A process that is killed or frozen is one that nobody turns any more.
+    """
 
     def __init__(self, options: EngineOptions, state: State, sink: Sink, edges: Edges) -> None:
         clock, chance = edges.clock, edges.chance
@@ -93,12 +117,14 @@ class Engine:
         self.owner = edges.owner_name()
         self.started_ms = clock.wall_ms()
         self._enabled: frozenset[str] | None = None
+        self._loops: list[Loop] = []
         self.pipeline = Pipeline(sink, chance)
         endpoints = Endpoints(options.gateway, options.endpoints)
         self.budget = Budget(state, clock)
-        self.dialler = Dialler(endpoints, self.budget, clock, tls_context(options.ca_file), options.connect_threads)
-        self.rest = RestPool(endpoints, self.budget, clock, options.ca_file)
-        self.io = [IoThread(f"io-{number}", clock, self.dialler, self.rest) for number in range(options.io_threads)]
+        opener = edges.opener or SocketOpener(endpoints, tls_context(options.ca_file), options.connect_threads)
+        self.dialler = Dialler(self.budget, clock, opener, threaded=edges.threaded)
+        self.rest = edges.make_rest(RestQueue(self.budget), endpoints, options.ca_file, self._loop)
+        self.io = [self._io(number) for number in range(options.io_threads)]
         self.instruments = Instruments(self.rest, clock, options.venue_options, options.service_url)
         self.placement = Placement(
             self.io,
@@ -119,7 +145,7 @@ class Engine:
             self.breaker,
             clock,
             chance,
-            edges.loop("supervisor"),
+            self._loop("supervisor"),
             flap_threshold=options.flap_threshold,
             flap_window_ms=options.flap_window_ms,
         )
@@ -136,10 +162,19 @@ class Engine:
             sweep=self.units.sweep,
         )
         self.liveness = LivenessGuard(options.liveness, self.supervisor, self.pipeline, clock)
-        self.jobs = edges.make_jobs()
+        self.jobs = edges.make_jobs(self._loop)
         self._later = itertools.count(1)
         self._clock_watch = ClockWatch(clock)
         self._stop_listening: Callable[[], None] | None = None
+
+    def _loop(self, name: str) -> Loop:
+        loop = self.edges.loop(name)
+        self._loops.append(loop)
+        return loop
+
+    def _io(self, number: int) -> IoThread:
+        poller, threaded = self.edges.poller(), self.edges.threaded
+        return IoThread(f"io-{number}", self.clock, self.dialler, self.rest, poller, threaded=threaded)
 
     def _units(self) -> Accounts | Markets:
         options = self.options
@@ -150,7 +185,7 @@ class Engine:
                 self.supervisor,
                 self.pipeline,
                 self.clock,
-                self.edges.loop("accounts"),
+                self._loop("accounts"),
                 capacity=options.capacity,
                 enabled=self.enabled,
             )
@@ -162,7 +197,7 @@ class Engine:
             self.pipeline,
             self.instruments,
             self.clock,
-            self.edges.loop("markets"),
+            self._loop("markets"),
             role=options.price_role,
             exchanges=self._price_exchanges,
             enabled=self.enabled,
@@ -178,6 +213,23 @@ class Engine:
     def enabled(self, exchange: str) -> bool:
         """Whether the admin config lets this (real) exchange id run (contract 3.2)."""
         return self._enabled is None or real_id(exchange) in self._enabled
+
+    # --- without threads ---
+
+    def _parts(self) -> tuple[Turned, ...]:
+        return (*self._loops, self.dialler, *self.io)
+
+    def turn(self) -> bool:
+        """Give every part one turn; True if any had something to do, and may have given others something. Never waits."""
+        did = False
+        for part in self._parts():
+            did |= part.turn()
+        return did
+
+    def next_due(self) -> float | None:
+        """The next moment (monotonic) at which `turn` has something to do of itself; None = only if something comes in."""
+        times = [part.next_due() for part in self._parts()]
+        return min((due for due in times if due is not None), default=None)
 
     # --- start and stop ---
 

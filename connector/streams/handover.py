@@ -344,7 +344,7 @@ class Handover:
                 if now - giving.told_at >= TELL_AGAIN_S:
                     self._offer(stream_id, giving)
         for target, leases in kept.items():
-            for stream_id in self._state.renew(leases, target, self._leases.ttl_s * 2):
+            for stream_id in sorted(self._state.renew(leases, target, self._leases.ttl_s * 2)):
                 log.warning("a stream that was being handed over went to a third process", stream=stream_id)
                 self._let_go(stream_id)
 

@@ -17,7 +17,7 @@ import msgspec
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
 from connector.core.ports import Clock
-from connector.streams.rest import RestPool
+from connector.streams.rest import Rest
 from exchanges import venue_of
 from exchanges._adapter import Answer, Call, InstrumentLoader
 from exchanges.ids import family_of
@@ -60,7 +60,7 @@ class Instruments:
 
     def __init__(
         self,
-        rest: RestPool,
+        rest: Rest,
         clock: Clock,
         options: Mapping[str, str],
         service_url: str = "",

@@ -1,7 +1,7 @@
-"""The I/O threads: each drives many non-blocking connections with one selector, and is the only one to touch them.
+"""The I/O threads: each drives many non-blocking connections with one poller, and is the only one to touch them.
 
 A connection belongs to exactly one I/O thread, which alone reads and writes it (platform-notes section 4). Other threads
-`post` callables; a socket pair wakes the thread.
+`post` callables, which wakes the thread.
 """
 
 from __future__ import annotations
@@ -9,21 +9,19 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-import selectors
-import socket
 import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-import websocket
-
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
 from connector.core.ports import Clock
 from connector.streams.dial import Dialler
-from connector.streams.rest import RestPool
+from connector.streams.poller import Poller
+from connector.streams.rest import Rest
 from connector.streams.session import Session
+from connector.streams.transport import Transport
 from exchanges._adapter import Call, Connect, Instant
 
 log = get_logger(__name__)
@@ -34,45 +32,48 @@ TIMER_PAUSE_S = 0.02
 
 
 class IoThread:
-    """One thread, many sessions. `post`, `stop` and `sessions` may be called from any thread."""
+    """One thread, many sessions. `post` and `stop` may be called from any thread.
 
-    def __init__(self, name: str, clock: Clock, dialler: Dialler, rest: RestPool) -> None:
-        self._clock, self._dialler, self._rest = clock, dialler, rest
+    `threaded` False: `start` makes no thread; whoever made it calls `turn`, and `next_due` tells when that has a point.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        clock: Clock,
+        dialler: Dialler,
+        rest: Rest,
+        poller: Poller[Session],
+        *,
+        threaded: bool = True,
+    ) -> None:
+        self.name = name
+        self.alive_mono = clock.mono()
+        """When the last turn began, on the monotonic clock; read from any thread."""
+        self._clock, self._dialler, self._rest, self._poller = clock, dialler, rest, poller
         # One entry per signal of a session or order of the supervisor, drained each turn: bounded by the sessions.
         self._inbox: deque[Callable[[], None]] = deque()
-        self._wake_reader, self._wake_writer = socket.socketpair()
-        self._wake_reader.setblocking(False)
-        self._wake_writer.setblocking(False)
-        self._wake_pending = False
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._wake_reader, selectors.EVENT_READ, None)
         self._heap: list[tuple[float, int, Session]] = []
         self._sequence = itertools.count()
-        self._more: set[Session] = set()
-        self._sessions: set[Session] = set()
-        self._registered: dict[Session, int] = {}
+        # Dictionaries, because they keep their order: the same inputs lead to the same outputs in the same order.
+        self._more: dict[Session, None] = {}
+        self._sessions: dict[Session, None] = {}
+        self._registered: set[Session] = set()
         self._stopping = False
         self._ended = False
         self._now = Instant(clock.mono(), clock.wall_ms())
-        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.thread = threading.Thread(target=self._run, name=name, daemon=True) if threaded else None
 
     # --- any thread ---
 
     def start(self) -> None:
-        self.thread.start()
+        if self.thread is not None:
+            self.thread.start()
 
     def post(self, work: Callable[[], None]) -> None:
         """Run `work` on the I/O thread, soon, in the order of the posts."""
         self._inbox.append(work)
-        if not self._wake_pending:
-            self._wake_pending = True
-            try:
-                self._wake_writer.send(b"\0")
-            except BlockingIOError:
-                log.debug("the I/O thread has unread wake-ups already")
-            except OSError:
-                if not self._stopping:
-                    raise
+        self._poller.wake()
         if self._ended:
             self._run_inbox()
 
@@ -82,37 +83,34 @@ class IoThread:
     def stop(self, timeout_s: float) -> bool:
         """Close every connection and end the thread."""
         self.post(self._stop)
+        if self.thread is None:
+            self._end()
+            return True
         self.thread.join(timeout_s)
         return not self.thread.is_alive()
 
     # --- I/O thread ---
 
     def now(self) -> Instant:
-        """The moment at which this turn of the loop began to handle its current input."""
         return self._now
 
     def adopt(self, session: Session) -> None:
-        """A session starts on this thread: it is closed when the thread stops."""
-        self._sessions.add(session)
+        self._sessions[session] = None
 
-    def register(self, session: Session, connection: websocket.WebSocket) -> None:
-        if connection.sock is not None:
-            self._registered[session] = connection.sock.fileno()
-            self._selector.register(connection.sock, selectors.EVENT_READ, session)
+    def register(self, session: Session, transport: Transport) -> None:
+        if not transport.closed:
+            self._registered.add(session)
+            self._poller.watch(session, transport)
 
     def read_soon(self, session: Session) -> None:
-        """Something may be there to read that the selector can't see."""
-        self._more.add(session)
+        self._more[session] = None
 
     def dismiss(self, session: Session) -> None:
-        """The session is closed. To be called before its socket is."""
-        self._sessions.discard(session)
-        self._more.discard(session)
-        number = self._registered.pop(session, None)
-        if number is not None:
-            # By number: at the end of a stream the library has closed the socket already, and the number may come back
-            # with the next connection, which the selector would refuse as registered.
-            self._selector.unregister(number)
+        self._sessions.pop(session, None)
+        self._more.pop(session, None)
+        if session in self._registered:
+            self._registered.discard(session)
+            self._poller.forget(session)
 
     def limited(self, session: Session, seconds: float) -> None:
         self._dialler.block(session.venue, session.ip, seconds)
@@ -166,30 +164,37 @@ class IoThread:
     def _run(self) -> None:
         try:
             while not self._stopping:
-                self._turn()
+                self.turn()
         finally:
-            self._tick()
-            for session in list(self._sessions):
-                self._guard(session.close)
-            self._selector.close()
-            self._wake_reader.close()
-            self._wake_writer.close()
-            # Connects that end from here on are run by whoever posts them: their sessions are closed, so they close too.
-            self._ended = True
-            self._run_inbox()
+            self._end()
 
-    def _turn(self) -> None:
-        ready = self._selector.select(self._wait_s())
+    def _end(self) -> None:
         self._tick()
-        for key, _ in ready:
-            if key.data is None:
-                self._drain_wake()
-            else:
-                self._guard(self._read, key.data)
+        for session in list(self._sessions):
+            self._guard(session.close)
+        self._poller.close()
+        # Connects that end from here on are run by whoever posts them: their sessions are closed, so they close too.
+        self._ended = True
+        self._run_inbox()
+
+    def turn(self) -> bool:
+        """Wait until there is something to do, as far as the poller waits, and do it; False if there was nothing."""
+        self.alive_mono = self._clock.mono()
+        ready = self._poller.wait(self._wait_s())
+        self._tick()
+        did = bool(ready or self._more or self._inbox)
+        for session in ready:
+            self._guard(self._read, session)
         for session in list(self._more):
             self._guard(self._read, session)
         self._run_inbox()
-        self._run_timers()
+        return self._run_timers() or did
+
+    def next_due(self) -> float | None:
+        """When `turn` has something to do even if nothing comes in: monotonic seconds, None = never."""
+        if self._inbox or self._more:
+            return self._clock.mono()
+        return self._heap[0][0] if self._heap else None
 
     def _wait_s(self) -> float:
         if self._inbox or self._more:
@@ -198,20 +203,11 @@ class IoThread:
             return MAX_WAIT_S
         return min(max(self._heap[0][0] - self._clock.mono(), 0.0), MAX_WAIT_S)
 
-    def _drain_wake(self) -> None:
-        try:
-            while len(self._wake_reader.recv(4096)) == 4096:
-                continue
-        except BlockingIOError:
-            log.debug("the wake-up was read already")
-        # Cleared after the socket is empty and before the inbox is run: a post from here on wakes us again.
-        self._wake_pending = False
-
     def _read(self, session: Session) -> None:
-        self._more.discard(session)
+        self._more.pop(session, None)
         self._tick()
         if session.readable():
-            self._more.add(session)
+            self._more[session] = None
         self.schedule(session)
 
     def _run_inbox(self) -> None:
@@ -223,15 +219,18 @@ class IoThread:
             self._tick()
             self._guard(work)
 
-    def _run_timers(self) -> None:
+    def _run_timers(self) -> bool:
+        did = False
         while self._heap and self._heap[0][0] <= self._now.mono:
             when, _, session = heapq.heappop(self._heap)
             session.queued_wakes.discard(when)
             if session.closed or session.scheduled_at != when:
                 continue  # an earlier wake-up took its place
             session.scheduled_at = None
-            METRICS.observe("event_loop_lag_seconds", self._now.mono - when, thread=self.thread.name)
+            did = True
+            METRICS.observe("event_loop_lag_seconds", self._now.mono - when, thread=self.name)
             self._guard(self._wake, session)
+        return did
 
     def _wake(self, session: Session) -> None:
         try:

@@ -135,7 +135,7 @@ class Markets:
             self.loop.post_once(text, partial(self._candles_asked, text))
 
     def lost(self, units: Iterable[str]) -> None:
-        self.loop.post(partial(self._drop, tuple(units)))
+        self.loop.post(partial(self._drop, sorted(units)))
 
     def stream_live(self, stream_id: str, exchange: str) -> None:
         del stream_id, exchange
@@ -201,7 +201,7 @@ class Markets:
         forgotten = self._candles - current
         if forgotten:
             log.warning("the state forgot candle subscriptions; they were written again", topics=len(forgotten))
-            for key in forgotten:
+            for key in sorted(forgotten):
                 self._state.add_candle(key)
             current |= forgotten
         if current != self._candles:
@@ -224,7 +224,7 @@ class Markets:
             return
         before = self._streams.get(unit, set())
         now = {spec.stream_id for spec in specs}
-        for stream_id in before - now:
+        for stream_id in sorted(before - now):
             self._supervisor.unwant(stream_id)
         for spec in specs:
             if spec.stream_id not in before or feed == "ticker":
@@ -301,7 +301,7 @@ class Markets:
     def _clear(self, unit: str) -> None:
         """End all streams of a unit; the next reconcile builds them anew."""
         self._reconciled.pop(unit, None)
-        for stream_id in self._streams.pop(unit, set()):
+        for stream_id in sorted(self._streams.pop(unit, set())):
             self._strikes.pop(stream_id, None)
             self._supervisor.unwant(stream_id)
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import math
-import socket
-import ssl
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final, Protocol
-
-import websocket
-from websocket import ABNF
+from functools import partial
+from typing import Final, Protocol
 
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
-from connector.streams.dial import DialFailure
+from connector.streams.transport import DialFailure, Kind, Transport, TransportLost
 from exchanges._adapter import (
     Adapter,
     Answer,
@@ -39,22 +35,13 @@ from exchanges._adapter import (
 )
 from exchanges.ids import Feed
 
-if TYPE_CHECKING:
-    from connector.streams.io import IoThread
-
 log = get_logger(__name__)
 
 MAX_UNSENT: Final = 10_000
 """Frames that may wait for the venue's message limit on one connection."""
-SEND_TIMEOUT_S: Final = 1.0
 FRAMES_PER_TURN: Final = 64
 """Frames read from one connection before the others get their turn."""
-MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
-"""The largest known frames (all tickers of a market) have some hundred kB."""
 NOTE_EVERY_S: Final = 60.0
-
-_WOULD_BLOCK = (ssl.SSLWantReadError, BlockingIOError)
-_BROKEN = (OSError, websocket.WebSocketException)
 
 
 class Listener(Protocol):
@@ -86,6 +73,37 @@ class Publisher(Protocol):
     def candle(self, emit: EmitCandle, mono: float) -> None: ...
 
 
+class Io(Protocol):
+    """What a session needs of its I/O thread. Called on that thread only."""
+
+    def now(self) -> Instant:
+        """The moment at which the thread began to handle its current input."""
+
+    def adopt(self, session: Session) -> None:
+        """The session starts: it is closed when the thread stops."""
+
+    def register(self, session: Session, transport: Transport) -> None:
+        """Read the session whenever its connection has something."""
+
+    def read_soon(self, session: Session) -> None:
+        """Something may be there to read that no poller can see."""
+
+    def dismiss(self, session: Session) -> None:
+        """The session is closed. To be called before its connection is."""
+
+    def limited(self, session: Session, seconds: float) -> None:
+        """The venue wants this address to wait before it connects again."""
+
+    def schedule(self, session: Session) -> None:
+        """Its next wake-up may have changed."""
+
+    def dial(self, session: Session, connect: Connect) -> None:
+        """Open a connection; `Session.dialled` gets the result."""
+
+    def call(self, session: Session, call: Call) -> None:
+        """Make a REST call; `Session.answered` gets the answer."""
+
+
 class Session:
     """Owns one adapter and, once dialled, one connection.
 
@@ -101,7 +119,7 @@ class Session:
         feed: Feed,
         adapter: Adapter,
         limits: Limits,
-        io: IoThread,
+        io: Io,
         listener: Listener,
         publisher: Publisher,
         ip: str = "",
@@ -115,7 +133,7 @@ class Session:
         self.scheduled_at: float | None = None
         self.queued_wakes: set[float] = set()
         self._io, self._listener, self._publisher = io, listener, publisher
-        self._connection: websocket.WebSocket | None = None
+        self._transport: Transport | None = None
         self.dialling = False
         """Waits for the dialler: for the venue's connect budget or for the connect itself. Any thread may read it."""
         self._unsent: deque[str] = deque()
@@ -143,17 +161,17 @@ class Session:
     def remove(self, stream_id: str) -> None:
         self._input(self.adapter.remove, stream_id, self._io.now())
 
-    def dialled(self, result: websocket.WebSocket | DialFailure) -> None:
+    def dialled(self, result: Transport | DialFailure) -> None:
         self.dialling = False
         if isinstance(result, DialFailure):
             kind = FailKind.RATE_LIMITED if result.status in {418, 429} else FailKind.TRANSIENT
             self._end(Fail(kind=kind, reason=result.reason, retry_after_s=result.retry_after_s))
             return
         if self.closed:
-            _close_socket(result)
+            result.close()
             return
         now = self._io.now()
-        self._connection = result
+        self._transport = result
         self.opened_mono = self.last_byte_mono = self.last_data_mono = self._last_ping = now.mono
         self.last_byte_ms = now.wall_ms
         self._io.register(self, result)
@@ -165,9 +183,9 @@ class Session:
 
     def probe(self) -> None:
         """Ask for a sign of life: a byte that comes after this proves that the connection is not half-open."""
-        if self._connection is not None and not self.closed and self.limits.ping_interval_s is not None:
+        if self._transport is not None and not self.closed and self.limits.ping_interval_s is not None:
             self._last_ping = self._io.now().mono
-            self._write(self._connection, b"", ABNF.OPCODE_PING)
+            self._write(self._transport.ping)
 
     def answered(self, call: Call, answer: Answer) -> None:
         self._input(self.adapter.answered, call, answer, self._io.now())
@@ -175,26 +193,25 @@ class Session:
     def readable(self) -> bool:
         """Read what is there. Returns True if there may be more than one turn's worth."""
         for _ in range(FRAMES_PER_TURN):
-            connection = self._connection
-            if connection is None:
+            transport = self._transport
+            if transport is None:
                 return False
             try:
-                opcode, frame = connection.recv_data_frame(True)
-            except _WOULD_BLOCK:
-                if (connection.frame_buffer.length or 0) > MAX_FRAME_BYTES:
-                    self._end(Fail(kind=FailKind.TRANSIENT, reason="the venue announced a frame of absurd size"))
+                frame = transport.read()
+            except TransportLost as lost:
+                self._end(Fail(kind=FailKind.TRANSIENT, reason=str(lost)))
                 return False
-            except _BROKEN as error:
-                self._end(Fail(kind=FailKind.TRANSIENT, reason=f"connection lost: {type(error).__name__}: {error}"))
+            if frame is None:
                 return False
+            kind, data = frame
             now = self._io.now()
             self.last_byte_mono, self.last_byte_ms = now.mono, now.wall_ms
-            if opcode in (ABNF.OPCODE_TEXT, ABNF.OPCODE_BINARY):
-                self._received(frame.data, now)
-            elif opcode == ABNF.OPCODE_PING:
-                self._write(connection, frame.data, ABNF.OPCODE_PONG)
-            elif opcode == ABNF.OPCODE_CLOSE:
-                self._closed_by_venue(_close_text(frame.data))
+            if kind is Kind.DATA:
+                self._received(data, now)
+            elif kind is Kind.PING:
+                self._write(partial(transport.pong, data))
+            elif kind is Kind.CLOSE:
+                self._closed_by_venue(_close_text(data))
                 return False
         return True
 
@@ -246,7 +263,7 @@ class Session:
         deadline = self.adapter.deadline()
         if deadline is not None and deadline <= now.mono:
             self._input(self.adapter.woken, now)
-        if self._connection is not None and not self.closed:
+        if self._transport is not None and not self.closed:
             self._check_transport(now)
         elif not self.closed and now.mono - self.created_mono > self._prepare_timeout_s() and not self.dialling:
             self._end(Fail(kind=FailKind.TRANSIENT, reason="no answer to the calls that precede the connect"))
@@ -259,7 +276,7 @@ class Session:
         deadline = self.adapter.deadline()
         if deadline is not None:
             times.append(deadline)
-        if self._connection is not None:
+        if self._transport is not None:
             times.append(self.last_byte_mono + self.limits.silence_s)
             if self.limits.ping_interval_s is not None:
                 times.append(self._last_ping + self.limits.ping_interval_s)
@@ -279,11 +296,11 @@ class Session:
             self._input(self.adapter.closing, self._io.now())
         self.closed = True
         self._io.dismiss(self)
-        connection, self._connection = self._connection, None
-        if connection is not None:
+        transport, self._transport = self._transport, None
+        if transport is not None:
             if polite:
-                _say_goodbye(connection)
-            _close_socket(connection)
+                transport.say_goodbye()
+            transport.close()
 
     # --- outputs ---
 
@@ -343,8 +360,8 @@ class Session:
 
     def _flush(self) -> None:
         """Send what the venue's message limit allows."""
-        connection = self._connection
-        if connection is None:
+        transport = self._transport
+        if transport is None:
             return
         limit, per_s = self.limits.messages
         while self._unsent:
@@ -354,17 +371,14 @@ class Session:
             if len(self._sent_times) >= limit:
                 return
             self._sent_times.append(mono)
-            if not self._write(connection, self._unsent.popleft(), ABNF.OPCODE_TEXT):
+            if not self._write(partial(transport.send, self._unsent.popleft())):
                 return
 
-    def _write(self, connection: websocket.WebSocket, payload: str | bytes, opcode: int) -> bool:
-        # A send that stops half way leaves the stream broken, so it gets a short blocking timeout (platform-notes 4).
+    def _write(self, write: Callable[[], None]) -> bool:
         try:
-            connection.settimeout(SEND_TIMEOUT_S)
-            connection.send(payload, opcode)
-            connection.settimeout(0)
-        except _BROKEN as error:
-            self._end(Fail(kind=FailKind.TRANSIENT, reason=f"send failed: {type(error).__name__}: {error}"))
+            write()
+        except TransportLost as lost:
+            self._end(Fail(kind=FailKind.TRANSIENT, reason=str(lost)))
             return False
         return True
 
@@ -377,10 +391,10 @@ class Session:
         elif (
             self.limits.ping_interval_s is not None
             and now.mono - self._last_ping >= self.limits.ping_interval_s
-            and self._connection is not None
+            and self._transport is not None
         ):
             self._last_ping = now.mono
-            self._write(self._connection, b"", ABNF.OPCODE_PING)
+            self._write(self._transport.ping)
 
     def _end(self, fail: Fail) -> None:
         if not self.closed:
@@ -396,25 +410,6 @@ class Session:
             return False
         self._noted[what] = mono
         return True
-
-
-def _say_goodbye(connection: websocket.WebSocket) -> None:
-    try:
-        connection.settimeout(0.2)
-        connection.send_close()
-    except _BROKEN as error:
-        log.debug("no close frame could be sent", error=type(error).__name__)
-
-
-def _close_socket(connection: websocket.WebSocket) -> None:
-    sock: socket.socket | None = connection.sock
-    if sock is not None:
-        try:
-            sock.close()
-        except OSError as error:
-            log.debug("closing a socket failed", error=str(error))
-        connection.sock = None
-        connection.connected = False
 
 
 def _close_text(data: bytes) -> str:

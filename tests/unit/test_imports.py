@@ -46,7 +46,6 @@ ARROWS: dict[str, set[str]] = {
 """Exactly the arrows that are used: one that nobody uses any more goes from this list, too."""
 
 CIRCLES_LEFT: set[str] = {
-    "connector.streams.io connector.streams.session",
     "simulator._link simulator.faults",
     "workers._consumer workers.broker",
 }

@@ -11,11 +11,14 @@ from typing import Any
 from connector.core.clock import SystemClock
 from connector.state.memory_state import MemoryState
 from connector.streams.budget import Budget
-from connector.streams.dial import Dialler, tls_context
+from connector.streams.dial import Dialler
 from connector.streams.endpoints import Endpoints
+from connector.streams.http_client import HttpClient, RestPool
 from connector.streams.io import IoThread
-from connector.streams.rest import RestPool
+from connector.streams.poller import SocketPoller
+from connector.streams.rest import RestQueue
 from connector.streams.session import Session
+from connector.streams.websocket_client import SocketOpener, tls_context
 from exchanges._adapter import (
     Answer,
     Call,
@@ -208,9 +211,10 @@ class Rig:
         self.state = MemoryState()
         self.budget = Budget(self.state, self.clock)
         endpoints = Endpoints()
-        self.dialler = Dialler(endpoints, self.budget, self.clock, tls_context(ca_file), threads)
-        self.rest = RestPool(endpoints, self.budget, self.clock, ca_file)
-        self.io = IoThread("io-test", self.clock, self.dialler, self.rest)
+        self.opener = SocketOpener(endpoints, tls_context(ca_file), threads)
+        self.dialler = Dialler(self.budget, self.clock, self.opener)
+        self.rest = RestPool(RestQueue(self.budget), HttpClient(endpoints, self.clock, ca_file))
+        self.io = IoThread("io-test", self.clock, self.dialler, self.rest, SocketPoller())
         self.heard = Heard()
         self._number = 0
         self.dialler.start()

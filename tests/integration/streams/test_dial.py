@@ -9,16 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import websocket
 
-from connector.streams.dial import DialFailure
+from connector.streams.transport import DialFailure, Transport
 from exchanges._adapter import Connect, Limits, Rate
 from tests.integration.streams.rig import WAIT_S, Rig, fds, quiet_limits, until
 from tests.integration.streams.ws_server import WsServer
 
 pytestmark = pytest.mark.integration
 
-Result = websocket.WebSocket | DialFailure
+Result = Transport | DialFailure
 
 
 @pytest.fixture
@@ -44,8 +43,8 @@ class Caller:
         return self.results.get(timeout=WAIT_S)[1]
 
     def close(self, result: Result) -> None:
-        assert isinstance(result, websocket.WebSocket), result
-        result.shutdown()  # type: ignore[no-untyped-call]
+        assert not isinstance(result, DialFailure), result
+        result.close()
 
 
 @pytest.fixture
@@ -145,7 +144,7 @@ def test_a_redirect_is_not_followed(caller: Caller, server: WsServer) -> None:
 
 def test_an_error_of_the_receiver_does_not_cost_the_dialler_its_count(caller: Caller, server: WsServer) -> None:
     def broken(result: Result) -> None:
-        if isinstance(result, websocket.WebSocket):
+        if not isinstance(result, DialFailure):
             result.shutdown()  # type: ignore[no-untyped-call]
         raise RuntimeError("a bug")
 

@@ -18,7 +18,8 @@ from connector.core.clock import SystemClock
 from connector.state.memory_state import MemoryState
 from connector.streams.budget import Budget
 from connector.streams.endpoints import Endpoints
-from connector.streams.rest import RestPool
+from connector.streams.http_client import HttpClient, RestPool
+from connector.streams.rest import RestQueue
 from exchanges._adapter import Answer, Call, Limits, Rate
 from tests.integration.streams.rig import WAIT_S, quiet_limits, until, watch
 
@@ -96,7 +97,7 @@ class Client:
         self.clock = SystemClock()
         self.state = MemoryState()
         self.budget = Budget(self.state, self.clock)
-        self.pool = RestPool(Endpoints(), self.budget, self.clock)
+        self.pool = RestPool(RestQueue(self.budget), HttpClient(Endpoints(), self.clock))
         self.answers: queue.Queue[Answer] = queue.Queue()
 
     def submit(self, url: str, limits: Limits | None = None, venue: str = "v", **more: Any) -> None:

@@ -471,7 +471,7 @@ def test_a_dial_that_ends_after_the_stop_leaves_no_socket(pem: object, server: W
     rig = Rig(ca_file=str(pem))
     answer = threading.Event()
     reached = threading.Event()
-    connect = rig.dialler._connect
+    connect = rig.opener.connect
 
     def late(dial: object) -> object:
         connection = connect(dial)  # type: ignore[arg-type]
@@ -479,7 +479,7 @@ def test_a_dial_that_ends_after_the_stop_leaves_no_socket(pem: object, server: W
         answer.wait(WAIT_S)
         return connection
 
-    rig.dialler._connect = late  # type: ignore[method-assign, assignment]
+    rig.opener.connect = late  # type: ignore[method-assign, assignment]
     rig.open(Script(server.url))
     assert reached.wait(WAIT_S)
     assert rig.stop()

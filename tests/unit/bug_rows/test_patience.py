@@ -17,12 +17,14 @@ from connector.core.clock import SystemClock
 from connector.core.metrics import METRICS
 from connector.state.memory_state import MemoryState
 from connector.streams.budget import Budget
-from connector.streams.dial import DialFailure, Dialler, tls_context
+from connector.streams.dial import Dialler
 from connector.streams.edges import Edges
 from connector.streams.endpoints import Endpoints
 from connector.streams.engine import Engine, EngineOptions
 from connector.streams.instruments import Instruments
-from connector.streams.rest import RestPool
+from connector.streams.rest import Rest
+from connector.streams.transport import DialFailure
+from connector.streams.websocket_client import SocketOpener, tls_context
 from exchanges import venue_of
 from exchanges._adapter import Answer, Call, Connect, Limits, Rate
 from tests.unit.connector.streams.fakes import Clock, FakeSink
@@ -90,7 +92,7 @@ class Desk:
 
 
 def instruments(desk: Desk, clock: Clock, service: str = "") -> Instruments:
-    return Instruments(cast(RestPool, desk), clock, {}, service)
+    return Instruments(cast(Rest, desk), clock, {}, service)
 
 
 def test_the_number_of_symbols_that_should_be_subscribed_is_a_metric() -> None:
@@ -116,9 +118,11 @@ class Hanging(Dialler):
         self.release = threading.Event()
         self.clock = SystemClock()
         budget = Budget(MemoryState(), self.clock)
-        super().__init__(Endpoints(), budget, self.clock, tls_context(), threads)
+        opener = SocketOpener(Endpoints(), tls_context(), threads)
+        opener.connect = self.connect  # type: ignore[method-assign]
+        super().__init__(budget, self.clock, opener)
 
-    def _connect(self, dial: Any) -> Any:
+    def connect(self, dial: Any) -> Any:
         with self.when:
             self.opened[dial.venue] += 1
             self.when.notify_all()

@@ -11,7 +11,7 @@ import pytest
 
 import exchanges
 from connector.streams.instruments import REFRESH_S, RETRY_S, Instruments
-from connector.streams.rest import RestPool
+from connector.streams.rest import Rest
 from exchanges._adapter import Answer, Call, Limits, Rate
 from exchanges.instruments import EMPTY, Instrument, SymbolTable
 from tests.unit.connector.streams.fakes import Clock
@@ -90,7 +90,7 @@ class Shelf:
         self.clock, self.rest = Clock(), FakeRest()
         self.told: list[str] = []
         self.instruments = Instruments(
-            cast(RestPool, self.rest), self.clock, options or {}, service, on_table=self.told.append
+            cast(Rest, self.rest), self.clock, options or {}, service, on_table=self.told.append
         )
 
     def names(self, exchange: str = "bybit") -> list[str]:

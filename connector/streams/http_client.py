@@ -1,0 +1,138 @@
+"""REST calls over requests, on one small pool of threads per venue, so that a hanging venue costs only itself."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from connector.core.log import get_logger
+from connector.core.ports import Clock
+from connector.streams.endpoints import Endpoints
+from connector.streams.rest import FULL, NO_HEADERS, Answered, Errand, RestQueue, given_up
+from exchanges._adapter import Answer, Call, Limits
+
+log = get_logger(__name__)
+
+THREADS_PER_VENUE = 6
+CONNECT_TIMEOUT_S = 5.0
+MAX_BODY_BYTES = 64 * 1024 * 1024
+"""Symbol lists are some MB; anything beyond this is not an answer."""
+
+
+class _FromAddress(HTTPAdapter):
+    """Sends from one local address, so that a call counts against the same address as its budget."""
+
+    def __init__(self, ip: str) -> None:
+        self._ip = ip
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, source_address=(self._ip, 0), **options)
+
+
+class HttpClient:
+    """Makes one call at a time on the calling thread, each within its timeout. Any thread."""
+
+    def __init__(self, endpoints: Endpoints, clock: Clock, ca_file: str = "") -> None:
+        self._endpoints, self._clock = endpoints, clock
+        self._verify: bool | str = ca_file or True
+        self._local = threading.local()
+
+    def answer(self, call: Call, ip: str) -> Answer:
+        try:
+            return self._request(call, ip)
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            # The text of the error holds the URL, and with it a signature: only its type is told.
+            return Answer(0, NO_HEADERS, b"", type(error).__name__)
+
+    def _request(self, call: Call, ip: str) -> Answer:
+        sessions: dict[str, requests.Session] | None = getattr(self._local, "sessions", None)
+        if sessions is None:
+            sessions = self._local.sessions = {}
+        session = sessions.get(ip)
+        if session is None:
+            session = sessions[ip] = requests.Session()
+            session.trust_env = False
+            if ip:
+                session.mount("https://", _FromAddress(ip))
+                session.mount("http://", _FromAddress(ip))
+        with session.request(
+            call.method,
+            self._endpoints.resolve(call.url),
+            headers=dict(call.headers),
+            data=call.body.encode() if call.body is not None else None,
+            timeout=(min(CONNECT_TIMEOUT_S, call.timeout_s), call.timeout_s),
+            verify=self._verify,
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            body = _body(response, call.timeout_s, self._clock)
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return Answer(response.status_code, headers, body)
+
+
+class RestPool:
+    """The `Rest` of a deployment: answers come back on a pool thread. Any thread."""
+
+    def __init__(self, queue: RestQueue, client: HttpClient) -> None:
+        self._queue, self._client = queue, client
+        self._lock = threading.Lock()
+        self._pools: dict[str, ThreadPoolExecutor] = {}
+        self._stop = threading.Event()
+
+    def submit(self, call: Call, venue: str, ip: str, limits: Limits | None, done: Answered) -> None:
+        with self._lock:
+            admitted = not self._stop.is_set() and self._queue.admit(venue)
+            if admitted:
+                pool = self._pools.get(venue)
+                if pool is None:
+                    pool = ThreadPoolExecutor(THREADS_PER_VENUE, thread_name_prefix=f"rest-{venue}")
+                    self._pools[venue] = pool
+                pool.submit(self._perform, Errand(call, venue, ip, limits, done))
+        if not admitted:
+            done(FULL)
+
+    def stop(self) -> None:
+        self._stop.set()
+        with self._lock:
+            pools = list(self._pools.values())
+        for pool in pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _perform(self, errand: Errand) -> None:
+        try:
+            answer = self._answer(errand)
+        except Exception as error:
+            log.exception("unexpected error in a REST call", venue=errand.venue, call=repr(errand.call))
+            answer = Answer(0, NO_HEADERS, b"", f"{type(error).__name__}")
+        self._queue.finish(errand, answer)
+
+    def _answer(self, errand: Errand) -> Answer:
+        while not self._stop.is_set():
+            wait_s = self._queue.wait_s(errand)
+            if wait_s is None:
+                break
+            if wait_s == 0.0:
+                answer = self._client.answer(errand.call, errand.ip)
+                self._queue.book(errand, answer)
+                return answer
+            self._stop.wait(wait_s)
+        return given_up()
+
+
+def _body(response: requests.Response, timeout_s: float, clock: Clock) -> bytes:
+    """The whole body. A venue that sends it in drops, or without end, must not keep the thread."""
+    give_up_at = clock.mono() + 2 * timeout_s
+    parts: list[bytes] = []
+    size = 0
+    while part := response.raw.read1(65_536, decode_content=True):
+        parts.append(part)
+        size += len(part)
+        if size > MAX_BODY_BYTES or clock.mono() > give_up_at:
+            raise requests.Timeout("the answer does not end")
+    return b"".join(parts)

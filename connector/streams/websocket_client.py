@@ -1,0 +1,202 @@
+"""Connections over websocket-client, and the pool of threads that opens them: DNS, TCP, TLS, upgrade, each with a timeout.
+
+The one file of this room that knows websocket-client and the errors of TLS.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+from urllib.parse import urlsplit
+
+import websocket
+from websocket import ABNF
+
+from connector.core.log import get_logger
+from connector.streams.dial import Dial
+from connector.streams.endpoints import Endpoints
+from connector.streams.transport import DialFailure, Kind, Transport, TransportLost
+
+log = get_logger(__name__)
+
+SEND_TIMEOUT_S: Final = 1.0
+GOODBYE_TIMEOUT_S: Final = 0.2
+MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
+"""The largest known frames (all tickers of a market) have some hundred kB."""
+
+_WOULD_BLOCK = (ssl.SSLWantReadError, BlockingIOError)
+_BROKEN = (OSError, websocket.WebSocketException)
+_KINDS: Final = {
+    ABNF.OPCODE_TEXT: Kind.DATA,
+    ABNF.OPCODE_BINARY: Kind.DATA,
+    ABNF.OPCODE_PING: Kind.PING,
+    ABNF.OPCODE_CLOSE: Kind.CLOSE,
+}
+
+
+class Connection(websocket.WebSocket):
+    """A connection whose reads never fail because an answer to a control frame could not be sent."""
+
+    def pong(self, payload: str | bytes = b"") -> None:
+        """Pings are answered by the session, whose writes have a timeout: nothing is sent from inside a read."""
+
+    def send_close(self, status: int = websocket.STATUS_NORMAL, reason: str | bytes = b"") -> None:
+        """Say goodbye if that is possible; the venue's own close code counts, not whether it still listens (A12)."""
+        try:
+            super().send_close(status, reason)
+        except _BROKEN as error:
+            log.debug("no close frame could be sent", error=type(error).__name__)
+
+
+class WebSocketTransport:
+    """A `Transport` over a connected `Connection`, which it makes non-blocking."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        connection.settimeout(0)
+
+    def read(self) -> tuple[Kind, bytes] | None:
+        connection = self._connection
+        try:
+            opcode, frame = connection.recv_data_frame(True)
+        except _WOULD_BLOCK:
+            if (connection.frame_buffer.length or 0) > MAX_FRAME_BYTES:
+                raise TransportLost("the venue announced a frame of absurd size") from None
+            return None
+        except _BROKEN as error:
+            raise TransportLost(f"connection lost: {type(error).__name__}: {error}") from error
+        return _KINDS.get(opcode, Kind.PONG), frame.data
+
+    def send(self, text: str) -> None:
+        self._write(text, ABNF.OPCODE_TEXT)
+
+    def ping(self) -> None:
+        self._write(b"", ABNF.OPCODE_PING)
+
+    def pong(self, payload: bytes) -> None:
+        self._write(payload, ABNF.OPCODE_PONG)
+
+    def _write(self, payload: str | bytes, opcode: int) -> None:
+        # A send that stops half way leaves the stream broken, so it gets a short blocking timeout (platform-notes 4).
+        connection = self._connection
+        try:
+            connection.settimeout(SEND_TIMEOUT_S)
+            connection.send(payload, opcode)
+            connection.settimeout(0)
+        except _BROKEN as error:
+            raise TransportLost(f"send failed: {type(error).__name__}: {error}") from error
+
+    def say_goodbye(self) -> None:
+        try:
+            self._connection.settimeout(GOODBYE_TIMEOUT_S)
+            self._connection.send_close()
+        except _BROKEN as error:
+            log.debug("no close frame could be sent", error=type(error).__name__)
+
+    def close(self) -> None:
+        sock: socket.socket | None = self._connection.sock
+        if sock is not None:
+            try:
+                sock.close()
+            except OSError as error:
+                log.debug("closing a socket failed", error=str(error))
+            self._connection.sock = None
+            self._connection.connected = False
+
+    @property
+    def closed(self) -> bool:
+        return self._connection.sock is None
+
+    def fileno(self) -> int:
+        sock: socket.socket | None = self._connection.sock
+        return sock.fileno() if sock is not None else -1
+
+
+def tls_context(ca_file: str = "") -> ssl.SSLContext:
+    """The one context of a process: certificates are always verified; `ca_file` adds a private authority."""
+    context = ssl.create_default_context()
+    if ca_file:
+        context.load_verify_locations(ca_file)
+    return context
+
+
+class SocketOpener:
+    """Opens connections on a pool of threads. Any thread; the callback runs on a pool thread."""
+
+    def __init__(self, endpoints: Endpoints, context: ssl.SSLContext, threads: int) -> None:
+        self._endpoints, self._context = endpoints, context
+        self.width = threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="connect")
+
+    def open(self, dial: Dial, done: Callable[[Transport | DialFailure], None]) -> bool:
+        return self.aside(lambda: done(self._open(dial)))
+
+    def aside(self, work: Callable[[], None]) -> bool:
+        try:
+            self._pool.submit(work)
+        except RuntimeError:  # the pool is shut down
+            return False
+        return True
+
+    def stop(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _open(self, dial: Dial) -> Transport | DialFailure:
+        try:
+            return self.connect(dial)
+        except websocket.WebSocketBadStatusException as error:
+            return _refused(error)
+        except (OSError, ssl.SSLError, websocket.WebSocketException, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
+                log.error(
+                    "no file descriptor left for another connection: raise the limit (ulimit -n) above MAX_STREAMS"
+                )
+            return DialFailure(f"{type(error).__name__}: {error}")
+        except Exception as error:
+            log.exception("unexpected error while connecting", venue=dial.venue)
+            return DialFailure(f"{type(error).__name__}: {error}")
+
+    def connect(self, dial: Dial) -> Transport:
+        url = self._endpoints.resolve(dial.connect.url)
+        parts = urlsplit(url)
+        secure = parts.scheme == "wss"
+        host, port = parts.hostname or "", parts.port or (443 if secure else 80)
+        timeout_s = dial.limits.connect_timeout_s
+        source = (dial.ip, 0) if dial.ip else None
+        sock: socket.socket = socket.create_connection((host, port), timeout_s, source_address=source)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if secure:
+                sock = self._context.wrap_socket(sock, server_hostname=host)
+            connection = Connection(skip_utf8_validation=True, enable_multithread=False)
+            connection.connect(  # type: ignore[no-untyped-call]
+                url,
+                socket=sock,
+                timeout=timeout_s,
+                header=[f"{name}: {value}" for name, value in dial.connect.headers],
+                suppress_origin=True,
+                redirect_limit=0,
+            )
+        except BaseException:
+            sock.close()
+            raise
+        return WebSocketTransport(connection)
+
+
+def _refused(error: websocket.WebSocketBadStatusException) -> DialFailure:
+    """The HTTP status of a refused upgrade, with what the venue said (bug C7)."""
+    headers: Mapping[str, str] = {str(k).lower(): str(v) for k, v in (error.resp_headers or {}).items()}
+    after = headers.get("retry-after", "")
+    text = (error.resp_body or b"")[:200].decode("utf-8", "replace")
+    return DialFailure(
+        f"upgrade refused with HTTP {error.status_code} {text}".strip(),
+        status=int(error.status_code),
+        retry_after_s=float(after) if after.isdigit() else None,
+    )
