@@ -208,6 +208,7 @@ class Signal(msgspec.Struct, frozen=True):
     `expire_token`       listen keys and tokens of the account end now (Binance: `listenKeyExpired`), default: nothing
     `key_changed`        the account's key was rejected or replaced (OKX closes 4007), default: nothing
     `terminate`          the venue ends the account's subscription but not the socket (Binance `eventStreamTerminated`)
+    `play`               a case that only this venue has: `what` in the parameters, see the half's docstring
     """
 
     name: str

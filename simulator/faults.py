@@ -29,6 +29,7 @@ kind               what happens                                                 
 `accept_key`       … and accepted again
 `replace_key`      the account has another key from now on                       `key`, `secret`, `passphrase`
 `expire_token`     listen keys and tokens of the account end now
+`play`             a case that one venue has; its half says which are there      `what`, and the half's own
 =================  ============================================================  =====================================
 
 Kinds down to `terminate` act at once on the connections that match; with `standing` they also hit every later one. The next
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from simulator._link import Link
 
 ACTS: Final = frozenset({"drop", "close", "stall", "half_open", "garbage"})
-SIGNALS: Final = frozenset({"cut", "maintenance", "terminate", "expire_token"})
+SIGNALS: Final = frozenset({"cut", "maintenance", "terminate", "expire_token", "play"})
 FRAMES: Final = frozenset({"duplicate", "reorder", "lose", "delay_acks"})
 REQUESTS: Final = frozenset({"refuse", "rest_error", "rest_slow", "rest_reset", "rest_garbage"})
 KEYS: Final = frozenset({"reject_key", "accept_key", "replace_key"})

@@ -12,7 +12,8 @@ from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges._topics import chunks
 from exchanges.bitget._candle import CandleAdapter, refusal_of
-from exchanges.bitget._markets import Instruments
+from exchanges.bitget._instruments import Instruments
+from exchanges.bitget._markets import is_modern, modern_candles
 from exchanges.bitget._ticker import TickerAdapter
 from exchanges.bitget._user import User
 from exchanges.ids import Feed
@@ -70,16 +71,20 @@ class Bitget:
         return CandleAdapter(setup)
 
     def ticker_shards(self, exchange: str, table: SymbolTable) -> Sequence[tuple[str, ...]]:
-        return chunks([instrument.wire for instrument in table.active()], CHANNELS_PER_CONNECTION)
+        """Classic markets first; what only v3 has is on a socket of its own."""
+        wires: dict[bool, list[str]] = {False: [], True: []}
+        for instrument in table.active():
+            wires[is_modern(instrument)].append(instrument.wire)
+        return [shard for part in wires.values() for shard in chunks(part, CHANNELS_PER_CONNECTION)]
 
     def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
         return refusal_of(exchange, symbol, interval, table)
 
     def candle_group(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str:
-        return exchange
+        return f"{exchange}/v3" if modern_candles(table.pair(symbol)) else exchange
 
     def instruments(self, exchange: str, options: Mapping[str, str], before: SymbolTable = EMPTY) -> InstrumentLoader:
-        return Instruments(exchange, options)
+        return Instruments(exchange, options, before)
 
     def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:
         setup = recorded_setup(exchange)

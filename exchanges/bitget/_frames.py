@@ -1,13 +1,24 @@
-"""Frames and REST rows of Bitget, classic (v2) and unified (v3)."""
+"""Frames and REST rows of Bitget, classic (v2) and unified (v3).
+
+Only what an order can't be told without is required: a null where a text is expected is an absent value.
+"""
 
 from __future__ import annotations
 
 import msgspec
 
-from exchanges._numbers import plain, positive
+from exchanges._frames import UNREADABLE
+from exchanges._numbers import decimal, plain, positive
+from exchanges._rows import read_rows
 
 Number = str | int | float | None
 Time = str | int | None
+Id = str | int
+
+
+def word(value: str | bool | None) -> str:
+    """A venue's word, in small letters; absent is empty."""
+    return str(value).lower() if value is not None else ""
 
 
 class ArgFrame(msgspec.Struct, rename="camel"):
@@ -19,6 +30,7 @@ class ArgFrame(msgspec.Struct, rename="camel"):
     inst_id: str = ""
     coin: str = ""
     symbol: str = ""
+    interval: str = ""
 
 
 class Frame(msgspec.Struct):
@@ -38,13 +50,13 @@ class OrderRow(msgspec.Struct, rename="camel"):
     """One element of an `orders` push."""
 
     inst_id: str
-    order_id: str
+    order_id: Id
     status: str
-    side: str = ""
+    side: str | None = None
     client_oid: str | None = None
     client_o_id: str | None = None
     """Some documents spell it `clientOId`."""
-    order_type: str = ""
+    order_type: str | None = None
     price: Number = None
     size: Number = None
     new_size: Number = None
@@ -55,6 +67,8 @@ class OrderRow(msgspec.Struct, rename="camel"):
     trade_id: str | int | None = None
     fill_fee: Number = None
     fill_fee_coin: str | None = None
+    fee_detail: msgspec.Raw = msgspec.Raw(b"null")
+    """Cumulative. Raw, because an odd fee must not cost a fill; `fees_of` reads it."""
     trade_side: str | None = None
     pos_side: str | None = None
     c_time: Time = None
@@ -79,8 +93,10 @@ class FuturesBalance(msgspec.Struct, rename="camel"):
     unrealized_pl: Number = msgspec.field(default=None, name="unrealizedPL")
 
 
-class UnifiedFee(msgspec.Struct, rename="camel"):
-    fee_coin: str = ""
+class Fee(msgspec.Struct, rename="camel"):
+    """An element of `feeDetail`. Orders without fills have one with null or empty fields."""
+
+    fee_coin: str | None = None
     fee: Number = None
 
 
@@ -89,21 +105,23 @@ class UnifiedOrder(msgspec.Struct, rename="camel"):
 
     category: str
     symbol: str
-    order_id: str
+    order_id: Id
     order_status: str
-    side: str = ""
+    side: str | None = None
     client_oid: str | None = None
-    order_type: str = ""
+    order_type: str | None = None
     hold_side: str | None = None
     pos_side: str | None = None
     trade_side: str | None = None
+    exec_type: str | None = None
+    delegate_type: str | None = None
+    reduce_only: str | bool | None = None
     price: Number = None
     qty: Number = None
-    amount: Number = None
     cum_exec_qty: Number = None
     cum_exec_value: Number = None
     avg_price: Number = None
-    fee_detail: list[UnifiedFee] | None = None
+    fee_detail: msgspec.Raw = msgspec.Raw(b"null")
     created_time: Time = None
     updated_time: Time = None
 
@@ -112,26 +130,28 @@ class UnifiedCoin(msgspec.Struct):
     coin: str
     available: Number = None
     locked: Number = None
+    balance: Number = None
+    equity: Number = None
 
 
 class UnifiedAccount(msgspec.Struct):
     """One element of a v3 `account` push (`coin`), and the REST answer (`assets`)."""
 
-    coin: list[UnifiedCoin] | None = None
-    assets: list[UnifiedCoin] | None = None
+    coin: msgspec.Raw = msgspec.Raw(b"null")
+    assets: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class RestOrder(msgspec.Struct, rename="camel"):
     """An order of a v2 REST answer; spot and futures."""
 
     symbol: str
-    order_id: str
-    side: str = ""
+    order_id: Id
+    side: str | None = None
     status: str | None = None
     state: str | None = None
     """The futures detail call says `state`."""
     client_oid: str | None = None
-    order_type: str = ""
+    order_type: str | None = None
     price: Number = None
     base_price: Number = None
     size: Number = None
@@ -141,7 +161,8 @@ class RestOrder(msgspec.Struct, rename="camel"):
     price_avg: Number = None
     fee: Number = None
     margin_coin: str | None = None
-    fee_detail: str | list[UnifiedFee] | None = None
+    fee_detail: msgspec.Raw = msgspec.Raw(b"null")
+    """Futures: a list; spot: a JSON text with one entry a coin beside `newFees`."""
     trade_side: str | None = None
     pos_side: str | None = None
     c_time: Time = None
@@ -161,9 +182,38 @@ def milliseconds(value: Time) -> int:
 
 
 def text(value: Number) -> str:
-    """A venue number as plain decimal text; absent and empty are `0`."""
-    return "0" if value is None or value == "" else plain(value)
+    """A venue number as plain decimal text; absent, empty and what is no number are `0`."""
+    return plain(value) if value is not None and decimal(value) else "0"
 
 
 def positive_number(value: Number) -> bool:
     return positive(text(value))
+
+
+# --- fees ---
+
+_fee = msgspec.json.Decoder(Fee).decode
+_fee_text = msgspec.json.Decoder(str).decode
+_by_coin = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+class _CoinFee(msgspec.Struct, rename="camel"):
+    fee_coin_code: str | None = None
+    total_fee: Number = None
+
+
+_coin_fee = msgspec.json.Decoder(_CoinFee).decode
+
+
+def fees_of(detail: msgspec.Raw) -> list[Fee]:
+    """The fees of a `feeDetail`, list or JSON text; none when it can't be read: an odd fee costs only itself."""
+    try:
+        if bytes(detail).lstrip().startswith(b'"'):
+            entries = _by_coin(_fee_text(detail) or "{}")
+            coins = [_coin_fee(raw) for name, raw in entries.items() if name != "newFees"]
+            fees = [Fee(coin.fee_coin_code, coin.total_fee) for coin in coins]
+        else:
+            fees, _ = read_rows(detail, _fee)
+    except (*UNREADABLE, ValueError):
+        return []
+    return [fee for fee in fees if fee.fee_coin and decimal(fee.fee)]

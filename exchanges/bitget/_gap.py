@@ -1,10 +1,10 @@
-"""Gap repair of a Bitget account: which calls to make, and what their answers mean (venue file section 8)."""
+"""Gap repair of a Bitget account: which calls to make, and what their answers mean (venue file section 8 and v3)."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 from urllib.parse import quote
 
 import msgspec
@@ -12,9 +12,12 @@ import msgspec
 from exchanges._adapter import Answer, Call, FailKind, KnownOrder, UserSubscription
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
+from exchanges._plan import Singles, Steps, not_known
 from exchanges._repair import Repaired
+from exchanges._rows import Odd, read_rows
 from exchanges.bitget import _events, _frames, _markets, _rest
-from exchanges.events import AccountEvent, ExecutionReport
+from exchanges.bitget._report import Told
+from exchanges.events import AccountEvent
 from exchanges.instruments import SymbolTable
 
 PAGE: Final = 100
@@ -23,37 +26,55 @@ AHEAD_MS: Final = 60_000
 """The end of the time range lies ahead of our clock: the venue's may run fast."""
 SINGLES_PER_STEP: Final = 5
 """Orders are asked for one by one in small steps: the allowance is 10 to 20 a second and user."""
-MAX_SINGLES: Final = 200
+DAY_MS: Final = 86_400_000
+HISTORY_MS: Final = 90 * DAY_MS
+"""What the venue remembers of closed orders, less a minute."""
+WINDOW_MS: Final = 30 * DAY_MS
+"""A v3 history call reaches over so much at the most."""
 
 
 class Gap(Protocol):
     """What the session needs of a plan."""
 
+    moved: bool
+    doubted: bool
+
     def calls(self) -> Sequence[Call]: ...
 
-    def then(self) -> Sequence[Call]: ...
+    def then(self) -> Repaired: ...
 
     def parse(self, call: Call, answer: Answer) -> Repaired: ...
 
+    def single(self, order_id: str, symbol: str) -> Call: ...
+
+
+class Where(NamedTuple):
+    """What a list call asked for: product type or category, page, and the time range of closed orders."""
+
+    product: str
+    page: int = 1
+    start_ms: int = 0
+    end_ms: int = 0
+
 
 class _FuturesPage(msgspec.Struct, rename="camel"):
-    entrusted_list: list[_frames.RestOrder] | None = None
+    entrusted_list: msgspec.Raw = msgspec.Raw(b"null")
     end_id: str | int | None = None
 
 
 class _UnifiedPage(msgspec.Struct, rename={"rows": "list"}):
-    rows: list[_frames.UnifiedOrder] | None = None
+    rows: msgspec.Raw = msgspec.Raw(b"null")
     cursor: str | int | None = None
 
 
-_rows = msgspec.json.Decoder(list[_frames.RestOrder] | None).decode
 _futures_page = msgspec.json.Decoder(_FuturesPage | None).decode
 _row = msgspec.json.Decoder(_frames.RestOrder).decode
-_spot_balances = msgspec.json.Decoder(list[_frames.SpotBalance] | None).decode
-_futures_balances = msgspec.json.Decoder(list[_frames.RestFuturesBalance] | None).decode
+_spot_balance = msgspec.json.Decoder(_frames.SpotBalance).decode
+_futures_balance = msgspec.json.Decoder(_frames.RestFuturesBalance).decode
 _unified_page = msgspec.json.Decoder(_UnifiedPage | None).decode
 _unified_row = msgspec.json.Decoder(_frames.UnifiedOrder).decode
 _unified_account = msgspec.json.Decoder(_frames.UnifiedAccount).decode
+_unified_coin = msgspec.json.Decoder(_frames.UnifiedCoin).decode
 
 Table = Callable[[], SymbolTable]
 
@@ -67,20 +88,26 @@ class _Plan(ABC):
         self.account = account
         self.table = table
         self.wall_ms = wall_ms
+        self.moved = False
+        """An answer said that the account is of the other generation by now."""
+        self.doubted = False
+        """An order that should be there can't be found: maybe the account has moved."""
         self._resume = subscription.resume
         self._known = {order.order_id: order for order in self._resume.orders} if self._resume else {}
         self._found: set[str] = set()
-        self._gone: list[KnownOrder] | None = None
+        self._steps = Steps(Singles(self._gone, self._singles, step=SINGLES_PER_STEP))
 
     def calls(self) -> Sequence[Call]:
         return self.first() if self._resume is not None else []
 
-    def then(self) -> Sequence[Call]:
-        if self._gone is None:
-            gone = [order for order in self._known.values() if not order.terminal and order.order_id not in self._found]
-            self._gone = gone[:MAX_SINGLES]
-        step, self._gone = self._gone[:SINGLES_PER_STEP], self._gone[SINGLES_PER_STEP:]
-        return [self.single(order) for order in step]
+    def then(self) -> Repaired:
+        return self._steps.then()
+
+    def _gone(self) -> Sequence[KnownOrder]:
+        return [order for order in self._known.values() if not order.terminal and order.order_id not in self._found]
+
+    def _singles(self, orders: Sequence[KnownOrder]) -> Sequence[Call]:
+        return [self.single(order.order_id, order.symbol) for order in orders]
 
     def parse(self, call: Call, answer: Answer) -> Repaired:
         envelope = _rest.read(answer)
@@ -89,15 +116,16 @@ class _Plan(ABC):
         try:
             return self.read(call, envelope.data)
         except (*UNREADABLE, ValueError):
-            return Repaired(missing=[f"{call.tag}: the answer is not understood"])
+            name = f"order {call.context}" if call.tag == "order" else call.tag
+            return Repaired(missing=[f"{name}: the answer is not understood"])
 
     @abstractmethod
     def first(self) -> Sequence[Call]:
         """What to ask at the start of every repair."""
 
     @abstractmethod
-    def single(self, order: KnownOrder) -> Call:
-        """One order by its id."""
+    def single(self, order_id: str, symbol: str) -> Call:
+        """One order by its id. The context of the call is the id."""
 
     @abstractmethod
     def read(self, call: Call, data: msgspec.Raw) -> Repaired:
@@ -107,30 +135,54 @@ class _Plan(ABC):
     def since_ms(self) -> int:
         return self._resume.since_ms if self._resume else self.wall_ms()
 
-    def changed(self, order_id: str, report: ExecutionReport | None) -> list[AccountEvent]:
-        """The report, if its state differs from the last one published."""
+    def reach_ms(self) -> tuple[int, list[str]]:
+        """From when closed orders can be read, and what that leaves out."""
+        oldest = self.wall_ms() - HISTORY_MS + AHEAD_MS
+        if self.since_ms >= oldest:
+            return self.since_ms, []
+        return oldest, ["closed orders older than 90 days"]
+
+    def changed(self, order_id: str, told: Told) -> tuple[list[AccountEvent], list[str]]:
+        """The event of a row, if its state differs from the last one published, and what the row leaves open."""
         self._found.add(order_id)
-        last = self._known.get(order_id)
+        report, last = told.event, self._known.get(order_id)
         if report is None:
-            return []
+            return [], [f"order {order_id}: {told.note}"] if told.note else []
         same = last is not None and last.status == report.order_status
         if same and last is not None and decimal(last.executed) == decimal(report.total_trade_quantity):
-            return []
-        return [report]
+            return [], []
+        return [report], []
+
+    def listed(self, call: Call, rows: Sequence[tuple[str, Told]], odd: Odd, more: Call | None) -> Repaired:
+        """What a page says. `more`: the next one, if there is one."""
+        events: list[AccountEvent] = []
+        missing = [f"{call.tag}: {odd.phrase('rows')}"] if odd else []
+        for order_id, told in rows:
+            found, left = self.changed(order_id, told)
+            events += found
+            missing += left
+        calls = [more] if more is not None else []
+        if more is not None and isinstance(more.context, Where) and more.context.page > MAX_PAGES:
+            calls, missing = [], [*missing, f"{call.tag}: more than {MAX_PAGES} pages"]
+        return Repaired(events=events, calls=calls, missing=missing)
 
     def _failed(self, call: Call, answer: Answer, envelope: _rest.Envelope) -> Repaired:
         code = str(envelope.code)
         fail = _rest.failure(answer, envelope)
+        if code in _rest.OTHER_GENERATION:
+            self.moved = True
         if fail.kind is FailKind.RATE_LIMITED or code in _rest.CLOCK:
             return Repaired(retry=True, retry_after_s=fail.retry_after_s)
         if call.tag == "order" and code in _rest.NO_ORDER:
             # Fresh orders are visible late: ask once more, then believe it.
             if call.attempt == 1:
                 return Repaired(retry=True)
-            return Repaired(missing=[f"order {call.context}: not known to the venue"])
+            self.doubted = True
+            return Repaired(missing=[not_known(call.context)])
         if code in _rest.PASSING:
             return Repaired(retry=True)
-        return Repaired(missing=[f"{call.tag}: {fail.reason}"])
+        name = f"order {call.context}" if call.tag == "order" else call.tag
+        return Repaired(missing=[f"{name}: {fail.reason}"])
 
 
 def _get(tag: str, path: str, context: object = None) -> Call:
@@ -138,118 +190,140 @@ def _get(tag: str, path: str, context: object = None) -> Call:
 
 
 class ClassicGap(_Plan):
-    """v2 REST. The context of list calls is (product type, page number)."""
+    """v2 REST."""
 
     def first(self) -> Sequence[Call]:
         calls: list[Call] = []
         for product in self.account.products:
-            calls.append(self._list("open orders", product, 1, ""))
-            calls.append(self._list("closed orders", product, 1, ""))
+            calls.append(self._list("open orders", Where(product), ""))
+            calls.append(self._list("closed orders", Where(product), ""))
             if product == _markets.SPOT:
-                calls.append(_get("balances", "/api/v2/spot/account/assets?assetType=hold_only", (product, 1)))
+                calls.append(_get("balances", "/api/v2/spot/account/assets?assetType=hold_only", Where(product)))
             else:
-                calls.append(_get("balances", f"/api/v2/mix/account/accounts?productType={product}", (product, 1)))
+                calls.append(_get("balances", f"/api/v2/mix/account/accounts?productType={product}", Where(product)))
         return calls
 
-    def _list(self, tag: str, product: str, page: int, before: str) -> Call:
+    def _list(self, tag: str, where: Where, before: str) -> Call:
         """Parameters in alphabetical order, as they are signed."""
         cursor = f"&idLessThan={before}" if before else ""
         closed = tag == "closed orders"
         # Without times the history covers a week only.
-        start = f"&startTime={self.since_ms}" if closed else ""
+        start = f"&startTime={self.reach_ms()[0]}" if closed else ""
         end = f"endTime={self.wall_ms() + AHEAD_MS}" if closed else ""
-        if product == _markets.SPOT:
+        if where.product == _markets.SPOT:
             name = "history-orders" if closed else "unfilled-orders"
             path = f"/api/v2/spot/trade/{name}?{end}{cursor}&limit={PAGE}{start}"
         else:
             name = "orders-history" if closed else "orders-pending"
-            path = f"/api/v2/mix/order/{name}?{end}{cursor}&limit={PAGE}&productType={product}{start}"
-        return _get(tag, path.replace("?&", "?"), (product, page))
+            path = f"/api/v2/mix/order/{name}?{end}{cursor}&limit={PAGE}&productType={where.product}{start}"
+        return _get(tag, path.replace("?&", "?"), where)
 
-    def single(self, order: KnownOrder) -> Call:
-        order_id = quote(order.order_id)
-        if _markets.is_spot(self.account.exchange):
-            return _get("order", f"/api/v2/spot/trade/orderInfo?orderId={order_id}", order.order_id)
-        exchange, symbol = self.account.exchange, order.symbol
+    def single(self, order_id: str, symbol: str) -> Call:
+        exchange = self.account.exchange
+        if _markets.is_spot(exchange):
+            return _get("order", f"/api/v2/spot/trade/orderInfo?orderId={quote(order_id)}", order_id)
         product = _markets.product_of(exchange, self.table(), symbol) or _markets.guess(exchange, symbol)
-        query = f"orderId={order_id}&productType={product}&symbol={quote(symbol)}"
-        return _get("order", f"/api/v2/mix/order/detail?{query}", order.order_id)
+        query = f"orderId={quote(order_id)}&productType={product}&symbol={quote(symbol)}"
+        return _get("order", f"/api/v2/mix/order/detail?{query}", order_id)
 
     def read(self, call: Call, data: msgspec.Raw) -> Repaired:
         if call.tag == "order":
             return self._one(call, data)
-        if not isinstance(call.context, tuple):
+        if not isinstance(call.context, Where):
             return Repaired()
-        product, page = call.context
-        spot = product == _markets.SPOT
+        where = call.context
         if call.tag == "balances":
-            now = self.wall_ms()
-            if spot:
-                position = _events.spot_position(_spot_balances(data) or [], now)
-            else:
-                position = _events.rest_futures_position(_futures_balances(data) or [], now)
-            return Repaired(events=[] if position is None else [position])
-        if spot:
-            rows = _rows(data) or []
-            before = rows[-1].order_id if rows else ""
+            return self._balances(where, data)
+        if where.product == _markets.SPOT:
+            rows, odd = read_rows(data, _row)
+            before = str(rows[-1].order_id) if rows else ""
         else:
             found = _futures_page(data) or _FuturesPage()
-            rows = found.entrusted_list or []
+            rows, odd = read_rows(found.entrusted_list, _row)
             before = str(found.end_id or "")
-        more = len(rows) >= PAGE and bool(before)
-        return Repaired(
-            events=[event for row in rows for event in self.changed(row.order_id, self.account.rest_order(row))],
-            calls=[self._list(call.tag, product, page + 1, before)] if more and page < MAX_PAGES else [],
-            missing=[f"{call.tag}: more than {MAX_PAGES} pages"] if more and page >= MAX_PAGES else [],
-        )
+        told = [(str(row.order_id), self._told(row)) for row in rows]
+        full = len(rows) + odd.number >= PAGE and bool(before)
+        more = self._list(call.tag, where._replace(page=where.page + 1), before) if full else None
+        repaired = self.listed(call, told, odd, more)
+        if call.tag == "closed orders" and where.page == 1:
+            return msgspec.structs.replace(repaired, missing=[*repaired.missing, *self.reach_ms()[1]])
+        return repaired
+
+    def _balances(self, where: Where, data: msgspec.Raw) -> Repaired:
+        now = self.wall_ms()
+        if where.product == _markets.SPOT:
+            coins, odd = read_rows(data, _spot_balance)
+            position = _events.spot_position(coins, now)
+        else:
+            margins, odd = read_rows(data, _futures_balance)
+            position = _events.rest_futures_position(margins, now)
+        missing = [odd.phrase("balances")] if odd else []
+        return Repaired(events=[] if position is None else [position], missing=missing)
+
+    def _told(self, row: _frames.RestOrder) -> Told:
+        try:
+            return self.account.rest_order(row)
+        except ValueError as error:
+            return Told(note=f"can't be read: {error}")
 
     def _one(self, call: Call, data: msgspec.Raw) -> Repaired:
-        rows = (_rows(data) or []) if bytes(data).lstrip().startswith((b"[", b"null")) else [_row(data)]
-        if not rows:
-            return Repaired(missing=[f"order {call.context}: not known to the venue"])
-        return Repaired(
-            events=[event for row in rows for event in self.changed(row.order_id, self.account.rest_order(row))]
-        )
+        if bytes(data).lstrip().startswith((b"[", b"null")):
+            rows, odd = read_rows(data, _row)
+        else:
+            rows, odd = [_row(data)], Odd()
+        if not rows and not odd:
+            return Repaired(missing=[not_known(call.context)])
+        return self.listed(call, [(str(row.order_id), self._told(row)) for row in rows], odd, None)
 
 
 class UnifiedGap(_Plan):
-    """v3 REST. The context of list calls is (category, page number)."""
+    """v3 REST."""
 
     def first(self) -> Sequence[Call]:
         calls = [_get("balances", "/api/v3/account/assets")]
+        start, end = self.reach_ms()[0], self.wall_ms() + AHEAD_MS
         for category in self.account.products:
-            calls.append(self._list("open orders", category, 1, ""))
-            calls.append(self._list("closed orders", category, 1, ""))
+            calls.append(self._list("open orders", Where(category), ""))
+            for begin in range(start, end, WINDOW_MS):
+                window = Where(category, 1, begin, min(begin + WINDOW_MS, end))
+                calls.append(self._list("closed orders", window, ""))
         return calls
 
-    def _list(self, tag: str, category: str, page: int, cursor: str) -> Call:
+    def _list(self, tag: str, where: Where, cursor: str) -> Call:
         closed = tag == "closed orders"
         name = "history-orders" if closed else "unfilled-orders"
         after = f"&cursor={cursor}" if cursor else ""
-        end = f"&endTime={self.wall_ms() + AHEAD_MS}" if closed else ""
-        start = f"&startTime={self.since_ms}" if closed else ""
-        path = f"/api/v3/trade/{name}?category={category}{after}{end}&limit={PAGE}{start}"
-        return _get(tag, path, (category, page))
+        end = f"&endTime={where.end_ms}" if closed else ""
+        start = f"&startTime={where.start_ms}" if closed else ""
+        path = f"/api/v3/trade/{name}?category={where.product}{after}{end}&limit={PAGE}{start}"
+        return _get(tag, path, where)
 
-    def single(self, order: KnownOrder) -> Call:
-        exchange, symbol = self.account.exchange, order.symbol
-        category = _markets.product_of(exchange, self.table(), symbol) or _markets.guess(exchange, symbol)
-        query = f"category={category}&orderId={quote(order.order_id)}"
-        return _get("order", f"/api/v3/trade/order-info?{query}", order.order_id)
+    def single(self, order_id: str, symbol: str) -> Call:
+        """The venue finds an order without its category; the row tells whether it is one of ours."""
+        return _get("order", f"/api/v3/trade/order-info?orderId={quote(order_id)}", order_id)
 
     def read(self, call: Call, data: msgspec.Raw) -> Repaired:
         if call.tag == "balances":
-            position = _events.unified_position(_unified_account(data).assets or [], self.wall_ms())
-            return Repaired(events=[] if position is None else [position])
-        if call.tag == "order" or not isinstance(call.context, tuple):
+            coins, odd = read_rows(_unified_account(data).assets, _unified_coin)
+            position = self.account.unified_position(coins, self.wall_ms())
+            missing = [odd.phrase("balances"), *self.reach_ms()[1]] if odd else self.reach_ms()[1]
+            return Repaired(events=[] if position is None else [position], missing=missing)
+        if call.tag == "order" or not isinstance(call.context, Where):
+            if bytes(data).strip() == b"null":
+                return Repaired(missing=[not_known(call.context)])
             row = _unified_row(data)
-            return Repaired(events=self.changed(row.order_id, self.account.unified_order(row)))
-        category, page = call.context
+            if not self.account.mine(row):
+                return Repaired(missing=[f"order {call.context}: the venue has it in another market"])
+            return self.listed(call, [(str(row.order_id), self._told(row))], Odd(), None)
+        where = call.context
         found = _unified_page(data) or _UnifiedPage()
-        rows = found.rows or []
-        more = len(rows) >= PAGE and bool(found.cursor)
-        return Repaired(
-            events=[event for row in rows for event in self.changed(row.order_id, self.account.unified_order(row))],
-            calls=[self._list(call.tag, category, page + 1, str(found.cursor))] if more and page < MAX_PAGES else [],
-            missing=[f"{call.tag}: more than {MAX_PAGES} pages"] if more and page >= MAX_PAGES else [],
-        )
+        rows, odd = read_rows(found.rows, _unified_row)
+        full = len(rows) + odd.number >= PAGE and bool(found.cursor)
+        more = self._list(call.tag, where._replace(page=where.page + 1), str(found.cursor)) if full else None
+        return self.listed(call, [(str(row.order_id), self._told(row)) for row in rows], odd, more)
+
+    def _told(self, row: _frames.UnifiedOrder) -> Told:
+        try:
+            return self.account.unified_order(row)
+        except ValueError as error:
+            return Told(note=f"can't be read: {error}")

@@ -1,14 +1,15 @@
-"""Bitget: hosts, product types, symbols, intervals and instruments (bitget.com/api-doc, Classic v2)."""
+"""Bitget: hosts, product types, names, and intervals (bitget.com/api-doc, Classic v2 and UTA v3).
+
+Two public sockets carry the markets: v2, and v3 for what v2 does not have (inverse perpetuals, candles of Reality tokens).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
-from exchanges._adapter import Answer, Call
-from exchanges._frames import UNREADABLE
 from exchanges.instruments import Instrument, SymbolTable
 
 REST: Final = "https://api.bitget.com"
@@ -67,8 +68,74 @@ def interval_list() -> str:
     return ", ".join(BY_CHANNEL)
 
 
+# --- what only v3 has ---
+
+LINE: Final = "line"
+"""Name in `Instrument.extra`: `v3` for a market that the classic API does not have."""
+REALITY: Final = "reality"
+"""Name in `Instrument.extra`: `yes` for a stock token, whose candles only v3 sends."""
+V3: Final = "v3"
+CONTRACT_MARK: Final = "_CM"
+"""Inverse perpetuals carry it on the wire and in rows; the platform's names do not."""
+
+_MODERN: Final = {name: _INTERVALS[name] for name in ("1m", "3m", "5m", "15m", "30m", "1h", "4h")}
+_REALITY: Final = {name: _INTERVALS[name] for name in ("1m", "5m", "15m", "1h", "4h")}
+_DAYS: Final = frozenset({"candle1Dutc", "candle1Wutc"})
+
+
+def is_modern(instrument: Instrument | None) -> bool:
+    """Whether the whole market is on v3."""
+    return instrument is not None and instrument.extra.get(LINE) == V3
+
+
+def modern_candles(instrument: Instrument | None) -> bool:
+    """Whether its candles are on v3. A classic subscription of a Reality token is acknowledged and stays silent."""
+    return is_modern(instrument) or (instrument is not None and instrument.extra.get(REALITY) == "yes")
+
+
+def modern_refusal(instrument: Instrument, interval: Interval) -> str | None:
+    """Why v3 has no candles of this length, or None."""
+    served = _MODERN if is_modern(instrument) else _REALITY
+    if interval in served.values():
+        return None
+    if interval.channel in _DAYS:
+        why = "v3 opens its day at 16:00 UTC, and a UTC day can't be made of it"
+    else:
+        why = "v3 has no such topic for it"
+    return f"{instrument.pair} has no candles of interval {interval.channel}: {why}."
+
+
+def pair_of(inst_type: str, symbol: str) -> str:
+    """The platform's name of a symbol in a v3 push or row."""
+    return symbol.removesuffix(CONTRACT_MARK) if inst_type.lower() == "coin-futures" else symbol
+
+
+def in_contracts(inst_type: str, symbol: str) -> bool:
+    """Whether the sizes of a v3 order are contracts of 1 USD: inverse perpetuals, not the dated ones."""
+    return inst_type.lower() == "coin-futures" and symbol.endswith(CONTRACT_MARK)
+
+
+def tells_coin(exchange: str, table: SymbolTable, coin: str) -> bool:
+    """Whether the balance of a coin in a unified wallet belongs to this exchange id."""
+    if is_spot(exchange):
+        return True
+    if exchange == "bitgetCoinm":
+        bases = {instrument.base for instrument in table if instrument.base}
+        return coin in bases if bases else coin not in STABLE_COINS
+    settles = {instrument.settle for instrument in table if instrument.settle}
+    return coin in (settles or STABLE_COINS)
+
+
+STABLE_COINS: Final = frozenset({"USDT", "USDC"})
+
+
 def is_spot(exchange: str) -> bool:
     return exchange == "bitget"
+
+
+def find(table: SymbolTable, symbol: str) -> Instrument | None:
+    """A symbol by its pair id or the venue's code."""
+    return table.pair(symbol) or table.wire(symbol)
 
 
 def product_of(exchange: str, table: SymbolTable, symbol: str) -> str | None:
@@ -77,9 +144,9 @@ def product_of(exchange: str, table: SymbolTable, symbol: str) -> str | None:
     A linear symbol's type stands in the instrument list, not in its name. Only while the list loads, the name has to do:
     USDC perpetuals are called `BTCPERP`.
     """
-    known = table.wire(symbol)
+    known = find(table, symbol)
     if known is not None:
-        return known.kind
+        return known.kind or guess(exchange, symbol)
     if len(table):
         return None
     return guess(exchange, symbol)
@@ -98,101 +165,3 @@ def ws_url(version: str, kind: str, *, demo: bool) -> str:
 
 def demo_prices(options: Mapping[str, str]) -> bool:
     return options.get("BITGETENV", "").lower() == "demo"
-
-
-class _SpotSymbol(msgspec.Struct, rename="camel"):
-    symbol: str
-    base_coin: str = ""
-    quote_coin: str = ""
-    status: str = "online"
-
-
-class _Contract(msgspec.Struct, rename="camel"):
-    symbol: str
-    base_coin: str = ""
-    quote_coin: str = ""
-    support_margin_coins: list[str] = msgspec.field(default_factory=list)
-    symbol_status: str = "normal"
-
-
-class _SpotAnswer(msgspec.Struct):
-    code: str
-    data: list[_SpotSymbol] | None = None
-
-
-class _ContractAnswer(msgspec.Struct):
-    code: str
-    data: list[_Contract] | None = None
-
-
-_spot = msgspec.json.Decoder(_SpotAnswer).decode
-_contracts = msgspec.json.Decoder(_ContractAnswer).decode
-
-
-class Instruments:
-    """Loads the symbols of one exchange id, one call a product type. Satisfies `InstrumentLoader`."""
-
-    def __init__(self, exchange: str, options: Mapping[str, str]) -> None:
-        self._exchange = exchange
-        self._headers = DEMO_HEADER if demo_prices(options) else {}
-        self._found: dict[str, list[Instrument]] = {}
-
-    def start(self) -> Sequence[Call]:
-        if is_spot(self._exchange):
-            return [self._get(SPOT, "/api/v2/spot/public/symbols")]
-        path = "/api/v2/mix/market/contracts?productType="
-        return [self._get(product, path + product) for product in PRODUCTS[self._exchange]]
-
-    def _get(self, product: str, path: str) -> Call:
-        return Call(
-            tag="instruments", method="GET", url=REST + path, headers=self._headers, context=product, pool="public"
-        )
-
-    def answered(self, call: Call, answer: Answer) -> Sequence[Call]:
-        product = str(call.context)
-        try:
-            found = self._spot(answer.body) if product == SPOT else self._futures(answer.body, product)
-        except UNREADABLE:
-            return []
-        if found is not None:
-            self._found[product] = found
-        return []
-
-    def result(self) -> Sequence[Instrument] | None:
-        """None unless every product type answered: half a market must not replace a whole one."""
-        if set(self._found) != set(PRODUCTS[self._exchange]):
-            return None
-        return [instrument for found in self._found.values() for instrument in found] or None
-
-    def _spot(self, body: bytes) -> list[Instrument] | None:
-        answer = _spot(body)
-        if answer.code != "00000" or answer.data is None:
-            return None
-        return [
-            Instrument(
-                wire=row.symbol,
-                pair=row.symbol,
-                base=row.base_coin,
-                quote=row.quote_coin,
-                kind=SPOT,
-                active=row.status == "online",
-            )
-            for row in answer.data
-        ]
-
-    def _futures(self, body: bytes, product: str) -> list[Instrument] | None:
-        answer = _contracts(body)
-        if answer.code != "00000" or answer.data is None:
-            return None
-        return [
-            Instrument(
-                wire=row.symbol,
-                pair=row.symbol,
-                base=row.base_coin,
-                quote=row.quote_coin,
-                settle=row.support_margin_coins[0] if row.support_margin_coins else "",
-                kind=product,
-                active=row.symbol_status == "normal",
-            )
-            for row in answer.data
-        ]

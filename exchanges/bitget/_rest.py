@@ -16,9 +16,12 @@ from exchanges.credentials import Credentials
 SUCCESS: Final = "00000"
 UNIFIED: Final = "40085"
 """The account is unified: it wants the v3 API."""
+CLASSIC: Final = "40084"
+"""The account is classic: it wants the v2 API (seen on the simulator only; the venue's own code is not documented)."""
+OTHER_GENERATION: Final = frozenset({UNIFIED, CLASSIC})
 CLOCK: Final = frozenset({"40004", "40005", "40008"})
 PERMISSION: Final = "40014"
-PASSING: Final = frozenset({"40015", "40200", "40604", "40725", "40808", "45001"})
+PASSING: Final = frozenset({"40010", "40015", "40200", "40604", "40725", "40808", "45001"})
 """The venue is busy or in a release window (venue page, section 7): worth another try."""
 NO_ORDER: Final = frozenset({"40109", "40768", "43001", "25204"})
 CREDENTIAL: Final = frozenset(
@@ -28,7 +31,6 @@ CREDENTIAL: Final = frozenset(
         "40003",  # signature missing
         "40006",  # key
         "40009",  # signature
-        "40010",
         "40011",  # ACCESS_PASSPHRASE missing
         "40012",  # key or passphrase
         "40014",  # permission
@@ -60,6 +62,11 @@ def read(answer: Answer) -> Envelope:
 
 def succeeded(answer: Answer, envelope: Envelope) -> bool:
     return 200 <= answer.status < 300 and str(envelope.code) == SUCCESS
+
+
+def denied(envelope: Envelope) -> bool:
+    """The key may not ask this: it says nothing about the account."""
+    return str(envelope.code) == PERMISSION or "permission" in (envelope.msg or "").lower()
 
 
 def failure(answer: Answer, envelope: Envelope) -> Fail:

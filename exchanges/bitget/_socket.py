@@ -57,15 +57,27 @@ ACCOUNT: Final = "account"
 
 
 class Arg(NamedTuple):
-    """One subscription argument: `instType`, `channel` (v3: `topic`), and `instId` or `coin`, which v3 does not have."""
+    """One subscription argument: of v2 (`SPOT`), of the private v3 socket (no value), or of its public one (`spot`)."""
 
     inst_type: str
     channel: str
+    """v3: the topic."""
     value: str = ""
+    """Symbol, or coin."""
+    interval: str = ""
+    """v3 candles only; on v2 it is part of the channel."""
+
+    @property
+    def modern(self) -> bool:
+        """Of the public v3 socket, which writes its products in small letters."""
+        return bool(self.value) and self.inst_type.islower()
 
     def fields(self) -> dict[str, str]:
         if not self.value:
             return {"instType": self.inst_type, "topic": self.channel}
+        if self.modern:
+            fields = {"instType": self.inst_type, "topic": self.channel, "symbol": self.value}
+            return fields | ({"interval": self.interval} if self.interval else {})
         name = "coin" if self.channel == ACCOUNT else "instId"
         return {"instType": self.inst_type, "channel": self.channel, name: self.value}
 
@@ -85,7 +97,8 @@ def code_of(frame: Frame) -> int:
 
 def arg_of(frame: ArgFrame) -> Arg:
     """The argument that a frame is about."""
-    return Arg(frame.inst_type, frame.channel or frame.topic, frame.inst_id or frame.coin or frame.symbol)
+    value = frame.inst_id or frame.coin or frame.symbol
+    return Arg(frame.inst_type, frame.channel or frame.topic, value, frame.interval)
 
 
 class Socket(TopicFeed[Arg]):
@@ -96,6 +109,8 @@ class Socket(TopicFeed[Arg]):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self.now = Instant(0.0, 0)
+        self._version = ""
+        """`v2` or `v3` of a public connection; set by what it carries."""
 
     def _rules(self) -> Rules:
         return RULES
@@ -126,7 +141,8 @@ class Socket(TopicFeed[Arg]):
 
     def start(self, now: Instant) -> Outputs:
         self.now = now
-        return [Connect(_markets.ws_url("v2", "public", demo=_markets.demo_prices(self._setup.options)))]
+        demo = _markets.demo_prices(self._setup.options)
+        return [Connect(_markets.ws_url(self._version or "v2", "public", demo=demo))]
 
     def connected(self, now: Instant) -> Outputs:
         self.now = now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
+from zlib import crc32
 
 import msgspec
 
@@ -26,9 +27,12 @@ from exchanges._adapter import (
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
 from exchanges._repair import GapRepair
+from exchanges._rows import Odd, read_rows
 from exchanges._timers import earliest
-from exchanges.bitget import _events, _frames, _markets, _rest
+from exchanges.bitget import _events, _frames, _markets, _mode, _rest
+from exchanges.bitget._asking import Asking
 from exchanges.bitget._gap import ClassicGap, Gap, UnifiedGap
+from exchanges.bitget._report import Told
 from exchanges.bitget._socket import (
     ACCOUNT,
     BAD_CLOCK,
@@ -41,39 +45,42 @@ from exchanges.bitget._socket import (
 )
 from exchanges.credentials import Credentials
 from exchanges.errors import CredentialUnusable
-from exchanges.events import AccountEvent
+from exchanges.events import AccountPosition
 
 LOGIN_S: Final = 10.0
-_MODE: Final = "account mode"
+MODE_EVERY_S: Final = 3600.0
+"""Accounts move to Unified while their stream is up, and pongs keep coming on the old socket."""
+MODE_SPREAD_S: Final = 600.0
 _TIME: Final = "time"
 _VERIFY: Final = "GET/user/verify"
-_PROBE: Final = "/api/v2/spot/account/assets?coin=USDT"
-"""Classic accounts answer, unified ones refuse with 40085."""
 
 
 class _Time(msgspec.Struct, rename="camel"):
     server_time: str | int
 
 
-_orders = msgspec.json.Decoder(list[_frames.OrderRow]).decode
-_spot = msgspec.json.Decoder(list[_frames.SpotBalance]).decode
-_futures = msgspec.json.Decoder(list[_frames.FuturesBalance]).decode
-_unified_orders = msgspec.json.Decoder(list[_frames.UnifiedOrder]).decode
-_unified_accounts = msgspec.json.Decoder(list[_frames.UnifiedAccount]).decode
+_order = msgspec.json.Decoder(_frames.OrderRow).decode
+_spot = msgspec.json.Decoder(_frames.SpotBalance).decode
+_futures = msgspec.json.Decoder(_frames.FuturesBalance).decode
+_unified_order = msgspec.json.Decoder(_frames.UnifiedOrder).decode
+_unified_account = msgspec.json.Decoder(_frames.UnifiedAccount).decode
+_unified_coin = msgspec.json.Decoder(_frames.UnifiedCoin).decode
 _time = msgspec.json.Decoder(_Time).decode
 
 
 class User(OneAccount, Socket):
-    """One account. Whether it is classic or unified is asked by REST before the connection is opened."""
+    """One account. Whether it is classic or unified is asked by REST before the connection is opened, and now and then."""
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self.unified = False
-        self.account = _events.Account(setup.exchange)
+        self.account = _events.Account(setup.exchange, table=setup.table)
         self.repair: GapRepair | None = None
         self._gap: Gap | None = None
+        self._asking: Asking | None = None
         self._clock_checked = False
         self._login_by: float | None = None
+        self._mode_at: float | None = None
         self._relogged = False
         self._orders_left: set[Arg] = set()
 
@@ -86,13 +93,13 @@ class User(OneAccount, Socket):
             raise CredentialUnusable("the API key is empty or holds characters that no key has")
         for order in subscription.resume.orders if subscription.resume else ():
             self.account.seed(order.order_id, order.status, decimal(order.executed), decimal(order.executed_quote))
-        return self._probe()
+        return [self._signed(_mode.first())]
 
     def restore(self, subscription: UserSubscription, products: tuple[str, ...], *, unified: bool) -> None:
-        """Put the session in its live state without a connection (recorded frames)."""
+        """Put the session in its live state without a connection (recorded frames): nothing can be asked."""
         self._subscription = subscription
         self.unified = unified
-        self.account = _events.Account(self._exchange, products)
+        self.account = _events.Account(self._exchange, products, self._setup.table)
         self.repair = GapRepair(subscription)
         self.repair.done = True
 
@@ -101,9 +108,6 @@ class User(OneAccount, Socket):
         if self._subscription is None:
             raise AssertionError("used before a subscription was added")
         return self._subscription.credentials
-
-    def _probe(self) -> Outputs:
-        return [self._signed(Call(tag=_MODE, method="GET", url=_markets.REST + _PROBE, pool="private"))]
 
     def _signed(self, call: Call) -> Call:
         stream_id = self._subscription.stream_id if self._subscription else None
@@ -117,35 +121,59 @@ class User(OneAccount, Socket):
 
     def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
         self.now = now
-        if self._ended:
+        if self._ended or self._subscription is None:
             return []
         if self.repair is not None and self._gap is not None and self.repair.owns(call):
-            return self.repair.answered(call, answer, self._gap.parse, now)
-        if call.tag == _MODE:
-            return self._mode(answer)
+            return [*self.repair.answered(call, answer, self._gap.parse, now), *self._doubted()]
+        if self._asking is not None and self._gap is not None and self._asking.owns(call):
+            outputs = self._asking.answered(call, answer, self._gap.parse, self._repair().live, now)
+            return [*outputs, *self._doubted()]
+        if call.tag == _mode.TAG:
+            finding = _mode.found(self._exchange, call, answer)
+            return self._mode_again(finding) if self.repair is not None else self._mode_told(finding)
         return self._clock_told(answer, relogin=bool(call.context)) if call.tag == _TIME else []
 
-    def _mode(self, answer: Answer) -> Outputs:
-        envelope = _rest.read(answer)
-        code = str(envelope.code)
-        if _rest.succeeded(answer, envelope):
-            return self._dial(unified=False)
-        if code == _rest.UNIFIED:
-            return self._dial(unified=True)
-        if code in _rest.CLOCK:
-            return self._check_clock(f"{code} {envelope.msg}", relogin=False)
-        if code == _rest.PERMISSION and not _markets.is_spot(self._exchange):
-            return self._dial(unified=False)  # a key for futures only may not read spot balances
-        fail = _rest.failure(answer, envelope)
+    # --- the account's mode ---
+
+    def _mode_told(self, finding: _mode.Finding) -> Outputs:
+        notes: list[Output] = [Note(finding.note)] if finding.note else []
+        if finding.unified is not None:
+            self.unified = finding.unified
+            version = "v3" if self.unified else "v2"
+            demo = _rest.is_demo(self._credentials)
+            return [*notes, Connect(_markets.ws_url(version, "private", demo=demo))]
+        if finding.ask is not None:
+            return [*notes, self._signed(finding.ask)]
+        if finding.clock:
+            return self._check_clock(finding.clock, relogin=False)
+        fail = finding.fail or Fail(kind=FailKind.TRANSIENT, reason="the account mode is not known")
         if fail.kind is FailKind.CREDENTIAL:
             return [self._refuse(fail.reason)]
         self._ended = True
         return [fail]
 
-    def _dial(self, *, unified: bool) -> Outputs:
-        self.unified = unified
-        version = "v3" if unified else "v2"
-        return [Connect(_markets.ws_url(version, "private", demo=_rest.is_demo(self._credentials)))]
+    def _mode_again(self, finding: _mode.Finding) -> Outputs:
+        """The answer while the stream is up. One that is not known changes nothing."""
+        if finding.ask is not None:
+            return [self._signed(finding.ask)]
+        if finding.unified is None or finding.unified is self.unified:
+            return []
+        return [self._moved(unified=finding.unified)]
+
+    def _moved(self, *, unified: bool) -> Fail:
+        return self._fail(FailKind.TRANSIENT, f"the account moved to {'Unified' if unified else 'Classic'}")
+
+    def _doubted(self) -> list[Output]:
+        """What an answer to a call of the wrong generation, or without an order that should be there, leads to."""
+        gap = self._gap
+        if gap is None or not (gap.moved or gap.doubted):
+            return []
+        if gap.moved:
+            return [self._moved(unified=not self.unified)]
+        gap.doubted = False
+        return [self._signed(_mode.first())] if not self.unified else []
+
+    # --- the clock ---
 
     def _check_clock(self, reason: str, *, relogin: bool) -> Outputs:
         if self._clock_checked:
@@ -160,7 +188,7 @@ class User(OneAccount, Socket):
         except (*UNREADABLE, ValueError):
             return [self._fail(FailKind.TRANSIENT, "the venue's clock can't be read")]
         measured = self._clock.read(server_ms, self.now)
-        return [measured, *(self._login(self.now) if relogin else self._probe())]
+        return [measured, *(self._login(self.now) if relogin else [self._signed(_mode.first())])]
 
     # --- the connection ---
 
@@ -232,7 +260,14 @@ class User(OneAccount, Socket):
     def _settled(self, now: Instant) -> list[Output]:
         if not self._book.settled:
             return []
+        if self._mode_at is None:
+            self._mode_at = now.mono + MODE_EVERY_S + self._spread_s()
         return self._repair().begin(self._gap.calls() if self._gap else [], now)
+
+    def _spread_s(self) -> float:
+        """Accounts that came up together do not ask together."""
+        stream_id = self._subscription.stream_id if self._subscription else ""
+        return crc32(stream_id.encode()) % int(MODE_SPREAD_S)
 
     def _repair(self) -> GapRepair:
         if self.repair is None:
@@ -240,6 +275,7 @@ class User(OneAccount, Socket):
                 raise AssertionError("used before a subscription was added")
             kind = UnifiedGap if self.unified else ClassicGap
             self._gap = kind(self.account, self._subscription, self._setup.table, lambda: self.now.wall_ms)
+            self._asking = Asking(self._gap.single, self._signed)
             self.repair = GapRepair(self._subscription, self._signed, self._gap.then)
         return self.repair
 
@@ -247,75 +283,110 @@ class User(OneAccount, Socket):
 
     def _pushed(self, frame: _frames.Frame, now: Instant) -> Outputs:
         arg = frame.arg
-        if arg is None or self._subscription is None:
+        if arg is None:
             return [Note("push without an argument")]
+        if self._subscription is None:
+            return []
         seen = Seen(self._subscription.stream_id)
         channel = arg.channel or arg.topic
         try:
             if self.unified and arg.inst_type == "UTA":
-                events, notes = self._unified_push(channel, frame)
+                outputs = self._unified_push(channel, frame, now)
             elif arg.inst_type in self.account.products:
-                events, notes = self._classic_push(channel, frame)
+                outputs = self._classic_push(channel, frame, now)
             else:
                 return [seen]
         except (*UNREADABLE, ValueError):
-            return [Note(f"{channel} push is not understood")]
-        repair = self._repair()
-        outputs: list[Output] = [Note(note) for note in notes]
-        for event in events:
-            outputs.extend(repair.live(event))
+            return [Note(f"{channel} push is not understood", "error")]
         return outputs or [seen]
 
-    def _classic_push(self, channel: str, frame: _frames.Frame) -> tuple[list[AccountEvent], list[str]]:
-        time_ms = int(frame.ts)
+    def _classic_push(self, channel: str, frame: _frames.Frame, now: Instant) -> list[Output]:
         if channel == "orders":
-            rows = _orders(frame.data)
-            found = [self.account.order(row) for row in rows]
-            return [event for event in found if event is not None], _unknown([row.status for row in rows])
+            rows, odd = read_rows(frame.data, _order)
+            outputs = _noted(odd, "orders")
+            for row in rows:
+                try:
+                    told = self.account.order(row)
+                except ValueError as error:
+                    told = Told(note=f"order {row.order_id} can't be read: {error}")
+                outputs += self._tell(str(row.order_id), row.inst_id, told, now)
+            return outputs
         if channel != "account":
-            return [], [f"channel {channel} is not known"]
+            return [Note(f"channel {channel} is not known")]
+        time_ms = int(frame.ts)
         if _markets.is_spot(self._exchange):
-            position = _events.spot_position(_spot(frame.data), time_ms)
-        else:
-            position = _events.futures_position(_futures(frame.data), time_ms)
-        return [] if position is None else [position], []
+            coins, odd = read_rows(frame.data, _spot)
+            return self._balances(_events.spot_position(coins, time_ms), odd)
+        margins, odd = read_rows(frame.data, _futures)
+        return self._balances(_events.futures_position(margins, time_ms), odd)
 
-    def _unified_push(self, topic: str, frame: _frames.Frame) -> tuple[list[AccountEvent], list[str]]:
+    def _unified_push(self, topic: str, frame: _frames.Frame, now: Instant) -> list[Output]:
         if topic == "order":
-            rows = _unified_orders(frame.data)
-            found = [self.account.unified_order(row) for row in rows]
-            return [event for event in found if event is not None], _unknown([row.order_status for row in rows])
+            rows, odd = read_rows(frame.data, _unified_order)
+            outputs = _noted(odd, "orders")
+            for row in rows:
+                try:
+                    told = self.account.unified_order(row)
+                except ValueError as error:
+                    told = Told(note=f"order {row.order_id} can't be read: {error}")
+                outputs += self._tell(str(row.order_id), row.symbol, told, now)
+            return outputs
         if topic != "account":
-            return [], [f"topic {topic} is not known"]
-        coins = [coin for account in _unified_accounts(frame.data) for coin in account.coin or ()]
-        position = _events.unified_position(coins, int(frame.ts))
-        return [] if position is None else [position], []
+            return [Note(f"topic {topic} is not known")]
+        accounts, odd = read_rows(frame.data, _unified_account)
+        outputs = _noted(odd, "balances")
+        coins: list[_frames.UnifiedCoin] = []
+        for account in accounts:
+            found, odd = read_rows(account.coin, _unified_coin)
+            coins += found
+            outputs += _noted(odd, "balances")
+        return [*outputs, *self._balances(self.account.unified_position(coins, int(frame.ts)), Odd())]
+
+    def _tell(self, order_id: str, symbol: str, told: Told, now: Instant) -> list[Output]:
+        """Publish what a row says; what it leaves open is asked for first."""
+        live = self._repair().live
+        outputs: list[Output] = [Note(told.note, "error")] if told.note else []
+        if told.ask and self._asking is not None:
+            return [*outputs, *self._asking.ask(order_id, symbol, told, live, now)]
+        return [*outputs, *(live(told.event) if told.event is not None else ())]
+
+    def _balances(self, position: AccountPosition | None, odd: Odd) -> list[Output]:
+        return [*_noted(odd, "balances"), *(self._repair().live(position) if position is not None else ())]
 
     # --- timers and the rest ---
 
     def woken(self, now: Instant) -> Outputs:
         outputs = list(super().woken(now))
-        if self._ended:
+        if self._ended or self._subscription is None:
             return outputs
         if self._login_by is not None and now.mono >= self._login_by:
             return [*outputs, self._fail(FailKind.TRANSIENT, "no answer to the login")]
-        deadline = self.repair.deadline() if self.repair else None
-        if self.repair is not None and deadline is not None and now.mono >= deadline:
-            outputs.extend(self.repair.due(now))
+        if self._mode_at is not None and now.mono >= self._mode_at:
+            self._mode_at = now.mono + MODE_EVERY_S
+            outputs.append(self._signed(_mode.first()))
+        repair, asking = self.repair, self._asking
+        if repair is not None and (deadline := repair.deadline()) is not None and now.mono >= deadline:
+            outputs.extend(repair.due(now))
+        if asking is not None and (deadline := asking.deadline()) is not None and now.mono >= deadline:
+            outputs.extend(asking.due(self._repair().live, now))
         return outputs
 
     def deadline(self) -> float | None:
         if self._ended:
             return None
-        return earliest(super().deadline(), self._login_by, self.repair.deadline() if self.repair else None)
+        own: list[float | None] = []
+        if self._subscription is not None:
+            own = [self._login_by, self._mode_at, self.repair.deadline() if self.repair else None]
+            own.append(self._asking.deadline() if self._asking else None)
+        return earliest(super().deadline(), *own)
 
     def remove(self, stream_id: str, now: Instant) -> Outputs:
         if self._subscription is None or stream_id != self._subscription.stream_id:
             return []
         self._book.drop(self._args(), now)
+        self._subscription = None
         return self._pump(now)
 
 
-def _unknown(statuses: list[str]) -> list[str]:
-    """Notes about order states that are not known; they are never guessed."""
-    return [f"order state {status} is not known" for status in statuses if status not in _events.STATUSES]
+def _noted(odd: Odd, what: str) -> list[Output]:
+    return [Note(odd.phrase(what), "error")] if odd else []

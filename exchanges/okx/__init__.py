@@ -1,4 +1,4 @@
-"""OKX v5: spot, linear swaps (and European X-Perps), inverse swaps. Source: okx.com/docs-v5 (June 2026)."""
+"""OKX v5: spot, linear swaps (and X-Perps), inverse swaps. Source: okx.com/docs-v5 (June 2026)."""
 
 from __future__ import annotations
 

@@ -7,17 +7,25 @@ from typing import Final
 
 import msgspec
 
-from exchanges._adapter import Answer, Call, ClockOffset, Instant, Send, Setup, UserSubscription
+from exchanges._adapter import Answer, Call, ClockOffset, Instant, Output, Send, Setup, UserSubscription
 from exchanges._clock import VenueClock
+from exchanges._lookup import Lookups
 from exchanges._repair import GapRepair, Repaired
 from exchanges.okx._frames import Arg
 from exchanges.okx._gap import GapPlan
 from exchanges.okx._orders import Order, belongs
-from exchanges.okx._rest import Signer, hosts_of
+from exchanges.okx._rest import ORDER_UNKNOWN, Signer, failure_of, hosts_of
 
 ASK_TIMEOUT_S: Final = 5.0
 _ACCOUNT: Final = Arg(channel="account")
 XPERP_ORDERS: Final = Arg(channel="orders", inst_type="FUTURES")
+ORDER_KINDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "okx": ("SPOT",),
+    # X-Perps are futures to the venue, and accounts of every site trade them.
+    "okxLinear": ("SWAP", "FUTURES"),
+    "okxInverse": ("SWAP",),
+}
+"""Instrument types whose orders belong to an exchange id."""
 
 
 class AccountSession:
@@ -31,18 +39,17 @@ class AccountSession:
         self.clock = VenueClock(setup)
         self.now = Instant(0.0, 0)
         self.key_proven = False
-        source = (subscription.credentials.okx_source or "").lower()
-        self._xperps = setup.exchange == "okxLinear" and source == "my"
         self._table = setup.table
-        kinds = ("SPOT",) if setup.exchange == "okx" else ("SWAP", "FUTURES") if self._xperps else ("SWAP",)
+        kinds = ORDER_KINDS[setup.exchange]
         self.args = (_ACCOUNT, *(Arg(channel="orders", inst_type=kind) for kind in kinds))
         self.plan = GapPlan(self.hosts.rest, kinds, setup.table, self.belongs, self.clock_told, self.stream_id)
         # Holds live events from the first frame on, so it exists before the first of them.
         self.repair = GapRepair(subscription, sign=self.sign, then=self.plan.then)
+        self.lookups = Lookups(self.sign)
         self._signer = Signer(subscription.credentials, demo=self.hosts.demo)
 
     def belongs(self, order: Order) -> bool:
-        return belongs(order, self.exchange, self._table(), xperps=self._xperps)
+        return belongs(order, self.exchange, self._table())
 
     def clock_told(self, venue_ms: int) -> ClockOffset:
         return self.clock.read(venue_ms, self.now)
@@ -53,6 +60,17 @@ class AccountSession:
         return self._signer.signed(call, self.clock.stamp(self.now))
 
     def parse(self, call: Call, answer: Answer) -> Repaired:
+        return self.plan.parse(call, answer)
+
+    def look_up(self, order: Order) -> list[Output]:
+        """Ask for an order that the stream told in a word that no page lists."""
+        return self.lookups.ask(order.ord_id, self.plan.order(order.inst_id, order.ord_id))
+
+    def looked_up(self, call: Call, answer: Answer) -> Repaired:
+        """What an answer to `look_up` says. An order that a frame has just told exists: ask again."""
+        failure = failure_of(answer)
+        if failure is not None and failure.code == ORDER_UNKNOWN:
+            return Repaired(retry=True)
         return self.plan.parse(call, answer)
 
     def login(self) -> dict[str, str]:

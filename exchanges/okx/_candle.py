@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
 import msgspec
@@ -12,6 +12,7 @@ from exchanges._adapter import Answer, Call, CandleSubscription, Fail, FailKind,
 from exchanges._candles import CandleFeed
 from exchanges._catchup import Bar, CatchUp, Page
 from exchanges._frames import UNREADABLE
+from exchanges._rows import read_rows
 from exchanges.instruments import SymbolTable
 from exchanges.okx._frames import Arg
 from exchanges.okx._intervals import EIGHT_HOURS, EightHours, channel_of, length_ms
@@ -28,12 +29,12 @@ REPAIR_PAGES: Final = 4
 
 class _Frame(msgspec.Struct):
     arg: Arg = Arg()
-    data: list[list[str]] = []
+    data: msgspec.Raw = msgspec.Raw(b"[]")
     event: str = ""
 
 
 _decode = msgspec.json.Decoder(_Frame).decode
-_decode_rows = msgspec.json.Decoder(list[list[str]]).decode
+_decode_row = msgspec.json.Decoder(list[str]).decode
 
 
 class CandleAdapter(CandleFeed[Arg], PublicFeed):
@@ -78,13 +79,13 @@ class CandleAdapter(CandleFeed[Arg], PublicFeed):
             reason = failure.reason if failure else "unreadable answer"
             return Page(failed=reason, retry=failure is not None and failure.kind is not FailKind.REQUEST)
         try:
-            rows = _decode_rows(envelope.data)
-            closed = _closed(rows)
-            oldest = min((int(row[0]) for row in rows), default=0)
-        except (*UNREADABLE, ValueError, IndexError) as error:
+            rows, odd = read_rows(envelope.data, _row)
+        except UNREADABLE as error:
             return Page(failed=str(error))
+        closed = _closed(rows)
+        oldest = min((row.bar.start for row in rows), default=0)
         page = int(str(call.context)) + 1
-        if len(rows) < REPAIR_ROWS or page > REPAIR_PAGES:
+        if len(rows) + odd.number < REPAIR_ROWS or page > REPAIR_PAGES or not rows:
             return Page(bars=closed, ended=True)
         url = f"{call.url.partition('&after=')[0]}&after={oldest}"
         return Page(bars=closed, ended=True, more=msgspec.structs.replace(call, url=url, context=page, attempt=1))
@@ -98,10 +99,11 @@ class CandleAdapter(CandleFeed[Arg], PublicFeed):
         if message.event:
             return self._control(frame, now)
         try:
-            closed = _closed(message.data)
-        except (ValueError, IndexError) as error:
-            return [Note(f"unreadable candle: {error}")]
-        return self._told(Arg(channel=message.arg.channel, inst_id=message.arg.inst_id), closed, now)
+            rows, odd = read_rows(message.data, _row)
+        except UNREADABLE as error:
+            return [Note(f"unreadable candles: {error}")]
+        notes = [Note(odd.phrase("candles"))] if odd else []
+        return [*notes, *self._told(Arg(channel=message.arg.channel, inst_id=message.arg.inst_id), _closed(rows), now)]
 
 
 def wire_of(pair: str, exchange: str, table: SymbolTable) -> str | None:
@@ -114,6 +116,18 @@ def wire_of(pair: str, exchange: str, table: SymbolTable) -> str | None:
     return pair if exchange == "okx" else f"{pair}-SWAP"
 
 
-def _closed(rows: Iterable[list[str]]) -> list[Bar]:
-    """The rows of finished candles. Raises `ValueError` or `IndexError` for rows of another shape."""
-    return [Bar(int(row[0]), row[1], row[2], row[3], row[4], row[5]) for row in rows if row[8] == "1"]
+class _Candle(NamedTuple):
+    bar: Bar
+    finished: bool
+
+
+def _row(raw: bytes) -> _Candle:
+    """Raises `ValueError` for a row of another shape."""
+    row = _decode_row(raw)
+    if len(row) < 9:
+        raise ValueError("a candle with too few figures")
+    return _Candle(Bar(int(row[0]), row[1], row[2], row[3], row[4], row[5]), row[8] == "1")
+
+
+def _closed(rows: Iterable[_Candle]) -> list[Bar]:
+    return [row.bar for row in rows if row.finished]

@@ -11,10 +11,12 @@ import msgspec
 from exchanges._adapter import Answer, Call, ClockOffset, FailKind, Instant, KnownOrder, Resume
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
+from exchanges._plan import Singles, Steps
 from exchanges._repair import Repaired
+from exchanges._rows import read_rows
 from exchanges.events import AccountEvent, ExecutionReport
 from exchanges.instruments import Instrument, SymbolTable
-from exchanges.okx._orders import Account, Order, account_position, execution_report
+from exchanges.okx._orders import Account, Order, account_position, execution_report, known_state
 from exchanges.okx._rest import FIRST_WAIT_S, ORDER_UNKNOWN, envelope_of, failure_of, time_call, time_of
 
 PAGE: Final = 100
@@ -30,7 +32,7 @@ ARCHIVE_KEPT_MS: Final = 90 * DAY_MS
 class _Fill(msgspec.Struct, rename="camel"):
     inst_id: str
     ord_id: str
-    bill_id: str = ""
+    bill_id: str | None = ""
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -44,8 +46,8 @@ class Context(msgspec.Struct, frozen=True):
 
 _decode_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_order = msgspec.json.Decoder(Order).decode
-_decode_fills = msgspec.json.Decoder(list[_Fill]).decode
-_decode_accounts = msgspec.json.Decoder(list[Account]).decode
+_decode_fill = msgspec.json.Decoder(_Fill).decode
+_decode_account = msgspec.json.Decoder(Account).decode
 
 
 class GapPlan:
@@ -67,8 +69,7 @@ class GapPlan:
         self._known: dict[str, KnownOrder] = {}
         self._seen: dict[str, tuple[int, str, str]] = {}
         self._wires: dict[str, str] = {}
-        self._singles_asked = False
-        self._left_out = 0
+        self._steps = Steps(self._unnamed, Singles(self._unseen, self._asked, most=MAX_SINGLES))
 
     def first(self, resume: Resume, now: Instant) -> list[Call]:
         """The lists. Each is read newest first."""
@@ -92,20 +93,33 @@ class GapPlan:
         """All balances of the account."""
         return self._call("balances", "account/balance", ())
 
-    def then(self) -> Sequence[Call]:
+    def then(self) -> Repaired:
         """Orders that had fills, or that we believed open, and that no list has shown: ask for each."""
-        if self._singles_asked:
-            return ()
-        self._singles_asked = True
+        return self._steps.then()
+
+    def _unseen(self) -> Sequence[tuple[str, str]]:
+        """(order id, wire code) of what is asked for by its id."""
         wanted = {order_id: wire for order_id, wire in self._wires.items() if order_id not in self._seen}
-        for order in self._known.values():
-            if not order.terminal and order.order_id not in self._seen:
-                wanted.setdefault(order.order_id, self._wire(order.symbol))
-        self._left_out = max(0, len(wanted) - MAX_SINGLES)
-        return [
-            self._call("order", "trade/order", (("instId", wire), ("ordId", order_id)), order_id)
-            for order_id, wire in list(wanted.items())[:MAX_SINGLES]
-        ]
+        for order in self._open_before():
+            wire = self._wire(order.symbol)
+            if wire is not None:
+                wanted.setdefault(order.order_id, wire)
+        return list(wanted.items())
+
+    def _open_before(self) -> list[KnownOrder]:
+        return [order for order in self._known.values() if not order.terminal and order.order_id not in self._seen]
+
+    def _unnamed(self) -> Repaired:
+        """Orders that can't be asked for: the code of their contract has a date, and no list tells it yet."""
+        names = [order.order_id for order in self._open_before() if self._wire(order.symbol) is None]
+        return Repaired(missing=[f"order {name}: its contract is in no list yet" for name in names])
+
+    def _asked(self, orders: Sequence[tuple[str, str]]) -> Sequence[Call]:
+        return [self.order(wire, order_id) for order_id, wire in orders]
+
+    def order(self, wire: str, order_id: str) -> Call:
+        """One order by its id."""
+        return self._call("order", "trade/order", (("instId", wire), ("ordId", order_id)), order_id)
 
     def parse(self, call: Call, answer: Answer) -> Repaired:
         if call.tag == "time":
@@ -123,24 +137,29 @@ class GapPlan:
             return Repaired(missing=(f"{call.tag}: {failure.reason if failure else 'unreadable answer'}",))
         try:
             if call.tag == "balances":
-                return Repaired(events=self.balances(envelope.data))
+                return self.balances(envelope.data)
             if call.tag == "fills":
                 return self._fills(call, envelope.data)
             return self._orders(call, envelope.data)
         except (*UNREADABLE, ValueError) as error:
             return Repaired(missing=(f"{call.tag}: {error}",))
 
-    def balances(self, data: msgspec.Raw) -> list[AccountEvent]:
+    def balances(self, data: msgspec.Raw) -> Repaired:
         """One event with everything that is not zero, and zero for what the known orders traded and is gone by now."""
-        accounts = _decode_accounts(data)
+        accounts, odd = read_rows(data, _decode_account)
+        missing = [odd.phrase("accounts")] if odd else []
         traded = [
             asset
             for order in self._known.values()
             if (found := self._table().pair(order.symbol)) is not None
             for asset in _assets(found)
         ]
-        events = [account_position(account, traded) for account in accounts[:1]]
-        return [event for event in events if event is not None]
+        events: list[AccountEvent] = []
+        for account in accounts[:1]:
+            event, odd = account_position(account, traded)
+            events += [event] if event is not None else []
+            missing += [odd.phrase("balances")] if odd else []
+        return Repaired(events=events, missing=missing)
 
     # --- answers ---
 
@@ -161,11 +180,16 @@ class GapPlan:
                 missing.append(f"{call.tag}: an order that can't be read: {error}")
                 continue
             newest, last_id = max(newest, updated), order.ord_id
-            if self._belongs(order):
+            if not self._belongs(order):
+                continue
+            if not known_state(order):
+                self._seen[order.ord_id] = (updated, order.state, order.acc_fill_sz or "")
+                missing.append(f"order {order.ord_id}: order state {order.state[:40]} is not known")
+                continue
+            try:
                 events.extend(self._changed(order, updated, asked=call.tag == "order"))
-        if self._left_out:
-            missing.append(f"the state of {self._left_out} further orders")
-            self._left_out = 0
+            except ValueError as error:
+                missing.append(f"order {order.ord_id} can't be read: {error}")
         if call.tag == "order" or len(raws) < PAGE or not last_id:
             return Repaired(events=events, missing=missing)
         # Sorted by id, so an old order that ended in the gap may stand below a page without any news: `then` finds it.
@@ -187,14 +211,15 @@ class GapPlan:
         return [] if known.terminal or _same(event, known) else [event]
 
     def _fills(self, call: Call, data: msgspec.Raw) -> Repaired:
-        fills = _decode_fills(data)
+        fills, odd = read_rows(data, _decode_fill)
         self._wires.update({fill.ord_id: fill.inst_id for fill in fills})
-        missing: list[str] = []
+        missing = [odd.phrase("fills")] if odd else []
         if _context(call).page == 1 and self._now.wall_ms - self._resume.since_ms > FILLS_KEPT_MS:
             missing.append("fills older than three days")
-        if len(fills) < PAGE or not fills[-1].bill_id:
+        last = next((fill.bill_id for fill in reversed(fills) if fill.bill_id), None)
+        if len(fills) + odd.number < PAGE or not last:
             return Repaired(missing=missing)
-        return self._more(call, fills[-1].bill_id, [], missing)
+        return self._more(call, last, [], missing)
 
     def _more(self, call: Call, after: str, events: list[AccountEvent], missing: list[str]) -> Repaired:
         context = _context(call)
@@ -217,10 +242,13 @@ class GapPlan:
 
     # --- helpers ---
 
-    def _wire(self, pair: str) -> str:
+    def _wire(self, pair: str) -> str | None:
+        """The venue's code of a pair id; None for an X-Perp that no list names: its code has a date."""
         instrument = self._table().pair(pair)
         if instrument is not None:
             return instrument.wire
+        if "_XPERP" in pair:
+            return None
         return pair if self._kinds == ("SPOT",) else f"{pair}-SWAP"
 
     def _call(self, tag: str, path: str, params: tuple[tuple[str, str], ...], order_id: str = "") -> Call:

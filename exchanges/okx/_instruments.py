@@ -10,6 +10,7 @@ import msgspec
 from exchanges._adapter import Answer, Call
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal, multiply, plain
+from exchanges._rows import read_rows
 from exchanges.instruments import Instrument
 from exchanges.okx._orders import KIND, XPERP, pair_of
 from exchanges.okx._rest import PUBLIC_REST, envelope_of, failure_of
@@ -22,20 +23,19 @@ _EU_SPOT_QUOTES: Final = "EUR,USDC"
 
 class _Row(msgspec.Struct, rename="camel"):
     inst_id: str
-    inst_type: str = ""
-    inst_family: str = ""
-    base_ccy: str = ""
-    quote_ccy: str = ""
-    settle_ccy: str = ""
-    ct_type: str = ""
-    ct_val: str = ""
-    ct_mult: str = ""
-    ct_val_ccy: str = ""
-    rule_type: str = ""
-    state: str = "live"
+    inst_type: str | None = ""
+    base_ccy: str | None = ""
+    quote_ccy: str | None = ""
+    settle_ccy: str | None = ""
+    ct_type: str | None = ""
+    ct_val: str | None = ""
+    ct_mult: str | None = ""
+    ct_val_ccy: str | None = ""
+    rule_type: str | None = ""
+    state: str | None = "live"
 
 
-_decode = msgspec.json.Decoder(list[_Row]).decode
+_decode_row = msgspec.json.Decoder(_Row).decode
 
 
 class Loader:
@@ -66,8 +66,10 @@ class Loader:
         if failure_of(answer) is not None or envelope is None:
             return ()
         try:
-            rows = _decode(envelope.data)
+            rows, odd = read_rows(envelope.data, _decode_row)
         except UNREADABLE:
+            return ()
+        if odd and not rows:
             return ()
         for row in rows:
             if self._wanted(row):
@@ -88,21 +90,21 @@ class Loader:
 
 
 def instrument(row: _Row) -> Instrument:
-    base, quote = row.base_ccy, row.quote_ccy
+    base, quote, settle = row.base_ccy or "", row.quote_ccy or "", row.settle_ccy or ""
     if row.ct_type == "linear":
-        base, quote = row.ct_val_ccy, row.settle_ccy
+        base, quote = row.ct_val_ccy or "", settle
     elif row.ct_type == "inverse":
-        base, quote = row.settle_ccy, row.ct_val_ccy
+        base, quote = settle, row.ct_val_ccy or ""
     size = multiply(decimal(row.ct_val or "1"), decimal(row.ct_mult or "1"))
     return Instrument(
         wire=row.inst_id,
         pair=pair_of(row.inst_id),
         base=base,
         quote=quote,
-        settle=row.settle_ccy,
+        settle=settle,
         contract_size=plain(size),
         kind=XPERP if row.rule_type == XPERP else (row.ct_type or "spot"),
-        active=row.state in _ALIVE,
+        active=(row.state or "live") in _ALIVE,
     )
 
 

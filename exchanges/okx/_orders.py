@@ -12,13 +12,14 @@ import msgspec
 from msgspec import UNSET
 
 from exchanges._numbers import decimal, multiply, plain
+from exchanges._rows import Odd, read_rows
 from exchanges.events import AccountPosition, Balance, ExecutionReport
 from exchanges.instruments import SymbolTable
 
 KIND: Final = {"okx": "spot", "okxLinear": "linear", "okxInverse": "inverse"}
 """Exchange id → contract type."""
 XPERP: Final = "xperp"
-"""Kind of the European perpetuals, which trade as FUTURES with an expiry date far away."""
+"""Kind of the perpetuals that trade as FUTURES with an expiry date far away."""
 
 _EXPIRY: Final = re.compile(r"-\d{6,}$")
 _EXACT: Final = Context(prec=60)
@@ -40,10 +41,10 @@ class Order(msgspec.Struct, rename="camel"):
     state: str
     side: str
     u_time: str
-    inst_type: str = ""
-    c_time: str = ""
+    inst_type: str | None = ""
+    c_time: str | None = ""
     cl_ord_id: str | None = ""
-    ord_type: str = ""
+    ord_type: str | None = ""
     px: str | None = ""
     sz: str | None = ""
     acc_fill_sz: str | None = ""
@@ -65,8 +66,12 @@ class Detail(msgspec.Struct, rename="camel"):
 class Account(msgspec.Struct, rename="camel"):
     """An element of the `account` channel, or the answer of the balance call."""
 
-    u_time: str = ""
-    details: list[Detail] = []
+    u_time: str | None = ""
+    details: msgspec.Raw = msgspec.Raw(b"[]")
+    """Elements are `Detail`s."""
+
+
+_decode_detail: Final = msgspec.json.Decoder(Detail).decode
 
 
 def pair_of(wire: str) -> str:
@@ -84,29 +89,32 @@ def contract_type(wire: str, table: SymbolTable) -> str:
     return "inverse" if wire.endswith("-USD-SWAP") else "linear"
 
 
-def belongs(order: Order, exchange: str, table: SymbolTable, *, xperps: bool) -> bool:
+def belongs(order: Order, exchange: str, table: SymbolTable) -> bool:
     """Whether an order is part of this exchange id: one SWAP subscription carries both contract types."""
     if exchange == "okx":
         return order.inst_type == "SPOT"
     kind = contract_type(order.inst_id, table)
     if order.inst_type == "FUTURES":
-        return xperps and kind == XPERP
+        return exchange == "okxLinear" and kind == XPERP
     return order.inst_type == "SWAP" and ("linear" if kind == XPERP else kind) == KIND[exchange]
 
 
 def known_state(order: Order) -> bool:
+    """Whether a page lists the state. Another one is told and asked for, and never guessed."""
     return order.state in _STATUS
 
 
 def execution_report(order: Order) -> ExecutionReport:
-    """The event of an order state. Contracts stay contracts: the backend multiplies by the contract value itself.
+    """The event of an order in a known state. Contracts stay contracts: the backend multiplies by the contract value.
 
-    Raises `ValueError` when the times are no numbers.
+    Raises `ValueError` when the times are no numbers, or no side is told.
     """
+    if order.side not in ("buy", "sell"):
+        raise ValueError(f"no side {order.side[:20]!r}")
     client_id = order.cl_ord_id or ""
     executed = order.acc_fill_sz or "0"
     price = next((text for text in (order.avg_px, order.px) if text and decimal(text)), "0")
-    status = _STATUS.get(order.state, "CANCELED")
+    status = _STATUS[order.state]
     updated = int(order.u_time)
     identity = (order.inst_id, order.ord_id, order.u_time, order.state, order.sz, order.px, order.acc_fill_sz)
     fee, fee_asset = _fee(order)
@@ -140,22 +148,24 @@ def _fee(order: Order) -> tuple[str | msgspec.UnsetType, str | msgspec.UnsetType
     return plain(abs(decimal(order.fee))), order.fee_ccy
 
 
-def account_position(account: Account, zero: Sequence[str] = ()) -> AccountPosition | None:
-    """Absolute balances of the listed currencies; `zero` = currencies that the venue leaves out because nothing is left.
+def account_position(account: Account, zero: Sequence[str] = ()) -> tuple[AccountPosition | None, Odd]:
+    """Absolute balances of the listed currencies, and those that can't be read.
 
-    Raises `ValueError` when the time is no number.
+    `zero` = currencies that the venue leaves out because nothing is left. Raises `ValueError` when the time is no number,
+    and what `UNREADABLE` names when the balances are no list.
     """
+    details, odd = read_rows(account.details, _decode_detail)
     balances = [
         Balance(
             asset=detail.ccy,
             free=plain(detail.avail_bal or "0"),
             locked=plain(_EXACT.add(decimal(detail.fixed_bal), decimal(detail.frozen_bal))),
         )
-        for detail in account.details
+        for detail in details
     ]
     listed = {balance.asset for balance in balances}
     balances += [Balance(asset=asset, free="0", locked="0") for asset in dict.fromkeys(zero) if asset not in listed]
-    return position(int(account.u_time), balances)
+    return position(int(account.u_time or ""), balances), odd
 
 
 def position(time_ms: int, balances: list[Balance]) -> AccountPosition | None:

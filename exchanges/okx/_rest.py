@@ -102,7 +102,7 @@ class Envelope(msgspec.Struct):
     """Around every REST answer; a code other than 0 is an error whatever the HTTP status."""
 
     code: str
-    msg: str = ""
+    msg: str | None = ""
     data: msgspec.Raw = msgspec.Raw(b"[]")
 
 
@@ -126,7 +126,6 @@ CREDENTIAL: Final = frozenset(
         "60005",  # invalid apiKey
         "60007",  # invalid sign
         "60024",  # wrong passphrase
-        "60031",  # this account can't log in here
         "60032",  # the key doesn't exist; also: wrong region, or demo and live mixed up
         "50007",  # account blocked
         "50008",  # user doesn't exist
@@ -180,7 +179,10 @@ class Failure(NamedTuple):
 
 
 def failure_of_code(code: str, text: str) -> Failure:
-    """The class of an error code; what is in no table is the venue's own trouble."""
+    """The class of an error code; what is in no table is the venue's own trouble.
+
+    So are a repeated and a batched login (60010, 60031): they say nothing about the key.
+    """
     reason = f"{code} {text}".strip()
     if code in CLOCK:
         return Failure(code, FailKind.TRANSIENT, reason, clock=True)
@@ -204,7 +206,7 @@ def failure_of(answer: Answer) -> Failure | None:
         return Failure("", FailKind.TRANSIENT, answer.error or "no answer")
     envelope = envelope_of(answer)
     if envelope is not None and envelope.code != "0":
-        return failure_of_code(envelope.code, envelope.msg)
+        return failure_of_code(envelope.code, envelope.msg or "")
     if answer.status == 429:
         return Failure("", FailKind.RATE_LIMITED, "HTTP 429")
     if envelope is None or answer.status >= 400:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from exchanges._adapter import EmitTickers, Instant, Note, Outputs, Seen, Setup
+from exchanges._adapter import EmitTickers, Instant, Note, Output, Outputs, Seen, Setup
 from exchanges._feed import TickerFeed
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import number
+from exchanges._rows import read_rows
 from exchanges.events import Ticker
 from exchanges.okx._frames import Arg
 from exchanges.okx._keepalive import PONG
@@ -23,11 +25,11 @@ _MAX_NAMES: Final = 10_000
 
 class _Row(msgspec.Struct, rename="camel", gc=False):
     inst_id: str
-    last: str = ""
-    vol24h: str = ""
-    ask_sz: str = ""
-    bid_sz: str = ""
-    ts: str = ""
+    last: str | None = ""
+    vol24h: str | None = ""
+    ask_sz: str | None = ""
+    bid_sz: str | None = ""
+    ts: str | None = ""
 
 
 class _Frame(msgspec.Struct, gc=False):
@@ -37,7 +39,16 @@ class _Frame(msgspec.Struct, gc=False):
     event: str = ""
 
 
+class _OddFrame(msgspec.Struct):
+    """The same when a row is odd: the others are read all the same."""
+
+    data: msgspec.Raw = msgspec.Raw(b"[]")
+    event: str = ""
+
+
 _decode = msgspec.json.Decoder(_Frame).decode
+_decode_odd = msgspec.json.Decoder(_OddFrame).decode
+_decode_row = msgspec.json.Decoder(_Row).decode
 
 
 class TickerAdapter(TickerFeed[Arg], PublicFeed):
@@ -56,14 +67,27 @@ class TickerAdapter(TickerFeed[Arg], PublicFeed):
         self._beat.heard()
         try:
             message = _decode(frame)
-        except UNREADABLE as error:
-            return [] if frame == PONG else [Note(f"unreadable ticker frame: {error}")]
+        except UNREADABLE:
+            return [] if frame == PONG else self._odd(frame, now)
         if message.event:
             return self._control(frame, now)
+        return self._told(message.data, now)
+
+    def _odd(self, frame: bytes, now: Instant) -> Outputs:
+        try:
+            message = _decode_odd(frame)
+            if message.event:
+                return self._control(frame, now)
+            rows, odd = read_rows(message.data, _decode_row)
+        except UNREADABLE as error:
+            return [Note(f"unreadable ticker frame: {error}")]
+        return [*([Note(odd.phrase("tickers"))] if odd else []), *self._told(rows, now)]
+
+    def _told(self, rows: Sequence[_Row], now: Instant) -> list[Output]:
         stream_id = self._stream_id
         if not stream_id:
             return []
-        tickers = [ticker for row in message.data if (ticker := self._ticker(row, now.wall_ms)) is not None]
+        tickers = [ticker for row in rows if (ticker := self._ticker(row, now.wall_ms)) is not None]
         return [EmitTickers(stream_id, self._exchange, tickers) if tickers else Seen(stream_id)]
 
     def _ticker(self, row: _Row, wall_ms: int) -> Ticker | None:
@@ -77,7 +101,7 @@ class TickerAdapter(TickerFeed[Arg], PublicFeed):
             symbol = pair_of(wire)
             if len(self._pairs) < _MAX_NAMES:
                 self._pairs[wire] = symbol
-        exchange, ts = self._exchange, row.ts
+        exchange, ts = self._exchange, row.ts or ""
         return Ticker(
             symbol,
             int(ts) if ts.isdecimal() else wall_ms,

@@ -147,6 +147,8 @@ class UserAdapter(OneAccount):
         session.now = now
         if session.repair.owns(call):
             return self._newest(session.repair.answered(call, answer, session.parse, now))
+        if session.lookups.owns(call):
+            return session.lookups.answered(call, answer, session.looked_up, session.repair.live, now)
         if call.tag == "time":
             return self._clock(session, answer, now)
         if call.tag == "config" and self._phase is Phase.ASKING:
@@ -166,12 +168,14 @@ class UserAdapter(OneAccount):
         outputs = self._beat.due(now)
         for name in self._alarms.due(now):
             outputs.extend(self._alarm(session, name, now))
+        outputs.extend(session.lookups.due(now))
         outputs.extend(self._newest(session.repair.due(now)))
         return outputs
 
     def deadline(self) -> float | None:
-        repair = self._session.repair.deadline() if self._session else None
-        return earliest(self._beat.deadline(), self._alarms.deadline(), repair)
+        session = self._session
+        own = (session.repair.deadline(), session.lookups.deadline()) if session else ()
+        return earliest(self._beat.deadline(), self._alarms.deadline(), *own)
 
     # --- joining ---
 
@@ -200,7 +204,11 @@ class UserAdapter(OneAccount):
         outputs: list[Output] = [session.clock_told(venue_ms)] if venue_ms is not None else []
         if self._phase is Phase.ASKING:
             return [*outputs, session.config("config") if venue_ms is not None else self._login(session, now)]
-        return [*outputs, self._login(session, now)] if self._phase is Phase.LOGIN else outputs
+        if self._phase is not Phase.LOGIN:
+            return outputs
+        # One login a connection: the next one starts with the clock that was read just now.
+        known = "the venue's clock is known now" if venue_ms is not None else "the venue's clock can't be read"
+        return [*outputs, Fail(kind=FailKind.TRANSIENT, reason=f"login refused for its time: {known}")]
 
     def _login(self, session: AccountSession, now: Instant) -> Send:
         self._phase = Phase.LOGIN
@@ -239,10 +247,11 @@ class UserAdapter(OneAccount):
         if failure is not None or envelope is None:
             return [Note(f"the balances at the start are unknown: {failure.reason if failure else 'unreadable'}")]
         try:
-            events = session.plan.balances(envelope.data)
+            found = session.plan.balances(envelope.data)
         except (*UNREADABLE, ValueError) as error:
             return [Note(f"the balances at the start are unreadable: {error}", "error")]
-        return self._newest([Emit(session.stream_id, event, repaired=True) for event in events])
+        notes = [Note(phrase, "error") for phrase in found.missing]
+        return [*notes, *self._newest([Emit(session.stream_id, event, repaired=True) for event in found.events])]
 
     def _alarm(self, session: AccountSession, name: str, now: Instant) -> list[Output]:
         if name == "use key":
@@ -287,9 +296,7 @@ class UserAdapter(OneAccount):
     def _error(self, session: AccountSession, control: Control, now: Instant) -> list[Output]:
         failure = failure_of_code(control.code or "", control.msg or "")
         if failure.clock and self._phase is Phase.LOGIN:
-            if self._clock_tries < CLOCK_TRIES:
-                return self._ask_time(session, now)
-            return [Fail(kind=FailKind.TRANSIENT, reason=f"login refused: {failure.reason}")]
+            return self._ask_time(session, now)
         if failure.code == LOGIN_FAILED:
             if session.key_proven:
                 return [Fail(kind=FailKind.TRANSIENT, reason=f"{failure.reason} (the key works over REST)")]
@@ -314,12 +321,14 @@ class UserAdapter(OneAccount):
                 order = _decode_order(row)
                 if not session.belongs(order):
                     continue
+                if not known_state(order):
+                    outputs.append(Note(f"order state {order.state[:40]} is not known", "error"))
+                    outputs.extend(session.look_up(order))
+                    continue
                 event = execution_report(order)
             except (*UNREADABLE, ValueError) as error:
                 outputs.append(Note(f"unreadable order: {error}", "error"))
                 continue
-            if not known_state(order):
-                outputs.append(Note(f"unknown order state {order.state[:40]}, published as CANCELED", "error"))
             outputs.extend(session.repair.live(event))
         return outputs
 
@@ -327,10 +336,12 @@ class UserAdapter(OneAccount):
         outputs: list[Output] = []
         for row in rows:
             try:
-                event = account_position(_decode_account(row))
+                event, odd = account_position(_decode_account(row))
             except (*UNREADABLE, ValueError) as error:
                 outputs.append(Note(f"unreadable balances: {error}", "error"))
                 continue
+            if odd:
+                outputs.append(Note(odd.phrase("balances"), "error"))
             if event is not None:
                 outputs.extend(session.repair.live(event))
         return self._newest(outputs)

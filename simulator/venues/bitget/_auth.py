@@ -11,7 +11,9 @@ from simulator.signing import hmac_base64, public_key, same, verify_public
 
 WINDOW_MS: Final = 30_000
 UNIFIED_KEY: Final = "unified"
-"""An account with such a key is unified."""
+"""An account with such a key begins as a unified one."""
+BLIND_KEY: Final = "blind"
+"""Such a key may not read the account's settings."""
 
 
 class Failure(Exception):
@@ -24,8 +26,12 @@ class Failure(Exception):
         self.status = status
 
 
-def is_unified(account: Account) -> bool:
+def starts_unified(account: Account) -> bool:
     return any(key.key.startswith(UNIFIED_KEY) for key in account.keys)
+
+
+def may_read_settings(account: Account) -> bool:
+    return not any(key.key.startswith(BLIND_KEY) for key in account.keys)
 
 
 def signed(key: ApiKey, text: str, signature: str) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from simulator._values import ZERO, Candle, Holding, Order, Quote, Symbol, Tick, Trade
-from simulator.venues.bitget._symbols import SPOT, digits, order_id
+from simulator.venues.bitget._symbols import SPOT, digits, is_modern, order_id
 
 Row = dict[str, Any]
 _KEEP: Final = 16
@@ -187,10 +187,14 @@ def rest_futures_order(symbol: Symbol, order: Order) -> Row:
 
 # --- v3 ---
 
+NO_FEE: Final = [{"feeCoin": None, "fee": None}]
+"""Of orders without fills, as the documents show it."""
+ODD_ROW: Final[Row] = {"symbol": None, "orderId": None, "coin": None, "category": None}
 
-def unified_order(symbol: Symbol, order: Order, time_ms: int) -> Row:
-    spot = order.exchange == SPOT
-    filled = order.average * order.executed
+
+def unified_order(symbol: Symbol, order: Order, time_ms: int, units: str) -> Row:
+    """What a push and a REST row have in common; `units`: see the half's docstring."""
+    size, filled, value = _sizes(symbol, order, units)
     status = "new" if order.status == "NEW" else _STATUS.get(order.status, "cancelled")
     return {
         "category": symbol.kind.lower(),
@@ -198,32 +202,58 @@ def unified_order(symbol: Symbol, order: Order, time_ms: int) -> Row:
         "orderId": order_id(order),
         "clientOid": order.client_id,
         "price": digits(order.price) if order.price else "",
-        "qty": digits(order.quantity),
+        "qty": size,
         "amount": digits(order.quote_quantity) if order.quote_quantity else "",
         "holdMode": "one_way_mode",
         "holdSide": "",
-        "tradeSide": "" if spot else trade_side(order),
         "orderType": order_type(order),
         "timeInForce": order.time_in_force.lower(),
         "side": order.side.lower(),
         "marginCoin": symbol.settle,
-        "cumExecQty": digits(order.executed),
-        "cumExecValue": digits(filled),
+        "reduceOnly": "yes" if order.reduce_only else "no",
+        "cumExecQty": filled,
+        "cumExecValue": value,
         "avgPrice": digits(order.average),
         "cancelReason": "",
-        "feeDetail": _fee(order),
+        "feeDetail": [{"feeCoin": order.fee_asset, "fee": digits(order.fee)}] if order.executed else NO_FEE,
         "orderStatus": status,
         "createdTime": str(order.created_ms),
         "updatedTime": str(time_ms),
     }
 
 
+def _sizes(symbol: Symbol, order: Order, units: str) -> tuple[str, str, str]:
+    """`qty`, `cumExecQty` and `cumExecValue`. Contracts are worth 1 USD; the live ones state it twice."""
+    if not is_modern(symbol):
+        return digits(order.quantity), digits(order.executed), digits(order.average * order.executed)
+    if units == "base":
+        price = order.average or order.price
+        size = order.quantity / price if price else ZERO
+        return digits(size), digits(order.value), digits(order.executed)
+    value = order.value if units == "coins" else order.executed
+    return digits(order.quantity), digits(order.executed), digits(value)
+
+
+def unified_push(symbol: Symbol, order: Order, time_ms: int, units: str, *, doubt: bool) -> Row:
+    """A push says by `delegateType` that an order is forced, if it says it at all."""
+    forced = "market_risk" if doubt else "liquidation"
+    row = unified_order(symbol, order, time_ms, units)
+    return row | {"delegateType": forced if order.liquidation else "normal", "tradeSide": ""}
+
+
+def unified_row(symbol: Symbol, order: Order, units: str) -> Row:
+    """A REST row says it by `execType`, and lacks `tradeSide`."""
+    row = unified_order(symbol, order, order.updated_ms, units)
+    return row | {"execType": "liquidation" if order.liquidation else "normal", "delegateType": "normal"}
+
+
 def unified_coin(holding: Holding) -> Row:
+    """Reserved funds are taken out of `balance`, and only a part of them stands in `locked`."""
     return {
         "coin": holding.asset,
-        "balance": digits(holding.total),
+        "balance": digits(holding.free),
         "available": digits(holding.free),
-        "locked": digits(holding.locked),
+        "locked": digits(holding.locked / 2),
         "equity": digits(holding.total),
     }
 
@@ -234,14 +264,15 @@ def unified_coin(holding: Holding) -> Row:
 class Tickers:
     """Ticker frames, rendered once per tick for all connections: (symbol, text)."""
 
-    def __init__(self) -> None:
+    def __init__(self, render: Callable[[Quote, int], str]) -> None:
+        self._render = render
         self._kept: dict[tuple[str, int], Sequence[tuple[str, str]]] = {}
 
     def frames(self, tick: Tick) -> Sequence[tuple[str, str]]:
         key = (tick.exchange, tick.number)
         found = self._kept.get(key)
         if found is None:
-            found = self._kept[key] = [(quote.symbol.wire, ticker(quote, tick.time_ms)) for quote in tick.quotes]
+            found = self._kept[key] = [(quote.symbol.wire, self._render(quote, tick.time_ms)) for quote in tick.quotes]
             while len(self._kept) > _KEEP:
                 self._kept.pop(next(iter(self._kept)))
         return found
@@ -267,6 +298,36 @@ def ticker(quote: Quote, time_ms: int) -> str:
         "ts": str(time_ms),
     }
     return push(arg, [row], time_ms)
+
+
+def modern_ticker(quote: Quote, time_ms: int) -> str:
+    """A row of v3 lacks its symbol."""
+    symbol = quote.symbol
+    row = {
+        "lastPrice": digits(quote.price),
+        "openPrice24h": digits(quote.open),
+        "highPrice24h": digits(quote.high),
+        "lowPrice24h": digits(quote.low),
+        "volume24h": digits(quote.volume),
+        "turnover24h": digits(quote.quote_volume),
+        "bid1Price": digits(quote.bid),
+        "ask1Price": digits(quote.ask),
+        "bid1Size": digits(quote.size),
+        "ask1Size": digits(quote.size * 2),
+    }
+    return push({"instType": symbol.kind.lower(), "topic": "ticker", "symbol": symbol.wire}, [row], time_ms)
+
+
+def modern_candle(candle: Candle) -> Row:
+    return {
+        "start": str(candle.start_ms),
+        "open": digits(candle.open),
+        "high": digits(candle.high),
+        "low": digits(candle.low),
+        "close": digits(candle.close),
+        "volume": digits(candle.volume),
+        "turnover": digits(candle.quote_volume),
+    }
 
 
 def candle_row(candle: Candle) -> list[str]:

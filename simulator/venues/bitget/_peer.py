@@ -1,4 +1,4 @@
-"""Bitget's WebSocket connections: public v2, private v2 and v3. Pure."""
+"""Bitget's WebSocket connections: public v2, private v2 and v3. The public v3 one: `_modern`. Pure."""
 
 # Hooks have the signature of `Peer` whether they need every argument or not.
 # ruff: noqa: ARG002
@@ -15,8 +15,8 @@ from simulator._peer import BasePeer, Window
 from simulator._values import CandleUpdate, Change, OrderChange, Tick
 from simulator._venue import Close, Effect, Effects, Follow, Frame, Instant, Noted, Pong, Unwatch, Watch
 from simulator.venues.bitget import _frames
-from simulator.venues.bitget._auth import Failure, is_unified, log_in
-from simulator.venues.bitget._symbols import CODES, INTERVALS, PRODUCTS, SPOT
+from simulator.venues.bitget._auth import Failure, log_in
+from simulator.venues.bitget._symbols import CODES, INTERVALS, MODERN_MARK, PRODUCTS, REALITY, SPOT, is_modern
 
 if TYPE_CHECKING:
     from simulator.venues.bitget import Bitget
@@ -46,7 +46,7 @@ def _text(row: Row) -> str:
     return msgspec.json.encode(row).decode()
 
 
-class _Refused(Exception):
+class RefusedArg(Exception):
     """An argument is not taken."""
 
     def __init__(self, code: int, text: str) -> None:
@@ -93,7 +93,7 @@ class BitgetPeer(BasePeer, ABC):
         for arg in request.args:
             try:
                 found = act(arg, now)
-            except _Refused as refused:
+            except RefusedArg as refused:
                 effects.append(self.error(refused.code, str(refused), arg, request.op))
             else:
                 effects.append(Frame(_text({"event": request.op, "arg": arg}), ack=True))
@@ -109,11 +109,11 @@ class BitgetPeer(BasePeer, ABC):
 
     @abstractmethod
     def subscribe(self, arg: Row, now: Instant) -> Effects:
-        """Raises `_Refused` for what the venue would refuse."""
+        """Raises `RefusedArg` for what the venue would refuse."""
 
     @abstractmethod
     def unsubscribe(self, arg: Row, now: Instant) -> Effects:
-        """Raises `_Refused` for what the venue would refuse."""
+        """Raises `RefusedArg` for what the venue would refuse."""
 
 
 class PublicPeer(BitgetPeer):
@@ -127,23 +127,34 @@ class PublicPeer(BitgetPeer):
         self._candles: dict[tuple[str, str, str], Row] = {}
 
     def _checked(self, arg: Row) -> tuple[str, str, str]:
-        """Exchange id, symbol, interval (empty for the ticker). Raises `_Refused`."""
+        """Exchange id, symbol, interval (empty for the ticker). Raises `RefusedArg`."""
         product, channel, wire = str(arg.get("instType")), str(arg.get("channel")), str(arg.get("instId"))
         exchange = PRODUCTS.get(product)
         symbol = self.world.markets.symbol(exchange, wire) if exchange else None
-        if exchange is None or symbol is None or symbol.kind != product:
-            raise _Refused(30001, f"instType:{product},channel:{channel},instId:{wire} doesn't exist")
+        if exchange is None or symbol is None or symbol.kind != product or is_modern(symbol):
+            raise RefusedArg(30001, f"instType:{product},channel:{channel},instId:{wire} doesn't exist")
         if channel == "ticker":
             return exchange, wire, ""
         interval = INTERVALS.get(channel.removeprefix("candle")) if channel.startswith("candle") else None
         if interval is None:
-            raise _Refused(30016, "Param error")
+            raise RefusedArg(30016, "Param error")
         return exchange, wire, interval
 
+    def _silent(self, arg: Row) -> bool:
+        """Whether v2 acknowledges the argument and has nothing to say: the market, or its candles, moved to v3."""
+        product, channel, wire = str(arg.get("instType")), str(arg.get("channel")), str(arg.get("instId"))
+        if product == "SPOT" and wire in REALITY:
+            return channel.startswith("candle")
+        exchange = PRODUCTS.get(product)
+        moved = self.world.markets.symbol(exchange, wire + MODERN_MARK) if exchange else None
+        return moved is not None and (channel == "ticker" or channel.startswith("candle"))
+
     def subscribe(self, arg: Row, now: Instant) -> Effects:
+        if self._silent(arg):
+            return ()
         exchange, wire, interval = self._checked(arg)
         if len(self._tickers) + len(self._candles) >= MAX_CHANNELS:
-            raise _Refused(30006, "too many channels")
+            raise RefusedArg(30006, "too many channels")
         noted = Noted("subscribe", f"{arg['instType']}/{arg['channel']}/{wire}")
         if not interval:
             self._tickers.add(f"{exchange}/{wire}")
@@ -154,6 +165,8 @@ class PublicPeer(BitgetPeer):
         return (noted, Frame(history), Watch(exchange, wire, interval))
 
     def unsubscribe(self, arg: Row, now: Instant) -> Effects:
+        if self._silent(arg):
+            return ()
         exchange, wire, interval = self._checked(arg)
         noted = Noted("unsubscribe", f"{arg['instType']}/{arg['channel']}/{wire}")
         if not interval:
@@ -181,7 +194,6 @@ class PrivatePeer(BitgetPeer):
         super().__init__(half, now)
         self._version = version
         self._account = ""
-        self._silent = False
         self._args: dict[Key, Row] = {}
 
     def login(self, args: list[Row], now: Instant) -> Effects:
@@ -191,23 +203,26 @@ class PrivatePeer(BitgetPeer):
             refused = self.error(int(failure.code), failure.text)
             return (Noted("login_refused", failure.code), refused, Close(1000, failure.text))
         self._account = account.account_id
-        # A socket of the other generation lets the account in, and stays silent.
-        self._silent = is_unified(account) is not (self._version == 3)
         answer = Frame(_text({"event": "login", "code": 0}), ack=True)
         return (answer, Noted("login", self._account), Follow(self._account))
 
+    @property
+    def _quiet(self) -> bool:
+        """A socket of the other generation lets the account in, and stays silent; so does one whose account moved."""
+        return self.half.unified(self.world.engine.account(self._account)) is not (self._version == 3)
+
     def _key(self, arg: Row) -> Key:
         if not self._account:
-            raise _Refused(30004, "User not logged in")
+            raise RefusedArg(30004, "User not logged in")
         product = str(arg.get("instType"))
         if self._version == 3:
             topic = str(arg.get("topic"))
             if product != "UTA" or topic not in TOPICS:
-                raise _Refused(30001, f"instType:{product},topic:{topic} doesn't exist")
+                raise RefusedArg(30001, f"instType:{product},topic:{topic} doesn't exist")
             return product, topic, ""
         channel = str(arg.get("channel"))
         if product not in PRODUCTS or channel not in PRIVATE:
-            raise _Refused(30001, f"instType:{product},channel:{channel} doesn't exist")
+            raise RefusedArg(30001, f"instType:{product},channel:{channel} doesn't exist")
         return product, channel, str(arg.get("coin" if channel == "account" else "instId"))
 
     def subscribe(self, arg: Row, now: Instant) -> Effects:
@@ -218,7 +233,7 @@ class PrivatePeer(BitgetPeer):
     def _initial(self, key: Key, arg: Row, now: Instant) -> Effects:
         """Futures balances are pushed once after subscribing."""
         product, channel, _ = key
-        if self._version == 3 or channel != "account" or product == "SPOT" or self._silent:
+        if self._version == 3 or channel != "account" or product == "SPOT" or self._quiet:
             return ()
         held = self.world.engine.account(self._account).holdings(PRODUCTS[product])
         rows = [_frames.futures_balance(h) for h in held if h.asset in self._settles(product)]
@@ -235,7 +250,7 @@ class PrivatePeer(BitgetPeer):
     # --- pushes ---
 
     def changed(self, change: Change, now: Instant) -> Effects:
-        if self._silent or change.exchange not in PRODUCTS.values():
+        if self._quiet or change.exchange not in PRODUCTS.values():
             return ()
         if self._version == 3:
             return self._unified(change)
@@ -256,7 +271,7 @@ class PrivatePeer(BitgetPeer):
     def _order(self, change: OrderChange) -> Effects:
         order = change.order
         symbol = self.world.markets.symbol(order.exchange, order.symbol)
-        if symbol is None or change.kind == "REJECTED":
+        if symbol is None or change.kind == "REJECTED" or is_modern(symbol):
             return ()
         arg = next((a for (p, c, _), a in self._args.items() if c == "orders" and p == symbol.kind), None)
         if arg is None:
@@ -265,7 +280,10 @@ class PrivatePeer(BitgetPeer):
             row = _frames.spot_order(order, change.trade, change.time_ms)
         else:
             row = _frames.futures_order(symbol, order, change.trade, change.time_ms)
-        return (Frame(_frames.push(arg, [row], change.time_ms)),)
+        return (Frame(_frames.push(arg, self._rows(row), change.time_ms)),)
+
+    def _rows(self, *rows: Row) -> list[Row]:
+        return [_frames.ODD_ROW, *rows] if self.half.odd_rows else list(rows)
 
     def _unified(self, change: Change) -> Effects:
         if isinstance(change, OrderChange):
@@ -273,10 +291,10 @@ class PrivatePeer(BitgetPeer):
             symbol = self.world.markets.symbol(change.exchange, change.order.symbol)
             if arg is None or symbol is None or change.kind == "REJECTED":
                 return ()
-            row = _frames.unified_order(symbol, change.order, change.time_ms)
-            return (Frame(_frames.push(arg, [row], change.time_ms)),)
+            row = _frames.unified_push(symbol, change.order, change.time_ms, self.half.units, doubt=self.half.doubt)
+            return (Frame(_frames.push(arg, self._rows(row), change.time_ms)),)
         arg = self._args.get(("UTA", "account", ""))
         if arg is None or not change.holdings:
             return ()
-        coins = [_frames.unified_coin(holding) for holding in change.holdings]
+        coins = self._rows(*(_frames.unified_coin(holding) for holding in change.holdings))
         return (Frame(_frames.push(arg, [{"totalEquity": "0", "coin": coins}], change.time_ms)),)

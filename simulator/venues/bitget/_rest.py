@@ -10,17 +10,21 @@ from simulator._values import Order, Symbol
 from simulator._venue import Instant, Reply, Request, json_reply
 from simulator.engine import Account
 from simulator.venues.bitget import _frames
-from simulator.venues.bitget._auth import Failure, authenticate, is_unified
+from simulator.venues.bitget._auth import Failure, authenticate, may_read_settings
 from simulator.venues.bitget._frames import Row
 from simulator.venues.bitget._symbols import (
     COINM,
     INTERVALS,
+    MODERN_INTERVALS,
     PRODUCTS,
+    REALITY,
+    REALITY_INTERVALS,
     SPOT,
     SPOT_GRANULARITIES,
     USDM,
     digits,
     engine_id,
+    is_modern,
 )
 
 if TYPE_CHECKING:
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
 
 PAGE: Final = 100
 MAX_CANDLES: Final = 1000
+MAX_WINDOW_MS: Final = 30 * 86_400_000
+"""Longest time range of a v3 history call."""
 
 
 class Context(NamedTuple):
@@ -37,6 +43,8 @@ class Context(NamedTuple):
     params: dict[str, str]
     now: Instant
     account: Account | None = None
+    modern: bool = False
+    """Of v3, which knows the inverse perpetuals."""
 
     @property
     def owner(self) -> Account:
@@ -68,7 +76,7 @@ class Route(NamedTuple):
     answer: Callable[[Context], Any]
     per_second: int
     version: int = 0
-    """0 = public, 2 = classic accounts, 3 = unified ones."""
+    """0 = public, 1 = every account, 2 = classic ones, 3 = unified ones."""
 
 
 def answer(half: Bitget, request: Request, now: Instant) -> Reply:
@@ -76,7 +84,7 @@ def answer(half: Bitget, request: Request, now: Instant) -> Reply:
     route = ROUTES.get((request.method, request.path))
     if route is None:
         return _reply("40404", "Request URL NOT FOUND", None, now, 404)
-    context = Context(half, request.params(), now)
+    context = Context(half, request.params(), now, modern=request.path.startswith("/api/v3/"))
     try:
         if half.closed_until > now.mono and request.path != "/api/v2/public/time":
             raise Failure("40725", "service return an error", 503)
@@ -84,10 +92,12 @@ def answer(half: Bitget, request: Request, now: Instant) -> Reply:
         payer = account.account_id if account else request.remote
         if not half.allow(request.path, payer, route.per_second, now):
             return _reply("429", "Too Many Requests", None, now, 429)
-        if account is not None and is_unified(account) is not (route.version == 3):
+        if account is not None and route.version > 1 and half.unified(account) is not (route.version == 3):
             text = "You are in Unified Account mode, and the Classic Account API is not supported at this time"
             raise Failure("40085", text) if route.version == 2 else Failure("40084", "You are in Classic Account mode")
         data = route.answer(context._replace(account=account))
+        if half.odd_rows:
+            data = _with_odd_row(data)
     except Failure as failure:
         return _reply(failure.code, failure.text, None, now, failure.status)
     return _reply("00000", "success", data, now)
@@ -95,6 +105,15 @@ def answer(half: Bitget, request: Request, now: Instant) -> Reply:
 
 def _reply(code: str, text: str, data: object, now: Instant, status: int = 200) -> Reply:
     return json_reply({"code": code, "msg": text, "requestTime": now.wall_ms, "data": data}, status)
+
+
+def _with_odd_row(data: Any) -> Any:
+    """One row of nulls before the others."""
+    if isinstance(data, list):
+        return [_frames.ODD_ROW, *data]
+    if isinstance(data, dict):
+        return {name: _with_odd_row(value) if isinstance(value, list) else value for name, value in data.items()}
+    return data
 
 
 # --- public ---
@@ -131,9 +150,27 @@ def _contracts(context: Context) -> list[Row]:
             "priceEndStep": "1",
             "pricePlace": str(symbol.price_decimals),
             "volumePlace": str(symbol.quantity_decimals),
-            "symbolType": "perpetual",
-            "symbolStatus": "normal",
+            "symbolType": "delivery" if PRODUCTS[product] == COINM else "perpetual",
+            "symbolStatus": context.half.states.get(symbol.wire, "normal"),
         }
+        for symbol in context.half.world.markets.symbols(PRODUCTS[product])
+        if symbol.kind == product and not is_modern(symbol)
+    ]
+
+
+def _instruments(context: Context) -> list[Row]:
+    product = context.product("category")
+    return [
+        {
+            "symbol": symbol.wire,
+            "category": product,
+            "baseCoin": symbol.base,
+            "quoteCoin": symbol.quote,
+            "type": "delivery" if PRODUCTS[product] == COINM and not is_modern(symbol) else "perpetual",
+            "status": context.half.states.get(symbol.wire, "online"),
+            "isRwa": "no",
+        }
+        | ({"isReality": "yes" if symbol.wire in REALITY else "no"} if product == "SPOT" else {})
         for symbol in context.half.world.markets.symbols(PRODUCTS[product])
         if symbol.kind == product
     ]
@@ -144,7 +181,8 @@ def _candles(context: Context, exchange: str, names: dict[str, str]) -> list[lis
     markets = context.half.world.markets
     if interval is None:
         raise Failure("400171", f"Parameter verification failed granularity {', '.join(names)}")
-    if markets.symbol(exchange, wire) is None:
+    symbol = markets.symbol(exchange, wire)
+    if symbol is None or (is_modern(symbol) and not context.modern):
         raise Failure("40034", f"Parameter {wire} does not exist")
     limit = min(context.integer("limit") or 100, MAX_CANDLES)
     start, end = context.integer("startTime"), context.integer("endTime")
@@ -158,6 +196,18 @@ def _spot_candles(context: Context) -> list[list[str]]:
 
 def _futures_candles(context: Context) -> list[list[str]]:
     return _candles(context, PRODUCTS[context.product()], dict(INTERVALS))
+
+
+def _modern_candles(context: Context) -> list[list[str]]:
+    """At most 100 rows; without the volume in USDT at the end."""
+    params = context.params
+    codes = REALITY_INTERVALS if params.get("symbol") in REALITY else tuple(MODERN_INTERVALS)
+    names = {code: MODERN_INTERVALS[code] for code in codes}
+    limit = context.integer("limit") or PAGE
+    if limit > PAGE:
+        raise Failure("40017", "Parameter verification failed limit")
+    asked = context._replace(params=params | {"granularity": params.get("interval", ""), "limit": str(limit)})
+    return [row[:7] for row in _candles(asked, PRODUCTS[context.product("category")], names)]
 
 
 # --- orders ---
@@ -175,6 +225,7 @@ def _orders(context: Context, product: str, *, is_open: bool) -> list[Order]:
             if order.open is is_open
             and order.status != "REJECTED"
             and context.symbol(order).kind == product
+            and (context.modern or not is_modern(context.symbol(order)))
             and (is_open or since <= order.updated_ms <= (until or order.updated_ms))
         ),
         key=lambda order: order.order_id,
@@ -206,7 +257,11 @@ def _find(context: Context, exchanges: Sequence[str]) -> Order:
     number, client_id = engine_id(context.params.get("orderId", "")), context.params.get("clientOid")
     for exchange in exchanges:
         order = engine.order(account, exchange, order_id=None if client_id else number, client_id=client_id)
-        if order is not None and order.status != "REJECTED":
+        if (
+            order is not None
+            and order.status != "REJECTED"
+            and (context.modern or not is_modern(context.symbol(order)))
+        ):
             return order
     raise Failure("40109", "The data of the order cannot be found, please confirm the order number")
 
@@ -222,14 +277,17 @@ def _futures_one(context: Context) -> Row:
 
 
 def _unified_list(context: Context, *, is_open: bool) -> Row:
+    start, end = context.integer("startTime"), context.integer("endTime")
+    if not is_open and start is not None and end is not None and end - start > MAX_WINDOW_MS:
+        raise Failure("40017", "the time range is longer than 30 days")
     rows = _page(context, _orders(context, context.product("category"), is_open=is_open), "cursor")
-    found = [_frames.unified_order(context.symbol(order), order, order.updated_ms) for order in rows]
+    found = [_frames.unified_row(context.symbol(order), order, context.half.units) for order in rows]
     return {"list": found, "cursor": found[-1]["orderId"] if found else None}
 
 
 def _unified_one(context: Context) -> Row:
     order = _find(context, (SPOT, USDM, COINM))
-    return _frames.unified_order(context.symbol(order), order, order.updated_ms)
+    return _frames.unified_row(context.symbol(order), order, context.half.units)
 
 
 # --- balances ---
@@ -264,7 +322,12 @@ def _unified_assets(context: Context) -> Row:
 
 
 def _settings(context: Context) -> Row:
-    return {"uid": context.owner.account_id, "accountMode": "unified", "holdMode": "one_way_mode"}
+    mode = context.half.mode(context.owner)
+    if not may_read_settings(context.owner):
+        raise Failure("40014", "Incorrect permissions, need uta management read permissions")
+    if mode == "classic":
+        raise Failure("40084", "You are in Classic Account mode")
+    return {"uid": context.owner.account_id, "accountMode": mode, "holdMode": "one_way_mode"}
 
 
 ROUTES: Final = {
@@ -285,5 +348,8 @@ ROUTES: Final = {
     ("GET", "/api/v3/trade/history-orders"): Route(lambda c: _unified_list(c, is_open=False), 20, 3),
     ("GET", "/api/v3/trade/order-info"): Route(_unified_one, 20, 3),
     ("GET", "/api/v3/account/assets"): Route(_unified_assets, 10, 3),
-    ("GET", "/api/v3/account/settings"): Route(_settings, 10, 3),
+    ("GET", "/api/v3/account/settings"): Route(_settings, 10, 1),
+    ("GET", "/api/v3/market/instruments"): Route(_instruments, 20),
+    ("GET", "/api/v3/market/candles"): Route(_modern_candles, 20),
+    ("GET", "/api/v3/market/history-candles"): Route(_modern_candles, 20),
 }

@@ -15,6 +15,12 @@ PRODUCTS: Final = {"SPOT": SPOT, "USDT-FUTURES": USDM, "USDC-FUTURES": USDM, "CO
 """Product type → exchange id."""
 USDC_COINS: Final = ("BTC", "ETH")
 COINM_COINS: Final = ("BTC", "ETH", "SOL", "XRP")
+DATED: Final = "Z26"
+"""Of the coin futures that the classic API still has."""
+MODERN_MARK: Final = "_CM"
+"""Inverse perpetuals carry it, and exist on v3 only."""
+REALITY: Final = frozenset({"RAAPLUSDT"})
+"""Stock tokens: classic candles of them are acknowledged and stay silent."""
 _IDS: Final = 1_390_000_000_000_000_000
 
 INTERVALS: Final = {
@@ -44,15 +50,21 @@ SPOT_GRANULARITIES: Final = {
     "1Dutc": "1d",
     "1Wutc": "1w",
 }
+MODERN_INTERVALS: Final = {"1m": "1m", "3m": "3m", "5m": "5m", "15m": "15m", "30m": "30m", "1H": "1h", "4H": "4h"}
+"""Topics of v3. Longer ones open on another grid than UTC; they are not played."""
+REALITY_INTERVALS: Final = ("1m", "5m", "15m", "1H", "4H")
+MODERN_CODES: Final = {canonical: code for code, canonical in MODERN_INTERVALS.items()}
 CODES: Final = {canonical: code for code, canonical in INTERVALS.items()}
 
 
 def markets(coins: Sequence[Coin]) -> list[Market]:
     linear = [_linear(coin, f"{coin.name}USDT", "USDT") for coin in coins]
     linear += [_linear(coin, f"{coin.name}PERP", "USDC") for coin in coins if coin.name in USDC_COINS]
-    inverse = [_inverse(coin) for coin in coins if coin.name in COINM_COINS]
+    bases = [coin for coin in coins if coin.name in COINM_COINS]
+    inverse = [_dated(coin) for coin in bases] + [_perpetual(coin) for coin in bases]
+    stock = Coin("RAAPL", Decimal("331.5"), 2)
     return [
-        Market(exchange=SPOT, wallet=SPOT, symbols=tuple(_spot(coin) for coin in coins)),
+        Market(exchange=SPOT, wallet=SPOT, symbols=(*(_spot(coin) for coin in coins), _spot(stock))),
         Market(exchange=USDM, wallet=USDM, symbols=tuple(linear)),
         Market(exchange=COINM, wallet=COINM, symbols=tuple(inverse)),
     ]
@@ -83,10 +95,10 @@ def _linear(coin: Coin, wire: str, quote: str) -> Symbol:
     )
 
 
-def _inverse(coin: Coin) -> Symbol:
-    """Sizes are coins here as well; the position is settled in the coin."""
+def _dated(coin: Coin) -> Symbol:
+    """Sizes are coins here; the position is settled in the coin."""
     return Symbol(
-        wire=f"{coin.name}USD",
+        wire=f"{coin.name}USD{DATED}",
         base=coin.name,
         quote="USD",
         settle=coin.name,
@@ -95,6 +107,27 @@ def _inverse(coin: Coin) -> Symbol:
         quantity_decimals=4,
         kind="COIN-FUTURES",
     )
+
+
+def _perpetual(coin: Coin) -> Symbol:
+    """Sizes are contracts of 1 USD."""
+    return Symbol(
+        wire=f"{coin.name}USD{MODERN_MARK}",
+        pair=f"{coin.name}USD",
+        base=coin.name,
+        quote="USD",
+        settle=coin.name,
+        inverse=True,
+        price=coin.price,
+        price_decimals=coin.decimals,
+        quantity_decimals=0,
+        kind="COIN-FUTURES",
+    )
+
+
+def is_modern(symbol: Symbol) -> bool:
+    """Whether only v3 has it."""
+    return symbol.wire.endswith(MODERN_MARK)
 
 
 def order_id(order: Order) -> str:

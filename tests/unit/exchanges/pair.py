@@ -94,6 +94,8 @@ class Facts:
     """Whoever joins proves who they are."""
     join_is_signed: bool = True
     """A wrong secret shows at the join; else with the first signed call, which a gap makes."""
+    symbols: Mapping[str, str] = field(default_factory=dict)
+    """Kind of account → part of the venue's code of what it trades; else the first symbol."""
     rejections: tuple[str, ...] = ()
     """Codes by which the venue says that a key is no good (any more)."""
     waits_for_account: bool = False
@@ -138,7 +140,12 @@ FACTS: Mapping[str, Facts] = {
     ),
     "binanceUS": Facts(join_is_signed=False, rejections=("-2015",), skew=False, elsewhere=_OTHER_SYMBOLS),
     "bybitInverse": Facts(rejections=("10003", "33004"), swapped=True),
-    "okxLinear": Facts(rejections=("50111", "60005"), contracts=True),
+    "okxLinear": Facts(
+        accounts=("", "xperp"), symbols={"xperp": "_XPERP"}, rejections=("50111", "60005"), contracts=True
+    ),
+    "bitgetCoinm": Facts(
+        accounts=("", "unified", "unified-dated"), symbols={"unified": "_CM"}, rejections=("40006", "40037")
+    ),
     "okxInverse": Facts(rejections=("50111", "60005"), contracts=True),
     "kucoinLinear": Facts(accounts=("", "unified"), rejections=("400003",), contracts=True),
     "kucoinInverse": Facts(accounts=("", "unified"), rejections=("400003",), contracts=True),
@@ -535,7 +542,10 @@ class Pair:
 
     @property
     def symbol(self) -> Symbol:
-        return self.hub.world.markets.symbols(self.market)[0]
+        """The first of the market, or the one that this kind of account is for."""
+        symbols = self.hub.world.markets.symbols(self.market)
+        own = self.facts.symbols.get(self.seat.account, "")
+        return next(symbol for symbol in symbols if own in symbol.wire)
 
     @property
     def pair_id(self) -> str:

@@ -118,7 +118,7 @@ def test_the_account_mode_is_asked_with_the_documented_signature() -> None:
     driver = Driver(VENUE.user, "bitget", SPOT)
     driver.add(subscription())
     (probe,) = of(Call, driver.start())
-    path = "/api/v2/spot/account/assets?coin=USDT"
+    path = "/api/v3/account/settings"
     assert probe.url == f"https://api.bitget.com{path}"
     assert probe.headers["ACCESS-TIMESTAMP"] == str(WALL)
     assert probe.headers["ACCESS-SIGN"] == hmac_base64(SECRET, f"{WALL}GET{path}")
@@ -145,7 +145,7 @@ def test_rsa_keys_sign_the_same_text() -> None:
     driver = Driver(VENUE.user, "bitget", SPOT)
     driver.add(subscription(secret=pem.replace("\n", " ")))
     (probe,) = of(Call, driver.start())
-    text = f"{WALL}GET/api/v2/spot/account/assets?coin=USDT".encode()
+    text = f"{WALL}GET/api/v3/account/settings".encode()
     signature = base64.b64decode(probe.headers["ACCESS-SIGN"])
     key.public_key().verify(signature, text, padding.PKCS1v15(), hashes.SHA256())
 
@@ -191,15 +191,68 @@ def test_a_key_that_rest_refuses_opens_the_breaker(code: str) -> None:
     assert driver.adapter.deadline() is None
 
 
-def test_a_futures_key_need_not_read_spot_balances() -> None:
-    denied = {"code": "40014", "msg": "Incorrect permissions"}
-    spot = Driver(VENUE.user, "bitget", SPOT)
-    spot.add(subscription())
-    (fail,) = of(Fail, spot.answer(of(Call, spot.start())[0], denied))
-    assert fail.kind is FailKind.CREDENTIAL
-    futures = Driver(VENUE.user, "bitgetUsdm", USDM)
-    futures.add(subscription("bitgetUsdm"))
-    assert of(Connect, futures.answer(of(Call, futures.start())[0], denied))
+DENIED = {"code": "40014", "msg": "Incorrect permissions, need uta management read permissions"}
+OTHER = {"code": "40085", "msg": "You are in Unified Account mode, and the Classic Account API is not supported"}
+V2, V3 = "wss://ws.bitget.com/v2/ws/private", "wss://ws.bitget.com/v3/ws/private"
+
+
+def asked_mode(exchange: str, *answers: object) -> tuple[list[str], list[Output]]:
+    """What a session asks to learn the account's mode, and what it does in the end."""
+    driver = Driver(VENUE.user, exchange, TABLES[exchange])
+    driver.add(subscription(exchange))
+    outputs, paths = driver.start(), []
+    for answer in answers:
+        (call,) = of(Call, outputs)
+        paths.append(call.url.removeprefix("https://api.bitget.com"))
+        outputs = driver.answer(call, *answer) if isinstance(answer, tuple) else driver.answer(call, answer)
+    return paths, outputs
+
+
+def settings(mode: object) -> dict[str, object]:
+    return {"code": "00000", "data": {"accountMode": mode}}
+
+
+@pytest.mark.parametrize(
+    ("mode", "url"),
+    [("unified", V3), ("hybrid", V3), ("upgrading", V3), ("Unified", V3), ("switching", V2), (None, V2), ("odd", V2)],
+)
+def test_the_settings_name_the_mode(mode: object, url: str) -> None:
+    paths, outputs = asked_mode("bitget", settings(mode))
+    assert paths == ["/api/v3/account/settings"]
+    assert of(Connect, outputs) == [Connect(url)]
+    assert bool(of(Note, outputs)) is (mode == "odd")
+
+
+def test_a_key_that_may_not_read_the_settings_is_asked_of_the_classic_api() -> None:
+    spot, mix = "/api/v2/spot/account/assets?coin=USDT", "/api/v2/mix/account/accounts?productType=USDT-FUTURES"
+    assert asked_mode("bitget", DENIED, OK)[1] == [Connect(V2)]
+    assert asked_mode("bitget", DENIED, OTHER)[1] == [Connect(V3)]
+    assert asked_mode("bitget", DENIED, OK)[0][1:] == [spot]
+    assert asked_mode("bitgetUsdm", DENIED, OK)[0][1:] == [mix]
+
+
+def test_a_futures_key_of_a_unified_account_is_not_taken_for_a_classic_one() -> None:
+    """Settings and balances are refused to it; the orders tell, and if they don't, unified is the likelier mode."""
+    paths, outputs = asked_mode("bitgetUsdm", DENIED, DENIED, OTHER)
+    assert paths[2] == "/api/v2/mix/order/orders-pending?limit=1&productType=USDT-FUTURES"
+    assert outputs == [Connect(V3)]
+    assert asked_mode("bitgetUsdm", DENIED, DENIED, OK)[1] == [Connect(V2)]
+    assert of(Connect, asked_mode("bitgetUsdm", DENIED, DENIED, DENIED)[1]) == [Connect(V3)]
+
+
+def test_a_classic_account_that_refuses_the_v3_call_is_confirmed_by_a_classic_one() -> None:
+    refusal = {"code": "40084", "msg": "You are in Classic Account mode"}
+    assert asked_mode("bitget", refusal, OK)[1] == [Connect(V2)]
+    assert asked_mode("bitget", refusal, OTHER)[1] == [Connect(V3)]
+    assert asked_mode("bitget", refusal, DENIED)[1] == [Connect(V2)]
+
+
+@pytest.mark.parametrize("code", ["40010", "40725", "45001", "40015"])
+def test_a_mode_that_could_not_be_asked_is_never_classic(code: str) -> None:
+    for answers in (({"code": code, "msg": "busy"},), (DENIED, {"code": code, "msg": "busy"})):
+        outputs = asked_mode("bitget", *answers)[1]
+        assert not of(Connect, outputs)
+        assert [fail.kind for fail in of(Fail, outputs)] == [FailKind.TRANSIENT]
 
 
 @pytest.mark.parametrize(
@@ -580,7 +633,7 @@ def test_a_unified_gap_uses_the_v3_calls() -> None:
         else:
             outputs += driver.answer(call, {"code": "00000", "data": {"list": [], "cursor": None}})
     (single,) = of(Call, outputs)
-    assert single.url.endswith("/api/v3/trade/order-info?category=USDT-FUTURES&orderId=2")
+    assert single.url.endswith("/api/v3/trade/order-info?orderId=2")
     info = {"category": "usdt-futures", "symbol": "BTCUSDT", "orderId": "2", "orderStatus": "filled", "side": "buy"}
     info |= {"orderType": "limit", "price": "100", "qty": "2", "cumExecQty": "2", "cumExecValue": "199"}
     info |= {"avgPrice": "99.5", "createdTime": str(WALL), "updatedTime": str(WALL)}
@@ -673,8 +726,8 @@ def test_empty_figures_do_not_cost_the_ticker() -> None:
 def test_demo_prices_use_the_demo_host() -> None:
     driver = Driver(VENUE.ticker, "bitget", SPOT, BITGETENV="demo")
     assert driver.start() == [Connect("wss://wspap.bitget.com/v2/ws/public")]
-    (call,) = VENUE.instruments("bitget", {"BITGETENV": "demo"}).start()
-    assert call.headers == {"paptrading": "1"}
+    for call in VENUE.instruments("bitget", {"BITGETENV": "demo"}).start():
+        assert call.headers == {"paptrading": "1"}
 
 
 # --- candles ---
@@ -829,8 +882,8 @@ def test_both_linear_product_types_are_loaded_or_none() -> None:
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"code":"00000"}', b'{"code":"429","data":[]}'])
 def test_an_unusable_symbol_list_is_no_result(body: bytes) -> None:
     loader = VENUE.instruments("bitget", {})
-    (call,) = loader.start()
-    loader.answered(call, Answer(200, {}, body))
+    for call in loader.start():
+        loader.answered(call, Answer(200, {}, body))
     assert loader.result() is None
 
 

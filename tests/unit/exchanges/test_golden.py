@@ -27,26 +27,6 @@ DECIMAL = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
 NOT_YET: dict[str, frozenset[str]] = {
-    "bitget": frozenset({
-        "v3 inverse limit placed: contracts become coins, null fee coin",
-        "v3 inverse partial fill, both figures the same: contracts",
-        "v3 inverse filled at a better average: quantity equals the filled total",
-        "v3 inverse filled, value told in coins: contracts all the same",
-        "v3 inverse filled, told in the base coin as the order pages say",
-        "v3 inverse cancelled after a partial fill, average empty: last one known",
-        "v3 inverse market order placed without any price",
-        "v3 inverse position liquidated (delegateType)",
-        "v3 push of a filled order and a new one with a null fee coin: both are told",
-        "v3 push with one row that can't be read: the other one is told",
-        "v3 execType liquidation without tradeSide is a liquidation",
-        "v3 forced reduction (execType reduce) of a short",
-        "v3 balances of a coin futures id: locked is equity less available, no stablecoins",
-        "v3 balances of a linear id: its settle coins only",
-        "v3 inverse perpetual ticker under the platform's name",
-        "v3 inverse kline: volume is turnover, channel as asked",
-        "v3 kline of a Reality token on the classic channel name",
-    }),
-
     "bybit": frozenset({
         "bybit linear snapshot with null size",
     }),
@@ -74,9 +54,6 @@ NOT_YET: dict[str, frozenset[str]] = {
         "kucoin: size null, price there",
     }),
 
-    "okx": frozenset({
-        "okx ticker with null sizes",
-    }),
 }  # fmt: skip
 """Cases by family that are not right yet. They must fail: whoever mends one takes its line out."""
 

@@ -215,7 +215,9 @@ def test_missing_material_is_refused_without_a_call():
     ("exchange", "source", "kinds"),
     [
         ("okx", "my", ["SPOT"]),
-        ("okxLinear", None, ["SWAP"]),
+        ("okxLinear", None, ["SWAP", "FUTURES"]),
+        ("okxLinear", "com", ["SWAP", "FUTURES"]),
+        ("okxLinear", "app", ["SWAP", "FUTURES"]),
         ("okxLinear", "my", ["SWAP", "FUTURES"]),
         ("okxInverse", "my", ["SWAP"]),
     ],
@@ -290,15 +292,24 @@ def test_a_wrong_clock_is_corrected_before_the_login():
     assert login["args"][0]["timestamp"] == str(WALL // 1000 + 90)
 
 
-def test_a_refused_timestamp_is_corrected_on_the_connection_and_gives_up_in_the_end():
+def test_after_a_refused_timestamp_a_new_connection_logs_in_not_the_old_one_twice():
+    """One login a connection: the second would be answered 60031, which says nothing about the key."""
     drive = Drive(account())
     drive.reply("config", answer())
-    for _ in range(3):
-        drive.feed({"event": "error", "code": "60006", "msg": "Timestamp request expired"})
-        (login,) = sent(drive.reply("time", answer([{"ts": str(WALL + 90_000)}])))
-        assert login["args"][0]["timestamp"] == str(WALL // 1000 + 90)
-    (fail,) = of(Fail, drive.feed({"event": "error", "code": "60006", "msg": "Timestamp request expired"}))
-    assert fail.kind is FailKind.TRANSIENT
+    assert not sent(drive.feed({"event": "error", "code": "60006", "msg": "Timestamp request expired"}))
+    outputs = drive.reply("time", answer([{"ts": str(WALL + 90_000)}]))
+    assert of(ClockOffset, outputs) == [ClockOffset(90_000)]
+    assert not sent(outputs)
+    (fail,) = of(Fail, outputs)
+    assert (fail.kind, fail.stream_id) == (FailKind.TRANSIENT, None)
+
+
+@pytest.mark.parametrize("code", ["60031", "60010"])
+def test_a_repeated_login_says_nothing_about_the_key(code):
+    drive = Drive(account())
+    drive.reply("config", answer())
+    (fail,) = of(Fail, drive.feed({"event": "error", "code": code, "msg": "multiple login", "connId": "c"}))
+    assert (fail.kind, fail.stream_id) == (FailKind.TRANSIENT, None)
 
 
 @pytest.mark.parametrize("code", ["60005", "60007", "60024", "60032"])
@@ -409,11 +420,31 @@ def test_one_unreadable_order_costs_only_itself():
     assert len(of(Note, outputs)) == 2
 
 
-def test_an_unknown_state_is_told_loudly():
+def test_a_state_that_no_page_lists_is_asked_for_and_not_guessed():
     drive = Drive(account())
     drive.join()
     outputs = drive.feed(orders(order(state="paused")))
+    assert not of(Emit, outputs)
     assert of(Note, outputs)[0].level == "error"
+    (call,) = of(Call, outputs)
+    assert call.url.endswith("/api/v5/trade/order?instId=BTC-USDT&ordId=1")
+    assert not of(Call, drive.feed(orders(order(state="paused")))), "asked for once"
+    assert not drive.reply("order", answer(code="51603", text="Order does not exist")), "a fresh order may be late"
+    again = drive.note(drive.adapter.woken(at(2.0)))
+    (emit,) = of(Emit, drive.reply("order", answer([order(state="filled", accFillSz="2", avgPx="99")]), at(2.0)))
+    assert of(Call, again)
+    assert (emit.event.order_status, emit.event.total_trade_quantity) == ("FILLED", "2")
+    drive.feed(orders(order(ordId="7", state="paused")), at(3.0))
+    outputs = drive.reply("order", answer([order(ordId="7", state="paused")]), at(3.0))
+    assert not of(Emit, outputs)
+    assert of(Note, outputs)
+
+
+def test_a_side_that_no_page_lists_is_not_guessed():
+    drive = Drive(account())
+    drive.join()
+    outputs = drive.feed(orders(order(side="both"), order(ordId="9")))
+    assert [emit.event.order_id for emit in of(Emit, outputs)] == ["9"]
 
 
 @pytest.mark.parametrize("table", [TABLE, EMPTY])
@@ -434,7 +465,7 @@ def test_contract_types_are_kept_apart_with_and_without_the_list(table):
     assert seen == {
         ("okx", "my"): ["spot"],
         ("okxLinear", "my"): ["linear", "xperp"],
-        ("okxLinear", "com"): ["linear"],
+        ("okxLinear", "com"): ["linear", "xperp"],
         ("okxInverse", "my"): ["inverse"],
     }
 
@@ -493,9 +524,12 @@ def test_a_gap_is_read_published_in_order_and_only_then_live():
 
 
 def empty_lists(drive: Drive, fills: list[dict[str, str]] | None = None) -> Outputs:
-    drive.reply("open orders", answer([]))
-    drive.reply("closed orders", answer([]))
-    drive.reply("fills", answer(fills or []))
+    """Lists of every instrument type; the fills stand in the first of theirs."""
+    for tag, data in (("open orders", []), ("closed orders", []), ("fills", fills or [])):
+        given = data
+        for _ in [call for call in drive.calls if call.tag == tag]:
+            drive.reply(tag, answer(given))
+            given = []
     return drive.reply("balances", answer([balances(WALL, USDT="1")]))
 
 
@@ -538,10 +572,22 @@ def test_a_swap_is_asked_for_by_its_wire_code():
     assert "instId=BTC-USDT-SWAP" in drive.calls[0].url
 
 
-def test_x_perps_are_repaired_too():
-    drive = repairing(Resume(since_ms=WALL - 30_000), "okxLinear", TABLE, okx_source="my")
+@pytest.mark.parametrize("source", [None, "com", "app", "my"])
+def test_x_perps_are_repaired_too_whatever_the_site(source):
+    drive = repairing(Resume(since_ms=WALL - 30_000), "okxLinear", TABLE, okx_source=source)
     kinds = [params(call).get("instType", "") for call in drive.calls]
     assert kinds == ["SWAP", "SWAP", "SWAP", "FUTURES", "FUTURES", "FUTURES", ""]
+
+
+def test_an_x_perp_order_that_no_list_names_is_told_as_missing_not_asked_under_a_made_up_code():
+    """Its code has a date; asked for as a swap it would come back as vanished."""
+    order_before = known("1", symbol="BTC-USD_UM_XPERP")
+    drive = repairing(Resume(since_ms=WALL - 30_000, orders=(order_before,)), "okxLinear", EMPTY)
+    outputs = empty_lists(drive)
+    assert not drive.calls
+    (live,) = of(Live, outputs)
+    assert live.gap is not None
+    assert live.gap.missing == ("order 1: its contract is in no list yet",)
 
 
 def test_history_is_paged_until_a_page_is_older_than_the_gap():

@@ -33,12 +33,6 @@ AGAIN = "test_a_symbol_that_was_refused_is_asked_for_again_and_served_when_the_v
 REMOVED = "test_an_account_that_was_removed_tells_nothing_more"
 
 NOT_YET: dict[str, frozenset[str]] = {
-    "bitget": frozenset({REMOVED, TOO_MANY}),
-    "bitget-unified": frozenset({REMOVED, TOO_MANY}),
-    "bitgetCoinm": frozenset({REMOVED, TOO_MANY}),
-    "bitgetCoinm-unified": frozenset({REMOVED, TOO_MANY}),
-    "bitgetUsdm": frozenset({REMOVED, TOO_MANY}),
-    "bitgetUsdm-unified": frozenset({REMOVED, TOO_MANY}),
     "bybit": frozenset({TOO_MANY}),
     "bybitInverse": frozenset({TOO_MANY}),
     "bybitLinear": frozenset({TOO_MANY}),
@@ -52,9 +46,6 @@ NOT_YET: dict[str, frozenset[str]] = {
     "kucoinInverse-unified": frozenset({REMOVED, TOO_MANY}),
     "kucoinLinear": frozenset({REMOVED, TOO_MANY}),
     "kucoinLinear-unified": frozenset({REMOVED, TOO_MANY}),
-    "okx": frozenset({TOO_MANY}),
-    "okxInverse": frozenset({TOO_MANY}),
-    "okxLinear": frozenset({TOO_MANY}),
 }
 """Seat → tests that don't hold there yet. They must fail: whoever mends one takes its name out."""
 
