@@ -16,6 +16,7 @@ from connector.sinks.rabbitmq import RabbitSink
 from connector.sinks.redis_pubsub import RedisSink
 from connector.state.redis_state import RedisState
 from connector.state.vault import Vault
+from connector.streams.edges import Edges
 from connector.streams.engine import EngineOptions
 from connector.streams.liveness import LivenessRules
 from workers.broker import connection_parameters
@@ -45,17 +46,19 @@ def redis_connection(settings: Settings) -> dict[str, Any]:
     return connection
 
 
-def make_state(settings: Settings) -> State:
+def make_state(settings: Settings, edges: Edges | None = None) -> State:
     """Raises `InvalidSetting` for unusable CREDENTIALS_KEYS."""
     vault = Vault.from_setting(settings.credentials_keys.get_secret_value())
-    return RedisState(redis_connection(settings), prefix=settings.state_prefix, vault=vault)
+    return RedisState(
+        redis_connection(settings), prefix=settings.state_prefix, vault=vault, clock=(edges or Edges()).clock
+    )
 
 
-def make_sinks(settings: Settings) -> FanoutSink:
+def make_sinks(settings: Settings, edges: Edges) -> FanoutSink:
     """The sinks that `SINKS` names, RabbitMQ first: it confirms."""
     sinks: list[Any] = []
     if "rabbitmq" in settings.sinks:
-        sinks.append(_rabbit_sink(settings))
+        sinks.append(_rabbit_sink(settings, edges))
     if "redis" in settings.sinks:
         password = settings.redis_password
         sinks.append(
@@ -65,12 +68,14 @@ def make_sinks(settings: Settings) -> FanoutSink:
                 password=password.get_secret_value() if password is not None else None,
                 tls=settings.redis_tls,
                 tls_ca_file=settings.tls_ca_file or None,
+                clock=edges.clock,
+                chance=edges.chance,
             )
         )
-    return FanoutSink(sinks)
+    return FanoutSink(sinks, clock=edges.clock)
 
 
-def _rabbit_sink(settings: Settings) -> RabbitSink:
+def _rabbit_sink(settings: Settings, edges: Edges) -> RabbitSink:
     return RabbitSink(
         host=settings.rabbit_host or "127.0.0.1",
         port=settings.rabbit_port,
@@ -84,6 +89,8 @@ def _rabbit_sink(settings: Settings) -> RabbitSink:
         ticker_per_symbol=settings.ticker_messages == "symbol",
         outbox_dir=settings.outbox_dir,
         outbox_bytes=settings.outbox_max_mb * 1024 * 1024,
+        clock=edges.clock,
+        chance=edges.chance,
     )
 
 

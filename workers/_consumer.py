@@ -6,11 +6,11 @@ Everything but `acknowledge` and `wake` runs in Dramatiq's consumer thread of th
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict, deque
+from collections import deque
 from contextlib import suppress
 from functools import partial
 from threading import Event
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pika
 import pika.exceptions
@@ -20,10 +20,8 @@ from dramatiq.errors import ConnectionClosed
 from connector.core.log import get_logger
 from tasks.delivery import Delivery
 from tasks.envelope import ReplyAddress
+from workers._commands import Commands
 from workers._translate import CommandConsumer, CommandMessage
-
-if TYPE_CHECKING:
-    from workers.broker import PlatformBroker
 
 PIKA_ERRORS: Final = (pika.exceptions.AMQPError, OSError, AssertionError)
 """What pika raises when a connection fails; some of its own checks are assertions."""
@@ -39,41 +37,14 @@ NOT_FOUND: Final = 404
 _log = get_logger(__name__)
 
 
-class Unfinished:
-    """Commands whose connection was lost before their acknowledgement is known to have arrived.
-
-    The broker delivers them again. They still run here, or have run, so a copy that comes back takes the place of the lost
-    delivery instead of counting twice. What the broker has lost (it keeps these messages in memory only) is not lost here.
-    """
-
-    def __init__(self) -> None:
-        self._by_body: defaultdict[bytes, deque[Delivery]] = defaultdict(deque)
-
-    def add(self, body_digest: bytes, delivery: Delivery) -> None:
-        self._by_body[body_digest].append(delivery)
-
-    def take(self, body_digest: bytes) -> Delivery | None:
-        """The oldest delivery of an equal body."""
-        waiting = self._by_body.get(body_digest)
-        while waiting:
-            delivery = waiting.popleft()
-            if not delivery.given_up:
-                return delivery
-        return None
-
-    def clear(self) -> None:
-        """A message that was never delivered before has come: everything that comes again was before it."""
-        self._by_body.clear()
-
-
 class PlatformConsumer(CommandConsumer):
     """Consumes one queue. When another process holds it, this one stands by and takes over when the queue is free."""
 
-    def __init__(self, broker: PlatformBroker, queue_name: str, timeout_ms: int) -> None:
+    def __init__(self, commands: Commands, queue_name: str, timeout_ms: int) -> None:
         self.queue_name = queue_name
-        self._broker = broker
-        self._clock = broker.clock
-        self._prefetch = broker.translator.queues[queue_name].prefetch
+        self._commands = commands
+        self._clock = commands.clock
+        self._prefetch = commands.translator.queues[queue_name].prefetch
         self._timeout_s = timeout_ms / 1000
         self._inbox: deque[tuple[Any, Any, bytes]] = deque()
         self._unacknowledged: dict[int, tuple[bytes, Delivery]] = {}
@@ -81,13 +52,13 @@ class PlatformConsumer(CommandConsumer):
         """Acknowledged, but the broker may not know yet."""
         self._tag: str | None = None
         self._cancelled = False
-        self._released = broker.released
+        self._released = commands.released
         self._release_by: float | None = None
         self._created = False
         self._standby_told = False
         self._next_try = 0.0
         try:
-            self._connection = pika.BlockingConnection(parameters=broker.parameters)
+            self._connection = commands.connect()
         except PIKA_ERRORS as error:
             raise _closed(error) from None
         try:
@@ -109,11 +80,11 @@ class PlatformConsumer(CommandConsumer):
 
     def _declare(self) -> None:
         """Exchange, queue and binding as the platform has them. An existing queue is taken as it is: never a 406."""
-        self._channel.exchange_declare(self._broker.exchange, exchange_type="direct", durable=True)
+        self._channel.exchange_declare(self._commands.exchange, exchange_type="direct", durable=True)
         if self._consumers() is None:
             self._channel.queue_declare(self.queue_name, durable=True)
             self._created = True
-        self._channel.queue_bind(self.queue_name, self._broker.exchange, routing_key=self.queue_name)
+        self._channel.queue_bind(self.queue_name, self._commands.exchange, routing_key=self.queue_name)
 
     def _consumers(self) -> int | None:
         """How many consumers the queue has; None if it does not exist."""
@@ -127,16 +98,16 @@ class PlatformConsumer(CommandConsumer):
 
     def _try_to_consume(self) -> None:
         """Become the queue's only consumer, or stand by. Asking for the number of consumers keeps the broker's log clean."""
-        self._next_try = self._clock.mono() + self._broker.standby_poll_s
+        self._next_try = self._clock.mono() + self._commands.standby_poll_s
         consumers = self._consumers()
         if consumers is None:
             self._declare()
-        elif consumers and self._broker.exclusive:
+        elif consumers and self._commands.exclusive:
             self._stand_by()
             return
         try:
             self._tag = self._channel.basic_consume(
-                self.queue_name, on_message_callback=self._on_message, exclusive=self._broker.exclusive
+                self.queue_name, on_message_callback=self._on_message, exclusive=self._commands.exclusive
             )
         except pika.exceptions.ChannelClosedByBroker as error:
             if error.reply_code != ACCESS_REFUSED or "exclusive" not in error.reply_text:
@@ -146,7 +117,7 @@ class PlatformConsumer(CommandConsumer):
             return
         _log.info("consuming commands", queue=self.queue_name, created=self._created)
         self._standby_told = False
-        self._broker.readiness.up(self.queue_name, created=self._created)
+        self._commands.readiness.up(self.queue_name, created=self._created)
         self._created = False
 
     def _stand_by(self) -> None:
@@ -154,7 +125,7 @@ class PlatformConsumer(CommandConsumer):
             _log.info("another process consumes this queue; standing by", queue=self.queue_name)
             self._standby_told = True
             # Whatever was lost here is with that process now.
-            self._broker.unfinished(self.queue_name).clear()
+            self._commands.unfinished(self.queue_name).clear()
 
     def _on_message(self, _channel: object, method: Any, properties: Any, body: bytes) -> None:
         self._inbox.append((method, properties, body))
@@ -166,9 +137,9 @@ class PlatformConsumer(CommandConsumer):
 
     def __next__(self) -> MessageProxy | None:
         try:
-            if not self._inbox or self._broker.released:
+            if not self._inbox or self._commands.released:
                 self._work()
-            if not self._inbox or self._broker.released:
+            if not self._inbox or self._commands.released:
                 return None
             return self._translate(*self._inbox.popleft())
         except PIKA_ERRORS as error:
@@ -178,7 +149,7 @@ class PlatformConsumer(CommandConsumer):
     def _work(self) -> None:
         """One turn of I/O: replies out, then wait for a delivery, an acknowledgement to send, or the time to be over."""
         self._send_replies()
-        releasing = self._broker.released and not self._released
+        releasing = self._commands.released and not self._released
         self._connection.process_data_events(time_limit=RELEASE_POLL_S if releasing else self._timeout_s)
         self._confirm_acknowledgements()
         if self._cancelled or not self._channel.is_open:
@@ -202,14 +173,14 @@ class PlatformConsumer(CommandConsumer):
     def _translate(self, method: Any, properties: Any, body: bytes) -> CommandMessage | None:
         tag = int(method.delivery_tag)
         digest = hashlib.sha256(body).digest()
-        unfinished = self._broker.unfinished(self.queue_name)
+        unfinished = self._commands.unfinished(self.queue_name)
         if not method.redelivered:
             unfinished.clear()
         elif (lost := unfinished.take(digest)) is not None:
             self._unacknowledged[tag] = (digest, lost)
             lost.when_settled(partial(self.acknowledge, tag))
             return None
-        translated = self._broker.translator.platform(
+        translated = self._commands.translator.platform(
             self.queue_name, body, properties.reply_to, properties.correlation_id
         )
         if translated is None:
@@ -219,7 +190,7 @@ class PlatformConsumer(CommandConsumer):
         return CommandMessage(*translated, acknowledge=partial(self.acknowledge, tag))
 
     def _send_replies(self) -> None:
-        outbox = self._broker.outbox(self.queue_name)
+        outbox = self._commands.outbox(self.queue_name)
         while outbox:
             address, body = outbox.popleft()
             self._send_reply(address, body)
@@ -256,7 +227,7 @@ class PlatformConsumer(CommandConsumer):
         self._tag = None
         self._released = True
         _log.info("released the command queue", queue=self.queue_name, unfinished=unfinished)
-        self._broker.readiness.down(self.queue_name)
+        self._commands.readiness.down(self.queue_name)
 
     def _drop_channel(self) -> None:
         """End the channel in one step: the consumer goes and everything unacknowledged is back in its place.
@@ -265,7 +236,7 @@ class PlatformConsumer(CommandConsumer):
         the consumer and get what comes after. So let the broker close it, for asking for a queue that does not exist.
         """
         with suppress(pika.exceptions.ChannelClosedByBroker):
-            self._channel.queue_declare(f"released.{self._broker.chance.new_id()}", passive=True)
+            self._channel.queue_declare(f"released.{self._commands.chance.new_id()}", passive=True)
         self._tag = None
 
     # --- acknowledging, from any thread ---
@@ -293,8 +264,8 @@ class PlatformConsumer(CommandConsumer):
     # --- the end ---
 
     def _lost(self) -> None:
-        self._broker.readiness.down(self.queue_name)
-        unfinished = self._broker.unfinished(self.queue_name)
+        self._commands.readiness.down(self.queue_name)
+        unfinished = self._commands.unfinished(self.queue_name)
         for digest, delivery in [*self._in_doubt, *self._unacknowledged.values()]:
             if not delivery.given_up:
                 unfinished.add(digest, delivery)

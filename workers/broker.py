@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import logging
 import ssl
-import threading
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -19,19 +17,19 @@ from dramatiq import Message, Middleware
 from dramatiq.broker import Consumer
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 
-from connector.core.clock import Chance, SystemClock
+from connector.core.clock import Chance
 from connector.core.ports import Clock
-from tasks.envelope import MAX_BODY_BYTES, ReplyAddress
+from tasks.envelope import MAX_BODY_BYTES
 from tasks.lanes import Lanes
-from workers._consumer import PlatformConsumer, Unfinished
-from workers._readiness import ConsumerUp, Readiness, Watch
+from workers._commands import Commands
+from workers._consumer import PlatformConsumer
+from workers._readiness import ConsumerUp, Watch
 from workers._translate import (
     PRICE_QUEUES,
     USER_QUEUES,
     NativeConsumer,
     PlatformQueue,
     StopWaiting,
-    Translator,
     broker_error,
 )
 
@@ -45,8 +43,6 @@ __all__ = [
 ]
 
 EXCHANGE: Final = "gainium"
-MAX_REPLIES: Final = 1_000
-"""Replies kept per queue while the connection is away; the oldest are dropped. The backend itself asks for none."""
 
 
 def connection_parameters(
@@ -100,21 +96,18 @@ class PlatformBroker(RabbitmqBroker):
         clock: Clock | None = None,
         chance: Chance | None = None,
     ) -> None:
-        self.clock: Clock = clock or SystemClock()
-        self.chance = chance or Chance()
-        self.exchange = exchange
-        self.exclusive = exclusive
-        self.standby_poll_s = standby_poll_s
-        """How often a process that stands by looks whether the queue is free."""
-        self.readiness = Readiness()
-        self.translator = Translator(queues, self._respond, lanes=lanes, max_body_bytes=max_body_bytes)
-        self.released = False
-        self._lock = threading.Lock()
-        self._consumers: dict[str, PlatformConsumer] = {}
-        self._outboxes: dict[str, deque[tuple[ReplyAddress, bytes]]] = {
-            name: deque(maxlen=MAX_REPLIES) for name in self.translator.queues
-        }
-        self._unfinished = {name: Unfinished() for name in self.translator.queues}
+        self.commands = Commands(
+            queues,
+            lambda: pika.BlockingConnection(parameters=self.parameters),
+            exchange=exchange,
+            exclusive=exclusive,
+            standby_poll_s=standby_poll_s,
+            lanes=lanes,
+            max_body_bytes=max_body_bytes,
+            clock=clock,
+            chance=chance,
+        )
+        self.translator = self.commands.translator
         _keep_bodies_out_of_logs()
         super().__init__(middleware=middleware, parameters=list(parameters))
         self.add_middleware(StopWaiting(self.translator.stopping))
@@ -123,15 +116,15 @@ class PlatformBroker(RabbitmqBroker):
 
     def consumer_ready(self, queue_name: str) -> bool:
         """Whether this process consumes the queue now (not while it stands by or reconnects)."""
-        return self.readiness.ready(queue_name)
+        return self.commands.readiness.ready(queue_name)
 
     def wait_until_ready(self, timeout_s: float) -> bool:
         """Wait until this process consumes all platform queues."""
-        return self.readiness.wait(self.translator.queues, timeout_s)
+        return self.commands.wait_until_ready(timeout_s)
 
     def watch_consumers(self, callback: Watch) -> None:
         """See `Readiness.watch`."""
-        self.readiness.watch(callback)
+        self.commands.readiness.watch(callback)
 
     def release_commands(self, timeout_s: float = 5.0) -> bool:
         """Stop taking commands, for good, so that another process can take over while this one still drains.
@@ -139,29 +132,7 @@ class PlatformBroker(RabbitmqBroker):
         Returns when the commands in hand are settled and the queues are free, or False if that took too long. Keep the
         service up until then: commands in hand that can't be carried out any more go back to their queue, in order.
         """
-        self.released = True
-        with self._lock:
-            consumers = list(self._consumers.values())
-        for consumer in consumers:
-            consumer.wake()
-        return self.readiness.wait_down(self.translator.queues, timeout_s)
-
-    # --- for the consumers ---
-
-    def outbox(self, queue_name: str) -> deque[tuple[ReplyAddress, bytes]]:
-        """Replies to send over the queue's connection."""
-        return self._outboxes[queue_name]
-
-    def unfinished(self, queue_name: str) -> Unfinished:
-        """Commands of the queue whose connection was lost."""
-        return self._unfinished[queue_name]
-
-    def _respond(self, queue_name: str, address: ReplyAddress, body: bytes) -> None:
-        self._outboxes[queue_name].append((address, body))
-        with self._lock:
-            consumer = self._consumers.get(queue_name)
-        if consumer is not None:
-            consumer.wake()
+        return self.commands.release(timeout_s)
 
     # --- Dramatiq's seams ---
 
@@ -169,9 +140,8 @@ class PlatformBroker(RabbitmqBroker):
         """A consumer of this queue. Raises `ConnectionClosed`, after which Dramatiq comes again."""
         if queue_name not in self.translator.queues:
             return NativeConsumer(super().consume(queue_name, prefetch, timeout), self.translator, queue_name)
-        consumer = PlatformConsumer(self, queue_name, timeout)
-        with self._lock:
-            self._consumers[queue_name] = consumer
+        consumer = PlatformConsumer(self.commands, queue_name, timeout)
+        self.commands.consumed_by(queue_name, consumer)
         return consumer
 
     def declare_queue(self, queue_name: str, *, ensure: bool = False) -> None:

@@ -30,14 +30,16 @@ from connector.sinks.fanout import FanoutSink
 from connector.sinks.memory import MemorySink
 from connector.state.redis_state import RedisState
 from connector.state.vault import Vault
+from connector.streams.edges import Edges
 from exchanges import venue_of, venues
 from exchanges.ids import FAMILIES
 from tasks import price as tasks_price
 from tasks import user as tasks_user
 from tasks.commands import CandleRequest, Command
 from tasks.service import set_service
-from workers._boot import Process
 from workers._build import broker_parameters, engine_options, make_sinks, observe, redis_connection
+from workers._process import Process
+from workers._readiness import Watch
 from workers._terminal import Terminal
 from workers._translate import PRICE_QUEUES, USER_QUEUES
 from workers.broker import PlatformBroker
@@ -92,6 +94,7 @@ class Local:
         given["SINKS"] = given.get("SINKS") or ("rabbitmq,redis" if environ.get("RABBIT_HOST") else "redis")
         self.settings = Settings.from_env(given)
         observe(self.settings)
+        self._edges = Edges()
         self.broker = self._make_broker()
         self._terminal = Terminal(out)
         self.user = self._process("user")
@@ -120,11 +123,20 @@ class Local:
     def _process(self, role: Any) -> Process:
         vault = Vault.from_setting(self.settings.credentials_keys.get_secret_value())
         state = RedisState(redis_connection(self.settings), prefix=self.settings.state_prefix, vault=vault)
-        sinks = make_sinks(self.settings).sinks
+        sinks = make_sinks(self.settings, self._edges).sinks
         terminal = MemorySink(self._terminal, limit=10_000, name="terminal")
         return Process(
-            engine_options(self.settings, role), state, FanoutSink([*sinks, terminal]), self.broker.wait_until_ready
+            engine_options(self.settings, role),
+            state,
+            FanoutSink([*sinks, terminal]),
+            self.broker.wait_until_ready,
+            self._consumed,
+            self._edges,
         )
+
+    def _consumed(self, watch: Watch) -> None:
+        """Nobody can have sent commands before this process was there, so a queue that is new lost none."""
+        self.broker.watch_consumers(lambda up: watch(up._replace(created=False)))
 
     def start(self) -> None:
         self.user.start()

@@ -7,9 +7,11 @@ import os
 import dramatiq
 
 from connector.core.settings import Settings
+from connector.streams.edges import Edges
 from tasks import user as tasks_user
-from workers._boot import Boot, Process
+from workers._boot import Boot
 from workers._build import broker_parameters, engine_options, make_sinks, make_state, observe
+from workers._process import Process
 from workers._translate import USER_QUEUES
 from workers.broker import PlatformBroker
 
@@ -19,12 +21,14 @@ broker = PlatformBroker(USER_QUEUES, parameters=[broker_parameters(settings, "co
 
 
 def make_process() -> Process:
+    edges = Edges()  # after the fork: its process id, its own chance
     return Process(
         engine_options(settings, "user"),
-        make_state(settings),
-        make_sinks(settings),
-        Boot.consumer_wait(broker),
+        make_state(settings, edges),
+        make_sinks(settings, edges),
+        broker.wait_until_ready,
         broker.watch_consumers,
+        edges,
     )
 
 

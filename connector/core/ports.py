@@ -124,6 +124,9 @@ class Sink(Protocol):
 
     def status(self) -> SinkStatus: ...
 
+    def statuses(self) -> Sequence[SinkStatus]:
+        """One for each place that this sink publishes to."""
+
     def flush(self, timeout_s: float) -> bool:
         """Wait until everything submitted before is confirmed; False if time ran out."""
 
@@ -133,6 +136,8 @@ class Sink(Protocol):
 
 Confirmed = Callable[[Sequence[AccountMessage]], None]
 """Called from a sink's thread when account messages are safe at the receiver; must be quick and must not raise."""
+Recovered = Callable[[Sequence[str]], None]
+"""Called from a sink's thread with streams that lost events, once everything that was kept has gone out."""
 
 
 # --- state ---

@@ -14,7 +14,7 @@ from connector.core.channels import LAST_EVENT_TIME
 from connector.core.clock import Chance
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
-from connector.core.ports import AccountMessage, Clock, Confirmed
+from connector.core.ports import AccountMessage, Clock, Confirmed, Recovered
 from connector.core.waits import Ending, Wait
 from connector.sinks._common import Throttle, backoff_s, call_back, utf8
 from connector.sinks._redis_commands import AccountBatch, ChannelNames, Outcome, Settled, candle_pair, service_pair
@@ -23,8 +23,6 @@ from connector.sinks._redis_link import LinkLost, LinkRefused, PartialReply, Red
 
 log = get_logger(__name__)
 
-Recovered = Callable[[Sequence[str]], None]
-"""Called from the sink's thread with the streams that lost events, once everything that was kept has gone out."""
 
 ACCOUNT_BATCH: Final = 64
 """Account messages per round trip: what may at most be repeated after a lost connection."""

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from connector.core.clock import SystemClock
 from connector.core.log import get_logger
-from connector.core.ports import AccountMessage, Clock, Confirmed, Message, Sink, SinkStatus
+from connector.core.ports import AccountMessage, Clock, Confirmed, Message, Recovered, Sink, SinkStatus
 from connector.sinks._common import Throttle, left
 
 log = get_logger(__name__)
@@ -17,9 +17,13 @@ _DURABLE_FIRST = ("rabbitmq", "redis")
 
 
 class ConfirmingSink(Sink, Protocol):
-    """A sink that can tell when account messages are safe."""
+    """A sink that can tell when account messages are safe, and what else a process is told by its sinks."""
 
     on_confirmed: Confirmed | None
+    on_recovered: Recovered | None
+    """Told, on the sink's thread, which streams lost events while its server was away, once the rest has gone out."""
+    owned_elsewhere: Callable[[str], bool] | None
+    """Asked, on the sink's thread, whether another process runs a stream of which something is left from before."""
 
 
 class FanoutSink:
@@ -57,6 +61,24 @@ class FanoutSink:
     @on_confirmed.setter
     def on_confirmed(self, callback: Confirmed | None) -> None:
         self.primary.on_confirmed = callback
+
+    @property
+    def on_recovered(self) -> Recovered | None:
+        return self.primary.on_recovered
+
+    @on_recovered.setter
+    def on_recovered(self, callback: Recovered | None) -> None:
+        for sink in self.sinks:
+            sink.on_recovered = callback
+
+    @property
+    def owned_elsewhere(self) -> Callable[[str], bool] | None:
+        return self.primary.owned_elsewhere
+
+    @owned_elsewhere.setter
+    def owned_elsewhere(self, ask: Callable[[str], bool] | None) -> None:
+        for sink in self.sinks:
+            sink.owned_elsewhere = ask
 
     def start(self) -> None:
         for sink in self.sinks:

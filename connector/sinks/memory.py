@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from connector.core.clock import SystemClock
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
-from connector.core.ports import AccountMessage, Clock, Confirmed, Message, SinkStatus
+from connector.core.ports import AccountMessage, Clock, Confirmed, Message, Recovered, SinkStatus
 from connector.sinks._common import Progress, Throttle, call_back, left
 
 log = get_logger(__name__)
@@ -37,6 +37,8 @@ class MemorySink:
         self.name = name
         self.on_message = on_message
         self.on_confirmed = on_confirmed
+        self.on_recovered: Recovered | None = None
+        self.owned_elsewhere: Callable[[str], bool] | None = None
         self.messages: deque[Message] = deque(maxlen=limit)
         self._limit = limit
         self._waiting: deque[Message] = deque()
@@ -101,6 +103,9 @@ class MemorySink:
                 dropped=self._dropped + self._lost,
                 lost_account_events=self._lost,
             )
+
+    def statuses(self) -> list[SinkStatus]:
+        return [self.status()]
 
     def flush(self, timeout_s: float) -> bool:
         with self._lock:

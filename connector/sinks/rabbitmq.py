@@ -14,7 +14,7 @@ from typing import Literal
 from connector.core.clock import Chance, SystemClock
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
-from connector.core.ports import Clock, Confirmed, Message, SinkStatus
+from connector.core.ports import Clock, Confirmed, Message, Recovered, SinkStatus
 from connector.core.waits import Ending, Wait, wait_through
 from connector.sinks._amqp_intake import Intake
 from connector.sinks._amqp_link import Topology, parameters
@@ -101,6 +101,8 @@ class RabbitSink:
             chance,
         )
         self.on_confirmed = on_confirmed
+        self.on_recovered: Recovered | None = None
+        """Not told: what is refused here ends its stream's session, and gap repair fetches it."""
         self._may_log = Throttle(clock)
         self._broker = broker
         self._by_hand: ByHand | None = None
@@ -186,6 +188,9 @@ class RabbitSink:
                 lost_account_events=lost,
                 detail="; ".join(part for part in (self._publisher.detail, intake.lane.trouble) if part),
             )
+
+    def statuses(self) -> list[SinkStatus]:
+        return [self.status()]
 
     def flush(self, timeout_s: float) -> bool:
         ending = self._intake.settling(self._clock.mono() + timeout_s, give_up=False)

@@ -12,12 +12,12 @@ from functools import partial
 
 from connector.core.clock import Chance, SystemClock
 from connector.core.metrics import METRICS
-from connector.core.ports import AccountMessage, Clock, Confirmed, Message, SinkStatus
+from connector.core.ports import AccountMessage, Clock, Confirmed, Message, Recovered, SinkStatus
 from connector.core.waits import Ending, Wait, wait_through
 from connector.sinks._common import left
 from connector.sinks._redis_lanes import RedisLanes
 from connector.sinks._redis_link import Wire, wire
-from connector.sinks._redis_publisher import GATHER_S, MARKET_BATCH, Recovered, RedisPublisher
+from connector.sinks._redis_publisher import GATHER_S, MARKET_BATCH, RedisPublisher
 
 
 class RedisSink:
@@ -87,6 +87,8 @@ class RedisSink:
         )
         self.on_confirmed = on_confirmed
         self.on_recovered = on_recovered
+        self.owned_elsewhere: Callable[[str], bool] | None = None
+        """Not asked: nothing outlives a process here."""
         self._thread: threading.Thread | None = None
         if server is None:
             self._thread = threading.Thread(target=self._run, name=f"publisher-{name}", daemon=True)
@@ -175,6 +177,9 @@ class RedisSink:
                 lost_account_events=self._publisher.lanes.lost,
                 detail="; ".join(part for part in (self._publisher.detail, unknown) if part),
             )
+
+    def statuses(self) -> list[SinkStatus]:
+        return [self.status()]
 
     def flush(self, timeout_s: float) -> bool:
         ending = self._publisher.settling(self._clock.mono() + timeout_s)

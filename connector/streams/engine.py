@@ -20,7 +20,7 @@ from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.loop import Loop
 from connector.core.metrics import METRICS
-from connector.core.ports import Role, Sink, SinkStatus, State, WorkerInfo
+from connector.core.ports import Role, Sink, State, WorkerInfo
 from connector.streams.accounts import Accounts
 from connector.streams.announce import Announcer
 from connector.streams.breaker import AuthBreaker
@@ -360,7 +360,7 @@ class Engine:
             streams=len(self.leases),
             draining=self.units.draining,
             states=dict(states),
-            sinks=_queued(self.sink),
+            sinks={status.name: status.queued for status in self.sink.statuses()},
             exchanges=dict(live),
         )
 
@@ -410,9 +410,3 @@ def _guarded(name: str, job: Callable[[], Any]) -> None:
     except Exception:
         METRICS.count("scheduler_job_errors_total", job=name)
         log.exception("a scheduler job failed", job=name)
-
-
-def _queued(sink: Sink) -> dict[str, int]:
-    """What waits, by sink; a sink over several tells of each."""
-    several: Callable[[], list[SinkStatus]] | None = getattr(sink, "statuses", None)
-    return {status.name: status.queued for status in (several() if several is not None else [sink.status()])}

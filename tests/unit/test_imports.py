@@ -47,7 +47,6 @@ ARROWS: dict[str, set[str]] = {
 
 CIRCLES_LEFT: set[str] = {
     "simulator._link simulator.faults",
-    "workers._consumer workers.broker",
 }
 """Files that know each other. Each is a debt: none is added."""
 

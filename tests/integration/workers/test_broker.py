@@ -290,7 +290,7 @@ def test_a_draining_process_finishes_what_it_took_and_hands_the_queue_over(
     released: list[bool] = []
     drain = threading.Thread(target=lambda: released.append(first.broker.release_commands()), name="drain")
     drain.start()
-    eventually(lambda: first.broker.released)
+    eventually(lambda: first.broker.commands.released)
     go_on.set()
     drain.join(10)
     assert released == [True]

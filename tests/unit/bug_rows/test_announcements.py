@@ -18,7 +18,7 @@ from connector.streams.engine import EngineOptions
 from connector.streams.leases import Leases
 from connector.streams.pipeline import Pipeline
 from tests.unit.connector.streams.fakes import Clock, FakeSink, MoodyState, keys
-from workers._boot import Process
+from workers._process import Process
 from workers._readiness import Readiness
 
 WAIT_S = 10.0
@@ -259,7 +259,7 @@ def test_keys_that_died_with_a_process_are_asked_for_again(start: Callable[..., 
     world = start(state=state)
     world.readiness.up(QUEUE, created=False)
     for _ in range(2):
-        world.process._look_for_orphans()
+        world.process.orphans.look()
     assert world.wire.wait(1) == [{"restart": "userStream"}]
 
 

@@ -14,7 +14,7 @@ from connector.streams.engine import Engine, EngineOptions
 from connector.streams.market import wanted_exchanges
 from exchanges import venue_of
 from exchanges.ids import FAMILIES, LIVE
-from workers._boot import say_what_runs, switched
+from workers._limits import say_what_runs, switched
 
 SERVED = {exchange for exchange in LIVE if venue_of(exchange) is not None}
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from connector.core.ports import AccountMessage, Confirmed, Message, SinkStatus, StreamClosed, TickerMessage
+from connector.core.ports import AccountMessage, Confirmed, Message, Recovered, SinkStatus, StreamClosed, TickerMessage
 from connector.sinks.fanout import FanoutSink
 from connector.sinks.memory import MemorySink
 
@@ -35,6 +35,8 @@ class FakeSink:
     def __init__(self, name: str, *, takes: bool = True, fails: bool = False) -> None:
         self.name = name
         self.on_confirmed: Confirmed | None = None
+        self.on_recovered: Recovered | None = None
+        self.owned_elsewhere: Callable[[str], bool] | None = None
         self.takes = takes
         self.fails = fails
         self.got: list[Message] = []
@@ -49,6 +51,9 @@ class FakeSink:
             raise RuntimeError("defect")
         self.got.extend(messages)
         return self.takes
+
+    def statuses(self) -> list[SinkStatus]:
+        return [self.status()]
 
     def status(self) -> SinkStatus:
         return SinkStatus(

@@ -80,6 +80,9 @@ class FakeSink:
         self.messages.extend(messages)
         return True
 
+    def statuses(self) -> list[SinkStatus]:
+        return [self.status()]
+
     def status(self) -> SinkStatus:
         return SinkStatus(name=self.name, connected=True, queued=0)
 

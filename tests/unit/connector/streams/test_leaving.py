@@ -23,6 +23,9 @@ class BrokerAway(FakeSink):
         self.queued = 0
         self.revoked: list[str] = []
 
+    def statuses(self) -> list[SinkStatus]:
+        return [self.status()]
+
     def status(self) -> SinkStatus:
         return SinkStatus(name=self.name, connected=self.connected, queued=self.queued)
 

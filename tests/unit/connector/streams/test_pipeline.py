@@ -41,6 +41,9 @@ class Sink:
         self.messages.extend(messages)
         return True
 
+    def statuses(self) -> list[SinkStatus]:
+        return [self.status()]
+
     def status(self) -> SinkStatus:
         return SinkStatus(name="test", connected=True, queued=0)
 

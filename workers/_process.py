@@ -1,0 +1,95 @@
+"""One worker process of either role: its sinks, state, engine and command service, started and stopped in a written order.
+
+Start: sinks, engine, command service, announcement once the consumer is up. Stop (AMQP and Redis still usable): no commands
+any more, streams are handed over, events are flushed, connections closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+from connector.core.log import get_logger
+from connector.core.ports import State
+from connector.sinks.fanout import FanoutSink
+from connector.streams.edges import Edges
+from connector.streams.engine import Engine, EngineOptions
+from tasks.service import set_service
+from workers import _orphans, _shared_metrics
+from workers._announcing import Announcing
+from workers._leftovers import OwnedElsewhere
+from workers._limits import raise_file_limit, say_what_runs
+from workers._orphans import Orphans
+from workers._readiness import Watch
+from workers._service import Service
+from workers._shared_metrics import SharedMetrics
+
+log = get_logger(__name__)
+
+FLUSH_S: Final = 10.0
+ANNOUNCING_S: Final = 0.5
+"""How long a stop waits for an announcement that is being made; it may go on while the streams are handed over."""
+
+
+class Process:
+    """`start` and `stop`: once each."""
+
+    def __init__(
+        self,
+        options: EngineOptions,
+        state: State,
+        sink: FanoutSink,
+        wait_ready: Callable[[float], bool],
+        watch: Callable[[Watch], None] | None = None,
+        edges: Edges | None = None,
+    ) -> None:
+        """`wait_ready` tells, after at most so many seconds, whether commands are consumed; `watch` tells when that begins,
+        and whether the queue was gone. `edges`: time, chance and who turns the loops; None = those of a deployment."""
+        edges = edges or Edges()
+        self.state, self.sink = state, sink
+        self.engine = Engine(options, state, sink, edges)
+        self.service = Service(self.engine)
+        ready = partial(wait_ready, 0.0)
+        self.announcing = Announcing(self.engine, ready, edges.loop("announcer"))
+        self.orphans = Orphans(self.engine, ready, self.announcing.ask)
+        self._metrics = SharedMetrics(state, self.engine.owner)
+        self._watch = watch
+        sink.on_confirmed = self.engine.pipeline.confirmed
+        sink.on_recovered = self._recovered
+        sink.owned_elsewhere = OwnedElsewhere(state, self.engine.owner, self.engine.clock)
+
+    def start(self) -> None:
+        raise_file_limit(self.engine.options.capacity)
+        self.sink.start()
+        self.engine.start()
+        self.engine.announcer.met()
+        say_what_runs(self.engine)
+        self.engine.every(_shared_metrics.SHARE_S, self._metrics.share)
+        if self.engine.options.role == "user":
+            self.engine.every(_orphans.LOOK_S, self.orphans.look)
+        if self._watch is not None:
+            self._watch(self.announcing.consumer_up)
+        set_service(self.service)
+        self.announcing.start()
+
+    def stop(self, timeout_s: float | None = None) -> bool:
+        """Blocks; see `Engine.stop`."""
+        set_service(None)
+        self.announcing.stop(ANNOUNCING_S)
+        return self.end(self.engine.stop(timeout_s))
+
+    def end(self, clean: bool) -> bool:
+        """After the engine: flush what it published and close the connections; True if all of it ended in time."""
+        flushed = self.sink.stop(FLUSH_S)
+        self.state.close_connections()
+        if not flushed:
+            log.error("events were left unconfirmed at the end; the outbox on disk keeps account events")
+        return clean and flushed
+
+    def _recovered(self, stream_ids: Sequence[str]) -> None:
+        """Redis is back and account events of these streams were lost on it: their bots must check (contract 4.1)."""
+        for stream_id in stream_ids:
+            spec = self.engine.supervisor.spec(stream_id)
+            if spec is not None:
+                self.engine.pipeline.info(stream_id, spec.exchange)

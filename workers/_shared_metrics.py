@@ -1,0 +1,27 @@
+"""The figures of a worker process, put where the process with the health port finds them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from connector.core.errors import StateUnavailable
+from connector.core.log import get_logger
+from connector.core.metrics import METRICS
+from connector.core.ports import State
+from workers.health import METRICS_KEY
+
+log = get_logger(__name__)
+
+SHARE_S: Final = 5.0
+
+
+class SharedMetrics:
+    def __init__(self, state: State, owner: str) -> None:
+        self._state, self._key = state, METRICS_KEY + owner
+
+    def share(self) -> None:
+        """Job: put the figures, good until a few more were missed."""
+        try:
+            self._state.put(self._key, METRICS.dump().decode(), SHARE_S * 4)
+        except StateUnavailable:
+            log.debug("metrics are not shared: the state is unavailable")
