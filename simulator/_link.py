@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from simulator._venue import Close, Frame, Instant, Peer, Ping, Pong, Request, Watch
-
-if TYPE_CHECKING:
-    from simulator.faults import Fault
+from simulator.faults import Fault
 
 MAX_OUTBOX: Final = 20_000
 """Frames that may wait for one client; a slower reader is cut off, as at the venues."""

@@ -39,12 +39,11 @@ ones wait for matching frames or requests, `times` of them (0 = without end, whi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 import msgspec
 
-if TYPE_CHECKING:
-    from simulator._link import Link
+from simulator._venue import Peer
 
 ACTS: Final = frozenset({"drop", "close", "stall", "half_open", "garbage"})
 SIGNALS: Final = frozenset({"cut", "maintenance", "terminate", "expire_token", "play"})
@@ -55,6 +54,19 @@ KINDS: Final = ACTS | SIGNALS | FRAMES | REQUESTS | KEYS | {"clock_skew", "unrea
 
 GARBAGE: Final = '{"e":"executionReport","E":17950000'
 """Default of `garbage`: a frame cut off in the middle."""
+
+
+class Struck(Protocol):
+    """A connection, as far as a fault looks at it."""
+
+    link_id: int
+    venue: str
+    host: str
+    path: str
+    peer: Peer
+    accounts: set[str]
+    met: set[int]
+    """Ids of standing faults that were applied already."""
 
 
 class Fault(msgspec.Struct, kw_only=True):
@@ -93,7 +105,7 @@ class Fault(msgspec.Struct, kw_only=True):
         text = self.params.get(name, "")
         return float(text) if text else default
 
-    def hits_link(self, link: Link) -> bool:
+    def hits_link(self, link: Struck) -> bool:
         return (
             (not self.venue or self.venue == link.venue)
             and (not self.host or self.host == link.host)
@@ -139,7 +151,7 @@ class FaultBook:
                 del self._faults[fault_id]
         return list(self._faults.values())
 
-    def for_link(self, kinds: frozenset[str], link: Link, mono: float) -> Fault | None:
+    def for_link(self, kinds: frozenset[str], link: Struck, mono: float) -> Fault | None:
         """The oldest fault of these kinds that hits the connection now, counted as used."""
         if not self._faults:
             return None
@@ -149,7 +161,7 @@ class FaultBook:
                 return fault
         return None
 
-    def standing_for(self, link: Link, mono: float) -> list[Fault]:
+    def standing_for(self, link: Struck, mono: float) -> list[Fault]:
         """Standing acts and signals for a connection that was just opened (or just logged in)."""
         if not self._faults:
             return []

@@ -45,9 +45,7 @@ ARROWS: dict[str, set[str]] = {
 }
 """Exactly the arrows that are used: one that nobody uses any more goes from this list, too."""
 
-CIRCLES_LEFT: set[str] = {
-    "simulator._link simulator.faults",
-}
+CIRCLES_LEFT: set[str] = set()
 """Files that know each other. Each is a debt: none is added."""
 
 IMPURE = {

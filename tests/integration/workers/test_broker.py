@@ -258,7 +258,7 @@ def test_the_refusal_of_an_exclusive_queue_means_standing_by(
     assert first.broker.wait_until_ready(10)
     monkeypatch.setattr("workers._consumer.PlatformConsumer._consumers", lambda self: 0)
     second = sides()
-    eventually(lambda: len(second.broker._consumers) == 2)
+    eventually(lambda: len(second.broker.commands._consumers) == 2)
     assert not second.ready
     first.stop()
     assert second.broker.wait_until_ready(10)
@@ -312,7 +312,7 @@ def test_a_command_that_hangs_does_not_keep_the_queue(
     assert first.broker.wait_until_ready(10)
     for uuid in ("slow", "next", "last"):
         backend.publish(closing(uuid))
-    eventually(lambda: len(first.broker._consumers[names.commands]._unacknowledged) == 3)
+    eventually(lambda: len(first.broker.commands._consumers[names.commands]._unacknowledged) == 3)
     second = sides()
     assert first.broker.release_commands()
     assert second.broker.wait_until_ready(10)
@@ -387,7 +387,7 @@ def test_commands_in_hand_when_the_connection_breaks_count_once(
     assert side.broker.wait_until_ready(10)
     for number in (1, 2, 3, 3, 3, 4, 5):
         backend.publish(closing(f"{number}"))
-    eventually(lambda: len(side.broker._consumers[names.commands]._unacknowledged) == 7)
+    eventually(lambda: len(side.broker.commands._consumers[names.commands]._unacknowledged) == 7)
     proxy.cut()
     eventually(lambda: not side.ready)
     eventually(lambda: side.ready)
