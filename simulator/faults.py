@@ -22,6 +22,8 @@ kind               what happens                                                 
 `rest_slow`        REST answers come late                                        `seconds`
 `rest_reset`       the connection ends instead of a REST answer
 `rest_garbage`     status 200 with a body that is no JSON
+`odd_rows`         every list of a REST answer or a data frame has one row    `how` (null, nulls, types, bare,
+                   more that nobody can read                                      text), `first`: at the start
 `unreachable`      TCP connections to the simulator are refused                  `for_s` (needed: the control API is
                                                                                  out of reach, too)
 `clock_skew`       the venue's clock differs                                     `ms`
@@ -50,7 +52,8 @@ SIGNALS: Final = frozenset({"cut", "maintenance", "terminate", "expire_token", "
 FRAMES: Final = frozenset({"duplicate", "reorder", "lose", "delay_acks"})
 REQUESTS: Final = frozenset({"refuse", "rest_error", "rest_slow", "rest_reset", "rest_garbage"})
 KEYS: Final = frozenset({"reject_key", "accept_key", "replace_key"})
-KINDS: Final = ACTS | SIGNALS | FRAMES | REQUESTS | KEYS | {"clock_skew", "unreachable"}
+ODD: Final = frozenset({"odd_rows"})
+KINDS: Final = ACTS | SIGNALS | FRAMES | REQUESTS | KEYS | ODD | {"clock_skew", "unreachable"}
 
 GARBAGE: Final = '{"e":"executionReport","E":17950000'
 """Default of `garbage`: a frame cut off in the middle."""

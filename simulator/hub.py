@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+import msgspec
+
 from exchanges.ids import family_of
 from simulator._link import Link
+from simulator._odd import HOW, with_odd_rows
 from simulator._rest_faults import RestResult, rest_fault
 from simulator._values import CandleUpdate, Tick
 from simulator._venue import (
@@ -34,7 +37,7 @@ from simulator._venue import (
     WorldSettings,
 )
 from simulator.engine import Engine
-from simulator.faults import ACTS, FRAMES, GARBAGE, SIGNALS, Fault, FaultBook
+from simulator.faults import ACTS, FRAMES, GARBAGE, ODD, SIGNALS, Fault, FaultBook
 from simulator.markets import Markets, coins
 from simulator.stats import Note, Opened, RestCall, Stats
 from simulator.venues import halves
@@ -114,7 +117,12 @@ class Hub:
         result = rest_fault(self.faults, scope)
         if result.answered:
             return result
-        return result._replace(reply=self.halves[venue].rest(request, self.now_at(venue, now)))
+        reply = self.halves[venue].rest(request, self.now_at(venue, now))
+        odd = self.faults.for_request("odd_rows", *scope)
+        if odd is not None:
+            self.stats.faults[odd.kind] += 1
+            reply = msgspec.structs.replace(reply, body=_odd(odd, reply.body))
+        return result._replace(reply=reply)
 
     def _account_of(self, venue: str, request: Request) -> str:
         """The account whose key stands in a header, for faults that are meant for one account."""
@@ -255,6 +263,9 @@ class Hub:
                 link.push(frame)
             if fault.kind == "delay_acks":
                 due = now.mono + fault.number("seconds", 1.0)
+            if fault.kind == "odd_rows":
+                data = frame.data.encode() if isinstance(frame.data, str) else frame.data
+                frame = msgspec.structs.replace(frame, data=_odd(fault, data))
         self.stats.frames_out[link.venue] += 1
         link.push(frame, due)
         if link.held is not None and not frame.ack:
@@ -389,4 +400,9 @@ class Hub:
 
 
 _ACK_FAULTS: Final = frozenset({"delay_acks"})
-_DATA_FAULTS: Final = FRAMES - _ACK_FAULTS
+_DATA_FAULTS: Final = (FRAMES | ODD) - _ACK_FAULTS
+
+
+def _odd(fault: Fault, data: bytes) -> bytes:
+    how = fault.params.get("how", "nulls")
+    return with_odd_rows(data, how if how in HOW else "nulls", first=bool(fault.params.get("first")))

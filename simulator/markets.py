@@ -201,6 +201,13 @@ class Markets:
         symbols = tuple(state.symbol for state in self._states[exchange].values())
         self._markets[exchange] = msgspec.structs.replace(self._markets[exchange], symbols=symbols)
 
+    def untraded(self, exchange: str, wire: str) -> None:
+        """A symbol that is listed and has never traded: all its figures are 0 from now on. KeyError if unknown."""
+        state = self._states[exchange][wire]
+        state.price = state.open = state.high = state.low = state.volume = state.quote_volume = ZERO
+        for series in self._series.get((exchange, wire), {}).values():
+            series.running = _flat(series.running.start_ms, ZERO)
+
     # --- moving ---
 
     def step(self, exchange: str, now_ms: int) -> tuple[Tick, list[CandleUpdate]]:

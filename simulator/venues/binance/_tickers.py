@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from simulator._values import INTERVALS, CandleUpdate, Quote, Tick
+from simulator._values import ZERO, INTERVALS, CandleUpdate, Quote, Tick
 from simulator.venues.binance._frames import digits, eight
 from simulator.venues.binance._profiles import PROFILES, Profile
 
@@ -45,7 +45,7 @@ def full(profile: Profile, quote: Quote, time_ms: int) -> Row:
         "E": time_ms,
         "s": symbol.wire,
         "p": digits(moved, places),
-        "P": digits(moved / quote.open * 100, 2),
+        "P": digits(moved / quote.open * 100 if quote.open else ZERO, 2),
         "w": digits((quote.open + quote.price) / 2, places),
         "c": digits(quote.price, places),
         "Q": digits(quote.size, amount),

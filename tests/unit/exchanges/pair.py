@@ -284,13 +284,14 @@ class Pair:
         self._offset_ms = 0
         self._next_ping = float("inf")
         self._next_pulse = 0.0
-        self.table = self._load()
+        self.table = self.load()
 
     @property
     def now(self) -> Instant:
         return Instant(START.mono + self.t, START.wall_ms + round(self.t * 1000))
 
-    def _load(self) -> SymbolTable:
+    def load(self) -> SymbolTable:
+        """The venue's symbol list, all pages."""
         loader = self.venue.instruments(self.exchange, {})
         todo = list(loader.start())
         while todo:

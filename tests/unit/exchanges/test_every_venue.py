@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from typing import cast
@@ -10,10 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cli.normalise import normalise
 from connector.core.errors import ConnectorError
 from exchanges._adapter import Answer, Call, Emit, EmitCandle, EmitTickers, Fail, FailKind, Note, Send
+from exchanges.events import TERMINAL
 from exchanges.ids import FAMILIES, KNOWN, PAPER_TO_REAL, Feed
 from exchanges.instruments import EMPTY, Instrument, SymbolTable
+from simulator._odd import HOW, with_odd_rows
 from tests.unit.exchanges.every_venue import (
     ANSWERS,
     CANARIES,
@@ -34,6 +38,7 @@ from tests.unit.exchanges.every_venue import (
     subscription,
     venue_names,
 )
+from tests.unit.exchanges.test_golden import difference
 
 FEEDS = every_feed()
 EVERY_FEED = pytest.mark.parametrize(("name", "exchange", "feed"), FEEDS, ids=[f"{e}-{f}" for _, e, f in FEEDS])
@@ -259,6 +264,114 @@ def test_truncated_frames_never_raise(name: str) -> None:
             adapter = replayed(name, case)
             outputs = adapter.received(frame[: int(len(frame) * share)], NOW)
             assert not any(isinstance(output, Emit | EmitCandle | EmitTickers) for output in outputs)
+
+
+ODD_YET: frozenset[str] = frozenset({
+    "bitget-user",
+    "bitgetCoinm-user",
+    "bitgetUsdm-user",
+
+    "bybit-candle",
+    "bybit-user",
+    "bybitInverse-candle",
+    "bybitInverse-user",
+    "bybitLinear-user",
+
+    "coinbase-candle",
+    "coinbase-ticker",
+    "coinbase-user",
+
+    "kraken-user",
+    "krakenUsdm-user",
+
+    "paperFtx-user",
+})  # fmt: skip
+"""Exchange id and feed whose frames are not read row by row yet."""
+
+
+def in_order(wanted: list[object], found: list[object]) -> bool:
+    rest = iter(found)
+    return all(any(difference(one, other) is None for other in rest) for one in wanted)
+
+
+RECORDED = sorted({(str(case["exchange"]), str(case["feed"])) for name in venue_names() for case in golden_lines(name)})
+
+
+@pytest.mark.parametrize(
+    ("exchange", "feed"),
+    [
+        pytest.param(
+            exchange,
+            feed,
+            id=f"{exchange}-{feed}",
+            marks=[pytest.mark.xfail(strict=True, reason="not right yet")] * (f"{exchange}-{feed}" in ODD_YET),
+        )
+        for exchange, feed in RECORDED
+    ],
+)
+def test_an_odd_row_costs_itself_in_every_recorded_frame(exchange: str, feed: str) -> None:
+    cases = [case for name in venue_names() for case in golden_lines(name)]
+    for case in (case for case in cases if (case["exchange"], case["feed"]) == (exchange, feed)):
+        wanted = normalise(json.dumps(case).encode(), NOW)["events"]
+        text = raw(case["frame"])
+        for how, first in itertools.product(HOW, (False, True)):
+            odd = with_odd_rows(text, how, first=first)
+            if odd != text:
+                result = normalise(json.dumps({**case, "frame": json.loads(odd)}).encode(), NOW)
+                assert in_order(wanted, result.get("events", [])), (case["case"], how, first, result)  # type: ignore[arg-type]
+
+
+STATUS_FIELDS = {"X", "orderStatus", "state", "status", "order_status"}
+"""Where the venues write the state of an order."""
+GUESSED_YET: frozenset[str] = frozenset({
+    "bybit",
+    "bybitInverse",
+    "bybitLinear",
+
+    "hyperliquidLinear",
+})  # fmt: skip
+"""Exchange ids that guess what a status means that no page lists."""
+
+
+def with_status(value: object, status: str) -> object:
+    if isinstance(value, dict):
+        return {
+            name: status if name in STATUS_FIELDS and isinstance(inner, str) else with_status(inner, status)
+            for name, inner in value.items()
+        }
+    return [with_status(inner, status) for inner in value] if isinstance(value, list) else value
+
+
+def ended_orders() -> dict[str, list[dict[str, object]]]:
+    """Recorded frames that end an order and write its status, by exchange id."""
+    found: dict[str, list[dict[str, object]]] = {}
+    for case in (case for name in venue_names() if name != "paper" for case in golden_lines(name)):
+        told = cast("list[dict[str, object]]", case["expected"])
+        orders = [event for event in told if "orderStatus" in event]
+        ends = orders and all(event["orderStatus"] in TERMINAL for event in orders)
+        if ends and with_status(case["frame"], "quantumHalted") != case["frame"]:
+            found.setdefault(str(case["exchange"]), []).append(case)
+    return found
+
+
+ENDED = ended_orders()
+
+
+@pytest.mark.parametrize(
+    "exchange",
+    [
+        pytest.param(e, marks=[pytest.mark.xfail(strict=True, reason="not right yet")] * (e in GUESSED_YET))
+        for e in sorted(ENDED)
+    ],
+)
+def test_a_status_that_no_page_lists_is_told_and_never_guessed(exchange: str) -> None:
+    for case in ENDED[exchange]:
+        adapter = replayed(load_family(exchange), case)
+        outputs = adapter.received(raw(with_status(case["frame"], "quantumHalted")), NOW)
+        events = [output.event for output in outputs if isinstance(output, Emit)]
+        ends = [event for event in events if getattr(event, "order_status", "") in TERMINAL]
+        assert not ends, case["case"]
+        assert any(isinstance(output, Note | Call) for output in outputs), case["case"]
 
 
 LEAVES = st.one_of(

@@ -7,9 +7,10 @@ import re
 import pytest
 
 from exchanges._adapter import Call, EmitCandle, EmitTickers, Fail, FailKind, KnownOrder, Live, Note, Seen
-from exchanges.ids import FAMILIES, family_of
+from exchanges.ids import FAMILIES, family_of, is_paper
 from exchanges.instruments import Instrument, SymbolTable
 from simulator import controls
+from simulator._odd import HOW
 from simulator.controls import OrderRef
 from simulator.engine import NewOrder
 from tests.unit.exchanges.pair import START, Pair, Seat, assert_booked, client_text, facts, markets, seats, wrong_secret
@@ -24,29 +25,46 @@ REFUSING = pytest.mark.parametrize(
     ("seat", "code"),
     [pytest.param(s, c, id=f"{s}-{c}") for s in SEATS if not s.account for c in facts(s.exchange).rejections],
 )
+MOST = 2
+"""Symbols whose prices must come: the others may not have moved."""
+
 MANY = 420
 """More orders than any plan asks for one by one."""
 
+ODD_CANDLE = "test_an_odd_row_among_missed_candles_costs_itself"
+ODD_PRICE = "test_an_odd_row_among_prices_costs_itself"
+ODD_SYMBOL = "test_an_odd_row_in_a_symbol_list_costs_itself"
+ODD_ORDER = "test_odd_rows_beside_good_ones_cost_no_order"
+EMPTY_CANDLE = "test_a_candle_without_a_trade_is_not_published"
 TOO_MANY = "test_more_open_orders_than_a_plan_asks_for_are_told_or_named"
 FOREIGN = "test_orders_of_another_market_of_the_account_are_not_told"
 AGAIN = "test_a_symbol_that_was_refused_is_asked_for_again_and_served_when_the_venue_has_it"
 REMOVED = "test_an_account_that_was_removed_tells_nothing_more"
 
 NOT_YET: dict[str, frozenset[str]] = {
-    "bybit": frozenset({TOO_MANY}),
-    "bybitInverse": frozenset({TOO_MANY}),
-    "bybitLinear": frozenset({TOO_MANY}),
-    "coinbase": frozenset({AGAIN}),
-    "hyperliquid": frozenset({FOREIGN, TOO_MANY}),
-    "hyperliquidLinear": frozenset({FOREIGN, TOO_MANY}),
-    "kraken": frozenset({TOO_MANY}),
-    "kucoin": frozenset({REMOVED, TOO_MANY}),
-    "kucoin-unified": frozenset({REMOVED, TOO_MANY}),
-    "kucoinInverse": frozenset({REMOVED, TOO_MANY}),
-    "kucoinInverse-unified": frozenset({REMOVED, TOO_MANY}),
-    "kucoinLinear": frozenset({REMOVED, TOO_MANY}),
-    "kucoinLinear-unified": frozenset({REMOVED, TOO_MANY}),
-}
+    "bitgetUsdm": frozenset({ODD_SYMBOL}),
+
+    "bybit": frozenset({ODD_CANDLE, ODD_ORDER, ODD_SYMBOL, TOO_MANY}),
+    "bybitInverse": frozenset({ODD_CANDLE, ODD_ORDER, ODD_SYMBOL, TOO_MANY}),
+    "bybitLinear": frozenset({ODD_CANDLE, ODD_ORDER, ODD_SYMBOL, TOO_MANY}),
+
+    "coinbase": frozenset({AGAIN, EMPTY_CANDLE, ODD_CANDLE, ODD_ORDER, ODD_PRICE, ODD_SYMBOL}),
+
+    "hyperliquid": frozenset({FOREIGN, ODD_CANDLE, ODD_SYMBOL, TOO_MANY}),
+    "hyperliquidLinear": frozenset({FOREIGN, ODD_CANDLE, ODD_SYMBOL, TOO_MANY}),
+
+    "kraken": frozenset({ODD_CANDLE, ODD_ORDER, ODD_SYMBOL, TOO_MANY}),
+    "krakenUsdm": frozenset({ODD_CANDLE, ODD_SYMBOL}),
+
+    "kucoin": frozenset({ODD_CANDLE, ODD_ORDER, ODD_PRICE, ODD_SYMBOL, REMOVED, TOO_MANY}),
+    "kucoin-unified": frozenset({ODD_ORDER, REMOVED, TOO_MANY}),
+    "kucoinInverse": frozenset({ODD_CANDLE, ODD_ORDER, ODD_PRICE, ODD_SYMBOL, REMOVED, TOO_MANY}),
+    "kucoinInverse-unified": frozenset({ODD_ORDER, REMOVED, TOO_MANY}),
+    "kucoinLinear": frozenset({ODD_CANDLE, ODD_ORDER, ODD_PRICE, ODD_SYMBOL, REMOVED, TOO_MANY}),
+    "kucoinLinear-unified": frozenset({ODD_ORDER, REMOVED, TOO_MANY}),
+
+    "okxLinear": frozenset({ODD_SYMBOL}),
+}  # fmt: skip
 """Seat → tests that don't hold there yet. They must fail: whoever mends one takes its name out."""
 
 
@@ -176,6 +194,72 @@ def test_an_order_that_changes_while_its_gap_is_read_ends_right(seat: Seat) -> N
     assert_booked(pair, client, order)
     totals = [told.total_trade_quantity for told in pair.books.told if told.order_status == "FILLED"]
     assert len(totals) == 1
+
+
+ODD = [(how, first) for how in HOW for first in ("", "yes")]
+"""Each kind of odd row, behind and before the good ones."""
+
+
+@REMEMBERING
+def test_odd_rows_beside_good_ones_cost_no_order(seat: Seat) -> None:
+    """In lists, frames and answers, live and in a gap."""
+    pair = Pair(seat)
+    for number, (how, first) in enumerate(ODD):
+        pair.fault("odd_rows", standing=True, params={"how": how, "first": first})
+        name = client_text(seat.exchange, f"DBO{number}")
+        later = client_text(seat.exchange, f"DTP{number}")
+        pair.again() if number else pair.joined()
+        order = pair.place(f"DBO{number}")
+        pair.fill(order, 2)
+        pair.until(lambda name=name: pair.status(name) == "PARTIALLY_FILLED")
+        pair.drop(2.0)
+        pair.fill(order)
+        away = pair.place(f"DTP{number}")
+        pair.t += 2
+        pair.again()
+        assert_booked(pair, name, order)
+        assert_booked(pair, later, away)
+        pair.drop(2.0)
+        pair.hub.faults.clear()
+
+
+@pytest.mark.parametrize("exchange", [e for e in markets("ticker") if not is_paper(e)])
+def test_an_odd_row_in_a_symbol_list_costs_itself(exchange: str) -> None:
+    pair = Pair(Seat(exchange))
+    whole = {(item.wire, item.pair) for item in pair.table}
+    for how, first in ODD:
+        pair.hub.faults.clear()
+        pair.fault("odd_rows", standing=True, params={"how": how, "first": first})
+        assert {(item.wire, item.pair) for item in pair.load()} == whole, (how, first)
+
+
+@pytest.mark.parametrize("exchange", markets("ticker"))
+def test_an_odd_row_among_prices_costs_itself(exchange: str) -> None:
+    pair = Pair(Seat(exchange))
+    shard = pair.venue.ticker_shards(exchange, pair.table)[0]
+    wires = shard or [item.wire for item in pair.table.active()]
+    wanted = {item.pair for item in pair.table if item.wire in wires}
+    for how, first in ODD:
+        pair.fault("odd_rows", standing=True, params={"how": how, "first": first})
+        pair.tickers()
+        pair.until(lambda: len(wanted & {t.symbol for emit in pair.of(EmitTickers) for t in emit.tickers}) >= MOST)
+        assert not pair.of(Fail)
+        pair.drop()
+        pair.hub.faults.clear()
+
+
+@pytest.mark.parametrize("exchange", markets("candle"))
+def test_an_odd_row_among_missed_candles_costs_itself(exchange: str) -> None:
+    pair = Pair(Seat(exchange), tick_s=5.0)
+    for how, first in ODD:
+        pair.fault("odd_rows", standing=True, params={"how": how, "first": first})
+        pair.candles(missed=6)
+        pair.until(lambda: pair.live() and (pair.of(EmitCandle) or pair.of(Seen)), seconds=400)
+        gap = pair.of(Live)[0].gap
+        assert gap is not None
+        assert gap.candles >= 4, (how, first)
+        pair.drop()
+        pair.hub.faults.clear()
 
 
 def known(pair: Pair, count: int) -> tuple[KnownOrder, ...]:
@@ -342,6 +426,30 @@ def test_a_symbol_that_was_refused_is_asked_for_again_and_served_when_the_venue_
     assert name.pair not in {ticker.symbol for emit in pair.of(EmitTickers) for ticker in emit.tickers}
     lists.relist(exchange, late)
     pair.until(lambda: name.pair in {t.symbol for emit in pair.of(EmitTickers) for t in emit.tickers}, seconds=960)
+    assert not pair.of(Fail)
+
+
+@pytest.mark.parametrize("exchange", markets("ticker"))
+def test_a_symbol_that_has_never_traded_has_no_price(exchange: str) -> None:
+    pair = Pair(Seat(exchange))
+    name, wire = pair.pair_id, pair.symbol.wire
+    pair.hub.world.markets.untraded(exchange, wire)
+    pair.tickers()
+    pair.until(lambda: pair.live() and pair.of(EmitTickers))
+    pair.wait(20)
+    tickers = [ticker for emit in pair.of(EmitTickers) for ticker in emit.tickers]
+    assert all(ticker.price > 0 and ticker.best_ask > 0 and ticker.best_bid > 0 for ticker in tickers)
+    assert name not in {ticker.symbol for ticker in tickers}
+
+
+@pytest.mark.parametrize("exchange", markets("candle"))
+def test_a_candle_without_a_trade_is_not_published(exchange: str) -> None:
+    pair = Pair(Seat(exchange), tick_s=5.0)
+    pair.hub.world.markets.untraded(exchange, pair.symbol.wire)
+    pair.candles()
+    pair.until(pair.live)
+    pair.wait(700)
+    assert not pair.of(EmitCandle)
     assert not pair.of(Fail)
 
 
