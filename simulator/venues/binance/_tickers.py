@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from simulator._values import ZERO, INTERVALS, CandleUpdate, Quote, Tick
+from simulator._values import INTERVALS, ZERO, CandleUpdate, Quote, Tick
 from simulator.venues.binance._frames import digits, eight
 from simulator.venues.binance._profiles import PROFILES, Profile
 
