@@ -72,10 +72,12 @@ class Process:
             self._watch(self.announcing.consumer_up)
         set_service(self.service)
         self.announcing.start()
+        self.engine.alive.watch(self.announcing.loop)
 
     def stop(self, timeout_s: float | None = None) -> bool:
         """Blocks; see `Engine.stop`."""
         set_service(None)
+        self.engine.alive.forget(self.announcing.loop.name)
         self.announcing.stop(ANNOUNCING_S)
         return self.end(self.engine.stop(timeout_s))
 

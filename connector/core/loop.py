@@ -43,14 +43,14 @@ class Loop:
         self.name = name
         self.threaded = threaded
         self.alive_mono = clock.mono()
-        """When the last turn began, on the monotonic clock; read from any thread."""
+        """When the loop last began something, on the monotonic clock; read from any thread."""
         self._clock = clock
         self._inbox: queue.Queue[Work | None] = queue.Queue(MAX_WAITING)
         self._timers: list[tuple[float, int, Timer]] = []
         self._cancelled = 0
         self._sequence = itertools.count()
         self._once: set[str] = set()
-        self._thread: threading.Thread | None = None
+        self.thread: threading.Thread | None = None
 
     # --- any thread ---
 
@@ -83,20 +83,20 @@ class Loop:
     def start(self) -> None:
         if not self.threaded:
             return
-        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
-        self._thread.start()
+        self.thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+        self.thread.start()
 
     def stop(self, timeout_s: float) -> bool:
         """End after the work that is waiting now; False if the thread did not end in time."""
-        if self._thread is None:
+        if self.thread is None:
             self.turn()
             return True
         try:
             self._inbox.put(None, timeout=timeout_s)
         except queue.Full:
             return False
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        self.thread.join(timeout_s)
+        return not self.thread.is_alive()
 
     def run(self, work: Work, timeout_s: float) -> bool:
         """Run `work` on the loop and wait for it; False if time ran out. Never from the loop itself."""
@@ -110,11 +110,15 @@ class Loop:
 
         if not self.post(wrapped):
             return False
-        if self._thread is None:
+        if self.thread is None:
             self.turn()
-        return done.wait(timeout_s if self._thread is not None else 0.0)
+        return done.wait(timeout_s if self.thread is not None else 0.0)
 
     # --- whoever turns it ---
+
+    def still_alive(self) -> None:
+        """Said within long work: it goes on."""
+        self.alive_mono = self._clock.mono()
 
     def at(self, when: float, work: Work) -> Timer:
         """Run `work` once the monotonic clock shows `when`."""

@@ -186,6 +186,7 @@ class Accounts:
 
     def _claim(self, entries: Sequence[Wanted]) -> None:
         for start in range(0, len(entries), CLAIM_BATCH):
+            self.loop.still_alive()
             batch = entries[start : start + CLAIM_BATCH]
             taken = set(self._leases.claim([entry.stream_id for entry in batch]))
             for entry in batch:
@@ -282,6 +283,7 @@ class Accounts:
         self._fenced(sorted(lost))
         forgotten = [stream_id for stream_id in forgotten if stream_id not in lost]
         for stream_id in forgotten:
+            self.loop.still_alive()
             self._state.remember(self._wanted[stream_id])
         known = self._state.wanted(forgotten)
         closed = [stream_id for stream_id in forgotten if stream_id not in known]

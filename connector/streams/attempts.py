@@ -47,8 +47,8 @@ class Stream:
     """One stream and where it stands. Supervisor thread only."""
 
     __slots__ = (
-        "announce", "attempt", "failures", "flaps", "gap_from_ms", "held_gap", "hold", "live_since", "replacement", "session",
-        "spec", "state", "timer", "was_live",
+        "announce", "attempt", "closed_seen", "failures", "flaps", "gap_from_ms", "held_gap", "hold", "live_since",
+        "replacement", "session", "spec", "state", "timer", "was_live",
     )  # fmt: skip
 
     def __init__(self, spec: StreamSpec, flaps: Window) -> None:
@@ -58,6 +58,8 @@ class Stream:
         self.state = StreamState.WAITING
         self.session: Session | None = None
         self.replacement: Session | None = None
+        self.closed_seen: Session | None = None
+        """The session that the last sweep found closed."""
         self.failures = 0
         self.timer: Timer | None = None
         """When to try again; every waiting or cooling stream has one, no other has (bug A4)."""
@@ -326,6 +328,15 @@ class Attempts:
             if waits and stream.timer is None:
                 log.error("a stream had no timer; the sweep gave it one", stream=stream.spec.stream_id)
                 self.schedule(stream, 1.0)
-            elif not waits and stream.state is not StreamState.STOPPED and stream.session is None:
-                log.error("a stream had no session; it is opened again", stream=stream.spec.stream_id)
-                self.lose(stream, Fail(kind=FailKind.TRANSIENT, reason="no session"))
+            elif not waits and stream.state is not StreamState.STOPPED:
+                self._sweep_session(stream)
+
+    def _sweep_session(self, stream: Stream) -> None:
+        session = stream.session
+        if session is not None and not session.closed:
+            stream.closed_seen = None
+        elif session is not None and stream.closed_seen is not session:
+            stream.closed_seen = session  # what ended it is being told; if not, the next sweep finds it closed again
+        else:
+            log.error("a stream had no session; it is opened again", stream=stream.spec.stream_id)
+            self.lose(stream, Fail(kind=FailKind.TRANSIENT, reason="no session"))

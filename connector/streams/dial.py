@@ -147,11 +147,14 @@ class Dialler:
         self._queue = DialQueue(max(2, opener.width // 3))
         """Under the lock."""
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="dial-pacer", daemon=True) if threaded else None
+        self.thread = threading.Thread(target=self._run, name="dial-pacer", daemon=True) if threaded else None
+        self.name = "dial-pacer"
+        self.alive_mono = clock.mono()
+        """When it last began something, on the monotonic clock; read from any thread."""
 
     def start(self) -> None:
-        if self._thread is not None:
-            self._thread.start()
+        if self.thread is not None:
+            self.thread.start()
 
     def dial(
         self, connect: Connect, limits: Limits, venue: str, ip: str, wanted: Callable[[], bool], done: Dialled
@@ -178,10 +181,10 @@ class Dialler:
             self._stopping = True
             self._queue.clear()
             self._condition.notify()
-        if self._thread is not None:
-            self._thread.join(timeout_s)
+        if self.thread is not None:
+            self.thread.join(timeout_s)
         self._opener.stop()
-        return self._thread is None or not self._thread.is_alive()
+        return self.thread is None or not self.thread.is_alive()
 
     def next_due(self) -> float | None:
         """When there is something to launch, monotonic; None = nothing waits, or only for those on their way."""
@@ -193,6 +196,7 @@ class Dialler:
         with self._condition:
             batch = [] if self._stopping else self._queue.take(self._clock.mono())
         for dial in batch:
+            self.alive_mono = self._clock.mono()
             try:
                 launched = self._launch(dial)
             except Exception:
@@ -209,7 +213,7 @@ class Dialler:
 
     def _wait(self) -> None:
         with self._condition:
-            now = self._clock.mono()
+            now = self.alive_mono = self._clock.mono()
             due = self._queue.next_due(now)
             pause_s = MAX_PAUSE_S if due is None else min(max(due - now, MIN_PAUSE_S), MAX_PAUSE_S)
             if not self._stopping:

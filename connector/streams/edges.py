@@ -11,6 +11,7 @@ from connector.core.clock import Chance, SystemClock
 from connector.core.jobs import LoopJobs
 from connector.core.loop import Loop
 from connector.core.ports import Clock, Jobs
+from connector.streams.alive import end_process
 from connector.streams.dial import Opener
 from connector.streams.endpoints import Endpoints
 from connector.streams.http_client import HttpClient, RestPool
@@ -40,6 +41,8 @@ class Edges:
     """Makes REST calls; None = over HTTP, on pools of threads."""
     jobs: Jobs | None = None
     """What comes again and what comes later; None = a pool of threads, or without threads a loop of its own."""
+    end_process: Callable[[int], None] = end_process
+    """What ends a process that has a thread which died or hangs; the exit code is its argument."""
     owner: str = ""
     """Name of this process among the others of a deployment; empty = made of host, process id and chance."""
 

@@ -22,6 +22,7 @@ from connector.core.loop import Loop
 from connector.core.metrics import METRICS
 from connector.core.ports import Role, Sink, State, WorkerInfo
 from connector.streams.accounts import Accounts
+from connector.streams.alive import Alive, Stamped
 from connector.streams.announce import Announcer
 from connector.streams.breaker import AuthBreaker
 from connector.streams.budget import Budget
@@ -86,8 +87,8 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     liveness: LivenessRules | None = None
 
 
-class Turned(Protocol):
-    """A part that somebody turns: its own thread, or whoever has none."""
+class Turned(Stamped, Protocol):
+    """A part that somebody turns: its own thread, or whoever made an engine without threads."""
 
     def turn(self) -> bool: ...
 
@@ -165,6 +166,7 @@ class Engine:
         self.jobs = edges.make_jobs(self._loop)
         self._later = itertools.count(1)
         self._clock_watch = ClockWatch(clock)
+        self.alive = Alive(clock, edges.end_process)
         self._stop_listening: Callable[[], None] | None = None
 
     def _loop(self, name: str) -> Loop:
@@ -242,6 +244,7 @@ class Engine:
         self._beat()
         self._stop_listening = self.state.listen(self.owner, self._notified)
         self.units.start()
+        self.alive.watch(*self._parts())
         self._schedule()
         self.jobs.start()
         log.info("engine started", owner=self.owner, role=self.options.role)
@@ -306,6 +309,7 @@ class Engine:
 
     def take_down(self, *, handed_over: bool = True) -> bool:
         """End jobs, loops and connections; True if all of it ended within its deadline."""
+        self.alive.forget_all()
         self.jobs.stop()
         if self._stop_listening is not None:
             self._stop_listening()
@@ -340,6 +344,8 @@ class Engine:
         self.units.loop.post(partial(self.breaker.recovered, stream_id))
 
     def _beat(self) -> None:
+        if not self.alive.check():
+            return  # who can't care for its streams doesn't hold them
         lost = self.leases.beat(self.info())
         if lost:
             self.units.lost(lost)

@@ -15,6 +15,7 @@ Notifications may get lost, so both sides repeat theirs. Until the giver has sto
 name, so that no third process claims a stream that is still being published. If the taker dies, drains too or can't open the
 stream, the giver takes the lease back and goes on. If the taker does not become ready in time, the giver closes anyway and
 the taker repairs the gap from the saved position. If the giver dies, the taker stops waiting for it.
+`connector.streams.passing` is the table of all that.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from connector.core.log import get_logger
 from connector.core.loop import Loop
 from connector.core.ports import Clock, State
 from connector.streams.leases import Leases
+from connector.streams.passing import GIVING, TAKING, Cue, Phase, follow
 from connector.streams.pipeline import Pipeline
 from connector.streams.supervisor import Supervisor
 
@@ -53,24 +55,21 @@ POSITION_KEEP_S: Final = 7 * 86_400
 
 
 @dataclass(slots=True)
-class _Giving:
-    target: str
+class _Passing:
+    """A stream on its way, and what this process knows of the other one."""
+
+    other: str
+    """The taker's name while this process gives, the giver's while it takes."""
     fence: int
     since: float
+    """When it was offered, or when this process was ready to take it."""
     told_at: float
-    ready: bool = False
-    closing: bool = False
+    phase: Phase = Phase.OURS
     ready_ms: int = 0
     """When the taker was live: our session must have been alive until then."""
     seamless: bool = False
     mark: object = None
     """What the sinks had when this process published its last event of the stream."""
-
-
-@dataclass(slots=True)
-class _Taking:
-    giver: str
-    ready_at: float | None = None
 
 
 class Handover:
@@ -92,8 +91,7 @@ class Handover:
     ) -> None:
         self._state, self._leases, self._supervisor = state, leases, supervisor
         self._pipeline, self._clock, self._loop, self._start_taken = pipeline, clock, loop, start_taken
-        self._giving: dict[str, _Giving] = {}
-        self._taking: dict[str, _Taking] = {}
+        self._passing: dict[str, _Passing] = {}
         self._refused: dict[str, float] = {}
         self._draining = False
         self._checked_at: float | None = None
@@ -101,15 +99,28 @@ class Handover:
 
     @property
     def busy(self) -> bool:
-        return bool(self._giving or self._taking)
+        return bool(self._passing)
 
     def giving(self, stream_id: str) -> bool:
         """It is on its way to another process."""
-        return stream_id in self._giving
+        return self._phase(stream_id) in GIVING
 
     def taking(self, stream_id: str) -> bool:
         """It comes from another process, which still publishes it: its events are held back here."""
-        return stream_id in self._taking
+        return self._phase(stream_id) in TAKING
+
+    def _phase(self, stream_id: str) -> Phase:
+        passing = self._passing.get(stream_id)
+        return passing.phase if passing is not None else Phase.OURS
+
+    def _move(self, stream_id: str, passing: _Passing, cue: Cue) -> bool:
+        """Follow the table; True if the phase changed. What is settled again is forgotten."""
+        before, passing.phase = passing.phase, follow(passing.phase, cue)
+        if passing.phase is Phase.OURS:
+            self._passing.pop(stream_id, None)
+        else:
+            self._passing[stream_id] = passing
+        return passing.phase is not before
 
     # --- giver ---
 
@@ -132,7 +143,7 @@ class Handover:
         return refused_at is None and not self.busy_with(stream_id)
 
     def busy_with(self, stream_id: str) -> bool:
-        return stream_id in self._giving or stream_id in self._taking
+        return stream_id in self._passing
 
     def give(self, stream_id: str) -> None:
         target = self._leases.another(stream_id)
@@ -147,77 +158,80 @@ class Handover:
             return
         now = self._clock.mono()
         self._leases.drop(stream_id)
-        giving = self._giving[stream_id] = _Giving(target, new_fence, now, now)
-        self._offer(stream_id, giving)
+        passing = _Passing(target, new_fence, now, now)
+        self._move(stream_id, passing, Cue.GIVE)
+        self._offer(stream_id, passing)
         if self._supervisor.live_ms(stream_id) is None:
-            self._let_go(stream_id)  # there is no session to keep until the other one is live
+            self._let_go(stream_id, passing, Cue.NO_SESSION)
         else:
             self._supervisor.drain(stream_id)
 
-    def _offer(self, stream_id: str, giving: _Giving) -> None:
-        giving.told_at = self._clock.mono()
-        self._tell(giving.target, "take", stream_id, giver=self._leases.owner, fence=giving.fence)
+    def _offer(self, stream_id: str, passing: _Passing) -> None:
+        passing.told_at = self._clock.mono()
+        self._tell(passing.other, "take", stream_id, giver=self._leases.owner, fence=passing.fence)
 
-    def _linger(self, stream_id: str, giving: _Giving) -> None:
-        if not giving.ready:
-            giving.ready = True
-            giving.ready_ms = self._clock.wall_ms()
+    def _taker_ready(self, stream_id: str, by: str) -> None:
+        passing = self._passing.get(stream_id)
+        if passing is None:
+            if not self._leases.holds(stream_id):
+                # It was let go already and the taker does not know.
+                self._tell(by, "released", stream_id, seamless=False)
+        elif self._move(stream_id, passing, Cue.TAKER_READY):
+            passing.ready_ms = self._clock.wall_ms()
             self._supervisor.probe(stream_id)
+            self._loop.after(LINGER_S, partial(self._lingered, stream_id, passing))
 
-            def end() -> None:
-                if self._giving.get(stream_id) is giving:
-                    self._let_go(stream_id)
+    def _lingered(self, stream_id: str, passing: _Passing) -> None:
+        if passing.phase is Phase.LINGERING:
+            self._let_go(stream_id, passing, Cue.LINGERED)
 
-            self._loop.after(LINGER_S, end)
-
-    def _let_go(self, stream_id: str) -> None:
+    def _let_go(self, stream_id: str, passing: _Passing, cue: Cue) -> None:
         """Stop publishing, and once everything submitted is confirmed tell the taker."""
-        giving = self._giving.get(stream_id)
-        if giving is None or giving.closing:
+        if not self._move(stream_id, passing, cue):
             return
-        giving.closing = True
-        giving.seamless = giving.ready and self._supervisor.alive_since(stream_id, giving.ready_ms)
+        ready = passing.ready_ms > 0
+        passing.seamless = ready and self._supervisor.alive_since(stream_id, passing.ready_ms)
         position = self._pipeline.take_line(stream_id, self._supervisor.position_time_ms(stream_id))
-        giving.mark = self._pipeline.mark()
-        self._finish_when_confirmed(stream_id, giving, position, self._clock.mono() + CONFIRM_TIMEOUT_S)
+        passing.mark = self._pipeline.mark()
+        self._finish_when_confirmed(stream_id, passing, position, self._clock.mono() + CONFIRM_TIMEOUT_S)
 
     def _finish_when_confirmed(
-        self, stream_id: str, giving: _Giving, position: bytes | None, give_up_at: float
+        self, stream_id: str, passing: _Passing, position: bytes | None, give_up_at: float
     ) -> None:
         # The other sink, too: what waits there, if only for a moment, must not arrive after what the taker publishes.
-        out = self._pipeline.passed(giving.mark)
+        out = self._pipeline.passed(passing.mark)
         waiting = self._pipeline.pending(stream_id) or not out or self._pipeline.behind
         if waiting and self._clock.mono() < give_up_at:
-            again = partial(self._finish_when_confirmed, stream_id, giving, position, give_up_at)
+            again = partial(self._finish_when_confirmed, stream_id, passing, position, give_up_at)
             self._loop.after(CONFIRM_POLL_S, again)
             return
-        self._giving.pop(stream_id, None)
+        self._move(stream_id, passing, Cue.CONFIRMED)
         position = self._pipeline.last_word(stream_id, position, revoke=True)
         try:
             if position is not None:
                 self._state.save_positions({stream_id: position}, POSITION_KEEP_S)
         except StateUnavailable:
             log.warning("the position of a stream could not be handed over", stream=stream_id)
-        self._tell(giving.target, "released", stream_id, seamless=giving.seamless)
+        self._tell(passing.other, "released", stream_id, seamless=passing.seamless)
         self._supervisor.unwant(stream_id)
         self._check_drained()
 
-    def _take_back(self, stream_id: str, giving: _Giving) -> None:
-        """The other process can't have it: go on here, with the session that never closed."""
+    def _take_back(self, stream_id: str, passing: _Passing) -> None:
+        """The other process can't have it: go on here, with the session that never closed. Raises `StateUnavailable`."""
         owner, ttl_s = self._leases.owner, self._leases.ttl_s
-        fence = self._state.hand_over(stream_id, giving.fence, giving.target, owner, ttl_s)
+        fence = self._state.hand_over(stream_id, passing.fence, passing.other, owner, ttl_s)
         if fence is None:
             fence = self._state.claim([stream_id], owner, ttl_s).get(stream_id)
         if fence is None:
-            self._let_go(stream_id)  # a third process has it
+            self._let_go(stream_id, passing, Cue.LOST)
             return
-        del self._giving[stream_id]
+        self._move(stream_id, passing, Cue.TAKEN_BACK)
         self._leases.accept(stream_id, fence)
         self._supervisor.keep(stream_id)
-        log.warning("took a stream back: the other process did not", stream=stream_id, other=giving.target)
+        log.warning("took a stream back: the other process did not", stream=stream_id, other=passing.other)
 
     def _check_drained(self) -> None:
-        if not self._draining or self._giving:
+        if not self._draining or any(passing.phase in GIVING for passing in self._passing.values()):
             return
         if not self._leases.candidates_beside_us() or not any(self.givable(unit) for unit in self._leases.held()):
             drained, self._drained = self._drained, None
@@ -229,34 +243,42 @@ class Handover:
     def _take(self, stream_id: str, giver: str, fence: int) -> None:
         if self._draining:
             return  # the giver sees that this process drains, and takes it back
-        if stream_id in self._taking or self._leases.fence(stream_id) == fence:
-            taking = self._taking.get(stream_id)
-            if taking is None or taking.ready_at is not None:
+        passing = self._passing.get(stream_id)
+        if passing is not None and passing.phase in GIVING:
+            if fence > passing.fence:
+                self._let_go(stream_id, passing, Cue.TAKE)
+            return  # it is offered again when this side has ended
+        if passing is not None or self._leases.fence(stream_id) == fence:
+            if passing is None or passing.phase is Phase.READY:
                 self._tell(giver, "ready", stream_id, by=self._leases.owner)
             return
         self._leases.accept(stream_id, fence)
-        self._taking[stream_id] = _Taking(giver)
+        now = self._clock.mono()
+        passing = _Passing(giver, fence, now, now)
+        self._move(stream_id, passing, Cue.TAKE)
         try:
             started = self._start_taken(stream_id)
         except StateUnavailable:
-            # The giver offers it again.
-            self._taking.pop(stream_id, None)
-            self._leases.drop(stream_id)
+            self._cant_open(stream_id, passing)  # the giver offers it again
             return
         if not started:
-            self._taking.pop(stream_id, None)
-            self._leases.drop(stream_id)
+            self._cant_open(stream_id, passing)
             self._tell(giver, "refused", stream_id)
+
+    def _cant_open(self, stream_id: str, passing: _Passing) -> None:
+        self._move(stream_id, passing, Cue.CANT_OPEN)
+        self._leases.drop(stream_id)
 
     def live(self, stream_id: str) -> None:
         """A stream of this process is live: if it is being taken, its giver may close now."""
-        taking = self._taking.get(stream_id)
-        if taking is not None and taking.ready_at is None:
-            taking.ready_at = self._clock.mono()
-            self._tell(taking.giver, "ready", stream_id, by=self._leases.owner)
+        passing = self._passing.get(stream_id)
+        if passing is not None and self._move(stream_id, passing, Cue.LIVE):
+            passing.since = self._clock.mono()
+            self._tell(passing.other, "ready", stream_id, by=self._leases.owner)
 
-    def _release(self, stream_id: str, *, clean: bool, seamless: bool) -> None:
-        if self._taking.pop(stream_id, None) is None:
+    def _release(self, stream_id: str, cue: Cue, *, clean: bool, seamless: bool) -> None:
+        passing = self._passing.get(stream_id)
+        if passing is None or not self._move(stream_id, passing, cue):
             return
         try:
             position = self._state.positions([stream_id]).get(stream_id)
@@ -269,15 +291,19 @@ class Handover:
     def forget(self, stream_id: str) -> None:
         """The stream was closed or fenced: nothing is passed on any more."""
         self._refused.pop(stream_id, None)
-        taking = self._taking.pop(stream_id, None)
-        if taking is not None:
-            self._tell(taking.giver, "closed", stream_id)
-        self._end_giving(stream_id)
+        self._end(stream_id)
 
-    def _end_giving(self, stream_id: str) -> None:
-        giving = self._giving.get(stream_id)
-        if giving is not None and not giving.closing:
-            del self._giving[stream_id]
+    def _end(self, stream_id: str, *, told: bool = False) -> None:
+        """`told`: by the taker. Where the last event is published already, it is too late to end anything."""
+        passing = self._passing.get(stream_id)
+        if passing is None or (told and passing.phase in TAKING):
+            return
+        taking = passing.phase in TAKING
+        if not self._move(stream_id, passing, Cue.ENDED):
+            return
+        if taking:
+            self._tell(passing.other, "closed", stream_id)
+        else:
             self._supervisor.unwant(stream_id)
             self._check_drained()
 
@@ -287,22 +313,17 @@ class Handover:
             case "take":
                 self._take(stream_id, str(message.get("giver", "")), int(str(message.get("fence", 0))))
             case "ready":
-                giving = self._giving.get(stream_id)
-                if giving is not None:
-                    self._linger(stream_id, giving)
-                elif not self._leases.holds(stream_id):
-                    # It was let go already and the taker does not know.
-                    self._tell(str(message.get("by", "")), "released", stream_id, seamless=False)
+                self._taker_ready(stream_id, str(message.get("by", "")))
             case "released":
-                self._release(stream_id, clean=True, seamless=bool(message.get("seamless", True)))
+                self._release(stream_id, Cue.RELEASED, clean=True, seamless=bool(message.get("seamless", True)))
             case "refused":
-                giving = self._giving.get(stream_id)
-                if giving is not None and not giving.closing:
+                passing = self._passing.get(stream_id)
+                if passing is not None and passing.phase in {Phase.OFFERED, Phase.LINGERING}:
                     self._refused[stream_id] = self._clock.mono()
-                    self._take_back(stream_id, giving)
+                    self._take_back(stream_id, passing)
                     self._check_drained()
             case "closed":
-                self._end_giving(stream_id)
+                self._end(stream_id, told=True)
             case _:
                 log.warning("unknown notification", kind=kind)
 
@@ -322,47 +343,47 @@ class Handover:
 
     def _allow_for(self, paused_s: float) -> None:
         """While the state was away nobody could answer: that time does not count."""
-        for giving in self._giving.values():
-            giving.since += paused_s
-        for taking in self._taking.values():
-            if taking.ready_at is not None:
-                taking.ready_at += paused_s
+        for passing in self._passing.values():
+            passing.since += paused_s
 
     def _check_giving(self) -> None:
         now = self._clock.mono()
         candidates = set(self._leases.candidates())
         kept: dict[str, dict[str, int]] = {}
-        for stream_id, giving in list(self._giving.items()):
-            if giving.closing:
+        for stream_id, passing in list(self._passing.items()):
+            if passing.phase not in {Phase.OFFERED, Phase.LINGERING}:
                 continue
-            if giving.target not in candidates:
-                self._take_back(stream_id, giving)
-            elif now - giving.since >= READY_TIMEOUT_S:
-                self._let_go(stream_id)
+            if passing.other not in candidates:
+                self._take_back(stream_id, passing)
+            elif now - passing.since >= READY_TIMEOUT_S:
+                self._let_go(stream_id, passing, Cue.TAKER_LATE)
             else:
-                kept.setdefault(giving.target, {})[stream_id] = giving.fence
-                if now - giving.told_at >= TELL_AGAIN_S:
-                    self._offer(stream_id, giving)
+                kept.setdefault(passing.other, {})[stream_id] = passing.fence
+                if now - passing.told_at >= TELL_AGAIN_S:
+                    self._offer(stream_id, passing)
         for target, leases in kept.items():
             for stream_id in sorted(self._state.renew(leases, target, self._leases.ttl_s * 2)):
                 log.warning("a stream that was being handed over went to a third process", stream=stream_id)
-                self._let_go(stream_id)
+                self._let_go(stream_id, self._passing[stream_id], Cue.LOST)
 
     def _check_taking(self) -> None:
         now = self._clock.mono()
         alive = {worker.owner for worker in self._leases.workers}
-        for stream_id, taking in list(self._taking.items()):
-            late = taking.ready_at is not None and now - taking.ready_at >= RELEASE_TIMEOUT_S
-            if late or taking.giver not in alive:
+        for stream_id, passing in list(self._passing.items()):
+            if passing.phase not in TAKING:
+                continue
+            ready_s = now - passing.since if passing.phase is Phase.READY else 0.0
+            if ready_s >= RELEASE_TIMEOUT_S or passing.other not in alive:
                 log.warning("the former owner of a stream is silent: going on without it", stream=stream_id)
-                self._release(stream_id, clean=False, seamless=False)
-            elif taking.ready_at is not None and now - taking.ready_at >= 1.0:
-                self._tell(taking.giver, "ready", stream_id, by=self._leases.owner)
+                self._release(stream_id, Cue.GIVER_SILENT, clean=False, seamless=False)
+            elif ready_s >= 1.0:
+                self._tell(passing.other, "ready", stream_id, by=self._leases.owner)
 
     def abandon(self) -> None:
         """The drain deadline has come: let everything go that is still being given."""
-        for stream_id in list(self._giving):
-            self._let_go(stream_id)
+        for stream_id, passing in list(self._passing.items()):
+            if passing.phase in GIVING:
+                self._let_go(stream_id, passing, Cue.DEADLINE)
 
     def _tell(self, owner: str, kind: str, stream_id: str, **fields: object) -> None:
         """Best effort: whatever gets lost is repeated by `check`."""

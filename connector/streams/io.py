@@ -48,8 +48,6 @@ class IoThread:
         threaded: bool = True,
     ) -> None:
         self.name = name
-        self.alive_mono = clock.mono()
-        """When the last turn began, on the monotonic clock; read from any thread."""
         self._clock, self._dialler, self._rest, self._poller = clock, dialler, rest, poller
         # One entry per signal of a session or order of the supervisor, drained each turn: bounded by the sessions.
         self._inbox: deque[Callable[[], None]] = deque()
@@ -76,6 +74,11 @@ class IoThread:
         self._poller.wake()
         if self._ended:
             self._run_inbox()
+
+    @property
+    def alive_mono(self) -> float:
+        """When the thread last began something, on the monotonic clock."""
+        return self._now.mono
 
     def open_connections(self) -> int:
         return len(self._registered)
@@ -179,7 +182,6 @@ class IoThread:
 
     def turn(self) -> bool:
         """Wait until there is something to do, as far as the poller waits, and do it; False if there was nothing."""
-        self.alive_mono = self._clock.mono()
         ready = self._poller.wait(self._wait_s())
         self._tick()
         did = bool(ready or self._more or self._inbox)

@@ -202,6 +202,7 @@ class Markets:
         if forgotten:
             log.warning("the state forgot candle subscriptions; they were written again", topics=len(forgotten))
             for key in sorted(forgotten):
+                self.loop.still_alive()
                 self._state.add_candle(key)
             current |= forgotten
         if current != self._candles:

@@ -782,6 +782,20 @@ def test_the_sweep_finds_streams_without_timer_or_session(bench: Bench) -> None:
     assert {bench.state_of("u1"), bench.state_of("u2")} == {StreamState.OPENING}
 
 
+def test_a_session_that_ended_without_a_word_is_found_by_the_second_sweep(bench: Bench) -> None:
+    """Its I/O thread died, or the word was refused because too much waited: the stream was live for ever."""
+    session = bench.open_live()
+    session.closed = True
+    bench.supervisor.sweep()
+    bench.run()
+    assert bench.state_of() is StreamState.LIVE, "the reason may be on its way"
+    bench.supervisor.sweep()
+    bench.run()
+    assert bench.state_of() is StreamState.WAITING
+    bench.advance(1)
+    assert bench.last is not session
+
+
 # --- nothing gets stuck ---
 
 
