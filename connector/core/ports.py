@@ -7,6 +7,7 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
+from connector.core.stamps import Stamped
 from exchanges.credentials import Credentials
 
 Role = Literal["user", "price"]
@@ -126,6 +127,9 @@ class Sink(Protocol):
 
     def statuses(self) -> Sequence[SinkStatus]:
         """One for each place that this sink publishes to."""
+
+    def threads(self) -> Sequence[Stamped]:
+        """Those that must live between `start` and `stop`."""
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until everything submitted before is confirmed; False if time ran out."""
@@ -313,6 +317,9 @@ class State(Protocol):
         The admin channel `gainium:admin:config` arrives as the text `admin-config`. After a reconnect the callback gets
         `resync`, because notifications may have been lost.
         """
+
+    def threads(self) -> Sequence[Stamped]:
+        """Those that listen now and must live until their listening is stopped."""
 
     def ping(self) -> bool: ...
 

@@ -12,6 +12,7 @@ from connector.core.clock import Chance
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
 from connector.core.ports import AccountMessage, CandleMessage, Clock, Confirmed, TickerMessage
+from connector.core.stamps import NOT_NOW
 from connector.sinks._amqp_intake import Intake
 from connector.sinks._amqp_link import AmqpLink, Topology
 from connector.sinks._amqp_messages import Outgoing, kind_of, publishing, short, ticker_properties
@@ -77,11 +78,17 @@ class Publisher:
         self._finishing = False
         self.finished = False
         """Everything is confirmed or kept on disk, as far as it goes; nothing more will happen."""
+        self._alive_mono = NOT_NOW
         self._may_log = Throttle(clock)
 
     @property
     def detail(self) -> str:
         return self._link.detail if self._link is not None else "not started"
+
+    @property
+    def alive_mono(self) -> float:
+        """When the publisher last began something, monotonic seconds; not judged before `begin`, while it reads the disk."""
+        return max(self._alive_mono, self._lane.alive_mono)
 
     # --- life ---
 
@@ -94,6 +101,7 @@ class Publisher:
         self._loop = loop
         self._link = AmqpLink(loop, connect, self._topology, self, self._clock, self._chance)
         self._pump_scheduled = self._ticker_timer = False
+        self._alive_mono = self._clock.mono()
         loop.call_later(0, self._link.connect)
         loop.call_later(TICK_S, self._tick)
         self._intake.attach(lambda: loop.add_callback_threadsafe(self._woken))
@@ -136,6 +144,7 @@ class Publisher:
     def _tick(self) -> None:
         if self._loop is None or self.finished:
             return
+        self._alive_mono = self._clock.mono()
         self._loop.call_later(TICK_S, self._tick)
         with self._intake.lock:
             queued, drops = self._intake.queued(), self._intake.market_dropped()

@@ -22,21 +22,21 @@ class PublisherThread:
         self._publisher = publisher
         self._parameters = parameters
         self._name = name
-        self._thread = threading.Thread(target=self._run, name=f"publisher-{name}", daemon=True)
+        self.thread = threading.Thread(target=self._run, name=f"publisher-{name}", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        self.thread.start()
 
     @property
     def started(self) -> bool:
-        return self._thread.ident is not None
+        return self.thread.ident is not None
 
     @property
     def running(self) -> bool:
-        return self._thread.is_alive()
+        return self.thread.is_alive()
 
     def join(self, timeout_s: float) -> None:
-        self._thread.join(timeout_s)
+        self.thread.join(timeout_s)
 
     def _run(self) -> None:
         publisher = self._publisher

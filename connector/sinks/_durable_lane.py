@@ -52,6 +52,8 @@ class DurableLane:
         """What is wrong with the disk, for the status."""
         self.owned_elsewhere: Callable[[str], bool] | None = None
         """Whether another process runs this stream now; asked about what an earlier process left behind."""
+        self.alive_mono = 0.0
+        """When `owned_elsewhere` was last asked: each answer may take seconds, and there may be many questions."""
         self._revoked: dict[str, float] = {}
         """Stream → when it went to another process with events still unconfirmed here."""
         self._lock = lock
@@ -130,7 +132,10 @@ class DurableLane:
             return False
         if self._is_revoked(item):
             return True
-        return not item.counted and self.owned_elsewhere is not None and self.owned_elsewhere(message.stream_id)
+        if item.counted or self.owned_elsewhere is None:
+            return False
+        self.alive_mono = self._clock.mono()
+        return self.owned_elsewhere(message.stream_id)
 
     def _is_revoked(self, item: Outgoing) -> bool:
         message = item.message

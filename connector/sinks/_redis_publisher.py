@@ -15,6 +15,7 @@ from connector.core.clock import Chance
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
 from connector.core.ports import AccountMessage, Clock, Confirmed, Recovered
+from connector.core.stamps import NOT_NOW
 from connector.core.waits import Ending, Wait
 from connector.sinks._common import Throttle, backoff_s, call_back, utf8
 from connector.sinks._redis_commands import AccountBatch, ChannelNames, Outcome, Settled, candle_pair, service_pair
@@ -69,6 +70,8 @@ class RedisPublisher:
         self.connected = False
         self.detail = "not started"
         self.unknown_outcomes = 0
+        self.alive_mono = NOT_NOW
+        """When the last piece of work began; not judged while it connects, because a name server may take its time."""
         # Publisher's thread only:
         self._wire, self._clock, self._chance = wire, clock, chance
         self._link: RedisLink | None = None
@@ -104,6 +107,7 @@ class RedisPublisher:
     def turn(self) -> bool:
         """Do one piece of work that is due, connecting included; False if there was none. Waits for the server only."""
         link = self._link
+        self.alive_mono = self._clock.mono() if link is not None else NOT_NOW
         with self.lock:
             work = self._due_work()
             ending = self.ending

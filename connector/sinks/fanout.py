@@ -9,6 +9,7 @@ from typing import Protocol
 from connector.core.clock import SystemClock
 from connector.core.log import get_logger
 from connector.core.ports import AccountMessage, Clock, Confirmed, Message, Recovered, Sink, SinkStatus
+from connector.core.stamps import Stamped
 from connector.sinks._common import Throttle, left
 
 log = get_logger(__name__)
@@ -111,6 +112,9 @@ class FanoutSink:
     def statuses(self) -> list[SinkStatus]:
         """One status per sink, in order."""
         return [sink.status() for sink in self.sinks]
+
+    def threads(self) -> list[Stamped]:
+        return [one for sink in self.sinks for one in sink.threads()]
 
     def status(self) -> SinkStatus:
         """Sums over all sinks; `connected` tells about the primary."""

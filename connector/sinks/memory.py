@@ -10,6 +10,7 @@ from connector.core.clock import SystemClock
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
 from connector.core.ports import AccountMessage, Clock, Confirmed, Message, Recovered, SinkStatus
+from connector.core.stamps import Stamped
 from connector.sinks._common import Progress, Throttle, call_back, left
 
 log = get_logger(__name__)
@@ -106,6 +107,10 @@ class MemorySink:
 
     def statuses(self) -> list[SinkStatus]:
         return [self.status()]
+
+    def threads(self) -> list[Stamped]:
+        """None: it waits without an end for something to show, and what it calls may be a terminal that stands still."""
+        return []
 
     def flush(self, timeout_s: float) -> bool:
         with self._lock:

@@ -15,6 +15,7 @@ from connector.core.clock import Chance, SystemClock
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
 from connector.core.ports import Clock, Confirmed, Message, Recovered, SinkStatus
+from connector.core.stamps import Stamped
 from connector.core.waits import Ending, Wait, wait_through
 from connector.sinks._amqp_intake import Intake
 from connector.sinks._amqp_link import Topology, parameters
@@ -191,6 +192,11 @@ class RabbitSink:
 
     def statuses(self) -> list[SinkStatus]:
         return [self.status()]
+
+    def threads(self) -> list[Stamped]:
+        if self._thread is None:
+            return []
+        return [Stamped(self._thread.thread.name, self._thread.thread, lambda: self._publisher.alive_mono)]
 
     def flush(self, timeout_s: float) -> bool:
         ending = self._intake.settling(self._clock.mono() + timeout_s, give_up=False)

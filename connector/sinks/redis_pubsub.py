@@ -13,6 +13,7 @@ from functools import partial
 from connector.core.clock import Chance, SystemClock
 from connector.core.metrics import METRICS
 from connector.core.ports import AccountMessage, Clock, Confirmed, Message, Recovered, SinkStatus
+from connector.core.stamps import Stamped
 from connector.core.waits import Ending, Wait, wait_through
 from connector.sinks._common import left
 from connector.sinks._redis_lanes import RedisLanes
@@ -180,6 +181,11 @@ class RedisSink:
 
     def statuses(self) -> list[SinkStatus]:
         return [self.status()]
+
+    def threads(self) -> list[Stamped]:
+        if self._thread is None:
+            return []
+        return [Stamped(self._thread.name, self._thread, lambda: self._publisher.alive_mono)]
 
     def flush(self, timeout_s: float) -> bool:
         ending = self._publisher.settling(self._clock.mono() + timeout_s)

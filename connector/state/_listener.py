@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from connector.core.clock import SystemClock
 from connector.core.log import get_logger
 from connector.core.ports import Clock
+from connector.core.stamps import NOT_NOW
 
 _log = get_logger("state.listener")
 
@@ -49,25 +50,28 @@ class Listener:
         self._channels = channels
         self._callback = callback
         self._ping_s = ping_s
+        self.alive_mono = NOT_NOW
+        """When the thread last looked for a message; not judged while it connects."""
         self._stopping = threading.Event()
         self._first_try = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self, timeout_s: float) -> None:
         """Start the thread and wait until it subscribed or failed once. It goes on trying by itself."""
-        self._thread.start()
+        self.thread.start()
         self._first_try.wait(timeout_s)
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """End the thread; no callback begins after this returned. May be called twice, and from a callback."""
         self._stopping.set()
-        if threading.current_thread() is not self._thread:
-            self._thread.join(timeout_s)
+        if threading.current_thread() is not self.thread:
+            self.thread.join(timeout_s)
 
     def _run(self) -> None:
         failures = 0
         missed = False
         while not self._stopping.is_set():
+            self.alive_mono = NOT_NOW
             pubsub: PubSub = self._client.pubsub()
             try:
                 self._subscribe(pubsub)
@@ -105,7 +109,7 @@ class Listener:
         heard = pinged = self._clock.mono()
         while not self._stopping.is_set():
             message = pubsub.get_message(timeout=POLL_S)
-            now = self._clock.mono()
+            now = self.alive_mono = self._clock.mono()
             if message:
                 heard = now
                 self._handle(message)

@@ -11,6 +11,7 @@ import msgspec
 
 from connector.core.clock import SystemClock
 from connector.core.ports import Applied, CandleKey, Clock, Gate, Role, Wanted, WorkerInfo
+from connector.core.stamps import Stamped
 from connector.core.window import period_ms
 from connector.state._entry import OPTIONS
 from connector.state._memory import Deliver, Delivered, Expiring, Inbox, Listening
@@ -320,6 +321,10 @@ class MemoryState:
         return stop
 
     # --- connection ---
+
+    def threads(self) -> list[Stamped]:
+        """None: what is brought within a process can't be lost on the way."""
+        return []
 
     def ping(self) -> bool:
         """Always True."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -11,6 +12,7 @@ import msgspec
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.ports import Applied, CandleKey, Clock, Gate, Role, Wanted, WorkerInfo
+from connector.core.stamps import Stamped
 from connector.core.window import ahead_ms, period_ms, slice_ms
 from connector.state import _scripts as lua
 from connector.state._client import CHUNK, Commands, Connection, connect
@@ -350,6 +352,11 @@ class RedisState:
         return stop
 
     # --- connection ---
+
+    def threads(self) -> list[Stamped]:
+        with self._lock:
+            listeners = list(self._listeners)
+        return [Stamped(one.thread.name, one.thread, partial(getattr, one, "alive_mono")) for one in listeners]
 
     def ping(self) -> bool:
         """Whether Redis answers now."""

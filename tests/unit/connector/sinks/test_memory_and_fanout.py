@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from connector.core.ports import AccountMessage, Confirmed, Message, Recovered, SinkStatus, StreamClosed, TickerMessage
+from connector.core.stamps import Stamped
 from connector.sinks.fanout import FanoutSink
 from connector.sinks.memory import MemorySink
 
@@ -51,6 +52,9 @@ class FakeSink:
             raise RuntimeError("defect")
         self.got.extend(messages)
         return self.takes
+
+    def threads(self) -> list[Stamped]:
+        return []
 
     def statuses(self) -> list[SinkStatus]:
         return [self.status()]

@@ -12,6 +12,7 @@ from connector.core.clock import Chance
 from connector.core.errors import StateUnavailable
 from connector.core.loop import Loop
 from connector.core.ports import AccountMessage, InfoMessage, Message, ServiceMessage, SinkStatus, StreamClosed, Wanted
+from connector.core.stamps import Stamped
 from connector.state.memory_state import MemoryState
 from connector.streams.attempts import Stream
 from connector.streams.breaker import AuthBreaker
@@ -79,6 +80,9 @@ class FakeSink:
             return False
         self.messages.extend(messages)
         return True
+
+    def threads(self) -> list[Stamped]:
+        return []
 
     def statuses(self) -> list[SinkStatus]:
         return [self.status()]

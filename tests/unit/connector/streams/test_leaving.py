@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from connector.core.ports import AccountMessage, SinkStatus
+from connector.core.stamps import Stamped
 from connector.streams.handover import CONFIRM_TIMEOUT_S
 from connector.streams.positions import decode_position
 from exchanges._adapter import Emit
@@ -22,6 +23,9 @@ class BrokerAway(FakeSink):
         self.connected = True
         self.queued = 0
         self.revoked: list[str] = []
+
+    def threads(self) -> list[Stamped]:
+        return []
 
     def statuses(self) -> list[SinkStatus]:
         return [self.status()]

@@ -18,6 +18,7 @@ from connector.core.ports import (
     StreamClosed,
     TickerMessage,
 )
+from connector.core.stamps import Stamped
 from connector.streams.pipeline import Pipeline
 from connector.streams.positions import decode_position
 from connector.streams.tracker import known_order
@@ -40,6 +41,9 @@ class Sink:
             return False
         self.messages.extend(messages)
         return True
+
+    def threads(self) -> list[Stamped]:
+        return []
 
     def statuses(self) -> list[SinkStatus]:
         return [self.status()]
