@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Final, TextIO
 
 import msgspec
@@ -43,7 +43,7 @@ class Terminal:
                 self._print(_account_line(message), "36")
             case CandleMessage(closed=True):
                 candle = msgspec.json.decode(message.body)
-                at = time.strftime("%H:%M", time.gmtime(candle["start"] / 1000))
+                at = datetime.fromtimestamp(candle["start"] / 1000, UTC).strftime("%H:%M")
                 values = "  ".join(f"{name[0]} {candle[name]}" for name in ("open", "high", "low", "close", "volume"))
                 self._print(f"candle   {message.exchange:<16} {message.symbol} {message.interval} {at}  {values}", "33")
             case InfoMessage():
@@ -69,7 +69,7 @@ class Terminal:
             self._print(f"tickers  {exchange:<16} {count / elapsed:7.1f}/s   {symbol} {price}", "90")
 
     def _print(self, line: str, color: str) -> None:
-        at = time.strftime("%H:%M:%S", time.localtime(self._clock.wall_ms() / 1000))
+        at = datetime.fromtimestamp(self._clock.wall_ms() / 1000, UTC).astimezone().strftime("%H:%M:%S")
         text = f"\x1b[{color}m{at}  {line}\x1b[0m" if self._color else f"{at}  {line}"
         with self._lock:
             print(text, file=self._out, flush=True)

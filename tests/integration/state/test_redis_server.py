@@ -23,7 +23,8 @@ from connector.state._listener import Listener
 from connector.state.redis_state import KEEP_BUCKET_MS, RedisState
 from connector.state.vault import Vault
 from exchanges.credentials import credentials
-from tests.unit.connector.state.promises import NOW, Heard, Promises, eventually, opened, want
+from tests.unit.connector.state.backing import NOW, Heard, eventually, opened, want
+from tests.unit.connector.state.promises import Promises
 
 pytestmark = pytest.mark.integration
 

@@ -11,7 +11,8 @@ import pytest
 from connector.core.ports import State
 from connector.state._memory import INBOX, Expiring, Inbox
 from connector.state.memory_state import MemoryState
-from tests.unit.connector.state.promises import Heard, Promises, eventually, opened, worker
+from tests.unit.connector.state.backing import Heard, eventually, opened, worker
+from tests.unit.connector.state.promises import Promises
 
 
 class _Backing:

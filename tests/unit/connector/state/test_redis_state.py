@@ -21,7 +21,8 @@ from connector.state._listener import BACKOFF_S
 from connector.state.redis_state import RedisState
 from connector.state.vault import Vault
 from exchanges.credentials import credentials
-from tests.unit.connector.state.promises import KEY, NOW, Heard, Promises, eventually, opened, want, worker
+from tests.unit.connector.state.backing import KEY, NOW, Heard, eventually, opened, want, worker
+from tests.unit.connector.state.promises import Promises
 
 CANARY = "canary-5f1e"
 SECRETS = credentials(f"{CANARY}-key", f"{CANARY}-secret", f"{CANARY}-pass", bybit_host="eu")
