@@ -51,11 +51,13 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class OrderTracker:
     """One account's order states and recent message ids. I/O thread of the stream only."""
 
-    __slots__ = ("_exchange", "_finished", "_open", "_position_times", "_seen")
+    __slots__ = ("_clients", "_exchange", "_finished", "_open", "_position_times", "_seen")
 
     def __init__(self, exchange: str) -> None:
         self._exchange = exchange
         self._open: OrderedDict[str, KnownOrder] = OrderedDict()
+        self._clients: dict[tuple[str, str], str] = {}
+        """Symbol and client id of every open order → its key."""
         self._finished: OrderedDict[str, KnownOrder] = OrderedDict()
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._position_times: dict[str, int] = {}
@@ -101,15 +103,28 @@ class OrderTracker:
 
     def _remember(self, order: KnownOrder) -> None:
         key = _key(order)
+        client = (order.symbol, order.client_order_id)
+        before = self._clients.get(client, key)
+        if before != key and (order.status == "FILLED" or not order.terminal):
+            # Modified at a venue that places it anew: the client id goes on under another order id, the old one is gone.
+            self._forget(before)
         if order.terminal:
-            self._open.pop(key, None)
+            self._forget(key)
             self._finished[key] = order
             while len(self._finished) > MAX_FINISHED_ORDERS:
                 self._finished.popitem(last=False)
             return
         self._open[key] = order
+        if order.client_order_id:
+            self._clients[client] = key
         while len(self._open) > MAX_OPEN_ORDERS:
-            self._open.popitem(last=False)
+            self._forget(next(iter(self._open)))
+
+    def _forget(self, key: str) -> None:
+        """An order is not open any more."""
+        order = self._open.pop(key, None)
+        if order is not None and self._clients.get((order.symbol, order.client_order_id)) == key:
+            del self._clients[(order.symbol, order.client_order_id)]
 
     def _outdated(self, event: AccountPosition | AccountUpdate) -> bool:
         """Whether a late frame of an older connection would overwrite newer balances."""
@@ -157,6 +172,7 @@ class OrderTracker:
     def clone(self) -> OrderTracker:
         copy = OrderTracker(self._exchange)
         copy._open, copy._finished = self._open.copy(), self._finished.copy()
+        copy._clients = self._clients.copy()
         copy._seen, copy._position_times = self._seen.copy(), dict(self._position_times)
         return copy
 

@@ -6,12 +6,13 @@ from typing import Final
 
 import msgspec
 
-from exchanges._adapter import Answer, Call, CandleSubscription, Fail, FailKind, Instant, Outputs
+from exchanges._adapter import Answer, Call, CandleSubscription, Fail, FailKind, Instant, Note, Output, Outputs
 from exchanges._candles import CandleFeed
 from exchanges._catchup import Bar, CatchUp, Page
 from exchanges._frames import UNREADABLE
-from exchanges._numbers import plain
-from exchanges.hyperliquid._markets import instrument_of, market_of, pair_of
+from exchanges._numbers import decimal, plain
+from exchanges._rows import read_rows
+from exchanges.hyperliquid._markets import DOUBLE, instrument_of, market_of, pair_of
 from exchanges.hyperliquid._public import PublicFeed
 from exchanges.hyperliquid._wire import Topic, info, refusal_of
 from exchanges.instruments import SymbolTable
@@ -39,7 +40,7 @@ HISTORY: Final = 1_000
 """The venue hands out 5,000; more than this the backend back-fills by itself."""
 _HISTORY_WEIGHT: Final = 20 + HISTORY // 60 + 1
 
-Number = str | int | float
+Number = str | int | float | None
 
 
 class _Candle(msgspec.Struct):
@@ -52,14 +53,18 @@ class _Candle(msgspec.Struct):
     h: Number
     l: Number  # noqa: E741
     c: Number
-    v: Number
+    v: Number = None
 
     def bar(self) -> Bar:
-        return Bar(self.t, plain(self.o), plain(self.h), plain(self.l), plain(self.c), plain(self.v))
+        return Bar(self.t, *(_as_sent(figure) for figure in (self.o, self.h, self.l, self.c, self.v)))
 
 
-_decode = msgspec.json.Decoder(_Candle | list[_Candle]).decode
-_decode_rows = msgspec.json.Decoder(list[_Candle]).decode
+def _as_sent(figure: Number) -> str:
+    """The venue's own text; "0" for what is no figure."""
+    return plain(figure) if figure is not None and decimal(figure) else "0"
+
+
+_decode_candle = msgspec.json.Decoder(_Candle).decode
 
 
 class CandleAdapter(CandleFeed[Topic], PublicFeed):
@@ -96,9 +101,10 @@ class CandleAdapter(CandleFeed[Topic], PublicFeed):
         return pair_of(self._setup.table(), topic.coin), topic.interval
 
     def _told_data(self, data: msgspec.Raw, now: Instant) -> Outputs:
-        told = _decode(data)
-        outputs = []
-        for candle in told if isinstance(told, list) else [told]:
+        text = bytes(data)
+        candles, odd = read_rows(text if text.startswith(b"[") else b"[%b]" % text, _decode_candle)
+        outputs: list[Output] = [Note(odd.phrase("candles"))] if odd else []
+        for candle in candles:
             outputs.extend(self._told(Topic(self.channel, candle.s, candle.i), [candle.bar()], now))
         return outputs
 
@@ -113,7 +119,7 @@ class CandleAdapter(CandleFeed[Topic], PublicFeed):
         if refusal:
             return Page(failed=refusal)
         try:
-            return Page(bars=[candle.bar() for candle in _decode_rows(answer.body)])
+            return Page(bars=[candle.bar() for candle in read_rows(answer.body, _decode_candle)[0]])
         except UNREADABLE as error:
             return Page(failed=f"unreadable answer: {error}"[:150])
 
@@ -124,6 +130,11 @@ def refusal_of_request(exchange: str, symbol: str, interval: str, table: SymbolT
         return f"Hyperliquid has no candle interval {interval!r}: use one of {', '.join(LENGTHS)}."
     if not len(table) or instrument_of(table, exchange, symbol) is not None:
         return None
+    if not market_of(symbol):
+        return f"{symbol!r} is a code of an outcome market, and those belong to no exchange id."
     code = table.wire(symbol)
-    hint = f"that is the venue's code of {code.pair}" if code is not None else "a pair id like BTC-USDC is expected"
+    hint = "a pair id like BTC-USDC is expected"
+    if code is not None:
+        older = code.extra.get(DOUBLE)
+        hint = f"an older listing has its name {older}" if older else f"that is the venue's code of {code.pair}"
     return f"{exchange} has no symbol {symbol!r}: {hint}."

@@ -13,27 +13,30 @@ from typing import Final, NamedTuple
 
 from exchanges._adapter import Instant, KnownOrder, Note, Output
 from exchanges._numbers import decimal
+from exchanges._timers import earliest
 from exchanges.events import ExecutionReport
+from exchanges.hyperliquid._clients import ClientOrders
+from exchanges.hyperliquid._ends import Ends
+from exchanges.hyperliquid._fills import FillStore
 from exchanges.hyperliquid._orders import (
     ALIVE,
     FILLED,
+    MODIFIABLE_END,
     NOTHING,
     TOLERANCE,
     Fill,
     Names,
     Order,
-    Sums,
+    Past,
     Update,
     report,
     sums,
 )
 
-FILLS_KEPT_S: Final = 5 * 3600.0
-"""An order may rest for hours between its first fill and its last (bug A57)."""
-MAX_ORDERS: Final = 10_000
-"""Orders whose fills are kept."""
 MAX_DONE: Final = 5_000
 """Filled orders remembered, so that a repeated frame is not joined again."""
+LIFE_LEAD_MS: Final = 1_000
+RECENT_MS: Final = 60_000
 ASK_LIMIT_S: Final = 30.0
 """REST may hang without any answer: then this try counts as failed."""
 
@@ -62,52 +65,6 @@ def _number(options: Mapping[str, str], name: str, default: int, least: int, mos
     return min(max(int(text), least), most) if text.isascii() and text.isdigit() and len(text) < 10 else default
 
 
-class FillStore:
-    """Fills by order, each once. Bounded in age and number."""
-
-    def __init__(self) -> None:
-        self._orders: OrderedDict[int, dict[int, Fill]] = OrderedDict()
-        self._heard: dict[int, float] = {}
-        self._by_cloid: dict[str, dict[int, None]] = {}
-
-    def add(self, fill: Fill, mono: float) -> bool:
-        """False for a fill that is known (a snapshot repeats them)."""
-        known = self._orders.setdefault(fill.oid, {})
-        if fill.tid in known:
-            return False
-        known[fill.tid] = fill
-        self._heard[fill.oid] = mono
-        self._orders.move_to_end(fill.oid)
-        if fill.cloid:
-            self._by_cloid.setdefault(fill.cloid, {})[fill.oid] = None
-        while len(self._orders) > MAX_ORDERS or self._heard[next(iter(self._orders))] < mono - FILLS_KEPT_S:
-            self.drop(next(iter(self._orders)))
-        return True
-
-    def of(self, update: Update) -> tuple[Fill, ...]:
-        """The fills of an order: those of its id; else those of its client id, if they are just what it tells."""
-        own = self.of_id(update.order.oid)
-        if own or not update.order.cloid:
-            return own
-        oids = self._by_cloid.get(update.order.cloid, ())
-        found = tuple(fill for oid in oids for fill in self._orders[oid].values())
-        return found if abs(sums(found).size - update.executed) <= TOLERANCE else ()
-
-    def of_id(self, oid: int) -> tuple[Fill, ...]:
-        return tuple(self._orders.get(oid, {}).values())
-
-    def drop(self, oid: int) -> None:
-        for fill in self._orders.pop(oid, {}).values():
-            oids = self._by_cloid.get(fill.cloid or "", {})
-            oids.pop(oid, None)
-            if not oids:
-                self._by_cloid.pop(fill.cloid or "", None)
-        self._heard.pop(oid, None)
-
-    def __len__(self) -> int:
-        return len(self._orders)
-
-
 class _Parked:
     """A filled order that waits for its fills."""
 
@@ -123,23 +80,35 @@ class _Parked:
 
 
 class Ask(NamedTuple):
-    """REST is to be asked for the fills of an order; from the start of its life if the last minutes did not tell."""
+    """REST is to be asked for the fills of an order from a time on."""
 
     update: Update
-    whole_life: bool
+    from_ms: int
+
+
+class Due(NamedTuple):
+    """What the time has come for."""
+
+    asks: list[Ask]
+    checks: list[Update]
+    """Cancelled orders: the venue is to say whether their client ids go on; then call `checked` or `unchecked`."""
+    events: list[ExecutionReport]
+    notes: list[Output]
 
 
 class Join:
     """One account's orders and fills on one connection. I/O thread of the session only.
 
-    `order` and `fills` take what the stream tells and return the events that are complete. `due` has come when `deadline`
-    has; what it wants asked comes back through `asked`.
+    `learn`, `order` and `fills` take what the stream tells and return the events that are complete. `due` has come when
+    `deadline` has; what it wants asked comes back through `asked`, `checked` and `unchecked`. `patient`: cancels wait for
+    the other half of a modify (recorded frames are shown at once).
     """
 
-    def __init__(self, names: Names, rules: Rules, known: Iterable[KnownOrder] = ()) -> None:
-        self._names, self._rules = names, rules
-        self._known = {order.order_id: order for order in known}
+    def __init__(self, names: Names, rules: Rules, known: Iterable[KnownOrder] = (), *, patient: bool = True) -> None:
+        self._names, self._rules, self._patient = names, rules, patient
+        self.clients = ClientOrders(known)
         self._store = FillStore()
+        self._ends = Ends()
         self._parked: OrderedDict[int, _Parked] = OrderedDict()
         self._done: OrderedDict[int, None] = OrderedDict()
         self._short: dict[int, Update] = {}
@@ -149,15 +118,24 @@ class Join:
 
     # --- from the stream ---
 
+    def learn(self, updates: Iterable[Update]) -> None:
+        """All states of a frame, before any of them is told: a modify's two rows may come in either order."""
+        for update in updates:
+            self.clients.learn(update)
+
     def order(self, update: Update, now: Instant) -> tuple[list[ExecutionReport], list[Output]]:
-        """One order state with a client id: its event, or nothing yet."""
+        """One order state with a client id, learnt before: its event, or nothing yet."""
         oid = update.order.oid
         if oid in self._done:
             return [], []
-        if update.status != FILLED:
+        if update.status in ALIVE:
+            if self.clients.is_past(update.order):
+                return self._heirs(update.order), []
             event = self.event(update)
             self._note_short(update, event)
             return [event], []
+        if update.status != FILLED:
+            return self._ended(update, now), []
         if self.complete(update):
             return [self.finish(update)], []
         if oid in self._parked:
@@ -166,6 +144,25 @@ class Join:
             return self._crowded(update, now)
         self._park(update, now)
         return [], []
+
+    def _ended(self, update: Update, now: Instant) -> list[ExecutionReport]:
+        if self.clients.is_over(update.order):
+            return []
+        if self.clients.goes_on(update):
+            return self._heirs(update.order)
+        if update.status != MODIFIABLE_END or not self._patient:
+            return [self.event(update)]
+        crowded = self._ends.wait(update, now)
+        return [self.event(crowded)] if crowded is not None else []
+
+    def _heirs(self, order: Order) -> list[ExecutionReport]:
+        """The order that goes on under this one's client id, once more if its total is other than it was told."""
+        heir = self.clients.heir(order)
+        if heir is None:
+            return []
+        update, shown = heir
+        event = self.event(update)
+        return [event] if decimal(event.total_trade_quantity) != shown else []
 
     def fills(self, fills: Iterable[Fill], now: Instant, *, snapshot: bool = False) -> list[ExecutionReport]:
         """Store all of them first, then release what is complete: an order may have several in one message.
@@ -179,28 +176,59 @@ class Join:
 
     # --- from REST ---
 
-    def due(self, now: Instant) -> tuple[list[Ask], list[ExecutionReport], list[Output]]:
+    def due(self, now: Instant) -> Due:
         """Call at `deadline` or later."""
-        asks: list[Ask] = []
-        events: list[ExecutionReport] = []
-        notes: list[Output] = []
+        checks, over = self._ends.due(now)
+        due = Due([], [one for one in checks if not self._settled(one)], [], [])
+        for update in over:
+            if not self.clients.goes_on(update):
+                due.events.append(self.event(update))
+                due.notes.append(Note(f"order {update.order.oid}: the venue does not say whether it was modified"))
         for oid, parked in list(self._parked.items()):
             if parked.due > now.mono:
                 continue
             if parked.asked:  # no answer at all
                 self._failed(parked, now)
             elif self.complete(parked.update):
-                events.append(self.finish(parked.update))
+                due.events.append(self.finish(parked.update))
             elif parked.tries < self._rules.tries:
                 parked.tries += 1
                 parked.asked, parked.due = True, now.mono + ASK_LIMIT_S
-                asks.append(Ask(parked.update, whole_life=parked.tries > 1))
+                due.asks.append(Ask(parked.update, self._from_ms(parked)))
             else:
-                events.append(self.finish(parked.update))
-                notes.append(
+                due.events.append(self.finish(parked.update))
+                due.notes.append(
                     Note(f"order {oid} is filled and its fills can't be had: priced with what is known", "error")
                 )
-        return asks, events, notes
+        return due
+
+    def _settled(self, update: Update) -> bool:
+        """Whether the new order of a modify has come while its cancel waited."""
+        if not self.clients.goes_on(update):
+            return False
+        self._ends.settle(update.order.oid)
+        return True
+
+    def _from_ms(self, parked: _Parked) -> int:
+        """The last minutes may tell; after that, and for an order that was modified, all its life."""
+        life_ms = self.first_ms(parked.update) - LIFE_LEAD_MS
+        if parked.tries > 1 or self.clients.earlier(parked.update.order):
+            return life_ms
+        return max(life_ms, parked.update.moment_ms - RECENT_MS)
+
+    def checked(self, update: Update, found: Update | None, now: Instant) -> tuple[list[ExecutionReport], list[Output]]:
+        """The venue said what holds the client id of a cancelled order now; None = it does not know the client id."""
+        if self._ends.settle(update.order.oid) is None:
+            return [], []
+        if found is not None and found.order.oid > update.order.oid:
+            self.clients.learn(found)
+            told, notes = self.order(found, now)
+            return ([*told, *self._ended(update, now)] if not self.clients.goes_on(update) else told), notes
+        return [] if self.clients.goes_on(update) else [self.event(update)], []
+
+    def unchecked(self, update: Update, now: Instant) -> None:
+        """The venue did not answer that question."""
+        self._ends.failed(update.order.oid, now)
 
     def asked(
         self, update: Update, fills: Iterable[Fill], now: Instant, *, later_s: float = 0.0
@@ -222,13 +250,41 @@ class Join:
         parked.due = now.mono + self._rules.retry_s * 2 ** max(0, parked.tries - 1)
 
     def deadline(self) -> float | None:
-        return min((parked.due for parked in self._parked.values()), default=None) if self._parked else None
+        parked = min((one.due for one in self._parked.values()), default=None) if self._parked else None
+        return earliest(parked, self._ends.deadline())
 
     # --- events ---
 
+    def past(self, update: Update) -> Past:
+        """What is known of the client order beside this state."""
+        order = update.order
+        own = self._store.of_id(order.oid)
+        earlier = {oid: self._store.of_id(oid) for oid in self.clients.earlier(order)}
+        if not own:
+            # Fills under an id that no row has told are this order's, if they are just what it executed.
+            found = {oid: self._store.of_id(oid) for oid in self.clients.nameless(order) if oid != order.oid}
+            fills = tuple(fill for group in found.values() for fill in group)
+            if fills and abs(sums(fills).size - update.executed) <= TOLERANCE:
+                own = fills
+                earlier = {oid: group for oid, group in earlier.items() if oid not in found}
+        before = self.clients.before(order, {oid: sums(group) for oid, group in earlier.items()})
+        old = tuple(fill for group in earlier.values() for fill in group)
+        explained = before == NOTHING or abs(sums(old).size - before.size) <= TOLERANCE
+        trusted = order.placed_ms >= self.since_ms and explained
+        return Past((*old, *own), before, self.clients.told(order), trusted)
+
     def complete(self, update: Update) -> bool:
-        """Whether the fills that are known make up all of a filled order."""
-        return abs(sums(self._store.of(update)).size - update.executed) <= TOLERANCE
+        """Whether what is known makes up all of a filled order: its fills, and for what came before, what was published."""
+        past = self.past(update)
+        known = sums(past.fills).size
+        if abs(known - past.before.size - update.executed) <= TOLERANCE:
+            return True
+        own = sums([fill for fill in past.fills if fill.oid == update.order.oid]).size
+        return (
+            past.before != NOTHING
+            and abs(own - update.executed) <= TOLERANCE
+            and past.before.size <= past.told.sums.size + TOLERANCE
+        )
 
     def is_done(self, update: Update) -> bool:
         """Whether the one event of a filled order is out."""
@@ -238,17 +294,21 @@ class Join:
         """When an order last traded, as far as its fills are known; 0 = they are not."""
         return max((fill.time for fill in self._store.of_id(order.oid)), default=0)
 
+    def first_ms(self, update: Update) -> int:
+        """When the client order was placed, as far as that is known."""
+        return self.clients.first_ms(update.order)
+
     def event(self, update: Update) -> ExecutionReport:
         """The event of an order state with the fills that are known now."""
-        trusted = update.order.timestamp >= self.since_ms
-        known = self._known.get(str(update.order.oid))
-        told = Sums(decimal(known.executed), decimal(known.executed_quote)) if known is not None else NOTHING
-        return report(update, self._store.of(update), self._names, trusted=trusted, told=told)
+        event = report(update, self.past(update), self._names)
+        self.clients.published(update, decimal(event.total_trade_quantity))
+        return event
 
     def finish(self, update: Update) -> ExecutionReport:
         """The one event of a filled order, complete or not; its fills are of no more use."""
         event, oid = self.event(update), update.order.oid
-        self._store.drop(oid)
+        for one in (oid, *self.clients.earlier(update.order)):
+            self._store.drop(one)
         self._parked.pop(oid, None)
         self._short.pop(oid, None)
         self._done[oid] = None
@@ -262,6 +322,7 @@ class Join:
         cloids: set[str] = set()
         for fill in fills:
             if self._store.add(fill, now.mono):
+                self.clients.traded(fill.cloid or "", fill.oid)
                 oids.add(fill.oid)
                 cloids.add(fill.cloid or "")
         if not oids:
@@ -271,17 +332,22 @@ class Join:
             parked.update for oid, parked in self._parked.items() if oid in oids or parked.update.order.cloid in cloids
         ]
         events = [self.finish(update) for update in waiting if self.complete(update)]
-        short = [self._short[oid] for oid in oids if oid in self._short]
-        told = [update for update in short if sums(self._store.of(update)).size >= update.executed - TOLERANCE]
+        short = [update for oid, update in self._short.items() if oid in oids or update.order.cloid in cloids]
+        told = [update for update in short if self._explained(update)]
         for update in told:
             del self._short[update.order.oid]
         events.extend(self.event(update) for update in told)
         return events
 
+    def _explained(self, update: Update) -> bool:
+        past = self.past(update)
+        return sums(past.fills).size >= past.before.size + update.executed - TOLERANCE
+
     def _note_short(self, update: Update, event: ExecutionReport) -> None:
         oid = update.order.oid
         self._short.pop(oid, None)
-        if update.status in ALIVE and decimal(event.total_trade_quantity) < update.executed - TOLERANCE:
+        total = decimal(event.total_trade_quantity)
+        if update.status in ALIVE and total < self.past(update).before.size + update.executed - TOLERANCE:
             self._short[oid] = update
             while len(self._short) > self._rules.max_parked:
                 del self._short[next(iter(self._short))]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
 from exchanges._adapter import Answer, Call
 from exchanges._frames import UNREADABLE
+from exchanges._rows import read_rows
 from exchanges.hyperliquid._wire import Site, info, site_of
 from exchanges.instruments import Instrument, SymbolTable
 
@@ -22,6 +24,10 @@ RAW: Final = "raw"
 """Name in `Instrument.extra` of the pair id as the venue's own token names give it."""
 DEX: Final = "dex"
 """Name in `Instrument.extra` of the builder dex; absent on the native one."""
+DOUBLE: Final = "double"
+"""Name in `Instrument.extra` of the pair id that an instrument would have, had no older listing of the market the same."""
+OUTCOMES: Final = ("#", "+")
+"""How codes of outcome markets begin (a side of an outcome, its token): they belong to no exchange id."""
 _SAFE: Final = re.compile(r"[A-Za-z0-9_.]{1,32}")
 """Deployers choose names; names like paths occur."""
 _BRIDGED: Final = "Unit "
@@ -30,7 +36,9 @@ _LIST_WEIGHT: Final = 20
 
 
 def market_of(code: str) -> str:
-    """The exchange id of a wire code: spot codes are `@142` or `PURR/USDC`, everything else is a perp."""
+    """The exchange id of a wire code: spot is `@142` or `PURR/USDC`, outcomes (`#20`, `+2`) have none, the rest are perps."""
+    if code.startswith(OUTCOMES):
+        return ""
     return SPOT if code.startswith("@") or "/" in code else LINEAR
 
 
@@ -45,6 +53,20 @@ def pair_of(table: SymbolTable, code: str) -> str:
     return code if found is None else found.pair
 
 
+def event_pair_of(table: SymbolTable, code: str) -> str:
+    """The pair id under which an account's events are told.
+
+    A coin that was listed minutes ago is not in the list yet: its code tells the pair, because the backend rounds prices
+    of symbols that it does not know to 2 decimals. Spot codes of index numbers tell nothing and stay.
+    """
+    if table.wire(code) is not None or code.startswith("@"):
+        return pair_of(table, code)
+    if "/" in code:
+        return code.replace("/", "-", 1)
+    dex = dex_of(code)
+    return f"{code}-{next((item.quote for item in table if dex and item.extra.get(DEX) == dex), 'USDC')}"
+
+
 def instrument_of(table: SymbolTable, exchange: str, pair: str) -> Instrument | None:
     """What a candle request names: a pair id of this market, also under the bridged coin's own name (bugs A29, A30)."""
     found = table.pair(pair)
@@ -54,7 +76,24 @@ def instrument_of(table: SymbolTable, exchange: str, pair: str) -> Instrument | 
 
 
 def _own(instrument: Instrument, exchange: str) -> bool:
-    return instrument.kind in ("", KIND_OF[exchange])
+    return instrument.kind in ("", KIND_OF[exchange]) and DOUBLE not in instrument.extra
+
+
+def one_pair_each(instruments: Iterable[Instrument]) -> list[Instrument]:
+    """Pair ids name one instrument of a market: the code that was listed first keeps the pair, later ones go by their codes.
+
+    Token names are not unique at the venue. Two prices on one channel, or a candle of either, would be worse than none.
+    """
+    taken: set[tuple[str, str]] = set()
+    found: list[Instrument] = []
+    for item in instruments:
+        name = (item.kind, item.pair)
+        if name in taken:
+            extra = {**item.extra, DOUBLE: item.pair}
+            item = msgspec.structs.replace(item, pair=item.wire, active=False, extra=extra)
+        taken.add(name)
+        found.append(item)
+    return found
 
 
 def asset_of(table: SymbolTable, token: str) -> str:
@@ -83,30 +122,64 @@ class Token(msgspec.Struct, rename="camel"):
 class _Pair(msgspec.Struct):
     name: str
     tokens: tuple[int, int]
+    index: int | None = None
 
 
-class _SpotMeta(msgspec.Struct):
+class _SpotAnswer(msgspec.Struct):
+    tokens: msgspec.Raw
+    universe: msgspec.Raw
+
+
+class SpotMeta(NamedTuple):
+    """The tokens and pairs of spot that can be read."""
+
     tokens: list[Token]
     universe: list[_Pair]
 
 
 class _Asset(msgspec.Struct, rename="camel"):
     name: str
-    is_delisted: bool = False
+    is_delisted: bool | None = None
 
 
-class _Meta(msgspec.Struct, rename="camel"):
+class _MetaAnswer(msgspec.Struct, rename="camel"):
+    universe: msgspec.Raw
+    collateral_token: int | None = None
+
+
+class Meta(NamedTuple):
+    """The perps of one dex that can be read, and the index of the token that they settle in."""
+
     universe: list[_Asset]
-    collateral_token: int = 0
+    collateral_token: int
 
 
 class _Dex(msgspec.Struct):
     name: str
 
 
-_decode_spot = msgspec.json.Decoder(_SpotMeta).decode
-_decode_meta = msgspec.json.Decoder(_Meta).decode
-_decode_dexes = msgspec.json.Decoder(list[_Dex | None]).decode
+_decode_spot = msgspec.json.Decoder(_SpotAnswer).decode
+_decode_token = msgspec.json.Decoder(Token).decode
+_decode_pair = msgspec.json.Decoder(_Pair).decode
+_decode_meta = msgspec.json.Decoder(_MetaAnswer).decode
+_decode_asset = msgspec.json.Decoder(_Asset).decode
+_decode_dex = msgspec.json.Decoder(_Dex | None).decode
+
+
+def _spot_meta(body: bytes) -> SpotMeta:
+    """Raises what `UNREADABLE` lists for another shape."""
+    answer = _decode_spot(body)
+    tokens, _ = read_rows(answer.tokens, _decode_token)
+    universe, _ = read_rows(answer.universe, _decode_pair)
+    listed = [pair for pair in universe if market_of(pair.name) == SPOT]
+    return SpotMeta(tokens, sorted(listed, key=lambda pair: pair.index if pair.index is not None else sys.maxsize))
+
+
+def _meta(body: bytes) -> Meta:
+    """Raises what `UNREADABLE` lists for another shape."""
+    answer = _decode_meta(body)
+    universe, _ = read_rows(answer.universe, _decode_asset)
+    return Meta([asset for asset in universe if market_of(asset.name) == LINEAR], answer.collateral_token or 0)
 
 
 def aliases(tokens: Iterable[Token]) -> dict[str, str]:
@@ -131,7 +204,7 @@ def safe(name: str) -> bool:
     return bool(_SAFE.fullmatch(name)) and ".." not in name
 
 
-def spot_instruments(meta: _SpotMeta, alias: Mapping[str, str], *, active: bool) -> list[Instrument]:
+def spot_instruments(meta: SpotMeta, alias: Mapping[str, str], *, active: bool) -> list[Instrument]:
     names = {token.index: token.name for token in meta.tokens}
     found: list[Instrument] = []
     for pair in meta.universe:
@@ -143,7 +216,7 @@ def spot_instruments(meta: _SpotMeta, alias: Mapping[str, str], *, active: bool)
 
 
 def perp_instruments(
-    meta: _Meta, dex: str, names: Mapping[int, str], alias: Mapping[str, str], *, active: bool
+    meta: Meta, dex: str, names: Mapping[int, str], alias: Mapping[str, str], *, active: bool
 ) -> list[Instrument]:
     quote = names.get(meta.collateral_token, "USDC")
     own_quote = alias.get(quote, quote)
@@ -179,8 +252,8 @@ class Loader:
     def __init__(self, exchange: str, options: Mapping[str, str]) -> None:
         self._exchange = exchange
         self._site: Site = site_of(options)
-        self._spot: _SpotMeta | None = None
-        self._metas: dict[str, _Meta] = {}
+        self._spot: SpotMeta | None = None
+        self._metas: dict[str, Meta] = {}
         self._dexes_known = self._site.testnet
         """The testnet has thousands of builder dexes, mostly empty: only the native one is loaded there."""
 
@@ -197,11 +270,11 @@ class Loader:
             return ()
         try:
             if call.tag == "spotMeta":
-                self._spot = _decode_spot(answer.body)
+                self._spot = _spot_meta(answer.body)
             elif call.tag == "meta":
-                self._metas[str(call.context)] = _decode_meta(answer.body)
+                self._metas[str(call.context)] = _meta(answer.body)
             elif not self._dexes_known:
-                listed = _decode_dexes(answer.body)
+                listed, _ = read_rows(answer.body, _decode_dex)
                 self._dexes_known = bool(listed)
                 names = dict.fromkeys(dex.name for dex in listed if dex is not None and safe(dex.name))
                 return [self._call("meta", name) for name in names]
@@ -221,7 +294,7 @@ class Loader:
             for dex, meta in self._metas.items()
             for item in perp_instruments(meta, dex, names, alias, active=not own_spot)
         ]
-        return [*spot_instruments(spot, alias, active=own_spot), *perps]
+        return one_pair_each([*spot_instruments(spot, alias, active=own_spot), *perps])
 
 
 def table_of_context(exchange: str, context: Mapping[str, object]) -> SymbolTable:
@@ -230,7 +303,7 @@ def table_of_context(exchange: str, context: Mapping[str, object]) -> SymbolTabl
     rows = listed.items() if isinstance(listed, Mapping) else ()
     found: list[Instrument] = []
     for code, pair in rows:
-        market = market_of(str(code))
+        market = market_of(str(code)) or LINEAR
         base, _, quote = str(pair).rpartition("-")
         found.append(
             _instrument(
@@ -238,4 +311,4 @@ def table_of_context(exchange: str, context: Mapping[str, object]) -> SymbolTabl
                 dex=dex_of(str(code)), active=market == exchange,
             )
         )  # fmt: skip
-    return SymbolTable(found)
+    return SymbolTable(one_pair_each(found))

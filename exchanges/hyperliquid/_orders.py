@@ -18,7 +18,9 @@ ALIVE: Final = frozenset({"open", "triggered"})
 CANCELED: Final = frozenset(
     {
         "canceled",
+        "internalCancel",
         "marginCanceled",
+        "outcomeSettledCanceled",
         "vaultWithdrawalCanceled",
         "openInterestCapCanceled",
         "selfTradeCanceled",
@@ -33,6 +35,7 @@ REJECTED: Final = frozenset(
     {
         "rejected",
         "tickRejected",
+        "tooManyOpenOrdersRejected",
         "minTradeNtlRejected",
         "perpMarginRejected",
         "reduceOnlyRejected",
@@ -50,7 +53,10 @@ REJECTED: Final = frozenset(
     }
 )
 KNOWN_STATUSES: Final = ALIVE | CANCELED | REJECTED | {FILLED}
-"""The venue adds statuses; one that is not listed ends the order, too."""
+_ENDINGS: Final = ("Canceled", "Rejected")
+"""The venue adds reasons for an end; their words end like this."""
+MODIFIABLE_END: Final = "canceled"
+"""The state of an order that was cancelled by its owner, or modified: then its client id goes on under a new order id."""
 TOLERANCE: Final = Decimal("1e-9")
 _SIDES: Final = {"B": "BUY", "A": "SELL"}
 """B is the bid side, A the ask side (bug D15)."""
@@ -63,13 +69,18 @@ class Order(msgspec.Struct, frozen=True, rename="camel"):
     """The order inside an update, and a row of the open orders. Figures are decimal text, times ms."""
 
     coin: str
-    side: str
-    limit_px: str
-    sz: str
     oid: int
-    timestamp: int = 0
-    orig_sz: str = ""
+    side: str | None = None
+    limit_px: str | None = None
+    sz: str | None = None
+    timestamp: int | None = None
+    orig_sz: str | None = None
     cloid: str | None = None
+
+    @property
+    def placed_ms(self) -> int:
+        """0 = not told."""
+        return self.timestamp or 0
 
 
 class Update(msgspec.Struct, frozen=True, rename="camel"):
@@ -77,7 +88,12 @@ class Update(msgspec.Struct, frozen=True, rename="camel"):
 
     order: Order
     status: str
-    status_timestamp: int
+    status_timestamp: int | None = None
+
+    @property
+    def moment_ms(self) -> int:
+        """When this state began; else when the order was placed, 0 = neither is told."""
+        return self.status_timestamp or self.order.placed_ms
 
     @property
     def size(self) -> Decimal:
@@ -101,8 +117,8 @@ class Fill(msgspec.Struct, frozen=True, rename="camel"):
     oid: int
     tid: int
     cloid: str | None = None
-    fee: str = "0"
-    fee_token: str = ""
+    fee: str | None = None
+    fee_token: str | None = None
 
 
 class Sums(NamedTuple):
@@ -139,50 +155,85 @@ class Totals(NamedTuple):
 NOTHING: Final = Sums(Decimal(0), Decimal(0))
 
 
-def totals(update: Update, fills: Collection[Fill], *, trusted: bool, told: Sums) -> Totals:
-    """The figures of an order state (table of section 6).
+class Told(NamedTuple):
+    """What was published of a client order before this connection: cumulative, up to a moment of one order id."""
 
-    `trusted`: every fill of the order comes over this connection, so those that are known are all so far. Else what they
-    don't explain counts as it was `told` before this connection, and as for the rest at the limit price.
+    sums: Sums = NOTHING
+    order_id: int = 0
+    time_ms: int = 0
+
+    def and_then(self, fills: Collection[Fill]) -> Sums:
+        """What was published, and the fills that came after it."""
+        new = sums([f for f in fills if f.oid > self.order_id or (f.oid == self.order_id and f.time > self.time_ms)])
+        return Sums(_EXACT.add(self.sums.size, new.size), _EXACT.add(self.sums.value, new.value))
+
+
+class Past(NamedTuple):
+    """What is known of an order beside its newest state."""
+
+    fills: Collection[Fill] = ()
+    """Of its client order, under whatever order id."""
+    before: Sums = NOTHING
+    """What earlier order ids of its client order executed."""
+    told: Told = Told()
+    trusted: bool = True
+    """Every fill comes over this connection, so those that are known are all so far."""
+
+
+def totals(update: Update, past: Past) -> Totals:
+    """The cumulative figures of a client order in a state of its newest order id (table of section 6).
+
+    What its fills don't explain counts as it was published before this connection, and the rest at the limit prices.
     """
-    limit, executed, known = decimal(update.order.limit_px), update.executed, sums(fills)
+    order, known, told = update.order, sums(past.fills), past.told
+    executed = _EXACT.add(past.before.size, update.executed)
+    limit_px = order.limit_px or "0"
     if not executed:
-        return Totals(executed, executed, update.order.limit_px)
+        return Totals(executed, executed, limit_px)
     exact = abs(known.size - executed) <= TOLERANCE
-    if fills and update.status == FILLED and (exact or not told.size):
+    if past.fills and update.status == FILLED and (exact or not told.sums.size):
         average = divide(known.value, known.size)
-        return Totals(executed, known.value if exact else multiply(average, executed), _price(average, update))
-    if fills and update.status != FILLED and ((trusted and update.status in ALIVE) or exact or known.size > executed):
-        return Totals(known.size, known.value, _price(divide(known.value, known.size), update))
+        return Totals(executed, known.value if exact else multiply(average, executed), _price(average, order))
+    complete = (past.trusted and update.status in ALIVE) or exact or known.size > executed
+    if past.fills and update.status != FILLED and complete:
+        return Totals(known.size, known.value, _price(divide(known.value, known.size), order))
+    since = told.and_then(past.fills)
+    if told.sums.size and abs(since.size - executed) <= TOLERANCE:
+        return Totals(executed, since.value, _price(divide(since.value, executed), order))
     missing = max(executed - known.size, Decimal(0))
-    before = min(missing, told.size)
-    value = known.value + multiply(before, divide(told.value, told.size)) + multiply(missing - before, limit)
-    if not fills and not before:
-        return Totals(executed, value, update.order.limit_px)
-    return Totals(executed, value, _price(divide(value, executed), update))
+    published = min(missing, told.sums.size)
+    at_limits = _EXACT.add(past.before.value, multiply(update.executed, decimal(limit_px)))
+    value = known.value + multiply(published, divide(told.sums.value, told.sums.size))
+    value += multiply(missing - published, divide(at_limits, executed))
+    if not past.fills and not published and not past.before.size:
+        return Totals(executed, value, limit_px)
+    return Totals(executed, value, _price(divide(value, executed), order))
 
 
-def _price(average: Decimal, update: Update) -> str:
+def _price(average: Decimal, order: Order) -> str:
     """An average with as many decimals as the limit price is written with."""
-    decimals = min(len(update.order.limit_px.partition(".")[2]), _MAX_DECIMALS)
+    decimals = min(len((order.limit_px or "").partition(".")[2]), _MAX_DECIMALS)
     return format(average.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP, _WIDE), "f")
 
 
-def report(
-    update: Update, fills: Collection[Fill], names: Names, *, trusted: bool = True, told: Sums = NOTHING
-) -> ExecutionReport:
-    """The event of an order state, priced with the fills that are known. The order must have a client id."""
+def report(update: Update, past: Past, names: Names) -> ExecutionReport:
+    """The event of an order state, priced with the fills that are known. The order must have a client id and a known side."""
     order = update.order
-    quantity, value, price = totals(update, fills, trusted=trusted, told=told)
+    quantity, value, price = totals(update, past)
     client_id = order.cloid or ""
+    executed = _EXACT.add(past.before.size, update.executed)
     if update.status == FILLED:
         status = "FILLED"
     elif update.status in ALIVE:
-        status = "PARTIALLY_FILLED" if update.executed else "NEW"
+        status = "PARTIALLY_FILLED" if executed else "NEW"
     else:
         status = "CANCELED"
-    fee, fee_asset = _fee(fills, names) if abs(sums(fills).size - update.executed) <= TOLERANCE else (UNSET, UNSET)
-    identity = (order.oid, update.status, update.status_timestamp, order.sz, plain(quantity), plain(value))
+    whole = abs(sums(past.fills).size - executed) <= TOLERANCE
+    fee, fee_asset = _fee(past.fills, names) if whole else (UNSET, UNSET)
+    size = order.orig_sz or order.sz or "0"
+    if past.before.size:
+        size = plain(_EXACT.add(past.before.size, update.size))
+    identity = (order.oid, update.status, update.moment_ms, order.sz, plain(quantity), plain(value))
     return ExecutionReport(
         symbol=names.pair(order.coin),
         new_client_order_id=client_id,
@@ -191,14 +242,14 @@ def report(
         order_status=status,
         # There are no market orders: those are IOC limits with an aggressive price.
         order_type="LIMIT",
-        side=_SIDES.get(order.side, "BUY"),
+        side=_SIDES.get(order.side or "", ""),
         price=plain(price),
-        quantity=plain(order.orig_sz or order.sz),
+        quantity=plain(size),
         total_trade_quantity=plain(quantity),
         total_quote_trade_quantity=plain(value),
-        creation_time=update.status_timestamp,
-        event_time=update.status_timestamp,
-        order_time=update.status_timestamp,
+        creation_time=update.moment_ms,
+        event_time=update.moment_ms,
+        order_time=update.moment_ms,
         unique_message_id=":".join(map(str, identity)),
         liquidation=False,
         fee_paid=fee,
@@ -208,12 +259,24 @@ def report(
 
 def _fee(fills: Collection[Fill], names: Names) -> tuple[str | msgspec.UnsetType, str | msgspec.UnsetType]:
     """The whole fee, where it was paid in one asset; a rebate is no fee."""
-    tokens = {fill.fee_token for fill in fills}
+    tokens = {fill.fee_token or "" for fill in fills}
     paid = sum((decimal(fill.fee) for fill in fills), Decimal(0))
     if len(tokens) != 1 or paid <= 0 or "" in tokens:
         return UNSET, UNSET
     return plain(paid), names.asset(tokens.pop())
 
 
-def known_side(order: Order) -> bool:
-    return order.side in _SIDES
+def listed(status: str) -> bool:
+    """Whether the meaning of a status is known."""
+    return status in KNOWN_STATUSES or status.endswith(_ENDINGS)
+
+
+def odd(update: Update) -> str:
+    """Why nothing can be told of an order state; empty if it can."""
+    if not listed(update.status):
+        return f"its state {update.status[:40]!r} is none that is known"
+    if update.order.side not in _SIDES:
+        return "the venue does not tell its side"
+    if not update.size and update.status in ALIVE | {FILLED}:
+        return "the venue does not tell its size"
+    return ""

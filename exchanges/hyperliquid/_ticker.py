@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -11,7 +11,7 @@ from exchanges._adapter import EmitTickers, Fail, FailKind, Instant, Output, Out
 from exchanges._feed import TickerFeed
 from exchanges._numbers import number
 from exchanges.events import Ticker
-from exchanges.hyperliquid._markets import LINEAR, SPOT, dex_of, market_of, pair_of
+from exchanges.hyperliquid._markets import DOUBLE, LINEAR, SPOT, dex_of, market_of
 from exchanges.hyperliquid._public import PublicFeed
 from exchanges.hyperliquid._wire import Topic
 
@@ -21,8 +21,14 @@ NATIVE: Final = Topic("allMids")
 """Spot and the native perps."""
 
 
+MAX_AHEAD_MS: Final = 60_000
+"""Tickers never go back in time by less than this; a host clock that was set back further is followed."""
+
+
 class _Mids(msgspec.Struct, gc=False):
-    mids: dict[str, str]
+    """Each value is looked at by itself: every frame is the whole market, and one odd price must not cost the others."""
+
+    mids: dict[str, Any]
 
 
 _decode = msgspec.json.Decoder(_Mids).decode
@@ -36,6 +42,7 @@ class TickerAdapter(TickerFeed[Topic], PublicFeed):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self._recorded = False
+        self._last_ms = 0
 
     def _topic(self, symbol: str) -> Topic:
         """All coins of a dex have one topic."""
@@ -57,25 +64,37 @@ class TickerAdapter(TickerFeed[Topic], PublicFeed):
             return []
         if self._recorded:
             return self._whole(mids, now)
-        tickers = self._tickers(self._exchange, mids, now.wall_ms)
+        tickers = self._tickers(self._exchange, mids, self._time_ms(now.wall_ms), now.wall_ms)
         return [EmitTickers(stream_id, self._exchange, tickers) if tickers else Seen(stream_id)]
 
-    def _tickers(self, exchange: str, mids: Mapping[str, str], wall_ms: int) -> list[Ticker]:
-        """The venue tells no time, so it is ours."""
+    def _time_ms(self, wall_ms: int) -> int:
+        """The venue tells no time, so it is ours, and goes on where the host's clock was set back.
+
+        Consumers drop what is older than what they have: without this a clock that goes back by 45 s would silence the
+        whole market for as long.
+        """
+        if wall_ms < self._last_ms <= wall_ms + MAX_AHEAD_MS:
+            self._last_ms += 1
+        else:
+            self._last_ms = wall_ms
+        return self._last_ms
+
+    def _tickers(self, exchange: str, mids: Mapping[str, object], time_ms: int, wall_ms: int) -> list[Ticker]:
         table = self._setup.table()
         tickers: list[Ticker] = []
         if not len(table):
             return tickers  # every price would go out under the venue's code
-        for code, text in mids.items():
+        for code, told in mids.items():
             if market_of(code) != exchange:
                 continue
-            price = number(text)
-            if price <= 0:
+            price = _price(told)
+            found = table.wire(code)
+            if price <= 0 or (found is not None and DOUBLE in found.extra):
                 continue
-            symbol = pair_of(table, code)
-            identity = f"{symbol}@{wall_ms}@{exchange}:{text}"
+            symbol = code if found is None else found.pair
+            identity = f"{symbol}@{time_ms}@{exchange}:{told}"
             tickers.append(
-                Ticker(symbol, wall_ms, price, VOLUME, price, price, price, price, identity, wall_ms, exchange)
+                Ticker(symbol, time_ms, price, VOLUME, price, price, price, price, identity, wall_ms, exchange)
             )
         return tickers
 
@@ -83,8 +102,15 @@ class TickerAdapter(TickerFeed[Topic], PublicFeed):
         super().replay(stream_id)
         self._recorded = True
 
-    def _whole(self, mids: Mapping[str, str], now: Instant) -> Outputs:
+    def _whole(self, mids: Mapping[str, object], now: Instant) -> Outputs:
         """A recorded frame is shown whole, by channel; a live stream passes on its own exchange id's part of it."""
-        rows = [row for exchange in (SPOT, LINEAR) for row in self._tickers(exchange, mids, now.wall_ms)]
+        rows = [row for exchange in (SPOT, LINEAR) for row in self._tickers(exchange, mids, now.wall_ms, now.wall_ms)]
         rows.sort(key=lambda row: (row.symbol, row.exchange))
         return [EmitTickers(self._stream_id, row.exchange, [row]) for row in rows]
+
+
+def _price(told: object) -> float:
+    """A mid is text; anything that is no figure counts as no price."""
+    if isinstance(told, int | float) and not isinstance(told, bool):
+        told = repr(told)
+    return number(told) if isinstance(told, str) else 0.0

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from exchanges._adapter import Rate
 from simulator._peer import BasePeer, Window
-from simulator._values import INTERVALS, CandleUpdate, Change, OrderChange, Tick
+from simulator._values import INTERVALS, CandleUpdate, Change, Order, OrderChange, Tick
 from simulator._venue import Close, Effect, Effects, Follow, Frame, Instant, Noted, Unfollow, Unwatch, Watch
 from simulator.venues.hyperliquid._frames import candle_row, fill_row, update_row
 from simulator.venues.hyperliquid._markets import DEXES, LINEAR, SPOT
@@ -172,12 +173,29 @@ class HyperliquidPeer(BasePeer):
         symbol = self.world.markets.symbol(change.exchange, change.order.symbol)
         effects: list[Effect] = []
         if self._wants("orderUpdates", address):
-            row = update_row(change.order, self._half.price(change.order))
-            effects.append(Frame(_encode({"channel": "orderUpdates", "data": [row]})))
+            effects += (self._states(rows) for rows in self._rows(change))
         if change.trade is not None and self._wants("userFills", address):
             fill = self._fills(address, [fill_row(change.trade, change.order, symbol)])
             effects.insert(0 if change.trade.trade_id % 2 else len(effects), fill)
         return self._push(effects, now)
+
+    def _rows(self, change: OrderChange) -> list[list[Order]]:
+        """The orders of each frame that a change leads to.
+
+        Of a modify the new order and the end of the old one come in two frames, in one, or the end first, in turns:
+        clients can't rely on any order.
+        """
+        order = change.order
+        if change.kind == "CANCELED" and order.replaced_by:
+            return [[order]] if order.replaced_by % 3 == 0 else []
+        old = self.world.engine.locate(order.replaces) if change.kind == "NEW" and order.replaces else None
+        if old is None or order.order_id % 3 == 0:
+            return [[order]]
+        return [[order, old]] if order.order_id % 3 == 1 else [[old], [order]]
+
+    def _states(self, orders: Iterable[Order]) -> Frame:
+        rows = [update_row(order, self._half.price(order)) for order in orders]
+        return Frame(_encode({"channel": "orderUpdates", "data": rows}))
 
     def ticked(self, tick: Tick, now: Instant) -> Effects:
         self._half.mids.take(tick)

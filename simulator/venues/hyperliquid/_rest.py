@@ -136,8 +136,9 @@ class Rest:
         return {"order": row, "status": status_of(order), "statusTimestamp": order.updated_ms}
 
     def _status(self, account: Account | None, body: Json) -> Json:
+        """By a client id: the order that holds it now."""
         oid = body["oid"]
-        for order in self._orders(account):
+        for order in reversed(self._orders(account)):
             if oid in (order.order_id, order.client_id):
                 return {"status": "order", "order": self._state(order)}
         return {"status": "unknownOid"}

@@ -35,13 +35,6 @@ NOT_YET: dict[str, frozenset[str]] = {
         "coinbase: one row with a number price among good rows",
     }),
 
-    "hyperliquid": frozenset({
-        "modify: the replacement opens and the old order id is canceled under the same client id (one frame)",
-        "modify: the cancel of the old order id arrives in its own frame after the replacement",
-        "hyperliquid: two spot codes with one pair name",
-        "hyperliquid: one null mid among good mids",
-    }),
-
     "kraken": frozenset({
         "futures fill on a contract that the symbol list does not have yet",
         "futures order enlarged while its edit was not seen: a fill that leaves 0.15 open is not FILLED",

@@ -40,7 +40,7 @@ from exchanges._frames import NO_WEIGHT
 from exchanges.credentials import credentials
 from exchanges.events import ExecutionReport
 from exchanges.hyperliquid import VENUE
-from exchanges.hyperliquid._join import FILLS_KEPT_S
+from exchanges.hyperliquid._fills import FILLS_KEPT_S
 from exchanges.hyperliquid._markets import Loader, Token, aliases
 from exchanges.instruments import EMPTY, SymbolTable
 from tests.unit.exchanges.driver import Driver, after, frame, json_answer, of, only, sent, setup
@@ -226,6 +226,22 @@ def test_the_demo_environment_is_the_testnet() -> None:
         assert adapter.start(NOW) == [Connect("wss://api.hyperliquid-testnet.xyz/ws")]
     calls = VENUE.instruments("hyperliquidLinear", {"HYPERLIQUIDENV": "demo"}).start()
     assert {call.url for call in calls} == {"https://api.hyperliquid-testnet.xyz/info"}
+
+
+@pytest.mark.parametrize("key", ["HYPERLIQUIDENV", ""])
+def test_a_sandbox_account_is_on_the_testnet(key: str) -> None:
+    """It was sent to the live host. Its spot codes are other coins than those of the live list."""
+    keys = credentials(ADDRESS, "", environment="sandbox")
+    options = {key: "demo"} if key else {}
+    drive = Drive(
+        UserSubscription(stream_id="u1", exchange="hyperliquid", credentials=keys),
+        setup("hyperliquid", SPOT, **options),
+    )
+    assert drive.connect == [Connect("wss://api.hyperliquid-testnet.xyz/ws")]
+    assert drive.calls[0].url == "https://api.hyperliquid-testnet.xyz/info"
+    drive.join()
+    pairs = [drive.orders(update(coin=code, oid=n))[0].symbol for n, code in enumerate(("@142", "PURR/USDC"))]
+    assert pairs == (["BTC-USDC", "PURR-USDC"] if key else ["@142", "PURR-USDC"])
 
 
 @pytest.mark.parametrize("role", ["agent", "missing", "somethingNew"])
@@ -551,7 +567,7 @@ def test_a_cancellation_never_says_less_than_was_executed() -> None:
     """It is the last word about the order: what a fill does not explain yet counts at the limit price."""
     drive = live()
     drive.fills(fill("0.1", "91000", 1))
-    assert [figures(event) for event in drive.orders(update("canceled", sz="0.15"))] == [
+    assert [figures(event) for event in drive.orders(update("marginCanceled", sz="0.15"))] == [
         ("CANCELED", "0.2", "18225", "91125.0")
     ]
 
@@ -574,13 +590,13 @@ def test_an_order_from_before_the_connection_keeps_what_it_had_executed() -> Non
     ]
 
 
-def test_an_amended_order_has_the_fills_of_its_new_id_only() -> None:
-    """The venue cancels and places anew: another id with the same client id."""
+def test_a_modified_order_keeps_what_only_a_fill_told_of_its_old_id() -> None:
+    """The venue cancels and places anew: another id with the same client id, by which the backend books."""
     drive = live()
     drive.fills(fill("0.1", "91000", 1, oid=6))
     assert drive.orders(update("filled", origSz="0.25")) == []
     assert [figures(event) for event in drive.fills(fill("0.25", "91100", 2))] == [
-        ("FILLED", "0.25", "22775", "91100.0")
+        ("FILLED", "0.35", "31875", "91071.4")
     ]
 
 
@@ -590,11 +606,34 @@ def test_fills_are_found_by_the_client_id_where_they_explain_the_order() -> None
     assert len(drive.orders(update("filled"))) == 1
 
 
-@pytest.mark.parametrize("status", ["canceled", "reduceOnlyCanceled", "oracleRejected", "nobodyKnowsCanceled"])
-def test_every_other_status_ends_the_order_and_an_unknown_one_is_told(status: str) -> None:
+@pytest.mark.parametrize(
+    "status",
+    [
+        "reduceOnlyCanceled",
+        "oracleRejected",
+        "internalCancel",
+        "outcomeSettledCanceled",
+        "tooManyOpenOrdersRejected",
+        "brandNewCanceled",
+        "brandNewRejected",
+    ],
+)
+def test_every_end_is_a_cancel_without_an_error_line(status: str) -> None:
     drive = live()
     assert [event.order_status for event in drive.orders(update(status))] == ["CANCELED"]
-    assert bool(of(Note, drive.outputs)) is (status == "nobodyKnowsCanceled")
+    assert not of(Note, drive.outputs)
+
+
+@pytest.mark.parametrize("changes", [{"status": "frozen"}, {"side": None}, {"side": "X"}, {"origSz": None, "sz": None}])
+def test_what_no_page_lists_is_asked_for_and_never_guessed(changes: dict[str, Any]) -> None:
+    """It was told as CANCELED, or as BUY, and what came later about the order was dropped."""
+    drive = live()
+    assert drive.orders(update(**changes)) == []
+    assert any(note.level == "error" for note in of(Note, drive.outputs))
+    assert asked(drive.calls[0]) == {"type": "orderStatus", "user": USER, "oid": 7}
+    assert drive.reply("order", {"status": "order", "order": update(**changes)}) == []
+    drive.wait(2)
+    assert figures_of(drive.reply("order", {"status": "order", "order": update()})) == [("NEW", "0", "0", "91250.0")]
 
 
 def test_an_unreadable_order_costs_only_itself() -> None:
@@ -618,6 +657,173 @@ def test_a_fee_in_a_bridged_coin_has_the_coins_own_name() -> None:
     drive.orders(update("filled", coin="@142"))
     (event,) = drive.fills(fill("0.35", "91000", 1, coin="@142", fee="0.0001", feeToken="UBTC"))
     assert (event.symbol, event.fee_asset) == ("BTC-USDC", "BTC")
+
+
+# --- modify: the venue cancels and places anew under the same client id ---
+
+OLD_ROW = {"oid": 7, "limitPx": "91250.0", "timestamp": WALL + 10_000}
+NEW_ROW = {"oid": 8, "limitPx": "91100.0", "timestamp": WALL + 20_000}
+
+
+def old(status: str = "canceled", **changes: Any) -> dict[str, Any]:
+    return update(status, **(OLD_ROW | changes))
+
+
+def new(status: str = "open", **changes: Any) -> dict[str, Any]:
+    return update(status, **(NEW_ROW | changes))
+
+
+def resting() -> Drive:
+    drive = live()
+    drive.orders(old("open"))
+    return drive
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [[new(), old()]],
+        [[old(), new()]],
+        [[new()], [old()]],
+        [[old()], [new()]],
+        [[old(), new()], [old()]],
+        [[new()], [old("open", sz="0.35")], [old()]],
+    ],
+    ids=["one frame", "one frame, cancel first", "two frames", "cancel first", "cancel twice", "old row late"],
+)
+def test_a_modify_never_cancels_the_client_id_that_lives_on(frames: list[list[dict[str, Any]]]) -> None:
+    """The order rests under its new id; told as CANCELED, the bot would place it once more."""
+    drive = resting()
+    told = [figures(event) for rows in frames for event in drive.orders(*rows)]
+    told += figures_of(drive.wait(60))
+    assert told == [("NEW", "0", "0", "91100.0")]
+    assert not drive.calls, "nothing was left to be asked"
+    assert [event.order_status for event in drive.orders(new("marginCanceled"))] == ["CANCELED"]
+
+
+def test_a_modify_whose_new_row_is_late_is_found_by_asking() -> None:
+    drive = resting()
+    drive.orders(old())
+    assert not drive.wait(0.9)
+    drive.wait(0.2)
+    assert asked(drive.calls[0]) == {"type": "orderStatus", "user": USER, "oid": "0xa1"}
+    answer = {"status": "order", "order": new()}
+    assert figures_of(drive.reply("order of a client id", answer)) == [("NEW", "0", "0", "91100.0")]
+    assert not reports(drive.wait(60))
+
+
+@pytest.mark.parametrize("answer", [{"status": "unknownOid"}, {"status": "order", "order": old()}])
+def test_a_cancel_is_told_once_the_venue_knows_no_other_order_of_the_client_id(answer: object) -> None:
+    drive = resting()
+    drive.orders(old())
+    drive.wait(1)
+    assert figures_of(drive.reply("order of a client id", answer)) == [("CANCELED", "0", "0", "91250.0")]
+    assert drive.orders(old()) == []
+    assert not reports(drive.wait(60))
+
+
+def test_a_cancel_goes_out_although_rest_never_answers() -> None:
+    drive = resting()
+    drive.orders(old(sz="0.25"))
+    told = figures_of(drive.wait(60))
+    assert told == [("CANCELED", "0.1", "9125", "91250.0")]
+    assert len(drive.calls) == 3
+    drive = resting()
+    drive.orders(old())
+    said: list[Output] = []
+    for _ in range(3):
+        while not drive.calls:
+            said += drive.wait(0.5)
+        drive.reply("order of a client id", None, 500)
+    said += drive.wait(10)
+    assert [event.order_status for event in reports(said)] == ["CANCELED"]
+
+
+def test_many_cancels_at_once_are_looked_up_in_one_list() -> None:
+    """A question each would use up what the address may ask in a minute."""
+    drive = live()
+    rows = [old(oid=number, cloid=f"0x{number}") for number in range(100, 140)]
+    drive.orders(*(old("open", oid=number, cloid=f"0x{number}") for number in range(100, 140)))
+    assert drive.orders(*rows) == []
+    drive.wait(1)
+    (call,) = drive.calls
+    assert asked(call) == {"type": "frontendOpenOrders", "user": USER, "dex": ""}
+    (rest,) = [new(oid=900, cloid="0x120")["order"]]
+    told = reports(drive.reply("orders of client ids", [rest, {"oid": None}]))
+    assert [event.order_status for event in told].count("CANCELED") == 39
+    assert [(event.order_status, event.order_id) for event in told if event.order_id == 900] == [("NEW", 900)]
+    assert not reports(drive.wait(60))
+
+
+def test_totals_go_on_across_a_modify() -> None:
+    """The backend books by client id: what the old id executed is part of the order."""
+    drive = resting()
+    drive.fills(fill("0.1", "91000", 1))
+    drive.orders(old("open", sz="0.25"))
+    told = drive.orders(new(origSz="0.25", sz="0.25"), old(sz="0.25"))
+    assert [(*figures(event), event.quantity) for event in told] == [
+        ("PARTIALLY_FILLED", "0.1", "9100", "91000.0", "0.35")
+    ]
+    drive.fills(fill("0.05", "91100", 2, oid=8))
+    assert [figures(event)[:3] for event in drive.orders(new(origSz="0.25", sz="0.2"))] == [
+        ("PARTIALLY_FILLED", "0.15", "13655")
+    ]
+    drive.fills(fill("0.2", "91100", 3, oid=8))
+    (event,) = drive.orders(new("filled", origSz="0.25"))
+    assert (*figures(event), event.quantity) == ("FILLED", "0.35", "31875", "91071.4", "0.35")
+    assert (event.fee_paid, event.fee_asset) == ("1.5", "USDC")
+
+
+def test_an_order_that_was_cancelled_after_a_modify_keeps_both_parts() -> None:
+    drive = resting()
+    drive.fills(fill("0.1", "91000", 1))
+    drive.orders(new(origSz="0.25", sz="0.25"), old(sz="0.25"))
+    drive.fills(fill("0.05", "91100", 2, oid=8))
+    assert [figures(event)[:3] for event in drive.orders(new("marginCanceled", origSz="0.25", sz="0.2"))] == [
+        ("CANCELED", "0.15", "13655")
+    ]
+
+
+def test_what_the_old_id_executed_and_tells_late_is_told_of_the_new_one() -> None:
+    drive = resting()
+    assert [figures(event) for event in drive.orders(new(origSz="0.25", sz="0.25"))] == [("NEW", "0", "0", "91100.0")]
+    assert [(event.order_id, *figures(event)[:3]) for event in drive.orders(old(sz="0.25"))] == [
+        (8, "PARTIALLY_FILLED", "0.1", "9125")
+    ]
+
+
+def test_a_filled_order_waits_for_the_fills_of_its_old_id_too() -> None:
+    drive = resting()
+    drive.orders(new(origSz="0.25", sz="0.25"), old(sz="0.25"))
+    drive.fills(fill("0.25", "91100", 2, oid=8))
+    assert drive.orders(new("filled", origSz="0.25")) == []
+    drive.wait(5)
+    call = drive.calls[0]
+    assert asked(call)["startTime"] == WALL + 9_000, "from the beginning of the client order"
+    assert figures_of(drive.reply("fills of a parked order", [fill("0.1", "91000", 1)])) == [
+        ("FILLED", "0.35", "31875", "91071.4")
+    ]
+
+
+def test_a_new_order_that_the_venue_refuses_leaves_the_old_one_alive() -> None:
+    drive = resting()
+    assert drive.orders(new("badAloPxRejected")) == []
+    drive.orders(old("open", sz="0.25"))
+    assert [figures(event)[:2] for event in drive.orders(old("marginCanceled", sz="0.25"))] == [("CANCELED", "0.1")]
+
+
+def test_a_new_order_that_the_venue_refuses_after_it_cancelled_the_old_one_ends_the_client_order() -> None:
+    drive = resting()
+    assert drive.orders(old()) == []
+    assert [event.order_status for event in drive.orders(new("badAloPxRejected"))] == ["CANCELED"]
+    assert not reports(drive.wait(60))
+
+
+def test_a_client_id_that_is_used_again_starts_from_nothing() -> None:
+    drive = live()
+    drive.fills(fill("0.1", "91000", 1))
+    drive.orders(old("marginCanceled", sz="0.25"))
+    assert [figures(event) for event in drive.orders(new(timestamp=WALL + 900_000))] == [("NEW", "0", "0", "91100.0")]
 
 
 PARTS = [("0.1", "91200"), ("0.2", "91210"), ("0.05", "91220")]
@@ -645,12 +851,39 @@ def _fill(number: int, drive: Drive) -> list[ExecutionReport]:
     return drive.fills(fill(*PARTS[number], number))
 
 
+@given(st.permutations(range(7)), st.lists(st.integers(0, 6), max_size=4))
+def test_whatever_the_order_of_a_modifys_frames_its_end_is_whole_and_no_cancel(
+    order: list[int], again: list[int]
+) -> None:
+    frames: list[Callable[[Drive], list[ExecutionReport]]] = [
+        lambda drive: drive.orders(old("open")),
+        lambda drive: drive.orders(old("open", sz="0.25")),
+        lambda drive: drive.orders(old(sz="0.25")),
+        lambda drive: drive.orders(new(origSz="0.25", sz="0.25")),
+        lambda drive: drive.orders(new("filled", origSz="0.25")),
+        lambda drive: drive.fills(fill("0.1", "91000", 1)),
+        lambda drive: drive.fills(fill("0.25", "91100", 2, oid=8)),
+    ]
+    drive = live()
+    events = [event for number in (*order, *again) for event in frames[number](drive)]
+    events += reports(drive.wait(120))
+    # Told before its old id was, it can't have had that one's part: everything was shown, so it is the order of the rows.
+    filled = [event for event in events if event.order_status == "FILLED"]
+    assert len(filled) == 1
+    assert not [event for event in events if event.order_status == "CANCELED"]
+    assert all(Decimal(event.total_trade_quantity) <= Decimal("0.35") for event in events)
+    seen = order.index(4)
+    if max(order.index(2), order.index(5)) < seen:
+        assert figures(filled[0]) == ("FILLED", "0.35", "31875", "91071.4")
+
+
 # --- gap repair ---
 
 
 def known(oid: int, **changes: str) -> KnownOrder:
+    client = changes.pop("client", f"0x{oid}")
     fields = {"status": "NEW", "symbol": "BTC-USDC", "quantity": "0.35", "price": "91250", **changes}
-    return KnownOrder(order_id=str(oid), client_order_id=f"0x{oid}", **fields)  # type: ignore[arg-type]
+    return KnownOrder(order_id=str(oid), client_order_id=client, **fields)  # type: ignore[arg-type]
 
 
 def repairing(*orders: KnownOrder) -> Drive:
@@ -755,6 +988,75 @@ def test_a_partial_fill_of_a_gap_keeps_what_was_executed_before_it() -> None:
     assert reports(outputs)[0].order_time == WALL - 30_000
 
 
+def test_a_modify_in_the_gap_is_told_of_its_new_id_alone() -> None:
+    drive = repairing(known(1, executed="0.1", executed_quote="9000", status="PARTIALLY_FILLED"))
+    drive.reply("fills", [])
+    rest = past("open", 2, 20, origSz="0.25", sz="0.25")["order"] | {"cloid": "0x1", "timestamp": WALL - 20_000}
+    gone = past("canceled", 1, 20, sz="0.25")
+    drive.reply("open orders", [rest])
+    outputs = drive.reply("closed orders", [gone, past("open", 1, 80)])
+    assert [(event.order_id, *figures(event)[:3], event.quantity) for event in reports(outputs)] == [
+        (2, "PARTIALLY_FILLED", "0.1", "9000", "0.35")
+    ]
+    assert not [call for call in drive.calls if call.tag == "order"], "the old id needs no question"
+    assert only(Live, outputs).gap.missing == ()  # type: ignore[union-attr]
+
+
+def test_a_modify_and_a_fill_in_the_gap_have_the_totals_of_the_client_order() -> None:
+    drive = repairing(known(1, executed="0.1", executed_quote="9000", status="PARTIALLY_FILLED"))
+    drive.reply("fills", [fill("0.25", "91000", 2, oid=2, cloid="0x1", time=WALL - 10_000)])
+    drive.reply("open orders", [])
+    done = past("filled", 2, 10, origSz="0.25")
+    done["order"] |= {"cloid": "0x1", "timestamp": WALL - 20_000}
+    outputs = drive.reply("closed orders", [done, past("canceled", 1, 20, sz="0.25")])
+    assert figures_of(outputs) == [("FILLED", "0.35", "31750", "90714.3")]
+
+
+def test_a_modified_order_goes_on_with_its_totals_over_the_next_connection() -> None:
+    """What was published of the new id tells what the old one had executed."""
+    drive = repairing(
+        known(1),
+        known(2, executed="0.1", executed_quote="9000", status="PARTIALLY_FILLED", client="0x1"),
+    )
+    drive.reply("fills", [])
+    rest = past("open", 2, 200, origSz="0.25", sz="0.25")["order"] | {"cloid": "0x1", "timestamp": WALL - 200_000}
+    drive.reply("open orders", [rest])
+    outputs = drive.reply("closed orders", [])
+    assert not reports(outputs), "it is as it was published"
+    assert not drive.calls[1:], "the old id needs no question"
+    drive.fills(fill("0.05", "91000", 9, oid=2, cloid="0x1"))
+    (event,) = drive.orders(update(oid=2, cloid="0x1", origSz="0.25", sz="0.2", timestamp=WALL - 200_000))
+    assert (*figures(event)[:3], event.quantity) == ("PARTIALLY_FILLED", "0.15", "13550", "0.35")
+
+
+def test_an_old_id_that_nobody_lists_any_more_does_not_cancel_what_holds_its_client_id() -> None:
+    drive = repairing(known(1))
+    drive.reply("fills", [])
+    drive.reply("open orders", None, 422)
+    drive.reply("closed orders", [])
+    drive.reply("order", {"status": "order", "order": past("canceled", 1, 20)})
+    assert [asked(call)["oid"] for call in drive.calls] == ["0x1"]
+    holder = past("filled", 2, 900)
+    holder["order"]["cloid"] = "0x1"
+    outputs = drive.reply("order of a client id", {"status": "order", "order": holder})
+    assert not reports(outputs)
+
+
+def test_a_gap_tells_the_own_market_only_and_names_what_it_can_not_read() -> None:
+    drive = repairing(known(1), known(2), known(3))
+    drive.reply("fills", [fill("1", "1", 1, oid=50, coin="@142", time=WALL - 10_000), {"oid": None}])
+    foreign = past("open", 51, 10, coin="@142")["order"]
+    drive.reply("open orders", [foreign, {"oid": "x"}])
+    odd = [past("frozen", 1), past("open", 2, side="?"), past("filled", 52, coin="#20"), {"order": None}]
+    drive.reply("closed orders", odd)
+    outputs = drive.reply("order", {"status": "order", "order": past("frozen", 2)})
+    outputs = drive.reply("order", {"status": "order", "order": past("canceled", 3)})
+    assert [event.order_id for event in reports(outputs)] == [3]
+    missing = " | ".join(only(Live, outputs).gap.missing)  # type: ignore[union-attr]
+    for phrase in ("1 fills", "1 open orders", "1 closed orders", "order 1: its state 'frozen'", "order 2: its state"):
+        assert phrase in missing
+
+
 def test_fills_are_read_page_by_page_up_to_what_the_venue_keeps() -> None:
     drive = repairing()
     page = [fill("0.1", "1", number, time=WALL - 80_000 + number, oid=0, cloid=None) for number in range(2_000)]
@@ -823,14 +1125,94 @@ def test_pairs_come_from_the_venues_lists_and_the_markets_are_kept_apart() -> No
     assert wires == {"hyperliquid": "@142", "hyperliquidLinear": "BTC"}
 
 
-def test_orders_of_both_markets_have_their_pair_in_either_room() -> None:
+def test_one_odd_row_of_a_list_costs_only_itself() -> None:
+    """A null in one row lost the whole list, and with it every price of the exchange id."""
+    spot = {
+        "tokens": [*SPOT_META["tokens"], {"name": None, "index": 400}, 7],
+        "universe": [
+            *SPOT_META["universe"],
+            {"name": "@400", "tokens": [400, 0], "index": 400},
+            {"name": None, "tokens": [197, 0], "index": 401},
+            {"name": "@402", "tokens": [197], "index": 402},
+            None,
+        ],
+    }
+    meta = {
+        "universe": [{"name": None}, *META["universe"], {"name": "ETH", "isDelisted": None}],
+        "collateralToken": None,
+    }
+    lists = {"spotMeta": spot, "meta": meta, "perpDexs": [*DEXES, {"fullName": "a dex without a name"}, 5]}
+    pairs = {item.wire: item.pair for item in load("hyperliquidLinear", lists) or ()}
+    assert pairs == {item.wire: item.pair for item in LINEAR} | {"ETH": "ETH-USDC"}
+
+
+DOUBLED = {
+    "tokens": [{"name": "USDC", "index": 0}, {"name": "HYPE", "index": 150}, {"name": "HYPE", "index": 900}],
+    "universe": [
+        {"name": "@900", "tokens": [900, 0], "index": 900},
+        {"name": "@107", "tokens": [150, 0], "index": 107},
+    ],
+}
+
+
+def test_a_pair_names_the_code_that_was_listed_first() -> None:
+    """Two prices went out on one channel: token names are not unique at the venue."""
+    table = SymbolTable(load("hyperliquid", {"spotMeta": DOUBLED}) or ())
+    driver, _ = tickers("hyperliquid", table)
+    told = only(EmitTickers, driver.frame({"channel": "allMids", "data": {"mids": {"@900": "0.0021", "@107": "38.5"}}}))
+    assert [(row.symbol, row.price) for row in told.tickers] == [("HYPE-USDC", 38.5)]
+    refusal = VENUE.candle_refusal("hyperliquid", "@900", "1h", table)
+    assert refusal is not None
+    assert "HYPE-USDC" in refusal
+    assert VENUE.candle_refusal("hyperliquid", "HYPE-USDC", "1h", table) is None
+    adapter = VENUE.candle(setup("hyperliquid", table))
+    adapter.add(CandleSubscription(stream_id="c", exchange="hyperliquid", symbol="HYPE-USDC", interval="1h"), NOW)
+    adapter.start(NOW)
+    assert sent(adapter.connected(NOW))[0]["subscription"]["coin"] == "@107"
+    drive = Drive(made=setup("hyperliquid", table))
+    drive.join()
+    (event,) = drive.orders(update(coin="@900"))
+    assert event.symbol == "@900"
+    notes = [note.what for note in of(Note, drive.outputs)]
+    drive.orders(update(coin="@900", oid=9))
+    assert len(notes) == 1
+    assert not of(Note, drive.outputs)
+
+
+def test_codes_of_outcome_markets_belong_to_no_id() -> None:
+    """They went out as perps: `trade@#20@hyperliquidLinear`, in every frame."""
     for exchange, table in (("hyperliquid", SPOT), ("hyperliquidLinear", LINEAR)):
-        drive = Drive(made=setup(exchange, table))
-        drive.join()
-        codes = ("@142", "BTC", "xyz:TSLA", "OLD", "NEWCOIN")
-        events = drive.orders(*(update(coin=code, oid=number) for number, code in enumerate(codes)))
-        pairs = [event.symbol for event in events]
-        assert pairs == ["BTC-USDC", "BTC-USDC", "xyz:TSLA-USDC", "OLD-USDC", "NEWCOIN"]
+        driver, _ = tickers(exchange, table)
+        assert driver.frame({"channel": "allMids", "data": {"mids": {"#20": "0.62", "+2": "0.4"}}}) == [Seen("t")]
+        refusal = VENUE.candle_refusal(exchange, "#20", "1h", table)
+        assert refusal is not None
+        assert "outcome" in refusal
+
+
+CODES = ("@142", "BTC", "xyz:TSLA", "OLD", "NEWCOIN", "hyna:NEW", "PURR/USDC", "NEW/USDC", "@999", "#20", "+2")
+
+
+@pytest.mark.parametrize(
+    ("exchange", "table", "expected"),
+    [
+        ("hyperliquid", SPOT, ["BTC-USDC", "PURR-USDC", "NEW-USDC", "@999"]),
+        ("hyperliquidLinear", LINEAR, ["BTC-USDC", "xyz:TSLA-USDC", "OLD-USDC", "NEWCOIN-USDC", "hyna:NEW-USDE"]),
+    ],
+)
+def test_an_id_tells_the_orders_of_its_own_market_only(exchange: str, table: SymbolTable, expected: list[str]) -> None:
+    """Both ids of an address see every order: told twice, the backend ran each event twice. Outcomes belong to nobody.
+
+    A coin that the list does not have yet goes by the pair that its code tells.
+    """
+    drive = Drive(made=setup(exchange, table))
+    drive.join()
+    events = drive.orders(*(update(coin=code, oid=number, cloid=f"0x{number}") for number, code in enumerate(CODES)))
+    assert [event.symbol for event in events] == expected
+    assert of(Seen, drive.outputs), "a row of the other market proves that the stream is alive"
+    foreign = [fill("0.35", "9", 50 + number, coin=code, oid=number) for number, code in enumerate(CODES)]
+    drive.fills(*foreign)
+    told = drive.orders(*(update("filled", coin=code, oid=n, cloid=f"0x{n}") for n, code in enumerate(CODES)))
+    assert [event.symbol for event in told] == expected
 
 
 @pytest.mark.parametrize(
@@ -1021,6 +1403,43 @@ def test_each_exchange_id_publishes_its_own_part_of_a_frame(
     row = told.tickers[0]
     assert (row.best_ask, row.best_bid, row.best_ask_qnt, row.best_bid_qnt) == (row.price,) * 4
     assert (row.volume, row.time, row.event_time) == (10_000_000, driver.now.wall_ms, driver.now.wall_ms)
+
+
+def test_an_odd_price_costs_only_itself() -> None:
+    """Every frame is the whole market: one null cost all prices."""
+    driver, _ = tickers("hyperliquidLinear", LINEAR)
+    mids = {"NEWCOIN": None, "kPEPE": {}, "OLD": [], "xyz:TSLA": True, "hyna:BTC": "0", "BTC": "1.5"}
+    told = only(EmitTickers, driver.frame({"channel": "allMids", "data": {"mids": mids}}))
+    assert [(row.symbol, row.price) for row in told.tickers] == [("BTC-USDC", 1.5)]
+
+
+@pytest.mark.parametrize("back_s", [1, 45, 60, 600])
+def test_prices_go_on_when_the_clock_of_the_host_is_set_back(back_s: int) -> None:
+    """These tickers have our clock, and what is older than the last one is dropped: the market was silent for as long."""
+    driver, _ = tickers("hyperliquidLinear", LINEAR)
+    times = []
+    for number in range(20):
+        wall_ms = WALL + 1000 * number - (1000 * back_s if number >= 10 else 0)
+        now = Instant(driver.mono + number, wall_ms)
+        outputs = driver.adapter.received(frame({"channel": "allMids", "data": {"mids": {"BTC": "1.5"}}}), now)
+        (row,) = only(EmitTickers, outputs).tickers
+        times.append(row.time)
+        assert row.time - wall_ms <= 60_000, "a price from the future is dropped, too"
+        assert row.event_time == wall_ms
+    if back_s <= 60:
+        assert times == sorted(times)
+    else:
+        assert times[10] == WALL + 10_000 - 600_000, "a clock that was wrong by minutes is followed"
+
+
+def test_an_odd_candle_costs_only_itself() -> None:
+    driver = Driver(VENUE.candle, "hyperliquidLinear", LINEAR)
+    driver.add(candle("BTC-USDC"))
+    confirm(driver.adapter, sent(driver.connected())[0], driver.now)
+    good = {"t": WALL, "T": WALL + 1, "s": "BTC", "i": "1m", "o": "1.0", "c": "2.0", "h": "3.0", "l": "0.5", "v": None}
+    rows = [good | {"o": None}, good | {"c": "NaN"}, good | {"h": ""}, good | {"t": None}, None, good]
+    told = only(EmitCandle, driver.frame({"channel": "candle", "data": rows}))
+    assert (told.candle.open, told.candle.volume) == ("1.0", "0")
 
 
 def test_no_price_goes_out_under_the_venues_code_while_the_list_loads() -> None:

@@ -50,8 +50,6 @@ NOT_YET: dict[str, frozenset[str]] = {
 
     "coinbase": frozenset({AGAIN, EMPTY_CANDLE, ODD_CANDLE, ODD_ORDER, ODD_PRICE, ODD_SYMBOL}),
 
-    "hyperliquid": frozenset({FOREIGN, ODD_CANDLE, ODD_SYMBOL, TOO_MANY}),
-    "hyperliquidLinear": frozenset({FOREIGN, ODD_CANDLE, ODD_SYMBOL, TOO_MANY}),
 
     "kraken": frozenset({ODD_CANDLE, ODD_ORDER, ODD_SYMBOL, TOO_MANY}),
     "krakenUsdm": frozenset({ODD_CANDLE, ODD_SYMBOL}),

@@ -15,10 +15,11 @@ from exchanges.events import AccountPosition, Balance, BalanceUpdate, ExecutionR
 def report(
     status: str, executed: str = "0", *, order: str = "7", time: int = 1, price: str = "10", **more: object
 ) -> ExecutionReport:
+    client_id = "D-BO-1" if order == "7" else f"D-BO-{order}"
     fields: dict[str, object] = {
         "symbol": "BTCUSDT",
-        "new_client_order_id": "D-BO-1",
-        "original_client_order_id": "D-BO-1",
+        "new_client_order_id": client_id,
+        "original_client_order_id": client_id,
         "order_id": order,
         "order_status": status,
         "order_type": "LIMIT",
@@ -70,6 +71,22 @@ def test_an_amended_order_is_published_again() -> None:
         ("NEW", "0"),
         ("NEW", "0"),
     ]
+
+
+def test_the_old_id_of_a_modified_order_is_not_open_for_ever() -> None:
+    """Hyperliquid places a modified order anew, and the end of its old id is nobody's news: each gap asked for it again."""
+    tracker = OrderTracker("hyperliquid")
+    same = {"new_client_order_id": "0xa1", "original_client_order_id": "0xa1"}
+    for number in range(50):
+        tracker.admit(report("NEW", order=str(number), **same))
+    assert [order.order_id for order in tracker.resume(0).orders] == ["49"]
+    tracker.admit(report("REJECTED", order="50", **same))
+    assert tracker.open_orders == 1, "a refused change leaves the order alive"
+    tracker.admit(report("FILLED", "1", order="51", **same))
+    assert tracker.open_orders == 0
+    tracker.admit(report("NEW", order="52", new_client_order_id="", original_client_order_id=""))
+    tracker.admit(report("NEW", order="53", new_client_order_id="", original_client_order_id=""))
+    assert tracker.open_orders == 2, "orders without a client id are strangers to each other"
 
 
 def test_a_cancel_that_is_short_of_the_fills_keeps_the_fills() -> None:
