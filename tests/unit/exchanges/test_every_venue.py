@@ -328,7 +328,6 @@ GUESSED_YET: frozenset[str] = frozenset({
     "bybitInverse",
     "bybitLinear",
 
-    "hyperliquidLinear",
 })  # fmt: skip
 """Exchange ids that guess what a status means that no page lists."""
 
