@@ -100,8 +100,8 @@ class Traffic:
         new = NewOrder(
             symbol=symbol.wire,
             side="BUY" if buys else "SELL",
-            quantity=_size(symbol, price, self._source),
-            price=Decimal(0) if market else _on_grid(price * (1 - away if buys else 1 + away), symbol),
+            quantity=worth(symbol, price, self._source),
+            price=Decimal(0) if market else on_grid(price * (1 - away if buys else 1 + away), symbol),
             order_type="MARKET" if market else "LIMIT",
             client_id=f"{self._prefix}{self._count}",
         )
@@ -153,7 +153,7 @@ def _wallet(hub: Hub, account: Account) -> str:
     return market.wallet if market is not None else ""
 
 
-def _size(symbol: Symbol, price: Decimal, source: random.Random) -> Decimal:
+def worth(symbol: Symbol, price: Decimal, source: random.Random) -> Decimal:
     """Worth 100 to 500 dollars, at least ten steps so that it can be filled in parts."""
     step = Decimal(1).scaleb(-symbol.quantity_decimals)
     money = Decimal(source.randint(100, 500))
@@ -161,5 +161,5 @@ def _size(symbol: Symbol, price: Decimal, source: random.Random) -> Decimal:
     return max(units.quantize(step), step * source.randint(10, 40))
 
 
-def _on_grid(price: Decimal, symbol: Symbol) -> Decimal:
+def on_grid(price: Decimal, symbol: Symbol) -> Decimal:
     return max(price.quantize(Decimal(1).scaleb(-symbol.price_decimals)), Decimal(1).scaleb(-symbol.price_decimals))

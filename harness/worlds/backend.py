@@ -1,0 +1,114 @@
+"""The trading backend as it behaves (contract 1.7, 3.1): many bots on one account, each with its own open and its own close.
+
+It asks again when it hears of a restart, and knows what it wants: how many bots listen to each account.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from harness.worlds.accounts import USER_ID, Account
+from harness.worlds.kernel import Kernel
+from harness.worlds.rabbit import Message, Rabbit
+
+USER_QUEUE: Final = "usersStreamAction"
+EXCHANGE: Final = "gainium"
+RETRY_S: Final = 1.0
+REJOIN_S: Final = 3.0
+"""On a restart every bot sends its open again within this time."""
+
+
+class Backend:
+    """World's turn only. `bots` is what it wants; `state` must come to the same."""
+
+    def __init__(self, kernel: Kernel, rabbit: Rabbit, accounts: Sequence[Account], chance: random.Random) -> None:
+        self.accounts = {account.stream: account for account in accounts}
+        self.bots: Counter[str] = Counter()
+        self.sent: list[tuple[float, str, str]] = []
+        """Time, event, stream of each command."""
+        self.restarts: list[float] = []
+        """When it heard that the account streams started."""
+        self.touched: dict[str, float] = {}
+        """When a count was last changed, or asked for again."""
+        self.unsure: dict[str, str] = {}
+        """Streams whose count the contract leaves open, and why: a command was on its way around an announcement, or went
+        down with the broker."""
+        self._kernel, self._rabbit, self._chance = kernel, rabbit, chance
+        self._generation = 0
+        rabbit.declare_exchange(EXCHANGE, "direct")
+
+    # --- deeds ---
+
+    def open(self, stream: str) -> None:
+        """One more bot listens to the account."""
+        self.bots[stream] += 1
+        self._send_open(stream)
+
+    def close(self, stream: str) -> None:
+        if self.bots[stream] > 0:
+            self.bots[stream] -= 1
+            self._send("close stream", stream)
+
+    def restart(self, stream: str) -> None:
+        self._send("force restart stream", stream)
+
+    def heard(self, channel: str, payload: bytes) -> None:
+        """Something arrived on Redis."""
+        if channel == "serviceLog" and json.loads(payload).get("restart") == "userStream":
+            self._restarted()
+
+    def _restarted(self) -> None:
+        """All counts are 0 again at the service: every bot asks anew."""
+        self.restarts.append(self._kernel.now)
+        self._generation += 1
+        for stream in self._in_flight():
+            self.unsure.setdefault(stream, "a command was on its way when the restart was announced")
+        for stream, count in sorted(self.bots.items()):
+            for _ in range(count):
+                self._kernel.after(self._chance.uniform(0.05, REJOIN_S), self._rejoin(stream, self._generation))
+
+    def _rejoin(self, stream: str, generation: int) -> Callable[[], None]:
+        def send() -> None:
+            if generation == self._generation:
+                self._send_open(stream)
+
+        return send
+
+    def _in_flight(self) -> list[str]:
+        queue = self._rabbit.queues.get(USER_QUEUE)
+        if queue is None:
+            return []
+        waiting = list(queue.messages)
+        if queue.consumer is not None:
+            waiting += queue.consumer.unacknowledged.values()
+        return [stream_of(message) for message in waiting]
+
+    # --- sending ---
+
+    def _send_open(self, stream: str) -> None:
+        account = self.accounts[stream]
+        self._send("open stream", stream, {"userId": USER_ID, "api": account.api()})
+
+    def _send(self, event: str, stream: str, data: object = None) -> None:
+        payload: dict[str, object] = {"event": event, "uuid": stream}
+        if data is not None:
+            payload["data"] = data
+        self._publish(event, stream, json.dumps({"payload": payload}).encode())
+
+    def _publish(self, event: str, stream: str, body: bytes) -> None:
+        """Its library tells it when the broker is away; that a queue is missing nobody tells it (contract 1.1)."""
+        if not self._rabbit.running:
+            self._kernel.after(RETRY_S, lambda: self._publish(event, stream, body))
+            return
+        self._rabbit.declare_exchange(EXCHANGE, "direct")
+        self.sent.append((self._kernel.now, event, stream))
+        self.touched[stream] = self._kernel.now
+        self._rabbit.publish(Message(EXCHANGE, USER_QUEUE, body))
+
+
+def stream_of(message: Message) -> str:
+    return str(json.loads(message.body)["payload"].get("uuid", ""))

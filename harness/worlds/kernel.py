@@ -1,0 +1,256 @@
+"""Time and turns of one world: one thread, a heap of moments, and tasks that wait for them.
+
+A *task* is what a thread is in a deployment: it runs until it waits. While it waits, other tasks run; when nobody can run,
+the clock jumps to the next due moment. So code that blocks (`Condition.wait`, `Queue.get`, `sleep`) runs as it is, in an
+order that follows from the seed alone, and an hour takes as long as what happens in it.
+
+A *host* is one process with clocks of its own. A frozen host's tasks wait for its thaw, whatever wakes them; the tasks of a
+killed host never run again.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from greenlet import getcurrent, greenlet
+
+EPOCH_MS: Final = 1_793_001_600_000
+"""Wall time at the start of every world."""
+MAX_TURNS_AT_ONCE: Final = 200_000
+"""Turns without the clock moving: more means that something spins."""
+
+Work = Callable[[], object]
+
+
+class Killed(BaseException):
+    """The process of this task was killed: everything unwinds, nothing it does on the way has an effect."""
+
+
+class Spinning(Exception):
+    """Tasks run and run and the clock stands still."""
+
+
+class Host:
+    """One process: its clocks, and whether it runs."""
+
+    def __init__(
+        self, name: str, *, seed: int = 0, mono_s: float = 0.0, skew_ms: int = 0, drift_ppm: float = 0.0
+    ) -> None:
+        self.name = name
+        self.seed = seed
+        self.mono_s = mono_s
+        """What its monotonic clock showed when the world began."""
+        self.skew_ms = skew_ms
+        self.drift_ppm = drift_ppm
+        self.alive = True
+        self.frozen = False
+        self.parked: list[Task | Timer] = []
+
+    def mono(self, now: float) -> float:
+        return now + self.mono_s
+
+    def wall_ms(self, now: float) -> int:
+        return EPOCH_MS + self.skew_ms + int(now * (1000 + self.drift_ppm / 1000))
+
+
+class Timer:
+    """A piece of work for later; `work` is None once it ran or was cancelled."""
+
+    __slots__ = ("host", "work")
+
+    def __init__(self, work: Work, host: Host | None) -> None:
+        self.work: Work | None = work
+        self.host = host
+
+    def cancel(self) -> None:
+        self.work = None
+
+
+class Task:
+    """One line of execution of a host. `woken` tells why its last wait ended."""
+
+    __slots__ = ("ended", "greenlet", "host", "name", "number", "on_end", "storage", "ticket", "waiting", "woken")
+
+    def __init__(self, name: str, host: Host, number: int) -> None:
+        self.name = name
+        self.host = host
+        self.number = number
+        self.greenlet: greenlet | None = None
+        self.waiting = False
+        self.woken = False
+        self.ticket = 0
+        """Number of the current wait: a timer of an earlier one is out of date."""
+        self.ended = False
+        self.on_end: list[Callable[[], None]] = []
+        self.storage: dict[int, dict[str, object]] = {}
+        """What `threading.local` objects hold for this task."""
+
+
+class Kernel:
+    """The one queue of a world. `task` is who runs now; None = the world itself, which must not wait."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.task: Task | None = None
+        self.crashed: Callable[[Task, BaseException], None] = _reraise
+        """Told about a task that an exception ended."""
+        self._heap: list[tuple[float, int, Timer | tuple[Task, int]]] = []
+        self._ready: deque[Task | Timer] = deque()
+        self._sequence = itertools.count()
+        self._numbers = itertools.count(1)
+        self._tasks: set[Task] = set()
+        self._hub = getcurrent()
+        self.turns = 0
+
+    # --- for everybody ---
+
+    @property
+    def host(self) -> Host | None:
+        return self.task.host if self.task is not None else None
+
+    def at(self, when: float, work: Work, host: Host | None = None) -> Timer:
+        """Run `work` at a moment, in the world's own turn: it must not wait. Of a host: not while that is frozen or dead."""
+        timer = Timer(work, host)
+        heapq.heappush(self._heap, (when, next(self._sequence), timer))
+        return timer
+
+    def after(self, delay_s: float, work: Work, host: Host | None = None) -> Timer:
+        return self.at(self.now + delay_s, work, host)
+
+    def spawn(self, work: Work, host: Host, name: str) -> Task:
+        """A new task; it begins after everything that can run already."""
+        task = Task(name, host, next(self._numbers))
+
+        def run() -> None:
+            try:
+                if host.alive:
+                    work()
+            except Killed:
+                return
+            except BaseException as error:  # noqa: BLE001 - as a thread's, it ends the task and nothing else
+                if not isinstance(error, SystemExit):
+                    self.crashed(task, error)
+            finally:
+                task.ended = True
+                self._tasks.discard(task)
+                for told in task.on_end:
+                    told()
+
+        task.greenlet = greenlet(run, parent=self._hub)
+        self._tasks.add(task)
+        self._ready.append(task)
+        return task
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Let others run until `wake` (True) or until the time is over (False). The current task only."""
+        task = self.task
+        if task is None:
+            raise RuntimeError("the world itself must not wait")
+        if not task.host.alive:
+            raise Killed
+        task.ticket += 1
+        task.waiting, task.woken = True, False
+        if timeout_s is not None:
+            heapq.heappush(self._heap, (self.now + max(0.0, timeout_s), next(self._sequence), (task, task.ticket)))
+        self._hub.switch()
+        if not task.host.alive:
+            raise Killed
+        return task.woken
+
+    def wake(self, task: Task) -> None:
+        """End a task's wait. Any task, or the world."""
+        if task.waiting:
+            task.waiting, task.woken = False, True
+            self._ready.append(task)
+
+    # --- for the world ---
+
+    def freeze(self, host: Host) -> None:
+        host.frozen = True
+
+    def thaw(self, host: Host) -> None:
+        host.frozen = False
+        parked, host.parked = host.parked, []
+        self._ready.extend(parked)
+
+    def kill(self, host: Host) -> None:
+        """Every task of the host ends where it stands."""
+        host.alive, host.frozen = False, False
+        host.parked.clear()
+        for task in sorted((task for task in self._tasks if task.host is host), key=lambda task: task.number):
+            if task is not self.task:
+                self._switch(task)
+
+    def close(self) -> None:
+        """End of the world: no task is left behind."""
+        for task in sorted(self._tasks, key=lambda task: task.number):
+            task.host.alive = False
+            self._switch(task)
+        self._heap.clear()
+        self._ready.clear()
+
+    def next_due(self) -> float | None:
+        if self._ready:
+            return self.now
+        return self._heap[0][0] if self._heap else None
+
+    def run(self, until: float) -> None:
+        """Let the world go on until the clock shows `until`."""
+        while True:
+            self._run_ready()
+            if not self._heap or self._heap[0][0] > until:
+                self.now = max(self.now, until)
+                return
+            when, _, entry = heapq.heappop(self._heap)
+            self.now = max(self.now, when)
+            if isinstance(entry, Timer):
+                if entry.work is not None:
+                    self._ready.append(entry)
+            else:
+                task, ticket = entry
+                if task.waiting and task.ticket == ticket:
+                    task.waiting = False
+                    self._ready.append(task)
+
+    def _run_ready(self) -> None:
+        begun, turns = self.now, 0
+        while self._ready:
+            turns += 1
+            if turns > MAX_TURNS_AT_ONCE:
+                raise Spinning(f"at {begun:.3f} s: {self._ready[0]!r}")
+            entry = self._ready.popleft()
+            host = entry.host
+            if host is not None and (host.frozen or not host.alive):
+                if host.alive:
+                    host.parked.append(entry)
+                continue
+            if isinstance(entry, Timer):
+                work, entry.work = entry.work, None
+                if work is not None:
+                    work()
+            elif not entry.ended:
+                self._switch(entry)
+        self.turns += turns
+
+    def _switch(self, task: Task) -> None:
+        before, self.task = self.task, task
+        task.waiting = False
+        try:
+            if task.greenlet is not None and not task.greenlet.dead:
+                # A kill may come from a task of another host: control must come back to whoever switches.
+                task.greenlet.parent = getcurrent()
+                hub, self._hub = self._hub, getcurrent()
+                try:
+                    task.greenlet.switch()
+                finally:
+                    self._hub = hub
+        finally:
+            self.task = before
+
+
+def _reraise(task: Task, error: BaseException) -> None:
+    raise RuntimeError(f"task {task.name} of {task.host.name} ended") from error

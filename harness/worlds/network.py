@@ -1,0 +1,314 @@
+"""The way between the processes and the venues: sockets, upgrades and REST calls over the simulator's pure hub.
+
+Frames take a moment in each direction and keep their order per connection. A connection may stop carrying anything without
+either end knowing (`half_open` of the simulator, `cut` of a whole host).
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import requests
+from websocket import ABNF
+
+from connector.streams.dial import DialFailure
+from exchanges._adapter import Answer, Call, Connect, Limits
+from harness.worlds.blocking import host, kernel
+from harness.worlds.kernel import EPOCH_MS, Host, Kernel, Timer
+from simulator._link import Action, Link
+from simulator._venue import Close, Frame, Instant, Ping, Request
+from simulator.hub import Hub
+
+WAY_S: Final = (0.002, 0.04)
+CONNECT_TIMEOUT_S: Final = 5.0
+
+
+class Where:
+    """The network of the world that runs."""
+
+    venues: Venues | None = None
+
+
+def venues() -> Venues:
+    if Where.venues is None:
+        raise RuntimeError("no world runs")
+    return Where.venues
+
+
+class Venues:
+    """All venues, and who reaches them."""
+
+    def __init__(self, kernel_: Kernel, hub: Hub, chance: random.Random) -> None:
+        self.kernel, self.hub, self.chance = kernel_, hub, chance
+        self.sockets: dict[int, WebSocket] = {}
+        self.numbers = itertools.count(1000)
+        self._cut: set[Host] = set()
+        self._pulse()
+
+    def now(self) -> Instant:
+        return Instant(self.kernel.now, EPOCH_MS + int(self.kernel.now * 1000))
+
+    def _pulse(self) -> None:
+        due = self.hub.pulse(self.now())
+        self.kernel.at(max(due, self.kernel.now + 0.05), self._pulse)
+
+    def cut_off(self, host_: Host) -> bool:
+        return host_ in self._cut
+
+    def cut(self, host_: Host) -> None:
+        """Nothing comes from any venue any more and nothing gets there."""
+        self._cut.add(host_)
+
+    def mend(self, host_: Host) -> None:
+        self._cut.discard(host_)
+
+    def host_died(self, host_: Host) -> None:
+        """Its kernel resets the connections."""
+        for socket in list(self.sockets.values()):
+            if socket.host is host_:
+                socket.gone()
+
+    def request(self, call: Call, ip: str) -> Answer:
+        """One REST call of the process that asks. Raises what `requests` raises."""
+        url = urlsplit(call.url)
+        found = Request(
+            method=call.method,
+            host=url.hostname or "",
+            path=url.path,
+            query=url.query,
+            headers={name.lower(): value for name, value in dict(call.headers).items()},
+            body=(call.body or "").encode(),
+            remote=ip or host().name,
+        )
+        until = self.kernel.now + call.timeout_s
+        self.kernel.wait(self.chance.uniform(*WAY_S))
+        if self.cut_off(host()):
+            self._unanswered(until)
+        if self.hub.unreachable_until > self.kernel.now:
+            raise requests.ConnectionError("refused")
+        result = self.hub.rest(self.hub.hosts[found.host], found, self.now())
+        if result.delay_s:
+            if self.kernel.now + result.delay_s > until:
+                self._unanswered(until)
+            self.kernel.wait(result.delay_s)
+        self.kernel.wait(self.chance.uniform(*WAY_S))
+        if self.cut_off(host()):
+            self._unanswered(until)
+        if result.reply is None:
+            raise requests.ConnectionError("reset")
+        headers = {name.lower(): value for name, value in result.reply.headers.items()}
+        return Answer(result.reply.status, headers, result.reply.body)
+
+    def _unanswered(self, until: float) -> None:
+        self.kernel.wait(max(0.0, until - self.kernel.now))
+        raise requests.Timeout("no answer")
+
+    def dial(self, connect: Connect, limits: Limits, ip: str) -> WebSocket | DialFailure:
+        """One upgrade of the process that asks. Raises `OSError` when nobody answers."""
+        url = urlsplit(connect.url)
+        request = Request(
+            method="GET",
+            host=url.hostname or "",
+            path=url.path or "/",
+            query=url.query,
+            headers={name.lower(): value for name, value in dict(connect.headers).items()},
+            remote=ip or host().name,
+        )
+        self.kernel.wait(self.chance.uniform(*WAY_S) * 3)
+        if self.cut_off(host()):
+            self.kernel.wait(limits.connect_timeout_s)
+            raise TimeoutError("timed out")
+        if self.hub.unreachable_until > self.kernel.now:
+            raise ConnectionRefusedError("Connection refused")
+        answer = self.hub.connect(self.hub.hosts[request.host], request, self.now())
+        if answer is None:
+            raise ConnectionResetError("Connection reset by peer")
+        if not isinstance(answer, Link):
+            after = {name.lower(): value for name, value in answer.headers.items()}.get("retry-after", "")
+            return DialFailure(
+                f"upgrade refused with HTTP {answer.status}",
+                status=answer.status,
+                retry_after_s=float(after) if after.isdigit() else None,
+            )
+        socket = WebSocket(self, answer, host())
+        self.hub.opened(answer, self.now())
+        return socket
+
+
+class WebSocket:
+    """The client's end of one connection to a venue, as a session sees it (`websocket.WebSocket`)."""
+
+    def __init__(self, network: Venues, link: Link, owner: Host) -> None:
+        self.network, self.link, self.host = network, link, owner
+        self.number = next(network.numbers)
+        self.connected = True
+        self.sock: Sock | None = Sock(self)
+        self.frame_buffer = _Buffer()
+        self.readable: Callable[[], None] = _nobody
+        """Told when there is something to read; the selector sets it."""
+        self._arrived: deque[Action | None] = deque()
+        self._reset = False
+        self._arrives = {True: 0.0, False: 0.0}
+        self._timer: Timer | None = None
+        self._timer_due = 0.0
+        network.sockets[link.link_id] = self
+        link.notify = self._notified
+        link.cut = self._aborted
+        self._notified()
+
+    # --- the venue's side ---
+
+    def _notified(self) -> None:
+        """The venue's outbox or deadlines changed."""
+        kern = self.network.kernel
+        due = self.link.deadline()
+        if due is None:
+            return
+        due = max(due, kern.now)
+        if self._timer is not None and self._timer.work is not None and self._timer_due <= due:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_due = due
+        self._timer = kern.at(due, self._serve)
+
+    def _serve(self) -> None:
+        self._timer = None
+        network, link = self.network, self.link
+        if link.link_id in network.hub.links:
+            network.hub.woken(link, network.now())
+        for action in link.take(network.kernel.now):
+            self._send_down(action)
+        if link.ending and not link.aborted and link.link_id in network.hub.links:
+            network.hub.closed(link, network.now())
+            self._send_down(None)
+        if link.link_id in network.hub.links:
+            self._notified()
+
+    def _aborted(self) -> None:
+        """A reset: what is on its way does not arrive."""
+        self._reset = True
+        self.network.hub.closed(self.link, self.network.now())
+        self.network.sockets.pop(self.link.link_id, None)
+        self._travel(False, self._poke)
+
+    def _send_down(self, action: Action | None) -> None:
+        def arrive() -> None:
+            if not self.network.cut_off(self.host):
+                self._arrived.append(action)
+                self._poke()
+
+        self._travel(False, arrive)
+
+    def _poke(self) -> None:
+        if self.sock is not None:
+            self.readable()
+
+    def _travel(self, up: bool, work: Callable[[], None]) -> None:
+        kern = self.network.kernel
+        when = max(self._arrives[up], kern.now + self.network.chance.uniform(*WAY_S))
+        self._arrives[up] = when
+        kern.at(when, work)
+
+    # --- the session's side ---
+
+    def has_input(self) -> bool:
+        return bool(self._arrived) or self._reset
+
+    def fileno(self) -> int:
+        return self.number
+
+    def settimeout(self, _timeout: float | None) -> None:
+        """Sends never block here, and reads never wait."""
+
+    def send(self, payload: str | bytes, opcode: int = ABNF.OPCODE_TEXT) -> int:
+        if self._reset or self.sock is None:
+            raise ConnectionResetError("Connection reset by peer")
+        self._travel(True, lambda: self._arrive_up(payload, opcode))
+        return len(payload)
+
+    def _arrive_up(self, payload: str | bytes, opcode: int) -> None:
+        network, link = self.network, self.link
+        if link.link_id not in network.hub.links or network.cut_off(self.host):
+            return
+        now = network.now()
+        if opcode == ABNF.OPCODE_TEXT:
+            network.hub.received(link, payload, now)
+        elif opcode == ABNF.OPCODE_PING:
+            network.hub.pinged(link, _bytes(payload), now)
+        else:
+            network.hub.ponged(link, _bytes(payload), now)
+        self._notified()
+
+    def recv_data_frame(self, control_frame: bool = False) -> tuple[int, Any]:
+        del control_frame
+        if not self._arrived:
+            if self._reset:
+                raise ConnectionResetError("Connection reset by peer")
+            raise BlockingIOError
+        action = self._arrived.popleft()
+        if action is None:
+            raise ConnectionResetError("Connection to remote host was lost.")
+        if isinstance(action, Frame):
+            data = action.data.encode() if isinstance(action.data, str) else action.data
+            return ABNF.OPCODE_TEXT, _Payload(data)
+        if isinstance(action, Close):
+            return ABNF.OPCODE_CLOSE, _Payload(action.code.to_bytes(2, "big") + action.reason.encode())
+        opcode = ABNF.OPCODE_PING if isinstance(action, Ping) else ABNF.OPCODE_PONG
+        return opcode, _Payload(action.payload)
+
+    def send_close(self, *_: object) -> None:
+        """The venue hears of it when the socket closes."""
+
+    def gone(self) -> None:
+        """The client's end is closed; the venue hears of it a moment later."""
+        self.sock = None
+        self.connected = False
+        self.network.sockets.pop(self.link.link_id, None)
+        self.link.notify = _nobody
+        self._travel(True, lambda: self.network.hub.closed(self.link, self.network.now()))
+
+
+class Sock:
+    """The TCP socket below a connection: has a number, and closes."""
+
+    def __init__(self, connection: WebSocket) -> None:
+        self.connection = connection
+
+    def fileno(self) -> int:
+        return self.connection.number
+
+    def has_input(self) -> bool:
+        return self.connection.has_input()
+
+    def close(self) -> None:
+        if self.connection.sock is not None and self.connection.host.alive:
+            self.connection.gone()
+
+
+class _Buffer:
+    length = 0
+
+
+class _Payload:
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+
+def _bytes(payload: str | bytes) -> bytes:
+    return payload.encode() if isinstance(payload, str) else payload
+
+
+def _nobody() -> None:
+    return None
+
+
+Headers = Mapping[str, str]
+__all__ = ["Venues", "WebSocket", "Where", "kernel", "venues"]

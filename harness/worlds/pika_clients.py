@@ -1,0 +1,506 @@
+"""What our code uses of pika, over a simulated broker: the blocking connection of the command consumer, and the connection
+on a loop of callbacks of the event publisher. Errors are pika's own.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import pika
+from pika.exceptions import (
+    AMQPConnectionError,
+    ChannelClosedByBroker,
+    ChannelWrongStateError,
+    ConnectionClosedByBroker,
+    ConnectionClosedByClient,
+    ConnectionWrongStateError,
+    StreamLostError,
+)
+
+from harness.worlds.blocking import host, kernel
+from harness.worlds.kernel import Task
+from harness.worlds.rabbit import WAY_S, Connection, Consumer, Message, Rabbit
+
+REFUSED_S: Final = 0.002
+UNANSWERED_S: Final = 10.0
+"""A connect to a host that nothing comes back from."""
+
+
+class Where:
+    """The broker of the world that runs."""
+
+    rabbit: Rabbit | None = None
+
+
+def rabbit() -> Rabbit:
+    if Where.rabbit is None:
+        raise RuntimeError("no world runs")
+    return Where.rabbit
+
+
+class _Ok(NamedTuple):
+    message_count: int
+    consumer_count: int
+
+
+class _Frame(NamedTuple):
+    method: Any
+
+
+class _Method(NamedTuple):
+    delivery_tag: int
+    redelivered: bool
+
+
+class _Properties(NamedTuple):
+    reply_to: str | None = None
+    correlation_id: str | None = None
+
+
+# --- blocking ---
+
+
+class BlockingConnection:
+    """`pika.BlockingConnection`: waits are waits of the task that calls."""
+
+    def __init__(self, parameters: Any = None) -> None:
+        del parameters
+        broker = rabbit()
+        self._queue: deque[Callable[[], None]] = deque()
+        self._waiting: Task | None = None
+        self._why: str | None = None
+        self.is_open = True
+        kernel().wait(broker.chance.uniform(*WAY_S) * 4)
+        if broker.cut_off(host()):
+            kernel().wait(UNANSWERED_S)
+            raise AMQPConnectionError("timed out")
+        if not broker.running:
+            kernel().wait(REFUSED_S)
+            raise AMQPConnectionError("connection refused")
+        self.link = broker.attach(host(), self, 20.0)
+
+    def broken(self, why: str) -> None:
+        self._why = why
+        self._poke()
+
+    def _poke(self) -> None:
+        if self._waiting is not None:
+            kernel().wake(self._waiting)
+
+    def _check(self) -> None:
+        if self._why is not None or not self.is_open:
+            self.is_open = False
+            raise StreamLostError(self._why or "closed")
+
+    def answer(self, work: Callable[[], object]) -> object:
+        """A round trip: `work` at the broker, its result here. Raises what it raises, or the loss of the connection."""
+        self._check()
+        outcome: list[object] = []
+        failure: list[Exception] = []
+
+        def back() -> None:
+            outcome.append(result)
+            self._poke()
+
+        result: object = None
+
+        def there() -> None:
+            nonlocal result
+            try:
+                result = work()
+            except Exception as error:  # noqa: BLE001 - it travels to the caller
+                failure.append(error)
+            self.link.down(back)
+
+        self.link.up(there)
+        while not outcome:
+            self._wait(None)
+            if self._why is not None:
+                self._check()
+        if failure:
+            raise failure[0]
+        return outcome[0]
+
+    def _wait(self, timeout_s: float | None) -> None:
+        self._waiting = kernel().task
+        try:
+            kernel().wait(timeout_s)
+        finally:
+            self._waiting = None
+
+    def channel(self) -> Channel:
+        self._check()
+        return Channel(self)
+
+    def enter(self, work: Callable[[], None]) -> None:
+        """Something for the client's thread to do in its next turn of I/O."""
+        self._queue.append(work)
+        self._poke()
+
+    def add_callback_threadsafe(self, callback: Callable[[], None]) -> None:
+        if not self.is_open or self._why is not None:
+            raise ConnectionWrongStateError("the connection is closed")
+        self.enter(callback)
+
+    def process_data_events(self, time_limit: float = 0) -> None:
+        self._check()
+        if not self._queue:
+            self._wait(time_limit)
+        while self._queue:
+            self._queue.popleft()()
+        self._check()
+
+    def close(self) -> None:
+        if self.is_open:
+            self.is_open = False
+            self.link.told = True
+            self.link.up(lambda: self.link.end("closed", tell=False))
+
+
+class Channel:
+    """A channel of a blocking connection."""
+
+    def __init__(self, connection: BlockingConnection) -> None:
+        self._connection = connection
+        self._prefetch = 1
+        self._consumer: Consumer | None = None
+        self._on_cancel: Callable[[Any], None] | None = None
+        self.is_open = True
+
+    def basic_qos(self, prefetch_count: int = 0) -> None:
+        self._ask(lambda: None)
+        self._prefetch = prefetch_count
+
+    def add_on_cancel_callback(self, callback: Callable[[Any], None]) -> None:
+        self._on_cancel = callback
+
+    def exchange_declare(self, exchange: str, exchange_type: str = "direct", durable: bool = False) -> None:
+        del durable
+        self._ask(lambda: rabbit().declare_exchange(exchange, exchange_type))
+
+    def queue_declare(self, queue: str, passive: bool = False, durable: bool = False) -> _Frame:
+        def work() -> _Ok:
+            found = rabbit().queues.get(queue)
+            if found is None and passive:
+                raise self._closed(404, f"NOT_FOUND - no queue '{queue}' in vhost '/'")
+            made = found or rabbit().declare_queue(queue, durable=durable)
+            return _Ok(len(made.messages), int(made.consumer is not None))
+
+        return _Frame(self._ask(work))
+
+    def queue_bind(self, queue: str, exchange: str, routing_key: str) -> None:
+        self._ask(lambda: rabbit().bind(queue, exchange, routing_key))
+
+    def basic_consume(self, queue: str, on_message_callback: Callable[..., None], exclusive: bool = False) -> str:
+        def work() -> str:
+            found = rabbit().queues.get(queue)
+            if found is None:
+                raise self._closed(404, f"NOT_FOUND - no queue '{queue}' in vhost '/'")
+            if found.consumer is not None:
+                raise self._closed(403, f"ACCESS_REFUSED - queue '{queue}' in vhost '/' in exclusive use")
+            consumer = Consumer(
+                self._connection.link,
+                self,
+                found,
+                "ctag",
+                exclusive,
+                self._prefetch,
+                lambda tag, message: self._connection.enter(lambda: self._deliver(on_message_callback, tag, message)),
+                lambda: self._connection.enter(self._cancelled),
+            )
+            found.consumer = self._consumer = consumer
+            self._connection.link.consumers.append(consumer)
+            rabbit().pump(found)
+            return consumer.tag
+
+        return str(self._ask(work))
+
+    def _deliver(self, callback: Callable[..., None], tag: int, message: Message) -> None:
+        if self.is_open:
+            callback(self, _Method(tag, message.redelivered), message.properties or _Properties(), message.body)
+
+    def _cancelled(self) -> None:
+        if self._on_cancel is not None:
+            self._on_cancel(None)
+
+    def basic_cancel(self, consumer_tag: str) -> None:
+        del consumer_tag
+        consumer = self._consumer
+
+        def work() -> None:
+            if consumer is not None and consumer.queue.consumer is consumer:
+                consumer.queue.consumer = None
+
+        self._ask(work)
+
+    def basic_ack(self, delivery_tag: int) -> None:
+        self._need_open()
+        consumer = self._consumer
+        if consumer is not None:
+            self._connection.link.up(lambda: rabbit().acknowledge(consumer, delivery_tag))
+
+    def basic_nack(self, delivery_tag: int, requeue: bool = True) -> None:
+        del requeue
+        self._need_open()
+        consumer = self._consumer
+        if consumer is not None:
+            self._connection.link.up(lambda: rabbit().requeue(consumer, [delivery_tag]))
+
+    def basic_publish(self, exchange: str, key: str, body: bytes, properties: Any = None) -> None:
+        self._need_open()
+        self._connection.link.up(lambda: _void(rabbit().publish(Message(exchange, key, body, properties))))
+
+    def _need_open(self) -> None:
+        self._connection._check()
+        if not self.is_open:
+            raise ChannelWrongStateError("Channel is closed.")
+
+    def _ask(self, work: Callable[[], object]) -> Any:
+        self._need_open()
+        return self._connection.answer(work)
+
+    def _closed(self, code: int, text: str) -> ChannelClosedByBroker:
+        """The broker closes the channel: its consumer goes, and what it held is back in its place."""
+        self.is_open = False
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            if consumer in consumer.connection.consumers:
+                consumer.connection.consumers.remove(consumer)
+            rabbit().remove(consumer)
+        return ChannelClosedByBroker(code, text)
+
+
+def _void(_value: object) -> None:
+    return None
+
+
+# --- on a loop of callbacks ---
+
+
+class IOLoop:
+    """pika's loop: callbacks and timers on the thread that started it."""
+
+    def __init__(self) -> None:
+        self._inbox: deque[Callable[[], None]] = deque()
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = itertools.count()
+        self._task: Task | None = None
+        self._running = False
+        self._closed = False
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> None:
+        heapq.heappush(self._timers, (kernel().now + delay, next(self._numbers), callback))
+
+    def add_callback_threadsafe(self, callback: Callable[[], None]) -> None:
+        if self._closed:
+            return
+        self._inbox.append(callback)
+        if self._task is not None:
+            kernel().wake(self._task)
+
+    def start(self) -> None:
+        self._task, self._running = kernel().task, True
+        while self._running:
+            while self._inbox and self._running:
+                self._inbox.popleft()()
+            while self._running and self._timers and self._timers[0][0] <= kernel().now:
+                heapq.heappop(self._timers)[2]()
+            if self._running and not self._inbox:
+                due = self._timers[0][0] if self._timers else None
+                if due is None or due > kernel().now:
+                    kernel().wait(None if due is None else due - kernel().now)
+        self._task = None
+
+    def stop(self) -> None:
+        self._running = False
+
+    def close(self) -> None:
+        self._closed = True
+
+
+class SelectConnection:
+    """`pika.SelectConnection`: everything is told on its loop."""
+
+    def __init__(
+        self,
+        parameters: Any,
+        on_open_callback: Callable[..., None],
+        on_open_error_callback: Callable[..., None],
+        on_close_callback: Callable[..., None],
+        custom_ioloop: IOLoop,
+    ) -> None:
+        self._loop = custom_ioloop
+        self._on_close = on_close_callback
+        self._on_blocked: Callable[..., None] | None = None
+        self._on_unblocked: Callable[..., None] | None = None
+        self.is_closed = False
+        self.is_closing = False
+        self.channels: list[SelectChannel] = []
+        self._host = host()
+        self.link: Connection | None = None
+        heartbeat_s = float(parameters.heartbeat or 15)
+        broker = rabbit()
+
+        def open_now() -> None:
+            if broker.cut_off(self._host):
+                self._loop.call_later(UNANSWERED_S, partial_error("timed out"))
+            elif not broker.running:
+                partial_error("connection refused")()
+            else:
+                self.link = broker.attach(self._host, self, heartbeat_s)
+                on_open_callback(self)
+                if broker.alarm:
+                    self.blocked(True)
+
+        def partial_error(why: str) -> Callable[[], None]:
+            def fail() -> None:
+                self.is_closed = True
+                on_open_error_callback(self, AMQPConnectionError(why))
+
+            return fail
+
+        self._loop.call_later(broker.chance.uniform(*WAY_S) * 4, open_now)
+
+    def broken(self, why: str) -> None:
+        self._loop.add_callback_threadsafe(lambda: self._gone(StreamLostError(why)))
+
+    def _gone(self, error: Exception) -> None:
+        if not self.is_closed:
+            self.is_closed = True
+            self._on_close(self, error)
+
+    def blocked(self, blocked: bool) -> None:
+        told = self._on_blocked if blocked else self._on_unblocked
+        if told is not None:
+            self._loop.add_callback_threadsafe(lambda: told(self, None))
+
+    def add_on_connection_blocked_callback(self, callback: Callable[..., None]) -> None:
+        self._on_blocked = callback
+
+    def add_on_connection_unblocked_callback(self, callback: Callable[..., None]) -> None:
+        self._on_unblocked = callback
+
+    def channel(self, on_open_callback: Callable[..., None]) -> None:
+        channel = SelectChannel(self, self._loop)
+        self.channels.append(channel)
+        channel.ask(lambda: None, lambda _result: on_open_callback(channel))
+
+    def close(self, reply_code: int = 200, reply_text: str = "") -> None:
+        if self.is_closed or self.is_closing:
+            raise ConnectionWrongStateError("the connection is closed")
+        self.is_closing = True
+        link = self.link
+        if link is not None:
+            link.told = True
+            link.end(reply_text, tell=False)
+        error: Exception = ConnectionClosedByClient(reply_code, reply_text)
+        self._loop.call_later(0.001, lambda: self._gone(error))
+
+
+class SelectChannel:
+    """A channel of a connection on a loop."""
+
+    def __init__(self, connection: SelectConnection, loop: IOLoop) -> None:
+        self._connection, self._loop = connection, loop
+        self._on_close: Callable[..., None] | None = None
+        self._on_return: Callable[..., None] | None = None
+        self._confirm: Callable[..., None] | None = None
+        self._published = 0
+        self.is_open = True
+
+    def ask(self, work: Callable[[], object], callback: Callable[[Any], None] | None) -> None:
+        link = self._link()
+        if link is None:
+            return
+
+        def there() -> None:
+            result = work()
+            if callback is not None:
+                link.down(lambda: self._loop.add_callback_threadsafe(lambda: self._tell(callback, result)))
+
+        link.up(there)
+
+    def _link(self) -> Connection | None:
+        return self._connection.link
+
+    def _tell(self, callback: Callable[[Any], None], result: object) -> None:
+        if self.is_open and not self._connection.is_closed:
+            callback(_Frame(result))
+
+    def add_on_close_callback(self, callback: Callable[..., None]) -> None:
+        self._on_close = callback
+
+    def add_on_return_callback(self, callback: Callable[..., None]) -> None:
+        self._on_return = callback
+
+    def exchange_declare(
+        self, exchange: str, exchange_type: str = "direct", durable: bool = False, callback: Any = None, **_: object
+    ) -> None:
+        del durable
+        self.ask(lambda: rabbit().declare_exchange(exchange, exchange_type), callback)
+
+    def queue_declare(self, queue: str, durable: bool = False, callback: Any = None, **_: object) -> None:
+        self.ask(lambda: rabbit().declare_queue(queue, durable=durable), callback)
+
+    def queue_bind(self, queue: str, exchange: str, routing_key: str = "", callback: Any = None) -> None:
+        self.ask(lambda: rabbit().bind(queue, exchange, routing_key), callback)
+
+    def confirm_delivery(self, on_confirmation: Callable[..., None], callback: Any = None) -> None:
+        self._confirm = on_confirmation
+        self.ask(lambda: None, callback)
+
+    def basic_publish(
+        self, exchange: str, routing_key: str, body: bytes, properties: Any = None, mandatory: bool = False
+    ) -> None:
+        link = self._link()
+        if not self.is_open or self._connection.is_closed or self._connection.is_closing or link is None:
+            raise ChannelWrongStateError("Channel is closed.")
+        self._published += 1
+        tag = self._published
+        persistent = getattr(properties, "delivery_mode", 1) == 2
+        message_id = str(getattr(properties, "message_id", "") or "")
+        message = Message(
+            exchange, routing_key, body, properties, persistent, message_id=message_id, host=link.host.name
+        )
+
+        def arrive() -> None:
+            if rabbit().alarm:
+                link.delayed.append(lambda: self._arrived(link, tag, message, mandatory=mandatory))
+            else:
+                self._arrived(link, tag, message, mandatory=mandatory)
+
+        link.up(arrive)
+
+    def _arrived(self, link: Connection, tag: int, message: Message, *, mandatory: bool) -> None:
+        taken = rabbit().publish(message)
+        if taken is None:
+            text = f"NOT_FOUND - no exchange '{message.exchange}' in vhost '/'"
+            link.down(lambda: self._loop.add_callback_threadsafe(lambda: self._closed(ChannelClosedByBroker(404, text))))
+            return
+        if not taken and mandatory and self._on_return is not None:
+            returned = self._on_return
+            method = pika.spec.Basic.Return(312, "NO_ROUTE", message.exchange, message.key)
+            link.down(
+                lambda: self._loop.add_callback_threadsafe(
+                    lambda: returned(self, method, message.properties, message.body)
+                )
+            )
+        acknowledged = pika.spec.Basic.Ack(tag, multiple=False)
+        link.down(lambda: self._loop.add_callback_threadsafe(lambda: self._confirmed(acknowledged)))
+
+    def _confirmed(self, method: Any) -> None:
+        if self._confirm is not None and self.is_open and not self._connection.is_closed:
+            self._confirm(_Frame(method))
+
+    def _closed(self, error: Exception) -> None:
+        if self.is_open:
+            self.is_open = False
+            if self._on_close is not None:
+                self._on_close(self, error)
+
+
+CLOSED_BY_BROKER: Final = ConnectionClosedByBroker

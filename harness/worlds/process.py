@@ -1,0 +1,145 @@
+"""One worker process of the service, as `dramatiq workers.user` runs it: the real boot, broker, actors, engine and sinks.
+
+What Dramatiq's own threads do (a consumer per queue, eight workers, hooks in its order) is written down here in a few lines;
+everything else is the product's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
+
+from dramatiq.errors import ConnectionClosed
+
+from connector.core.ports import Role, State
+from connector.core.settings import Settings
+from connector.sinks.rabbitmq import RabbitSink
+from harness.worlds.blocking import Event, ThreadPoolExecutor, kernel
+from harness.worlds.kernel import Host, Task
+from harness.worlds.redis_clients import Registry, server
+from tasks import price as tasks_price
+from tasks import user as tasks_user
+from workers import _boot, _build
+from workers._translate import PRICE_QUEUES, USER_QUEUES, CommandMessage
+from workers.broker import PlatformBroker
+
+WORKER_THREADS: Final = 8
+POLL_MS: Final = 1000
+CONSUMER_RESTART_S: Final = 3.0
+"""Dramatiq's pause before it consumes again after a lost connection."""
+
+
+class ServiceProcess:
+    """`start` begins its life; `terminate` is SIGTERM; `kill` is SIGKILL. World's turn only."""
+
+    def __init__(self, host: Host, role: Role, environ: Mapping[str, str]) -> None:
+        self.host, self.role, self.environ = host, role, dict(environ)
+        self.broker: PlatformBroker | None = None
+        self.process: _boot.Process | None = None
+        self.boot_error: BaseException | None = None
+        self.ended = False
+        """It ended by itself, after SIGTERM."""
+        self.clean: bool | None = None
+        self._boot: _boot.Boot | None = None
+        self._consumers: list[Any] = []
+        self._running = True
+        self._stopping = Event()
+        self._main: Task | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self.host.alive and not self.ended
+
+    @property
+    def owner(self) -> str:
+        return self.process.engine.owner if self.process is not None else ""
+
+    def start(self) -> None:
+        self._main = kernel().spawn(self._live, self.host, "main")
+
+    def terminate(self) -> None:
+        self._stopping.set()
+
+    # --- on its own tasks ---
+
+    def _live(self) -> None:
+        queues = USER_QUEUES if self.role == "user" else PRICE_QUEUES
+        settings = Settings.from_env(self.environ)
+        broker = PlatformBroker(queues, parameters=[_build.broker_parameters(settings, f"connector-{self.role}")])
+        self.broker = broker
+        (tasks_user if self.role == "user" else tasks_price).declare(broker)
+
+        def make() -> _boot.Process:
+            state: Any = Registry(server(), self.host, sealed=bool(settings.credentials_keys.get_secret_value()))
+            typed: State = state
+            self.process = _boot.Process(
+                _build.engine_options(settings, self.role),
+                typed,
+                _build.make_sinks(settings),
+                _boot.Boot.consumer_wait(broker),
+                broker.watch_consumers,
+            )
+            return self.process
+
+        broker.add_middleware(_boot.Boot(self.role, make))
+        self._work(broker)
+
+    def _work(self, broker: PlatformBroker) -> None:
+        """Dramatiq's `Worker`."""
+        pool = ThreadPoolExecutor(WORKER_THREADS, "worker")
+        broker.emit_before("worker_boot", self)
+        for queue in sorted(broker.translator.queues):
+            kernel().spawn(partial(self._consume, broker, queue, pool), self.host, f"consumer-{queue}")
+        # An error in a hook is logged by Dramatiq and forgotten.
+        broker.emit_after("worker_boot", self)
+        self._stopping.wait()
+        broker.emit_before("worker_shutdown", self)
+        self._running = False
+        pool.shutdown()
+        for consumer in self._consumers:
+            consumer.close()
+        broker.emit_after("worker_shutdown", self)
+        self.ended = True
+
+    def _consume(self, broker: PlatformBroker, queue: str, pool: ThreadPoolExecutor) -> None:
+        while self._running:
+            consumer = None
+            try:
+                consumer = broker.consume(queue, broker.translator.queues[queue].prefetch, POLL_MS)
+                self._consumers.append(consumer)
+                while self._running:
+                    message = next(consumer)
+                    if message is not None:
+                        pool.submit(self._perform, broker, consumer, message)
+            except ConnectionClosed:
+                if consumer is not None:
+                    self._consumers.remove(consumer)
+                    consumer.close()
+                kernel().wait(CONSUMER_RESTART_S)
+
+    def _perform(self, broker: PlatformBroker, consumer: Any, message: Any) -> None:
+        if not self._running:
+            consumer.requeue([message])
+            return
+        try:
+            broker.get_actor(message.actor_name).fn(*message.args)
+        finally:
+            if isinstance(message, CommandMessage):
+                consumer.ack(message)
+
+    # --- world's turn ---
+
+    def kill(self) -> None:
+        kernel().kill(self.host)
+        self.release_files()
+
+    def release_files(self) -> None:
+        """What the operating system does at the end of a process: its locks are free."""
+        for sink in self.process.sink.sinks if self.process is not None else ():
+            outbox = sink._intake.lane._outbox if isinstance(sink, RabbitSink) else None
+            lock = getattr(outbox, "_lock", None)
+            if outbox is not None and isinstance(lock, int):
+                outbox._lock = None
+                os.close(lock)

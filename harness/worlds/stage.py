@@ -1,0 +1,208 @@
+"""Puts a world in the place of the operating system: names of our modules are bound to their simulated namesakes.
+
+What a module is handed needs nothing of this. What it takes by itself (threads, queues, locks, pika, redis-py, sockets) is
+replaced by name in our own modules, for as long as `staged` is open; libraries and the simulator stay as they are.
+"""
+
+from __future__ import annotations
+
+import datetime as datetime_module
+import os
+import queue
+import random
+import secrets
+import selectors
+import socket
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent import futures
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any, Final
+
+import pika
+import redis
+from apscheduler.schedulers.background import BackgroundScheduler
+from pika.adapters.select_connection import IOLoop, SelectConnection
+
+from connector.core import metrics
+from harness.worlds import blocking, network, pika_clients, redis_clients, scheduler, selector
+from harness.worlds.blocking import host, kernel
+from harness.worlds.chance import chance
+
+ROOMS: Final = ("connector.", "workers.", "tasks.")
+_ABSENT: Final = object()
+AS_THEY_ARE: Final = ("connector.core.log", "connector.core.redact", "connector.core.metrics")
+"""Shared by every process of a world, and never asked to wait."""
+
+
+class Borrowed(ModuleType):
+    """A module with a few names replaced."""
+
+    def __init__(self, real: ModuleType, **instead: object) -> None:
+        super().__init__(real.__name__)
+        self.__dict__["_real"] = real
+        self.__dict__.update(instead)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_real"], name)
+
+
+def _monotonic() -> float:
+    return host().mono(kernel().now)
+
+
+def _time() -> float:
+    return host().wall_ms(kernel().now) / 1000
+
+
+def _time_ns() -> int:
+    return host().wall_ms(kernel().now) * 1_000_000
+
+
+def _sleep(seconds: float) -> None:
+    kernel().wait(seconds)
+
+
+class _WallClock(datetime_module.datetime):
+    """`datetime` whose `now` is the process's."""
+
+    @classmethod
+    def now(cls, tz: object = None) -> Any:
+        return scheduler.wall_datetime(tz)
+
+
+def _pid() -> int:
+    return sum(host().name.encode()) if kernel().task is not None else os.getpid()
+
+
+THREADING: Final = Borrowed(
+    threading,
+    Lock=blocking.Lock,
+    RLock=blocking.RLock,
+    Condition=blocking.Condition,
+    Event=blocking.Event,
+    Thread=blocking.Thread,
+    local=blocking.Local,
+    current_thread=blocking.current_thread,
+)
+QUEUE: Final = Borrowed(queue, Queue=blocking.Queue, SimpleQueue=blocking.Queue)
+TIME: Final = Borrowed(
+    time, monotonic=_monotonic, time=_time, time_ns=_time_ns, sleep=_sleep, perf_counter=_monotonic
+)
+
+
+class _NoMetrics(metrics.Metrics):
+    """Figures of a world are the judge's; those of its processes cost as much as their work."""
+
+    def count(self, *_: object, **__: object) -> None:
+        return None
+
+    gauge = observe = replace = count  # type: ignore[assignment]
+
+
+def _instead() -> dict[int, object]:
+    """Real object → its namesake here."""
+    pairs: list[tuple[object, object]] = [
+        (threading, THREADING),
+        (threading.Lock, blocking.Lock),
+        (threading.RLock, blocking.RLock),
+        (threading.Condition, blocking.Condition),
+        (threading.Event, blocking.Event),
+        (threading.Thread, blocking.Thread),
+        (queue, QUEUE),
+        (queue.Queue, blocking.Queue),
+        (queue.SimpleQueue, blocking.Queue),
+        (futures.ThreadPoolExecutor, blocking.ThreadPoolExecutor),
+        (time, TIME),
+        (datetime_module.datetime, _WallClock),
+        (random, Borrowed(random, random=chance.random, uniform=chance.uniform, Random=random.Random)),
+        (uuid, Borrowed(uuid, uuid4=chance.uuid4)),
+        (secrets, Borrowed(secrets, token_hex=chance.token_hex, token_bytes=chance.token_bytes)),
+        (os, Borrowed(os, getpid=_pid)),
+        (socket, Borrowed(socket, socketpair=selector.socketpair, gethostname=lambda: host().name)),
+        (selectors, Borrowed(selectors, DefaultSelector=selector.Selector)),
+        (pika, Borrowed(pika, BlockingConnection=pika_clients.BlockingConnection)),
+        (IOLoop, pika_clients.IOLoop),
+        (SelectConnection, pika_clients.SelectConnection),
+        (redis.Connection, redis_clients.Connection),
+        (BackgroundScheduler, scheduler.Scheduler),
+        (metrics.METRICS, _NoMetrics()),
+    ]
+    return {id(real): double for real, double in pairs}
+
+
+def _service_holder() -> object:
+    """`tasks.service` keeps the one service of a process; here several processes share the module."""
+    return _Holders()
+
+
+class _Holders:
+    """The holder of the process that asks."""
+
+    def _own(self) -> dict[str, Any]:
+        held: dict[str, Any] = host().__dict__.setdefault("service_holder", {})
+        if not held:
+            held.update(changed=blocking.Condition(), service=None)
+        return held
+
+    @property
+    def changed(self) -> Any:
+        return self._own()["changed"]
+
+    @property
+    def service(self) -> Any:
+        return self._own()["service"]
+
+    @service.setter
+    def service(self, service: Any) -> None:
+        self._own()["service"] = service
+
+
+@contextmanager
+def staged() -> Iterator[None]:
+    """Within it, our modules run in worlds. Not for two at a time."""
+    import connector.streams.dial
+    import connector.streams.engine
+    import connector.streams.rest
+    import connector.streams.session
+    import tasks.price
+    import tasks.service
+    import tasks.user  # noqa: F401 - to be there when names are replaced
+    import workers._boot
+    import workers._build
+    import workers.broker  # noqa: F401
+
+    undo: list[tuple[Any, str, object]] = []
+
+    def put(where: Any, name: str, value: object) -> None:
+        undo.append((where, name, where.__dict__.get(name, _ABSENT)))
+        setattr(where, name, value)
+
+    instead = _instead()
+    for name, module in sorted(sys.modules.items()):
+        if name.startswith(ROOMS) and name not in AS_THEY_ARE:
+            for key, value in list(vars(module).items()):
+                double = instead.get(id(value))
+                if double is not None:
+                    put(module, key, double)
+    put(tasks.service, "_HOLDER", _service_holder())
+    put(connector.streams.dial.Dialler, "_connect", lambda self, dial: _dial(dial))
+    put(connector.streams.rest.RestPool, "_request", lambda self, call, ip: network.venues().request(call, ip))
+    put(connector.streams.engine, "tls_context", lambda *_: None)
+    put(connector.streams.session.Session, "__hash__", lambda session: hash(session.name))
+    try:
+        yield
+    finally:
+        for where, key, value in reversed(undo):
+            if value is _ABSENT:
+                delattr(where, key)
+            else:
+                setattr(where, key, value)
+
+
+def _dial(dial: Any) -> Any:
+    return network.venues().dial(dial.connect, dial.limits, dial.ip)

@@ -1,0 +1,177 @@
+"""One world: kernel, servers, venues, backend, processes, put together from a setup and a seed."""
+
+from __future__ import annotations
+
+import logging
+import random
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from harness.worlds import network, pika_clients, redis_clients
+from harness.worlds.accounts import Account, exchanges_of, make_account
+from harness.worlds.backend import Backend
+from harness.worlds.blocking import Stage
+from harness.worlds.kernel import Host, Kernel, Task
+from harness.worlds.network import Venues
+from harness.worlds.process import ServiceProcess
+from harness.worlds.rabbit import Message, Rabbit
+from harness.worlds.record import EVENTS_EXCHANGE, EVENTS_QUEUE, SERVICE_QUEUE, Ear, Record
+from harness.worlds.redis_server import RedisServer
+from harness.worlds.traffic import Traffic
+from simulator._venue import WorldSettings
+from simulator.hub import Hub
+
+SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a disk that forgets at power-off, which is what a test wants
+OPENED_AT_S: Final = 3.0
+TRAFFIC_AT_S: Final = 8.0
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a world consists of, before anything happens to it."""
+
+    seed: int
+    venues: tuple[str, ...]
+    processes: int = 2
+    accounts: int = 2
+    """Per world, over the exchange ids of its venues."""
+    bots: int = 2
+    """Subscribers of each account at the most."""
+    sealed: bool = True
+    """Whether CREDENTIALS_KEYS is set."""
+    per_s: float = 3.0
+    """Deeds of traffic a second."""
+
+
+class World:
+    """A running world. `run` lets time pass; everything else acts at the present moment."""
+
+    def __init__(self, setup: Setup, disk: Path) -> None:
+        self.setup, self.disk = setup, disk
+        self.chance = random.Random(f"world {setup.seed}")
+        self.kernel = Kernel()
+        self.kernel.crashed = self._crashed
+        self.record = Record(self.kernel)
+        self.rabbit = Rabbit(self.kernel, self._source("rabbit"))
+        self.redis = RedisServer(self.kernel, self._source("redis"))
+        self.hub = Hub(WorldSettings(seed=setup.seed, limits=True, symbols=4), setup.venues)
+        self.venues = Venues(self.kernel, self.hub, self._source("network"))
+        self.accounts = self._accounts()
+        self.streams = frozenset(account.stream for account in self.accounts)
+        self.backend = Backend(self.kernel, self.rabbit, self.accounts, self._source("backend"))
+        self.traffic = Traffic(self.kernel, self.venues, self.accounts, self._source("traffic"), setup.per_s)
+        self.processes: list[ServiceProcess] = []
+        self.story: list[tuple[float, str]] = []
+        self._born = 0
+        self._readers()
+
+    def _source(self, name: str) -> random.Random:
+        return random.Random(f"{name} {self.setup.seed}")
+
+    def _accounts(self) -> list[Account]:
+        exchanges = exchanges_of(self.hub, self.setup.venues)
+        source = self._source("accounts")
+        chosen = [exchanges[number % len(exchanges)] for number in range(self.setup.accounts)]
+        return [
+            make_account(self.hub, exchange, f"acc-{exchange}-{number}", source)
+            for number, exchange in enumerate(chosen)
+        ]
+
+    def _readers(self) -> None:
+        """The backend's consumers: they read what is there and are always there."""
+        self.rabbit.declare_exchange(EVENTS_EXCHANGE, "topic")
+        self.rabbit.declare_queue(SERVICE_QUEUE, durable=True)
+        self.rabbit.bind(SERVICE_QUEUE, EVENTS_EXCHANGE, "service.#")
+        self.rabbit.readers[SERVICE_QUEUE] = lambda message: self.record.service(message.host, message)
+        self.rabbit.readers[EVENTS_QUEUE] = lambda message: self.record.from_rabbit(message.host, message)
+        self.redis.readers.append(self._on_redis)
+
+    def _on_redis(self, host: str, channel: str, payload: bytes) -> None:
+        self.record.from_redis(host, channel, payload, self.streams)
+        self.backend.heard(channel, payload)
+
+    def _crashed(self, task: Task, error: BaseException) -> None:
+        self.record.crashes.append(f"{self.kernel.now:.3f} s {task.host.name} {task.name}: {error!r}")
+
+    # --- processes ---
+
+    def boot(self, role: str = "user", machine: str = "m1", **environ: str) -> ServiceProcess:
+        """Start one more process of a role on a machine, whose disk it shares with those before it."""
+        self._born += 1
+        source = self._source(f"host {self._born}")
+        host = Host(f"{machine}-{role[0]}{self._born}", seed=source.getrandbits(32), mono_s=source.uniform(100, 90_000))
+        given = {
+            "RABBIT_HOST": "rabbit",
+            "RABBIT_PASSWORD": "world-password-0123456789",
+            "REDIS_HOST": "redis",
+            "OUTBOX_DIR": str(self.disk / machine),
+            "PAPER_WS": "localhost:7506",
+            **environ,
+        }
+        if self.setup.sealed:
+            given.setdefault("CREDENTIALS_KEYS", "sealed")
+        process = ServiceProcess(host, "user" if role == "user" else "price", given)
+        self.processes.append(process)
+        process.start()
+        self.note(f"{host.name} starts")
+        return process
+
+    def living(self) -> list[ServiceProcess]:
+        return [process for process in self.processes if process.alive]
+
+    def kill(self, process: ServiceProcess) -> None:
+        self.note(f"{process.host.name} is killed")
+        process.kill()
+        self.gone(process)
+
+    def gone(self, process: ServiceProcess) -> None:
+        """A process ended: its connections are reset."""
+        self.rabbit.host_died(process.host)
+        self.venues.host_died(process.host)
+        self.redis.host_died(process.host, process.owner)
+
+    def note(self, text: str) -> None:
+        self.story.append((self.kernel.now, text))
+
+    def run(self, until: float) -> None:
+        self.kernel.run(until)
+
+    def message(self, message: Message) -> None:
+        self.rabbit.publish(message)
+
+
+@contextmanager
+def opened(setup: Setup) -> Iterator[World]:
+    """A world on the stage, and nothing left of it afterwards."""
+    base = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="world-", dir=base) as disk:
+        world = World.__new__(World)
+        kernel = None
+        ear: Ear | None = None
+        root, level = logging.getLogger(), logging.getLogger().level
+        disabled = logging.root.manager.disable
+        try:
+            world.__init__(setup, Path(disk))  # type: ignore[misc]
+            kernel = world.kernel
+            Stage.kernel, pika_clients.Where.rabbit = kernel, world.rabbit
+            redis_clients.Where.server, network.Where.venues = world.redis, world.venues
+            ear = Ear(world.record)
+            root.addHandler(ear)
+            root.setLevel(logging.WARNING)
+            logging.disable(logging.INFO)
+            yield world
+        finally:
+            if kernel is not None:
+                kernel.close()
+            for process in world.__dict__.get("processes", ()):
+                process.release_files()
+            if ear is not None:
+                root.removeHandler(ear)
+            root.setLevel(level)
+            logging.disable(disabled)
+            Stage.kernel = pika_clients.Where.rabbit = None
+            redis_clients.Where.server = network.Where.venues = None
