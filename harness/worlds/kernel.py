@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final
 
@@ -192,6 +192,10 @@ class Kernel:
             self._switch(task)
         self._heap.clear()
         self._ready.clear()
+
+    def tasks_by_host(self) -> Counter[str]:
+        """How many tasks each host has."""
+        return Counter(task.host.name for task in self._tasks)
 
     def next_due(self) -> float | None:
         if self._ready:

@@ -47,6 +47,8 @@ class Venues:
         self.kernel, self.hub, self.chance = kernel_, hub, chance
         self.sockets: dict[int, WebSocket] = {}
         self.numbers = itertools.count(1000)
+        self.dials: list[tuple[float, str, str]] = []
+        """When which host opened a connection to which venue."""
         self._cut: set[Host] = set()
         self._pulse()
 
@@ -135,6 +137,7 @@ class Venues:
                 status=answer.status,
                 retry_after_s=float(after) if after.isdigit() else None,
             )
+        self.dials.append((self.kernel.now, host().name, answer.venue))
         socket = WebSocket(self, answer, host())
         self.hub.opened(answer, self.now())
         return socket

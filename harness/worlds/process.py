@@ -7,7 +7,7 @@ everything else is the product's.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from dramatiq.errors import ConnectionClosed
 
 from connector.core.ports import Role, State
 from connector.core.settings import Settings
+from connector.sinks.outbox import Outbox
 from connector.sinks.rabbitmq import RabbitSink
 from harness.worlds.blocking import Event, ThreadPoolExecutor, kernel
 from harness.worlds.kernel import Host, Task
@@ -34,8 +35,10 @@ CONSUMER_RESTART_S: Final = 3.0
 class ServiceProcess:
     """`start` begins its life; `terminate` is SIGTERM; `kill` is SIGKILL. World's turn only."""
 
-    def __init__(self, host: Host, role: Role, environ: Mapping[str, str]) -> None:
-        self.host, self.role, self.environ = host, role, dict(environ)
+    def __init__(self, host: Host, role: Role, machine: str, environ: Mapping[str, str]) -> None:
+        self.host, self.role, self.machine, self.environ = host, role, machine, dict(environ)
+        self.terminated = False
+        self.on_end: Callable[[ServiceProcess], None] = _nobody
         self.broker: PlatformBroker | None = None
         self.process: _boot.Process | None = None
         self.boot_error: BaseException | None = None
@@ -60,6 +63,7 @@ class ServiceProcess:
         self._main = kernel().spawn(self._live, self.host, "main")
 
     def terminate(self) -> None:
+        self.terminated = True
         self._stopping.set()
 
     # --- on its own tasks ---
@@ -102,6 +106,7 @@ class ServiceProcess:
             consumer.close()
         broker.emit_after("worker_shutdown", self)
         self.ended = True
+        kernel().after(0.0, partial(self.on_end, self))
 
     def _consume(self, broker: PlatformBroker, queue: str, pool: ThreadPoolExecutor) -> None:
         while self._running:
@@ -137,9 +142,16 @@ class ServiceProcess:
 
     def release_files(self) -> None:
         """What the operating system does at the end of a process: its locks are free."""
-        for sink in self.process.sink.sinks if self.process is not None else ():
-            outbox = sink._intake.lane._outbox if isinstance(sink, RabbitSink) else None
-            lock = getattr(outbox, "_lock", None)
-            if outbox is not None and isinstance(lock, int):
+        for outbox in self.outboxes():
+            if outbox._lock is not None:
+                os.close(outbox._lock)
                 outbox._lock = None
-                os.close(lock)
+
+    def outboxes(self) -> list[Outbox]:
+        sinks = self.process.sink.sinks if self.process is not None else ()
+        found = [sink._intake.lane._outbox for sink in sinks if isinstance(sink, RabbitSink)]
+        return [outbox for outbox in found if outbox is not None]
+
+
+def _nobody(_process: ServiceProcess) -> None:
+    return None

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from redis.exceptions import ReadOnlyError, ResponseError
 
+from connector.state._memory import Expiring
 from connector.state.memory_state import MemoryState
 from harness.worlds.kernel import EPOCH_MS, Host, Kernel
 
@@ -56,6 +57,7 @@ class RedisServer:
         self.scripts: dict[bytes, bytes] = {}
         self._cut: set[Host] = set()
         self._asking = ""
+        self.evicted: list[str] = []
 
     # --- reaching it ---
 
@@ -90,6 +92,29 @@ class RedisServer:
     def stall(self, seconds: float) -> None:
         """It stands still: a slow script, a fork, a SIGSTOP. What is asked meanwhile is done afterwards."""
         self.stalled_until = max(self.stalled_until, self.kernel.now + seconds)
+
+    def evict(self, source: random.Random) -> None:
+        """One key of ours goes, whichever it is."""
+        registry = self.registry
+        tables: list[tuple[str, Callable[[], list[str]], Callable[[str], object]]] = [
+            ("stream", lambda: sorted(registry._entries), lambda name: registry._entries.pop(name, None)),
+            *[
+                (kind, _names(table), table.drop)
+                for kind, table in (
+                    ("lease", registry._leases),
+                    ("fenced", registry._fenced),
+                    ("worker", registry._workers),
+                    ("position", registry._positions),
+                    ("once", registry._once),
+                    ("text", registry._texts),
+                )
+            ],
+        ]
+        keys = [(kind, name, drop) for kind, names, drop in tables for name in names()]
+        if keys:
+            kind, name, drop = source.choice(keys)
+            drop(name)
+            self.evicted.append(f"{kind} {name}")
 
     def drop_connections(self) -> None:
         self.losses += 1
@@ -166,6 +191,10 @@ class RedisServer:
 
 
 _WRITES: Final = frozenset({b"PUBLISH", b"ZADD", b"ZREM", b"HSET", b"HEXPIRE", b"EVALSHA"})
+
+
+def _names(table: Expiring[Any]) -> Callable[[], list[str]]:
+    return lambda: sorted(table._values)
 
 
 def commands(packed: bytes) -> list[list[bytes]]:

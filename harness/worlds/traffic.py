@@ -80,7 +80,7 @@ class Traffic:
             while self._open[account.stream]:
                 self._act(partial(self._move, account, ends=True))
 
-    def _act(self, deed: Callable[[], None]) -> None:
+    def _act(self, deed: Callable[[], object]) -> None:
         engine = self._network.hub.world.engine
         try:
             deed()
@@ -103,6 +103,17 @@ class Traffic:
                 value=entry.value,
             )
         )
+
+    def liquidate(self, account: Account) -> None:
+        """Force a futures position of the account shut, if it has one."""
+        engine = self._network.hub.world.engine
+        held = [position for position in engine.account(account.stream).positions(account.market) if position.amount]
+        if held:
+            self._act(
+                lambda: controls.liquidate(
+                    self._network.hub, account.stream, account.market, held[0].symbol, self._network.now(), fills=2
+                )
+            )
 
     # --- deeds ---
 

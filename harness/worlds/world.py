@@ -18,7 +18,7 @@ from harness.worlds.blocking import Stage
 from harness.worlds.kernel import Host, Kernel, Task
 from harness.worlds.network import Venues
 from harness.worlds.process import ServiceProcess
-from harness.worlds.rabbit import Message, Rabbit
+from harness.worlds.rabbit import Rabbit
 from harness.worlds.record import EVENTS_EXCHANGE, EVENTS_QUEUE, SERVICE_QUEUE, Ear, Record
 from harness.worlds.redis_server import RedisServer
 from harness.worlds.traffic import Traffic
@@ -52,7 +52,7 @@ class World:
 
     def __init__(self, setup: Setup, disk: Path) -> None:
         self.setup, self.disk = setup, disk
-        self.chance = random.Random(f"world {setup.seed}")
+        self.fault_chance = self._source("faults")
         self.kernel = Kernel()
         self.kernel.crashed = self._crashed
         self.record = Record(self.kernel)
@@ -81,11 +81,15 @@ class World:
             for number, exchange in enumerate(chosen)
         ]
 
-    def _readers(self) -> None:
-        """The backend's consumers: they read what is there and are always there."""
+    def declare_readers(self) -> None:
+        """What the backend's consumers declare."""
         self.rabbit.declare_exchange(EVENTS_EXCHANGE, "topic")
         self.rabbit.declare_queue(SERVICE_QUEUE, durable=True)
         self.rabbit.bind(SERVICE_QUEUE, EVENTS_EXCHANGE, "service.#")
+
+    def _readers(self) -> None:
+        """The backend's consumers: they read what is there and are always there."""
+        self.declare_readers()
         self.rabbit.readers[SERVICE_QUEUE] = lambda message: self.record.service(message.host, message)
         self.rabbit.readers[EVENTS_QUEUE] = lambda message: self.record.from_rabbit(message.host, message)
         self.redis.readers.append(self._on_redis)
@@ -114,7 +118,8 @@ class World:
         }
         if self.setup.sealed:
             given.setdefault("CREDENTIALS_KEYS", "sealed")
-        process = ServiceProcess(host, "user" if role == "user" else "price", given)
+        process = ServiceProcess(host, "user" if role == "user" else "price", machine, given)
+        process.on_end = self._ended
         self.processes.append(process)
         process.start()
         self.note(f"{host.name} starts")
@@ -122,6 +127,12 @@ class World:
 
     def living(self) -> list[ServiceProcess]:
         return [process for process in self.processes if process.alive]
+
+    def _ended(self, process: ServiceProcess) -> None:
+        self.note(f"{process.host.name} has ended")
+        self.kernel.kill(process.host)
+        process.release_files()
+        self.gone(process)
 
     def kill(self, process: ServiceProcess) -> None:
         self.note(f"{process.host.name} is killed")
@@ -139,9 +150,6 @@ class World:
 
     def run(self, until: float) -> None:
         self.kernel.run(until)
-
-    def message(self, message: Message) -> None:
-        self.rabbit.publish(message)
 
 
 @contextmanager

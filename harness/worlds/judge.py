@@ -1,0 +1,257 @@
+"""What must hold of a world that came to rest, whatever befell it. Each broken promise is one `Failure`. Pure reading.
+
+Orders are held against the simulator's journal by the oracle of `harness.campaign.check`; the rest is looked at here.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from connector.streams.lifecycle import StreamState
+from harness.campaign.check import Seen, Verdict, deduplicated, judge, rank, read_event
+from harness.worlds.kernel import EPOCH_MS
+from harness.worlds.plan import Plan
+from harness.worlds.process import ServiceProcess
+from harness.worlds.record import EVENTS_QUEUE
+from harness.worlds.world import World
+
+FINAL: Final = rank("FILLED")
+MAX_TASKS: Final = 60
+"""Threads of one process: pools at their full size, and everything that runs for ever."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One promise that did not hold."""
+
+    invariant: str
+    text: str
+    stream: str = ""
+    life: str = ""
+    """The life of the order that shows it."""
+
+
+def verdicts(world: World, plan: Plan) -> list[Failure]:
+    """Everything that is wrong with a world at rest."""
+    return [
+        *_orders(world, plan),
+        *_deposits(world),
+        *_two_owners(world),
+        *_owned(world),
+        *_counts(world),
+        *_announcements(world, plan),
+        *_hash(world),
+        *_growth(world),
+        *_secrets(world),
+        *_traces(world),
+    ]
+
+
+# --- orders ---
+
+
+def _orders(world: World, plan: Plan) -> list[Failure]:
+    gaps = _told_gaps(world)
+    record, steps = world.record, world.traffic.transitions
+    found = _failures("rabbit", judge(steps, record.rabbit, gaps=gaps))
+    found += _failures("redis", judge(steps, record.redis, gaps=gaps, coverage=_redis_complete(plan)))
+    return found
+
+
+def _redis_complete(plan: Plan) -> bool:
+    """Nobody stores what Redis publishes: what a killed process had confirmed elsewhere, or a lost answer left open, may be
+    missing there (docs/events.md)."""
+    touched = ("kill", "redis", "reboot", "restart_all", "disk")
+    return not any(kind.startswith(touched) for kind in plan.fault_kinds)
+
+
+def _told_gaps(world: World) -> dict[str, list[tuple[float, float]]]:
+    """Announced gaps, in seconds of the world, of accounts whose venue keeps no history."""
+    silent = {account.stream for account in world.accounts if not account.history}
+    gaps: dict[str, list[tuple[float, float]]] = {}
+    for told in world.record.services:
+        gap = told.body.get("streamGap")
+        if gap and gap.get("missing") and gap["stream"] in silent:
+            start, end = (moment / 1000 - EPOCH_MS / 1000 for moment in (gap["from"], gap["to"]))
+            gaps.setdefault(gap["stream"], []).append((start, end + 0.5))
+    return gaps
+
+
+def _failures(sink: str, verdict: Verdict) -> list[Failure]:
+    lives = {life.split("\n", 1)[0]: life for life in verdict.offenders}
+    rows = [
+        ("lost", verdict.lost),
+        ("doubled", verdict.duplicated),
+        ("backwards", verdict.backwards),
+        ("wrong end", verdict.wrong),
+    ]
+    return [
+        Failure(f"{sink} {name}", text, text.split(" ", 1)[0], lives.get(text.split(":", 1)[0], ""))
+        for name, texts in rows
+        for text in texts
+    ]
+
+
+def _deposits(world: World) -> list[Failure]:
+    """The backend adds them up: at most once, on Redis without any message id to tell a repetition by (contract 2.2)."""
+    found = []
+    for sink, events in (("rabbit", deduplicated(world.record.rabbit)[0]), ("redis", world.record.redis)):
+        counted = Counter((event.stream, event.status) for event in events if event.kind == "balanceUpdate")
+        found += [
+            Failure(f"{sink} deposit twice", f"{stream}: {change} {count} times", stream)
+            for (stream, change), count in sorted(counted.items())
+            if count > 1
+        ]
+    return found
+
+
+def _hash(world: World) -> list[Failure]:
+    """The last state in `orders` is the last one that happened."""
+    ends = {step.order: step for step in world.traffic.transitions if rank(step.status) == FINAL}
+    found = []
+    for field, body in sorted(world.redis.orders.items()):
+        order, status, _, _ = read_event(json.loads(body))
+        end = ends.get(order)
+        published = any(seen.order == order and rank(seen.status) == FINAL for seen in world.record.redis)
+        if end is not None and published and rank(status) != FINAL:
+            found.append(Failure("redis hash", f"{field.decode()}: {status}, the order is {end.status}", end.stream))
+    return found
+
+
+# --- ownership ---
+
+
+def _two_owners(world: World) -> list[Failure]:
+    """Once another process has published for a stream, the former one publishes nothing of it any more."""
+    found: dict[tuple[str, str], Failure] = {}
+    last: dict[tuple[str, str], str] = {}
+    former: dict[tuple[str, str], dict[str, float]] = {}
+    for at, sink, stream, host in world.record.publishers:
+        key = (sink, stream)
+        before = last.get(key)
+        if before is not None and before != host:
+            former.setdefault(key, {})[before] = at
+            left = former[key].pop(host, None)
+            if left is not None and key not in found:
+                text = f"{stream}: {host} published at {at:.3f} s, {before} had taken over at {left:.3f} s"
+                if not _came_back(world, stream, host, left, at):
+                    found[key] = Failure(f"{sink} two owners", text, stream)
+        last[key] = host
+    return list(found.values())
+
+
+def _came_back(world: World, stream: str, host: str, left: float, at: float) -> bool:
+    """Whether the host took the stream over again in between: then it logged in at the venue again."""
+    del stream
+    return any(name == host and left <= when <= at for when, name, _ in world.venues.dials)
+
+
+def _owned(world: World) -> list[Failure]:
+    """Everybody wanted runs in exactly one process and on exactly one connection, nobody else anywhere."""
+    found = []
+    living = [process for process in world.living() if process.process is not None]
+    for account in world.accounts:
+        stream, wanted = account.stream, world.backend.bots[account.stream] > 0
+        if stream in world.backend.unsure:
+            continue
+        live = [process.host.name for process in living if _state(process, stream) is StreamState.LIVE]
+        held = [process.host.name for process in living if _state(process, stream) is not None]
+        links = sum(stream in link.accounts for link in world.hub.links.values())
+        if wanted and len(live) != 1:
+            found.append(Failure("dark" if not live else "run twice", f"{stream}: live in {live}, held in {held}", stream))
+        elif not wanted and held:
+            found.append(Failure("not closed", f"{stream}: nobody wants it, held in {held}", stream))
+        elif links != int(wanted):
+            found.append(Failure("connections", f"{stream}: {links} connections follow it", stream))
+    return found
+
+
+def _state(process: ServiceProcess, stream: str) -> StreamState | None:
+    return process.process.engine.supervisor.states().get(stream) if process.process is not None else None
+
+
+def _counts(world: World) -> list[Failure]:
+    """The registry counts what the backend counts (contract 1.4, 1.7)."""
+    found = []
+    for stream in sorted(world.streams):
+        if stream in world.backend.unsure:
+            continue
+        entry = world.redis.registry._entries.get(stream)
+        counted, wanted = entry.count if entry is not None else 0, world.backend.bots[stream]
+        if counted != wanted:
+            found.append(Failure("counts", f"{stream}: {counted} counted, {wanted} bots listen", stream))
+    return found
+
+
+def _announcements(world: World, plan: Plan) -> list[Failure]:
+    """One at the first start; later ones only when commands, keys or the registry may have been lost (contract 3.1)."""
+    excuses = (
+        "redis_flush", "redis_restart_empty", "redis_evict", "reboot", "restart_all", "kill", "commands_deleted", "rabbit_away",
+        "redis",
+    )  # fmt: skip
+    allowed = 1 + sum(kind.kind.startswith(excuses) for kind in plan.faults) * 2
+    told = [row for row in world.record.services if row.kind == "restart"]
+    if not told:
+        return [Failure("not announced", "the account streams started and nobody was told")]
+    if len(told) > allowed:
+        times = ", ".join(f"{row.at:.1f} s by {row.host}" for row in told)
+        return [Failure("announced too often", f"{len(told)} times: {times}")]
+    return []
+
+
+# --- the service itself ---
+
+
+def _growth(world: World) -> list[Failure]:
+    """Nothing is left of what is over, and nothing grows with the length of the run."""
+    found = []
+    living = {process.owner for process in world.living()}
+    strangers = sorted(set(world.redis.listeners) - living)
+    if strangers:
+        found.append(Failure("left behind", f"subscriptions of {strangers}"))
+    tasks = world.kernel.tasks_by_host()
+    for process in world.living():
+        count = tasks.get(process.host.name, 0)
+        if count > MAX_TASKS:
+            found.append(Failure("threads", f"{process.host.name} has {count} threads"))
+    queue = world.rabbit.queues.get("usersStreamAction")
+    if queue is not None and (queue.messages or (queue.consumer is not None and queue.consumer.unacknowledged)):
+        found.append(Failure("commands left", f"{len(queue.messages)} commands wait in the queue"))
+    if world.living() and EVENTS_QUEUE not in world.rabbit.queues:
+        found.append(Failure("queue missing", f"{EVENTS_QUEUE} is not there"))
+    return found
+
+
+def _secrets(world: World) -> list[Failure]:
+    needles = [
+        line.encode()
+        for account in world.accounts
+        for secret in account.secrets()
+        for line in secret.splitlines()
+        if len(line) >= 12 and "-----" not in line
+    ]
+    texts = [*world.record.bodies, *(f"{line.text} {line.trace}".encode() for line in world.record.lines)]
+    everything = b"\n".join(texts)
+    return [Failure("secret", f"…{needle[-4:].decode()} stands in what left the service") for needle in needles if needle in everything]
+
+
+def _traces(world: World) -> list[Failure]:
+    """Exceptions that nobody expected, and threads that ended of one."""
+    lines = [line for line in world.record.lines if line.trace and line.level >= logging.ERROR]
+    return [
+        *[Failure("exception", f"{line.host}: {line.text}", life=line.trace) for line in lines[:3]],
+        *[Failure("thread died", crash) for crash in world.record.crashes[:3]],
+    ]
+
+
+def by_invariant(failures: Iterable[Failure]) -> Counter[str]:
+    return Counter(failure.invariant for failure in failures)
+
+
+def last_seen(events: Iterable[Seen]) -> float:
+    return max((event.at for event in events), default=0.0)
