@@ -32,6 +32,8 @@ class Backend:
         """Time, event, stream of each command."""
         self.restarts: list[float] = []
         """When it heard that the account streams started."""
+        self.left: dict[str, float] = {}
+        """When the last bot of an account left it for the first time: nobody is promised anything of it from then on."""
         self.touched: dict[str, float] = {}
         """When a count was last changed, or asked for again."""
         self.unsure: dict[str, str] = {}
@@ -51,6 +53,8 @@ class Backend:
     def close(self, stream: str) -> None:
         if self.bots[stream] > 0:
             self.bots[stream] -= 1
+            if not self.bots[stream]:
+                self.left.setdefault(stream, self._kernel.now)
             self._send("close stream", stream)
 
     def restart(self, stream: str) -> None:

@@ -21,6 +21,8 @@ from harness.worlds.record import EVENTS_QUEUE
 from harness.worlds.world import World
 
 FINAL: Final = rank("FILLED")
+LEAVING_S: Final = 1.0
+"""What happened so shortly before the last bot left may be on its way when the stream closes."""
 MAX_TASKS: Final = 60
 """Threads of one process: pools at their full size, and everything that runs for ever."""
 
@@ -57,6 +59,8 @@ def verdicts(world: World, plan: Plan) -> list[Failure]:
 
 def _orders(world: World, plan: Plan) -> list[Failure]:
     gaps = _told_gaps(world)
+    for stream, at in world.backend.left.items():
+        gaps.setdefault(stream, []).append((at - LEAVING_S, float("inf")))
     record, steps = world.record, world.traffic.transitions
     found = _failures("rabbit", judge(steps, record.rabbit, gaps=gaps))
     found += _failures("redis", judge(steps, record.redis, gaps=gaps, coverage=_redis_complete(plan)))

@@ -67,12 +67,16 @@ class Venues:
         self._cut.add(host_)
 
     def mend(self, host_: Host) -> None:
+        """TCP sends again what got lost: connections that both ends kept go on as if it had only taken long."""
         self._cut.discard(host_)
+        for socket in list(self.sockets.values()):
+            if socket.host is host_:
+                socket.retransmit()
 
     def host_died(self, host_: Host) -> None:
         """Its kernel resets the connections."""
         for socket in list(self.sockets.values()):
-            if socket.host is host_:
+            if socket.host is host_ and socket.sock is not None:
                 socket.gone()
 
     def request(self, call: Call, ip: str) -> Answer:
@@ -157,6 +161,8 @@ class WebSocket:
         self._arrived: deque[Action | None] = deque()
         self._reset = False
         self._arrives = {True: 0.0, False: 0.0}
+        self._lost: list[Callable[[], None]] = []
+        """What could not arrive while the host was cut off."""
         self._timer: Timer | None = None
         self._timer_due = 0.0
         network.sockets[link.link_id] = self
@@ -202,11 +208,15 @@ class WebSocket:
 
     def _send_down(self, action: Action | None) -> None:
         def arrive() -> None:
-            if not self.network.cut_off(self.host):
-                self._arrived.append(action)
-                self._poke()
+            self._arrived.append(action)
+            self._poke()
 
         self._travel(False, arrive)
+
+    def retransmit(self) -> None:
+        lost, self._lost = self._lost, []
+        for work in lost:
+            work()
 
     def _poke(self) -> None:
         if self.sock is not None:
@@ -216,7 +226,14 @@ class WebSocket:
         kern = self.network.kernel
         when = max(self._arrives[up], kern.now + self.network.chance.uniform(*WAY_S))
         self._arrives[up] = when
-        kern.at(when, work)
+
+        def arrive() -> None:
+            if self.network.cut_off(self.host):
+                self._lost.append(work)
+            else:
+                work()
+
+        kern.at(when, arrive)
 
     # --- the session's side ---
 
@@ -237,7 +254,7 @@ class WebSocket:
 
     def _arrive_up(self, payload: str | bytes, opcode: int) -> None:
         network, link = self.network, self.link
-        if link.link_id not in network.hub.links or network.cut_off(self.host):
+        if link.link_id not in network.hub.links:
             return
         now = network.now()
         if opcode == ABNF.OPCODE_TEXT:
@@ -272,9 +289,12 @@ class WebSocket:
         """The client's end is closed; the venue hears of it a moment later."""
         self.sock = None
         self.connected = False
-        self.network.sockets.pop(self.link.link_id, None)
         self.link.notify = _nobody
-        self._travel(True, lambda: self.network.hub.closed(self.link, self.network.now()))
+        self._travel(True, self._closed)
+
+    def _closed(self) -> None:
+        self.network.sockets.pop(self.link.link_id, None)
+        self.network.hub.closed(self.link, self.network.now())
 
 
 class Sock:

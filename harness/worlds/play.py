@@ -110,7 +110,10 @@ def at_rest(world: World) -> bool:
         return False
     last = {step.order: step for step in world.traffic.transitions}
     seen = {event.order: event for event in world.record.rabbit}
-    return all(order in seen and covers(seen[order], step) for order, step in last.items())
+    left = world.backend.left
+    return all(
+        step.stream in left or (order in seen and covers(seen[order], step)) for order, step in last.items()
+    )
 
 
 def tell(world: World) -> list[str]:

@@ -73,6 +73,8 @@ class Connection:
         self.consumers: list[Consumer] = []
         self.delayed: list[Callable[[], None]] = []
         """What a broker in alarm does not read."""
+        self.lost: list[Callable[[], None]] = []
+        """What could not arrive while the host was cut off."""
         self._arrives = {True: 0.0, False: 0.0}
 
     def up(self, work: Callable[[], None]) -> None:
@@ -89,10 +91,19 @@ class Connection:
         self._arrives[up] = when
 
         def arrive() -> None:
-            if self.open and not broker.cut_off(self.host):
+            if self.open and broker.cut_off(self.host):
+                self.lost.append(work)
+            elif self.open:
                 work()
 
         kernel.at(when, arrive)
+
+    def retransmit(self) -> None:
+        """The way is free again: TCP sends what got lost."""
+        lost, self.lost = self.lost, []
+        for work in lost:
+            if self.open:
+                work()
 
     def end(self, why: str, *, tell: bool = True) -> None:
         """The broker is done with it: what was not acknowledged goes back, first in line."""
@@ -168,6 +179,9 @@ class Rabbit:
 
     def mend(self, host: Host) -> None:
         self._away_hosts.discard(host)
+        for connection in self._in_order():
+            if connection.host is host:
+                connection.retransmit()
 
     def host_frozen(self, host: Host) -> None:
         for connection in self._in_order():

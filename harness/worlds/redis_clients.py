@@ -47,6 +47,7 @@ class Registry:
         self._server, self._host, self._sealed = where, owner, sealed
         self._keys: dict[str, Credentials] = {}
         """Key material that came to this process in commands."""
+        self._connected = True
         self._stops: list[Callable[[], None]] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -64,8 +65,13 @@ class Registry:
         where, kern = self._server, kernel()
         losses = where.seen(self._host)
         if where.cut_off(self._host):
+            if self._connected:
+                # The first command goes out over a connection that is there; later ones need a new one, which fails.
+                self._connected = False
+                where.after_mend(self._host, lambda: self._late(work))
             kern.wait(SOCKET_TIMEOUT_S)
             raise StateUnavailable("Redis: TimeoutError: no answer")
+        self._connected = True
         if not where.running:
             kern.wait(REFUSED_S)
             raise StateUnavailable("Redis: ConnectionError: connection refused")
@@ -90,13 +96,13 @@ class Registry:
             kern.wait(left_s)
             return
 
-        def late() -> None:
-            if where.running and not where.readonly:
-                work()
-
-        kern.at(where.stalled_until, late)
+        kern.at(where.stalled_until, lambda: self._late(work))
         kern.wait(SOCKET_TIMEOUT_S)
         raise StateUnavailable("Redis: TimeoutError: no answer within the socket timeout")
+
+    def _late(self, work: Callable[[], Any]) -> None:
+        if self._server.running and not self._server.readonly:
+            work()
 
     # --- key material ---
 
@@ -226,7 +232,10 @@ class Connection:
         packed = b"".join(command) if isinstance(command, list | tuple) else command
 
         def there() -> None:
-            if losses != where.seen(self._host) or not where.running or where.cut_off(self._host):
+            if losses != where.seen(self._host) or not where.running:
+                return
+            if where.cut_off(self._host):
+                where.after_mend(self._host, there)
                 return
             replies = [where.execute(words, self._host) for words in commands(packed)]
             kernel().after(where.way_s(), lambda: back(replies))

@@ -56,6 +56,7 @@ class RedisServer:
         """Subscribed processes, by owner."""
         self.scripts: dict[bytes, bytes] = {}
         self._cut: set[Host] = set()
+        self._lost: dict[Host, list[Callable[[], object]]] = {}
         self._asking = ""
         self.evicted: list[str] = []
 
@@ -127,8 +128,16 @@ class RedisServer:
         self.listeners.pop(owner, None)
 
     def mend(self, host: Host) -> None:
+        """The way is free again. What the host's kernel could not get rid of arrives now, also what its process has given up
+        long ago: closing a socket does not take back what was written."""
         self._cut.discard(host)
+        lost = self._lost.pop(host, [])
+        for work in lost:
+            work()
         self._own_losses[host] = self._own_losses.get(host, 0) + 1
+
+    def after_mend(self, host: Host, work: Callable[[], object]) -> None:
+        self._lost.setdefault(host, []).append(work)
 
     # --- the sink's commands ---
 

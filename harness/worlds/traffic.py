@@ -88,7 +88,7 @@ class Traffic:
             self._network.hub.stats.faults["traffic_refused"] += 1
         for entry in engine.journal(self._seq):
             self._seq = max(self._seq, entry.seq)
-            if entry.account in self._markets:
+            if entry.account in self._markets and entry.client_id:  # a liquidation has none
                 self._note(entry)
 
     def _note(self, entry: Entry) -> None:
