@@ -9,7 +9,7 @@ from typing import Final
 
 from harness.campaign.faults import REJECTED
 from harness.worlds.accounts import Account, key_of
-from harness.worlds.pika_clients import SelectConnection
+from harness.worlds.pika_loop import SelectConnection
 from harness.worlds.plan import Fault
 from harness.worlds.process import ServiceProcess
 from harness.worlds.rabbit import Connection
@@ -274,7 +274,7 @@ def disk_damaged(world: World, fault: Fault) -> None:
 def _venue_fault(kind: str, *, standing: bool = False, **params: str) -> Deed:
     def deed(world: World, fault: Fault) -> None:
         account = _account(world, fault)
-        scope = {"account": account.stream} if kind in _BY_ACCOUNT else {"venue": account.venue}
+        by_account = kind in _BY_ACCOUNT
         controls.inject(
             world.hub,
             venue_faults.Fault(
@@ -283,7 +283,8 @@ def _venue_fault(kind: str, *, standing: bool = False, **params: str) -> Deed:
                 for_s=fault.seconds if standing else 0.0,
                 times=0 if standing else None,
                 params={name: value.format(seconds=fault.seconds) for name, value in params.items()},
-                **scope,
+                account=account.stream if by_account else "",
+                venue="" if by_account else account.venue,
             ),
             world.venues.now(),
         )
@@ -307,7 +308,9 @@ def venue_skew(world: World, fault: Fault) -> None:
     ms = (-6000, -1500, 1500, 6000)[int(fault.dice * 4)]
     controls.inject(
         world.hub,
-        venue_faults.Fault(kind="clock_skew", venue=account.venue, standing=True, for_s=fault.seconds, params={"ms": str(ms)}),
+        venue_faults.Fault(
+            kind="clock_skew", venue=account.venue, standing=True, for_s=fault.seconds, params={"ms": str(ms)}
+        ),
         world.venues.now(),
     )
 

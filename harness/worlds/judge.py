@@ -167,7 +167,9 @@ def _owned(world: World) -> list[Failure]:
         held = [process.host.name for process in living if _state(process, stream) is not None]
         links = sum(stream in link.accounts for link in world.hub.links.values())
         if wanted and len(live) != 1:
-            found.append(Failure("dark" if not live else "run twice", f"{stream}: live in {live}, held in {held}", stream))
+            found.append(
+                Failure("dark" if not live else "run twice", f"{stream}: live in {live}, held in {held}", stream)
+            )
         elif not wanted and held:
             found.append(Failure("not closed", f"{stream}: nobody wants it, held in {held}", stream))
         elif links != int(wanted):
@@ -195,8 +197,7 @@ def _counts(world: World) -> list[Failure]:
 def _announcements(world: World, plan: Plan) -> list[Failure]:
     """One at the first start; later ones only when commands, keys or the registry may have been lost (contract 3.1)."""
     excuses = (
-        "redis_flush", "redis_restart_empty", "redis_evict", "reboot", "restart_all", "kill", "commands_deleted", "rabbit_away",
-        "redis",
+        "redis", "reboot", "restart_all", "kill", "commands_deleted", "rabbit_away",
     )  # fmt: skip
     allowed = 1 + sum(kind.kind.startswith(excuses) for kind in plan.faults) * 2
     told = [row for row in world.record.services if row.kind == "restart"]
@@ -241,7 +242,11 @@ def _secrets(world: World) -> list[Failure]:
     ]
     texts = [*world.record.bodies, *(f"{line.text} {line.trace}".encode() for line in world.record.lines)]
     everything = b"\n".join(texts)
-    return [Failure("secret", f"…{needle[-4:].decode()} stands in what left the service") for needle in needles if needle in everything]
+    return [
+        Failure("secret", f"…{needle[-4:].decode()} stands in what left the service")
+        for needle in needles
+        if needle in everything
+    ]
 
 
 def _traces(world: World) -> list[Failure]:

@@ -76,7 +76,7 @@ class Venues:
     def host_died(self, host_: Host) -> None:
         """Its kernel resets the connections."""
         for socket in list(self.sockets.values()):
-            if socket.host is host_ and socket.sock is not None:
+            if socket.host is host_ and not socket.closed:
                 socket.gone()
 
     def request(self, call: Call, ip: str) -> Answer:
@@ -154,6 +154,7 @@ class WebSocket:
         self.network, self.link, self.host = network, link, owner
         self.number = next(network.numbers)
         self.connected = True
+        self.closed = False
         self.sock: Sock | None = Sock(self)
         self.frame_buffer = _Buffer()
         self.readable: Callable[[], None] = _nobody
@@ -219,7 +220,7 @@ class WebSocket:
             work()
 
     def _poke(self) -> None:
-        if self.sock is not None:
+        if not self.closed:
             self.readable()
 
     def _travel(self, up: bool, work: Callable[[], None]) -> None:
@@ -247,7 +248,7 @@ class WebSocket:
         """Sends never block here, and reads never wait."""
 
     def send(self, payload: str | bytes, opcode: int = ABNF.OPCODE_TEXT) -> int:
-        if self._reset or self.sock is None:
+        if self._reset or self.closed:
             raise ConnectionResetError("Connection reset by peer")
         self._travel(True, lambda: self._arrive_up(payload, opcode))
         return len(payload)
@@ -287,8 +288,7 @@ class WebSocket:
 
     def gone(self) -> None:
         """The client's end is closed; the venue hears of it a moment later."""
-        self.sock = None
-        self.connected = False
+        self.closed = True
         self.link.notify = _nobody
         self._travel(True, self._closed)
 
@@ -310,7 +310,7 @@ class Sock:
         return self.connection.has_input()
 
     def close(self) -> None:
-        if self.connection.sock is not None and self.connection.host.alive:
+        if not self.connection.closed and self.connection.host.alive:
             self.connection.gone()
 
 

@@ -97,7 +97,9 @@ POOLS: Final[Mapping[str, tuple[str, ...]]] = {
 """Kinds of worlds: what they draw their faults from."""
 
 MIXED: Final = tuple(
-    sorted({fault for name, pool in POOLS.items() if name not in {"evict", "reboot"} for fault in pool} - {"restart_all"})
+    sorted(
+        {fault for name, pool in POOLS.items() if name not in {"evict", "reboot"} for fault in pool} - {"restart_all"}
+    )
 )
 KINDS: Final = (*POOLS, "mixed")
 WEIGHTS: Final[Mapping[str, int]] = {"mixed": 5, "venue": 3, "process": 2, "redis": 2, "commands": 2}

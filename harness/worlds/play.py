@@ -15,7 +15,7 @@ from harness.worlds.kernel import Spinning
 from harness.worlds.plan import Plan
 from harness.worlds.world import TRAFFIC_AT_S, World, opened
 
-SETTLE_S: Final = 150.0
+SETTLE_S: Final = 100.0
 """The longest that anything documented takes to heal: a cooldown step of the venues' connect budgets, a hand-over that fails,
 a lost connection that only heartbeats tell."""
 LOOK_S: Final = 2.0
@@ -111,9 +111,7 @@ def at_rest(world: World) -> bool:
     last = {step.order: step for step in world.traffic.transitions}
     seen = {event.order: event for event in world.record.rabbit}
     left = world.backend.left
-    return all(
-        step.stream in left or (order in seen and covers(seen[order], step)) for order, step in last.items()
-    )
+    return all(step.stream in left or (order in seen and covers(seen[order], step)) for order, step in last.items())
 
 
 def tell(world: World) -> list[str]:
@@ -125,5 +123,7 @@ def tell(world: World) -> list[str]:
         for row in world.record.services
         if row.kind in {"restart", "streamGap", "userStreamAuth"}
     ]
-    rows += [(at, 3, f"{at:9.3f} s  backend      sends    {event} {stream}") for at, event, stream in world.backend.sent]
+    rows += [
+        (at, 3, f"{at:9.3f} s  backend      sends    {event} {stream}") for at, event, stream in world.backend.sent
+    ]
     return [text for _, _, text in sorted(rows, key=lambda row: row[:2])]

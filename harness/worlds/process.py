@@ -17,8 +17,9 @@ from connector.core.ports import Role, State
 from connector.core.settings import Settings
 from connector.sinks.outbox import Outbox
 from connector.sinks.rabbitmq import RabbitSink
-from harness.worlds.blocking import Event, ThreadPoolExecutor, kernel
+from harness.worlds.blocking import Event, kernel
 from harness.worlds.kernel import Host, Task
+from harness.worlds.pools import ThreadPoolExecutor
 from harness.worlds.redis_clients import Registry, server
 from tasks import price as tasks_price
 from tasks import user as tasks_user

@@ -246,7 +246,9 @@ class Rabbit:
         if kind is None:
             return None
         names = sorted(
-            queue for exchange, queue, key in self.bindings if exchange == message.exchange and _fits(kind, key, message)
+            queue
+            for exchange, queue, key in self.bindings
+            if exchange == message.exchange and _fits(kind, key, message)
         )
         taken = False
         for name in names:

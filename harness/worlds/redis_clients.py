@@ -80,7 +80,7 @@ class Registry:
             self._outlast(work)
         if where.readonly and not reads:
             raise StateUnavailable("Redis: ReadOnlyError: You can't write against a read only replica.")
-        if not where.running or where.seen(self._host) != losses or where.cut_off(self._host):
+        if self._interrupted(losses):
             raise StateUnavailable("Redis: ConnectionError: connection reset")
         result = work()
         kern.wait(where.way_s())

@@ -29,7 +29,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from pika.adapters.select_connection import IOLoop, SelectConnection
 
 from connector.core import metrics
-from harness.worlds import blocking, network, pika_clients, redis_clients, scheduler, selector
+from harness.worlds import blocking, network, pika_blocking, pika_loop, pools, redis_clients, scheduler, selector
 from harness.worlds.blocking import host, kernel
 from harness.worlds.chance import chance
 
@@ -90,9 +90,7 @@ THREADING: Final = Borrowed(
     current_thread=blocking.current_thread,
 )
 QUEUE: Final = Borrowed(queue, Queue=blocking.Queue, SimpleQueue=blocking.Queue)
-TIME: Final = Borrowed(
-    time, monotonic=_monotonic, time=_time, time_ns=_time_ns, sleep=_sleep, perf_counter=_monotonic
-)
+TIME: Final = Borrowed(time, monotonic=_monotonic, time=_time, time_ns=_time_ns, sleep=_sleep, perf_counter=_monotonic)
 
 
 class _NoMetrics(metrics.Metrics):
@@ -101,7 +99,7 @@ class _NoMetrics(metrics.Metrics):
     def count(self, *_: object, **__: object) -> None:
         return None
 
-    gauge = observe = replace = count  # type: ignore[assignment]
+    gauge = observe = replace = count
 
 
 def _instead() -> dict[int, object]:
@@ -116,7 +114,7 @@ def _instead() -> dict[int, object]:
         (queue, QUEUE),
         (queue.Queue, blocking.Queue),
         (queue.SimpleQueue, blocking.Queue),
-        (futures.ThreadPoolExecutor, blocking.ThreadPoolExecutor),
+        (futures.ThreadPoolExecutor, pools.ThreadPoolExecutor),
         (time, TIME),
         (datetime_module.datetime, _WallClock),
         (random, Borrowed(random, random=chance.random, uniform=chance.uniform, Random=random.Random)),
@@ -125,9 +123,9 @@ def _instead() -> dict[int, object]:
         (os, Borrowed(os, getpid=_pid)),
         (socket, Borrowed(socket, socketpair=selector.socketpair, gethostname=lambda: host().name)),
         (selectors, Borrowed(selectors, DefaultSelector=selector.Selector)),
-        (pika, Borrowed(pika, BlockingConnection=pika_clients.BlockingConnection)),
-        (IOLoop, pika_clients.IOLoop),
-        (SelectConnection, pika_clients.SelectConnection),
+        (pika, Borrowed(pika, BlockingConnection=pika_blocking.BlockingConnection)),
+        (IOLoop, pika_loop.IOLoop),
+        (SelectConnection, pika_loop.SelectConnection),
         (redis.Connection, redis_clients.Connection),
         (BackgroundScheduler, scheduler.Scheduler),
         (metrics.METRICS, _NoMetrics()),
@@ -171,7 +169,7 @@ def staged() -> Iterator[None]:
     import connector.streams.session
     import tasks.price
     import tasks.service
-    import tasks.user  # noqa: F401 - to be there when names are replaced
+    import tasks.user
     import workers._boot
     import workers._build
     import workers.broker  # noqa: F401

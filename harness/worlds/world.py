@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from harness.worlds import network, pika_clients, redis_clients
+from harness.worlds import network, pika_blocking, redis_clients
 from harness.worlds.accounts import Account, exchanges_of, make_account
 from harness.worlds.backend import Backend
 from harness.worlds.blocking import Stage
@@ -25,7 +25,7 @@ from harness.worlds.traffic import Traffic
 from simulator._venue import WorldSettings
 from simulator.hub import Hub
 
-SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a disk that forgets at power-off, which is what a test wants
+SHARED_MEMORY: Final = Path("/dev/shm")
 OPENED_AT_S: Final = 3.0
 TRAFFIC_AT_S: Final = 8.0
 
@@ -165,7 +165,7 @@ def opened(setup: Setup) -> Iterator[World]:
         try:
             world.__init__(setup, Path(disk))  # type: ignore[misc]
             kernel = world.kernel
-            Stage.kernel, pika_clients.Where.rabbit = kernel, world.rabbit
+            Stage.kernel, pika_blocking.Where.rabbit = kernel, world.rabbit
             redis_clients.Where.server, network.Where.venues = world.redis, world.venues
             ear = Ear(world.record)
             root.addHandler(ear)
@@ -181,5 +181,5 @@ def opened(setup: Setup) -> Iterator[World]:
                 root.removeHandler(ear)
             root.setLevel(level)
             logging.disable(disabled)
-            Stage.kernel = pika_clients.Where.rabbit = None
+            Stage.kernel = pika_blocking.Where.rabbit = None
             redis_clients.Where.server = network.Where.venues = None

@@ -1,0 +1,109 @@
+"""Whole worlds by the thousand (docs/worlds.md): `--runs 1000 --seed 1` plays so many, `--seed N` one again.
+
+A campaign ends with one JSON line (`runs`, `failures`, `known`, `virtual_hours`, `worlds_per_s`, `digest`); exit status 1 if
+a promise broke that is not known to be broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+
+from harness.worlds.campaign import Choice, Tally, campaign, row_of
+from harness.worlds.known import KNOWN
+from harness.worlds.plan import KINDS, LONG, MIXED
+from harness.worlds.play import play
+from harness.worlds.shrink import shortened
+from harness.worlds.stage import staged
+from harness.worlds.story import told
+
+TOLD = 3
+"""Failed worlds of a campaign whose story is printed."""
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.worlds", description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--runs", type=int, default=0, help="number of worlds; without it, the one world of --seed is told"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="first seed")
+    parser.add_argument("--kind", choices=KINDS, help="only worlds of this kind")
+    parser.add_argument("--venues", default="", help="comma list of venues instead of drawn ones")
+    parser.add_argument("--processes", type=int, help="processes instead of a drawn number")
+    parser.add_argument("--faults", default="", help="comma list of faults to draw from")
+    parser.add_argument("--jobs", type=int, default=0, help="worlds at a time; 0 = one per core")
+    parser.add_argument("--short", action="store_true", help="with --seed: look for fewer faults that still fail")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parse(arguments)
+    faults = tuple(filter(None, options.faults.split(",")))
+    unknown = sorted(set(faults) - set(MIXED) - set(LONG))
+    if unknown:
+        sys.stderr.write(f"no fault {', '.join(unknown)}; there are {', '.join(sorted({*MIXED, *LONG}))}\n")
+        return 2
+    choice = Choice(options.kind, tuple(filter(None, options.venues.split(","))), options.processes, faults)
+    if not options.runs:
+        return one(choice, options.seed, short=options.short)
+    return many(choice, options.seed, options.runs, options.jobs)
+
+
+def one(choice: Choice, seed: int, *, short: bool) -> int:
+    with staged():
+        outcome = play(choice.plan(seed))
+        if outcome.failures and short:
+            outcome = shortened(outcome)
+    row = row_of(outcome)
+    sys.stdout.write(told(outcome) + f"\ndigest {outcome.digest}\n")
+    sys.stdout.write("good\n" if outcome.good else f"known: {', '.join(row.known) or 'nothing of it'}\n")
+    return int(bool(row.unknown))
+
+
+def many(choice: Choice, first: int, runs: int, jobs: int) -> int:
+    tally = Tally()
+    clock = _Stopwatch()
+    for row in campaign(choice, range(first, first + runs), jobs):
+        tally.rows.append(row)
+        if row.unknown:
+            sys.stdout.write(f"seed {row.seed} ({row.kind}): {row.unknown[0]}\n")
+            sys.stdout.flush()
+    tally.seconds = clock.seconds()
+    for row in tally.failures[:TOLD]:
+        _tell(choice, row.seed)
+    by_promise = Counter(
+        f"{row.kind}: {promise}"
+        for row in tally.failures
+        for promise in {text.split(":", 1)[0] for text in row.unknown}
+    )
+    if by_promise:
+        sys.stdout.write(f"unknown failures: {dict(by_promise.most_common())}\n")
+    sys.stdout.write(json.dumps(tally.figures()) + "\n")
+    return int(bool(tally.failures))
+
+
+def _tell(choice: Choice, seed: int) -> None:
+    with staged():
+        outcome = play(choice.plan(seed))
+        short = shortened(outcome)
+    sys.stdout.write(f"\n{told(short)}\nplay it again: python -m bench.worlds --seed {seed}\n\n")
+
+
+class _Stopwatch:
+    def __init__(self) -> None:
+        import time
+
+        self._clock = time.monotonic
+        self._began = self._clock()
+
+    def seconds(self) -> float:
+        return self._clock() - self._began
+
+
+__all__ = ["KNOWN", "main"]
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
