@@ -18,6 +18,10 @@ class HostChance:
             found = owner.__dict__["chance"] = random.Random(owner.seed)
         return found
 
+    def generator(self, seed: int | None = None) -> random.Random:
+        """`random.Random`: without a seed, one that follows from the process's own chance."""
+        return random.Random(self.of_host().getrandbits(64) if seed is None else seed)
+
     def random(self) -> float:
         return self.of_host().random()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from harness.campaign.faults import REJECTED
@@ -253,19 +252,12 @@ def commands_deleted(world: World, fault: Fault) -> None:
 
 
 def disk_full(world: World, fault: Fault) -> None:
-    for process in world.living():
-        for outbox in process.outboxes():
-            outbox._max_bytes = 0
-            _later(world, fault.seconds, partial(setattr, outbox, "_max_bytes", 512 * 1024 * 1024))
+    world.disk.full = True
+    _later(world, fault.seconds, partial(setattr, world.disk, "full", False))
 
 
 def disk_damaged(world: World, fault: Fault) -> None:
-    """One byte of each segment that lies on disk is another one."""
-    for path in sorted(Path(world.disk).rglob("*.segment")):
-        data = bytearray(path.read_bytes())
-        if data:
-            data[int(fault.dice * len(data)) % len(data)] ^= 0x20
-            path.write_bytes(bytes(data))
+    world.note(f"{world.disk.damage(fault.dice)} segments are damaged")
 
 
 # --- venues ---

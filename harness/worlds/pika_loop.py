@@ -1,4 +1,4 @@
-"""pika's connection on a loop of callbacks, as the event publisher uses it, over the simulated broker. Errors are pika's own."""
+"""pika's connection on a loop of callbacks, as the event publisher uses it, over the simulated broker."""
 
 from __future__ import annotations
 

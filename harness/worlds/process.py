@@ -6,7 +6,6 @@ everything else is the product's.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
@@ -15,8 +14,6 @@ from dramatiq.errors import ConnectionClosed
 
 from connector.core.ports import Role, State
 from connector.core.settings import Settings
-from connector.sinks.outbox import Outbox
-from connector.sinks.rabbitmq import RabbitSink
 from harness.worlds.blocking import Event, kernel
 from harness.worlds.kernel import Host, Task
 from harness.worlds.pools import ThreadPoolExecutor
@@ -139,19 +136,6 @@ class ServiceProcess:
 
     def kill(self) -> None:
         kernel().kill(self.host)
-        self.release_files()
-
-    def release_files(self) -> None:
-        """What the operating system does at the end of a process: its locks are free."""
-        for outbox in self.outboxes():
-            if outbox._lock is not None:
-                os.close(outbox._lock)
-                outbox._lock = None
-
-    def outboxes(self) -> list[Outbox]:
-        sinks = self.process.sink.sinks if self.process is not None else ()
-        found = [sink._intake.lane._outbox for sink in sinks if isinstance(sink, RabbitSink)]
-        return [outbox for outbox in found if outbox is not None]
 
 
 def _nobody(_process: ServiceProcess) -> None:

@@ -6,7 +6,6 @@ replaced by name in our own modules, for as long as `staged` is open; libraries 
 
 from __future__ import annotations
 
-import datetime as datetime_module
 import os
 import queue
 import random
@@ -25,11 +24,13 @@ from typing import Any, Final
 
 import pika
 import redis
-from apscheduler.schedulers.background import BackgroundScheduler
 from pika.adapters.select_connection import IOLoop, SelectConnection
 
 from connector.core import metrics
-from harness.worlds import blocking, network, pika_blocking, pika_loop, pools, redis_clients, scheduler, selector
+from connector.sinks._disk import RealDisk
+from connector.streams.edges import Edges
+from connector.streams.scheduler import SchedulerJobs
+from harness.worlds import blocking, disk, jobs, network, pika_blocking, pika_loop, pools, redis_clients, selector
 from harness.worlds.blocking import host, kernel
 from harness.worlds.chance import chance
 
@@ -65,14 +66,6 @@ def _time_ns() -> int:
 
 def _sleep(seconds: float) -> None:
     kernel().wait(seconds)
-
-
-class _WallClock(datetime_module.datetime):
-    """`datetime` whose `now` is the process's."""
-
-    @classmethod
-    def now(cls, tz: object = None) -> Any:
-        return scheduler.wall_datetime(tz)
 
 
 def _pid() -> int:
@@ -116,8 +109,7 @@ def _instead() -> dict[int, object]:
         (queue.SimpleQueue, blocking.Queue),
         (futures.ThreadPoolExecutor, pools.ThreadPoolExecutor),
         (time, TIME),
-        (datetime_module.datetime, _WallClock),
-        (random, Borrowed(random, random=chance.random, uniform=chance.uniform, Random=random.Random)),
+        (random, Borrowed(random, random=chance.random, uniform=chance.uniform, Random=chance.generator)),
         (uuid, Borrowed(uuid, uuid4=chance.uuid4)),
         (secrets, Borrowed(secrets, token_hex=chance.token_hex, token_bytes=chance.token_bytes)),
         (os, Borrowed(os, getpid=_pid)),
@@ -127,7 +119,8 @@ def _instead() -> dict[int, object]:
         (IOLoop, pika_loop.IOLoop),
         (SelectConnection, pika_loop.SelectConnection),
         (redis.Connection, redis_clients.Connection),
-        (BackgroundScheduler, scheduler.Scheduler),
+        (RealDisk, disk.disk),
+        (SchedulerJobs, jobs.WorldJobs),
         (metrics.METRICS, _NoMetrics()),
     ]
     return {id(real): double for real, double in pairs}
@@ -163,6 +156,7 @@ class _Holders:
 @contextmanager
 def staged() -> Iterator[None]:
     """Within it, our modules run in worlds. Not for two at a time."""
+    import connector.sinks.outbox
     import connector.streams.dial
     import connector.streams.engine
     import connector.streams.rest
@@ -172,7 +166,7 @@ def staged() -> Iterator[None]:
     import tasks.user
     import workers._boot
     import workers._build
-    import workers.broker  # noqa: F401
+    import workers.broker
 
     undo: list[tuple[Any, str, object]] = []
 
@@ -190,6 +184,7 @@ def staged() -> Iterator[None]:
     put(tasks.service, "_HOLDER", _service_holder())
     put(connector.streams.dial.Dialler, "_connect", lambda self, dial: _dial(dial))
     put(connector.streams.rest.RestPool, "_request", lambda self, call, ip: network.venues().request(call, ip))
+    put(workers._boot, "Edges", _edges)
     put(connector.streams.engine, "tls_context", lambda *_: None)
     put(connector.streams.session.Session, "__hash__", lambda session: hash(session.name))
     try:
@@ -200,6 +195,11 @@ def staged() -> Iterator[None]:
                 delattr(where, key)
             else:
                 setattr(where, key, value)
+
+
+def _edges() -> Edges:
+    """What a process is handed of the world outside."""
+    return Edges(host=host().name, pid=_pid())
 
 
 def _dial(dial: Any) -> Any:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 import random
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from harness.worlds import network, pika_blocking, redis_clients
+from harness.worlds import disk, network, pika_blocking, redis_clients
 from harness.worlds.accounts import Account, exchanges_of, make_account
 from harness.worlds.backend import Backend
 from harness.worlds.blocking import Stage
+from harness.worlds.disk import WorldDisk
 from harness.worlds.kernel import Host, Kernel, Task
 from harness.worlds.network import Venues
 from harness.worlds.process import ServiceProcess
@@ -25,7 +24,6 @@ from harness.worlds.traffic import Traffic
 from simulator._venue import WorldSettings
 from simulator.hub import Hub
 
-SHARED_MEMORY: Final = Path("/dev/shm")
 OPENED_AT_S: Final = 3.0
 TRAFFIC_AT_S: Final = 8.0
 
@@ -50,8 +48,8 @@ class Setup:
 class World:
     """A running world. `run` lets time pass; everything else acts at the present moment."""
 
-    def __init__(self, setup: Setup, disk: Path) -> None:
-        self.setup, self.disk = setup, disk
+    def __init__(self, setup: Setup) -> None:
+        self.setup, self.disk = setup, WorldDisk()
         self.fault_chance = self._source("faults")
         self.kernel = Kernel()
         self.kernel.crashed = self._crashed
@@ -112,7 +110,7 @@ class World:
             "RABBIT_HOST": "rabbit",
             "RABBIT_PASSWORD": "world-password-0123456789",
             "REDIS_HOST": "redis",
-            "OUTBOX_DIR": str(self.disk / machine),
+            "OUTBOX_DIR": f"/{machine}/outbox",
             "PAPER_WS": "localhost:7506",
             **environ,
         }
@@ -131,7 +129,6 @@ class World:
     def _ended(self, process: ServiceProcess) -> None:
         self.note(f"{process.host.name} has ended")
         self.kernel.kill(process.host)
-        process.release_files()
         self.gone(process)
 
     def kill(self, process: ServiceProcess) -> None:
@@ -155,31 +152,22 @@ class World:
 @contextmanager
 def opened(setup: Setup) -> Iterator[World]:
     """A world on the stage, and nothing left of it afterwards."""
-    base = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="world-", dir=base) as disk:
-        world = World.__new__(World)
-        kernel = None
-        ear: Ear | None = None
-        root, level = logging.getLogger(), logging.getLogger().level
-        disabled = logging.root.manager.disable
-        try:
-            world.__init__(setup, Path(disk))  # type: ignore[misc]
-            kernel = world.kernel
-            Stage.kernel, pika_blocking.Where.rabbit = kernel, world.rabbit
-            redis_clients.Where.server, network.Where.venues = world.redis, world.venues
-            ear = Ear(world.record)
-            root.addHandler(ear)
-            root.setLevel(logging.WARNING)
-            logging.disable(logging.INFO)
-            yield world
-        finally:
-            if kernel is not None:
-                kernel.close()
-            for process in world.__dict__.get("processes", ()):
-                process.release_files()
-            if ear is not None:
-                root.removeHandler(ear)
-            root.setLevel(level)
-            logging.disable(disabled)
-            Stage.kernel = pika_blocking.Where.rabbit = None
-            redis_clients.Where.server = network.Where.venues = None
+    world = World(setup)
+    kernel = world.kernel
+    ear = Ear(world.record)
+    root = logging.getLogger()
+    level, disabled = root.level, root.manager.disable
+    try:
+        Stage.kernel, pika_blocking.Where.rabbit, disk.Where.disk = kernel, world.rabbit, world.disk
+        redis_clients.Where.server, network.Where.venues = world.redis, world.venues
+        root.addHandler(ear)
+        root.setLevel(logging.WARNING)
+        logging.disable(logging.INFO)
+        yield world
+    finally:
+        kernel.close()
+        root.removeHandler(ear)
+        root.setLevel(level)
+        logging.disable(disabled)
+        Stage.kernel = pika_blocking.Where.rabbit = disk.Where.disk = None
+        redis_clients.Where.server = network.Where.venues = None
