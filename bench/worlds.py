@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 
 from harness.worlds.campaign import Choice, Tally, campaign, row_of
-from harness.worlds.known import KNOWN
 from harness.worlds.plan import KINDS, LONG, MIXED
 from harness.worlds.play import play
 from harness.worlds.shrink import shortened
 from harness.worlds.stage import staged
 from harness.worlds.story import told
 
+HASH_SEED = "0"
+"""Sets of texts are walked in an order that follows from Python's hash seed: the same one gives the same bytes."""
 TOLD = 3
 """Failed worlds of a campaign whose story is printed."""
 
@@ -65,13 +68,13 @@ def one(choice: Choice, seed: int, *, short: bool) -> int:
 
 def many(choice: Choice, first: int, runs: int, jobs: int) -> int:
     tally = Tally()
-    clock = _Stopwatch()
+    began = time.monotonic()
     for row in campaign(choice, range(first, first + runs), jobs):
         tally.rows.append(row)
         if row.unknown:
             sys.stdout.write(f"seed {row.seed} ({row.kind}): {row.unknown[0]}\n")
             sys.stdout.flush()
-    tally.seconds = clock.seconds()
+    tally.seconds = time.monotonic() - began
     for row in tally.failures[:TOLD]:
         _tell(choice, row.seed)
     by_promise = Counter(
@@ -92,18 +95,11 @@ def _tell(choice: Choice, seed: int) -> None:
     sys.stdout.write(f"\n{told(short)}\nplay it again: python -m bench.worlds --seed {seed}\n\n")
 
 
-class _Stopwatch:
-    def __init__(self) -> None:
-        import time
-
-        self._clock = time.monotonic
-        self._began = self._clock()
-
-    def seconds(self) -> float:
-        return self._clock() - self._began
-
-
-__all__ = ["KNOWN", "main"]
-
 if __name__ == "__main__":
+    if os.environ.get("PYTHONHASHSEED") != HASH_SEED:
+        os.execve(
+            sys.executable,
+            [sys.executable, "-m", "bench.worlds", *sys.argv[1:]],
+            {**os.environ, "PYTHONHASHSEED": HASH_SEED},
+        )
     sys.exit(main(sys.argv[1:]))

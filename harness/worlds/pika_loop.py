@@ -48,15 +48,20 @@ class IOLoop:
     def start(self) -> None:
         self._task, self._running = kernel().task, True
         while self._running:
-            while self._inbox and self._running:
-                self._inbox.popleft()()
-            while self._running and self._timers and self._timers[0][0] <= kernel().now:
-                heapq.heappop(self._timers)[2]()
-            if self._running and not self._inbox:
-                due = self._timers[0][0] if self._timers else None
-                if due is None or due > kernel().now:
-                    kernel().wait(None if due is None else due - kernel().now)
+            work = self._next()
+            if work is not None:
+                work()
+            else:
+                kernel().wait(self._timers[0][0] - kernel().now if self._timers else None)
         self._task = None
+
+    def _next(self) -> Callable[[], None] | None:
+        """What was posted, then what is due."""
+        if self._inbox:
+            return self._inbox.popleft()
+        if self._timers and self._timers[0][0] <= kernel().now:
+            return heapq.heappop(self._timers)[2]
+        return None
 
     def stop(self) -> None:
         self._running = False

@@ -39,7 +39,16 @@ ARROWS: dict[str, set[str]] = {
         "tasks",
         "workers",
     },
-    "harness": {"connector.streams", "exchanges", "simulator", "workers"},
+    "harness": {
+        "connector.core",
+        "connector.sinks",
+        "connector.state",
+        "connector.streams",
+        "exchanges",
+        "simulator",
+        "tasks",
+        "workers",
+    },
     "bench": {"connector.core", "connector.sinks", "exchanges", "harness"},
     "connector": set(),
 }
