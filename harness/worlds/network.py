@@ -9,16 +9,15 @@ from __future__ import annotations
 import itertools
 import random
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 from urllib.parse import urlsplit
 
 import requests
-from websocket import ABNF
 
-from connector.streams.dial import DialFailure
+from connector.streams.transport import DialFailure, Kind, TransportLost
 from exchanges._adapter import Answer, Call, Connect, Limits
-from harness.worlds.blocking import host, kernel
+from harness.worlds.blocking import host
 from harness.worlds.kernel import EPOCH_MS, Host, Kernel, Timer
 from simulator._link import Action, Link
 from simulator._venue import Close, Frame, Instant, Ping, Request
@@ -148,17 +147,14 @@ class Venues:
 
 
 class WebSocket:
-    """The client's end of one connection to a venue, as a session sees it (`websocket.WebSocket`)."""
+    """The client's end of one connection to a venue, as a session sees it (`Transport`)."""
 
     def __init__(self, network: Venues, link: Link, owner: Host) -> None:
         self.network, self.link, self.host = network, link, owner
         self.number = next(network.numbers)
-        self.connected = True
         self.closed = False
-        self.sock: Sock | None = Sock(self)
-        self.frame_buffer = _Buffer()
         self.readable: Callable[[], None] = _nobody
-        """Told when there is something to read; the selector sets it."""
+        """Told when there is something to read; the poller sets it."""
         self._arrived: deque[Action | None] = deque()
         self._reset = False
         self._arrives = {True: 0.0, False: 0.0}
@@ -242,49 +238,49 @@ class WebSocket:
         return bool(self._arrived) or self._reset
 
     def fileno(self) -> int:
-        return self.number
+        return -1 if self.closed else self.number
 
-    def settimeout(self, _timeout: float | None) -> None:
-        """Sends never block here, and reads never wait."""
-
-    def send(self, payload: str | bytes, opcode: int = ABNF.OPCODE_TEXT) -> int:
-        if self._reset or self.closed:
-            raise ConnectionResetError("Connection reset by peer")
-        self._travel(True, lambda: self._arrive_up(payload, opcode))
-        return len(payload)
-
-    def _arrive_up(self, payload: str | bytes, opcode: int) -> None:
-        network, link = self.network, self.link
-        if link.link_id not in network.hub.links:
-            return
-        now = network.now()
-        if opcode == ABNF.OPCODE_TEXT:
-            network.hub.received(link, payload, now)
-        elif opcode == ABNF.OPCODE_PING:
-            network.hub.pinged(link, _bytes(payload), now)
-        else:
-            network.hub.ponged(link, _bytes(payload), now)
-        self._notified()
-
-    def recv_data_frame(self, control_frame: bool = False) -> tuple[int, Any]:
-        del control_frame
+    def read(self) -> tuple[Kind, bytes] | None:
         if not self._arrived:
             if self._reset:
-                raise ConnectionResetError("Connection reset by peer")
-            raise BlockingIOError
+                raise TransportLost("connection lost: ConnectionResetError: reset by peer")
+            return None
         action = self._arrived.popleft()
         if action is None:
-            raise ConnectionResetError("Connection to remote host was lost.")
+            raise TransportLost("connection lost: the remote host closed it")
         if isinstance(action, Frame):
-            data = action.data.encode() if isinstance(action.data, str) else action.data
-            return ABNF.OPCODE_TEXT, _Payload(data)
+            return Kind.DATA, action.data.encode() if isinstance(action.data, str) else action.data
         if isinstance(action, Close):
-            return ABNF.OPCODE_CLOSE, _Payload(action.code.to_bytes(2, "big") + action.reason.encode())
-        opcode = ABNF.OPCODE_PING if isinstance(action, Ping) else ABNF.OPCODE_PONG
-        return opcode, _Payload(action.payload)
+            return Kind.CLOSE, action.code.to_bytes(2, "big") + action.reason.encode()
+        return Kind.PING if isinstance(action, Ping) else Kind.PONG, action.payload
 
-    def send_close(self, *_: object) -> None:
-        """The venue hears of it when the socket closes."""
+    def send(self, text: str) -> None:
+        self._send_up(lambda hub, now: hub.received(self.link, text, now))
+
+    def ping(self) -> None:
+        self._send_up(lambda hub, now: hub.pinged(self.link, b"", now))
+
+    def pong(self, payload: bytes) -> None:
+        self._send_up(lambda hub, now: hub.ponged(self.link, payload, now))
+
+    def _send_up(self, deed: Callable[[Hub, Instant], None]) -> None:
+        if self._reset or self.closed:
+            raise TransportLost("send failed: ConnectionResetError: reset by peer")
+
+        def arrive() -> None:
+            hub = self.network.hub
+            if self.link.link_id in hub.links:
+                deed(hub, self.network.now())
+                self._notified()
+
+        self._travel(True, arrive)
+
+    def say_goodbye(self) -> None:
+        """The venue hears of it when the connection closes."""
+
+    def close(self) -> None:
+        if not self.closed and self.host.alive:
+            self.gone()
 
     def gone(self) -> None:
         """The client's end is closed; the venue hears of it a moment later."""
@@ -297,41 +293,5 @@ class WebSocket:
         self.network.hub.closed(self.link, self.network.now())
 
 
-class Sock:
-    """The TCP socket below a connection: has a number, and closes."""
-
-    def __init__(self, connection: WebSocket) -> None:
-        self.connection = connection
-
-    def fileno(self) -> int:
-        return self.connection.number
-
-    def has_input(self) -> bool:
-        return self.connection.has_input()
-
-    def close(self) -> None:
-        if not self.connection.closed and self.connection.host.alive:
-            self.connection.gone()
-
-
-class _Buffer:
-    length = 0
-
-
-class _Payload:
-    __slots__ = ("data",)
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-
-
-def _bytes(payload: str | bytes) -> bytes:
-    return payload.encode() if isinstance(payload, str) else payload
-
-
 def _nobody() -> None:
     return None
-
-
-Headers = Mapping[str, str]
-__all__ = ["Venues", "WebSocket", "Where", "kernel", "venues"]

@@ -12,15 +12,21 @@ from typing import Any, Final
 
 from dramatiq.errors import ConnectionClosed
 
+from connector.core.clock import Chance, SystemClock
 from connector.core.ports import Role, State
 from connector.core.settings import Settings
+from connector.streams.edges import Edges
 from harness.worlds.blocking import Event, kernel
+from harness.worlds.jobs import WorldJobs
 from harness.worlds.kernel import Host, Task
+from harness.worlds.network import venues
+from harness.worlds.poller import WorldOpener, WorldPoller
 from harness.worlds.pools import ThreadPoolExecutor
 from harness.worlds.redis_clients import Registry, server
 from tasks import price as tasks_price
 from tasks import user as tasks_user
 from workers import _boot, _build
+from workers._process import Process
 from workers._translate import PRICE_QUEUES, USER_QUEUES, CommandMessage
 from workers.broker import PlatformBroker
 
@@ -38,7 +44,7 @@ class ServiceProcess:
         self.terminated = False
         self.on_end: Callable[[ServiceProcess], None] = _nobody
         self.broker: PlatformBroker | None = None
-        self.process: _boot.Process | None = None
+        self.process: Process | None = None
         self.boot_error: BaseException | None = None
         self.ended = False
         """It ended by itself, after SIGTERM."""
@@ -73,20 +79,34 @@ class ServiceProcess:
         self.broker = broker
         (tasks_user if self.role == "user" else tasks_price).declare(broker)
 
-        def make() -> _boot.Process:
+        def make() -> Process:
             state: Any = Registry(server(), self.host, sealed=bool(settings.credentials_keys.get_secret_value()))
             typed: State = state
-            self.process = _boot.Process(
+            edges = self._edges()
+            self.process = Process(
                 _build.engine_options(settings, self.role),
                 typed,
-                _build.make_sinks(settings),
-                _boot.Boot.consumer_wait(broker),
+                _build.make_sinks(settings, edges),
+                broker.wait_until_ready,
                 broker.watch_consumers,
+                edges,
             )
             return self.process
 
         broker.add_middleware(_boot.Boot(self.role, make))
         self._work(broker)
+
+    def _edges(self) -> Edges:
+        clock, chance = SystemClock(), Chance(self.host.seed)
+        return Edges(
+            clock=clock,
+            chance=chance,
+            host=self.host.name,
+            pid=self.host.seed % 30_000 + 2,
+            opener=WorldOpener(venues()),
+            poller=WorldPoller,
+            jobs=WorldJobs(clock, chance),
+        )
 
     def _work(self, broker: PlatformBroker) -> None:
         """Dramatiq's `Worker`."""

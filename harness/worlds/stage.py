@@ -10,7 +10,6 @@ import os
 import queue
 import random
 import secrets
-import selectors
 import socket
 import sys
 import threading
@@ -28,9 +27,7 @@ from pika.adapters.select_connection import IOLoop, SelectConnection
 
 from connector.core import metrics
 from connector.sinks._disk import RealDisk
-from connector.streams.edges import Edges
-from connector.streams.scheduler import SchedulerJobs
-from harness.worlds import blocking, disk, jobs, network, pika_blocking, pika_loop, pools, redis_clients, selector
+from harness.worlds import blocking, disk, network, pika_blocking, pika_loop, pools, redis_clients
 from harness.worlds.blocking import host, kernel
 from harness.worlds.chance import chance
 
@@ -113,14 +110,12 @@ def _instead() -> dict[int, object]:
         (uuid, Borrowed(uuid, uuid4=chance.uuid4)),
         (secrets, Borrowed(secrets, token_hex=chance.token_hex, token_bytes=chance.token_bytes)),
         (os, Borrowed(os, getpid=_pid)),
-        (socket, Borrowed(socket, socketpair=selector.socketpair, gethostname=lambda: host().name)),
-        (selectors, Borrowed(selectors, DefaultSelector=selector.Selector)),
+        (socket, Borrowed(socket, gethostname=lambda: host().name)),
         (pika, Borrowed(pika, BlockingConnection=pika_blocking.BlockingConnection)),
         (IOLoop, pika_loop.IOLoop),
         (SelectConnection, pika_loop.SelectConnection),
         (redis.Connection, redis_clients.Connection),
         (RealDisk, disk.disk),
-        (SchedulerJobs, jobs.WorldJobs),
         (metrics.METRICS, _NoMetrics()),
     ]
     return {id(real): double for real, double in pairs}
@@ -157,16 +152,12 @@ class _Holders:
 def staged() -> Iterator[None]:
     """Within it, our modules run in worlds. Not for two at a time."""
     import connector.sinks.outbox
-    import connector.streams.dial
     import connector.streams.engine
-    import connector.streams.rest
+    import connector.streams.http_client
     import connector.streams.session
     import tasks.price
     import tasks.service
     import tasks.user
-    import workers._boot
-    import workers._build
-    import workers.broker
 
     undo: list[tuple[Any, str, object]] = []
 
@@ -182,9 +173,7 @@ def staged() -> Iterator[None]:
                 if double is not None:
                     put(module, key, double)
     put(tasks.service, "_HOLDER", _service_holder())
-    put(connector.streams.dial.Dialler, "_connect", lambda self, dial: _dial(dial))
-    put(connector.streams.rest.RestPool, "_request", lambda self, call, ip: network.venues().request(call, ip))
-    put(workers._boot, "Edges", _edges)
+    put(connector.streams.http_client.HttpClient, "_request", lambda _, call, ip: network.venues().request(call, ip))
     put(connector.streams.engine, "tls_context", lambda *_: None)
     put(connector.streams.session.Session, "__hash__", lambda session: hash(session.name))
     try:
@@ -195,12 +184,3 @@ def staged() -> Iterator[None]:
                 delattr(where, key)
             else:
                 setattr(where, key, value)
-
-
-def _edges() -> Edges:
-    """What a process is handed of the world outside."""
-    return Edges(host=host().name, pid=_pid())
-
-
-def _dial(dial: Any) -> Any:
-    return network.venues().dial(dial.connect, dial.limits, dial.ip)

@@ -35,9 +35,10 @@ def test_two_processes_that_publish_for_one_stream_are_found() -> None:
 
 def test_our_modules_are_as_before_when_the_world_is_over() -> None:
     import connector.core.loop
-    import connector.streams.dial
+    import connector.streams.http_client
 
-    before = (connector.core.loop.threading, connector.streams.dial.Dialler._connect)
+    client = connector.streams.http_client.HttpClient
+    before = (connector.core.loop.threading, client._request)
     with staged():
-        assert (connector.core.loop.threading, connector.streams.dial.Dialler._connect) != before
-    assert (connector.core.loop.threading, connector.streams.dial.Dialler._connect) == before
+        assert (connector.core.loop.threading, client._request) != before
+    assert (connector.core.loop.threading, client._request) == before
