@@ -17,7 +17,3 @@ class InvalidSetting(ConnectorError):
 
 class StateUnavailable(ConnectorError):
     """Redis can't be reached. Nothing was lost yet: the caller keeps what it has and tries again."""
-
-
-class Fenced(ConnectorError):
-    """Another process owns the stream by now; the caller must stop it at once."""

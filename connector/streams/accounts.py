@@ -19,7 +19,7 @@ from connector.core.log import get_logger
 from connector.core.loop import Loop
 from connector.core.ports import Clock, State, Wanted
 from connector.streams.handover import POSITION_KEEP_S, Handover
-from connector.streams.leases import Leases
+from connector.streams.leases import Free, Leases
 from connector.streams.leaving import Leaving
 from connector.streams.pipeline import Pipeline
 from connector.streams.spec import StreamSpec
@@ -28,8 +28,6 @@ from exchanges.ids import real_id
 
 log = get_logger(__name__)
 
-UNOWNED_GRACE_S: Final = 2.0
-"""A free stream is left this long to the process that should take it; then anybody takes it."""
 CLAIM_BATCH: Final = 500
 POSITION_EVERY_MS: Final = 10_000
 """The live time of a quiet account is saved this often."""
@@ -56,7 +54,7 @@ class Accounts:
         self._state, self._leases, self._supervisor, self._pipeline = state, leases, supervisor, pipeline
         self._clock, self._capacity, self._enabled = clock, capacity, enabled
         self._wanted: dict[str, Wanted] = {}
-        self._free_since: dict[str, float] = {}
+        self._free = Free(leases, clock)
         self._told: set[str] = set()
         self._to_check: list[str] = []
         self.draining = False
@@ -179,10 +177,7 @@ class Accounts:
                 self._told.add(entry.stream_id)
                 log.info("another process must open this stream: its key is not known here", stream=entry.stream_id)
             return False
-        if self._leases.mine_first(entry.stream_id):
-            return True
-        since = self._free_since.setdefault(entry.stream_id, self._clock.mono())
-        return self._clock.mono() - since >= UNOWNED_GRACE_S
+        return self._free.may_claim(entry.stream_id)
 
     def _claim(self, entries: Sequence[Wanted]) -> None:
         for start in range(0, len(entries), CLAIM_BATCH):
@@ -190,7 +185,7 @@ class Accounts:
             batch = entries[start : start + CLAIM_BATCH]
             taken = set(self._leases.claim([entry.stream_id for entry in batch]))
             for entry in batch:
-                self._free_since.pop(entry.stream_id, None)
+                self._free.owned(entry.stream_id)
             self._run_all([entry for entry in batch if entry.stream_id in taken])
 
     def _run_all(self, entries: Sequence[Wanted]) -> None:
@@ -216,9 +211,9 @@ class Accounts:
     def _end(self, stream_id: str, *, closed: bool) -> None:
         """Stop running a stream. `closed`: its last subscriber left."""
         self._wanted.pop(stream_id, None)
-        self._free_since.pop(stream_id, None)
+        self._free.owned(stream_id)
         self._told.discard(stream_id)
-        self.handover.forget(stream_id)
+        self.handover.end(stream_id)
         if self._leases.holds(stream_id):
             self._supervisor.unwant(stream_id, last_holder=closed, announce=closed)
             self._leases.release([stream_id])
@@ -240,7 +235,7 @@ class Accounts:
                 continue  # handed over or taken back while the renewal was on its way
             log.warning("fenced: another process owns this stream", stream=stream_id)
             self._wanted.pop(stream_id, None)
-            self.handover.forget(stream_id)
+            self.handover.end(stream_id)
             self._supervisor.unwant(stream_id)
 
     def _sweep(self) -> None:
@@ -250,11 +245,11 @@ class Accounts:
             self._remember([stream_id for stream_id in sorted(held - ids) if stream_id in self._wanted])
             self._look_again(held)
             unheld = sorted(ids - held)
-            self._free_since = {name: since for name, since in self._free_since.items() if name in ids}
+            self._free.only(ids)
             if unheld and not self.draining:
                 owners = self._state.owners(unheld)
                 for stream_id in owners:
-                    self._free_since.pop(stream_id, None)
+                    self._free.owned(stream_id)
                 free = [stream_id for stream_id in unheld if stream_id not in owners]
                 if free:
                     self._leases.look_around()
@@ -291,7 +286,7 @@ class Accounts:
             self._end(stream_id, closed=True)
         if len(closed) < len(forgotten):
             # The positions are gone as well; until they are there again, whoever takes a stream knows nothing of its past.
-            self._pipeline.mark_dirty(self._leases.held())
+            self._pipeline.lines.mark_dirty(self._leases.held())
             self._save_positions()
             log.warning(
                 "the state forgot running streams; they were written again", streams=len(forgotten) - len(closed)
@@ -303,12 +298,14 @@ class Accounts:
             self._reconcile(held[start : start + CLAIM_BATCH], asked=False)
 
     def _save_positions(self) -> None:
-        positions = self._pipeline.dirty_positions(self._supervisor.live_ms, self._clock.wall_ms(), POSITION_EVERY_MS)
+        positions = self._pipeline.lines.dirty_positions(
+            self._supervisor.live_ms, self._clock.wall_ms(), POSITION_EVERY_MS
+        )
         if positions:
             try:
                 self._state.save_positions(positions, POSITION_KEEP_S)
             except StateUnavailable:
-                self._pipeline.mark_dirty(positions)
+                self._pipeline.lines.mark_dirty(positions)
 
     def _rebalance(self) -> None:
         """Give a few streams to the processes that should have them, until every one holds its fair share."""

@@ -14,7 +14,7 @@ from connector.core.loop import Loop, Timer
 from connector.core.ports import Clock
 from connector.streams.breaker import AuthBreaker
 from connector.streams.lifecycle import CONNECTED_STATES, Signal, StreamState, move
-from connector.streams.pacing import Window, backoff_s, forgiven
+from connector.streams.pacing import LINGER_S, Window, backoff_s, forgiven
 from connector.streams.pipeline import Pipeline
 from connector.streams.placement import Placement
 from connector.streams.session import Session
@@ -39,8 +39,6 @@ JOIN_LIMIT_S: Final = 75.0
 REQUEST_RETRY_S: Final = 900.0
 """A topic that the venue refuses (unknown symbol) is asked for again this much later."""
 ROTATE_RETRY_S: Final = 30.0
-LINGER_S: Final = 1.0
-"""A replaced session is read this much longer: what was on its way over it when the new one subscribed comes nowhere else."""
 
 
 class Stream:
@@ -124,7 +122,7 @@ class Attempts:
             stream.replacement = None
             self.signal(stream, Signal.KEPT)
         if stream.state is StreamState.LIVE and stream.session is not None:
-            self._placement.retire(stream.session)
+            self._placement.seal(stream.session)
             self._replace(stream, stream.session)
         elif stream.session is not None:
             self.reopen(stream, 0.0, "other symbols")
@@ -225,13 +223,13 @@ class Attempts:
                 exchange=spec.exchange,
                 symbol=spec.symbol,
                 interval=spec.interval,
-                resume_start_ms=self._pipeline.last_candle_ms(spec.exchange, spec.symbol, spec.interval),
+                resume_start_ms=self._pipeline.market.last_candle_ms(spec.exchange, spec.symbol, spec.interval),
             )
         if spec.credentials is None:
             return None
         resume: Resume | None = None
         if stream.gap_from_ms is not None:
-            resume = self._pipeline.resume(spec.stream_id, stream.gap_from_ms)
+            resume = self._pipeline.lines.resume(spec.stream_id, stream.gap_from_ms)
         return UserSubscription(
             stream_id=spec.stream_id, exchange=spec.exchange, credentials=spec.credentials, resume=resume
         )
@@ -293,7 +291,7 @@ class Attempts:
         ]
         if streams:
             log.info("rotating a session", session=session.name, streams=len(streams), reason=reason)
-        self._placement.retire(session)
+        self._placement.seal(session)
         for stream in streams:
             self._replace(stream, session)
 

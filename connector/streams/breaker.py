@@ -47,7 +47,7 @@ class AuthBreaker:
         now_ms = self._clock.wall_ms()
         gate = self._gate(stream_id)
         if owned and (gate is not None or stream_id in self._lifted):
-            self._pipeline.watch_for_recovery(stream_id)
+            self._pipeline.lines.watch_for_recovery(stream_id)
         if gate is None or not blocks(gate, digest, now_ms):
             if gate is not None and gate.digest != digest:
                 self.clear(stream_id)
@@ -82,7 +82,7 @@ class AuthBreaker:
             if not fail.first_sight:
                 window = self._windows.setdefault(stream_id, Window(self._threshold, self._window_ms))
                 if not window.add(now_ms):
-                    self._pipeline.watch_for_recovery(stream_id)
+                    self._pipeline.lines.watch_for_recovery(stream_id)
                     return None
             gate = self._ladder.reject(gate, digest, fail.reason, now_ms)
             self._gates[stream_id] = gate
@@ -100,7 +100,7 @@ class AuthBreaker:
             cooldown_s=gate.cooldown_ms // 1000,
             suppressed_opens=suppressed,
         )
-        self._pipeline.watch_for_recovery(stream_id)
+        self._pipeline.lines.watch_for_recovery(stream_id)
         notice = {
             "exchange": exchange,
             "userId": user_id,

@@ -6,22 +6,19 @@ supervisor, I/O threads, dialler, REST. The sinks and the state are handed in an
 
 from __future__ import annotations
 
-import itertools
 import threading
-from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
-from connector import VERSION
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.loop import Loop
-from connector.core.metrics import METRICS
 from connector.core.ports import Role, Sink, State, WorkerInfo
 from connector.streams.accounts import Accounts
+from connector.streams.admin import AdminSwitches
 from connector.streams.alive import Alive, Stamped
 from connector.streams.announce import Announcer
 from connector.streams.breaker import AuthBreaker
@@ -33,16 +30,16 @@ from connector.streams.endpoints import Endpoints
 from connector.streams.instruments import Instruments
 from connector.streams.io import IoThread
 from connector.streams.leases import Leases
-from connector.streams.lifecycle import StreamState
 from connector.streams.liveness import LivenessGuard, LivenessRules
 from connector.streams.market import Markets, wanted_exchanges
 from connector.streams.pacing import Ladder
 from connector.streams.pipeline import Pipeline
 from connector.streams.placement import Placement
+from connector.streams.report import Report
 from connector.streams.rest import RestQueue
+from connector.streams.routine import Routine
 from connector.streams.supervisor import Supervisor
 from connector.streams.websocket_client import SocketOpener, tls_context
-from exchanges.ids import real_id
 
 log = get_logger(__name__)
 
@@ -52,7 +49,6 @@ REBALANCE_S: Final = 10.0
 POSITIONS_S: Final = 1.0
 SWEEP_S: Final = 1.0
 CLOCK_WATCH_S: Final = 1.0
-RETRY_S: Final = 5.0
 LEAVE_S: Final = 9.0
 """Beyond the time of the hand-over: what is given is let go, what is left is closed."""
 
@@ -116,8 +112,8 @@ class Engine:
         clock, chance = edges.clock, edges.chance
         self.options, self.state, self.sink, self.edges, self.clock = options, state, sink, edges, clock
         self.owner = edges.owner_name()
-        self.started_ms = clock.wall_ms()
-        self._enabled: frozenset[str] | None = None
+        self._admin = AdminSwitches(state, used=options.admin_config)
+        self.enabled = self._admin.enabled
         self._loops: list[Loop] = []
         self.pipeline = Pipeline(sink, chance)
         endpoints = Endpoints(options.gateway, options.endpoints)
@@ -139,7 +135,7 @@ class Engine:
         )
         ladder = Ladder(options.cooldown_base_ms, options.cooldown_cap_ms)
         self.breaker = AuthBreaker(state, self.pipeline, clock, ladder, options.auth_threshold, options.auth_window_ms)
-        self.pipeline.on_genuine_event = self._recovered
+        self.pipeline.lines.on_genuine_event = self._recovered
         self.supervisor = Supervisor(
             self.placement,
             self.pipeline,
@@ -152,6 +148,7 @@ class Engine:
         )
         self.leases = Leases(state, self.owner, options.role, options.lease_ttl_s)
         self.units: Accounts | Markets = self._units()
+        """What this process owns and runs: `Accounts` in role user, `Markets` in role price."""
         self.announcer = Announcer(
             state,
             self.leases,
@@ -164,7 +161,18 @@ class Engine:
         )
         self.liveness = LivenessGuard(options.liveness, self.supervisor, self.pipeline, clock)
         self.jobs = edges.make_jobs(self._loop)
-        self._later = itertools.count(1)
+        routine = Routine(self.jobs)
+        self.every, self.once_after = routine.every, routine.once_after
+        self.report = Report(
+            self.leases,
+            self.supervisor,
+            self.placement,
+            sink,
+            host=edges.host,
+            pid=edges.pid,
+            started_ms=clock.wall_ms(),
+            capacity=options.capacity,
+        )
         self._clock_watch = ClockWatch(clock)
         self.alive = Alive(clock, edges.end_process)
         self._stop_listening: Callable[[], None] | None = None
@@ -210,11 +218,7 @@ class Engine:
 
     def _price_exchanges(self) -> list[str]:
         """While an admin config is loaded it alone decides (contract 3.2)."""
-        return wanted_exchanges(() if self._enabled is not None else self.options.price_exchanges)
-
-    def enabled(self, exchange: str) -> bool:
-        """Whether the admin config lets this (real) exchange id run (contract 3.2)."""
-        return self._enabled is None or real_id(exchange) in self._enabled
+        return wanted_exchanges(() if self._admin.loaded else self.options.price_exchanges)
 
     # --- without threads ---
 
@@ -257,7 +261,7 @@ class Engine:
         self.every(SWEEP_S, self._refresh_deadlines)
         self.every(POSITIONS_S, self.units.save_positions)
         self.every(SYMBOL_SWEEP_S, self.instruments.sweep)
-        self.every(WATCH_S, self._gauges)
+        self.every(WATCH_S, self.report.gauges)
         self.every(REBALANCE_S, self.units.rebalance)
         self.every(CLOCK_WATCH_S, self._watch_clock)
         if isinstance(self.units, Markets):
@@ -267,24 +271,6 @@ class Engine:
             self.every(options.admin_refresh_s, self._refresh_admin)
         if options.liveness is not None:
             self.every(options.liveness.scan_s, self.liveness.scan)
-
-    def once_after(self, seconds: float, job: Callable[[], Any]) -> None:
-        """Run `job` once, as a job; again a little later while the state is unavailable."""
-
-        def run() -> None:
-            try:
-                job()
-            except StateUnavailable as error:
-                log.warning("a job waits: the state is unavailable", error=str(error))
-                self.once_after(RETRY_S, job)
-
-        name = _name(job)
-        self.jobs.after(f"{name} {next(self._later)}", seconds, partial(_guarded, name, run))
-
-    def every(self, seconds: float, job: Callable[[], Any]) -> None:
-        """Run `job` periodically; it must be quick (it posts work)."""
-        name = _name(job)
-        self.jobs.every(name, seconds, partial(_guarded, name, job))
 
     def stop(self, timeout_s: float | None = None) -> bool:
         """Hand over what runs, then take everything down; True if all of it ended within its deadline. Blocks: for the edge
@@ -351,68 +337,16 @@ class Engine:
             self.units.lost(lost)
 
     def info(self) -> WorkerInfo:
-        states = Counter(state.value for state in self.supervisor.states().values())
-        live: Counter[str] = Counter()
-        for session in self.placement.sessions():
-            if session.opened_mono and not session.closed:
-                live[session.exchange] += len(session.streams)
-        return WorkerInfo(
-            owner=self.owner,
-            role=self.options.role,
-            host=self.edges.host,
-            pid=self.edges.pid,
-            started_ms=self.started_ms,
-            capacity=self.options.capacity,
-            streams=len(self.leases),
-            draining=self.units.draining,
-            states=dict(states),
-            sinks={status.name: status.queued for status in self.sink.statuses()},
-            exchanges=dict(live),
-        )
+        return self.report.info(draining=self.units.draining)
 
     def _refresh_admin(self) -> bool:
         """Read the admin config again; True if the set changed."""
-        if not self.options.admin_config:
-            return False
-        try:
-            enabled = self.state.enabled_exchanges()
-        except StateUnavailable:
-            return False
-        if enabled == self._enabled:
-            return False
-        self._enabled = enabled
-        log.info("enabled exchanges changed", exchanges=sorted(enabled) if enabled is not None else "all")
-        self.units.notified("admin-config")
-        return True
+        changed = self._admin.refresh()
+        if changed:
+            self.units.notified("admin-config")
+        return changed
 
     def _refresh_deadlines(self) -> None:
         """Listen-key and token refreshes are adapter deadlines; this sweep finds any that its I/O thread missed."""
         for io in self.io:
             io.post(io.overdue)
-
-    def _gauges(self) -> None:
-        states = Counter(
-            (state.value, spec.exchange)
-            for stream_id, state in self.supervisor.states().items()
-            if (spec := self.supervisor.spec(stream_id)) is not None
-        )
-        rows = [({"state": state, "exchange": exchange}, float(count)) for (state, exchange), count in states.items()]
-        METRICS.replace("streams", rows)
-        cooling = [row for row in rows if row[0]["state"] == StreamState.COOLING.value]
-        METRICS.replace("auth_cooldowns", [({"exchange": labels["exchange"]}, count) for labels, count in cooling])
-        METRICS.gauge("info", 1, version=VERSION, role=self.options.role)
-        METRICS.gauge("leases", len(self.leases))
-
-
-def _name(job: Callable[[], Any]) -> str:
-    inner = job.func if isinstance(job, partial) else job
-    return getattr(inner, "__qualname__", repr(inner))
-
-
-def _guarded(name: str, job: Callable[[], Any]) -> None:
-    """An exception in a job never leaves the job (bug A6)."""
-    try:
-        job()
-    except Exception:
-        METRICS.count("scheduler_job_errors_total", job=name)
-        log.exception("a scheduler job failed", job=name)

@@ -31,6 +31,7 @@ from connector.core.log import get_logger
 from connector.core.loop import Loop
 from connector.core.ports import Clock, State
 from connector.streams.leases import Leases
+from connector.streams.pacing import LINGER_S
 from connector.streams.passing import GIVING, TAKING, Cue, Phase, follow
 from connector.streams.pipeline import Pipeline
 from connector.streams.supervisor import Supervisor
@@ -41,9 +42,6 @@ READY_TIMEOUT_S: Final = 45.0
 """The giver keeps its session this long for a taker that does not get live."""
 RELEASE_TIMEOUT_S: Final = 6.0
 """A taker that is ready waits this long for the giver."""
-LINGER_S: Final = 1.0
-"""The giver publishes this much longer when the taker is ready: what was on its way to it when the taker subscribed comes
-nowhere else. The taker holds its own copies back meanwhile."""
 TELL_AGAIN_S: Final = 2.0
 PAUSE_S: Final = 3.0
 """More than this between two checks (one a second): the state was away."""
@@ -157,7 +155,7 @@ class Handover:
         if new_fence is None:
             return
         now = self._clock.mono()
-        self._leases.drop(stream_id)
+        self._leases.forget(stream_id)
         passing = _Passing(target, new_fence, now, now)
         self._move(stream_id, passing, Cue.GIVE)
         self._offer(stream_id, passing)
@@ -191,7 +189,7 @@ class Handover:
             return
         ready = passing.ready_ms > 0
         passing.seamless = ready and self._supervisor.alive_since(stream_id, passing.ready_ms)
-        position = self._pipeline.take_line(stream_id, self._supervisor.position_time_ms(stream_id))
+        position = self._pipeline.lines.take(stream_id, self._supervisor.position_time_ms(stream_id))
         passing.mark = self._pipeline.mark()
         self._finish_when_confirmed(stream_id, passing, position, self._clock.mono() + CONFIRM_TIMEOUT_S)
 
@@ -200,13 +198,13 @@ class Handover:
     ) -> None:
         # The other sink, too: what waits there, if only for a moment, must not arrive after what the taker publishes.
         out = self._pipeline.passed(passing.mark)
-        waiting = self._pipeline.pending(stream_id) or not out or self._pipeline.behind
+        waiting = self._pipeline.lines.pending(stream_id) or not out or self._pipeline.behind
         if waiting and self._clock.mono() < give_up_at:
             again = partial(self._finish_when_confirmed, stream_id, passing, position, give_up_at)
             self._loop.after(CONFIRM_POLL_S, again)
             return
         self._move(stream_id, passing, Cue.CONFIRMED)
-        position = self._pipeline.last_word(stream_id, position, revoke=True)
+        position = self._pipeline.lines.last_word(stream_id, position, revoke=True)
         try:
             if position is not None:
                 self._state.save_positions({stream_id: position}, POSITION_KEEP_S)
@@ -267,7 +265,7 @@ class Handover:
 
     def _cant_open(self, stream_id: str, passing: _Passing) -> None:
         self._move(stream_id, passing, Cue.CANT_OPEN)
-        self._leases.drop(stream_id)
+        self._leases.forget(stream_id)
 
     def live(self, stream_id: str) -> None:
         """A stream of this process is live: if it is being taken, its giver may close now."""
@@ -284,11 +282,11 @@ class Handover:
             position = self._state.positions([stream_id]).get(stream_id)
         except StateUnavailable:
             position, clean = None, False
-        self._supervisor.release(stream_id, position, clean=clean, seamless=seamless)
+        self._supervisor.let_through(stream_id, position, clean=clean, seamless=seamless)
 
     # --- both ---
 
-    def forget(self, stream_id: str) -> None:
+    def end(self, stream_id: str) -> None:
         """The stream was closed or fenced: nothing is passed on any more."""
         self._refused.pop(stream_id, None)
         self._end(stream_id)

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import Final
 
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
-from connector.core.ports import Role, State, WorkerInfo, join_units
+from connector.core.ports import Clock, Role, State, WorkerInfo, join_units
 
 log = get_logger(__name__)
 
+UNOWNED_GRACE_S: Final = 2.0
+"""A free unit is left this long to the process that should take it; then anybody takes it."""
 SETTLE_BEATS: Final = 2
 """Own beats after an outage of the state before anything is claimed: by then every living owner had its turn."""
 
@@ -29,6 +31,29 @@ def preferred(unit: str, owners: Iterable[str]) -> str | None:
         if score > best_score:
             best, best_score = owner, score
     return best
+
+
+class Free:
+    """Units that nobody owns, and for how long: each is left a moment to the process that should take it. One thread."""
+
+    def __init__(self, leases: Leases, clock: Clock) -> None:
+        self._leases, self._clock = leases, clock
+        self._since: dict[str, float] = {}
+
+    def may_claim(self, unit: str) -> bool:
+        """Whether this process may take a unit that it found without an owner."""
+        if self._leases.mine_first(unit):
+            return True
+        now = self._clock.mono()
+        return now - self._since.setdefault(unit, now) >= UNOWNED_GRACE_S
+
+    def owned(self, unit: str) -> None:
+        """Somebody has it, or nobody wants it: the next time that it is free, its grace begins anew."""
+        self._since.pop(unit, None)
+
+    def only(self, wanted: Set[str]) -> None:
+        """Forget what is not wanted any more."""
+        self._since = {unit: since for unit, since in self._since.items() if unit in wanted}
 
 
 class Leases:
@@ -80,7 +105,7 @@ class Leases:
         with self._lock:
             self._held[unit] = fence
 
-    def drop(self, unit: str) -> None:
+    def forget(self, unit: str) -> None:
         """No longer ours (handed over or fenced): nothing is told to the state."""
         with self._lock:
             self._held.pop(unit, None)
@@ -101,7 +126,7 @@ class Leases:
         held = self.held()
         lost = self._state.renew({unit: held[unit] for unit in units if unit in held}, self.owner, self.ttl_s)
         for unit in lost:
-            self.drop(unit)
+            self.forget(unit)
         return lost
 
     def beat(self, info: WorkerInfo) -> set[str] | None:

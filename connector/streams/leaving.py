@@ -10,7 +10,7 @@ from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.loop import Loop, Timer
 from connector.core.ports import Clock, State
-from connector.streams.handover import POSITION_KEEP_S, Handover
+from connector.streams.handover import CONFIRM_POLL_S, POSITION_KEEP_S, Handover
 from connector.streams.leases import Leases
 from connector.streams.pipeline import Pipeline
 from connector.streams.supervisor import Supervisor
@@ -19,7 +19,6 @@ log = get_logger(__name__)
 
 CONFIRM_S: Final = 1.5
 """At the end, the newest events get this long to be confirmed before their streams' positions are saved without them."""
-CONFIRM_POLL_S: Final = 0.01
 ABANDON_S: Final = 4.0
 """After the deadline of the hand-over, what is being given still gets this long to be confirmed."""
 
@@ -67,7 +66,7 @@ class Leaving:
         self._loop.cancel(self._timer)
         held = list(self._leases.held())
         taken = {
-            stream_id: self._pipeline.take_line(stream_id, self._supervisor.position_time_ms(stream_id))
+            stream_id: self._pipeline.lines.take(stream_id, self._supervisor.position_time_ms(stream_id))
             for stream_id in held
         }
         self._finish(held, taken, self._pipeline.mark(), self._clock.mono() + CONFIRM_S, partial(done, in_time))
@@ -80,7 +79,7 @@ class Leaving:
         give_up_at: float,
         done: Callable[[], None],
     ) -> None:
-        waiting = any(map(self._pipeline.pending, held)) or not self._pipeline.passed(mark)
+        waiting = any(map(self._pipeline.lines.pending, held)) or not self._pipeline.passed(mark)
         if waiting and self._clock.mono() < give_up_at:
             again = partial(self._finish, held, taken, mark, give_up_at, done)
             self._loop.after(CONFIRM_POLL_S, again)
@@ -88,7 +87,7 @@ class Leaving:
         positions = {
             stream_id: position
             for stream_id, taken_position in taken.items()
-            if (position := self._pipeline.last_word(stream_id, taken_position, revoke=False))
+            if (position := self._pipeline.lines.last_word(stream_id, taken_position, revoke=False))
             and self._leases.holds(stream_id)
         }
         try:

@@ -64,7 +64,7 @@ class LivenessGuard:
         }
         self._first_seen = {stream_id: self._first_seen.get(stream_id, now) for stream_id in live}
         silent = {
-            stream_id: now - max(self._first_seen[stream_id], self._pipeline.last_event_mono(stream_id) or 0.0)
+            stream_id: now - max(self._first_seen[stream_id], self._pipeline.lines.last_event_mono(stream_id) or 0.0)
             for stream_id in live
         }
         for stream_id in due(silent, self._exchange, self._recreated, now, rules):

@@ -10,36 +10,25 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Final
-
-import msgspec
 
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.loop import Loop
 from connector.core.metrics import METRICS
-from connector.core.ports import CandleKey, Clock, State
+from connector.core.ports import Clock, State
+from connector.streams.candles import Candles
 from connector.streams.instruments import Instruments
-from connector.streams.leases import Leases
-from connector.streams.lifecycle import StreamState
+from connector.streams.leases import Free, Leases
 from connector.streams.pipeline import Pipeline
 from connector.streams.placement import Placement
 from connector.streams.spec import StreamSpec
+from connector.streams.stalls import StallWatch
 from connector.streams.supervisor import Supervisor
-from connector.streams.watchdog import TARGETED_RESTARTS, FeedSilence, stalls
 from exchanges import venue_of
-from exchanges.ids import FAMILIES, LIVE, Feed, family_of
+from exchanges.ids import FAMILIES, LIVE, Feed
 from exchanges.instruments import SymbolTable
 
 log = get_logger(__name__)
-
-UNOWNED_GRACE_S: Final = 2.0
-CANDLE_POSITION_KEEP_S: Final = 2 * 86_400
-POSITIONS_EVERY_S: Final = 5.0
-UNWATCHED: Final = frozenset({"binanceUS", "mexc"})
-"""Not judged by silence (contract 4.7)."""
-CANDLE_ONLY_LIMIT_S: Final = 75.0
-"""Limit of candle silence in role `candle` (contract 4.7)."""
 
 
 def wanted_exchanges(price_exchanges: Sequence[str]) -> list[str]:
@@ -73,21 +62,22 @@ class Markets:
         self._state, self._leases, self._supervisor, self._placement = state, leases, supervisor, placement
         self._pipeline, self._instruments, self._clock = pipeline, instruments, clock
         self._role, self._exchanges, self._enabled = role, exchanges, enabled
-        self._candle_stall_s = candle_stall_s
         self._streams: dict[str, set[str]] = {}
-        self._free_since: dict[str, float] = {}
-        self._refused: dict[CandleKey, str] = {}
-        self._strikes: dict[str, int] = {}
-        """Restarts for silence by stream, since data last came over the session that carries it."""
-        self._loaded: set[str] = set()
-        self._candles: set[CandleKey] = set()
-        self._candles_version = 0
-        self._by_exchange: dict[str, list[CandleKey]] = {}
+        self._free = Free(leases, clock)
         self._reconciled: dict[str, tuple[SymbolTable, int]] = {}
         """What each unit was last built from; while nothing of it changes there is nothing to do."""
-        self._saved_at = float("-inf")
         self.draining = False
         self.loop = loop
+        self._candles = Candles(state, leases, pipeline.market, instruments, clock, loop)
+        self._stalls = StallWatch(
+            supervisor,
+            placement,
+            pipeline,
+            clock,
+            role=role,
+            candle_stall_s=candle_stall_s,
+            rebuild=self._rebuild,
+        )
 
     # --- any thread ---
 
@@ -119,10 +109,10 @@ class Markets:
         self.loop.post(partial(self._table_changed, exchange))
 
     def watch(self) -> None:
-        self.loop.post_once("watch", self._watch)
+        self.loop.post_once("watch", self._stalls.watch)
 
     def save_positions(self) -> None:
-        self.loop.post_once("positions", self._save_positions)
+        self.loop.post_once("positions", self._candles.save_positions)
 
     def rebalance(self) -> None:
         self.loop.post_once("rebalance", self._rebalance)
@@ -169,7 +159,7 @@ class Markets:
         try:
             if not self.draining and not self._leases.settling:
                 self._claim([unit for unit in wanted if unit not in held])
-            self._refresh_candles()
+            self._candles.refresh()
             for unit in self._leases.held():
                 self._reconcile_unit(unit)
         except StateUnavailable as error:
@@ -177,50 +167,32 @@ class Markets:
 
     def _claim(self, units: Sequence[str]) -> None:
         owners = self._state.owners(units) if units else {}
-        now = self._clock.mono()
         take = []
         for unit in units:
             if unit in owners:
-                self._free_since.pop(unit, None)
-            elif self._leases.mine_first(unit) or now - self._free_since.setdefault(unit, now) >= UNOWNED_GRACE_S:
+                self._free.owned(unit)
+            elif self._free.may_claim(unit):
                 take.append(unit)
         for unit in self._leases.claim(take):
-            self._free_since.pop(unit, None)
+            self._free.owned(unit)
             log.info("feed claimed", unit=unit)
 
     def _candles_asked(self, unit: str) -> None:
         try:
-            self._refresh_candles()
+            self._candles.refresh()
             self._reconcile_unit(unit)
         except StateUnavailable as error:
             log.debug("a candle request waits: the state is unavailable", unit=unit, error=str(error))
-
-    def _refresh_candles(self) -> None:
-        """Read the candle subscriptions. There is no unsubscribe: what is missing was forgotten, and is written again."""
-        current = self._state.candles()
-        forgotten = self._candles - current
-        if forgotten:
-            log.warning("the state forgot candle subscriptions; they were written again", topics=len(forgotten))
-            for key in sorted(forgotten):
-                self.loop.still_alive()
-                self._state.add_candle(key)
-            current |= forgotten
-        if current != self._candles:
-            self._candles = current
-            self._candles_version += 1
-            self._by_exchange = {}
-            for key in sorted(current):
-                self._by_exchange.setdefault(key.exchange, []).append(key)
 
     def _reconcile_unit(self, unit: str) -> None:
         if not self._leases.holds(unit):
             return
         feed, exchange = unit.split(":", 1)
-        source = (self._instruments.table(exchange), self._candles_version if feed == "candle" else 0)
+        source = (self._instruments.table(exchange), self._candles.version if feed == "candle" else 0)
         built = self._reconciled.get(unit)
         if built is not None and built[0] is source[0] and built[1] == source[1]:
             return
-        specs = self._ticker_specs(exchange) if feed == "ticker" else self._candle_specs(exchange)
+        specs = self._ticker_specs(exchange) if feed == "ticker" else self._candles.specs(exchange)
         if specs is None:
             return
         before = self._streams.get(unit, set())
@@ -253,30 +225,6 @@ class Markets:
             for number, shard in enumerate(shards)
         ]
 
-    def _candle_specs(self, exchange: str) -> list[StreamSpec]:
-        self._load_candle_positions(exchange)
-        table = self._instruments.table(exchange)
-        venue = venue_of(exchange)
-        specs = []
-        for key in self._by_exchange.get(exchange, ()) if venue is not None else ():
-            reason = venue.candle_refusal(exchange, key.symbol, key.interval, table) if venue is not None else ""
-            if reason:
-                if self._refused.get(key) != reason:
-                    self._refused[key] = reason
-                    log.warning("candle request refused", exchange=exchange, symbol=key.symbol, reason=reason)
-                continue
-            specs.append(
-                StreamSpec(
-                    stream_id=f"candle:{key.symbol}@{exchange}@{key.interval}",
-                    exchange=exchange,
-                    feed="candle",
-                    symbol=key.symbol,
-                    interval=key.interval,
-                )
-            )
-        METRICS.gauge("candles_subscribed", len(specs), exchange=exchange)
-        return specs
-
     def _table_changed(self, exchange: str) -> None:
         try:
             for unit in (f"ticker:{exchange}", f"candle:{exchange}"):
@@ -288,13 +236,13 @@ class Markets:
         candles = [unit.split(":", 1)[1] for unit in units if unit.startswith("candle:")]
         for exchange in candles:
             # Before the position is read: a candle that is published later would be published by the next owner as well.
-            self._pipeline.end_candles(exchange)
+            self._pipeline.market.end_candles(exchange)
         if candles and release:
-            self._saved_at = float("-inf")
-            self._save_positions()
+            self._candles.save_positions(now_at_once=True)
+        for exchange in candles:
+            self._candles.given_up(exchange)
         for unit in units:
             self._clear(unit)
-            self._loaded.discard(unit)
             log.info("feed given up", unit=unit)
         if release:
             self._leases.release(units)
@@ -303,7 +251,7 @@ class Markets:
         """End all streams of a unit; the next reconcile builds them anew."""
         self._reconciled.pop(unit, None)
         for stream_id in sorted(self._streams.pop(unit, set())):
-            self._strikes.pop(stream_id, None)
+            self._stalls.forget(stream_id)
             self._supervisor.unwant(stream_id)
 
     def _give_up(self) -> None:
@@ -328,90 +276,8 @@ class Markets:
         self._drop(movable[:1], release=True)
         self._state.notify("*", "sweep")
 
-    # --- candle positions: missed closed candles are fetched also after a process died ---
-
-    def _save_positions(self) -> None:
-        now = self._clock.mono()
-        if now - self._saved_at < POSITIONS_EVERY_S:
-            return
-        self._saved_at = now
-        positions = {
-            f"candles:{exchange}": msgspec.json.encode(starts)
-            for unit in self._leases.held()
-            if unit.startswith("candle:") and (starts := self._pipeline.candle_starts(exchange := unit.split(":")[1]))
-        }
-        if positions:
-            try:
-                self._state.save_positions(positions, CANDLE_POSITION_KEEP_S)
-            except StateUnavailable:
-                log.debug("candle positions wait: the state is unavailable")
-
-    def _load_candle_positions(self, exchange: str) -> None:
-        unit = f"candle:{exchange}"
-        if unit in self._loaded:
-            return
-        data = self._state.positions([f"candles:{exchange}"]).get(f"candles:{exchange}")
-        self._loaded.add(unit)
-        self._pipeline.begin_candles(exchange)
-        if data is not None:
-            try:
-                self._pipeline.load_candle_starts(exchange, msgspec.json.decode(data, type=dict[str, int]))
-            except msgspec.DecodeError as error:
-                log.warning("saved candle positions can't be read", exchange=exchange, error=str(error))
-
-    # --- stall watchdog (contract 4.7) ---
-
-    def _watch(self) -> None:
-        now = self._clock.mono()
-        states = self._supervisor.states()
-        feeds = []
-        for session in self._placement.sessions():
-            limit_s = self._limit_s(session.exchange, session.feed, session.limits.data_silence_s)
-            if session.feed == "user" or not session.opened_mono or session.closed or limit_s is None:
-                continue
-            if not any(states.get(stream_id) is StreamState.LIVE for stream_id in list(session.streams)):
-                continue
-            had_data = session.last_data_mono > session.opened_mono
-            if had_data:
-                # Only of this socket: a sibling that delivers must not hide one that never does (bugs B21, B23).
-                for stream_id in list(session.streams):
-                    self._strikes.pop(stream_id, None)
-            feeds.append(
-                FeedSilence(
-                    name=session.name,
-                    exchange=session.exchange,
-                    family=family_of(session.exchange),
-                    feed="candle" if session.feed == "candle" else "ticker",
-                    silent_s=now - session.last_data_mono,
-                    had_data=had_data,
-                    limit_s=limit_s,
-                )
-            )
-        for stall in stalls(feeds):
-            self._recover(stall.name, stall.exchange, stall.kind, stall.silent_s)
-
-    def _limit_s(self, exchange: str, feed: str, venue_limit_s: float | None) -> float | None:
-        if venue_limit_s is None or exchange in UNWATCHED:
-            return None
-        if feed == "candle":
-            if self._candle_stall_s is not None:
-                return self._candle_stall_s
-            if self._role == "candle":
-                return max(venue_limit_s, CANDLE_ONLY_LIMIT_S)
-        return venue_limit_s
-
-    def _recover(self, session: str, exchange: str, kind: str, silent_s: float) -> None:
-        notice = {"exchange": exchange, "kind": kind, "staleSeconds": int(silent_s), "role": self._role}
-        self._pipeline.service("watchdogStall", notice)
-        METRICS.count("watchdog_stalls_total", exchange=exchange, kind=kind)
-        feed = "candle" if kind == "candle" else "ticker"
-        carried = next((list(one.streams) for one in self._placement.sessions() if one.name == session), [])
-        strikes = 1 + max((self._strikes.get(stream_id, 0) for stream_id in carried), default=0)
-        if strikes <= TARGETED_RESTARTS:
-            self._strikes.update(dict.fromkeys(carried, strikes))
-            self._supervisor.restart_session(session, f"no data for {silent_s:.0f} s")
-            return
-        log.error("feed stalled again without data in between: rebuilding it whole", exchange=exchange, feed=feed)
+    def _rebuild(self, exchange: str, feed: str) -> None:
+        """A feed that stays silent, with a new list of symbols."""
         self._instruments.refresh(exchange)
         unit = f"{feed}:{exchange}"
         self._clear(unit)

@@ -17,6 +17,10 @@ takes connections and drops them at once."""
 MAX_EXPONENT: Final = 20
 """Contract 4.3: limits the ladder's power of two."""
 
+LINGER_S: Final = 1.0
+"""A session that was replaced is read this much longer, here or in the process that hands a stream over: what was on its way
+over it when the new one subscribed comes nowhere else."""
+
 
 def backoff_s(failures: int, uniform: float, floor_s: float = 0.0) -> float:
     """Full jitter: uniform in [0, min(cap, base * 2^failures)], at least `floor_s`.

@@ -63,7 +63,7 @@ class Placement:
         self._turn = itertools.cycle(self._ips)
         self._pools: dict[tuple[str, Feed, str], list[Session]] = {}
         self._by_name: dict[str, tuple[Session, IoThread, tuple[str, Feed, str]]] = {}
-        self._retired: set[Session] = set()
+        self._sealed: set[Session] = set()
         self._numbers = itertools.count(1)
         self._clocks: dict[str, tuple[int, float]] = {}
         """By venue: its time minus ours in ms, and when it was measured. Written and read by I/O threads."""
@@ -124,7 +124,7 @@ class Placement:
             if (
                 session is not beside
                 and not session.closed
-                and session not in self._retired
+                and session not in self._sealed
                 and len(session.streams) < room
                 and young
             ):
@@ -203,15 +203,15 @@ class Placement:
         if entry is not None:
             entry[1].post(session.probe)
 
-    def retire(self, session: Session) -> None:
+    def seal(self, session: Session) -> None:
         """No further stream joins this session."""
         if session.name in self._by_name:
-            self._retired.add(session)
+            self._sealed.add(session)
 
-    def retired(self, session: Session) -> bool:
-        return session in self._retired
+    def sealed(self, session: Session) -> bool:
+        return session in self._sealed
 
-    def drop(self, session: Session) -> None:
+    def cut(self, session: Session) -> None:
         entry = self._by_name.get(session.name)
         if entry is not None:
             entry[1].post(partial(session.close, polite=False))
@@ -220,7 +220,7 @@ class Placement:
     def ended(self, session: Session) -> None:
         """Forget a session that is closed or closing."""
         entry = self._by_name.pop(session.name, None)
-        self._retired.discard(session)
+        self._sealed.discard(session)
         if entry is not None:
             pool = self._pools.get(entry[2], [])
             if session in pool:
@@ -234,7 +234,7 @@ class Placement:
         due = []
         for session in self.sessions():
             lifetime_s = session.limits.lifetime_s
-            if lifetime_s is None or not session.opened_mono or session.closed or session in self._retired:
+            if lifetime_s is None or not session.opened_mono or session.closed or session in self._sealed:
                 continue
             spread = 1.0 - 0.05 * (zlib.crc32(session.name.encode()) % 100) / 100
             if now - session.opened_mono >= lifetime_s * spread:

@@ -18,8 +18,9 @@ from connector.core.ports import Clock
 from connector.streams.attempts import RESTART_PAUSE_S, Attempts, Stream
 from connector.streams.breaker import AuthBreaker
 from connector.streams.lifecycle import CONNECTED_STATES, Signal, StreamState
+from connector.streams.lines import OVERLAP_MS
 from connector.streams.pacing import Window
-from connector.streams.pipeline import OVERLAP_MS, Pipeline
+from connector.streams.pipeline import Pipeline
 from connector.streams.placement import Placement
 from connector.streams.positions import decode_position
 from connector.streams.session import Session
@@ -68,7 +69,7 @@ class Supervisor:
     # --- any thread ---
 
     def want(self, spec: StreamSpec, *, position: bytes | None = None, hold: bool = False) -> None:
-        """Make the stream run with this spec. `position`: where it stood; `hold`: keep events back until `release`."""
+        """Make the stream run with this spec. `position`: where it stood; `hold`: keep events back until `let_through`."""
         self.loop.post(partial(self._want, spec, position, hold))
 
     def unwant(self, stream_id: str, *, last_holder: bool = False, announce: bool = False) -> None:
@@ -76,13 +77,13 @@ class Supervisor:
         `announce`: its last subscriber left."""
         self.loop.post(partial(self._unwant, stream_id, last_holder, announce))
 
-    def release(self, stream_id: str, position: bytes | None, *, clean: bool = True, seamless: bool = True) -> None:
+    def let_through(self, stream_id: str, position: bytes | None, *, clean: bool = True, seamless: bool = True) -> None:
         """End of a hand-over: publish what was held back, minus what the former owner published.
 
         `clean`: the former owner said that it is done; else it is gone, and what it published last is not known.
         `seamless`: its session was alive until this process's one was live; else there is a gap to tell of.
         """
-        self.loop.post(partial(self._release, stream_id, position, clean, seamless))
+        self.loop.post(partial(self._let_through, stream_id, position, clean, seamless))
 
     def restart_session(self, name: str, reason: str) -> None:
         """Drop one session; its streams reconnect (watchdogs)."""
@@ -199,7 +200,7 @@ class Supervisor:
             # What this process remembers of the gate may be older than what another owner saved since.
             self._breaker.forget(spec.stream_id)
             known = decode_position(position)
-            self._pipeline.open_line(spec.stream_id, spec.exchange, known, hold=hold)
+            self._pipeline.lines.open(spec.stream_id, spec.exchange, known, hold=hold)
             stream.hold = hold
             stream.announce = not hold
             if known is not None and known.live_until_ms:
@@ -213,7 +214,7 @@ class Supervisor:
             self._attempts.cancel(stream)
             self._attempts.detach(stream, polite=True, last_holder=last_holder)
             self._breaker.forget(stream_id)
-        self._pipeline.close_line(stream_id, announce=announce)
+        self._pipeline.lines.close(stream_id, announce=announce)
         if self._observer is not None:
             self._observer.stream_closed(stream_id)
 
@@ -244,7 +245,7 @@ class Supervisor:
             if old is not None:
                 self._attempts.linger(stream, old)
             log.info("stream rotated", stream=stream_id, session=session.name)
-            if self._placement.retired(session):
+            if self._placement.sealed(session):
                 self._attempts.rotate(session, "it is being replaced already")
             return
         if stream.session is not session:
@@ -264,7 +265,7 @@ class Supervisor:
         self._settle_gap(stream, gap)
         if self._observer is not None:
             self._observer.stream_live(stream_id, stream.spec.exchange)
-        if stream.state is StreamState.LIVE and self._placement.retired(session):
+        if stream.state is StreamState.LIVE and self._placement.sealed(session):
             self._attempts.rotate(session, "it is being replaced already")
 
     @staticmethod
@@ -337,7 +338,7 @@ class Supervisor:
     def _restart_session(self, name: str, reason: str) -> None:
         session = self._placement.session(name)
         if session is not None:
-            self._placement.drop(session)
+            self._placement.cut(session)
             self._on_lost(session, Fail(kind=FailKind.TRANSIENT, reason=reason))
 
     def _restart_stream(self, stream_id: str, reason: str) -> None:
@@ -367,12 +368,12 @@ class Supervisor:
         if stream is not None and stream.session is not None:
             self._placement.probe(stream.session)
 
-    def _release(self, stream_id: str, position: bytes | None, clean: bool, seamless: bool) -> None:
+    def _let_through(self, stream_id: str, position: bytes | None, clean: bool, seamless: bool) -> None:
         stream = self._streams.get(stream_id)
         if stream is None or not stream.hold:
             return
         stream.hold = False
-        whole = self._pipeline.release(stream_id, decode_position(position), clean=clean)
+        whole = self._pipeline.lines.let_through(stream_id, decode_position(position), clean=clean)
         gap, stream.held_gap = stream.held_gap, None
         if gap is not None and not (clean and seamless):
             self._tell_gap(stream, gap)

@@ -176,10 +176,6 @@ class OrderTracker:
         copy._seen, copy._position_times = self._seen.copy(), dict(self._position_times)
         return copy
 
-    @property
-    def open_orders(self) -> int:
-        return len(self._open)
-
 
 def _key(order: KnownOrder) -> str:
     """What tells one order of an account from all others.

@@ -63,7 +63,7 @@ class Market:
         self.bench.advance(seconds)
         for session in delivering:
             session.last_data_mono = self.bench.clock.seconds
-        self.markets._watch()
+        self.markets._stalls.watch()
         self.bench.advance(61)  # the longest pause before a reconnect
         self.settle()
 

@@ -40,7 +40,7 @@ class FakeSupervisor:
         self.calls.append(("want", spec.stream_id))
         if spec.stream_id not in self.specs:
             self.held[spec.stream_id], self.positions[spec.stream_id] = hold, position
-            self.pipeline.open_line(spec.stream_id, spec.exchange, None, hold=hold)
+            self.pipeline.lines.open(spec.stream_id, spec.exchange, None, hold=hold)
             if spec.stream_id not in self.sick:
                 self.on_live(spec.stream_id, spec.exchange)
         self.specs[spec.stream_id] = spec
@@ -49,7 +49,7 @@ class FakeSupervisor:
         self.calls.append(("unwant", stream_id, last_holder, announce))
         self.specs.pop(stream_id, None)
         self.draining.discard(stream_id)
-        self.pipeline.close_line(stream_id, announce=announce)
+        self.pipeline.lines.close(stream_id, announce=announce)
 
     def drain(self, stream_id: str) -> None:
         self.draining.add(stream_id)
@@ -64,11 +64,11 @@ class FakeSupervisor:
     def alive_since(self, stream_id: str, since_ms: int) -> bool:
         return stream_id in self.specs and stream_id not in self.sick
 
-    def release(self, stream_id: str, position: bytes | None, *, clean: bool = True, seamless: bool = True) -> None:
+    def let_through(self, stream_id: str, position: bytes | None, *, clean: bool = True, seamless: bool = True) -> None:
         self.calls.append(("release", stream_id, clean))
         self.seams.append((stream_id, seamless))
         self.held[stream_id] = False
-        self.pipeline.release(stream_id, None, clean=clean)
+        self.pipeline.lines.let_through(stream_id, None, clean=clean)
 
     def has(self, stream_id: str) -> bool:
         return stream_id in self.specs

@@ -170,7 +170,7 @@ class FakePlacement:
         self.joins: list[tuple[str, FakeSession, Subscription, FakeSession | None]] = []
         self.left: list[tuple[FakeSession, str]] = []
         self.fail: Exception | None = None
-        self._retired: set[FakeSession] = set()
+        self._sealed: set[FakeSession] = set()
         self._numbers = itertools.count(1)
 
     def sessions(self) -> list[FakeSession]:
@@ -186,7 +186,7 @@ class FakePlacement:
         if self.fail is not None:
             raise self.fail
         for session in self.open:
-            fits = session is not beside and session not in self._retired and len(session.streams) < self.room
+            fits = session is not beside and session not in self._sealed and len(session.streams) < self.room
             if fits and session.exchange == spec.exchange and session.feed == spec.feed:
                 break
         else:
@@ -204,19 +204,19 @@ class FakePlacement:
             session.last_holder = last_holder
             self.ended(session)
 
-    def retire(self, session: FakeSession) -> None:
+    def seal(self, session: FakeSession) -> None:
         if session in self.open:
-            self._retired.add(session)
+            self._sealed.add(session)
 
-    def retired(self, session: FakeSession) -> bool:
-        return session in self._retired
+    def sealed(self, session: FakeSession) -> bool:
+        return session in self._sealed
 
-    def drop(self, session: FakeSession) -> None:
+    def cut(self, session: FakeSession) -> None:
         self.ended(session)
 
     def ended(self, session: FakeSession) -> None:
         session.closed = True
-        self._retired.discard(session)
+        self._sealed.discard(session)
         if session in self.open:
             self.open.remove(session)
 
@@ -246,7 +246,7 @@ class Bench:
         self.state = MoodyState(self.clock)
         ladder = Ladder(BASE_MS, CAP_MS)
         self.breaker = AuthBreaker(self.state, self.pipeline, self.clock, ladder, threshold, 600_000)
-        self.pipeline.on_genuine_event = self.breaker.recovered
+        self.pipeline.lines.on_genuine_event = self.breaker.recovered
         self.placement = FakePlacement(self.clock, room)
         self.chance = Middle()
         self.loop = Loop("supervisor", self.clock, threaded=threaded)

@@ -23,8 +23,8 @@ class Desk:
         self.sink = FakeSink()
         self.pipeline = Pipeline(self.sink, Chance(1))
         self.breaker = AuthBreaker(self.state, self.pipeline, self.clock, Ladder(BASE_MS, CAP_MS), 3, 600_000)
-        self.pipeline.on_genuine_event = self.breaker.recovered
-        self.pipeline.open_line("u1", "bybit", None)
+        self.pipeline.lines.on_genuine_event = self.breaker.recovered
+        self.pipeline.lines.open("u1", "bybit", None)
 
     def reject(self, digest: str = "d1", fail: Fail | None = None) -> int | None:
         return self.breaker.rejected("u1", "bybit", "owner", digest, fail or rejected())

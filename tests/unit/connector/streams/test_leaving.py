@@ -45,7 +45,7 @@ def cluster() -> Cluster:
 def process(cluster: Cluster, name: str) -> tuple[Process, BrokerAway]:
     made, sink = cluster.process(name), BrokerAway()
     made.sink = sink
-    made.pipeline._sink = sink
+    made.pipeline._sink = made.pipeline.lines._sink = sink
     return made, sink
 
 

@@ -351,14 +351,14 @@ def test_the_position_of_the_candles_goes_to_the_next_owner(venue: FakeVenue) ->
     first = hall.booth("a")
     hall.tick(1)
     ask(hall, "A")
-    first.pipeline.load_candle_starts("bybit", {"A|1h": 3_600_000})
+    first.pipeline.market.load_candle_starts("bybit", {"A|1h": 3_600_000})
     hall.tick(6)
     first.markets.save_positions()
     first.turn()
     first.alive = False
     second = hall.booth("b")
     hall.tick(15)
-    assert second.pipeline.last_candle_ms("bybit", "A", "1h") == 3_600_000
+    assert second.pipeline.market.last_candle_ms("bybit", "A", "1h") == 3_600_000
 
 
 def test_a_candle_that_closes_during_the_hand_over_is_published_by_the_next_owner_only(venue: FakeVenue) -> None:

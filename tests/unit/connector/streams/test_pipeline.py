@@ -69,7 +69,7 @@ def sink() -> Sink:
 @pytest.fixture
 def pipeline(sink: Sink) -> Pipeline:
     pipeline = Pipeline(sink, Chance(1))
-    pipeline.open_line("u1", "bybit", None)
+    pipeline.lines.open("u1", "bybit", None)
     return pipeline
 
 
@@ -126,7 +126,7 @@ def test_a_spot_cancel_is_stored_under_the_order_not_under_the_cancel_request(pi
 
 
 def test_nothing_is_published_for_a_closed_stream(pipeline: Pipeline, sink: Sink) -> None:
-    pipeline.close_line("u1", announce=True)
+    pipeline.lines.close("u1", announce=True)
     assert pipeline.account(Emit("u1", report("NEW")), 0.0)
     assert sink.messages == [StreamClosed(stream_id="u1")]
 
@@ -143,10 +143,10 @@ def test_positions_hold_only_what_the_primary_sink_confirmed(pipeline: Pipeline,
     pipeline.account(Emit("u1", report("NEW", order="1")), 0.0)
     pipeline.account(Emit("u1", report("NEW", order="2")), 0.0)
     pipeline.confirmed(sink.account()[:1])
-    saved = pipeline.dirty_positions(lambda _: 1_000, 5_000, 0)
+    saved = pipeline.lines.dirty_positions(lambda _: 1_000, 5_000, 0)
     assert saved == {}, "nothing was ever certain, so there is no time to start repair from"
     pipeline.confirmed(sink.account()[1:])
-    position = decode_position(pipeline.dirty_positions(lambda _: 1_000, 5_000, 0)["u1"])
+    position = decode_position(pipeline.lines.dirty_positions(lambda _: 1_000, 5_000, 0)["u1"])
     assert position is not None
     assert (position.live_until_ms, [order.order_id for order in position.orders]) == (1_000, ["1", "2"])
 
@@ -157,28 +157,28 @@ def test_a_confirmation_needs_nothing_that_was_kept_in_memory(pipeline: Pipeline
     for event in events:
         pipeline.account(Emit("u1", event), 0.0)
     pipeline.confirmed(sink.account())
-    position = decode_position(pipeline.dirty_positions(lambda _: 1_000, 5_000, 0)["u1"])
+    position = decode_position(pipeline.lines.dirty_positions(lambda _: 1_000, 5_000, 0)["u1"])
     assert position is not None
     assert position.orders == [known_order(event) for event in events]
 
 
 def test_held_events_are_published_at_release_without_what_the_giver_published(sink: Sink) -> None:
     giver, taker = Pipeline(sink, Chance(1)), Pipeline(sink, Chance(1))
-    giver.open_line("u1", "bybit", None)
-    taker.open_line("u1", "bybit", None, hold=True)
+    giver.lines.open("u1", "bybit", None)
+    taker.lines.open("u1", "bybit", None, hold=True)
     for event in (report("NEW"), report("PARTIALLY_FILLED", "0.4")):
         giver.account(Emit("u1", event), 0.0)
         taker.account(Emit("u1", event), 0.0)
     update = BalanceUpdate(asset="USDT", balance_delta="-5", clear_time=1, event_time=1, unique_message_id="b1")
     giver.account(Emit("u1", update), 0.0)
     taker.account(Emit("u1", update), 0.0)
-    position = giver.take_line("u1", 1_000)
+    position = giver.lines.take("u1", 1_000)
     giver.account(Emit("u1", report("FILLED", "1")), 0.0)
     taker.account(Emit("u1", report("FILLED", "1")), 0.0)
-    assert giver.pending("u1") == 3
+    assert giver.lines.pending("u1") == 3
     giver.confirmed(sink.account())
-    assert giver.pending("u1") == 0
-    taker.release("u1", decode_position(position))
+    assert giver.lines.pending("u1") == 0
+    taker.lines.let_through("u1", decode_position(position))
     ids = [message.event_id for message in sink.account()]
     assert ids == [
         "bybit:BTCUSDT:7:NEW:0",
@@ -223,7 +223,7 @@ def test_closed_candles_are_published_once_and_running_ones_each_time(
         msgspec.json.decode(message.body)["close"] for message in sink.messages if isinstance(message, CandleMessage)
     ]
     assert out == closes
-    assert pipeline.candle_starts(exchange) == {"BTC-USDT|1m": 120}
+    assert pipeline.market.candle_starts(exchange) == {"BTC-USDT|1m": 120}
 
 
 def test_service_messages_and_info(pipeline: Pipeline, sink: Sink) -> None:
@@ -239,9 +239,10 @@ def test_service_messages_and_info(pipeline: Pipeline, sink: Sink) -> None:
 
 def test_a_genuine_event_tells_of_recovery_once(sink: Sink) -> None:
     recovered: list[str] = []
-    pipeline = Pipeline(sink, Chance(1), recovered.append)
-    pipeline.open_line("u1", "bybit", None)
-    pipeline.watch_for_recovery("u1")
+    pipeline = Pipeline(sink, Chance(1))
+    pipeline.lines.on_genuine_event = recovered.append
+    pipeline.lines.open("u1", "bybit", None)
+    pipeline.lines.watch_for_recovery("u1")
     pipeline.account(Emit("u1", report("NEW")), 0.0)
     pipeline.account(Emit("u1", report("FILLED", "1")), 0.0)
     assert recovered == ["u1"]

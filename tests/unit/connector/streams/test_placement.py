@@ -131,7 +131,7 @@ def test_a_replacement_is_another_session_on_the_same_thread(monkeypatch: pytest
     shop = Shop(monkeypatch, threads=4, subscriptions_per_connection=10)
     olds = [shop.join(user(f"u{number}", exchange=("bybit", "okx")[number % 2])) for number in range(2)]
     for number, old in enumerate(olds):
-        shop.placement.retire(old)
+        shop.placement.seal(old)
         new = shop.join(user(f"u{number}", exchange=("bybit", "okx")[number % 2]), beside=old)
         assert new is not old
         threads = [io for io in shop.io if any(name == new.name for _, name in io.done())]
@@ -141,7 +141,7 @@ def test_a_replacement_is_another_session_on_the_same_thread(monkeypatch: pytest
 def test_nobody_joins_a_retired_or_closed_or_old_session(monkeypatch: pytest.MonkeyPatch) -> None:
     shop = Shop(monkeypatch, subscriptions_per_connection=10, lifetime_s=1_000.0)
     retired = shop.join(user("u1"))
-    shop.placement.retire(retired)
+    shop.placement.seal(retired)
     closed = shop.join(user("u2"))
     assert closed is not retired
     closed.closed = True
@@ -168,7 +168,7 @@ def test_sessions_are_due_for_rotation_a_little_before_their_time_and_not_all_at
     assert due[0] == 0
     assert due[-1] == 100
     assert 0 < due[1] < due[2] < due[3] < 100
-    shop.placement.retire(sessions[0])
+    shop.placement.seal(sessions[0])
     assert len(shop.placement.aged()) == 99, "a retired one is on its way already"
 
 
@@ -183,14 +183,14 @@ def test_a_session_that_ended_is_forgotten_entirely(monkeypatch: pytest.MonkeyPa
     shop = Shop(monkeypatch)
     for number in range(50):
         session = shop.join(user(f"u{number}"))
-        shop.placement.retire(session)
-        shop.placement.drop(session)
+        shop.placement.seal(session)
+        shop.placement.cut(session)
         shop.placement.ended(session)
         shop.placement.leave(session, f"u{number}", polite=True)
-        shop.placement.retire(session)
+        shop.placement.seal(session)
     assert shop.placement.sessions() == []
     assert shop.placement._pools == {}
-    assert shop.placement._retired == set()
+    assert shop.placement._sealed == set()
 
 
 def test_connections_are_spread_over_the_addresses(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from connector.core.ports import InfoMessage
-from connector.streams.attempts import JOIN_LIMIT_S, LINGER_S, REQUEST_RETRY_S, ROTATE_RETRY_S
+from connector.streams.attempts import JOIN_LIMIT_S, REQUEST_RETRY_S, ROTATE_RETRY_S
 from connector.streams.lifecycle import CONNECTED_STATES, StreamState
+from connector.streams.pacing import LINGER_S
 from connector.streams.supervisor import Supervisor
 from exchanges._adapter import Emit, Fail, FailKind, GapReport, TickerSubscription, UserSubscription
 from tests.unit.connector.streams.fakes import (
@@ -621,7 +622,7 @@ def test_a_held_stream_publishes_nothing_until_it_is_released(bench: Bench) -> N
     bench.pipeline.account(Emit("u1", report("NEW")), 3.0)
     assert bench.sink.messages == []
     assert bench.observed.live == ["u1"]
-    bench.supervisor.release("u1", None)
+    bench.supervisor.let_through("u1", None)
     bench.run()
     assert len(bench.sink.account()) == 1
     assert bench.sink.account()[0].received_mono == 3.0
@@ -633,7 +634,7 @@ def test_a_release_by_a_dead_owner_tells_the_bots_and_drops_the_deltas(bench: Be
     bench.live()
     bench.pipeline.account(Emit("u1", report("NEW")), 3.0)
     bench.pipeline.account(Emit("u1", delta(1)), 3.0)
-    bench.supervisor.release("u1", None, clean=False)
+    bench.supervisor.let_through("u1", None, clean=False)
     bench.run()
     assert [message.event_type for message in bench.sink.account()] == ["executionReport"]
     assert bench.sink.infos() == 1
@@ -646,7 +647,7 @@ def test_a_held_stream_that_reconnected_tells_the_bots_when_it_is_released(bench
     bench.advance(1)
     bench.live(gap=GAP)
     assert bench.sink.infos() == 0
-    bench.supervisor.release("u1", None)
+    bench.supervisor.let_through("u1", None)
     bench.run()
     assert bench.sink.infos() == 1
 
@@ -655,7 +656,7 @@ def test_a_hand_over_from_a_dead_connection_tells_the_gap_and_the_bots(bench: Be
     """Found by `make chaos`: a paper account was handed over from a half-open connection, and nobody heard of the gap."""
     bench.want(hold=True)
     bench.live(gap=GAP)
-    bench.supervisor.release("u1", None, seamless=False)
+    bench.supervisor.let_through("u1", None, seamless=False)
     bench.run()
     assert len(bench.sink.services("streamGap")) == 1
     assert bench.sink.infos() == 1
@@ -664,7 +665,7 @@ def test_a_hand_over_from_a_dead_connection_tells_the_gap_and_the_bots(bench: Be
 def test_a_seamless_hand_over_tells_no_gap(bench: Bench) -> None:
     bench.want(hold=True)
     bench.live(gap=GAP)
-    bench.supervisor.release("u1", None)
+    bench.supervisor.let_through("u1", None)
     bench.run()
     assert bench.sink.services("streamGap") == []
 
@@ -682,7 +683,7 @@ def test_a_stream_is_alive_while_bytes_come_and_where_nobody_answers_pings(bench
 
 def test_a_release_before_it_is_live_announces_when_it_is(bench: Bench) -> None:
     bench.want(hold=True)
-    bench.supervisor.release("u1", None)
+    bench.supervisor.let_through("u1", None)
     bench.run()
     bench.live()
     assert bench.sink.infos() == 1
@@ -875,7 +876,7 @@ class Signals(RuleBasedStateMachine):
         elif what == "restart":
             supervisor.restart_stream(stream, "watchdog")
         else:
-            supervisor.release(stream, None, clean=False)
+            supervisor.let_through(stream, None, clean=False)
         self.bench.run()
 
     @rule(index=st.integers(0, 5))

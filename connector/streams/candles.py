@@ -1,0 +1,119 @@
+"""Which candles are wanted, and how far each was published: both live in the state, so they survive every process.
+
+There is no unsubscribe. Missed closed candles are fetched also after a process died, from the saved positions.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from connector.core.errors import StateUnavailable
+from connector.core.log import get_logger
+from connector.core.loop import Loop
+from connector.core.metrics import METRICS
+from connector.core.ports import CandleKey, Clock, State
+from connector.streams.instruments import Instruments
+from connector.streams.leases import Leases
+from connector.streams.market_feed import MarketFeed
+from connector.streams.spec import StreamSpec
+from exchanges import venue_of
+
+log = get_logger(__name__)
+
+CANDLE_POSITION_KEEP_S: Final = 2 * 86_400
+POSITIONS_EVERY_S: Final = 5.0
+
+
+class Candles:
+    """The candle subscriptions as this process knows them. Owner's loop only."""
+
+    def __init__(
+        self, state: State, leases: Leases, feed: MarketFeed, instruments: Instruments, clock: Clock, loop: Loop
+    ) -> None:
+        self._state, self._leases, self._feed, self._instruments = state, leases, feed, instruments
+        self._clock, self._loop = clock, loop
+        self._keys: set[CandleKey] = set()
+        self.version = 0
+        """Another number whenever the subscriptions changed."""
+        self._by_exchange: dict[str, list[CandleKey]] = {}
+        self._refused: dict[CandleKey, str] = {}
+        self._loaded: set[str] = set()
+        self._saved_at = float("-inf")
+
+    def refresh(self) -> None:
+        """Read the subscriptions; what is missing was forgotten, and is written again. Raises `StateUnavailable`."""
+        current = self._state.candles()
+        forgotten = self._keys - current
+        if forgotten:
+            log.warning("the state forgot candle subscriptions; they were written again", topics=len(forgotten))
+            for key in sorted(forgotten):
+                self._loop.still_alive()
+                self._state.add_candle(key)
+            current |= forgotten
+        if current != self._keys:
+            self._keys = current
+            self.version += 1
+            self._by_exchange = {}
+            for key in sorted(current):
+                self._by_exchange.setdefault(key.exchange, []).append(key)
+
+    def specs(self, exchange: str) -> list[StreamSpec]:
+        """What to run for an exchange that this process has. Raises `StateUnavailable`."""
+        self._load_positions(exchange)
+        table = self._instruments.table(exchange)
+        venue = venue_of(exchange)
+        specs = []
+        for key in self._by_exchange.get(exchange, ()) if venue is not None else ():
+            reason = venue.candle_refusal(exchange, key.symbol, key.interval, table) if venue is not None else ""
+            if reason:
+                if self._refused.get(key) != reason:
+                    self._refused[key] = reason
+                    log.warning("candle request refused", exchange=exchange, symbol=key.symbol, reason=reason)
+                continue
+            specs.append(
+                StreamSpec(
+                    stream_id=f"candle:{key.symbol}@{exchange}@{key.interval}",
+                    exchange=exchange,
+                    feed="candle",
+                    symbol=key.symbol,
+                    interval=key.interval,
+                )
+            )
+        METRICS.gauge("candles_subscribed", len(specs), exchange=exchange)
+        return specs
+
+    def save_positions(self, *, now_at_once: bool = False) -> None:
+        """Save how far the feeds of this process got; not more often than `POSITIONS_EVERY_S`, if it is not urgent."""
+        now = self._clock.mono()
+        if not now_at_once and now - self._saved_at < POSITIONS_EVERY_S:
+            return
+        self._saved_at = now
+        positions = {
+            f"candles:{exchange}": msgspec.json.encode(starts)
+            for unit in self._leases.held()
+            if unit.startswith("candle:") and (starts := self._feed.candle_starts(exchange := unit.split(":")[1]))
+        }
+        if positions:
+            try:
+                self._state.save_positions(positions, CANDLE_POSITION_KEEP_S)
+            except StateUnavailable:
+                log.debug("candle positions wait: the state is unavailable")
+
+    def given_up(self, exchange: str) -> None:
+        """Another process goes on from the saved position; if the feed comes back, it is read again."""
+        self._loaded.discard(f"candle:{exchange}")
+
+    def _load_positions(self, exchange: str) -> None:
+        unit = f"candle:{exchange}"
+        if unit in self._loaded:
+            return
+        data = self._state.positions([f"candles:{exchange}"]).get(f"candles:{exchange}")
+        self._loaded.add(unit)
+        self._feed.begin_candles(exchange)
+        if data is not None:
+            try:
+                self._feed.load_candle_starts(exchange, msgspec.json.decode(data, type=dict[str, int]))
+            except msgspec.DecodeError as error:
+                log.warning("saved candle positions can't be read", exchange=exchange, error=str(error))

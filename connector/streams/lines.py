@@ -1,0 +1,262 @@
+"""The outgoing side of account streams: admit, encode once, submit, remember what is confirmed.
+
+A *line* outlives sessions, so the tracker that keeps events from being published twice sees the events of every connection of
+the stream.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from connector.core.clock import Chance
+from connector.core.log import get_logger
+from connector.core.metrics import METRICS
+from connector.core.ports import AccountMessage, Sink, StreamClosed
+from connector.streams.messages import account_message
+from connector.streams.positions import encode_position
+from connector.streams.tracker import MAX_SEEN_IDS, OrderTracker, Position, known_order
+from exchanges._adapter import Emit, Resume
+from exchanges.events import BalanceUpdate, ExecutionReport, OrderTradeUpdate
+from exchanges.ids import family_of
+
+log = get_logger(__name__)
+
+OVERLAP_MS: Final = 5_000
+"""Gap repair starts this much before the last moment that the stream was certainly live."""
+MAX_HELD: Final = 20_000
+
+ORDER_EVENTS: Final = frozenset({"executionReport", "ORDER_TRADE_UPDATE"})
+_order_event = msgspec.json.Decoder(ExecutionReport | OrderTradeUpdate).decode
+
+_GENUINE: Final = frozenset(
+    {
+        "executionReport",
+        "outboundAccountPosition",
+        "balanceUpdate",
+        "ORDER_TRADE_UPDATE",
+        "ACCOUNT_UPDATE",
+        "ACCOUNT_CONFIG_UPDATE",
+    }
+)
+"""Event types that prove a working key (contract 4.3)."""
+
+
+class Line:
+    """Outgoing side of one account stream; its lock guards everything in it."""
+
+    __slots__ = (
+        "closed",
+        "confirmed",
+        "dirty",
+        "exchange",
+        "held",
+        "last_event_mono",
+        "lock",
+        "pending",
+        "saved_ms",
+        "tracker",
+    )
+
+    def __init__(self, exchange: str) -> None:
+        self.lock = threading.Lock()
+        self.exchange = exchange
+        self.tracker = OrderTracker(exchange)
+        self.confirmed = OrderTracker(exchange)
+        """Only what the primary sink confirmed: the position that another process may start from."""
+        self.pending = 0
+        self.closed = False
+        self.dirty = False
+        self.saved_ms = 0
+        self.held: list[tuple[Emit, float]] | None = None
+        self.last_event_mono = 0.0
+
+
+class Lines:
+    """Every line of a process. I/O threads call `account`, the owner and the supervisor the rest, sinks `confirmed`."""
+
+    def __init__(self, sink: Sink, chance: Chance) -> None:
+        self._sink, self._chance = sink, chance
+        self._lines: dict[str, Line] = {}
+        self._leaving: dict[str, Line] = {}
+        self._after_reject: set[str] = set()
+        self.on_genuine_event: Callable[[str], None] | None = None
+        """Told once about the next event that proves a working key, after `watch_for_recovery`."""
+
+    def open(self, stream_id: str, exchange: str, position: Position | None, *, hold: bool = False) -> None:
+        """Prepare a stream. `position` is where it stood in an earlier life; `hold` keeps its events back (`let_through`)."""
+        line = self._lines.get(stream_id)
+        if line is None:
+            line = self._lines[stream_id] = Line(exchange)
+        with line.lock:
+            if position is not None:
+                line.tracker.load(position)
+                line.confirmed.load(position)
+            if hold:
+                line.held = []
+
+    def close(self, stream_id: str, *, announce: bool) -> None:
+        """Nothing is published for the stream from here on. `announce`: its last subscriber left (ZREM)."""
+        self._lines.pop(stream_id, None)
+        self._after_reject.discard(stream_id)
+        if announce:
+            self._sink.submit([StreamClosed(stream_id=stream_id)])
+
+    def take(self, stream_id: str, live_until_ms: int) -> bytes | None:
+        """Stop publishing for the stream and return its position, in one step (hand-over, drain).
+
+        What was submitted before stays counted by `pending` until it is confirmed. None: the position that is saved stands,
+        because this process did not publish yet (its events are held back) or nothing is known.
+        """
+        line = self._lines.pop(stream_id, None)
+        if line is None:
+            return None
+        with line.lock:
+            line.closed = True
+            if line.pending:
+                self._leaving[stream_id] = line
+            if not live_until_ms or line.held is not None:
+                return None
+            return encode_position(line.tracker.position(live_until_ms, seen=MAX_SEEN_IDS))
+
+    def last_word(self, stream_id: str, position: bytes | None, *, revoke: bool) -> bytes | None:
+        """The position to leave behind after `take` gave `position` and waiting for confirmations came to its end.
+
+        If something is still unconfirmed (the broker is away), it is what was confirmed instead: the next owner finds the
+        rest by gap repair. `revoke`: the sinks forget that rest, because the next owner runs already.
+        """
+        line = self._leaving.get(stream_id)
+        if line is None or not line.pending:
+            return position
+        if revoke:
+            self._leaving.pop(stream_id, None)
+            self._sink.revoke(stream_id)
+        log.warning("a stream leaves with unconfirmed events", stream=stream_id, events=line.pending)
+        with line.lock:
+            return encode_position(line.confirmed.position(line.saved_ms)) if line.saved_ms else None
+
+    def let_through(self, stream_id: str, position: Position | None, *, clean: bool = True) -> bool:
+        """The former owner is done: take over what it published, then publish what was held back.
+
+        If it died (`clean` False) its last position may be too old to know a balance delta that it published: deltas that
+        were held back are dropped then, because the backend would add them twice (contract 2.2). Returns False if the sinks
+        could not take everything.
+        """
+        line = self._lines.get(stream_id)
+        if line is None:
+            return True
+        with line.lock:
+            held, line.held = line.held or [], None
+            if position is not None:
+                line.tracker.load(position)
+                line.confirmed.load(position)
+            for emit, mono in held:
+                if not clean and isinstance(emit.event, BalanceUpdate):
+                    continue
+                if not self._publish(stream_id, line, emit, mono):
+                    return False
+        return True
+
+    def resume(self, stream_id: str, live_until_ms: int) -> Resume | None:
+        line = self._lines.get(stream_id)
+        if line is None:
+            return None
+        with line.lock:
+            return line.tracker.resume(live_until_ms - OVERLAP_MS)
+
+    def watch_for_recovery(self, stream_id: str) -> None:
+        """Tell `on_genuine_event` about the next genuine account event of this stream, once."""
+        self._after_reject.add(stream_id)
+
+    def last_event_mono(self, stream_id: str) -> float | None:
+        line = self._lines.get(stream_id)
+        return line.last_event_mono if line is not None else None
+
+    # --- events ---
+
+    def account(self, emit: Emit, mono: float) -> bool:
+        line = self._lines.get(emit.stream_id)
+        if line is None:
+            return True
+        with line.lock:
+            if line.closed:
+                return True
+            if line.held is not None:
+                line.held.append((emit, mono))
+                return len(line.held) < MAX_HELD
+            return self._publish(emit.stream_id, line, emit, mono)
+
+    def _publish(self, stream_id: str, line: Line, emit: Emit, mono: float) -> bool:
+        """Under the line's lock: the order of submission is the order of the venue."""
+        admitted = line.tracker.admit(emit.event, repaired=emit.repaired)
+        if admitted is None:
+            return True
+        if emit.repaired and admitted.order is not None:
+            METRICS.count("repaired_orders_total", venue=family_of(line.exchange))
+        message = account_message(stream_id, line.exchange, admitted, mono, self._chance)
+        line.pending += 1
+        line.last_event_mono = mono
+        taken = self._sink.submit([message])
+        if not taken:
+            # Not published: gap repair of the next session must find it again.
+            line.pending -= 1
+            line.tracker = line.confirmed.clone()
+            log.error("an account event could not be queued", stream=stream_id, event_type=message.event_type)
+        if stream_id in self._after_reject and message.event_type in _GENUINE and self.on_genuine_event is not None:
+            self._after_reject.discard(stream_id)
+            self.on_genuine_event(stream_id)
+        return taken
+
+    # --- confirmations and positions ---
+
+    def confirmed(self, messages: Sequence[AccountMessage]) -> None:
+        """From the primary sink: these are safe."""
+        for message in messages:
+            line = self._lines.get(message.stream_id) or self._leaving.get(message.stream_id)
+            if line is None:
+                continue
+            # Read out of the body, so that an event that waits on disk costs no memory for it.
+            order = known_order(_order_event(message.body)) if message.event_type in ORDER_EVENTS else None
+            with line.lock:
+                line.pending = max(0, line.pending - 1)
+                if line.closed and not line.pending:
+                    self._leaving.pop(message.stream_id, None)
+                line.confirmed.confirm(message.event_id, order)
+                line.dirty = True
+
+    def dirty_positions(self, live_ms: Callable[[str], int | None], now_ms: int, every_ms: int) -> dict[str, bytes]:
+        """Encoded positions that changed, or whose live time was saved longer than `every_ms` ago."""
+        positions: dict[str, bytes] = {}
+        for stream_id, line in list(self._lines.items()):
+            with line.lock:
+                stale = now_ms - line.saved_ms >= every_ms
+                if (not line.dirty and not stale) or line.held is not None:
+                    continue
+                until_ms = live_ms(stream_id)
+                if until_ms is None and not line.dirty:
+                    continue
+                if line.pending or until_ms is None:
+                    # Something is not confirmed yet: the live time must not pass it.
+                    until_ms = line.saved_ms
+                if not until_ms:
+                    continue
+                positions[stream_id] = encode_position(line.confirmed.position(until_ms))
+                line.dirty = False
+                if not line.pending:
+                    line.saved_ms = now_ms
+        return positions
+
+    def mark_dirty(self, stream_ids: Iterable[str]) -> None:
+        """Positions that could not be saved: they are due again."""
+        for stream_id in stream_ids:
+            line = self._lines.get(stream_id)
+            if line is not None:
+                line.dirty = True
+
+    def pending(self, stream_id: str) -> int:
+        """Account messages of a stream that were submitted and are not confirmed yet."""
+        line = self._leaving.get(stream_id) or self._lines.get(stream_id)
+        return line.pending if line is not None else 0

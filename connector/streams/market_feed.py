@@ -1,0 +1,98 @@
+"""Tickers and candles on their way out: in order, never one twice.
+
+Two sessions deliver the same symbols while one replaces the other, and two processes the same candles while one gives a feed
+away.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Final
+
+from connector.core.ports import CandleMessage, Sink, TickerMessage
+from exchanges._adapter import EmitCandle, EmitTickers
+from exchanges.events import encode
+
+CLOSED_ONLY: Final = ("binance", "bybit", "okx")
+"""Families whose candles are published once, closed; all others publish the running candle (contract 2.7)."""
+
+
+class MarketFeed:
+    """I/O threads call `tickers` and `candle`, the owner of the feeds the rest."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._ticker_times: dict[str, dict[str, int]] = {}
+        self._candle_starts: dict[tuple[str, str, str], int] = {}
+        self._candle_lock = threading.Lock()
+        self._candles_ended: set[str] = set()
+
+    def tickers(self, emit: EmitTickers, mono: float) -> None:
+        # Two sessions deliver the same symbols while one replaces the other: times never go back (contract 2.6).
+        times = self._ticker_times.setdefault(emit.exchange, {})
+        tickers = [ticker for ticker in emit.tickers if ticker.time >= times.get(ticker.symbol, 0)]
+        if tickers:
+            times.update((ticker.symbol, ticker.time) for ticker in tickers)
+            self._sink.submit(
+                [
+                    TickerMessage(
+                        exchange=emit.exchange,
+                        symbols=[ticker.symbol for ticker in tickers],
+                        bodies=[encode(ticker) for ticker in tickers],
+                        received_mono=mono,
+                    )
+                ]
+            )
+
+    def candle(self, emit: EmitCandle, mono: float) -> None:
+        key = (emit.exchange, emit.symbol, emit.interval)
+        closed = emit.exchange.startswith(CLOSED_ONLY)
+        with self._candle_lock:
+            last = self._candle_starts.get(key)
+            repeated = last is not None and (emit.candle.start < last or (closed and emit.candle.start == last))
+            if repeated or emit.exchange in self._candles_ended:
+                return
+            self._candle_starts[key] = emit.candle.start
+        self._sink.submit(
+            [
+                CandleMessage(
+                    exchange=emit.exchange,
+                    symbol=emit.symbol,
+                    interval=emit.interval,
+                    event_id=f"{emit.exchange}:{emit.symbol}:{emit.interval}:{emit.candle.unique_message_id}",
+                    start_ms=emit.candle.start,
+                    body=encode(emit.candle),
+                    closed=closed,
+                    received_mono=mono,
+                )
+            ]
+        )
+
+    def end_candles(self, exchange: str) -> None:
+        """Publish no candle of this exchange from here on: another process goes on after what `candle_starts` says then."""
+        with self._candle_lock:
+            self._candles_ended.add(exchange)
+
+    def begin_candles(self, exchange: str) -> None:
+        """This process has the candles of this exchange (again)."""
+        with self._candle_lock:
+            self._candles_ended.discard(exchange)
+
+    def last_candle_ms(self, exchange: str, symbol: str, interval: str) -> int | None:
+        """Opening time of the last candle published; None = none yet."""
+        return self._candle_starts.get((exchange, symbol, interval))
+
+    def candle_starts(self, exchange: str) -> dict[str, int]:
+        """`symbol|interval` → opening time of the last candle published, for the saved position."""
+        return {
+            f"{symbol}|{interval}": start
+            for (of, symbol, interval), start in list(self._candle_starts.items())
+            if of == exchange
+        }
+
+    def load_candle_starts(self, exchange: str, starts: Mapping[str, int]) -> None:
+        for name, start in starts.items():
+            symbol, _, interval = name.rpartition("|")
+            key = (exchange, symbol, interval)
+            self._candle_starts[key] = max(start, self._candle_starts.get(key, 0))

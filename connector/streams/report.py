@@ -1,0 +1,65 @@
+"""What a process tells of itself: in its heartbeat, and as gauges."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from connector import VERSION
+from connector.core.metrics import METRICS
+from connector.core.ports import Sink, WorkerInfo
+from connector.streams.leases import Leases
+from connector.streams.lifecycle import StreamState
+from connector.streams.placement import Placement
+from connector.streams.supervisor import Supervisor
+
+
+class Report:
+    """Any thread."""
+
+    def __init__(
+        self,
+        leases: Leases,
+        supervisor: Supervisor,
+        placement: Placement,
+        sink: Sink,
+        *,
+        host: str,
+        pid: int,
+        started_ms: int,
+        capacity: int,
+    ) -> None:
+        self._leases, self._supervisor, self._placement, self._sink = leases, supervisor, placement, sink
+        self._host, self._pid, self._started_ms, self._capacity = host, pid, started_ms, capacity
+
+    def info(self, *, draining: bool) -> WorkerInfo:
+        states = Counter(state.value for state in self._supervisor.states().values())
+        live: Counter[str] = Counter()
+        for session in self._placement.sessions():
+            if session.opened_mono and not session.closed:
+                live[session.exchange] += len(session.streams)
+        return WorkerInfo(
+            owner=self._leases.owner,
+            role=self._leases.role,
+            host=self._host,
+            pid=self._pid,
+            started_ms=self._started_ms,
+            capacity=self._capacity,
+            streams=len(self._leases),
+            draining=draining,
+            states=dict(states),
+            sinks={status.name: status.queued for status in self._sink.statuses()},
+            exchanges=dict(live),
+        )
+
+    def gauges(self) -> None:
+        states = Counter(
+            (state.value, spec.exchange)
+            for stream_id, state in self._supervisor.states().items()
+            if (spec := self._supervisor.spec(stream_id)) is not None
+        )
+        rows = [({"state": state, "exchange": exchange}, float(count)) for (state, exchange), count in states.items()]
+        METRICS.replace("streams", rows)
+        cooling = [row for row in rows if row[0]["state"] == StreamState.COOLING.value]
+        METRICS.replace("auth_cooldowns", [({"exchange": labels["exchange"]}, count) for labels, count in cooling])
+        METRICS.gauge("info", 1, version=VERSION, role=self._leases.role)
+        METRICS.gauge("leases", len(self._leases))
