@@ -13,6 +13,7 @@ from typing import Final
 from connector.core.log import get_logger
 from connector.core.ports import State
 from connector.sinks.fanout import FanoutSink
+from connector.streams.alive import stamped
 from connector.streams.edges import Edges
 from connector.streams.engine import Engine, EngineOptions
 from tasks.service import set_service
@@ -72,7 +73,7 @@ class Process:
             self._watch(self.announcing.consumer_up)
         set_service(self.service)
         self.announcing.start()
-        self.engine.alive.watch(self.announcing.loop)
+        self.engine.alive.watch(stamped([self.announcing.loop]))
 
     def stop(self, timeout_s: float | None = None) -> bool:
         """Blocks; see `Engine.stop`."""

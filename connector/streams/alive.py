@@ -11,11 +11,13 @@ import sys
 import threading
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final, Protocol
 
 from connector.core.log import get_logger
 from connector.core.ports import Clock
+from connector.core.stamps import Stamped
 
 log = get_logger(__name__)
 
@@ -34,8 +36,8 @@ def end_process(code: int) -> None:
     os._exit(code)
 
 
-class Stamped(Protocol):
-    """A part that runs on a thread of its own, or on nobody's."""
+class Part(Protocol):
+    """A part of an engine that runs on a thread of its own, or on nobody's."""
 
     @property
     def name(self) -> str: ...
@@ -48,6 +50,15 @@ class Stamped(Protocol):
         """When the thread last began something, monotonic seconds. Read from any thread."""
 
 
+def stamped(parts: Iterable[Part]) -> list[Stamped]:
+    """The threads of these; nobody's has none."""
+    return [
+        Stamped(part.name, part.thread, partial(getattr, part, "alive_mono"))
+        for part in parts
+        if part.thread is not None
+    ]
+
+
 class Alive:
     """Threads that must live, and a look at them. Any thread."""
 
@@ -57,10 +68,10 @@ class Alive:
         self._watched: dict[str, Stamped] = {}
         self._stale_looks: Counter[str] = Counter()
 
-    def watch(self, *parts: Stamped) -> None:
-        """Expect the threads of these to live until they are forgotten, and to renew their stamps."""
+    def watch(self, threads: Iterable[Stamped]) -> None:
+        """Expect these to live until they are forgotten, and to renew their stamps. What was never started is left out."""
         with self._lock:
-            self._watched.update((part.name, part) for part in parts if part.thread is not None)
+            self._watched.update((one.name, one) for one in threads if one.thread.ident is not None)
 
     def forget(self, name: str) -> None:
         """This thread ends in order."""
@@ -82,9 +93,8 @@ class Alive:
         fine, certain = True, False
         with self._lock:
             watched = list(self._watched.items())
-        for name, part in watched:
-            thread, stale_s = part.thread, now - part.alive_mono
-            dead = thread is None or not thread.is_alive()
+        for name, one in watched:
+            dead, stale_s = not one.thread.is_alive(), now - one.stamp()
             if not dead and stale_s < HANG_S:
                 self._stale_looks.pop(name, None)
                 continue
@@ -92,13 +102,13 @@ class Alive:
             self._stale_looks[name] += 1
             if dead or self._stale_looks[name] >= STALE_LOOKS:
                 certain = True
-                self._tell(name, thread, "died" if dead else "hangs", stale_s)
+                self._tell(name, one.thread, "died" if dead else "hangs", stale_s)
         if certain:
             self._end(EXIT_STUCK)
         return fine
 
-    def _tell(self, name: str, thread: threading.Thread | None, what: str, stale_s: float) -> None:
-        frame = sys._current_frames().get(thread.ident or 0) if thread is not None else None
+    def _tell(self, name: str, thread: threading.Thread, what: str, stale_s: float) -> None:
+        frame = sys._current_frames().get(thread.ident or 0)
         stack = "".join(traceback.format_stack(frame)) if frame is not None else "none: it is gone"
         log.error(
             "a thread of this process is stuck: no lease is renewed, the process ends and others take over",

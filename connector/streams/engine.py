@@ -19,7 +19,7 @@ from connector.core.loop import Loop
 from connector.core.ports import Role, Sink, State, WorkerInfo
 from connector.streams.accounts import Accounts
 from connector.streams.admin import AdminSwitches
-from connector.streams.alive import Alive, Stamped
+from connector.streams.alive import Alive, Part, stamped
 from connector.streams.announce import Announcer
 from connector.streams.breaker import AuthBreaker
 from connector.streams.budget import Budget
@@ -83,7 +83,7 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     liveness: LivenessRules | None = None
 
 
-class Turned(Stamped, Protocol):
+class Turned(Part, Protocol):
     """A part that somebody turns: its own thread, or whoever made an engine without threads."""
 
     def turn(self) -> bool: ...
@@ -248,7 +248,7 @@ class Engine:
         self._beat()
         self._stop_listening = self.state.listen(self.owner, self._notified)
         self.units.start()
-        self.alive.watch(*self._parts())
+        self.alive.watch([*stamped(self._parts()), *self.sink.threads(), *self.state.threads()])
         self._schedule()
         self.jobs.start()
         log.info("engine started", owner=self.owner, role=self.options.role)

@@ -6,9 +6,12 @@ import json
 from collections.abc import Callable
 from typing import Any, cast
 
+import msgspec
+import pytest
+
 from connector.core.clock import Chance
 from connector.core.loop import Loop
-from connector.core.ports import WorkerInfo
+from connector.core.ports import Wanted, WorkerInfo
 from connector.streams.accounts import Accounts
 from connector.streams.leases import Leases
 from connector.streams.leaving import CONFIRM_S
@@ -16,7 +19,7 @@ from connector.streams.lifecycle import StreamState
 from connector.streams.pipeline import Pipeline
 from connector.streams.spec import StreamSpec
 from connector.streams.supervisor import Supervisor
-from tests.unit.connector.streams.fakes import Clock, FakeSink, MoodyState, keys
+from tests.unit.connector.streams.fakes import Clock, FakeSink, MoodyState, StrictLoop, keys
 
 TTL_S = 8.0
 
@@ -98,7 +101,7 @@ class Process:
         self.supervisor = FakeSupervisor(cluster.clock, self.pipeline)
         self.alive = True
         self.gone: list[bool] = []
-        self.loop = Loop("accounts", cluster.clock, threaded=threaded)
+        self.loop = (Loop if threaded else StrictLoop)("accounts", cluster.clock, threaded=threaded)
         self.accounts = Accounts(
             cluster.state, self.leases, cast(Supervisor, self.supervisor), self.pipeline, cluster.clock, self.loop,
             capacity=capacity, enabled=lambda exchange: cluster.enabled is None or exchange in cluster.enabled,
@@ -206,4 +209,63 @@ class Cluster:
         return [process.name for process in alive if stream_id in process.supervisor.publishing()]
 
 
-__all__ = ["TTL_S", "Cluster", "FakeSupervisor", "Process"]
+def names(count: int) -> list[str]:
+    return [f"stream-{number}" for number in range(count)]
+
+
+def kind(text: str) -> str:
+    return str(json.loads(text).get("t"))
+
+
+def hide_keys(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, *processes: Process, digest: str = "") -> None:
+    """Without CREDENTIALS_KEYS a process knows only the keys of the commands that came to it."""
+    real = cluster.state.wanted
+
+    def wanted(stream_ids: Any) -> dict[str, Wanted]:
+        found = real(stream_ids)
+        if running["process"] not in processes:
+            return found
+        return {
+            name: msgspec.structs.replace(entry, credentials=None) if not digest or entry.digest == digest else entry
+            for name, entry in found.items()
+        }
+
+    running: dict[str, Process | None] = {"process": None}
+    for process in cluster.processes:
+        watch(process, running)
+    started = cluster.process
+
+    def start(*args: Any, **more: Any) -> Process:
+        process = started(*args, **more)
+        watch(process, running)
+        return process
+
+    monkeypatch.setattr(cluster, "process", start)
+    monkeypatch.setattr(cluster.state, "wanted", wanted)
+
+
+def watch(process: Process, running: dict[str, Process | None]) -> None:
+    turn = process.loop.turn
+
+    def watched() -> bool:
+        running["process"] = process
+        try:
+            return turn()
+        finally:
+            running["process"] = None
+
+    process.loop.turn = watched  # type: ignore[method-assign]
+
+
+def drained(cluster: Cluster, giver: Process, seconds: float = 30) -> bool:
+    """Drain a process as the engine does, with time passing meanwhile."""
+    giver.drain(seconds)
+    giver.beat()
+    for _ in range(int(seconds)):
+        cluster.tick(1)
+        if giver.gone:
+            return giver.gone == [True]
+    return False
+
+
+__all__ = ["TTL_S", "Cluster", "FakeSupervisor", "Process", "drained", "hide_keys", "kind", "names", "watch"]

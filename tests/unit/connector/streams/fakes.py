@@ -10,7 +10,7 @@ import msgspec
 
 from connector.core.clock import Chance
 from connector.core.errors import StateUnavailable
-from connector.core.loop import Loop
+from connector.core.loop import Loop, Work
 from connector.core.ports import AccountMessage, InfoMessage, Message, ServiceMessage, SinkStatus, StreamClosed, Wanted
 from connector.core.stamps import Stamped
 from connector.state.memory_state import MemoryState
@@ -43,6 +43,13 @@ class Clock:
 
     def wall_ms(self) -> int:
         return START_MS + int((self.seconds - 1_000.0) * 1000)
+
+
+class StrictLoop(Loop):
+    """An error in a piece of work is one of the test."""
+
+    def _guard(self, work: Work) -> None:
+        work()
 
 
 class Middle(Chance):

@@ -14,9 +14,10 @@ import pytest
 
 from connector.core.clock import SystemClock
 from connector.core.loop import Loop
+from connector.core.stamps import Stamped
 from connector.sinks.memory import MemorySink
 from connector.state.memory_state import MemoryState
-from connector.streams.alive import EXIT_STUCK, HANG_S, Alive
+from connector.streams.alive import EXIT_STUCK, HANG_S, Alive, stamped
 from connector.streams.edges import Edges
 from connector.streams.engine import Engine, EngineOptions
 
@@ -166,13 +167,13 @@ def test_the_process_really_ends_with_the_documented_code() -> None:
     program = (
         "import threading\n"
         "from connector.core.clock import SystemClock\n"
-        "from connector.streams.alive import Alive\n"
+        "from connector.streams.alive import Alive, stamped\n"
         "class Part:\n"
         "    name, alive_mono, thread = 'io-0', 0.0, threading.Thread(target=lambda: None)\n"
         "Part.thread.start()\n"
         "Part.thread.join(5)\n"
         "alive = Alive(SystemClock())\n"
-        "alive.watch(Part())\n"
+        "alive.watch(stamped([Part()]))\n"
         "alive.check()\n"
         "print('went on')\n"
     )
@@ -184,6 +185,8 @@ def test_the_process_really_ends_with_the_documented_code() -> None:
 
 def test_nobodys_thread_is_not_watched() -> None:
     alive = Alive(SystemClock(), Ends())
-    alive.watch(Loop("none", SystemClock(), threaded=False))
+    alive.watch(stamped([Loop("none", SystemClock(), threaded=False)]))
+    never = threading.Thread(target=int)
+    alive.watch([Stamped("never started", never, lambda: 0.0)])
     assert alive.names() == []
     assert alive.check()

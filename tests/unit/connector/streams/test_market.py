@@ -11,7 +11,6 @@ import pytest
 
 import exchanges
 from connector.core.clock import Chance
-from connector.core.loop import Loop
 from connector.core.ports import CandleKey, CandleMessage, WorkerInfo
 from connector.streams.instruments import Instruments
 from connector.streams.leases import Leases
@@ -23,7 +22,7 @@ from exchanges._adapter import EmitCandle, Limits, Rate
 from exchanges.events import Candle
 from exchanges.instruments import EMPTY, Instrument, SymbolTable
 from tests.unit.connector.streams.cluster import FakeSupervisor
-from tests.unit.connector.streams.fakes import Clock, FakePlacement, FakeSession, FakeSink, MoodyState
+from tests.unit.connector.streams.fakes import Clock, FakePlacement, FakeSession, FakeSink, MoodyState, StrictLoop
 
 ALL = wanted_exchanges(())
 
@@ -133,7 +132,7 @@ class Booth:
         self.placement = FakePlacement(hall.clock)
         self.restarted: list[str] = []
         self.supervisor.restart_session = lambda name, reason: self.restarted.append(name)  # type: ignore[attr-defined]
-        self.loop = Loop("markets", hall.clock, threaded=False)
+        self.loop = StrictLoop("markets", hall.clock, threaded=False)
         self.markets = Markets(
             hall.state, self.leases, cast(Supervisor, self.supervisor), cast(Placement, self.placement), self.pipeline,
             cast(Instruments, hall.instruments), hall.clock, self.loop, role=hall.role, exchanges=lambda: hall.ids,
