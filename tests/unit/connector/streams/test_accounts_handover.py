@@ -339,3 +339,42 @@ def test_a_command_for_a_stream_whose_offer_got_lost_does_not_open_it_a_second_t
     cluster.tick(6)
     assert cluster.publishers("u1") == ["b"]
     assert b.supervisor.specs["u1"].generation == 1
+
+
+def test_an_old_offer_that_comes_late_takes_nothing_back(cluster: Cluster) -> None:
+    """Notifications are repeated: one of the former hand-over may come while the stream is on its way to a third process."""
+    a = cluster.process("a")
+    cluster.open("u1")
+    cluster.tick(1)
+    b = cluster.process("b", capacity=0)
+    fence = a.leases.fence("u1")
+    assert fence is not None
+    a.accounts.handover.give("u1")
+    cluster.tick(5)
+    assert b.streams == {"u1"}
+    a.supervisor.sick.add("u1")  # it never gets ready to take the stream back
+    b.accounts.handover.give("u1")
+    b.accounts.handover.message("take", "u1", {"giver": "a", "fence": fence + 1})
+    cluster.settle()
+    assert b.accounts.handover.giving("u1")
+    assert not b.accounts.handover.taking("u1")
+
+
+def test_a_stream_that_is_given_back_before_its_giver_has_ended_is_taken_after_that(cluster: Cluster) -> None:
+    """The taker's words got lost, it went on alone, and gives the stream back: first the giver's own session ends."""
+    a = cluster.process("a")
+    cluster.open("u1")
+    cluster.tick(1)
+    b = cluster.process("b", capacity=0)
+    b.supervisor.sick.add("u1")
+    a.accounts.handover.give("u1")
+    cluster.settle()
+    assert a.accounts.handover.giving("u1")
+    fence = a.accounts.handover._passing["u1"].fence
+    offer = {"giver": "b", "fence": fence + 1}
+    a.accounts.handover.message("take", "u1", offer)
+    cluster.settle()
+    assert a.streams == set()
+    assert not a.accounts.handover.busy_with("u1")
+    a.accounts.handover.message("take", "u1", offer)
+    assert a.accounts.handover.taking("u1")
