@@ -17,6 +17,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from connector.core.errors import StateUnavailable
 from connector.core.ports import Wanted
+from connector.core.stamps import Stamped
 from exchanges.credentials import Credentials
 from harness.worlds.blocking import Queue, host, kernel
 from harness.worlds.kernel import Host, Task
@@ -49,6 +50,10 @@ class Registry:
         """Key material that came to this process in commands."""
         self._connected = True
         self._stops: list[Callable[[], None]] = []
+
+    def threads(self) -> list[Stamped]:
+        """None: a world has one thread, and this is no question to the server."""
+        return []
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._server.registry, name)
