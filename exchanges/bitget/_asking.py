@@ -64,6 +64,7 @@ class Asking:
         question.call = None
         found = Repaired(retry=True) if answer.status in RETRYABLE else parse(call, answer)
         if found.retry:
+            question.due = now.mono + WAIT_S
             return [] if self._may_ask(question) else self._give_up(order_id, live)
         del self._open[order_id]
         outputs: list[Output] = [Note(f"order {order_id}: {phrase}", "error") for phrase in found.missing]
@@ -90,7 +91,8 @@ class Asking:
 
     def _call(self, order_id: str, question: _Question, now: Instant) -> Call:
         question.tries += 1
-        question.due = now.mono + WAIT_S
+        # The call itself ends after `WAIT_S`; only a fill that is held back does not wait for that end.
+        question.due = now.mono + (WAIT_S if question.ask == ASK_FORCED else 2 * WAIT_S)
         call = msgspec.structs.replace(
             self._single(order_id, question.symbol), timeout_s=WAIT_S, attempt=question.tries
         )

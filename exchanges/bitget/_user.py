@@ -337,7 +337,10 @@ class User(OneAccount, Socket):
         outputs = _noted(odd, "balances")
         coins: list[_frames.UnifiedCoin] = []
         for account in accounts:
-            found, odd = read_rows(account.coin, _unified_coin)
+            try:
+                found, odd = read_rows(account.coin, _unified_coin)
+            except UNREADABLE as error:
+                found, odd = [], Odd(1, (str(error),))
             coins += found
             outputs += _noted(odd, "balances")
         return [*outputs, *self._balances(self.account.unified_position(coins, int(frame.ts)), Odd())]

@@ -31,6 +31,8 @@ from exchanges._adapter import (
     Subscription,
 )
 from exchanges._frames import UNREADABLE
+from exchanges._plausible import plausible_candle
+from exchanges._rows import Odd, read_rows, tolerant
 from exchanges.coinbase._errors import failure_of
 from exchanges.coinbase._link import API, REST, Message, Request, requests
 from exchanges.coinbase._market import MarketLink
@@ -61,15 +63,47 @@ class _Row(msgspec.Struct):
 
 class _Event(msgspec.Struct):
     type: str = ""
-    candles: list[_Row] | None = None
+    candles: msgspec.Raw = msgspec.Raw(b"[]")
+
+
+_decode_event = tolerant(_Event)
+_decode_row = msgspec.json.Decoder(_Row).decode
+
+
+def _named(raw: bytes) -> tuple[str, Bucket]:
+    """Product and bucket of a row. Raises `ValueError` for one without prices: nothing was traded."""
+    row = _decode_row(raw)
+    bucket = row.bucket()
+    if not bucket.usable:
+        raise ValueError("a bucket without prices")
+    return row.product_id, bucket
 
 
 class _Candles(msgspec.Struct):
-    candles: list[_Row] = []
+    candles: msgspec.Raw = msgspec.Raw(b"[]")
 
 
-_decode_events = msgspec.json.Decoder(list[_Event]).decode
 _decode_candles = msgspec.json.Decoder(_Candles).decode
+
+
+def _read_event(raw: bytes) -> tuple[str, list[tuple[str, Bucket]], Odd]:
+    event = _decode_event(raw)
+    return (event.type, *read_rows(event.candles, _named))
+
+
+def _rows_of(message: Message, venue_ms: int) -> tuple[list[tuple[str, str, Bucket]], list[Output]]:
+    """Kind, product and bucket of each row, and what is to be said about the others. Raises what `UNREADABLE` names."""
+    events, bad = read_rows(message.events, _read_event)
+    notes: list[Output] = [Note(bad.phrase("events"))] if bad else []
+    rows: list[tuple[str, str, Bucket]] = []
+    for kind, found, odd in events:
+        notes += [Note(odd.phrase("buckets"))] if odd else []
+        for name, bucket in found:
+            if plausible_candle(bucket.start_ms, BUCKET_MS, venue_ms):
+                rows.append((kind, name, bucket))
+            else:  # it would count as the newest one, and silence those of today
+                notes.append(Note(f"a bucket of {name} with a time that can't be true"))
+    return rows, notes
 
 
 class _Product:
@@ -226,13 +260,13 @@ class CandleAdapter(MarketLink):
         if failure is not None:
             return failure.reason
         try:
-            buckets = [row.bucket() for row in _decode_candles(answer.body).candles]
-        except (*UNREADABLE, ValueError) as error:
+            buckets, odd = read_rows(_decode_candles(answer.body).candles, _named)
+        except UNREADABLE as error:
             return str(error)
-        for bucket in buckets:
+        for _, bucket in buckets:
             if bucket.start_ms + ask.grain_ms <= ask.until_ms:
                 series.add(bucket)
-        return None
+        return odd.phrase("buckets") if odd else None
 
     def _repaired(self, series: Series, now: Instant) -> list[Output]:
         stream_id = series.stream_id
@@ -259,11 +293,9 @@ class CandleAdapter(MarketLink):
         if message.channel != CHANNEL:
             return [Note(f"unknown channel {message.channel}")]
         try:
-            events = _decode_events(message.events)
-            rows = [(event.type, row.product_id, row.bucket()) for event in events for row in event.candles or ()]
-        except (*UNREADABLE, ValueError) as error:
+            rows, outputs = _rows_of(message, self._clock.stamp(now))
+        except UNREADABLE as error:
             return [Note(f"unreadable candle frame: {error}")]
-        outputs: list[Output] = []
         for kind, name, bucket in sorted(rows, key=lambda row: row[2].start_ms):
             product = self._products.get(name) or self._unasked(name)
             if product is not None:

@@ -13,10 +13,11 @@ from exchanges._frames import UNREADABLE
 from exchanges._numbers import plain
 from exchanges._plan import Singles, Steps, not_known
 from exchanges._repair import Repaired
+from exchanges._rows import read_rows
 from exchanges._times import rfc3339
 from exchanges.coinbase._errors import failure_of
 from exchanges.coinbase._link import API
-from exchanges.coinbase._orders import KNOWN_STATUSES, Memory, RestOrder, rest_execution_report
+from exchanges.coinbase._orders import KNOWN_STATUSES, Memory, RestOrder, belongs, rest_execution_report
 from exchanges.events import AccountEvent, AccountPosition, Balance
 
 PAGE: Final = 250
@@ -25,7 +26,7 @@ MAX_PAGES: Final = 40
 
 
 class _Amount(msgspec.Struct):
-    value: str = "0"
+    value: str | None = "0"
 
 
 class _AccountRow(msgspec.Struct):
@@ -35,15 +36,15 @@ class _AccountRow(msgspec.Struct):
 
 
 class _Fill(msgspec.Struct):
-    order_id: str = ""
+    order_id: str
 
 
 class _Page(msgspec.Struct):
     """Any of the answers; each fills its own list."""
 
-    orders: list[msgspec.Raw] = []
-    fills: list[_Fill] = []
-    accounts: list[_AccountRow] = []
+    orders: msgspec.Raw = msgspec.Raw(b"[]")
+    fills: msgspec.Raw = msgspec.Raw(b"[]")
+    accounts: msgspec.Raw = msgspec.Raw(b"[]")
     order: msgspec.Raw = msgspec.Raw(b"")
     cursor: str | None = ""
     has_next: bool | None = None
@@ -57,6 +58,8 @@ class _Context(msgspec.Struct, frozen=True):
 
 _decode_page = msgspec.json.Decoder(_Page).decode
 _decode_order = msgspec.json.Decoder(RestOrder).decode
+_decode_fill = msgspec.json.Decoder(_Fill).decode
+_decode_account = msgspec.json.Decoder(_AccountRow).decode
 
 
 class GapPlan:
@@ -96,7 +99,7 @@ class GapPlan:
         return [order_id for order_id in wanted if order_id not in self._seen]
 
     def _singles(self, order_ids: Sequence[str]) -> list[Call]:
-        return [self._call("order", f"/orders/historical/{order_id}", (), order_id) for order_id in order_ids]
+        return [self.order(order_id) for order_id in order_ids]
 
     def parse(self, call: Call, answer: Answer, now: Instant) -> Repaired:
         failure = failure_of(answer)
@@ -107,42 +110,60 @@ class GapPlan:
                 return Repaired(retry=True, retry_after_s=failure.wait_s)
             return Repaired(missing=(f"{_label(call)}: {failure.reason}",))
         try:
-            page = _decode_page(answer.body)
+            return self._read(call, _decode_page(answer.body), now)
         except UNREADABLE as error:
             return Repaired(missing=(f"{_label(call)}: {error}",))
-        if call.tag == "accounts":
-            events = _positions(page.accounts, now, call)
-        elif call.tag == "fills":
-            self._filled.update(dict.fromkeys(fill.order_id for fill in page.fills if fill.order_id))
-            return self._more(call, page, known=bool(page.fills))
-        else:
-            rows = [page.order] if bytes(page.order) else page.orders
-            events, missing = self._orders(rows, now)
-            if call.tag == "order" and not rows:
-                missing.append(not_known(_context(call).order_id))
-            more = self._more(call, page, known=bool(rows))
-            return Repaired(events=events, missing=[*missing, *more.missing], calls=more.calls)
-        more = self._more(call, page, known=bool(page.accounts))
-        return Repaired(events=events, calls=more.calls, missing=more.missing)
 
-    def _orders(self, rows: Sequence[msgspec.Raw], now: Instant) -> tuple[list[AccountEvent], list[str]]:
+    def _read(self, call: Call, page: _Page, now: Instant) -> Repaired:
+        """What an answer says, row by row. Raises what `UNREADABLE` names."""
+        events: list[AccountEvent] = []
+        if call.tag == "accounts":
+            accounts, odd = read_rows(page.accounts, _decode_account)
+            missing = [odd.phrase("balances")] if odd else []
+            events, known = _positions(accounts, now, call), bool(accounts)
+        elif call.tag == "fills":
+            fills, odd = read_rows(page.fills, _decode_fill)
+            missing = [odd.phrase("fills")] if odd else []
+            known = bool(fills)
+            self._filled.update(dict.fromkeys(fill.order_id for fill in fills))
+        else:
+            single = bytes(page.order) not in (b"", b"null")
+            rows, odd = read_rows(b"[" + bytes(page.order) + b"]" if single else page.orders, _decode_order)
+            known = bool(rows)
+            events, missing = self._orders(rows, now)
+            missing += [f"{_label(call)}: {odd.phrase('orders')}"] if odd else []
+            if call.tag == "order" and not rows and not odd:
+                missing.append(not_known(_context(call).order_id))
+        more = self._more(call, page, known=known)
+        return Repaired(events=events, missing=[*missing, *more.missing], calls=more.calls)
+
+    def _orders(self, rows: Sequence[RestOrder], now: Instant) -> tuple[list[AccountEvent], list[str]]:
         events: list[AccountEvent] = []
         missing: list[str] = []
-        for row in rows:
-            try:
-                order = _decode_order(row)
-            except UNREADABLE as error:
-                missing.append(f"an order that can't be read: {error}")
+        for order in rows:
+            if order.order_id in self._seen or not belongs(order):
+                self._seen.add(order.order_id)
                 continue
             if order.status not in KNOWN_STATUSES:
-                missing.append(f"order {order.order_id}: unknown status {order.status}")
-            if order.order_id in self._seen:
-                continue
+                missing.append(f"order {order.order_id}: unknown status {order.status[:40]}")
             self._seen.add(order.order_id)
-            event = rest_execution_report(order, now.wall_ms, self._memory)
+            try:
+                event = rest_execution_report(order, now.wall_ms, self._memory)
+            except ValueError as error:
+                missing.append(f"order {order.order_id} can't be read: {error}")
+                continue
             if event is not None:
                 events.append(event)
         return events, missing
+
+    def looked_up(self, call: Call, answer: Answer, now: Instant) -> Repaired:
+        """What REST says about an order that the channel told in an unlisted word. A list may have shown it before."""
+        self._seen.discard(_context(call).order_id)
+        return self.parse(call, answer, now)
+
+    def order(self, order_id: str) -> Call:
+        """One order by its id."""
+        return self._call("order", f"/orders/historical/{order_id}", (), order_id)
 
     def _more(self, call: Call, page: _Page, *, known: bool) -> Repaired:
         """The next page: `has_next` tells where it exists, a cursor where it does not."""
@@ -165,8 +186,8 @@ def _positions(rows: Sequence[_AccountRow], now: Instant, call: Call) -> list[Ac
     balances = [
         Balance(
             asset=row.currency,
-            free=plain(row.available_balance.value if row.available_balance else "0"),
-            locked=plain(row.hold.value if row.hold else "0"),
+            free=_amount(row.available_balance),
+            locked=_amount(row.hold),
         )
         for row in rows
     ]
@@ -178,6 +199,10 @@ def _positions(rows: Sequence[_AccountRow], now: Instant, call: Call) -> list[Ac
             event_time=now.wall_ms, last_account_update=now.wall_ms, balances=balances, unique_message_id=message_id
         )
     ]
+
+
+def _amount(amount: _Amount | None) -> str:
+    return plain((amount.value if amount is not None else None) or "0")
 
 
 def _context(call: Call) -> _Context:

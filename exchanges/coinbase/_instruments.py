@@ -10,6 +10,7 @@ import msgspec
 
 from exchanges._adapter import Answer, Call
 from exchanges._frames import UNREADABLE
+from exchanges._rows import read_rows, tolerant
 from exchanges.coinbase._errors import failure_of
 from exchanges.coinbase._link import API, REST
 from exchanges.instruments import Instrument
@@ -32,11 +33,11 @@ class _Product(msgspec.Struct):
 
 
 class _Page(msgspec.Struct):
-    products: list[_Product]
-    num_products: int = 0
+    products: msgspec.Raw
 
 
 _decode = msgspec.json.Decoder(_Page).decode
+_decode_row = tolerant(_Product)
 
 
 class Loader:
@@ -55,17 +56,20 @@ class Loader:
         if failure_of(answer) is not None:
             return ()
         try:
-            page = _decode(answer.body)
+            rows, odd = read_rows(_decode(answer.body).products, _decode_row)
         except UNREADABLE:
             return ()
+        if odd and not rows:
+            return ()
+        number = len(rows) + odd.number
         self._pages += 1
-        self._rows += len(page.products)
+        self._rows += number
         before = len(self._found)
-        for row in page.products:
+        for row in rows:
             if row.product_type in ("SPOT", ""):
                 self._found[row.product_id] = _instrument(row)
         # A full page may have a successor; one that brings nothing new means that the venue ignores the offset.
-        if len(page.products) >= PAGE and len(self._found) > before and self._pages < MAX_PAGES:
+        if number >= PAGE and len(self._found) > before and self._pages < MAX_PAGES:
             return [self._call()]
         self._complete = True
         return ()

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from msgspec import UNSET
 
-from exchanges._numbers import decimal, multiply, plain, positive
+from exchanges._numbers import decimal, divide, multiply, plain, positive
 from exchanges._times import milliseconds
 from exchanges.events import ExecutionReport
 
@@ -19,6 +19,8 @@ OPEN: Final = frozenset({"OPEN", "QUEUED", "CANCEL_QUEUED", "EDIT_QUEUED"})
 _ENDED: Final = frozenset({"CANCELLED", "EXPIRED", "FAILED"})
 _SILENT: Final = frozenset({"PENDING", "UNKNOWN_ORDER_STATUS"})
 KNOWN_STATUSES: Final = OPEN | _ENDED | _SILENT | {"FILLED"}
+"""Another one is told and asked for, and never guessed."""
+_OWN_PRODUCTS: Final = frozenset({"", "SPOT", "UNKNOWN_PRODUCT_TYPE"})
 
 
 class Order(msgspec.Struct):
@@ -28,6 +30,7 @@ class Order(msgspec.Struct):
     status: str
     product_id: str
     order_side: str
+    product_type: str | None = ""
     client_order_id: str | None = ""
     order_type: str | None = ""
     cumulative_quantity: str | None = ""
@@ -46,6 +49,7 @@ class RestOrder(msgspec.Struct):
     status: str
     product_id: str
     side: str
+    product_type: str | None = ""
     client_order_id: str | None = ""
     order_type: str | None = ""
     filled_size: str | None = ""
@@ -55,6 +59,11 @@ class RestOrder(msgspec.Struct):
     created_time: str | None = ""
     last_fill_time: str | None = ""
     order_configuration: dict[str, Any] | None = None
+
+
+def belongs(order: Order | RestOrder) -> bool:
+    """Whether an order is one of spot: futures of the same account stand on the same channel."""
+    return (order.product_type or "").upper() in _OWN_PRODUCTS
 
 
 class Remembered(NamedTuple):
@@ -97,7 +106,7 @@ def status_of(status: str, *, filled: bool) -> str | None:
 
 
 def execution_report(order: Order, time_ms: int, memory: Memory) -> ExecutionReport | None:
-    """The event of an order in an update; None if its status publishes nothing."""
+    """The event of an order in an update; None if its status publishes nothing. Raises `ValueError` without a side."""
     cumulative = plain(order.cumulative_quantity or "0")
     status = status_of(order.status, filled=positive(cumulative))
     memory.learn_from(order)
@@ -131,7 +140,10 @@ def execution_report(order: Order, time_ms: int, memory: Memory) -> ExecutionRep
 
 
 def rest_execution_report(order: RestOrder, now_ms: int, memory: Memory) -> ExecutionReport | None:
-    """The event of an order's present state as REST tells it; None if its status publishes nothing."""
+    """The event of an order's present state as REST tells it; None if its status publishes nothing.
+
+    Raises `ValueError` without a side.
+    """
     executed = plain(order.filled_size or "0")
     status = status_of(order.status, filled=positive(executed))
     size, limit_price = _configured(order.order_configuration or {})
@@ -178,6 +190,8 @@ def _report(
     message_id: str,
 ) -> ExecutionReport:
     paid = positive(fees)
+    if side.upper() not in ("BUY", "SELL"):
+        raise ValueError(f"no side {side[:20]!r}")
     return ExecutionReport(
         symbol=product_id,
         new_client_order_id=client_id,
@@ -219,12 +233,15 @@ def _configured(configuration: Mapping[str, Any]) -> tuple[str, str]:
     """Base size and limit price inside `order_configuration`; empty where the order has none."""
     for settings in configuration.values():
         if isinstance(settings, dict):
-            size, price = settings.get("base_size"), settings.get("limit_price")
-            return (
-                plain(size) if isinstance(size, str) and positive(size) else "",
-                plain(price) if isinstance(price, str) and positive(price) else "",
-            )
+            size, price, money = (_positive(settings.get(name)) for name in ("base_size", "limit_price", "quote_size"))
+            if not size and price and money:  # a limit order that was sized in quote
+                size = plain(divide(decimal(money), decimal(price)))
+            return size, price
     return "", ""
+
+
+def _positive(value: object) -> str:
+    return plain(value) if isinstance(value, str) and positive(value) else ""
 
 
 def _message_id(*parts: str | None) -> str:

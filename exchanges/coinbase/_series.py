@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from exchanges._adapter import CandleSubscription
-from exchanges._numbers import decimal, plain
+from exchanges._numbers import decimal, number, plain
 from exchanges.events import Candle
 
 MINUTE_MS: Final = 60_000
@@ -56,6 +56,11 @@ class Bucket(msgspec.Struct, frozen=True):
     low: str
     close: str
     volume: str
+
+    @property
+    def usable(self) -> bool:
+        """Whether it tells prices."""
+        return all(number(price) > 0 for price in (self.open, self.high, self.low, self.close))
 
 
 def floor(time_ms: int, interval_ms: int) -> int:

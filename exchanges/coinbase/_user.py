@@ -23,7 +23,9 @@ from exchanges._adapter import (
     UserSubscription,
 )
 from exchanges._frames import UNREADABLE
+from exchanges._lookup import Lookups
 from exchanges._repair import GapRepair, Repaired
+from exchanges._rows import Odd, read_rows, tolerant
 from exchanges._timers import earliest
 from exchanges._times import milliseconds
 from exchanges.coinbase._auth import Signer
@@ -40,7 +42,7 @@ from exchanges.coinbase._link import (
     Message,
     Request,
 )
-from exchanges.coinbase._orders import KNOWN_STATUSES, Memory, Order, execution_report
+from exchanges.coinbase._orders import KNOWN_STATUSES, Memory, Order, belongs, execution_report
 
 USER: Final = "user"
 CLOCK_LIMIT_S: Final = 6.0
@@ -52,7 +54,7 @@ class _Event(msgspec.Struct):
     """`orders` may be missing or null; futures positions stand beside it and are not for us."""
 
     type: str = ""
-    orders: list[msgspec.Raw] | None = None
+    orders: msgspec.Raw = msgspec.Raw(b"[]")
 
 
 class _Time(msgspec.Struct, rename="camel"):
@@ -60,8 +62,13 @@ class _Time(msgspec.Struct, rename="camel"):
 
 
 _decode_time = msgspec.json.Decoder(_Time).decode
-_decode_events = msgspec.json.Decoder(list[_Event]).decode
+_decode_event = tolerant(_Event)
 _decode_order = msgspec.json.Decoder(Order).decode
+
+
+def _read_event(raw: bytes) -> tuple[str, list[Order], Odd]:
+    event = _decode_event(raw)
+    return (event.type, *read_rows(event.orders, _decode_order))
 
 
 class UserAdapter(OneAccount, Link):
@@ -75,6 +82,7 @@ class UserAdapter(OneAccount, Link):
         self._memory = Memory()
         self._repair: GapRepair | None = None
         self._plan: GapPlan | None = None
+        self._lookups = Lookups(self._sign)
         self._joined: set[str] = set()
         self._now = Instant(0.0, 0)
         self._refusal: Failure | None = None
@@ -100,6 +108,8 @@ class UserAdapter(OneAccount, Link):
         self._now = now
         if call.tag == "time":
             return self._clock_told(answer, now)
+        if self._repair is not None and self._lookups.owns(call):
+            return self._lookups.answered(call, answer, self._looked_up, self._repair.live, now)
         if self._repair is None or not self._repair.owns(call):
             return []
         return self._repair.answered(call, answer, self._parse, now)
@@ -109,11 +119,13 @@ class UserAdapter(OneAccount, Link):
         outputs = list(super().woken(now))
         if self._repair is not None:
             outputs.extend(self._repair.due(now))
+            outputs.extend(self._lookups.due(now))
         return outputs
 
     def deadline(self) -> float | None:
-        repair = self._repair.deadline() if self._repair is not None else None
-        return earliest(super().deadline(), repair)
+        if self._repair is None:
+            return super().deadline()
+        return earliest(super().deadline(), self._repair.deadline(), self._lookups.deadline())
 
     # --- joining ---
 
@@ -194,31 +206,34 @@ class UserAdapter(OneAccount, Link):
             return []
         if message.channel != USER:
             return [Note(f"unknown channel {message.channel}")]
-        try:
-            events = _decode_events(message.events)
-        except UNREADABLE as error:
-            return [Note(f"unreadable user frame: {error}", "error")]
         time_ms = milliseconds(message.timestamp) or now.wall_ms
         outputs: list[Output] = []
-        for event in events:
-            for order in self._readable(event.orders or (), outputs):
-                if event.type != "update":  # a snapshot: what is open; its pages may come at any sequence number
+        try:
+            events, odd = read_rows(message.events, _read_event)
+        except UNREADABLE as error:
+            return [Note(f"unreadable user frame: {error}", "error")]
+        outputs += [Note(odd.phrase("events"), "error")] if odd else []
+        for kind, orders, odd in events:
+            outputs += [Note(odd.phrase("orders"), "error")] if odd else []
+            for order in orders:
+                if kind == "update":
+                    outputs.extend(self._updated(order, time_ms, self._repair))
+                else:  # a snapshot: what is open; its pages may come at any sequence number
                     self._memory.learn_from(order)
-                    continue
-                if order.status not in KNOWN_STATUSES:
-                    outputs.append(Note(f"unknown order status {order.status}, not published", "error"))
-                report = execution_report(order, time_ms, self._memory)
-                if report is not None:
-                    outputs.extend(self._repair.live(report))
         return outputs
 
-    def _readable(self, rows: Iterable[msgspec.Raw], outputs: list[Output]) -> Iterable[Order]:
-        """The orders of an event; one that can't be read costs only itself."""
-        for row in rows:
-            try:
-                yield _decode_order(row)
-            except UNREADABLE as error:
-                outputs.append(Note(f"unreadable order: {error}", "error"))
+    def _updated(self, order: Order, time_ms: int, repair: GapRepair) -> list[Output]:
+        if not belongs(order):
+            return []
+        if order.status not in KNOWN_STATUSES:
+            note = Note(f"order status {order.status[:40]} is not known", "error")
+            asked = self._lookups.ask(order.order_id, self._plan.order(order.order_id)) if self._plan else []
+            return [note, *asked]
+        try:
+            report = execution_report(order, time_ms, self._memory)
+        except ValueError as error:
+            return [Note(f"order {order.order_id} can't be read: {error}", "error")]
+        return repair.live(report) if report is not None else []
 
     # --- helpers ---
 
@@ -227,6 +242,9 @@ class UserAdapter(OneAccount, Link):
 
     def _parse(self, call: Call, answer: Answer) -> Repaired:
         return self._plan.parse(call, answer, self._now) if self._plan is not None else Repaired()
+
+    def _looked_up(self, call: Call, answer: Answer) -> Repaired:
+        return self._plan.looked_up(call, answer, self._now) if self._plan is not None else Repaired()
 
     def replay(self, subscription: UserSubscription, known_orders: dict[str, Any]) -> None:
         """Enter the live state of a recorded frame; `known_orders` is what earlier frames told, by order id."""

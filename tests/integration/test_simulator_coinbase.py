@@ -300,7 +300,7 @@ def test_what_happened_in_a_gap_is_read_and_published_before_live(sim: Simulator
     positions = [e.event for e in emits if isinstance(e.event, AccountPosition)]
     assert {"USD", "BTC"} < {balance.asset for position in positions for balance in position.balances}
     assert live.gap is not None
-    assert live.gap.missing == ("order: HTTP 404 NOT_FOUND order with this orderID was not found",)
+    assert live.gap.missing == (f"order {wire_id(9)}: HTTP 404 NOT_FOUND order with this orderID was not found",)
 
 
 @pytest.mark.parametrize(

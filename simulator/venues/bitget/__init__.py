@@ -7,7 +7,6 @@ An account whose API key begins with `unified` is a unified account; every other
             closed, the old one stays silent
 `units`     sizes of inverse perpetuals are told by `units`: `contracts` (as live), `coins` (the value), `base` (all of it)
 `state`     the contract `symbol` has the state `state` in the lists (`limit_open`, `off`, …)
-`odd_rows`  every list, answer and push has a row more, full of nulls (`on` = no: not any more)
 `doubt`     pushes of forced orders don't say that they are; the REST rows do (`on` = no: not any more)
 """
 
@@ -49,7 +48,7 @@ class Bitget:
         self.states: dict[str, str] = {}
         """States of contracts, where they are not the usual ones."""
         self.units = "contracts"
-        self.odd_rows = self.doubt = False
+        self.doubt = False
         self.closed_until = 0.0
         """Monotonic end of a maintenance."""
         self._connects = PerAddress(CONNECTS)
@@ -100,8 +99,6 @@ class Bitget:
             self.units = params["units"]
         elif what == "state":
             self.states[params["symbol"]] = params["state"]
-        elif what == "odd_rows":
-            self.odd_rows = params.get("on") != "no"
         elif what == "doubt":
             self.doubt = params.get("on") != "no"
 

@@ -189,7 +189,6 @@ def rest_futures_order(symbol: Symbol, order: Order) -> Row:
 
 NO_FEE: Final = [{"feeCoin": None, "fee": None}]
 """Of orders without fills, as the documents show it."""
-ODD_ROW: Final[Row] = {"symbol": None, "orderId": None, "coin": None, "category": None}
 
 
 def unified_order(symbol: Symbol, order: Order, time_ms: int, units: str) -> Row:

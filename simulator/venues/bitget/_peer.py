@@ -280,10 +280,7 @@ class PrivatePeer(BitgetPeer):
             row = _frames.spot_order(order, change.trade, change.time_ms)
         else:
             row = _frames.futures_order(symbol, order, change.trade, change.time_ms)
-        return (Frame(_frames.push(arg, self._rows(row), change.time_ms)),)
-
-    def _rows(self, *rows: Row) -> list[Row]:
-        return [_frames.ODD_ROW, *rows] if self.half.odd_rows else list(rows)
+        return (Frame(_frames.push(arg, [row], change.time_ms)),)
 
     def _unified(self, change: Change) -> Effects:
         if isinstance(change, OrderChange):
@@ -292,9 +289,9 @@ class PrivatePeer(BitgetPeer):
             if arg is None or symbol is None or change.kind == "REJECTED":
                 return ()
             row = _frames.unified_push(symbol, change.order, change.time_ms, self.half.units, doubt=self.half.doubt)
-            return (Frame(_frames.push(arg, self._rows(row), change.time_ms)),)
+            return (Frame(_frames.push(arg, [row], change.time_ms)),)
         arg = self._args.get(("UTA", "account", ""))
         if arg is None or not change.holdings:
             return ()
-        coins = self._rows(*(_frames.unified_coin(holding) for holding in change.holdings))
+        coins = [_frames.unified_coin(holding) for holding in change.holdings]
         return (Frame(_frames.push(arg, [{"totalEquity": "0", "coin": coins}], change.time_ms)),)

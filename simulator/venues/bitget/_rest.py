@@ -96,8 +96,6 @@ def answer(half: Bitget, request: Request, now: Instant) -> Reply:
             text = "You are in Unified Account mode, and the Classic Account API is not supported at this time"
             raise Failure("40085", text) if route.version == 2 else Failure("40084", "You are in Classic Account mode")
         data = route.answer(context._replace(account=account))
-        if half.odd_rows:
-            data = _with_odd_row(data)
     except Failure as failure:
         return _reply(failure.code, failure.text, None, now, failure.status)
     return _reply("00000", "success", data, now)
@@ -105,15 +103,6 @@ def answer(half: Bitget, request: Request, now: Instant) -> Reply:
 
 def _reply(code: str, text: str, data: object, now: Instant, status: int = 200) -> Reply:
     return json_reply({"code": code, "msg": text, "requestTime": now.wall_ms, "data": data}, status)
-
-
-def _with_odd_row(data: Any) -> Any:
-    """One row of nulls before the others."""
-    if isinstance(data, list):
-        return [_frames.ODD_ROW, *data]
-    if isinstance(data, dict):
-        return {name: _with_odd_row(value) if isinstance(value, list) else value for name, value in data.items()}
-    return data
 
 
 # --- public ---

@@ -453,6 +453,35 @@ def test_a_part_of_the_fees_is_not_published_as_the_whole() -> None:
     assert not emit.event.fee_paid
 
 
+def test_a_stream_that_joined_after_the_first_fill_tells_the_fees_that_the_row_states() -> None:
+    driver = live()
+    frame = fee_frame("t2", "1.5", "2", "-0.0015", status="filled")
+    frame["data"][0]["feeDetail"] = [{"feeCoin": None, "fee": None}, {"feeCoin": "BTC", "fee": "-0.002"}]
+    (emit,) = of(Emit, driver.frame(frame))
+    assert isinstance(emit.event, ExecutionReport)
+    assert (emit.event.fee_paid, emit.event.fee_asset) == ("0.002", "BTC")
+
+
+def test_a_cancelled_futures_push_without_an_average_keeps_the_one_of_its_fills() -> None:
+    driver = live("bitgetUsdm")
+    part: Any = order(status="partially_filled", size="2", accBaseVolume="1", priceAvg="99")
+    gone: Any = order(status="canceled", size="2", accBaseVolume="1", priceAvg=None)
+    for frame in (part, gone):
+        frame["arg"]["instType"] = "USDT-FUTURES"
+        (emit,) = of(Emit, driver.frame(frame))
+        assert isinstance(emit.event, ExecutionReport)
+        assert (emit.event.price, emit.event.total_quote_trade_quantity, emit.event.quantity) == ("99", "99", "2")
+
+
+def test_a_row_of_nulls_costs_itself_and_no_order_beside_it() -> None:
+    driver = live()
+    frame: Any = order(status="filled", accBaseVolume="2", priceAvg="99", orderType=None, tradeSide=None)
+    frame["data"] = [{"orderId": None}, *frame["data"], {**frame["data"][0], "orderId": "8", "uTime": "soon"}, "odd"]
+    outputs = driver.frame(frame)
+    assert [emit.event.order_id for emit in of(Emit, outputs) if isinstance(emit.event, ExecutionReport)] == ["1"]
+    assert len(of(Note, outputs)) == 2
+
+
 def test_fees_in_two_currencies_are_listed() -> None:
     driver = live()
     driver.frame(fee_frame("t1", "1", "1", "-0.001", "BTC"))
@@ -561,6 +590,21 @@ def test_a_spot_gap_is_read_and_merged_before_live_events() -> None:
     (went,) = of(Live, outputs)
     assert went.gap is not None
     assert (went.gap.orders, went.gap.balances) == (2, 1)
+
+
+def test_an_order_below_one_coin_has_its_average_after_a_gap_not_its_limit() -> None:
+    driver, calls = repairing("bitget", Resume(since_ms=WALL - 60_000))
+    done = row("1", status="filled", price="110", size="0.5", baseVolume="0.5", quoteVolume="50")
+    outputs = [
+        output
+        for call in calls
+        for output in driver.answer(call, {"code": "00000", "data": [done] if call.tag == "closed orders" else []})
+    ]
+    (report,) = [emit.event for emit in of(Emit, outputs) if isinstance(emit.event, ExecutionReport)]
+    assert (report.price, report.total_quote_trade_quantity) == ("100", "50")
+    (emit,) = of(Emit, driver.frame(order(orderId="1", status="filled", accBaseVolume="0.5", priceAvg="", price="110")))
+    assert isinstance(emit.event, ExecutionReport)
+    assert emit.event.price == "100", "the average is remembered over the gap"
 
 
 def test_a_linear_gap_covers_both_product_types() -> None:

@@ -322,11 +322,33 @@ def test_a_page_without_orders_is_nothing_special() -> None:
     assert not of(Note, adapter.received(message("user", {"type": "snapshot", "orders": None}), NOW))
 
 
-def test_an_unknown_status_is_told_and_not_guessed() -> None:
+def test_a_status_that_no_page_lists_is_asked_for_and_not_guessed() -> None:
     adapter, _ = joined(account())
     outputs = adapter.received(message("user", {"type": "update", "orders": [order("a", "MELTED")]}), NOW)
     assert not of(Emit, outputs)
     assert [note.level for note in of(Note, outputs)] == ["error"]
+    (call,) = of(Call, outputs)
+    assert urlsplit(call.url).path == "/api/v3/brokerage/orders/historical/a"
+    filled = rest_order("a", "FILLED", filled_size="2", average_filled_price="99", filled_value="198")
+    (emit,) = of(Emit, adapter.answered(call, json_answer({"order": filled}), NOW))
+    assert isinstance(emit.event, ExecutionReport)
+    assert (emit.event.order_status, emit.event.total_trade_quantity) == ("FILLED", "2")
+
+
+def test_a_futures_order_of_the_account_is_not_told_on_the_spot_stream() -> None:
+    adapter, outputs = joined(account(Resume(since_ms=WALL - 60_000)))
+    drive(adapter, outputs, {"fills": [{"fills": [{"order_id": "f"}]}], "order": [{"order": FUTURE}]})
+    live = order("f", product_id="BIT-28NOV26-CDE", product_type="FUTURE")
+    outputs = adapter.received(message("user", {"type": "update", "orders": [live, order("s")]}), NOW)
+    assert [emit.event.order_id for emit in of(Emit, outputs) if isinstance(emit.event, ExecutionReport)] == ["s"]
+
+
+def test_a_side_that_no_page_lists_is_not_guessed() -> None:
+    adapter, _ = joined(account())
+    odd = order("a", order_side="UNKNOWN_ORDER_SIDE")
+    outputs = adapter.received(message("user", {"type": "update", "orders": [odd, order("b")]}), NOW)
+    assert [emit.event.order_id for emit in of(Emit, outputs) if isinstance(emit.event, ExecutionReport)] == ["b"]
+    assert of(Note, outputs)
 
 
 def test_an_order_that_cannot_be_read_costs_only_itself() -> None:
@@ -421,6 +443,39 @@ def test_a_gap_is_read_in_steps_and_published_in_order_before_live() -> None:
     assert rest[-1] is went_live
     assert went_live.gap is not None
     assert (went_live.gap.orders, went_live.gap.balances, went_live.gap.missing) == (4, 1, ())
+
+
+FUTURE = rest_order("f", "FILLED", product_type="FUTURE", product_id="BIT-28NOV26-CDE")
+
+
+def test_an_odd_row_of_a_gap_costs_itself_and_is_named() -> None:
+    adapter, outputs = joined(account(Resume(since_ms=WALL - 60_000)))
+    odd = {"order_id": None}
+    rest, _ = drive(
+        adapter,
+        outputs,
+        {
+            "open-orders": [{"orders": [odd, rest_order("open")]}],
+            "fills": [{"fills": [odd, {"order_id": "fill"}]}],
+            "order": [{"order": rest_order("fill", "CANCELLED")}],
+            "accounts": [{"accounts": [{"currency": None}, {"currency": "BTC", "available_balance": {"value": None}}]}],
+        },
+    )
+    told = [emit.event.order_id for emit in of(Emit, rest) if isinstance(emit.event, ExecutionReport)]
+    assert sorted(map(str, told)) == ["fill", "open"]
+    (position,) = [emit.event for emit in of(Emit, rest) if isinstance(emit.event, AccountPosition)]
+    assert [(balance.asset, balance.free) for balance in position.balances] == [("BTC", "0")]
+    (live,) = of(Live, rest)
+    assert live.gap is not None
+    assert sum("can't be read" in phrase for phrase in live.gap.missing) == 3
+
+
+def test_a_limit_order_that_was_sized_in_quote_has_its_size_while_it_waits() -> None:
+    adapter, outputs = joined(account(Resume(since_ms=WALL - 60_000)))
+    sizes = {"limit_limit_gtc": {"quote_size": "300", "limit_price": "100"}}
+    rest, _ = drive(adapter, outputs, {"open-orders": [{"orders": [rest_order("q", order_configuration=sizes)]}]})
+    (report,) = [emit.event for emit in of(Emit, rest) if isinstance(emit.event, ExecutionReport)]
+    assert (report.order_status, report.quantity, report.price) == ("NEW", "3", "100")
 
 
 def test_every_page_is_read() -> None:
@@ -601,6 +656,16 @@ def test_a_five_minute_candle_closes_when_a_later_bucket_arrives() -> None:
     assert not of(EmitCandle, adapter.received(moved(bucket(WALL, "9")), at(302)))
 
 
+def test_an_odd_bucket_costs_itself_and_one_of_the_future_silences_none_of_today() -> None:
+    adapter, _ = candle_adapter(candle("c1", "5m"))
+    adapter.received(moved(bucket(WALL), kind="snapshot"), NOW)
+    odd = [{**bucket(WALL), "open": None}, bucket(WALL, close="0"), bucket(WALL, close=""), bucket(WALL * 1000)]
+    outputs = adapter.received(moved(*odd, bucket(WALL, "3")), at(10))  # type: ignore[arg-type]
+    assert len(of(Note, outputs)) == 2
+    (emit,) = of(EmitCandle, adapter.received(moved(bucket(WALL + FIVE)), at(301)))
+    assert (emit.candle.start, emit.candle.close) == (WALL, "3")
+
+
 def test_a_bucket_without_a_successor_closes_by_the_clock() -> None:
     adapter, _ = candle_adapter(candle("c1", "5m"))
     adapter.received(active(candles=["BTC-USD"], heartbeats=["h"]), NOW)
@@ -643,14 +708,18 @@ def test_a_quarter_is_built_from_closed_buckets_and_the_begun_part_read_over_res
 def test_a_period_whose_beginning_could_not_be_read_is_not_published() -> None:
     quarter = floor(WALL, 3 * FIVE)
     now = Instant(NOW.mono, quarter + FIVE + 1000)
+
+    def at(buckets: int) -> Instant:
+        return Instant(NOW.mono, quarter + buckets * FIVE + 1000)
+
     adapter, outputs = candle_adapter(candle("c1", "15m"), now=now)
     (call,) = of(Call, outputs)
     assert of(Live, adapter.answered(call, Answer(500, {}, b""), now))
-    adapter.received(moved(bucket(quarter + 2 * FIVE)), now)
-    assert not of(EmitCandle, adapter.received(moved(bucket(quarter + 3 * FIVE)), now))
-    adapter.received(moved(bucket(quarter + 4 * FIVE)), now)
-    adapter.received(moved(bucket(quarter + 5 * FIVE)), now)
-    (emit,) = of(EmitCandle, adapter.received(moved(bucket(quarter + 6 * FIVE)), now))
+    adapter.received(moved(bucket(quarter + 2 * FIVE)), at(2))
+    assert not of(EmitCandle, adapter.received(moved(bucket(quarter + 3 * FIVE)), at(3)))
+    adapter.received(moved(bucket(quarter + 4 * FIVE)), at(4))
+    adapter.received(moved(bucket(quarter + 5 * FIVE)), at(5))
+    (emit,) = of(EmitCandle, adapter.received(moved(bucket(quarter + 6 * FIVE)), at(6)))
     assert emit.candle.start == quarter + 3 * FIVE
 
 
@@ -760,6 +829,13 @@ def test_full_pages_of_products_are_followed() -> None:
         "B-USD": (False, {}),
         "C-USD": (False, {}),
     }
+
+
+def test_an_odd_product_costs_only_itself() -> None:
+    loader = VENUE.instruments("coinbase", {})
+    odd = [{"product_id": None}, {"status": "online"}, "x", {"product_id": "N-USD", "alias": None, "view_only": None}]
+    loader.answered(loader.start()[0], json_answer({"products": [*odd, {"product_id": "B-USD", "status": "online"}]}))
+    assert [instrument.wire for instrument in loader.result() or ()] == ["N-USD", "B-USD"]
 
 
 def test_an_unusable_product_list_gives_no_result() -> None:

@@ -267,9 +267,6 @@ def test_truncated_frames_never_raise(name: str) -> None:
 
 
 ODD_YET: frozenset[str] = frozenset({
-    "bitget-user",
-    "bitgetCoinm-user",
-    "bitgetUsdm-user",
 
     "bybit-candle",
     "bybit-user",
@@ -277,9 +274,6 @@ ODD_YET: frozenset[str] = frozenset({
     "bybitInverse-user",
     "bybitLinear-user",
 
-    "coinbase-candle",
-    "coinbase-ticker",
-    "coinbase-user",
 
     "kraken-user",
     "krakenUsdm-user",

@@ -31,10 +31,6 @@ NOT_YET: dict[str, frozenset[str]] = {
         "bybit linear snapshot with null size",
     }),
 
-    "coinbase": frozenset({
-        "coinbase: one row with a number price among good rows",
-    }),
-
     "kraken": frozenset({
         "futures fill on a contract that the symbol list does not have yet",
         "futures order enlarged while its edit was not seen: a fill that leaves 0.15 open is not FILLED",
