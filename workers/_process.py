@@ -12,10 +12,11 @@ from typing import Final
 
 from connector.core.log import get_logger
 from connector.core.ports import State
+from connector.core.waits import Ending, Wait
 from connector.sinks.fanout import FanoutSink
 from connector.streams.alive import stamped
 from connector.streams.edges import Edges
-from connector.streams.engine import Engine, EngineOptions
+from connector.streams.engine import LEAVE_S, Engine, EngineOptions
 from tasks.service import set_service
 from workers import _orphans, _shared_metrics
 from workers._announcing import Announcing
@@ -34,7 +35,7 @@ ANNOUNCING_S: Final = 0.5
 
 
 class Process:
-    """`start` and `stop`: once each."""
+    """`start` and `stop` (or `ending`): once each."""
 
     def __init__(
         self,
@@ -77,18 +78,43 @@ class Process:
 
     def stop(self, timeout_s: float | None = None) -> bool:
         """Blocks; see `Engine.stop`."""
+        self._stop_announcing()
+        clean = self.engine.stop(timeout_s)
+        return self._end(self.sink.stop(FLUSH_S)) and clean
+
+    def _stop_announcing(self) -> None:
         set_service(None)
         self.engine.alive.forget(self.announcing.loop.name)
         self.announcing.stop(ANNOUNCING_S)
-        return self.end(self.engine.stop(timeout_s))
 
-    def end(self, clean: bool) -> bool:
-        """After the engine: flush what it published and close the connections; True if all of it ended in time."""
-        flushed = self.sink.stop(FLUSH_S)
+    def _end(self, flushed: bool) -> bool:
         self.state.close_connections()
         if not flushed:
             log.error("events were left unconfirmed at the end; the outbox on disk keeps account events")
-        return clean and flushed
+        return flushed
+
+    # --- without threads (see `Edges`) ---
+
+    def turn(self) -> bool:
+        """Give every part one turn; True if any had something to do. Never waits."""
+        did = self.engine.turn()
+        did |= self.announcing.loop.turn()
+        return self.sink.turn() or did
+
+    def next_due(self) -> float | None:
+        """The next moment (monotonic) at which `turn` has something to do of itself; None = only if something comes in."""
+        times = (self.engine.next_due(), self.announcing.loop.next_due(), self.sink.next_due())
+        return min((due for due in times if due is not None), default=None)
+
+    def ending(self, timeout_s: float | None = None) -> Ending:
+        """The steps of `stop`."""
+        self._stop_announcing()
+        drain_s = self.engine.options.drain_timeout_s if timeout_s is None else timeout_s
+        left: list[bool] = []
+        self.engine.drain(drain_s, left.append)
+        yield Wait(lambda: bool(left), self.engine.clock.mono() + drain_s + LEAVE_S)
+        clean = self.engine.take_down(handed_over=left == [True])
+        return self._end((yield from self.sink.ending(FLUSH_S))) and clean
 
     def _recovered(self, stream_ids: Sequence[str]) -> None:
         """Redis is back and account events of these streams were lost on it: their bots must check (contract 4.1)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import NamedTuple
 
 from connector.core.ports import Clock
@@ -30,3 +30,26 @@ def wait_through(ending: Ending, changed: threading.Condition, clock: Clock) -> 
                 changed.wait_for(wait.met, max(0.0, wait.until - clock.mono()))
     except StopIteration as end:
         return bool(end.value)
+
+
+def together(endings: Sequence[Ending], clock: Clock) -> Ending:
+    """Several endings side by side: none waits for another. True if all of them succeeded."""
+    results: list[bool] = []
+    waiting: list[tuple[Ending, Wait]] = []
+    due = list(endings)
+    while due or waiting:
+        for ending in due:
+            try:
+                waiting.append((ending, next(ending)))
+            except StopIteration as end:
+                results.append(bool(end.value))
+        if waiting:
+            yield _first([wait for _, wait in waiting])
+        now = clock.mono()
+        due = [ending for ending, wait in waiting if wait.met() or wait.until <= now]
+        waiting = [(ending, wait) for ending, wait in waiting if ending not in due]
+    return all(results)
+
+
+def _first(waits: Sequence[Wait]) -> Wait:
+    return Wait(lambda: any(wait.met() for wait in waits), min(wait.until for wait in waits))

@@ -141,10 +141,10 @@ class RedisPublisher:
             while (wait_s := self._due_at() - self._clock.mono()) > 0:
                 self.work.wait(wait_s)
 
-    def next_due(self) -> float:
-        """When to turn again, by the monotonic clock."""
+    def next_due(self) -> float | None:
+        """When to turn again, by the monotonic clock; None = never, it has ended."""
         with self.lock:
-            return self._due_at()
+            return None if self.ended else self._due_at()
 
     def _due_at(self) -> float:
         """Under the lock."""

@@ -10,6 +10,7 @@ from connector.core.clock import SystemClock
 from connector.core.log import get_logger
 from connector.core.ports import AccountMessage, Clock, Confirmed, Message, Recovered, Sink, SinkStatus
 from connector.core.stamps import Stamped
+from connector.core.waits import Ending, together
 from connector.sinks._common import Throttle, left
 
 log = get_logger(__name__)
@@ -25,6 +26,15 @@ class ConfirmingSink(Sink, Protocol):
     """Told, on the sink's thread, which streams lost events while its server was away, once the rest has gone out."""
     owned_elsewhere: Callable[[str], bool] | None
     """Asked, on the sink's thread, whether another process runs a stream of which something is left from before."""
+
+    def turn(self) -> bool:
+        """Without a thread: do what is due; True if there was anything. Never waits."""
+
+    def next_due(self) -> float | None:
+        """Without a thread: when to turn again, by the monotonic clock; None = when something was submitted."""
+
+    def ending(self, timeout_s: float) -> Ending:
+        """The steps of `stop`, for whoever turns the sink."""
 
 
 class FanoutSink:
@@ -113,7 +123,7 @@ class FanoutSink:
         """One status per sink, in order."""
         return [sink.status() for sink in self.sinks]
 
-    def threads(self) -> list[Stamped]:
+    def threads(self) -> Sequence[Stamped]:
         return [one for sink in self.sinks for one in sink.threads()]
 
     def status(self) -> SinkStatus:
@@ -128,6 +138,19 @@ class FanoutSink:
             lost_account_events=sum(part.lost_account_events for part in parts),
             detail="; ".join(f"{part.name}: {part.detail}" for part in parts if part.detail),
         )
+
+    def turn(self) -> bool:
+        """Without threads: one turn of each sink."""
+        did = False
+        for sink in self.sinks:
+            did |= sink.turn()
+        return did
+
+    def next_due(self) -> float | None:
+        return min((due for sink in self.sinks if (due := sink.next_due()) is not None), default=None)
+
+    def ending(self, timeout_s: float) -> Ending:
+        return together([sink.ending(timeout_s) for sink in self.sinks], self._clock)
 
     def flush(self, timeout_s: float) -> bool:
         return self._all(lambda sink, timeout: sink.flush(timeout), timeout_s)

@@ -11,6 +11,7 @@ from connector.core.log import get_logger
 from connector.core.metrics import METRICS
 from connector.core.ports import AccountMessage, Clock, Confirmed, Message, Recovered, SinkStatus
 from connector.core.stamps import Stamped
+from connector.core.waits import Ending, Wait
 from connector.sinks._common import Progress, Throttle, call_back, left
 
 log = get_logger(__name__)
@@ -108,7 +109,7 @@ class MemorySink:
     def statuses(self) -> list[SinkStatus]:
         return [self.status()]
 
-    def threads(self) -> list[Stamped]:
+    def threads(self) -> Sequence[Stamped]:
         """None: it waits without an end for something to show, and what it calls may be a terminal that stands still."""
         return []
 
@@ -116,6 +117,18 @@ class MemorySink:
         with self._lock:
             target = self._progress.added
             return self._settled.wait_for(lambda: self._progress.settled >= target, timeout_s)
+
+    def next_due(self) -> float | None:
+        """Without a thread: when to turn again."""
+        return self._clock.mono() if self._waiting else None
+
+    def ending(self, timeout_s: float) -> Ending:
+        """The steps of `stop`, for whoever turns it."""
+        with self._lock:
+            target, self._ending = self._progress.added, True
+        yield Wait(lambda: self._progress.settled >= target, self._clock.mono() + timeout_s)
+        METRICS.gauge("sink_connected", 0, sink=self.name)
+        return self._progress.settled >= target
 
     def stop(self, timeout_s: float) -> bool:
         deadline = self._clock.mono() + timeout_s

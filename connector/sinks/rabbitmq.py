@@ -193,7 +193,7 @@ class RabbitSink:
     def statuses(self) -> list[SinkStatus]:
         return [self.status()]
 
-    def threads(self) -> list[Stamped]:
+    def threads(self) -> Sequence[Stamped]:
         if self._thread is None:
             return []
         return [Stamped(self._thread.thread.name, self._thread.thread, lambda: self._publisher.alive_mono)]

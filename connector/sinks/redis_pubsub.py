@@ -125,7 +125,7 @@ class RedisSink:
         """Without a thread: one piece of work that is due; False if there was none."""
         return self._publisher.turn()
 
-    def next_due(self) -> float:
+    def next_due(self) -> float | None:
         """Without a thread: when to turn again, by the monotonic clock."""
         return self._publisher.next_due()
 
@@ -182,7 +182,7 @@ class RedisSink:
     def statuses(self) -> list[SinkStatus]:
         return [self.status()]
 
-    def threads(self) -> list[Stamped]:
+    def threads(self) -> Sequence[Stamped]:
         if self._thread is None:
             return []
         return [Stamped(self._thread.name, self._thread, lambda: self._publisher.alive_mono)]

@@ -322,7 +322,7 @@ class MemoryState:
 
     # --- connection ---
 
-    def threads(self) -> list[Stamped]:
+    def threads(self) -> Sequence[Stamped]:
         """None: what is brought within a process can't be lost on the way."""
         return []
 

@@ -353,7 +353,7 @@ class RedisState:
 
     # --- connection ---
 
-    def threads(self) -> list[Stamped]:
+    def threads(self) -> Sequence[Stamped]:
         with self._lock:
             listeners = list(self._listeners)
         return [Stamped(one.thread.name, one.thread, partial(getattr, one, "alive_mono")) for one in listeners]

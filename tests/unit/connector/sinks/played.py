@@ -111,6 +111,8 @@ class Channel:
         self._on_close: Callback | None = None
         self._confirm: Callback | None = None
         self.declared: list[str] = []
+        self.sent = self.confirmed = 0
+        """Delivery tags; `confirmed` is the test's."""
 
     def add_on_close_callback(self, callback: Callback) -> None:
         self._on_close = callback
@@ -140,6 +142,7 @@ class Channel:
     def basic_publish(self, _exchange: str, key: str, body: bytes, properties: pika.BasicProperties) -> None:
         if not self.is_open:
             raise ChannelWrongStateError("closed")
+        self.sent += 1
         self._broker.published.append(Published(key, properties.message_id or "", body))
 
     def confirm(self, tag: int, *, multiple: bool = False, ack: bool = True) -> None:

@@ -222,3 +222,33 @@ def test_a_sink_at_rest_is_turned_once_a_second() -> None:
         turns += on.sink.turn()
         on.clock.now = max(on.clock.now, on.sink.next_due())
     assert turns <= 150
+
+
+def test_a_publisher_stamps_that_it_lives_also_when_it_has_nothing_to_do() -> None:
+    rabbit, on = Rabbit(), OnRedis()
+    for _ in range(5):
+        rabbit.play(7.0)
+        on.play(7.0)
+        assert rabbit.clock.now - rabbit.sink._publisher.alive_mono <= 1.0
+        assert on.clock.now - on.sink._publisher.alive_mono <= 1.0
+
+
+def test_a_publisher_that_asks_many_questions_about_old_events_goes_on_living(tmp_path: Path) -> None:
+    """Each may take seconds while the state is slow; none of them is a thread that hangs."""
+    before = Rabbit(outbox_dir=tmp_path)
+    before.broker.up = False
+    before.sink.submit([event(number) for number in range(20)])
+    before.play(1.0)
+    before.end(before.sink.ending(10.0), 20.0)
+    after = Rabbit(seed=2, outbox_dir=tmp_path)
+    silent: list[float] = []
+
+    def slow(_stream_id: str) -> bool:
+        silent.append(after.clock.now - after.sink._publisher.alive_mono)
+        after.clock.now += 4.0
+        return True
+
+    after.sink.owned_elsewhere = slow
+    after.play(0.0)
+    assert len(silent) == 20
+    assert max(silent) <= 4.0

@@ -17,6 +17,7 @@ from redis import exceptions
 
 from connector.core.errors import ConnectorError, StateUnavailable
 from connector.core.ports import CandleKey, Gate, State
+from connector.core.stamps import NOT_NOW
 from connector.state._listener import BACKOFF_S
 from connector.state.redis_state import RedisState
 from connector.state.vault import Vault
@@ -490,3 +491,14 @@ def test_prefixes_keep_deployments_apart(backing: FakeBacking) -> None:
     opened(one)
 
     assert two.wanted_ids() == set()
+
+
+def test_a_listener_stamps_that_it_lives_until_it_is_stopped(backing: FakeBacking) -> None:
+    state = backing.state()
+    stop = state.listen("w1", Heard())
+    (one,) = state.threads()
+    assert one.name == "state-listener:w1"
+    first = one.stamp()
+    eventually(lambda: first < one.stamp() < NOT_NOW or (first == NOT_NOW and one.stamp() < NOT_NOW))
+    stop()
+    assert list(state.threads()) == []
