@@ -134,3 +134,17 @@ def test_nothing_is_announced_after_the_stop() -> None:
     played.readiness.up(QUEUE, created=True)
     played.play(60.0)
     assert played.told == []
+
+
+def test_that_commands_were_lost_is_not_forgotten_while_the_state_is_away() -> None:
+    played = Played()
+    played.readiness.up(QUEUE, created=False)
+    played.play(1.0)
+    played.readiness.down(QUEUE)
+    played.state.away = True
+    played.readiness.up(QUEUE, created=True)
+    played.play(10.0)
+    assert played.told == ["userStream"]
+    played.state.away = False
+    played.play(2.0)
+    assert played.told == ["userStream"] * 2

@@ -77,6 +77,8 @@ def test_a_thread_that_died_ends_the_process(service: Service, end: Callable[[Se
 
 def test_nobody_is_missed_in_an_orderly_end(service: Service) -> None:
     alive = service.process.engine.alive
+    service.process._stop_announcing()
+    assert alive.check(), "the streams are handed over while the announcer is gone"
     service.process.stop(0.0)
     assert alive.names() == []
     assert alive.check()
