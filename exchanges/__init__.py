@@ -39,3 +39,10 @@ def _by_exchange() -> Mapping[str, Venue]:
 def venue_of(exchange: str) -> Venue | None:
     """The venue that serves an exchange id (live or paper), or None."""
     return _by_exchange().get(exchange)
+
+
+def option_refusals(options: Mapping[str, str]) -> list[str]:
+    """Why some of the deployment's options can't be had, one sentence each: a venue has ended what they choose."""
+    asked = (getattr(venue, "option_refusal", None) for venue in venues().values())
+    refused = (ask(options) for ask in asked if ask is not None)
+    return [reason for reason in refused if reason is not None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -15,7 +15,6 @@ MAX_REASONS: Final = 3
 """Different reasons that are told of one list; a list that is odd throughout says the same a thousand times."""
 
 _decode_raws: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_any: Final = msgspec.json.Decoder().decode
 
 
 class Odd(NamedTuple):
@@ -65,12 +64,24 @@ def tolerant(shape: type[Row], *, strict: bool = True) -> Callable[[bytes | msgs
         try:
             return as_documented(data)
         except msgspec.ValidationError:
-            return msgspec.convert(_without_nulls(_decode_any(data)), shape, strict=strict)
+            return as_documented(_without_nulls(bytes(data)))
 
     return decode
 
 
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
-    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
+MAX_DEPTH: Final = 20
+"""Deeper down nothing is looked at: no row of a venue is."""
+_decode_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def _without_nulls(text: bytes, depth: int = 0) -> bytes:
+    """JSON without the keys of objects whose value is null. Figures keep their own text, whatever its length."""
+    if depth >= MAX_DEPTH or b"null" not in text:
+        return text
+    if text.lstrip().startswith(b"{"):
+        rows = {key: bytes(raw) for key, raw in _decode_object(text).items()}
+        kept = {key: row for key, row in rows.items() if row.strip() != b"null"}
+        return msgspec.json.encode({key: msgspec.Raw(_without_nulls(row, depth + 1)) for key, row in kept.items()})
+    if text.lstrip().startswith(b"["):
+        return msgspec.json.encode([msgspec.Raw(_without_nulls(bytes(raw), depth + 1)) for raw in _decode_raws(text)])
+    return text

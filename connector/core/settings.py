@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+import exchanges
 from connector.core.errors import InvalidSetting
 
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
@@ -172,6 +173,9 @@ class Settings(BaseModel):
         aliases = {field.alias: name for name, field in cls.model_fields.items() if field.alias}
         given = {alias: environ[alias] for alias in aliases if environ.get(alias, "").strip()}
         options = {name: environ[name] for name in VENUE_OPTIONS if environ.get(name, "").strip()}
+        refused = exchanges.option_refusals(options)
+        if refused:
+            raise InvalidSetting("; ".join(refused))
         try:
             return cls.model_validate({**given, "venue_options": options})
         except (ValidationError, json.JSONDecodeError) as error:

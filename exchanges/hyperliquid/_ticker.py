@@ -10,6 +10,7 @@ import msgspec
 from exchanges._adapter import EmitTickers, Fail, FailKind, Instant, Output, Outputs, Seen, Setup
 from exchanges._feed import TickerFeed
 from exchanges._numbers import number
+from exchanges._stamps import Stamps
 from exchanges.events import Ticker
 from exchanges.hyperliquid._markets import DOUBLE, LINEAR, SPOT, dex_of, market_of
 from exchanges.hyperliquid._public import PublicFeed
@@ -19,10 +20,6 @@ VOLUME: Final = 10_000_000.0
 """The venue tells mids only; the platform knows this figure from the old connector, and uses the price."""
 NATIVE: Final = Topic("allMids")
 """Spot and the native perps."""
-
-
-MAX_AHEAD_MS: Final = 60_000
-"""Tickers never go back in time by less than this; a host clock that was set back further is followed."""
 
 
 class _Mids(msgspec.Struct, gc=False):
@@ -42,7 +39,7 @@ class TickerAdapter(TickerFeed[Topic], PublicFeed):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self._recorded = False
-        self._last_ms = 0
+        self._stamps = Stamps()
 
     def _topic(self, symbol: str) -> Topic:
         """All coins of a dex have one topic."""
@@ -64,20 +61,8 @@ class TickerAdapter(TickerFeed[Topic], PublicFeed):
             return []
         if self._recorded:
             return self._whole(mids, now)
-        tickers = self._tickers(self._exchange, mids, self._time_ms(now.wall_ms), now.wall_ms)
+        tickers = self._tickers(self._exchange, mids, self._stamps.at(now.wall_ms), now.wall_ms)
         return [EmitTickers(stream_id, self._exchange, tickers) if tickers else Seen(stream_id)]
-
-    def _time_ms(self, wall_ms: int) -> int:
-        """The venue tells no time, so it is ours, and goes on where the host's clock was set back.
-
-        Consumers drop what is older than what they have: without this a clock that goes back by 45 s would silence the
-        whole market for as long.
-        """
-        if wall_ms < self._last_ms <= wall_ms + MAX_AHEAD_MS:
-            self._last_ms += 1
-        else:
-            self._last_ms = wall_ms
-        return self._last_ms
 
     def _tickers(self, exchange: str, mids: Mapping[str, object], time_ms: int, wall_ms: int) -> list[Ticker]:
         table = self._setup.table()

@@ -17,6 +17,7 @@ from exchanges.kraken import _markets
 from exchanges.kraken._candle import FuturesCandle, SpotCandle, refusal_of
 from exchanges.kraken._futures_user import FuturesUser
 from exchanges.kraken._markets import FuturesLoader, SpotLoader
+from exchanges.kraken._rest import option_refusal
 from exchanges.kraken._spot_user import SpotUser
 from exchanges.kraken._ticker import FuturesTicker, SpotTicker
 
@@ -91,6 +92,10 @@ class Kraken:
 
     def instruments(self, exchange: str, options: Mapping[str, str], before: SymbolTable = EMPTY) -> InstrumentLoader:
         return SpotLoader(options) if exchange == _markets.SPOT else FuturesLoader(options)
+
+    def option_refusal(self, options: Mapping[str, str]) -> str | None:
+        """See `exchanges.option_refusals`."""
+        return option_refusal(options)
 
     def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:
         setup = recorded_setup(exchange, _markets.table_of_context(context))

@@ -13,12 +13,13 @@ from exchanges._candles import CandleFeed
 from exchanges._catchup import Bar, Page
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal, plain
+from exchanges._rows import read_rows
 from exchanges._times import milliseconds
 from exchanges.instruments import SymbolTable
 from exchanges.kraken import _markets
 from exchanges.kraken._futures_frames import Frame as FuturesFrame
 from exchanges.kraken._futures_link import CANDLES, FuturesLink
-from exchanges.kraken._rest import SPOT_REST, Failure, read_futures, read_spot
+from exchanges.kraken._rest import FUTURES_REST, SPOT_REST, Failure, read_futures, read_spot
 from exchanges.kraken._spot_frames import Frame as SpotFrame
 from exchanges.kraken._spot_link import SpotLink
 from exchanges.kraken._spot_orders import Number
@@ -29,6 +30,7 @@ SPOT_ROWS: Final = 720
 FUTURES_ROWS: Final = 2_000
 FUTURES_PAGES: Final = 3
 _SNAPSHOT: Final = "_snapshot"
+Text = str | int | None
 
 
 class _SpotBar(msgspec.Struct):
@@ -41,7 +43,7 @@ class _SpotBar(msgspec.Struct):
     high: Number
     low: Number
     close: Number
-    volume: Number
+    volume: Number = None
 
 
 class _FuturesBar(msgspec.Struct):
@@ -50,7 +52,7 @@ class _FuturesBar(msgspec.Struct):
     high: Number
     low: Number
     close: Number
-    volume: Number
+    volume: Number = None
 
 
 class _FuturesMessage(msgspec.Struct):
@@ -59,16 +61,16 @@ class _FuturesMessage(msgspec.Struct):
 
 
 class _Chart(msgspec.Struct):
-    candles: list[_FuturesBar]
-    more_candles: bool = False
+    candles: msgspec.Raw
+    more_candles: bool | None = False
 
 
-_decode_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_bar = msgspec.json.Decoder(_SpotBar).decode
 _decode_message = msgspec.json.Decoder(_FuturesMessage).decode
 _decode_ohlc = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_rows = msgspec.json.Decoder(list[list[str | int]]).decode
+_decode_row = msgspec.json.Decoder(tuple[int, Text, Text, Text, Text, Text, Text, Text]).decode
 _decode_chart = msgspec.json.Decoder(_Chart).decode
+_decode_futures_bar = msgspec.json.Decoder(_FuturesBar).decode
 
 
 class _Candles(CandleFeed[Topic]):
@@ -124,15 +126,11 @@ class SpotCandle(_Candles, SpotLink):
     history = SPOT_ROWS
 
     def _data(self, message: SpotFrame, now: Instant) -> Outputs:
-        outputs: list[Output] = []
+        rows, odd = read_rows(message.data, _decode_bar)
+        outputs: list[Output] = [Note(odd.phrase("candles"))] if odd else []
         newest: dict[Topic, list[Bar]] = {}
-        for raw in _decode_raws(message.data):
-            try:
-                row = _decode_bar(raw)
-                start_ms = milliseconds(row.interval_begin)
-            except UNREADABLE as error:
-                outputs.append(Note(f"unreadable candle: {error}"))
-                continue
+        for row in rows:
+            start_ms = milliseconds(row.interval_begin)
             if not start_ms:
                 outputs.append(Note("a candle without a start"))
                 continue
@@ -158,8 +156,8 @@ class SpotCandle(_Candles, SpotLink):
         if read.failure is not None:
             return _failed(read.failure)
         series = next((raw for name, raw in _decode_ohlc(read.data).items() if name != "last"), None)
-        rows = _decode_rows(series) if series is not None else []
-        return Page(bars=[Bar(int(row[0]) * 1000, *map(_text, (*row[1:5], row[6]))) for row in rows])
+        rows = read_rows(series, _decode_row)[0] if series is not None else []
+        return Page(bars=[Bar(row[0] * 1000, *map(_text, (*row[1:5], row[6]))) for row in rows])
 
 
 class FuturesCandle(_Candles, FuturesLink):
@@ -182,7 +180,7 @@ class FuturesCandle(_Candles, FuturesLink):
 
     def _chart(self, topic: Topic, from_s: int, to_s: int, page: int) -> Call:
         path = f"/api/charts/v1/trade/{quote(topic.symbol)}/{_markets.interval_name(topic.minutes)}"
-        url = f"{self._hosts.rest}{path}?from={from_s}&to={to_s}"
+        url = f"{FUTURES_REST}{path}?from={from_s}&to={to_s}"
         return Call(tag="candles", method="GET", url=url, pool="candles", context=(topic, to_s, page))
 
     def _read(self, call: Call, answer: Answer) -> Page:
@@ -190,7 +188,7 @@ class FuturesCandle(_Candles, FuturesLink):
         if read.failure is not None:
             return _failed(read.failure)
         chart = _decode_chart(read.data)
-        bars = [_bar(row.time, row) for row in chart.candles]
+        bars = [_bar(row.time, row) for row in read_rows(chart.candles, _decode_futures_bar)[0]]
         if (
             not chart.more_candles
             or not bars
@@ -208,8 +206,8 @@ def _bar(start_ms: int, row: _SpotBar | _FuturesBar) -> Bar:
     return Bar(start_ms, *(plain(decimal(figure)) for figure in figures))
 
 
-def _text(value: str | int) -> str:
-    return plain(value)
+def _text(value: Text) -> str:
+    return plain(value if value is not None else 0)
 
 
 def refusal_of(exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:

@@ -16,8 +16,8 @@ from exchanges.events import AccountEvent
 from exchanges.kraken import _futures_rest, _rest
 from exchanges.kraken._balances import Coalescer
 from exchanges.kraken._futures_gap import FuturesGap
-from exchanges.kraken._futures_orders import SNAPSHOT, Fill, OrderBody, Orders, Removal, by_time, is_fill
-from exchanges.kraken._futures_rest import FlexCurrency
+from exchanges.kraken._futures_orders import FULL, SNAPSHOT, Orders, Removal, by_time, is_fill
+from exchanges.kraken._futures_rows import Fill, OrderBody
 
 Row = TypeVar("Row")
 
@@ -29,28 +29,46 @@ EXPECTED_S: Final = 5.0
 LATE_TRIES: Final = 3
 PAST_MS: Final = 3_600_000
 """How far back the history of orders is read for an order that was removed and never seen."""
+REMOVALS: Final = frozenset(
+    {
+        "partial_fill",
+        "cancelled_by_user",
+        "cancelled_by_admin",
+        "dead_man_switch",
+        "contract_expired",
+        "market_inactive",
+        "not_enough_margin",
+        "liquidation",
+        "ioc_order_failed_because_it_would_not_be_executed",
+        "post_order_failed_because_it_would_filled",
+        "would_execute_self",
+        "would_not_reduce_position",
+        "stop_order_triggered",
+    }
+)
+"""Reasons with which an order leaves the book unfilled. With any other it may be filled or not, so the venue is asked."""
 
 
 class _BookFrame(msgspec.Struct):
     """A message of `open_orders`: an order, or only its ids."""
 
     order: OrderBody | None = None
-    order_id: str = ""
+    order_id: str | None = None
     cli_ord_id: str | None = None
-    is_cancel: bool = False
-    reason: str = ""
+    is_cancel: bool | None = False
+    reason: str | None = None
 
 
 class _Snapshot(msgspec.Struct):
-    orders: list[msgspec.Raw] = []
+    orders: list[msgspec.Raw] | None = None
 
 
 class _FillsFrame(msgspec.Struct):
-    fills: list[msgspec.Raw]
+    fills: list[msgspec.Raw] | None = None
 
 
 class _Flex(msgspec.Struct):
-    currencies: dict[str, FlexCurrency] = {}
+    currencies: dict[str, msgspec.Raw] = {}
 
 
 class _BalancesFrame(msgspec.Struct):
@@ -85,6 +103,8 @@ class FuturesAccount:
         """Orders of which the book told more than the fills did."""
         self._removed: Waiting[str, Removal] = Waiting()
         """Orders that left the book while their last fills, or all of their description, were still missing."""
+        self._short: dict[str, None] = {}
+        """Orders whose missing fills are being read over REST."""
         self._late = False
         self._live = True
         if subscription.resume is not None:
@@ -115,7 +135,9 @@ class FuturesAccount:
 
     def due(self, now: Instant) -> list[Output]:
         outputs: list[Output] = []
-        if self._expected.expired(now):
+        expected = self._expected.expired(now)
+        if expected:
+            self._short.update(dict.fromkeys(expected))
             outputs.extend(self._ask_fills())
         for removal in self._removed.expired(now):
             outputs.extend(self._tell_removal(removal))
@@ -152,30 +174,51 @@ class FuturesAccount:
         return [Note(f"unknown private frame {feed[:40] or 'without a feed'}")]
 
     def _book(self, message: _BookFrame, now: Instant) -> list[Output]:
-        body = message.order
-        if body is not None:
-            self._orders.body(body, message.reason, now.wall_ms)
-        order_id = body.order_id if body is not None else message.order_id
+        body, reason = message.order, message.reason or ""
+        order_id = body.order_id if body is not None else message.order_id or ""
         if not order_id:
             return [Note("a message of the order book without an order", "error")]
-        filled = is_fill(message.reason)
-        if message.is_cancel and message.reason != "full_fill":
+        leaves = bool(message.is_cancel) and reason != FULL
+        seen = self._orders.known(order_id)
+        if body is not None:
+            self._orders.body(body, reason, now.wall_ms, ending=leaves)
+        if leaves:
             return self._removal(message, order_id, now)
-        if filled:
+        if is_fill(reason):
             # The fills feed reports it (bug B2).
-            self._expect(order_id, body, now)
-            return [Seen(self.stream_id)]
+            return (
+                self._filled_up(order_id, body, now, seen=seen) if reason == FULL else self._expect(order_id, body, now)
+            )
         if body is None:
-            return [Note(f"an order without a body and without an end: {message.reason[:40]}")]
-        if body.direction not in (0, 1):
+            return [Note(f"an order without a body and without an end: {reason[:40]}")]
+        if not self._orders.sided(order_id):
             return [Note(f"order direction {body.direction} is not known", "error")]
         return list(self._repair.live(self._orders.placed(body, now.wall_ms)))
 
-    def _expect(self, order_id: str, body: OrderBody | None, now: Instant) -> None:
+    def _filled_up(self, order_id: str, body: OrderBody | None, now: Instant, *, seen: bool) -> list[Output]:
+        """Nothing is left of the order. Its size may be other than was told: edited unseen, or shrunk by the venue."""
+        if self._orders.ended(order_id):
+            return [Seen(self.stream_id)]
+        filled = decimal(body.filled) if body is not None else None
+        executed = self._orders.executed(order_id)
+        self._orders.empty(order_id, now.wall_ms)
+        explained = executed > 0 and (filled is None or executed >= filled)
+        if seen and explained and (filled is not None or not self._live or self._orders.complete(order_id)):
+            return self._finish(order_id, now)
+        return self._expect(order_id, body, now)
+
+    def _finish(self, order_id: str, now: Instant) -> list[Output]:
+        self._expected.take(order_id)
+        if not self._orders.sided(order_id):
+            return [Note(f"the end of order {order_id} can't be told: the venue does not tell its side", "error")]
+        return list(self._repair.live(self._orders.finished(order_id, now.wall_ms)))
+
+    def _expect(self, order_id: str, body: OrderBody | None, now: Instant) -> list[Output]:
         filled = decimal(body.filled) if body is not None else None
         enough = self._orders.complete(order_id) if filled is None else self._orders.executed(order_id) >= filled
         if not enough and self._live:
             self._expected.add(order_id, order_id, now.mono + EXPECTED_S)
+        return [Seen(self.stream_id)]
 
     # --- fills ---
 
@@ -210,12 +253,28 @@ class FuturesAccount:
             fills = _futures_rest.read_fills(read.data)[0] if read.failure is None else None
         except UNREADABLE:
             fills = None
+        if fills is None and call.attempt < LATE_TRIES:
+            return self._ask_fills(call.attempt + 1)
+        notes: list[Output] = []
         if fills is None:
-            if call.attempt < LATE_TRIES:
-                return self._ask_fills(call.attempt + 1)
-            return [Note(f"fills can't be read: {read.failure.reason if read.failure else 'unreadable'}", "error")]
-        known = [fill for fill in fills if self._orders.known(fill.order_id) and not self._orders.counted(fill)]
-        return self._fills(known, now)
+            reason = read.failure.reason if read.failure else "unreadable"
+            notes.append(Note(f"fills can't be read: {reason}", "error"))
+        wanted = [fill for fill in fills or () if self._orders.known(fill.order_id) or fill.order_id in self._short]
+        outputs = self._fills([fill for fill in wanted if not self._orders.counted(fill)], now)
+        short, self._short = self._short, {}
+        for order_id in short:
+            outputs.extend(self._still_short(order_id, now))
+        return [*notes, *outputs]
+
+    def _still_short(self, order_id: str, now: Instant) -> list[Output]:
+        """The venue says that nothing is left of an order, and its fills don't reach its size: what does it know of it?"""
+        if self._orders.ended(order_id) or not self._orders.emptied(order_id):
+            return []
+        self._expected.take(order_id)
+        self._orders.empty(order_id, now.wall_ms)
+        removal = Removal(order_id, "", None, now.wall_ms)
+        self._removed.add(order_id, removal, now.mono + 2 * EXPECTED_S)
+        return [self._signed(_futures_rest.status_call(self._rest, [order_id], LOOKUP))]
 
     # --- removals ---
 
@@ -224,11 +283,12 @@ class FuturesAccount:
         if self._orders.ended(order_id):
             return [Seen(self.stream_id)]
         filled = decimal(body.filled) if body is not None else None
-        updated_ms = (body.last_update_time or body.time) if body is not None else 0
-        removal = Removal(order_id, message.cli_ord_id or "", filled, updated_ms or now.wall_ms)
+        updated_ms = body.updated_ms if body is not None else 0
+        reason = message.reason or ""
+        removal = Removal(order_id, message.cli_ord_id or "", filled, updated_ms or now.wall_ms, reason in REMOVALS)
         if not self._live:
             return self._tell_removal(removal)
-        if not self._orders.known(order_id):
+        if not self._orders.known(order_id) or not removal.listed:
             self._removed.add(order_id, removal, now.mono + 2 * EXPECTED_S)
             return [self._signed(_futures_rest.status_call(self._rest, [order_id], LOOKUP))]
         if filled is not None and filled > self._orders.executed(order_id):
@@ -237,8 +297,22 @@ class FuturesAccount:
         return self._tell_removal(removal)
 
     def _tell_removal(self, removal: Removal) -> list[Output]:
+        order_id = removal.order_id
+        if not removal.listed and not removal.found:
+            return [
+                Note(
+                    f"order {order_id} left the book for a reason that is not known, and the venue tells no more",
+                    "error",
+                )
+            ]
+        if not self._orders.sided(order_id):
+            return [Note(f"the end of order {order_id} can't be told: the venue does not tell its side", "error")]
+        if self._orders.emptied(order_id) or not removal.listed:
+            if self._orders.emptied(order_id) and not self._orders.executed(order_id):
+                return [Note(f"order {order_id} is filled, and none of its fills can be had", "error")]
+            return list(self._repair.live(self._orders.finished(order_id, removal.time_ms)))
         notes: list[Output] = []
-        if not self._orders.known(removal.order_id) and self._live:
+        if not self._orders.known(order_id) and self._live:
             notes.append(Note("an order was removed that nobody can describe", "error"))
         event = self._orders.removed(removal)
         return [*notes, *(self._repair.live(event) if event is not None else [Seen(self.stream_id)])]
@@ -259,35 +333,36 @@ class FuturesAccount:
         if past is not None:
             self._orders.body(past.body(), SNAPSHOT, now.wall_ms)
         removal = self._removed.take(order_id)
-        return self._tell_removal(removal) if removal is not None else []
+        found = past is not None and past.ended
+        return self._tell_removal(removal._replace(found=found)) if removal is not None else []
 
     @staticmethod
     def _past(tag: str, order_id: str, data: bytes) -> _futures_rest.Past | None:
+        """The newest state of an order."""
         if tag == LOOKUP:
-            return _futures_rest.read_statuses(data).get(order_id)
-        states = [past for past in _futures_rest.read_history(data)[0] if past.order_id == order_id]
-        return states[0] if states else None
+            return _futures_rest.read_statuses(data)[0].get(order_id)
+        states = [past for past in _futures_rest.read_history(data).states if past.order_id == order_id]
+        return states[-1] if states else None
 
     # --- balances ---
 
     def _wallet(self, message: _BalancesFrame, now: Instant) -> list[Output]:
         if message.flex_futures is None:
             return [Seen(self.stream_id)]
-        balances = [
-            msgspec.structs.replace(one, asset=self._names.get(one.asset, one.asset))
-            for one in _futures_rest.balances_of(message.flex_futures.currencies)
-        ]
+        read, bad = _futures_rest.balances_of(message.flex_futures.currencies)
+        notes: list[Output] = [Note(f"{bad} balances that can't be read", "error")] if bad else []
+        balances = [msgspec.structs.replace(one, asset=self._names.get(one.asset, one.asset)) for one in read]
         event: AccountEvent | None = self._balances.add(balances, now)
-        return list(self._repair.live(event)) if event is not None else [Seen(self.stream_id)]
+        return [*notes, *(self._repair.live(event) if event is not None else [Seen(self.stream_id)])]
 
 
 def _rows(
-    raws: Sequence[msgspec.Raw], decode: Callable[[msgspec.Raw], Row], what: str
+    raws: Sequence[msgspec.Raw] | None, decode: Callable[[msgspec.Raw], Row], what: str
 ) -> tuple[list[Row], list[Output]]:
     """The rows that can be read; each of the others costs only itself."""
     rows: list[Row] = []
     notes: list[Output] = []
-    for raw in raws:
+    for raw in raws or ():
         try:
             rows.append(decode(raw))
         except UNREADABLE as error:

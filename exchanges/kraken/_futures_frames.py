@@ -6,6 +6,8 @@ from typing import Final
 
 import msgspec
 
+from exchanges._rows import tolerant
+
 
 class Frame(msgspec.Struct):
     """What every frame has: a feed, or an event."""
@@ -18,4 +20,4 @@ class Frame(msgspec.Struct):
     product_id: str = ""
 
 
-decode_frame: Final = msgspec.json.Decoder(Frame).decode
+decode_frame: Final = tolerant(Frame)

@@ -17,15 +17,18 @@ from exchanges._repair import Repaired
 from exchanges.events import AccountEvent
 from exchanges.kraken import _futures_rest
 from exchanges.kraken._balances import position
-from exchanges.kraken._futures_orders import SNAPSHOT, Fill, OrderBody, Orders, by_time
+from exchanges.kraken._futures_orders import SNAPSHOT, Orders, by_time
 from exchanges.kraken._futures_rest import PAGE, Past
+from exchanges.kraken._futures_rows import Fill, OrderBody
 from exchanges.kraken._rest import read_futures
 
 MAX_PAGES: Final = 10
 """Of fills; each behind the first costs 25 of the 500 points in 10 s."""
 MAX_HISTORY_PAGES: Final = 5
-MAX_STATUS: Final = 100
-"""Orders asked for by id."""
+PER_STATUS: Final = 100
+"""Orders of one question by id."""
+MAX_STATUS: Final = 500
+"""Orders asked for by id in one gap."""
 
 
 class FuturesGap:
@@ -43,7 +46,11 @@ class FuturesGap:
         """Nothing of the fills since the gap began is missing."""
         self._doubtful: dict[str, int] = {}
         """Orders that are gone, and of whose end nothing is published yet → when they ended, ms; 0 = not known."""
-        self._steps: list[Callable[[], Sequence[Call]]] = [self._ask_fills, self._ask_status, self._ask_history]
+        self._unasked: set[str] = set()
+        """Orders that are too many to be asked for by id."""
+        self._all_past = True
+        """Nothing of the history since the gap began is missing."""
+        self._steps: list[Callable[[], Repaired]] = [self._ask_fills, self._ask_status, self._ask_history]
 
     @property
     def _since(self) -> int:
@@ -54,53 +61,64 @@ class FuturesGap:
             return []
         return [_futures_rest.open_orders_call(self._rest), _futures_rest.accounts_call(self._rest)]
 
-    def then(self) -> Sequence[Call]:
+    def then(self) -> Repaired:
         """The next step that has something to ask."""
+        missing: list[str] = []
         while self._steps:
-            calls = self._steps.pop(0)()
-            if calls:
-                return calls
-        return []
+            step = self._steps.pop(0)()
+            missing += step.missing
+            if step.calls:
+                return Repaired(calls=step.calls, missing=missing)
+        return Repaired(missing=missing)
 
     def parse(self, call: Call, answer: Answer) -> Repaired:
         read = read_futures(answer)
         if read.failure is not None:
             kind, reason, wait_s, _ = read.failure
             if kind in (FailKind.CREDENTIAL, FailKind.REQUEST):
-                return Repaired(events=self.given_up(call), missing=[f"{call.tag}: {reason}"])
+                return self._without(call, reason)
             return Repaired(retry=True, retry_after_s=wait_s)
         try:
             return self._parse(call, read.data)
         except (*UNREADABLE, ValueError):
-            return Repaired(events=self.given_up(call), missing=[f"{call.tag}: the answer is not understood"])
+            return self._without(call, "the answer is not understood")
+
+    def _without(self, call: Call, reason: str) -> Repaired:
+        events = self.given_up(call)
+        more = self._unknown() if call.tag == "order history" else []
+        return Repaired(events=events, missing=[f"{call.tag}: {reason}", *more])
 
     def given_up(self, call: Call) -> Sequence[AccountEvent]:
-        """What is known without this answer."""
+        """What is known without this answer. Nothing ends because it is absent."""
         if call.tag == "fills":
             self._all_fills = False
             return self._fill_events()
-        return self._last_events() if call.tag in ("order status", "order history") else []
+        if call.tag == "order history":
+            self._all_past = False
+        return self._ends(lambda order_id, ended_ms: self._orders.complete(order_id) or ended_ms > 0)
 
     def _parse(self, call: Call, data: bytes) -> Repaired:
         if call.tag == "balances":
-            balances = _futures_rest.read_flex(data)
-            return Repaired(events=[position(balances, self._wall_ms())] if balances else [])
+            balances, bad = _futures_rest.read_flex(data)
+            events = [position(balances, self._wall_ms())] if balances else []
+            return Repaired(events=events, missing=[f"balances: {bad} that can't be read"] if bad else [])
         if call.tag == "open orders":
             bodies, bad = _futures_rest.read_open_orders(data)
             for body in bodies:
                 self._open[body.order_id] = body
                 self._orders.body(body, SNAPSHOT, self._wall_ms())
-            return Repaired(missing=[f"open orders: {bad} that can't be read"] if bad else [])
+            sideless = [_no_side(body.order_id) for body in bodies if not self._orders.sided(body.order_id)]
+            return Repaired(missing=[*([f"open orders: {bad} that can't be read"] if bad else []), *sideless])
         if call.tag == "fills":
             return self._fills_page(call, data)
         if call.tag == "order status":
-            return Repaired(events=self._statuses(data))
+            return self._statuses(data)
         return self._history_page(call, data)
 
     # --- fills ---
 
-    def _ask_fills(self) -> Sequence[Call]:
-        return [_futures_rest.fills_call(self._rest)]
+    def _ask_fills(self) -> Repaired:
+        return Repaired(calls=[_futures_rest.fills_call(self._rest)])
 
     def _fills_page(self, call: Call, data: bytes) -> Repaired:
         fills, bad = _futures_rest.read_fills(data)
@@ -130,8 +148,8 @@ class FuturesGap:
             told.add(fill.order_id)
             if fill.order_id not in self._open and fill.order_id not in self._known:
                 self._doubtful[fill.order_id] = 0
-        events += [self._orders.placed(body, now_ms) for body in self._open.values() if self._news(body, told)]
-        return events
+        news = [body for body in self._open.values() if self._orders.sided(body.order_id) and self._news(body, told)]
+        return [*events, *(self._orders.placed(body, now_ms) for body in news)]
 
     def _news(self, body: OrderBody, told: Iterable[str]) -> bool:
         """Whether an open order is other than it was published last, and no fill of the gap has told it."""
@@ -139,7 +157,7 @@ class FuturesGap:
         if body.order_id in told:
             return False
         if known is None:
-            return filled > 0 or (body.last_update_time or body.time) >= self._since
+            return filled > 0 or body.updated_ms >= self._since
         if known.terminal:
             return False
         edited = decimal(known.quantity) != decimal(body.qty) + filled or (
@@ -149,53 +167,80 @@ class FuturesGap:
 
     # --- orders that are gone ---
 
-    def _ask_status(self) -> Sequence[Call]:
+    def _ask_status(self) -> Repaired:
         for order_id, known in self._known.items():
             if not known.terminal and order_id not in self._open:
                 self._doubtful[order_id] = 0
         gone = [order_id for order_id in self._doubtful if not self._orders.ended(order_id)]
         self._doubtful = dict.fromkeys(gone, 0)
-        return [_futures_rest.status_call(self._rest, gone[:MAX_STATUS])] if gone else []
+        self._unasked = set(gone[MAX_STATUS:])
+        steps = range(0, min(len(gone), MAX_STATUS), PER_STATUS)
+        calls = [_futures_rest.status_call(self._rest, gone[at : min(at + PER_STATUS, MAX_STATUS)]) for at in steps]
+        return Repaired(calls=calls)
 
-    def _statuses(self, data: bytes) -> list[AccountEvent]:
-        events: list[AccountEvent] = []
-        for order_id, past in _futures_rest.read_statuses(data).items():
+    def _statuses(self, data: bytes) -> Repaired:
+        found, bad = _futures_rest.read_statuses(data)
+        for order_id, past in found.items():
             if order_id not in self._doubtful:
                 continue
-            del self._doubtful[order_id]
-            if past.ended:
-                self._orders.body(past.body(), SNAPSHOT, self._wall_ms())
-                events.append(self._orders.finished(order_id, past.updated_ms or self._wall_ms()))
-        return [*events, *self._last_events()]
+            if not past.ended:
+                del self._doubtful[order_id]
+                continue
+            self._orders.body(past.body(), SNAPSHOT, self._wall_ms())
+            self._doubtful[order_id] = past.updated_ms or self._wall_ms()
+        missing = [f"order status: {bad} that can't be read"] if bad else []
+        events = self._ends(lambda order_id, ended_ms: self._orders.complete(order_id) or ended_ms > 0)
+        return Repaired(events=events, missing=missing)
 
-    def _ask_history(self) -> Sequence[Call]:
-        return [_futures_rest.history_call(self._rest, self._since)]
+    def _ask_history(self) -> Repaired:
+        return Repaired(calls=[_futures_rest.history_call(self._rest, self._since)])
 
     def _history_page(self, call: Call, data: bytes) -> Repaired:
-        states, token = _futures_rest.read_history(data)
+        history = _futures_rest.read_history(data)
         page = int(str(call.context))
-        self._learn(states)
-        if token and page < MAX_HISTORY_PAGES:
-            return Repaired(calls=[_futures_rest.history_call(self._rest, self._since, token, page=page + 1)])
-        return Repaired(events=self._last_events(), missing=self._unknown())
+        self._learn(history.states)
+        missing = [f"order history: {history.bad} that can't be read"] if history.bad else []
+        self._all_past = self._all_past and not history.bad
+        if history.token and page < MAX_HISTORY_PAGES:
+            following = _futures_rest.history_call(self._rest, self._since, history.token, page=page + 1)
+            return Repaired(calls=[following], missing=missing)
+        if history.token:
+            self._all_past = False
+            missing.append(f"order history: more than {page} pages")
+        return Repaired(events=self._ends(self._settled), missing=[*missing, *self._unknown()])
+
+    def _settled(self, order_id: str, ended_ms: int) -> bool:
+        """Whether the end of an order is known: told, reached by its fills, or it is absent from all that could show it."""
+        absent = self._all_fills and self._all_past and order_id not in self._unasked and self._orders.sized(order_id)
+        return ended_ms > 0 or self._orders.complete(order_id) or absent
 
     def _learn(self, states: Iterable[Past]) -> None:
         for past in states:
             order_id = past.order_id
             if past.ended and order_id not in self._open and not self._orders.ended(order_id):
-                self._doubtful[order_id] = past.updated_ms
+                self._doubtful[order_id] = past.updated_ms or self._wall_ms()
             # A beginning in the book's list is older than the list; of an order in neither, live frames tell.
             if past.size > 0 and (order_id in self._doubtful or not self._orders.known(order_id)):
                 self._orders.body(past.body(), SNAPSHOT, self._wall_ms())
 
     def _unknown(self) -> list[str]:
-        return [f"order {order_id}: its end is not known to the venue any more" for order_id in self._doubtful]
+        """What can't be told of the orders that are gone."""
+        return [
+            _no_side(order_id)
+            if not self._orders.sided(order_id)
+            else f"order {order_id}: its end is not known to the venue any more"
+            for order_id in self._doubtful
+        ]
 
-    def _last_events(self) -> list[AccountEvent]:
-        """What follows from the fills: all of the size is filled, else the order was cancelled."""
+    def _ends(self, settled: Callable[[str, int], bool]) -> list[AccountEvent]:
+        """The last events of the orders whose ends are known: all of the size is filled, else the order was cancelled."""
         events: list[AccountEvent] = []
         for order_id, ended_ms in list(self._doubtful.items()):
-            if self._orders.sized(order_id) and (self._all_fills or self._orders.complete(order_id)):
+            if self._orders.sided(order_id) and settled(order_id, ended_ms):
                 del self._doubtful[order_id]
                 events.append(self._orders.finished(order_id, ended_ms or self._wall_ms()))
         return events
+
+
+def _no_side(order_id: str) -> str:
+    return f"order {order_id}: the venue does not tell its side"

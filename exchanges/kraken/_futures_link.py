@@ -41,7 +41,6 @@ class FuturesLink(TopicFeed[Topic]):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self._hosts = _rest.futures_hosts(setup.options)
         self._pause_s = _rest.RATE_WAIT_S
 
     def _rules(self) -> Rules:
@@ -52,7 +51,7 @@ class FuturesLink(TopicFeed[Topic]):
         """A message of a feed. May raise what `UNREADABLE` lists."""
 
     def start(self, now: Instant) -> Outputs:
-        return [Connect(self._hosts.ws)]
+        return [Connect(_rest.FUTURES_WS)]
 
     def connected(self, now: Instant) -> Outputs:
         return self._begin(now)

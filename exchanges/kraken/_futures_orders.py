@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from decimal import Context, Decimal
 from typing import Final, NamedTuple
 
-import msgspec
 from msgspec import UNSET
 
 from exchanges._adapter import KnownOrder
@@ -14,51 +13,21 @@ from exchanges._numbers import decimal, divide, multiply, plain
 from exchanges.events import ExecutionReport
 from exchanges.instruments import SymbolTable
 from exchanges.kraken._book import OrderBook
-from exchanges.kraken._markets import asset_name, pair_in
+from exchanges.kraken._futures_rows import Fill, Number, OrderBody
+from exchanges.kraken._markets import asset_name, event_pair_in
 
-Number = Decimal | None
 ZERO: Final = Decimal(0)
 TOLERANCE: Final = Decimal("1e-9")
 _EXACT: Final = Context(prec=60)
 _FILLED: Final = frozenset({"partial_fill", "full_fill"})
-EDITED: Final = "edited_by_user"
+FULL: Final = "full_fill"
 LIQUIDATION: Final = "liquidation"
 """Only a whole liquidation: the backend closes every deal of the account when it is told of one."""
 
 
-class OrderBody(msgspec.Struct):
-    """An order of the `open_orders` feed. `qty` is what is still open; `direction` 0 buys, 1 sells. Times in ms."""
-
-    order_id: str
-    instrument: str
-    direction: int
-    qty: Number
-    filled: Number = None
-    time: int = 0
-    last_update_time: int = 0
-    limit_price: Number = None
-    stop_price: Number = None
-    type: str = ""
-    cli_ord_id: str | None = None
-
-
-class Fill(msgspec.Struct):
-    """One fill of the `fills` feed, not cumulative."""
-
-    order_id: str
-    fill_id: str
-    instrument: str
-    buy: bool
-    qty: Number
-    price: Number
-    time: int
-    seq: int = 0
-    remaining_order_qty: Number = None
-    cli_ord_id: str | None = None
-    fill_type: str = ""
-    fee_paid: Number = None
-    fee_currency: str | None = None
-    order_type: str = ""
+_CLOCKS_MS: Final = 2_000
+"""The venue's times of an order and of its fills may differ by less than this."""
+_SIDES: Final = {0: "BUY", 1: "SELL"}
 
 
 class _Order:
@@ -68,14 +37,17 @@ class _Order:
         "base",
         "base_cost",
         "base_ms",
+        "body_ms",
         "client_id",
         "created_ms",
+        "emptied",
         "ended",
         "fees",
         "filled",
         "filled_cost",
         "fills",
         "last_ms",
+        "left",
         "limit",
         "order_type",
         "price",
@@ -90,10 +62,14 @@ class _Order:
     def __init__(self) -> None:
         self.client_id = self.wire = self.side = self.order_type = ""
         self.price = self.limit = ZERO
-        self.created_ms = self.touched_ms = self.base_ms = self.last_ms = 0
+        self.created_ms = self.touched_ms = self.base_ms = self.last_ms = self.body_ms = 0
         self.size: Decimal | None = None
         self.told = False
         """The size is the order's own; else it was taken from a fill and what that left open."""
+        self.left: Decimal | None = None
+        """What the newest fill left open, if it said so."""
+        self.emptied = False
+        """The venue says that all of the order is filled."""
         self.base = self.base_cost = self.filled = self.filled_cost = ZERO
         self.fills: set[str] = set()
         self.fees: dict[str, Decimal] = {}
@@ -111,7 +87,8 @@ class _Order:
 
     @property
     def complete(self) -> bool:
-        return self.size is not None and self.executed >= self.size - TOLERANCE
+        """All of its size is filled, and the venue does not say that something is left."""
+        return self.size is not None and self.executed >= self.size - TOLERANCE and not decimal(self.left)
 
     def begin(self, executed: Decimal, cost: Decimal, until_ms: int) -> None:
         """More was filled up to a time, known as a total: fills up to that time are part of it."""
@@ -124,12 +101,25 @@ class _Order:
         """Count a fill. One that the total contains takes its share out of it, so that its own price counts."""
         self.filled = _EXACT.add(self.filled, quantity)
         self.filled_cost = _EXACT.add(self.filled_cost, multiply(quantity, price))
+        newest = time_ms >= self.last_ms
         if time_ms <= self.base_ms:
             self._reduce(quantity)
-        elif remaining is not None and self.told and self.size is not None and time_ms >= self.last_ms:
-            # The venue's own count, should its clocks for orders and fills not agree.
-            self._reduce(_EXACT.subtract(self.executed, _EXACT.subtract(self.size, decimal(remaining))))
+        elif newest and remaining is not None and self.told and self.size is not None:
+            over = _EXACT.subtract(self.executed, _EXACT.subtract(self.size, decimal(remaining)))
+            if abs(over - quantity) <= TOLERANCE and time_ms <= self.base_ms + _CLOCKS_MS:
+                self._reduce(over)  # the total had it: the venue's clocks for orders and fills don't agree
+        if newest:
+            self.left = remaining
+            self._grow(remaining)
         self.last_ms = max(self.last_ms, time_ms)
+
+    def _grow(self, remaining: Number) -> None:
+        """What a fill leaves open belongs to the size: an edit that nobody saw made the order larger."""
+        if remaining is None:
+            return
+        size = _EXACT.add(self.executed, remaining)
+        if self.size is None or size > self.size + TOLERANCE:
+            self.size = size
 
     def _reduce(self, quantity: Decimal) -> None:
         share = min(quantity, self.base)
@@ -146,6 +136,10 @@ class Removal(NamedTuple):
     client_id: str
     filled: Decimal | None
     time_ms: int
+    listed: bool = True
+    """The venue's reason is one that is known."""
+    found: bool = False
+    """REST told the end."""
 
 
 class Orders:
@@ -171,24 +165,31 @@ class Orders:
             order.size, order.told = (size, True) if size > 0 else (None, False)
             order.begin(decimal(one.executed), decimal(one.executed_quote), one.order_time_ms)
 
-    def body(self, body: OrderBody, reason: str, now_ms: int) -> None:
-        """Learn from an order of the book, in a frame or in the snapshot."""
+    def body(self, body: OrderBody, reason: str, now_ms: int, *, ending: bool = False) -> None:
+        """Learn from an order of the book, in a frame, in the snapshot or over REST.
+
+        Its size is what is open and what is filled, as the newest of them says: an edit may not have been seen.
+        `ending`: it left the book with something open, and does not say how much.
+        """
         first = self._book.get(body.order_id) is None
         order = self._book.touch(body.order_id, now_ms)
         order.client_id = body.cli_ord_id or order.client_id
-        order.wire, order.side = body.instrument, "SELL" if body.direction == 1 else "BUY"
+        order.wire, order.side = body.instrument, _SIDES.get(body.direction, order.side)
         order.order_type = body.type or order.order_type
         order.limit = decimal(body.limit_price)
         order.price = order.limit or decimal(body.stop_price)
-        order.created_ms = body.time or order.created_ms
+        order.created_ms = body.created_ms or order.created_ms
         filled = decimal(body.filled)
         size = _EXACT.add(decimal(body.qty), filled)
-        if size > 0 and (not order.told or reason == EDITED):
-            order.size, order.told = size, True
+        newer = body.updated_ms >= order.body_ms
+        if size > 0 and body.qty is not None and newer and not (ending and order.told):
+            order.size, order.told, order.body_ms = size, True, body.updated_ms
+            if not body.qty:
+                order.left = None
         before = _EXACT.subtract(filled, order.executed)
         # What was filled before we looked: later on, only fills count.
         if (first or reason == SNAPSHOT) and before > 0:
-            order.begin(before, multiply(before, order.limit), body.last_update_time or body.time)
+            order.begin(before, multiply(before, order.limit), body.updated_ms)
 
     def fills(self, fills: Iterable[Fill], now_ms: int) -> None:
         """Learn from fills that are not published: the snapshot of the last hundred."""
@@ -205,8 +206,6 @@ class Orders:
             return order
         order.fills.add(fill.fill_id)
         order.fill(decimal(fill.qty), decimal(fill.price), fill.time, fill.remaining_order_qty)
-        if order.size is None and fill.remaining_order_qty is not None:
-            order.size = _EXACT.add(order.executed, decimal(fill.remaining_order_qty))
         if fill.fee_currency and fill.fee_paid is not None:
             paid = order.fees.get(fill.fee_currency, ZERO)
             order.fees[fill.fee_currency] = _EXACT.add(paid, decimal(fill.fee_paid))
@@ -236,6 +235,21 @@ class Orders:
         order = self._book.get(order_id)
         return order is not None and order.complete
 
+    def emptied(self, order_id: str) -> bool:
+        """Whether the venue says that nothing of it is left: all of it was filled, also what is not known here."""
+        order = self._book.get(order_id)
+        return order is not None and (order.emptied or order.left == 0)
+
+    def empty(self, order_id: str, now_ms: int) -> None:
+        """The venue says so."""
+        order = self._book.touch(order_id, now_ms)
+        order.emptied, order.left = True, None
+
+    def sided(self, order_id: str) -> bool:
+        """Whether anything that was told of an order says which side it is on."""
+        order = self._book.get(order_id)
+        return order is None or bool(order.side) or not order.wire
+
     def ended(self, order_id: str) -> bool:
         """Whether its last report was made."""
         order = self._book.get(order_id)
@@ -264,11 +278,10 @@ class Orders:
         order = self._book.touch(body.order_id, now_ms)
         filled = decimal(body.filled)
         size = _EXACT.add(decimal(body.qty), filled)
-        updated_ms = body.last_update_time or body.time
         status = "PARTIALLY_FILLED" if filled > 0 else "NEW"
         return self._event(
-            body.order_id, order, status=status, price=order.price, quantity=size, created_ms=body.time,
-            time_ms=updated_ms, executed=filled,
+            body.order_id, order, status=status, price=order.price, quantity=size,
+            created_ms=body.created_ms or now_ms, time_ms=body.updated_ms or now_ms, executed=filled,
         )  # fmt: skip
 
     def removed(self, removal: Removal) -> ExecutionReport | None:
@@ -290,9 +303,12 @@ class Orders:
         )
 
     def finished(self, order_id: str, time_ms: int) -> ExecutionReport:
-        """The event of an order that is gone: filled if all of its size was, else cancelled."""
+        """The event of an order that is gone: filled if all of its size was, or nothing of it is left, else cancelled."""
         order = self._book.touch(order_id, time_ms)
-        order.ended, filled = True, order.complete
+        filled = order.complete or (order.emptied and order.executed > 0)
+        if filled and not order.complete:
+            order.size = order.executed  # made smaller by an edit that nobody saw, or by the venue (reduce-only)
+        order.ended = True
         time_ms = max(time_ms, order.last_ms)
         average = divide(order.cost, order.executed) or order.price
         return self._event(
@@ -327,7 +343,7 @@ class Orders:
         fee = next(iter(fees.items())) if len(fees) == 1 else None
         identity = (order_id, str(time_ms), status, plain(total), plain(cost), plain(quantity), plain(price))
         return ExecutionReport(
-            symbol=pair_in(self._table(), order.wire) if order.wire else "",
+            symbol=event_pair_in(self._table(), order.wire) if order.wire else "",
             new_client_order_id=client_id,
             original_client_order_id=client_id,
             order_id=order_id,
@@ -363,4 +379,4 @@ def by_time(fills: Iterable[Fill]) -> list[Fill]:
 
 
 def _when(fill: Fill) -> tuple[int, int]:
-    return fill.time, fill.seq
+    return fill.time, fill.seq or 0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, Literal, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -14,7 +14,7 @@ from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal, plain
 from exchanges._times import milliseconds, rfc3339
 from exchanges.events import Balance
-from exchanges.kraken._futures_orders import Fill, Number, OrderBody
+from exchanges.kraken._futures_rows import UNKNOWN_SIDE, Fill, Number, OrderBody
 from exchanges.kraken._markets import asset_name
 
 PAGE: Final = 100
@@ -62,19 +62,24 @@ def history_call(
 # --- answers ---
 
 
+def direction_of(side: str | None) -> int:
+    """0 buys, 1 sells; the history also knows orders of an unknown side."""
+    return {"buy": 0, "sell": 1}.get((side or "").lower(), UNKNOWN_SIDE)
+
+
 class _OpenOrder(msgspec.Struct, rename="camel"):
     """Ids come in snake case, and the client's in either."""
 
     order_id: str = msgspec.field(name="order_id")
     symbol: str
-    side: str
-    order_type: str = ""
+    side: str | None = None
+    order_type: str | None = None
     limit_price: Number = None
     stop_price: Number = None
     unfilled_size: Number = None
     filled_size: Number = None
-    received_time: str = ""
-    last_update_time: str = ""
+    received_time: str | None = None
+    last_update_time: str | None = None
     cli_ord_id: str | None = None
     cli_ord_id_snake: str | None = msgspec.field(default=None, name="cli_ord_id")
 
@@ -82,14 +87,14 @@ class _OpenOrder(msgspec.Struct, rename="camel"):
         return OrderBody(
             order_id=self.order_id,
             instrument=self.symbol,
-            direction=1 if self.side == "sell" else 0,
+            direction=direction_of(self.side),
             qty=self.unfilled_size,
             filled=self.filled_size,
             time=milliseconds(self.received_time),
             last_update_time=milliseconds(self.last_update_time),
             limit_price=self.limit_price,
             stop_price=self.stop_price,
-            type="limit" if self.order_type in _LIMIT else (self.order_type or "limit"),
+            type="limit" if self.order_type in _LIMIT else self.order_type,
             cli_ord_id=self.cli_ord_id or self.cli_ord_id_snake,
         )
 
@@ -102,11 +107,11 @@ class _RestFill(msgspec.Struct, rename="camel"):
     fill_id: str = msgspec.field(name="fill_id")
     order_id: str = msgspec.field(name="order_id")
     symbol: str
-    side: str
-    size: Number
-    price: Number
+    side: Literal["buy", "sell"]
+    size: Decimal
+    price: Decimal
     fill_time: str
-    fill_type: str = ""
+    fill_type: str | None = None
     cli_ord_id: str | None = None
 
     def fill(self) -> Fill:
@@ -133,18 +138,18 @@ class _CachedOrder(msgspec.Struct, rename="camel"):
 
     order_id: str
     symbol: str
-    side: str = ""
+    side: str | None = None
     quantity: Number = None
     filled: Number = None
     limit_price: Number = None
-    timestamp: str = ""
-    last_update_timestamp: str = ""
+    timestamp: str | None = None
+    last_update_timestamp: str | None = None
     cli_ord_id: str | None = None
 
 
 class _Status(msgspec.Struct):
     order: _CachedOrder
-    status: str = ""
+    status: str | None = None
 
 
 class _Statuses(msgspec.Struct):
@@ -155,15 +160,15 @@ class _PastOrder(msgspec.Struct, rename="camel"):
     """An order in an event of the history; `uid` is its id."""
 
     uid: str
-    tradeable: str = ""
-    direction: str = ""
+    tradeable: str | None = None
+    direction: str | None = None
     quantity: Number = None
     filled: Number = None
     limit_price: Number = None
-    order_type: str = ""
+    order_type: str | None = None
     client_id: str | None = None
-    timestamp: int = 0
-    last_update_timestamp: int = 0
+    timestamp: int | None = None
+    last_update_timestamp: int | None = None
 
 
 class _Past(msgspec.Struct, rename="camel"):
@@ -175,7 +180,7 @@ class _Past(msgspec.Struct, rename="camel"):
 
 class _Element(msgspec.Struct):
     event: dict[str, _Past] = {}
-    timestamp: int = 0
+    timestamp: int | None = None
 
 
 class _History(msgspec.Struct, rename="camel"):
@@ -189,7 +194,7 @@ class FlexCurrency(msgspec.Struct):
 
 
 class _Flex(msgspec.Struct):
-    currencies: dict[str, FlexCurrency] = {}
+    currencies: dict[str, msgspec.Raw] = {}
 
 
 class _Accounts(msgspec.Struct):
@@ -205,21 +210,22 @@ class Past(NamedTuple):
 
     order_id: str
     symbol: str
-    side: str
+    direction: int
+    """As the book's; unknown where the venue does not tell it."""
     size: Decimal
     filled: Decimal
     limit: Decimal
     client_id: str
     created_ms: int
     updated_ms: int
-    order_type: str = "limit"
+    order_type: str = ""
     ended: bool = False
 
     def body(self) -> OrderBody:
         return OrderBody(
             order_id=self.order_id,
             instrument=self.symbol,
-            direction=1 if self.side == "sell" else 0,
+            direction=self.direction,
             qty=self.size - min(self.filled, self.size),
             filled=self.filled,
             time=self.created_ms,
@@ -239,6 +245,8 @@ _status: Final = msgspec.json.Decoder(_Status)
 _decode_history = msgspec.json.Decoder(_History).decode
 _element: Final = msgspec.json.Decoder(_Element)
 _decode_accounts = msgspec.json.Decoder(_AccountsAnswer).decode
+
+_decode_currency = msgspec.json.Decoder(FlexCurrency).decode
 
 T = TypeVar("T")
 
@@ -265,15 +273,16 @@ def read_fills(data: bytes) -> tuple[list[Fill], int]:
     return [row.fill() for row in rows], bad
 
 
-def read_statuses(data: bytes) -> dict[str, Past]:
-    """Order id → what is known of the order."""
+def read_statuses(data: bytes) -> tuple[dict[str, Past], int]:
+    """Order id → what is known of the order, and the number of rows that can't be read."""
+    rows, bad = _each(_decode_statuses(data).orders, _status)
     found: dict[str, Past] = {}
-    for row in _each(_decode_statuses(data).orders, _status)[0]:
+    for row in rows:
         order = row.order
         found[order.order_id] = Past(
             order_id=order.order_id,
             symbol=order.symbol,
-            side=order.side.lower(),
+            direction=direction_of(order.side),
             size=decimal(order.quantity),
             filled=decimal(order.filled),
             limit=decimal(order.limit_price),
@@ -282,54 +291,74 @@ def read_statuses(data: bytes) -> dict[str, Past]:
             updated_ms=milliseconds(order.last_update_timestamp),
             ended=row.status in _ENDED,
         )
-    return found
+    return found, bad
 
 
-def read_history(data: bytes) -> tuple[list[Past], str]:
-    """States of orders as they were, oldest first, and the token of the next page."""
+class History(NamedTuple):
+    """States of orders as they were, oldest first."""
+
+    states: list[Past]
+    token: str
+    """Of the next page; empty = there is none."""
+    bad: int
+    """Elements that can't be read."""
+
+
+def read_history(data: bytes) -> History:
     history = _decode_history(data)
+    elements, bad = _each(history.elements, _element)
     states: list[Past] = []
-    for element in _each(history.elements, _element)[0]:
+    for element in elements:
         for name, event in element.event.items():
             order = event.new_order or event.order
             if order is not None:
-                states.append(_past(order, element.timestamp, ended=name in _REMOVED))
-    return states, history.continuation_token or ""
+                states.append(_past(order, element.timestamp or 0, ended=name in _REMOVED))
+    return History(states, history.continuation_token or "", bad)
 
 
 def _past(order: _PastOrder, time_ms: int, *, ended: bool) -> Past:
+    kind = (order.order_type or "").lower()
     return Past(
         order_id=order.uid,
-        symbol=order.tradeable,
-        side=order.direction.lower(),
+        symbol=order.tradeable or "",
+        direction=direction_of(order.direction),
         size=decimal(order.quantity),
         filled=decimal(order.filled),
         limit=decimal(order.limit_price),
         client_id=order.client_id or "",
-        created_ms=order.timestamp,
+        created_ms=order.timestamp or 0,
         updated_ms=order.last_update_timestamp or time_ms,
-        order_type="market" if order.order_type.lower() in ("market", "mkt") else "limit",
+        # An unknown kind leaves the one that is remembered.
+        order_type="" if kind in ("", "unknown") else "market" if kind in ("market", "mkt") else "limit",
         ended=ended,
     )
 
 
-def read_flex(data: bytes) -> list[Balance]:
-    """The multi-collateral wallet, as on the stream."""
+def read_flex(data: bytes) -> tuple[list[Balance], int]:
+    """The multi-collateral wallet, as on the stream, and the number of its currencies that can't be read."""
     flex = _decode_accounts(data).accounts.flex
-    return balances_of(flex.currencies) if flex is not None else []
+    return balances_of(flex.currencies) if flex is not None else ([], 0)
 
 
-def balances_of(currencies: dict[str, FlexCurrency]) -> list[Balance]:
+def balances_of(currencies: Mapping[str, msgspec.Raw]) -> tuple[list[Balance], int]:
     """`free` is the whole quantity and `locked` 0, as the platform's REST writer has it (bug A1)."""
-    return [
-        Balance(
-            asset=asset_name(code),
-            free=plain(decimal(row.quantity)),
-            locked="0",
-            venue_available=plain(row.available)
-            if row.available is not None and row.available.is_finite()
-            else msgspec.UNSET,
+    balances: list[Balance] = []
+    bad = 0
+    for code, raw in currencies.items():
+        try:
+            row = _decode_currency(raw)
+        except UNREADABLE:
+            bad += 1
+            continue
+        if row.quantity is None:
+            continue
+        told = row.available is not None and row.available.is_finite()
+        balances.append(
+            Balance(
+                asset=asset_name(code),
+                free=plain(decimal(row.quantity)),
+                locked="0",
+                venue_available=plain(decimal(row.available)) if told else msgspec.UNSET,
+            )
         )
-        for code, row in currencies.items()
-        if row.quantity is not None
-    ]
+    return balances, bad

@@ -38,7 +38,6 @@ class FuturesUser(OneAccount):
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
-        self._hosts = _rest.futures_hosts(setup.options)
         self._session: FuturesAccount | None = None
         self._alarms: Alarms[str] = Alarms()
         self._proof: dict[str, str] = {}
@@ -99,9 +98,12 @@ class FuturesUser(OneAccount):
     # --- joining ---
 
     def _open(self, subscription: UserSubscription, now: Instant) -> Outputs:
+        refusal = _rest.account_refusal(self._setup.options, subscription.credentials)
+        if refusal is not None:
+            return [Fail(kind=FailKind.REQUEST, reason=refusal, stream_id=subscription.stream_id)]
         self._setup.table()  # orders are told by pair ids: this starts the loading of the symbols
-        self._session = FuturesAccount(self._setup, self._hosts.rest, subscription, now)
-        return [Connect(self._hosts.ws)]
+        self._session = FuturesAccount(self._setup, _rest.FUTURES_REST, subscription, now)
+        return [Connect(_rest.FUTURES_WS)]
 
     def _control(self, session: FuturesAccount, message: Frame, now: Instant) -> list[Output]:
         """A frame with an event. Acknowledgements repeat the key and the signature, so nothing of them is told."""
@@ -155,7 +157,7 @@ class FuturesUser(OneAccount):
     def replay(self, subscription: UserSubscription, names: dict[str, str]) -> None:
         """Enter the live state of a recorded frame: REST can't be asked, and time stands still."""
         now = Instant(0.0, 0)
-        session = self._session = FuturesAccount(self._setup, self._hosts.rest, subscription, now)
+        session = self._session = FuturesAccount(self._setup, _rest.FUTURES_REST, subscription, now)
         session.recorded(names)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeVar
 
 import msgspec
 
 from exchanges._adapter import Answer, Call
 from exchanges._frames import UNREADABLE
+from exchanges._rows import read_rows
 from exchanges.instruments import Instrument, SymbolTable
-from exchanges.kraken._rest import SPOT_REST, futures_hosts, read_futures, read_spot
+from exchanges.kraken._rest import FUTURES_REST, SPOT_REST, option_refusal, read_futures, read_spot
 
 SPOT: Final = "kraken"
 FUTURES: Final = "krakenUsdm"
@@ -43,28 +44,44 @@ def wire_name(ws_name: str) -> str:
 # --- symbols ---
 
 
-_QUOTES: Final = ("USDT", "USDC", "USD", "EUR")
+_QUOTES: Final = ("USDT", "USDC", "USD", "EUR", "GBP")
+"""How names of markets end; the longer ones first."""
 
 
 def pair_in(table: SymbolTable, wire: str) -> str:
-    """Pair id of a wire symbol.
+    """Pair id of a wire symbol, for tickers and candles: one that a loaded table lacks keeps its name.
 
-    While the table loads, the name tells the id: a fill must not wait. A symbol that a loaded table lacks keeps its name.
+    While the table loads, the name tells the id: a price must not wait.
     """
     known = table.wire(wire)
     if known is not None:
         return known.pair
-    return wire if len(table) else _pair_by_name(wire)
+    return wire if len(table) else pair_by_name(wire)
 
 
-def _pair_by_name(wire: str) -> str:
-    """`BTC/USD` → `BTC-USD`, `PF_XBTUSD` → `BTC-USD`; other names stay."""
-    if not wire.startswith(PERPETUAL):
-        return wire.replace("/", "-", 1)
-    name = wire.removeprefix(PERPETUAL)
+def event_pair_in(table: SymbolTable, wire: str) -> str:
+    """Pair id of a wire symbol, for an account's events.
+
+    A coin that was listed minutes ago is not in the list yet: its name tells the id, because the backend rounds prices of
+    symbols that it does not know to 2 decimals.
+    """
+    known = table.wire(wire)
+    return known.pair if known is not None else pair_by_name(wire)
+
+
+def pair_by_name(wire: str) -> str:
+    """`XBT/USD` → `BTC-USD`, `PF_XBTUSD` → `BTC-USD`; other names stay."""
+    if wire.startswith(PERPETUAL):
+        return _split(wire.removeprefix(PERPETUAL)) or wire
+    base, slash, quote = wire.partition("/")
+    return f"{asset_name(base)}-{asset_name(quote)}" if slash else wire
+
+
+def _split(name: str) -> str:
+    """The pair id of a name without a mark between its coins; empty if it can't be told."""
     quote = next((quote for quote in _QUOTES if name.endswith(quote)), "")
     base = name.removesuffix(quote)
-    return f"{asset_name(base)}-{quote}" if base and quote else wire
+    return f"{asset_name(base)}-{quote}" if base and quote else ""
 
 
 def wire_of(exchange: str, table: SymbolTable, pair: str) -> str | None:
@@ -83,13 +100,13 @@ class PairNames:
         self._names: dict[str, str] = {}
 
     def pair(self, table: SymbolTable, name: str) -> str:
-        """The pair id; an unknown name stays as it is."""
+        """The pair id; a name that no list has tells it itself."""
         if table is not self._table:
             self._table = table
             self._names = {
                 name: instrument.pair for instrument in table for name in (*instrument.extra.values(), instrument.wire)
             }
-        return self._names.get(name, name)
+        return self._names.get(name) or (pair_by_name(name) if "/" in name else _split(name) or name)
 
 
 # --- intervals ---
@@ -133,27 +150,42 @@ class _Asset(msgspec.Struct):
 class _Pair(msgspec.Struct):
     base: str
     quote: str
-    wsname: str = ""
-    altname: str = ""
-    status: str = "online"
+    wsname: str | None = None
+    altname: str | None = None
+    status: str | None = None
 
 
 class _Contract(msgspec.Struct):
     symbol: str
-    base: str = ""
-    quote: str = ""
-    pair: str = ""
-    tradeable: bool = False
+    base: str | None = None
+    quote: str | None = None
+    pair: str | None = None
+    tradeable: bool | None = None
 
 
 class _Contracts(msgspec.Struct):
-    instruments: list[_Contract]
+    instruments: msgspec.Raw
 
 
-_decode_assets = msgspec.json.Decoder(dict[str, _Asset]).decode
-_decode_pairs = msgspec.json.Decoder(dict[str, _Pair]).decode
+T = TypeVar("T")
+
+_decode_rows = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_asset = msgspec.json.Decoder(_Asset).decode
+_decode_pair = msgspec.json.Decoder(_Pair).decode
 _decode_contracts = msgspec.json.Decoder(_Contracts).decode
+_decode_contract = msgspec.json.Decoder(_Contract).decode
 _PRICED: Final = frozenset({"online", "post_only", "limit_only", "reduce_only", "cancel_only"})
+
+
+def _each(data: bytes, decode: Callable[[bytes], T]) -> dict[str, T]:
+    """The rows of an object that can be read. Raises what `UNREADABLE` lists for another shape."""
+    found: dict[str, T] = {}
+    for key, raw in _decode_rows(data).items():
+        try:
+            found[key] = decode(bytes(raw))
+        except UNREADABLE:
+            continue
+    return found
 
 
 class SpotLoader:
@@ -188,11 +220,11 @@ class SpotLoader:
             return ()
         try:
             if call.tag == "assets":
-                found = _decode_assets(read.data)
+                found = _each(read.data, _decode_asset)
                 self._assets.update((code, asset.altname) for code, asset in found.items())
             else:
                 kind = str(call.context) or "spot"
-                self._pairs.update((key, (kind, pair)) for key, pair in _decode_pairs(read.data).items())
+                self._pairs.update((key, (kind, pair)) for key, pair in _each(read.data, _decode_pair).items())
         except UNREADABLE:
             return ()
         self._open.discard((call.tag, str(call.context)))
@@ -206,13 +238,13 @@ class SpotLoader:
     def _instrument(self, key: str, kind: str, pair: _Pair) -> Instrument:
         base, quote = (asset_name(self._assets.get(code, code)) for code in (pair.base, pair.quote))
         return Instrument(
-            wire=wire_name(pair.wsname),
+            wire=wire_name(pair.wsname or ""),
             pair=f"{base}-{quote}",
             base=base,
             quote=quote,
             kind=kind,
-            active=pair.status in _PRICED,
-            extra={"altname": pair.altname, "key": key},
+            active=(pair.status or "online") in _PRICED,
+            extra={"altname": pair.altname or "", "key": key},
         )
 
 
@@ -220,11 +252,13 @@ class FuturesLoader:
     """The linear perpetuals. Satisfies `exchanges._adapter.InstrumentLoader`."""
 
     def __init__(self, options: Mapping[str, str]) -> None:
-        self._rest = futures_hosts(options).rest
+        self._refused = option_refusal(options) is not None
         self._found: list[Instrument] | None = None
 
     def start(self) -> Sequence[Call]:
-        url = f"{self._rest}/derivatives/api/v3/instruments"
+        if self._refused:
+            return []
+        url = f"{FUTURES_REST}/derivatives/api/v3/instruments"
         return [Call(tag="instruments", method="GET", url=url, pool="public")]
 
     def answered(self, call: Call, answer: Answer) -> Sequence[Call]:
@@ -232,30 +266,35 @@ class FuturesLoader:
         if read.failure is not None:
             return ()
         try:
-            rows = _decode_contracts(read.data).instruments
+            rows, _ = read_rows(_decode_contracts(read.data).instruments, _decode_contract)
         except UNREADABLE:
             return ()
-        self._found = [_contract(row) for row in rows if row.symbol.startswith(PERPETUAL)] or None
+        contracts = [_contract(row) for row in rows if row.symbol.startswith(PERPETUAL)]
+        self._found = [contract for contract in contracts if contract is not None] or None
         return ()
 
     def result(self) -> Sequence[Instrument] | None:
         return self._found
 
 
-def _contract(row: _Contract) -> Instrument:
-    """One contract is one unit of the base coin."""
-    base, quote = row.base, row.quote
+def _contract(row: _Contract) -> Instrument | None:
+    """One contract is one unit of the base coin. None without a name of its coins."""
+    base, quote = row.base or "", row.quote or ""
     if not (base and quote):
-        base, _, quote = row.pair.partition(":")
+        base, _, quote = (row.pair or "").partition(":")
     base, quote = asset_name(base), asset_name(quote)
+    pair = f"{base}-{quote}" if base and quote else pair_by_name(row.symbol)
+    if pair == row.symbol:
+        return None
+    base, _, quote = pair.rpartition("-")
     return Instrument(
         wire=row.symbol,
-        pair=f"{base}-{quote}",
+        pair=pair,
         base=base,
         quote=quote,
         settle=quote,
         kind="linear",
-        active=row.tradeable,
+        active=bool(row.tradeable),
     )
 
 

@@ -20,22 +20,25 @@ from exchanges.errors import CredentialUnusable
 SPOT_REST: Final = "https://api.kraken.com"
 SPOT_WS: Final = "wss://ws.kraken.com/v2"
 SPOT_PRIVATE_WS: Final = "wss://ws-auth.kraken.com/v2"
-_FUTURES_HOST: Final = "futures.kraken.com"
-_DEMO_HOST: Final = "demo-futures.kraken.com"
+FUTURES_HOST: Final = "futures.kraken.com"
+NO_SANDBOX: Final = "Kraken has no sandbox: spot never had one, and the futures demo was retired on 2026-07-14"
 FORM: Final = "application/x-www-form-urlencoded"
 
 
-class FuturesHosts(NamedTuple):
-    """One environment of the futures venue; public and private frames share a socket address."""
-
-    ws: str
-    rest: str
+FUTURES_WS: Final = f"wss://{FUTURES_HOST}/ws/v1"
+"""Public and private frames share a socket address."""
+FUTURES_REST: Final = f"https://{FUTURES_HOST}"
 
 
-def futures_hosts(options: Mapping[str, str]) -> FuturesHosts:
-    """`KRAKEN_ENV=demo` selects the demo futures; spot has none."""
-    host = _DEMO_HOST if options.get("KRAKEN_ENV", "").strip().lower() == "demo" else _FUTURES_HOST
-    return FuturesHosts(f"wss://{host}/ws/v1", f"https://{host}")
+def option_refusal(options: Mapping[str, str]) -> str | None:
+    """None, or why the deployment's options can't be had. A key of the demo must never be sent to production."""
+    demo = options.get("KRAKEN_ENV", "").strip().lower() == "demo"
+    return f"KRAKEN_ENV=demo: {NO_SANDBOX}" if demo else None
+
+
+def account_refusal(options: Mapping[str, str], credentials: Credentials) -> str | None:
+    """None, or why an account can't be streamed."""
+    return NO_SANDBOX if credentials.environment == "sandbox" else option_refusal(options)
 
 
 # --- signatures ---
@@ -173,14 +176,14 @@ def bad_nonce(text: str) -> bool:
 class _SpotEnvelope(msgspec.Struct):
     """Around every spot answer; HTTP 200 also for errors."""
 
-    error: list[str]
+    error: list[str] | None
     result: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _FuturesEnvelope(msgspec.Struct):
     """Around futures answers; lists stand beside these keys, and history answers have only lists."""
 
-    result: str = "success"
+    result: str | None = "success"
     error: str | None = None
     errors: list[msgspec.Raw] | None = None
 
@@ -211,7 +214,7 @@ def read_spot(answer: Answer) -> Read:
         envelope = _decode_spot(answer.body)
     except UNREADABLE:
         return Read(b"", _unusable(answer))
-    errors = [text for text in envelope.error if not text.startswith("W")]  # W… is a warning
+    errors = [text for text in envelope.error or () if not text.startswith("W")]  # W… is a warning
     if errors:
         return Read(b"", failure_of_text(errors[0]))
     if answer.status >= 400:
@@ -225,7 +228,7 @@ def read_futures(answer: Answer) -> Read:
         envelope = _decode_futures(answer.body)
     except UNREADABLE:
         return Read(b"", _unusable(answer))
-    if envelope.result != "success" or envelope.error or envelope.errors:
+    if envelope.result not in ("success", None) or envelope.error or envelope.errors:
         return Read(b"", failure_of_text(envelope.error or f"HTTP {answer.status} {envelope.result}"))
     if answer.status >= 400:
         return Read(b"", _unusable(answer))

@@ -10,8 +10,10 @@ import msgspec
 from exchanges._adapter import Answer, Call, Fail, FailKind, Instant, Note, Output, Seen, Setup, UserSubscription
 from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
+from exchanges._lookup import ATTEMPTS, Lookups
 from exchanges._numbers import decimal, plain
-from exchanges._repair import GapRepair
+from exchanges._repair import GapRepair, Repaired
+from exchanges._rows import tolerant
 from exchanges._timers import Waiting, earliest
 from exchanges.events import AccountEvent, Balance
 from exchanges.kraken import _rest
@@ -23,6 +25,7 @@ from exchanges.kraken._spot_gap import SpotGap, orders_in, query_orders
 from exchanges.kraken._spot_orders import Number, Orders, Row, executions_of
 
 LOOKUP: Final = "order lookup"
+STATE: Final = "order state"
 LOOKUP_S: Final = 5.0
 """How long the rows of an order that was first seen in the middle of its life wait for REST to describe it."""
 MAX_PARKED: Final = 1_000
@@ -38,9 +41,16 @@ class _BalanceRow(msgspec.Struct):
     wallet_id: str = ""
 
 
-_decode_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_row = msgspec.json.Decoder(Row).decode
-_decode_balance = msgspec.json.Decoder(_BalanceRow).decode
+class _Named(msgspec.Struct):
+    """What must be readable of a row at least, so that its order can be asked for."""
+
+    order_id: str
+
+
+_decode_raws = msgspec.json.Decoder(list[msgspec.Raw] | None).decode
+_decode_row = tolerant(Row)
+_decode_named = msgspec.json.Decoder(_Named).decode
+_decode_balance = tolerant(_BalanceRow)
 
 
 class SpotAccount:
@@ -59,6 +69,8 @@ class SpotAccount:
         # Holds live events from the first frame on, so it exists before the first of them.
         self._repair = GapRepair(subscription, then=self._gap.then)
         self._parked: Waiting[str, list[Row]] = Waiting()
+        self._lookups = Lookups(msgspec.structs.replace)
+        """Orders of which rows told nothing that is known."""
         self._sequence: int | None = None
         self._live = True
         if subscription.resume is not None:
@@ -85,6 +97,8 @@ class SpotAccount:
     def rest_told(self, call: Call, answer: Answer, now: Instant) -> list[Output]:
         if self._repair.owns(call):
             return self._repair.answered(call, answer, self._gap.parse, now)
+        if self._lookups.owns(call):
+            return self._lookups.answered(call, answer, self._state, self._repair.live, now)
         return self._looked_up(call, answer, now) if call.tag == LOOKUP else []
 
     # --- time ---
@@ -95,10 +109,11 @@ class SpotAccount:
             outputs.extend(self._tell(rows, now))
         event = self._balances.due(now)
         outputs.extend(self._emit([event] if event else []))
-        return self.ask([*outputs, *self._repair.due(now)], now)
+        return self.ask([*outputs, *self._lookups.due(now), *self._repair.due(now)], now)
 
     def deadline(self) -> float | None:
-        return earliest(self._parked.deadline(), self._balances.deadline(), self._repair.deadline())
+        own = earliest(self._parked.deadline(), self._balances.deadline(), self._lookups.deadline())
+        return earliest(own, self._repair.deadline())
 
     # --- frames ---
 
@@ -125,11 +140,12 @@ class SpotAccount:
     def _executions(self, message: Frame, now: Instant) -> list[Output]:
         outputs: list[Output] = []
         rows: list[Row] = []
-        for raw in _decode_raws(message.data):
+        for raw in _decode_raws(message.data) or ():
             try:
                 rows.append(_decode_row(raw))
             except UNREADABLE as error:
                 outputs.append(Note(f"unreadable execution: {error}", "error"))
+                outputs.extend(self._ask_named(raw, now))
         if message.type == "snapshot":
             self._orders.snapshot(rows, now.wall_ms)
             return [*outputs, Seen(self.stream_id)]
@@ -137,6 +153,39 @@ class SpotAccount:
         for row in rows:
             outputs.extend(self._execution(row, now))
         return outputs
+
+    def _ask_named(self, raw: msgspec.Raw, now: Instant) -> list[Output]:
+        """A row that can't be read may be the end of its order."""
+        try:
+            return self._ask_state(_decode_named(raw).order_id, now)
+        except UNREADABLE:
+            return []
+
+    def _ask_state(self, order_id: str, now: Instant) -> list[Output]:
+        if not self._live:
+            return []
+        return self.ask(self._lookups.ask(order_id, query_orders([order_id], STATE)), now)
+
+    def _state(self, call: Call, answer: Answer) -> Repaired:
+        """What REST says of an order in a state that no page lists."""
+        (order_id,) = call.context if isinstance(call.context, tuple) else ("",)
+        read = _rest.read_spot(answer)
+        if read.failure is not None:
+            kind, reason, wait_s, _ = read.failure
+            if kind in (FailKind.CREDENTIAL, FailKind.REQUEST):
+                return Repaired(missing=[reason])
+            return Repaired(retry=True, retry_after_s=wait_s)
+        try:
+            found = orders_in(read.data)[0].get(order_id)
+        except UNREADABLE:
+            found = None
+        if found is None:
+            return Repaired(missing=["the venue does not know it"])
+        self._orders.looked_up(order_id, found, (), self.now.wall_ms)
+        report = self._orders.rest_report(order_id, found, self.now.wall_ms)
+        if not isinstance(report, str):
+            return Repaired(events=[report])
+        return Repaired(retry=True) if call.attempt < ATTEMPTS else Repaired(missing=[report])
 
     def _execution(self, row: Row, now: Instant) -> list[Output]:
         order_id = row.order_id
@@ -176,7 +225,7 @@ class SpotAccount:
         for row in rows:
             event = self._orders.report(row, now.wall_ms)
             if isinstance(event, str):
-                outputs.append(Note(event, "error"))
+                outputs.extend([Note(event, "error"), *self._ask_state(row.order_id, now)])
             else:
                 outputs.extend(self._emit([event] if event else []))
         return outputs
@@ -186,7 +235,7 @@ class SpotAccount:
             return [Seen(self.stream_id)]
         outputs: list[Output] = []
         newest: dict[str, Balance] = {}
-        for raw in _decode_raws(message.data):
+        for raw in _decode_raws(message.data) or ():
             try:
                 row = _decode_balance(raw)
             except UNREADABLE as error:

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from exchanges._adapter import Fail, FailKind, Note, Output, Send
+from exchanges._rows import tolerant
 from exchanges._timers import Heartbeat
 from exchanges.kraken._rest import FIRST_BACKOFF_S
 
@@ -46,7 +47,7 @@ class _Status(msgspec.Struct):
     system: str = ""
 
 
-decode_frame: Final = msgspec.json.Decoder(Frame).decode
+decode_frame: Final = tolerant(Frame)
 _decode_status = msgspec.json.Decoder(list[_Status]).decode
 
 

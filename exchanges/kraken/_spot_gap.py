@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 from urllib.parse import urlencode
 
@@ -11,7 +11,9 @@ import msgspec
 from exchanges._adapter import Answer, Call, FailKind, KnownOrder, Resume
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal, plain
+from exchanges._plan import Singles, Steps, not_known
 from exchanges._repair import Repaired
+from exchanges._rows import tolerant
 from exchanges.events import AccountEvent, Balance, ExecutionReport
 from exchanges.kraken._balances import position
 from exchanges.kraken._markets import asset_name
@@ -43,9 +45,9 @@ class _Held(msgspec.Struct):
 
 _decode_open = msgspec.json.Decoder(_Open).decode
 _decode_closed = msgspec.json.Decoder(_Closed).decode
-_decode_orders = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_order = msgspec.json.Decoder(RestOrder).decode
-_decode_balances = msgspec.json.Decoder(dict[str, _Held]).decode
+_decode_rows = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_order = tolerant(RestOrder)
+_decode_held = msgspec.json.Decoder(_Held).decode
 
 
 def query_orders(order_ids: Sequence[str], tag: str) -> Call:
@@ -60,7 +62,7 @@ def _call(tag: str, path: str, context: object = None, **form: str) -> Call:
 
 def orders_in(data: bytes) -> tuple[dict[str, RestOrder], int]:
     """The orders of a `QueryOrders` answer, and how many of them can't be read. Raises what `UNREADABLE` lists."""
-    return _readable(_decode_orders(data))
+    return _readable(_decode_rows(data))
 
 
 def _readable(rows: dict[str, msgspec.Raw]) -> tuple[dict[str, RestOrder], int]:
@@ -82,7 +84,7 @@ class SpotGap:
         self._wall_ms = wall_ms
         self._known: dict[str, KnownOrder] = {one.order_id: one for one in resume.orders} if resume else {}
         self._found: set[str] = set()
-        self._singles_asked = False
+        self._steps = Steps(Singles(self._gone, self._singles, most=MAX_SINGLES))
 
     def calls(self) -> Sequence[Call]:
         if self._resume is None:
@@ -94,14 +96,16 @@ class SpotGap:
         form = {"start": str(since_s), "closetime": "both", "ofs": str(offset), "trades": "false"}
         return _call("closed orders", "ClosedOrders", offset, **form)
 
-    def then(self) -> Sequence[Call]:
+    def then(self) -> Repaired:
+        return self._steps.then()
+
+    def _gone(self) -> list[str]:
         """Orders that were open when the stream was last live and that no list has named."""
-        if self._singles_asked:
-            return []
-        self._singles_asked = True
-        gone = [one.order_id for one in self._known.values() if not one.terminal and one.order_id not in self._found]
-        gone = gone[:MAX_SINGLES]
-        return [query_orders(gone[at : at + PER_QUERY], "orders") for at in range(0, len(gone), PER_QUERY)]
+        return [one.order_id for one in self._known.values() if not one.terminal and one.order_id not in self._found]
+
+    @staticmethod
+    def _singles(order_ids: Sequence[str]) -> list[Call]:
+        return [query_orders(order_ids[at : at + PER_QUERY], "orders") for at in range(0, len(order_ids), PER_QUERY)]
 
     def parse(self, call: Call, answer: Answer) -> Repaired:
         read = read_spot(answer)
@@ -117,15 +121,16 @@ class SpotGap:
 
     def _parse(self, call: Call, data: bytes) -> Repaired:
         if call.tag == "balances":
-            return Repaired(events=balance_events(_decode_balances(data), self._wall_ms()))
+            events, bad = balance_events(_decode_rows(data), self._wall_ms())
+            return Repaired(events=events, missing=[f"balances: {bad} that can't be read"] if bad else [])
         if call.tag == "open orders":
             return self._listed(call, _decode_open(data).open or {})
         if call.tag == "closed orders":
             return self._closed_page(call, _decode_closed(data))
         asked = call.context if isinstance(call.context, tuple) else ()
-        rows = _decode_orders(data)
+        rows = _decode_rows(data)
         told = self._listed(call, rows)
-        missing = [f"order {order_id}: not known to the venue" for order_id in asked if order_id not in rows]
+        missing = [not_known(order_id) for order_id in asked if order_id not in rows]
         return Repaired(events=told.events, missing=[*told.missing, *missing])
 
     def _closed_page(self, call: Call, page: _Closed) -> Repaired:
@@ -145,8 +150,8 @@ class SpotGap:
         events: list[AccountEvent] = []
         for order_id, order in orders.items():
             report = self._orders.rest_report(order_id, order, self._wall_ms())
-            if report is None:
-                missing.append(f"order {order_id}: state {order.status[:20]} is not known")
+            if isinstance(report, str):
+                missing.append(f"order {order_id}: {report}")
             elif self._news(report):
                 events.append(report)
         return Repaired(events=events, missing=missing)
@@ -166,11 +171,19 @@ class SpotGap:
         return status == "NEW" and amended
 
 
-def balance_events(rows: dict[str, _Held], now_ms: int) -> list[AccountEvent]:
-    """One event with the spot wallet; `locked` is left out, as on the stream. Names with a dot are earn wallets."""
-    balances = [
-        Balance(asset=asset_name(code), free=plain(decimal(held.balance)))
-        for code, held in rows.items()
-        if "." not in code
-    ]
-    return [position(balances, now_ms)] if balances else []
+def balance_events(rows: Mapping[str, msgspec.Raw], now_ms: int) -> tuple[list[AccountEvent], int]:
+    """One event with the spot wallet, and the number of rows that can't be read.
+
+    `locked` is left out, as on the stream. Names with a dot are earn wallets.
+    """
+    balances: list[Balance] = []
+    bad = 0
+    for code, raw in rows.items():
+        try:
+            held = _decode_held(raw)
+        except UNREADABLE:
+            bad += 1
+            continue
+        if "." not in code and held.balance is not None:
+            balances.append(Balance(asset=asset_name(code), free=plain(decimal(held.balance))))
+    return [position(balances, now_ms)] if balances else [], bad

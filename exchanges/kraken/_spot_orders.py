@@ -10,12 +10,14 @@ import msgspec
 from msgspec import UNSET
 
 from exchanges._adapter import KnownOrder
+from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal, divide, multiply, plain
+from exchanges._rows import read_rows
 from exchanges._times import milliseconds
 from exchanges.events import ExecutionReport, FeePart
 from exchanges.instruments import SymbolTable
 from exchanges.kraken._book import OrderBook
-from exchanges.kraken._markets import PairNames, asset_name, pair_in
+from exchanges.kraken._markets import PairNames, asset_name, event_pair_in
 
 Number = Decimal | None
 ZERO: Final = Decimal(0)
@@ -37,7 +39,9 @@ _BY_EXECUTION: Final = {
     "canceled": "CANCELED",
     "expired": "CANCELED",
 }
-"""For rows without a status; other kinds of rows keep the last known one."""
+"""For rows without a status."""
+_UNCHANGED: Final = frozenset({"iceberg_refill", "amended", "restated", "status", ""})
+"""Kinds of rows that keep the last known status; any other kind tells nothing that is known."""
 _TERMINAL: Final = frozenset({"FILLED", "CANCELED"})
 _REST_STATUS: Final = {
     "pending": "NEW",
@@ -51,6 +55,9 @@ _REST_STATUS: Final = {
 class Fee(msgspec.Struct):
     asset: str
     qty: Number = None
+
+
+_decode_fee = msgspec.json.Decoder(Fee).decode
 
 
 class Row(msgspec.Struct):
@@ -72,7 +79,7 @@ class Row(msgspec.Struct):
     last_qty: Number = None
     last_price: Number = None
     cost: Number = None
-    fees: list[Fee] | None = None
+    fees: msgspec.Raw = msgspec.Raw(b"null")
     fee_usd_equiv: Number = None
     liquidated: bool | None = None
     timestamp: str | None = None
@@ -149,13 +156,21 @@ class _Order:
             cost = decimal(row.cost) if row.cost is not None else multiply(last, price)
             self.cost = _EXACT.add(self.cost, cost)
         if fresh:
-            for fee in row.fees or ():
-                self.fees[fee.asset] = _EXACT.add(self.fees.get(fee.asset, ZERO), decimal(fee.qty))
+            self._pay(row)
         usd = decimal(row.fee_usd_equiv)
         if usd > 0 and not row.exec_id:
             self.fee_usd = usd  # the sum of the order
         elif fresh and self.whole:
             self.fee_usd = _EXACT.add(self.fee_usd, usd)
+
+    def _pay(self, row: Row) -> None:
+        """A fee that can't be read costs itself, never the execution."""
+        try:
+            fees, _ = read_rows(row.fees, _decode_fee)
+        except UNREADABLE:
+            fees = []
+        for fee in fees:
+            self.fees[fee.asset] = _EXACT.add(self.fees.get(fee.asset, ZERO), decimal(fee.qty))
 
     @property
     def described(self) -> bool:
@@ -245,6 +260,8 @@ class Orders:
     def _status(order: _Order, row: Row) -> str:
         if row.order_status and row.order_status not in STATUS:
             return ""
+        if not row.order_status and row.exec_type not in _BY_EXECUTION and row.exec_type not in _UNCHANGED:
+            return ""
         status = STATUS.get(row.order_status, "") or _BY_EXECUTION.get(row.exec_type, "") or order.status
         # A trade may say `partially_filled` though it completes the order, and a row `filled` follows it.
         short = not order.quantity or order.executed < order.quantity
@@ -259,7 +276,7 @@ class Orders:
         identity = (row.order_id, str(time_ms), order.status, row.exec_type, row.exec_id or "", executed, cost)
         fee, asset, parts, usd = self._fees(order)
         return ExecutionReport(
-            symbol=pair_in(self._table(), order.symbol),
+            symbol=event_pair_in(self._table(), order.symbol),
             new_client_order_id=client_id,
             original_client_order_id=client_id,
             order_id=row.order_id,
@@ -295,16 +312,18 @@ class Orders:
         parts = [FeePart(asset=asset, amount=plain(sum_)) for asset, sum_ in paid]
         return UNSET, UNSET, parts or UNSET, usd
 
-    def rest_report(self, order_id: str, found: RestOrder, now_ms: int) -> ExecutionReport | None:
-        """The event of an order as REST tells it; None for a state that is not known."""
+    def rest_report(self, order_id: str, found: RestOrder, now_ms: int) -> ExecutionReport | str:
+        """The event of an order as REST tells it; text = why it can't be told."""
         status = _REST_STATUS.get(found.status)
         if status is None:
-            return None
+            return f"its state {found.status[:20]!r} is none that is known"
         executed, cost = decimal(found.vol_exec), decimal(found.cost)
         if found.status == "open" and executed > 0:
             status = "PARTIALLY_FILLED"
         order = self._book.touch(order_id, now_ms)
         self._describe(order, found)
+        if order.side not in ("buy", "sell"):
+            return "the venue does not tell its side"
         client_id = found.cl_ord_id or order.client_id or order_id
         opened_ms = _seconds(found.opentm)
         time_ms = _seconds(found.closetm) or opened_ms or now_ms
@@ -315,7 +334,7 @@ class Orders:
             order_id=order_id,
             order_status=status,
             order_type="LIMIT" if found.descr.ordertype == "limit" else "MARKET",
-            side="SELL" if found.descr.type == "sell" else "BUY",
+            side="SELL" if order.side == "sell" else "BUY",
             price=plain(decimal(found.price) or decimal(found.descr.price)),
             quantity=plain(decimal(found.vol)),
             total_trade_quantity=plain(executed),

@@ -128,6 +128,8 @@ class SpotUser(OneAccount):
     # --- joining ---
 
     def _open(self, subscription: UserSubscription, now: Instant) -> Outputs:
+        if subscription.credentials.environment == "sandbox":
+            return [Fail(kind=FailKind.REQUEST, reason=_rest.NO_SANDBOX, stream_id=subscription.stream_id)]
         self._setup.table()  # orders are told by pair ids: this starts the loading of the symbols
         self._session = SpotAccount(self._setup, subscription, now)
         return [Connect(_rest.SPOT_PRIVATE_WS)]

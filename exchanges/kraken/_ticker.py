@@ -9,7 +9,8 @@ import msgspec
 
 from exchanges._adapter import EmitTickers, Instant, Note, Output, Outputs, Seen, Setup
 from exchanges._feed import TickerFeed
-from exchanges._frames import UNREADABLE
+from exchanges._rows import read_rows, tolerant
+from exchanges._stamps import Stamps
 from exchanges._times import milliseconds
 from exchanges.events import Ticker
 from exchanges.kraken._futures_frames import Frame as FuturesFrame
@@ -40,9 +41,8 @@ class _FuturesTick(msgspec.Struct, gc=False):
     time: int = 0
 
 
-_decode_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_spot = msgspec.json.Decoder(_SpotTick).decode
-_decode_futures = msgspec.json.Decoder(_FuturesTick).decode
+_decode_futures = tolerant(_FuturesTick)
 
 
 class _Tickers(TickerFeed[Topic]):
@@ -51,6 +51,7 @@ class _Tickers(TickerFeed[Topic]):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self._pairs: dict[str, str] = {}
+        self._stamps = Stamps()
 
     def _topic(self, symbol: str) -> Topic:
         return Topic(symbol)
@@ -77,9 +78,10 @@ class _Tickers(TickerFeed[Topic]):
         if price is None or not 0 < price < inf:
             return None
         symbol, exchange = self._pair(wire), self._exchange
+        time_ms = time_ms or self._stamps.at(wall_ms)
         return Ticker(
             symbol,
-            time_ms or wall_ms,
+            time_ms,
             price,
             volume or 0.0,
             price,
@@ -103,19 +105,15 @@ class SpotTicker(_Tickers, SpotLink):
     channel = "ticker"
 
     def _data(self, message: SpotFrame, now: Instant) -> Outputs:
-        tickers: list[Ticker] = []
-        notes: list[Output] = []
-        for raw in _decode_raws(message.data):
-            try:
-                row = _decode_spot(raw)
-            except UNREADABLE as error:
-                notes.append(Note(f"unreadable ticker: {error}"))
-                continue
-            time_ms = milliseconds(row.timestamp)
-            ticker = self._ticker(row.symbol, time_ms, row.last, row.volume, row.ask_qty, row.bid_qty, now.wall_ms)
-            if ticker is not None:
-                tickers.append(ticker)
-        return [*notes, *self._told(tickers)]
+        rows, odd = read_rows(message.data, _decode_spot)
+        told = [
+            self._ticker(
+                row.symbol, milliseconds(row.timestamp), row.last, row.volume, row.ask_qty, row.bid_qty, now.wall_ms
+            )
+            for row in rows
+        ]
+        notes: list[Output] = [Note(odd.phrase("tickers"))] if odd else []
+        return [*notes, *self._told([ticker for ticker in told if ticker is not None])]
 
 
 class FuturesTicker(_Tickers, FuturesLink):

@@ -1,4 +1,4 @@
-"""Kraken as a simulator half: spot (WebSocket v2) and futures (WebSocket v1), live and demo futures alike."""
+"""Kraken as a simulator half: spot (WebSocket v2) and futures (WebSocket v1); the demo of the futures is gone."""
 
 # Hooks have the signature of `VenueHalf` whether they need every argument or not.
 # ruff: noqa: ARG002
@@ -27,16 +27,19 @@ CONNECTS: Final = Rate(150, 600.0)
 BAN_S: Final = 600
 MAX_FUTURES: Final = 100
 """Open futures connections."""
-_FUTURES_HOSTS: Final = frozenset({"futures.kraken.com", "demo-futures.kraken.com"})
+_FUTURES_HOST: Final = "futures.kraken.com"
+_DEMO_HOST: Final = "demo-futures.kraken.com"
+_GONE: Final = {"Location": "https://www.kraken.com/"}
+"""The demo was retired on 2026-07-14: its host sends everybody elsewhere."""
 _KEEP: Final = 8
 """Rendered ticks kept: all connections ask for the same one in a row."""
 
 
 class Kraken:
-    """Satisfies `VenueHalf`. Live and demo futures play the same world; spot has no demo."""
+    """Satisfies `VenueHalf`."""
 
     name = "kraken"
-    hosts = _FUTURES_HOSTS | {"api.kraken.com", "ws.kraken.com", "ws-auth.kraken.com"}
+    hosts = frozenset({_FUTURES_HOST, _DEMO_HOST, "api.kraken.com", "ws.kraken.com", "ws-auth.kraken.com"})
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -52,12 +55,16 @@ class Kraken:
         return markets(coins)
 
     def rest(self, request: Request, now: Instant) -> Reply:
+        if request.host == _DEMO_HOST:
+            return Reply(301, b"", _GONE)
         if request.host == "api.kraken.com":
             return self._spot.answer(request, now)
         return self._futures.answer(request, now)
 
     def connect(self, request: Request, now: Instant) -> Peer | Refuse:
-        path, futures = request.path.rstrip("/"), request.host in _FUTURES_HOSTS
+        if request.host == _DEMO_HOST:
+            return Refuse(301, b"", _GONE)
+        path, futures = request.path.rstrip("/"), request.host == _FUTURES_HOST
         if request.host == "api.kraken.com" or path != ("/ws/v1" if futures else "/v2"):
             return Refuse(404)
         limits = self.world.settings.limits

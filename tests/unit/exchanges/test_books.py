@@ -24,8 +24,6 @@ BUSY = (0, 5, 10, 15)
 
 ALL = frozenset((*WINDOWS, *(f"busy {number}" for number in BUSY)))
 NOT_YET: dict[str, frozenset[object]] = {
-    "krakenUsdm": frozenset({"busy 10"}),
-
     "kucoinInverse": frozenset({18, 21, "busy 5", "busy 15"}),
     "kucoinInverse-unified": ALL,
     "kucoinLinear": frozenset({18, 21, "busy 5", "busy 15"}),

@@ -275,9 +275,6 @@ ODD_YET: frozenset[str] = frozenset({
     "bybitLinear-user",
 
 
-    "kraken-user",
-    "krakenUsdm-user",
-
     "paperFtx-user",
 })  # fmt: skip
 """Exchange id and feed whose frames are not read row by row yet."""

@@ -31,13 +31,6 @@ NOT_YET: dict[str, frozenset[str]] = {
         "bybit linear snapshot with null size",
     }),
 
-    "kraken": frozenset({
-        "futures fill on a contract that the symbol list does not have yet",
-        "futures order enlarged while its edit was not seen: a fill that leaves 0.15 open is not FILLED",
-        "futures order enlarged, told by a new snapshot: a fill that leaves 0.15 open is not FILLED",
-        "futures order made smaller, told by a new snapshot: the fill of 0.2 that leaves nothing is FILLED",
-    }),
-
     "kucoin": frozenset({
         "spot market sell by size ends canceled with a part unfilled: not FILLED",
         "kucoin: size null, price there",

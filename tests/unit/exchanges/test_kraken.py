@@ -386,6 +386,57 @@ def test_an_order_state_that_nobody_knows_is_told_and_not_guessed() -> None:
     assert only(Note, outputs).level == "error"
 
 
+@pytest.mark.parametrize(
+    "odd", [{"order_status": "halfway"}, {"exec_type": "brand_new"}, {"cum_qty": {}, "order_status": "filled"}]
+)
+def test_an_order_of_which_nothing_known_is_told_is_asked_for(odd: dict[str, object]) -> None:
+    """It may be its end: the note alone left the order open for ever."""
+    drive = Spot()
+    drive.live()
+    drive.executions(PLACED)
+    outputs = drive.executions(row(**odd))
+    assert reports(outputs) == []
+    (call,) = of(Call, outputs)
+    assert parse_qs(call.body or "")["txid"] == [ORDER]
+    assert of(Call, drive.executions(row(**odd))) == [], "once at a time"
+    closed = rest_order(status="closed", vol_exec="0.42", cost="37023.21")
+    assert steps(drive.answer(call, good({ORDER: closed}))) == [("FILLED", "0.42", "37023.21")]
+
+
+def test_an_order_that_stays_odd_is_asked_for_again_and_then_told_in_a_note() -> None:
+    drive = Spot()
+    drive.live()
+    drive.executions(PLACED)
+    (call,) = of(Call, drive.executions(row(order_status="halfway")))
+    notes: list[Note] = []
+    for number in range(6):
+        outputs = drive.answer(call, good({ORDER: rest_order(status="halfway")}))
+        assert reports(outputs) == []
+        notes = of(Note, outputs)
+        while number < 5 and not (calls := of(Call, drive.wake())):
+            continue
+        (call,) = calls
+    assert "halfway" in notes[0].what
+
+
+def test_an_odd_fee_costs_no_execution() -> None:
+    drive = Spot()
+    drive.live()
+    drive.executions(PLACED)
+    fees = [{"asset": "USD", "qty": 2}, {"asset": None, "qty": None}, None]
+    (report,) = reports(drive.executions(trade(5, 0.12, 10578.06) | {"fees": fees, "liquidity_ind": None}))
+    assert (report.order_status, report.total_trade_quantity, report.fee_paid) == ("PARTIALLY_FILLED", "0.12", "2")
+
+
+def test_nulls_in_a_frame_are_absent_values() -> None:
+    drive = Spot()
+    drive.live()
+    rows = [None, PLACED | {"cl_ord_id": None, "exec_type": None}]
+    outputs = drive.frame({"channel": "executions", "type": "update", "method": None, "success": None, "data": rows})
+    assert steps(outputs) == [("NEW", "0", "0")]
+    assert drive.frame({"channel": "balances", "type": "update", "data": None}) == [Seen("u1")]
+
+
 def test_a_row_without_an_order_costs_only_itself() -> None:
     drive = Spot()
     drive.live()
@@ -679,6 +730,44 @@ def test_assets_and_pairs_make_the_table_with_modern_names() -> None:
     assert found["AAPLx/USD"].kind == "tokenized_asset"
 
 
+def test_an_odd_row_of_a_list_costs_only_itself() -> None:
+    """A null in one row lost the whole list."""
+    loader = VENUE.instruments("kraken", {"KRAKEN_XSTOCKS_ENABLED": "false"})
+    pair = {"altname": "XBTUSD", "wsname": "XBT/USD", "base": "XXBT", "quote": "ZUSD", "status": "online"}
+    answers = {
+        "assets": {"XXBT": {"altname": "XBT"}, "ODD": {"altname": None}, "NIL": None, "ZUSD": {"altname": "USD"}},
+        "pairs": {
+            "A": pair | {"wsname": None},
+            "XXBTZUSD": pair,
+            "B": pair | {"base": None},
+            "C": 7,
+            "D": pair | {"wsname": "NEW/USD", "base": "ODD", "status": None, "altname": None},
+        },
+    }
+    for call in loader.start():
+        loader.answered(call, json_answer(good(answers[call.tag])))
+    found = {item.wire: (item.pair, item.active) for item in loader.result() or ()}
+    assert found == {"BTC/USD": ("BTC-USD", True), "NEW/USD": ("ODD-USD", True)}
+
+
+def test_a_coin_that_the_list_does_not_have_yet_goes_by_its_name() -> None:
+    """The raw name went out, and the backend rounds prices of symbols that it does not know to 2 decimals."""
+    drive = Spot()
+    drive.live()
+    for wire, pair in (("NEWX/USD", "NEWX-USD"), ("XDG/GBP", "DOGE-GBP")):
+        (report,) = reports(drive.executions({**PLACED, "order_id": wire, "symbol": wire}))
+        assert report.symbol == pair
+    prices = market("ticker", "NEWX/USD")
+    prices.connected()
+    frame = {"channel": "ticker", "type": "update", "data": [{"symbol": "NEWX/USD", "last": 2}]}
+    (ticker,) = only(EmitTickers, prices.frame(frame)).tickers
+    assert ticker.symbol == "NEWX/USD", "prices keep the name until the list has it"
+    rows = {"N": rest_order(descr={"pair": "NEWXUSD", "type": "buy", "ordertype": "limit", "price": "1"}),
+            "M": rest_order(descr={"pair": "ODDNAME", "type": "buy", "ordertype": "limit", "price": "1"})}  # fmt: skip
+    told, _ = repaired(Spot(Resume(since_ms=WALL - 60_000_000)), {"open orders": [good({"open": rows})]})
+    assert {str(report.order_id): report.symbol for report in reports(told)} == {"N": "NEWX-USD", "M": "ODDNAME"}
+
+
 def test_tokenised_stocks_can_be_switched_off() -> None:
     """Bug A22: the plain lists leave them out, so they had no prices; `KRAKEN_XSTOCKS_ENABLED=false` wants it so."""
     for options, calls in (({}, 4), ({"KRAKEN_XSTOCKS_ENABLED": "true"}, 4), ({"KRAKEN_XSTOCKS_ENABLED": "FALSE"}, 2)):
@@ -787,6 +876,30 @@ def test_a_ticker_carries_the_last_price_on_both_sides() -> None:
         "BTC-USD", 1_789_374_011_123, 2, 2, 2,
     )  # fmt: skip
     assert (ticker.best_ask_qnt, ticker.best_bid_qnt, ticker.volume) == (2.41, 0.73, 1834.22)
+
+
+def test_prices_without_a_time_go_on_when_the_clock_of_the_host_is_set_back() -> None:
+    drive = market("ticker", "BTC/USD")
+    drive.connected()
+    frame = b'{"channel":"ticker","type":"update","data":[{"symbol":"BTC/USD","last":2,"timestamp":null}]}'
+    times = []
+    for wall_ms in (WALL, WALL + 1_000, WALL - 44_000, WALL - 43_000):
+        (ticker,) = only(EmitTickers, drive.adapter.received(frame, Instant(drive.mono, wall_ms))).tickers
+        times.append(ticker.time)
+    assert times == sorted(times)
+
+
+def test_an_odd_tick_costs_only_itself() -> None:
+    drive = market("ticker", "BTC/USD")
+    drive.connected()
+    rows = [
+        None,
+        {"symbol": None, "last": 1},
+        {"symbol": "X/Y", "last": 0},
+        {"symbol": "BTC/USD", "last": 2, "volume": None},
+    ]
+    outputs = drive.frame({"channel": "ticker", "type": "update", "data": rows})
+    assert [row.symbol for row in only(EmitTickers, outputs).tickers] == ["BTC-USD"]
 
 
 def test_a_tick_without_a_price_only_counts_as_data() -> None:

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import exchanges
 from exchanges._adapter import (
     Call,
     CandleSubscription,
-    Connect,
     Emit,
     EmitCandle,
     Fail,
@@ -131,21 +131,32 @@ def positions(outputs: Iterable[object]) -> list[list[Balance]]:
 # --- joining ---
 
 
-@pytest.mark.parametrize(
-    ("options", "host"),
-    [({}, "futures.kraken.com"), ({"KRAKEN_ENV": "demo"}, "demo-futures.kraken.com"),
-     ({"KRAKEN_ENV": "live"}, "futures.kraken.com")],
-)  # fmt: skip
-def test_the_demo_environment_moves_the_futures_and_nothing_else(options: dict[str, str], host: str) -> None:
-    drive = Futures(Resume(since_ms=WALL - 1_000), **options)
-    assert only(Connect, drive.first).url == f"wss://{host}/ws/v1"
-    assert all(call.url.startswith(f"https://{host}/") for call in of(Call, drive.live()))
-    (call,) = VENUE.instruments("krakenUsdm", options).start()
-    assert call.url == f"https://{host}/derivatives/api/v3/instruments"
-    spot = Driver(VENUE.ticker, "kraken", TABLE, **options)
-    assert only(Connect, spot.start()).url == "wss://ws.kraken.com/v2"
-    futures = Driver(VENUE.ticker, "krakenUsdm", TABLE, **options)
-    assert only(Connect, futures.start()).url == f"wss://{host}/ws/v1"
+def test_the_demo_that_is_gone_is_refused_and_no_key_goes_to_production() -> None:
+    """The venue retired its demo futures on 2026-07-14; its host answers with a redirect."""
+    assert VENUE.option_refusal({}) is VENUE.option_refusal({"KRAKEN_ENV": "live"}) is None
+    reason = VENUE.option_refusal({"KRAKEN_ENV": " Demo "})
+    assert reason is not None
+    assert "KRAKEN_ENV=demo" in reason
+    assert "2026-07-14" in reason
+    assert exchanges.option_refusals({"KRAKEN_ENV": "demo"}) == [reason]
+    drive = Futures(KRAKEN_ENV="demo")
+    fail = only(Fail, drive.first)
+    assert (fail.kind, fail.stream_id, fail.reason) == (FailKind.REQUEST, "u1", reason)
+    assert drive.first == [fail]
+    assert VENUE.instruments("krakenUsdm", {"KRAKEN_ENV": "demo"}).start() == []
+    assert len(VENUE.instruments("kraken", {"KRAKEN_ENV": "demo"}).start()) == 4, "spot has its own hosts"
+
+
+@pytest.mark.parametrize("exchange", ["kraken", "krakenUsdm"])
+def test_a_sandbox_account_is_refused_and_its_key_stays_here(exchange: str) -> None:
+    """A key of a sandbox went to production, which refused it; a key of production streamed a real account."""
+    drive = Driver(VENUE.user, exchange, TABLE)
+    keys = credentials("AK", SECRET, environment="sandbox")
+    outputs = [*drive.add(UserSubscription(stream_id="u1", exchange=exchange, credentials=keys)), *drive.start()]
+    fail = only(Fail, outputs)
+    assert (fail.kind, fail.stream_id) == (FailKind.REQUEST, "u1")
+    assert "no sandbox" in fail.reason
+    assert outputs == [fail]
 
 
 def test_every_private_feed_carries_the_signed_challenge() -> None:
@@ -367,6 +378,133 @@ def test_fees_add_up_per_currency() -> None:
     assert not isinstance(rebate.fee_paid, str)
 
 
+# --- sizes that changed while nobody watched ---
+
+
+def snapshot(*orders: dict[str, object]) -> dict[str, object]:
+    return {"feed": "open_orders_snapshot", "account": "a", "orders": orders}
+
+
+def test_an_edit_that_nobody_saw_makes_an_order_larger() -> None:
+    """It was told as FILLED at its old size, and the FILLED of all of it was dropped."""
+    drive = Futures()
+    drive.live()
+    drive.frame(book("new_placed_order_by_user", body()))
+    (report,) = reports(drive.frame(fills(fill(0.35, 0.15))))
+    assert (report.order_status, report.total_trade_quantity, report.quantity) == ("PARTIALLY_FILLED", "0.35", "0.5")
+    (report,) = reports(drive.frame(fills(fill(0.15, 0))))
+    assert (report.order_status, report.total_trade_quantity, report.quantity) == ("FILLED", "0.5", "0.5")
+
+
+@pytest.mark.parametrize("size", [0.5, 0.2])
+def test_an_edit_that_the_next_snapshot_tells_counts(size: float) -> None:
+    drive = Futures()
+    drive.live()
+    drive.frame(book("new_placed_order_by_user", body()))
+    drive.frame(snapshot(body(size, last_update_time=WALL - 55_000)))
+    first, second = reports(drive.frame(fills(fill(0.1, size - 0.1), fill(size - 0.1, 0))))
+    assert (first.order_status, float(first.quantity)) == ("PARTIALLY_FILLED", size)
+    assert (second.order_status, float(second.quantity), float(second.total_trade_quantity)) == ("FILLED", size, size)
+
+
+def test_a_frame_that_is_older_than_what_is_known_changes_no_size() -> None:
+    drive = Futures()
+    drive.live()
+    drive.frame(book("new_placed_order_by_user", body()))
+    drive.frame(book("edited_by_user", body(0.5, last_update_time=WALL - 50_000)))
+    drive.frame(snapshot(body(0.35, last_update_time=WALL - 60_000)))
+    assert steps(drive.frame(fills(fill(0.35, 0.15))))[0][0] == "PARTIALLY_FILLED"
+
+
+def test_filled_is_never_told_while_the_venue_says_that_something_is_left() -> None:
+    drive = Futures()
+    drive.live()
+    drive.frame(book("new_placed_order_by_user", body()))
+    told = steps(drive.frame(fills(fill(0.1, 0.4), fill(0.25, 0.15), fill(0.1, 0.05))))
+    assert [step[0] for step in told] == ["PARTIALLY_FILLED"] * 3
+    assert steps(drive.frame(fills(fill(0.05, 0))))[0][:2] == ("FILLED", "0.5")
+
+
+@pytest.mark.parametrize("fills_first", [True, False])
+def test_a_full_fill_with_nothing_left_ends_an_order_that_was_made_smaller(fills_first: bool) -> None:
+    """By an edit that nobody saw, or by the venue (reduce-only): it had no end, ever."""
+    drive = Futures()
+    drive.live()
+    drive.frame(book("new_placed_order_by_user", body()))
+    frames = [fills(fill(0.2, 0)), book("full_fill", body(0, 0.2, last_update_time=WALL), cancel=True)]
+    outputs = [output for frame in (frames if fills_first else frames[::-1]) for output in drive.frame(frame)]
+    report = reports(outputs)[-1]
+    assert (report.order_status, report.total_trade_quantity, report.quantity) == ("FILLED", "0.2", "0.2")
+    assert drive.frame(book("full_fill", cancel=True)) == [Seen("u1")]
+    assert drive.adapter.deadline() is None
+
+
+def test_a_full_fill_of_which_only_ids_are_told_ends_by_what_the_venue_knows_of_it() -> None:
+    drive = Futures()
+    drive.live()
+    drive.frame(book("new_placed_order_by_user", body()))
+    row = fill(0.2, 0, 5)
+    assert steps(drive.frame(fills(row)))[0][0] == "PARTIALLY_FILLED"
+    drive.frame(book("full_fill", cancel=True))
+    (call,) = of(Call, drive.wake())
+    (call,) = of(Call, drive.answer(call, good(fills=[rest_fill(0.2, WALL, 5)])))
+    assert call.body == f"orderIds={ORDER}"
+    (call,) = of(Call, drive.answer(call, good(orders=[])))
+    assert path(call) == "/api/history/v2/orders"
+    (report,) = reports(drive.answer(call, {"elements": []}))
+    assert (report.order_status, report.total_trade_quantity, report.quantity) == ("FILLED", "0.2", "0.2")
+
+
+def test_a_last_fill_that_ends_a_smaller_order_is_its_end_also_without_a_full_fill() -> None:
+    drive = Futures()
+    drive.live()
+    drive.frame(book("new_placed_order_by_user", body()))
+    drive.frame(fills(fill(0.2, 0, 5)))
+    (call,) = of(Call, drive.wake())
+    (call,) = of(Call, drive.answer(call, good(fills=[rest_fill(0.2, WALL, 5)])))
+    outputs = drive.answer(call, good(orders=[status(state="FULLY_EXECUTED", quantity=0.2, filled=0.2)]))
+    assert steps(outputs) == [("FILLED", "0.2", "18250")]
+
+
+def test_an_order_that_leaves_for_a_reason_that_no_page_lists_is_asked_for() -> None:
+    """It was told as CANCELED; it may as well be filled."""
+    drive = Futures()
+    drive.live()
+    drive.frame(book("new_placed_order_by_user", body()))
+    (call,) = of(Call, drive.frame(book("brand_new_reason", cancel=True)))
+    outputs = drive.answer(call, good(orders=[status(state="FULLY_EXECUTED", quantity=0.35, filled=0.35)]))
+    assert [step[:2] for step in steps(outputs)] == [("FILLED", "0.35")]
+    drive = Futures()
+    drive.live()
+    drive.frame(book("new_placed_order_by_user", body()))
+    (call,) = of(Call, drive.frame(book("brand_new_reason", cancel=True)))
+    (call,) = of(Call, drive.answer(call, good(orders=[])))
+    outputs = drive.answer(call, {"elements": []})
+    assert reports(outputs) == []
+    assert only(Note, outputs).level == "error"
+
+
+def test_a_contract_that_the_list_does_not_have_yet_goes_by_its_name() -> None:
+    """The raw name went out, and the backend rounds prices of symbols that it does not know to 2 decimals."""
+    drive = Futures()
+    drive.live()
+    names = {"PF_NEWCOINUSD": "NEWCOIN-USD", "PF_XBTUSDT": "BTC-USDT", "PF_NEWGBP": "NEW-GBP", "PF_ODD": "PF_ODD"}
+    for number, wire in enumerate(names):
+        (report,) = reports(drive.frame(fills(fill(0.1, 0.25, order_id=f"o{number}", instrument=wire))))
+        assert report.symbol == names[wire]
+
+
+def test_a_null_beside_an_order_does_not_cost_it() -> None:
+    drive = Futures()
+    drive.live()
+    odd = body() | {"cli_ord_id": None, "stop_price": None, "type": None, "last_update_time": None}
+    assert steps(drive.frame(book("new_placed_order_by_user", odd))) == [("NEW", "0", "0")]
+    row = fill(0.35, 0) | {"seq": None, "fill_type": None, "fee_currency": None, "order_type": None}
+    assert steps(drive.frame({"feed": "fills", "event": None, "message": None, "fills": [None, row, 7]})) == [
+        ("FILLED", "0.35", "31937.5")
+    ]
+
+
 # --- removals ---
 
 
@@ -485,6 +623,16 @@ def test_other_wallets_and_the_snapshot_publish_nothing() -> None:
     drive.live()
     assert drive.frame({"feed": "balances", "holding": {"USD": 5}}) == [Seen("u1")]
     assert drive.frame(wallet(USD=(5, 5)) | {"feed": "balances_snapshot"}) == [Seen("u1")]
+
+
+def test_an_odd_currency_costs_only_itself() -> None:
+    drive = Futures()
+    drive.live()
+    frame = wallet(USD=(5, 5))
+    frame["flex_futures"]["currencies"] |= {"ODD": {"quantity": "x"}, "NIL": None}  # type: ignore[index]
+    outputs = drive.frame(frame)
+    assert positions(outputs) == [[Balance(asset="USD", free="5", locked="0", venue_available="5")]]
+    assert only(Note, outputs).level == "error"
 
 
 def test_the_last_balance_of_a_period_is_told_at_its_end() -> None:
@@ -642,6 +790,111 @@ def test_an_order_that_came_and_went_within_the_gap_is_told() -> None:
     assert gap.missing == ()
 
 
+def told_before(drive: Futures, tag: str, replies: dict[str, list[object]]) -> list[Output]:
+    """What a repair tells before a call of this tag is answered."""
+    queue, told = list(drive.live()), []
+    while queue:
+        output = queue.pop(0)
+        if not isinstance(output, Call):
+            told.append(output)
+        elif output.tag != tag:
+            given = replies.get(output.tag, [good(openOrders=[], fills=[], orders=[], accounts={})])
+            queue += drive.adapter.answered(output, json_answer(given.pop(0)), drive.now)
+    return told
+
+
+def test_no_cancel_is_told_from_absence_before_the_history_was_asked() -> None:
+    """Its fills may lag behind: a FILLED that came after a CANCELED was dropped."""
+    assert reports(told_before(Futures(RESUME), "order history", {})) == []
+    filled = [placed(ORDER, "0.35"), placed(ORDER, "0.35", "0.35", name="OrderUpdated")]
+    outputs, _ = repaired(Futures(RESUME), {"order history": [{"elements": filled}]})
+    assert [step[:2] for step in steps(outputs)] == [("FILLED", "0.35")]
+
+
+@pytest.mark.parametrize("history", [bad("authenticationError"), {"elements": [None]}, {"nothing": 1, "elements": 7}])
+def test_without_the_history_an_order_that_is_gone_is_named_and_not_cancelled(history: object) -> None:
+    outputs, _ = repaired(Futures(RESUME), {"order history": [history]})
+    assert reports(outputs) == []
+    gap = only(Live, outputs).gap
+    assert gap is not None
+    assert f"order {ORDER}: its end is not known to the venue any more" in gap.missing
+
+
+def test_a_side_that_the_history_does_not_tell_is_never_a_buy() -> None:
+    """Its enums have `unknown` since 2026-05-18."""
+    sell = known("sell", side="SELL")
+    events = [placed("nobody", "2", name="OrderCancelled"), placed("sell", "0.35", name="OrderCancelled")]
+    for event in events:
+        event["event"]["OrderCancelled"]["order"] |= {"direction": "unknown", "orderType": "unknown"}  # type: ignore[index]
+    outputs, _ = repaired(
+        Futures(Resume(since_ms=WALL - 60_000, orders=(sell,))), {"order history": [{"elements": events}]}
+    )
+    (report,) = reports(outputs)
+    assert (report.order_id, report.side, report.order_status) == ("sell", "SELL", "CANCELED")
+    gap = only(Live, outputs).gap
+    assert gap is not None
+    assert gap.missing == ("order nobody: the venue does not tell its side",)
+
+
+def test_a_removed_order_without_a_side_is_not_told_as_a_buy() -> None:
+    drive = Futures()
+    drive.live()
+    (call,) = of(Call, drive.frame(book("cancelled_by_user", cancel=True)))
+    row = status()
+    row["order"]["side"] = "unknown"  # type: ignore[index]
+    outputs = drive.answer(call, good(orders=[row]))
+    assert reports(outputs) == []
+    assert "side" in only(Note, outputs).what
+
+
+@pytest.mark.parametrize("size", [0.5, 0.2])
+def test_an_edit_in_the_gap_counts(size: float) -> None:
+    rest = open_order(size, 0, limitPrice=91250)
+    drive = Futures(RESUME)
+    outputs, _ = repaired(drive, {"open orders": [good(openOrders=[rest])]})
+    assert [float(report.quantity) for report in reports(outputs)] == [size]
+    told = reports(drive.frame(fills(fill(0.1, size - 0.1), fill(size - 0.1, 0))))
+    assert [(one.order_status, float(one.quantity)) for one in told] == [("PARTIALLY_FILLED", size), ("FILLED", size)]
+
+
+def test_many_orders_that_are_gone_are_asked_for_in_steps_and_none_ends_unasked() -> None:
+    orders = tuple(known(f"o{number}") for number in range(620))
+    outputs, calls = repaired(Futures(Resume(since_ms=WALL - 60_000, orders=orders)), {})
+    asked = [call for call in calls if call.tag == "order status"]
+    assert [len(call.context) for call in asked] == [100] * 5  # type: ignore[arg-type]
+    gap = only(Live, outputs).gap
+    assert gap is not None
+    assert len(reports(outputs)) + len(gap.missing) == 620
+    assert len(gap.missing) == 120
+
+
+def test_odd_rows_of_a_gap_are_named_and_cost_only_themselves() -> None:
+    flex = {"flex": {"currencies": {"USD": {"quantity": 5}, "ODD": 7}}}
+    replies: dict[str, list[object]] = {
+        "open orders": [good(openOrders=[None, open_order(0.25, 0.1), open_order(1, 0, "x", side="unknown")])],
+        "balances": [good(accounts=flex)],
+        "fills": [good(fills=[rest_fill(0.1, WALL - 31_000), {}, rest_fill(1, WALL) | {"side": "unknown"}])],
+        "order status": [good(orders=[None])],
+        "order history": [{"elements": [{"event": {"OrderPlaced": {"order": {"uid": None}}}}]}],
+    }
+    resume = Resume(since_ms=WALL - 60_000, orders=(known(), known("gone")))
+    outputs, _ = repaired(Futures(resume), replies)
+    assert [step[:2] for step in steps(outputs)] == [("PARTIALLY_FILLED", "0.1")]
+    assert positions(outputs) == [[Balance(asset="USD", free="5", locked="0")]]
+    gap = only(Live, outputs).gap
+    assert gap is not None
+    for phrase in (
+        "open orders: 1 that can't be read",
+        "order x: the venue does not tell its side",
+        "balances: 1 that can't be read",
+        "fills: 2 that can't be read",
+        "order status: 1 that can't be read",
+        "order history: 1 that can't be read",
+        "order gone: its end is not known to the venue any more",
+    ):
+        assert phrase in gap.missing
+
+
 def test_the_history_is_read_page_by_page() -> None:
     first: dict[str, object] = {"elements": [placed("brief", "2")], "continuationToken": "t0ken"}
     second = {"elements": [placed("brief", "2", name="OrderCancelled")]}
@@ -673,10 +926,14 @@ def test_only_linear_perpetuals_are_listed() -> None:
         {"symbol": "PF_XDGUSD", "pair": "XDG:USD", "tradeable": False},
         {"symbol": "PI_XBTUSD", "base": "BTC", "quote": "USD", "tradeable": True},
         {"symbol": "FF_XBTUSD_261225", "base": "BTC", "quote": "USD", "tradeable": True},
+        {"symbol": "PF_ETHUSD", "base": None, "quote": "USD", "pair": None, "tradeable": True},
+        {"symbol": "PF_ODD", "base": None},
+        {"symbol": None, "base": "BTC", "quote": "USD"},
+        None,
     ]
     loader.answered(call, json_answer(good(instruments=rows)))
     found = {item.wire: (item.pair, item.active) for item in loader.result() or ()}
-    assert found == {"PF_XBTUSD": ("BTC-USD", True), "PF_XDGUSD": ("DOGE-USD", False)}
+    assert found == {"PF_XBTUSD": ("BTC-USD", True), "PF_XDGUSD": ("DOGE-USD", False), "PF_ETHUSD": ("ETH-USD", True)}
 
 
 def test_a_product_that_spoils_a_request_is_found_by_halves() -> None:

@@ -47,8 +47,6 @@ NOT_YET: dict[str, frozenset[str]] = {
     "bybitLinear": frozenset({ODD_CANDLE, ODD_ORDER, ODD_SYMBOL, TOO_MANY}),
 
 
-    "kraken": frozenset({ODD_CANDLE, ODD_ORDER, ODD_SYMBOL, TOO_MANY}),
-    "krakenUsdm": frozenset({ODD_CANDLE, ODD_SYMBOL}),
 
     "kucoin": frozenset({ODD_CANDLE, ODD_ORDER, ODD_PRICE, ODD_SYMBOL, REMOVED, TOO_MANY}),
     "kucoin-unified": frozenset({ODD_ORDER, REMOVED, TOO_MANY}),

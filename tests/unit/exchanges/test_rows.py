@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import msgspec
 import pytest
 
@@ -60,3 +62,14 @@ def test_a_null_where_a_text_is_expected_is_an_absent_value() -> None:
 def test_what_has_to_be_there_is_not_made_up(odd: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         tolerant(_Order)(odd)
+
+
+def test_figures_keep_their_text_beside_a_null() -> None:
+    class Figures(msgspec.Struct):
+        price: Decimal
+        word: str = ""
+        rest: msgspec.Raw = msgspec.Raw(b"[]")
+
+    read = tolerant(Figures)(b'{"price":0.12345678901234567890123,"word":null,"rest":[{"a":null,"b":"null"}]}')
+    assert str(read.price) == "0.12345678901234567890123"
+    assert bytes(read.rest) == b'[{"b":"null"}]'
