@@ -93,8 +93,6 @@ class FuturesGap:
         if call.tag == "fills":
             self._all_fills = False
             return self._fill_events()
-        if call.tag == "order history":
-            self._all_past = False
         return self._ends(lambda order_id, ended_ms: self._orders.complete(order_id) or ended_ms > 0)
 
     def _parse(self, call: Call, data: bytes) -> Repaired:

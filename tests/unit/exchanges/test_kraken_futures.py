@@ -413,7 +413,17 @@ def test_a_frame_that_is_older_than_what_is_known_changes_no_size() -> None:
     drive.frame(book("new_placed_order_by_user", body()))
     drive.frame(book("edited_by_user", body(0.5, last_update_time=WALL - 50_000)))
     drive.frame(snapshot(body(0.35, last_update_time=WALL - 60_000)))
-    assert steps(drive.frame(fills(fill(0.35, 0.15))))[0][0] == "PARTIALLY_FILLED"
+    assert steps(drive.frame(fills(fill(0.35, None))))[0][0] == "PARTIALLY_FILLED"
+
+
+def test_a_snapshot_from_before_an_edit_does_not_end_what_goes_on() -> None:
+    drive = Futures()
+    drive.live()
+    drive.frame(book("new_placed_order_by_user", body()))
+    row = fill(0.35, 0.15)
+    drive.frame(fills(row))
+    drive.frame(snapshot(body(0.35, last_update_time=WALL - 59_000)))
+    assert steps(drive.frame(fills(row)))[0][0] == "PARTIALLY_FILLED"
 
 
 def test_filled_is_never_told_while_the_venue_says_that_something_is_left() -> None:
