@@ -226,6 +226,11 @@ class Simulator:
         amount, at, ref = _maybe(quantity), _maybe(price), OrderRef(order_id=order_id)
         return self.call(lambda hub, now: controls.amend(hub, ref, now, quantity=amount, price=at, client_id=client_id))
 
+    def modify(self, order_id: int, *, quantity: Number | None = None, price: Number | None = None) -> Order:
+        """Change an open order as its venue does; where that makes a new order, the new one is returned."""
+        amount, at, ref = _maybe(quantity), _maybe(price), OrderRef(order_id=order_id)
+        return self.call(lambda hub, now: controls.modify(hub, ref, now, quantity=amount, price=at))
+
     def liquidate(
         self,
         account: str,

@@ -300,7 +300,7 @@ class Loader:
 def table_of_context(exchange: str, context: Mapping[str, object]) -> SymbolTable:
     """The table of a golden case: wire code → pair id."""
     listed = context.get("code_to_pair")
-    rows = listed.items() if isinstance(listed, Mapping) else ()
+    rows = sorted(listed.items(), key=_index) if isinstance(listed, Mapping) else ()
     found: list[Instrument] = []
     for code, pair in rows:
         market = market_of(str(code)) or LINEAR
@@ -312,3 +312,9 @@ def table_of_context(exchange: str, context: Mapping[str, object]) -> SymbolTabl
             )
         )  # fmt: skip
     return SymbolTable(one_pair_each(found))
+
+
+def _index(row: tuple[object, object]) -> int:
+    """Spot codes by their numbers, which is how old their listings are; all others stay in their order."""
+    number = str(row[0]).removeprefix("@")
+    return int(number) if number.isdecimal() else 0

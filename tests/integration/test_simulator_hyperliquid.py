@@ -227,17 +227,49 @@ def test_symbols_have_the_platforms_names(sim):
 
 
 def test_an_order_of_either_market_is_told_with_the_price_of_its_fills(sim, account):
-    with opened(sim, "hyperliquid", user("hyperliquid")) as session:
-        session.wait(Live)
-        for exchange, symbol, name in (("hyperliquid", "@107", "S"), ("hyperliquidLinear", "xyz:TSLA", "P")):
+    """Once, by the id of its market: both ids of one address see every order."""
+    with (
+        opened(sim, "hyperliquid", user("hyperliquid")) as spot,
+        opened(sim, "hyperliquidLinear", user("hyperliquidLinear")) as perps,
+    ):
+        spot.wait(Live)
+        perps.wait(Live)
+        for exchange, symbol, name, session in (
+            ("hyperliquid", "@107", "S", spot),
+            ("hyperliquidLinear", "xyz:TSLA", "P", perps),
+        ):
             order = sim.place(account, exchange, symbol=symbol, side="BUY", quantity="4", price="61000", client_id=name)
             sim.fill(order.order_id, quantity="1", price="400")
             sim.fill(order.order_id, price="402")
             filled = until_status(session, name, "FILLED")
             assert (filled.price, filled.total_trade_quantity) == ("401.5", "4")
             assert filled.total_quote_trade_quantity == "1606"
-        symbols = {event.new_client_order_id: event.symbol for event in reports(session)}
-    assert symbols == {"S": "BTC-USDC", "P": "xyz:TSLA-USDC"}
+        assert {(event.new_client_order_id, event.symbol) for event in reports(spot)} == {("S", "BTC-USDC")}
+        assert {(event.new_client_order_id, event.symbol) for event in reports(perps)} == {("P", "xyz:TSLA-USDC")}
+
+
+def test_a_modified_order_lives_on_under_its_client_id(sim, account):
+    """Whichever of the venue's two rows comes first; of six modifies in a row each order is played twice."""
+    with opened(sim, "hyperliquidLinear", user("hyperliquidLinear")) as session:
+        session.wait(Live)
+        order = sim.place(
+            account, "hyperliquidLinear", symbol="BTC", side="BUY", quantity="1", price="60000", client_id="M"
+        )
+        sim.fill(order.order_id, quantity="0.1", price="59000")
+        for number in range(6):
+            order = sim.modify(order.order_id, price=59_990 - number)
+            session.until(lambda _, new=order.order_id: any(event.order_id == new for event in reports(session)))
+        assert "CANCELED" not in {event.order_status for event in reports(session)}
+        sim.fill(order.order_id, price="59500")
+        filled = until_status(session, "M", "FILLED")
+        assert (filled.total_trade_quantity, filled.quantity) == ("1", "1")
+        assert filled.total_quote_trade_quantity == "59450"
+        order = sim.place(
+            account, "hyperliquidLinear", symbol="BTC", side="BUY", quantity="1", price="60000", client_id="C"
+        )
+        order = sim.modify(order.order_id, price=59_000)
+        sim.cancel(order.order_id)
+        assert until_status(session, "C", "CANCELED").order_id == order.order_id
 
 
 def test_a_fill_that_the_stream_lost_is_read_over_rest(sim, account):
