@@ -494,6 +494,55 @@ def test_an_order_that_leaves_for_a_reason_that_no_page_lists_is_asked_for() -> 
     assert only(Note, outputs).level == "error"
 
 
+def settled(drive: Futures) -> list[Output]:
+    """What follows once the venue has nothing more to tell."""
+    told: list[Output] = []
+    while drive.adapter.deadline() is not None:
+        waiting = drive.wake()
+        while waiting:
+            output = waiting.pop(0)
+            if isinstance(output, Call):
+                waiting += drive.answer(output, good(fills=[], orders=[], elements=[]))
+            else:
+                told.append(output)
+    return told
+
+
+DEEDS = st.tuples(st.sampled_from(["fill", "edit", "snapshot"]), st.integers(1, 9), st.booleans())
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(DEEDS, max_size=12), st.booleans())
+def test_whatever_nobody_saw_an_order_ends_once_and_whole(deeds: list[tuple[str, int, bool]], ids_only: bool) -> None:
+    """Edits that are seen or not, snapshots that are sent or not, fills: FILLED comes with the last fill, for all of it."""
+    drive = Futures()
+    drive.live()
+    size, filled, moment = 10, 0, WALL - 40_000
+    outputs = list(drive.frame(book("new_placed_order_by_user", body(10, 0, last_update_time=moment))))
+    for kind, amount, seen in (*deeds, ("fill", 10_000, True)):
+        moment += 10
+        if filled == size:
+            break
+        if kind == "fill":
+            quantity = min(amount, size - filled)
+            filled += quantity
+            outputs += drive.frame(fills(fill(quantity, size - filled, time=moment)))
+        elif kind == "edit":
+            size = filled + amount
+            told = body(size - filled, filled, last_update_time=moment)
+            outputs += drive.frame(book("edited_by_user", told)) if seen else []
+        else:
+            outputs += drive.frame(snapshot(body(size - filled, filled, last_update_time=moment)))
+        assert not [step for step in steps(outputs) if step[0] == "FILLED"] or filled == size
+    outputs += drive.frame(
+        book("full_fill", None if ids_only else body(0, filled, last_update_time=moment), cancel=True)
+    )
+    outputs += settled(drive)
+    ends = [report for report in reports(outputs) if report.order_status == "FILLED"]
+    assert [(float(one.total_trade_quantity), float(one.quantity)) for one in ends] == [(filled, filled)]
+    assert not [step for step in steps(outputs) if step[0] == "CANCELED"]
+
+
 def test_a_contract_that_the_list_does_not_have_yet_goes_by_its_name() -> None:
     """The raw name went out, and the backend rounds prices of symbols that it does not know to 2 decimals."""
     drive = Futures()
