@@ -29,6 +29,9 @@ EXPECTED_S: Final = 5.0
 LATE_TRIES: Final = 3
 PAST_MS: Final = 3_600_000
 """How far back the history of orders is read for an order that was removed and never seen."""
+TRIGGERED: Final = "stop_order_triggered"
+TRIGGERED_S: Final = 2.0
+"""For the order that a triggered stop becomes: it may go on under the stop's client id."""
 REMOVALS: Final = frozenset(
     {
         "partial_fill",
@@ -43,7 +46,7 @@ REMOVALS: Final = frozenset(
         "post_order_failed_because_it_would_filled",
         "would_execute_self",
         "would_not_reduce_position",
-        "stop_order_triggered",
+        TRIGGERED,
     }
 )
 """Reasons with which an order leaves the book unfilled. With any other it may be filled or not, so the venue is asked."""
@@ -294,10 +297,16 @@ class FuturesAccount:
         if filled is not None and filled > self._orders.executed(order_id):
             self._removed.add(order_id, removal, now.mono + EXPECTED_S)
             return self._ask_fills()
+        if reason == TRIGGERED:
+            self._removed.add(order_id, removal, now.mono + TRIGGERED_S)
+            return [Seen(self.stream_id)]
         return self._tell_removal(removal)
 
     def _tell_removal(self, removal: Removal) -> list[Output]:
         order_id = removal.order_id
+        if self._orders.passed_on(order_id):
+            self._orders.close(order_id, removal.time_ms)
+            return [Seen(self.stream_id)]
         if not removal.listed and not removal.found:
             return [
                 Note(

@@ -234,7 +234,10 @@ class FuturesGap:
         """The last events of the orders whose ends are known: all of the size is filled, else the order was cancelled."""
         events: list[AccountEvent] = []
         for order_id, ended_ms in list(self._doubtful.items()):
-            if self._orders.sided(order_id) and settled(order_id, ended_ms):
+            if self._orders.passed_on(order_id) and not self._orders.complete(order_id):
+                del self._doubtful[order_id]
+                self._orders.close(order_id, self._wall_ms())
+            elif self._orders.sided(order_id) and settled(order_id, ended_ms):
                 del self._doubtful[order_id]
                 events.append(self._orders.finished(order_id, ended_ms or self._wall_ms()))
         return events

@@ -235,6 +235,23 @@ class Orders:
         order = self._book.get(order_id)
         return order is not None and order.complete
 
+    def passed_on(self, order_id: str) -> bool:
+        """Whether the client id of a stop lives on in another order that is open: triggered, it becomes a new order.
+
+        Whether that keeps the client id is documented nowhere; if it does, the end of the stop is nobody's news.
+        """
+        order = self._book.get(order_id)
+        if order is None or not order.client_id or order.order_type in ("limit", ""):
+            return False
+        return any(
+            other.client_id == order.client_id and not other.ended and other_id != order_id and bool(other.wire)
+            for other_id, other in self._book
+        )
+
+    def close(self, order_id: str, now_ms: int) -> None:
+        """An order is gone, and nothing is told of it."""
+        self._book.touch(order_id, now_ms).ended = True
+
     def emptied(self, order_id: str) -> bool:
         """Whether the venue says that nothing of it is left: all of it was filled, also what is not known here."""
         order = self._book.get(order_id)

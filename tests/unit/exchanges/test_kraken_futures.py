@@ -498,7 +498,7 @@ def settled(drive: Futures) -> list[Output]:
     """What follows once the venue has nothing more to tell."""
     told: list[Output] = []
     while drive.adapter.deadline() is not None:
-        waiting = drive.wake()
+        waiting = list(drive.wake())
         while waiting:
             output = waiting.pop(0)
             if isinstance(output, Call):
@@ -541,6 +541,34 @@ def test_whatever_nobody_saw_an_order_ends_once_and_whole(deeds: list[tuple[str,
     ends = [report for report in reports(outputs) if report.order_status == "FILLED"]
     assert [(float(one.total_trade_quantity), float(one.quantity)) for one in ends] == [(filled, filled)]
     assert not [step for step in steps(outputs) if step[0] == "CANCELED"]
+
+
+@pytest.mark.parametrize("first", ["stop", "limit"])
+def test_a_triggered_stop_does_not_cancel_a_client_id_that_lives_on(first: str) -> None:
+    """Whether the order that it becomes keeps the client id is documented nowhere: either answer must come out right."""
+    drive = Futures()
+    drive.live()
+    drive.frame(book("new_placed_order_by_user", body(type="stop", stop_price=91000)))
+    gone = book("stop_order_triggered", cancel=True)
+    became = book("limit_order_from_stop", body(order_id="became"))
+    outputs = [
+        output for frame in ([gone, became] if first == "stop" else [became, gone]) for output in drive.frame(frame)
+    ]
+    outputs += settled(drive)
+    assert [(report.order_id, report.order_status) for report in reports(outputs)] == [("became", "NEW")]
+    assert steps(drive.frame(fills(fill(0.35, 0, order_id="became"))))[0][0] == "FILLED"
+
+
+def test_a_triggered_stop_whose_client_id_ends_with_it_is_cancelled() -> None:
+    drive = Futures()
+    drive.live()
+    drive.frame(book("new_placed_order_by_user", body(type="stop", stop_price=91000)))
+    outputs = drive.frame(book("stop_order_triggered", cancel=True))
+    outputs += drive.frame(book("limit_order_from_stop", body(order_id="became", cli_ord_id=None)))
+    outputs += settled(drive)
+    assert [(report.order_id, report.order_status) for report in reports(outputs)] == [
+        ("became", "NEW"), (ORDER, "CANCELED"),
+    ]  # fmt: skip
 
 
 def test_a_contract_that_the_list_does_not_have_yet_goes_by_its_name() -> None:
@@ -893,6 +921,17 @@ def test_a_side_that_the_history_does_not_tell_is_never_a_buy() -> None:
     gap = only(Live, outputs).gap
     assert gap is not None
     assert gap.missing == ("order nobody: the venue does not tell its side",)
+
+
+def test_a_stop_that_was_triggered_in_the_gap_does_not_cancel_what_it_became() -> None:
+    ended = placed(ORDER, "0.35", name="OrderCancelled")
+    replies: dict[str, list[object]] = {
+        "open orders": [good(openOrders=[open_order(0.35, 0, "became")])],
+        "order history": [{"elements": [ended]}],
+    }
+    stop = known(order_type="MARKET")
+    outputs, _ = repaired(Futures(Resume(since_ms=WALL - 60_000, orders=(stop,))), replies)
+    assert [(report.order_id, report.order_status) for report in reports(outputs)] == [("became", "NEW")]
 
 
 def test_a_removed_order_without_a_side_is_not_told_as_a_buy() -> None:
