@@ -112,7 +112,7 @@ class Join:
         self._parked: OrderedDict[int, _Parked] = OrderedDict()
         self._done: OrderedDict[int, None] = OrderedDict()
         self._short: dict[int, Update] = {}
-        """Open orders that were told with less than they have executed: told again with their missing fill."""
+        """Open orders that were told without some of their fills: told again with them."""
         self.since_ms = 0
         """From here on every fill comes over this connection."""
 
@@ -132,7 +132,7 @@ class Join:
             if self.clients.is_past(update.order):
                 return self._heirs(update.order), []
             event = self.event(update)
-            self._note_short(update, event)
+            self._note_short(update)
             return [event], []
         if update.status != FILLED:
             return self._ended(update, now), []
@@ -146,6 +146,7 @@ class Join:
         return [], []
 
     def _ended(self, update: Update, now: Instant) -> list[ExecutionReport]:
+        self._short.pop(update.order.oid, None)
         if self.clients.is_over(update.order):
             return []
         if self.clients.goes_on(update):
@@ -340,15 +341,17 @@ class Join:
         return events
 
     def _explained(self, update: Update) -> bool:
+        """Whether fills, or what was published before, make up all that an order has executed."""
         past = self.past(update)
-        return sums(past.fills).size >= past.before.size + update.executed - TOLERANCE
+        executed = past.before.size + update.executed
+        known = (sums(past.fills).size, past.told.and_then(past.fills).size)
+        return known[0] >= executed - TOLERANCE or abs(known[1] - executed) <= TOLERANCE
 
-    def _note_short(self, update: Update, event: ExecutionReport) -> None:
-        oid = update.order.oid
-        self._short.pop(oid, None)
-        total = decimal(event.total_trade_quantity)
-        if update.status in ALIVE and total < self.past(update).before.size + update.executed - TOLERANCE:
-            self._short[oid] = update
+    def _note_short(self, update: Update) -> None:
+        """An open order that is told before its fills are here, at its limit or short of them, is told again with them."""
+        self._short.pop(update.order.oid, None)
+        if update.status in ALIVE and not self._explained(update):
+            self._short[update.order.oid] = update
             while len(self._short) > self._rules.max_parked:
                 del self._short[next(iter(self._short))]
 

@@ -563,6 +563,20 @@ def test_a_partial_fill_whose_fill_comes_late_is_told_again_with_it() -> None:
     assert drive.fills(fill("0.1", "91100", 2)) == []
 
 
+def test_a_partial_fill_that_was_told_at_the_limit_is_told_again_with_its_price() -> None:
+    """Found by random deeds: an order that stayed open kept the limit as its average."""
+    drive = live()
+    assert [figures(event) for event in drive.orders(update(sz="0.25"))] == [
+        ("PARTIALLY_FILLED", "0.1", "9125", "91250.0")
+    ]
+    assert [figures(event) for event in drive.fills(fill("0.1", "91000", 1))] == [
+        ("PARTIALLY_FILLED", "0.1", "9100", "91000.0")
+    ]
+    drive.orders(update(sz="0.15"))
+    drive.orders(update("marginCanceled", sz="0.15"))
+    assert drive.fills(fill("0.1", "91000", 2)) == [], "nothing follows an end"
+
+
 def test_a_cancellation_never_says_less_than_was_executed() -> None:
     """It is the last word about the order: what a fill does not explain yet counts at the limit price."""
     drive = live()
