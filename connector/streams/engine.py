@@ -149,30 +149,12 @@ class Engine:
         self.leases = Leases(state, self.owner, options.role, options.lease_ttl_s)
         self.units: Accounts | Markets = self._units()
         """What this process owns and runs: `Accounts` in role user, `Markets` in role price."""
-        self.announcer = Announcer(
-            state,
-            self.leases,
-            self.pipeline,
-            clock,
-            chance,
-            price_role=options.price_role,
-            rejoin_grace_s=options.rejoin_grace_s,
-            sweep=self.units.sweep,
-        )
+        self.announcer = self._announcer()
         self.liveness = LivenessGuard(options.liveness, self.supervisor, self.pipeline, clock)
         self.jobs = edges.make_jobs(self._loop)
         routine = Routine(self.jobs)
         self.every, self.once_after = routine.every, routine.once_after
-        self.report = Report(
-            self.leases,
-            self.supervisor,
-            self.placement,
-            sink,
-            host=edges.host,
-            pid=edges.pid,
-            started_ms=clock.wall_ms(),
-            capacity=options.capacity,
-        )
+        self.report = self._report()
         self._clock_watch = ClockWatch(clock)
         self.alive = Alive(clock, edges.end_process)
         self._stop_listening: Callable[[], None] | None = None
@@ -215,6 +197,30 @@ class Engine:
         )
         self.instruments.on_table = markets.table_changed
         return markets
+
+    def _announcer(self) -> Announcer:
+        return Announcer(
+            self.state,
+            self.leases,
+            self.pipeline,
+            self.clock,
+            self.edges.chance,
+            price_role=self.options.price_role,
+            rejoin_grace_s=self.options.rejoin_grace_s,
+            sweep=self.units.sweep,
+        )
+
+    def _report(self) -> Report:
+        return Report(
+            self.leases,
+            self.supervisor,
+            self.placement,
+            self.sink,
+            host=self.edges.host,
+            pid=self.edges.pid,
+            started_ms=self.clock.wall_ms(),
+            capacity=self.options.capacity,
+        )
 
     def _price_exchanges(self) -> list[str]:
         """While an admin config is loaded it alone decides (contract 3.2)."""
