@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 LARGEST: Final = 1_000
-"""Of limits above this, one more or less is not tried: no test should sit on them."""
+LARGEST_CONSTANT: Final = 20
+"""Of limits above these, one more or less is not tried: no test should sit on them. A module's own constant of that size is a
+bound that somebody chose; smaller ones are ranks, codes and counts."""
 _COMPARE: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
     ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
     ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
@@ -120,7 +122,7 @@ class _Walk:
         first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
         outer = self._functions
         self._functions = (*outer, (f"{prefix}{node.name}", first))
-        yield from self._block(_without_docstring(node.body), f"{prefix}{node.name}.<locals>.")
+        yield from self._block(node.body, f"{prefix}{node.name}.<locals>.")
         self._functions = outer
 
     def _constant(self, node: ast.stmt) -> Iterator[_Swap]:
@@ -162,7 +164,7 @@ class _Walk:
             yield from self._function(node, prefix)
         elif isinstance(node, ast.ClassDef):
             yield from self._scope(node.body, f"{prefix}{node.name}.")
-        elif isinstance(node, ast.Assert | ast.Import | ast.ImportFrom) or _is_log(node):
+        elif isinstance(node, ast.Assert | ast.Import | ast.ImportFrom) or _is_log(node) or _is_docstring(node):
             return
         elif isinstance(node, ast.Raise):
             yield self._swap("removed statement", node, ast.Pass())
@@ -249,7 +251,7 @@ class _Walk:
         value = node.value
         if isinstance(value, bool):
             yield self._swap("boolean constant", node, ast.Constant(not value))
-        elif isinstance(value, int | float) and abs(value) <= LARGEST:
+        elif isinstance(value, int | float) and abs(value) <= (LARGEST_CONSTANT if self._name else LARGEST):
             yield self._swap("number", node, ast.Constant(value + 1))
             yield self._swap("number", node, ast.Constant(value - 1))
         elif isinstance(value, str | bytes) and value:
@@ -291,9 +293,9 @@ def _is_text(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)
 
 
-def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
-    first = body[0]
-    return body[1:] if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) else body
+def _is_docstring(node: ast.stmt) -> bool:
+    """Of a function, or of the attribute above it."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def _is_log(node: ast.stmt) -> bool:

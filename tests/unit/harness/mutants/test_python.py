@@ -55,6 +55,7 @@ def test_a_statement_has_these_changes(body: str, expected: set[str]) -> None:
         "self._log.info('one', 2)",
         "METRICS.count('frames_total', venue=a)",
         "assert a == 1",
+        "a.b: int\n'Words below an attribute.'",
         "b: 'Text | None' = a",
         "from a import b",
         "b = cast('int', a)",
@@ -89,6 +90,12 @@ def test_tables_lose_a_row_and_constants_change() -> None:
     assert ("table row", 3, "'FILLED'", "left out", "RANK") in found
     assert ("table row", 5, "'b'", "left out", "IDS") in found
     assert ("number", 6, "5", "6", "VERSION") in found
+
+
+def test_a_bound_that_somebody_chose_is_not_tried_by_one() -> None:
+    assert changes("MAX = 300\n") == []
+    assert len(changes("RANK = 3\n")) == 2
+    assert len(changes("def f(a):\n    a.wait(300)\n")) == 3
 
 
 def test_functions_are_named_as_their_code_is() -> None:
