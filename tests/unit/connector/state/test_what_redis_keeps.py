@@ -1,4 +1,4 @@
-"""Leases and all beside them end in time, on memory and on an in-process Redis; what a command leaves out stays."""
+"""How long what stands in Redis lives, and that a command which leaves something out does not erase it."""
 
 from __future__ import annotations
 
@@ -7,34 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from connector.core.ports import State
-from connector.state.memory_state import MemoryState
 from connector.state.redis_state import KEEP_FENCE_MS
-from tests.unit.connector.state.ending import EndPromises
-from tests.unit.connector.state.promises import LONG_S, NOW, Backing, want
+from tests.unit.connector.state.backing import LONG_S, NOW, want
 from tests.unit.connector.state.test_redis_state import SECRETS, FakeBacking
-
-
-class _Memory:
-    def __init__(self) -> None:
-        self.memory = MemoryState()
-
-    def state(self) -> State:
-        return self.memory
-
-    def flush(self) -> None:
-        self.memory.flush()
-
-    def enable_exchanges(self, text: str | None) -> None:
-        raise NotImplementedError
-
-
-class TestOnMemory(EndPromises):
-    @pytest.fixture
-    def backing(self) -> Iterator[Backing]:
-        backing = _Memory()
-        yield backing
-        backing.memory.close_connections()
 
 
 @pytest.fixture
@@ -42,13 +17,6 @@ def backing() -> Iterator[FakeBacking]:
     backing = FakeBacking()
     yield backing
     backing.end()
-
-
-class TestOnRedis(EndPromises):
-    """Over fakeredis."""
-
-
-# --- what stands in Redis ---
 
 
 def lives_ms(backing: FakeBacking, key: str) -> int:

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from connector.core.ports import State
-from tests.unit.connector.state.promises import LONG_S, SHORT_S, Backing, eventually
+from tests.unit.connector.state.backing import LONG_S, SHORT_S, Backing, WithBacking, eventually
 
 
-class EndPromises:
-    """Subclasses give the `backing` fixture."""
-
-    @pytest.fixture
-    def state(self, backing: Backing) -> State:
-        return backing.state()
-
-    @pytest.fixture
-    def other(self, backing: Backing) -> State:
-        return backing.state()
+class Ends(WithBacking):
+    """No lease outlives its owner by more than its time."""
 
     def test_a_renewed_lease_ends(self, state: State, other: State) -> None:
         """Else the accounts of a process that died stay silent for as long."""
