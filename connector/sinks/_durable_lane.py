@@ -62,7 +62,7 @@ class DurableLane:
         self._outbox = outbox
         self._head: deque[Outgoing] = deque()
         self._loaded: set[Segment] = set()
-        self._retry_at = 0.0
+        self._write_again_at = self._read_again_at = 0.0
         self._may_log = Throttle(clock)
 
     # --- lock ---
@@ -185,13 +185,13 @@ class DurableLane:
     def spill(self) -> None:
         """Move the tail to disk if it is too long. Full or failing disk: it stays, and `room` says no before long."""
         outbox = self._outbox
-        if outbox is None or not self.overlong or self._clock.mono() < self._retry_at:
+        if outbox is None or not self.overlong or self._clock.mono() < self._write_again_at:
             return
         before = outbox.records
         try:
             self._spill_all(outbox)
         except (OutboxFull, OSError) as error:
-            self._retry_at = self._clock.mono() + DISK_RETRY_S
+            self._write_again_at = self._clock.mono() + DISK_RETRY_S
             self.trouble = f"outbox can't take more: {error}"
             if self._may_log("full"):
                 log.error("outbox can't take more, account events will be refused", sink=self._name, why=str(error))
@@ -252,12 +252,12 @@ class DurableLane:
 
     def _load(self, outbox: Outbox) -> bool:
         """Take the oldest segment into the head; False if it can't be read now."""
-        if self._clock.mono() < self._retry_at:
+        if self._clock.mono() < self._read_again_at:
             return False
         try:
             loaded = outbox.load()
         except OSError as error:
-            self._retry_at = self._clock.mono() + DISK_RETRY_S
+            self._read_again_at = self._clock.mono() + DISK_RETRY_S
             self.trouble = f"outbox can't be read: {error.strerror}"
             if self._may_log("read"):
                 log.error("outbox can't be read, newer messages wait behind it", sink=self._name, why=error.strerror)

@@ -14,8 +14,8 @@ from typing import Any, Final, cast
 
 LARGEST: Final = 1_000
 LARGEST_CONSTANT: Final = 20
-"""Of limits above these, one more or less is not tried: no test should sit on them. A module's own constant of that size is a
-bound that somebody chose; smaller ones are ranks, codes and counts."""
+"""Of limits above these, one more or less is not tried: no test should sit on them. A module's own constant of that size,
+or one with a point, is a bound that somebody chose; smaller whole ones are ranks, codes and counts."""
 _COMPARE: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
     ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
     ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
@@ -247,11 +247,16 @@ class _Walk:
     def _if(self, node: ast.IfExp) -> Iterator[_Swap]:
         yield from self._condition(node.test)
 
+    def _worth_it(self, value: float) -> bool:
+        if self._name and isinstance(value, float):
+            return False
+        return abs(value) <= (LARGEST_CONSTANT if self._name else LARGEST)
+
     def _literal(self, node: ast.Constant) -> Iterator[_Swap]:
         value = node.value
         if isinstance(value, bool):
             yield self._swap("boolean constant", node, ast.Constant(not value))
-        elif isinstance(value, int | float) and abs(value) <= (LARGEST_CONSTANT if self._name else LARGEST):
+        elif isinstance(value, int | float) and self._worth_it(value):
             yield self._swap("number", node, ast.Constant(value + 1))
             yield self._swap("number", node, ast.Constant(value - 1))
         elif isinstance(value, str | bytes) and value:

@@ -182,3 +182,18 @@ def test_without_anybody_alive_this_process_tries_first(state: MoodyState) -> No
     assert a.mine_first("x")
     assert a.another("x") is None
     assert a.candidates_beside_us() == []
+
+
+def test_a_process_that_starts_settles_nothing(state: MoodyState) -> None:
+    assert not owner(state, "a").settling
+
+
+def test_two_beats_settle_an_outage(state: MoodyState) -> None:
+    a = owner(state, "a")
+    state.away = True
+    a.beat(info("a"))
+    state.away = False
+    a.beat(info("a"))
+    assert a.settling
+    a.beat(info("a"))
+    assert not a.settling

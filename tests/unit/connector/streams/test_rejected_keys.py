@@ -8,9 +8,10 @@ import pytest
 
 from connector.core.metrics import METRICS
 from connector.core.ports import Gate
-from connector.streams.breaker import AWAY_S, MAX_SUPPRESSED
+from connector.streams.breaker import AWAY_S, MAX_SUPPRESSED, AuthBreaker
+from connector.streams.pacing import Ladder
 from exchanges._adapter import Emit
-from tests.unit.connector.streams.fakes import BASE_MS, rejected
+from tests.unit.connector.streams.fakes import BASE_MS, CAP_MS, rejected
 from tests.unit.connector.streams.test_breaker import Desk
 from tests.unit.connector.streams.test_tracker import report
 
@@ -267,3 +268,57 @@ def test_the_number_of_skipped_opens_comes_with_the_next_rejection(
         desk.reject()
     counts = [vars(record)["fields"]["suppressed_opens"] for record in caplog.records if "fields" in vars(record)]
     assert counts == [0, 3, 0]
+
+
+def test_a_lifted_gate_is_told_by_the_process_that_runs_the_stream(desk: Desk) -> None:
+    """The open with the new key was answered before this process looked at the stream again."""
+    desk.reject("d1")
+    assert desk.breaker.clear("u1")
+    assert desk.breaker.blocked_until_ms("u1", "d2", owned=True) is None
+    desk.pipeline.account(Emit("u1", report("NEW")), 1.0)
+    assert len(desk.sink.services("userStreamAuthRecovered")) == 1
+
+
+def test_a_recovery_that_was_told_is_not_told_again(desk: Desk) -> None:
+    desk.reject("d1")
+    desk.breaker.clear("u1")
+    desk.breaker.recovered("u1")
+    desk.breaker.recovered("u1")
+    assert len(desk.sink.services("userStreamAuthRecovered")) == 1
+
+
+def test_a_rejection_at_the_end_of_the_cooldown_is_the_next_strike(desk: Desk) -> None:
+    first = desk.reject()
+    assert first is not None
+    desk.clock.seconds += BASE_MS / 1000
+    assert desk.reject() == first + 2 * BASE_MS
+
+
+def test_doubts_from_before_a_sure_rejection_do_not_count_against_the_next_key(desk: Desk) -> None:
+    desk.reject(fail=UNSURE)
+    desk.reject(fail=UNSURE)
+    assert desk.reject() is not None
+    assert desk.reject("d2", fail=UNSURE) is None
+
+
+def test_a_stream_that_left_is_not_suspicious_here(desk: Desk) -> None:
+    desk.reject()
+    assert desk.breaker.suspicious("u1")
+    desk.breaker.forget("u1")
+    assert not desk.breaker.suspicious("u1")
+
+
+def test_the_window_of_doubts_is_the_setting_and_a_minute_at_least() -> None:
+    def opens(window_ms: int, *, every_s: float) -> bool:
+        desk = Desk()
+        breaker = AuthBreaker(desk.state, desk.pipeline, desk.clock, Ladder(BASE_MS, CAP_MS), 3, window_ms)
+        untils = []
+        for _ in range(3):
+            untils.append(breaker.rejected("u1", "bybit", "owner", "d1", UNSURE))
+            desk.clock.seconds += every_s
+        return untils[-1] is not None
+
+    assert opens(600_000, every_s=250)
+    assert not opens(600_000, every_s=350)
+    assert opens(1_000, every_s=25)
+    assert not opens(1_000, every_s=35)

@@ -93,7 +93,7 @@ def test_tables_lose_a_row_and_constants_change() -> None:
 
 
 def test_a_bound_that_somebody_chose_is_not_tried_by_one() -> None:
-    assert changes("MAX = 300\n") == []
+    assert changes("MAX = 300\nPAUSE_S = 5.0\n") == []
     assert len(changes("RANK = 3\n")) == 2
     assert len(changes("def f(a):\n    a.wait(300)\n")) == 3
 

@@ -1,0 +1,574 @@
+"""The outbox and the lane above it on a disk that is full, can't be read, is damaged or belongs to somebody else."""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from connector.core.metrics import METRICS
+from connector.core.ports import AccountMessage, CandleMessage, InfoMessage, ServiceMessage
+from connector.sinks._amqp_messages import Durable, Outgoing, stored
+from connector.sinks._disk import RealDisk, Segmented
+from connector.sinks._durable_lane import DISK_RETRY_S, TAKE, DurableLane
+from connector.sinks.outbox import MAGIC, MAX_RECORD, Outbox, OutboxFull, OutboxUnusable, decode, encode
+from tests.unit.connector.sinks.test_outbox import die, drain, opened
+
+
+class Clock:
+    """Stands still until told."""
+
+    def __init__(self) -> None:
+        self.seconds = time.monotonic()
+
+    def mono(self) -> float:
+        return self.seconds
+
+    def wall_ms(self) -> int:
+        return 1
+
+
+class _File:
+    def __init__(self, file: Segmented, disk: MoodyDisk) -> None:
+        self._file, self._disk = file, disk
+
+    def write(self, data: bytes) -> None:
+        if self._disk.full:
+            self._file.write(data[:5])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self._file.write(data)
+
+    def cut(self, size: int) -> None:
+        self._file.cut(size)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class MoodyDisk(RealDisk):
+    """A real one that can be full in the middle of a write, or unreadable."""
+
+    def __init__(self) -> None:
+        self.full = self.unreadable = self.stuck = False
+        self.locked_by_others: set[str] = set()
+
+    def create(self, path: Path, head: bytes) -> Segmented:
+        return _File(super().create(path, head), self)
+
+    def read(self, path: Path) -> bytes:
+        if self.unreadable:
+            raise OSError(errno.EIO, "Input/output error")
+        return super().read(path)
+
+    def delete(self, path: Path) -> None:
+        if self.stuck:
+            raise OSError(errno.EROFS, "Read-only file system")
+        super().delete(path)
+
+    def lock(self, path: Path) -> Callable[[], None] | None:
+        return None if path.parent.name in self.locked_by_others else super().lock(path)
+
+
+def event(number: int, stream_id: str = "a", kind: str = "executionReport") -> AccountMessage:
+    return AccountMessage(
+        stream_id=stream_id, exchange="okx", event_type=kind, event_id=str(number), event_time_ms=1, body=b"{}",
+        received_mono=1.5,
+    )  # fmt: skip
+
+
+CANDLE = CandleMessage(
+    exchange="okx", symbol="BTC-USDT", interval="1m", event_id="c", start_ms=60, body=b"{}", closed=True,
+    received_mono=1.5,
+)  # fmt: skip
+OTHERS: list[Durable] = [
+    InfoMessage(stream_id="a", exchange="okx"),
+    CANDLE,
+    ServiceMessage(kind="restart", body=b"{}"),
+]
+
+
+class Desk:
+    """A lane with its disk; what it gives is confirmed at once unless it is kept."""
+
+    def __init__(
+        self, folder: Path, *, memory: int = 2, max_bytes: int = 1 << 20, segment_bytes: int = 1 << 20
+    ) -> None:
+        self.clock, self.disk = Clock(), MoodyDisk()
+        self.outbox = Outbox(folder, max_bytes=max_bytes, segment_bytes=segment_bytes, disk=self.disk)
+        self.lock = threading.Lock()
+        self.lane = DurableLane(
+            self.lock, memory_messages=memory, outbox=self.outbox, name="rabbitmq", clock=self.clock
+        )
+        self.lane.open()
+
+    def push(self, *messages: Durable) -> None:
+        for message in messages:
+            self.clock.seconds += 0.001
+            with self.lock:
+                self.lane.push(Outgoing(message, f"id-{self.lane.progress.added}", self.clock.mono()))
+
+    def take(self, count: int = 100) -> list[Outgoing]:
+        taken = []
+        while len(taken) < count and (item := self.lane.next()) is not None:
+            taken.append(item)
+        return taken
+
+    def numbers(self, items: Sequence[Outgoing]) -> list[str]:
+        return [item.message.event_id if isinstance(item.message, AccountMessage) else "-" for item in items]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+# --- a disk that is full ---
+
+
+def test_on_a_full_disk_events_stay_in_memory_until_there_is_no_room(desk: Desk) -> None:
+    desk.disk.full = True
+    desk.push(*(event(number) for number in range(3)))
+    assert desk.lane.overlong
+    desk.lane.spill()
+    assert "outbox can't take more" in desk.lane.trouble
+    assert "No space left" in desk.lane.trouble
+    assert len(desk.lane.tail) == 3
+    assert desk.lane.room(1)
+    assert not desk.lane.room(2)
+    assert desk.numbers(desk.take()) == ["0", "1", "2"]
+
+
+def test_a_full_disk_is_tried_again_after_a_pause_and_then_it_is_well(desk: Desk) -> None:
+    desk.disk.full = True
+    desk.push(*(event(number) for number in range(3)))
+    desk.lane.spill()
+    desk.disk.full = False
+    desk.clock.seconds += DISK_RETRY_S - 0.001
+    desk.lane.spill()
+    assert len(desk.lane.tail) == 3, "not yet"
+    desk.clock.seconds += 0.001
+    desk.lane.spill()
+    assert (len(desk.lane.tail), desk.lane.trouble) == (0, "")
+    assert desk.numbers(desk.take()) == ["0", "1", "2"]
+
+
+def test_a_bound_that_is_reached_is_told_as_a_full_disk(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, max_bytes=50)
+    desk.push(*(event(number) for number in range(3)))
+    desk.lane.spill()
+    assert "of 50 bytes used" in desk.lane.trouble
+    assert desk.numbers(desk.take()) == ["0", "1", "2"]
+
+
+def test_the_tail_goes_to_disk_only_when_it_is_too_long(desk: Desk) -> None:
+    desk.push(event(0), event(1))
+    assert not desk.lane.overlong
+    desk.lane.spill()
+    assert (len(desk.lane.tail), desk.lane.waiting_on_disk) == (2, False)
+    desk.push(event(2))
+    desk.lane.spill()
+    assert (len(desk.lane.tail), desk.lane.waiting_on_disk) == (0, True)
+
+
+def test_what_can_not_be_kept_at_the_end_is_counted(desk: Desk) -> None:
+    desk.push(*(event(number) for number in range(3)))
+    (first,) = desk.take(1)
+    desk.lane.give_back([first])
+    desk.disk.full = True
+    assert desk.lane.persist() == 3
+
+
+def test_newer_events_wait_behind_a_disk_that_can_not_be_read(desk: Desk) -> None:
+    desk.push(*(event(number) for number in range(3)))
+    desk.lane.spill()
+    desk.push(event(3))
+    desk.disk.unreadable = True
+    assert desk.take() == []
+    assert "can't be read: Input/output error" in desk.lane.trouble
+    desk.disk.unreadable = False
+    assert desk.take() == [], "not at once again"
+    desk.clock.seconds += DISK_RETRY_S
+    assert desk.numbers(desk.take()) == ["0", "1", "2", "3"]
+
+
+def test_a_directory_of_somebody_else_costs_the_disk_and_not_the_sink(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    desk = Desk(tmp_path / "file")
+    assert not desk.lane.on_disk
+    assert desk.lane.trouble.startswith("outbox unusable: ")
+    assert not desk.lane.waiting_on_disk
+    desk.push(*(event(number) for number in range(3)))
+    desk.lane.spill()
+    assert desk.numbers(desk.take(2)) == ["0", "1"]
+    assert desk.lane.persist() == 1
+
+
+def test_a_disk_that_works_is_told(desk: Desk) -> None:
+    assert desk.lane.on_disk
+    assert desk.lane.trouble == ""
+
+
+# --- order ---
+
+
+def test_what_waits_on_disk_goes_before_what_is_newer_in_memory(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, segment_bytes=150)
+    desk.push(*(event(number) for number in range(3)))
+    desk.lane.spill()
+    desk.push(event(3))
+    assert desk.lane.waiting
+    assert desk.numbers(desk.take()) == ["0", "1", "2", "3"]
+    assert not desk.lane.waiting
+
+
+def test_more_than_one_handful_in_memory_keeps_its_order(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, memory=2 * TAKE)
+    desk.push(*(event(number) for number in range(TAKE + 2)))
+    first = desk.take(1)
+    desk.push(event(9_999))
+    assert desk.numbers([*first, *desk.take(TAKE + 10)]) == [*(str(number) for number in range(TAKE + 2)), "9999"]
+
+
+def test_what_was_given_back_goes_first_in_its_own_order(desk: Desk) -> None:
+    desk.push(*(event(number) for number in range(3)))
+    taken = desk.take(2)
+    desk.lane.give_back(taken)
+    assert desk.lane.waiting
+    assert desk.numbers(desk.take()) == ["0", "1", "2"]
+
+
+def test_the_end_keeps_flight_disk_and_memory_in_their_order(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.push(*(event(number) for number in range(3)))
+    desk.lane.spill()
+    desk.push(event(3))
+    desk.lane.give_back(desk.take(2))
+    assert desk.lane.persist() == 0
+    after = Desk(tmp_path)
+    assert after.lane.leftovers == 4
+    assert after.numbers(after.take()) == ["0", "1", "2", "3"]
+
+
+def test_the_end_keeps_nothing_twice(tmp_path: Path) -> None:
+    """What was loaded and given back stands in the new first segment; the file it came from goes."""
+    desk = Desk(tmp_path)
+    desk.push(*(event(number) for number in range(3)))
+    desk.lane.spill()
+    taken = desk.take(3)
+    desk.lane.settle(taken[:1])
+    desk.lane.give_back(taken[1:])
+    assert desk.lane.persist() == 0
+    after = Desk(tmp_path)
+    assert after.numbers(after.take()) == ["1", "2"]
+    assert after.lane.leftovers == 2
+
+
+# --- counting ---
+
+
+def test_a_segment_goes_when_all_of_it_is_safe_and_not_before(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.push(*(event(number) for number in range(3)))
+    desk.lane.spill()
+    taken = desk.take()
+
+    def files() -> int:
+        return len(list(tmp_path.rglob("*.segment")))
+
+    for item in taken[:-1]:
+        desk.lane.settle([item])
+        assert files() == 1
+    desk.lane.settle(taken[-1:])
+    assert files() == 0
+    assert desk.outbox.bytes == 0
+    assert (desk.lane.progress.pending, desk.lane.leftovers) == (0, 0)
+
+
+def test_leftovers_are_counted_apart_from_what_this_process_took(tmp_path: Path) -> None:
+    before = Desk(tmp_path)
+    before.push(event(0), event(1))
+    before.lane.persist()
+    desk = Desk(tmp_path)
+    desk.push(event(2))
+    assert (desk.lane.leftovers, desk.lane.progress.pending) == (2, 1)
+    taken = desk.take()
+    desk.lane.settle(taken[:1])
+    assert (desk.lane.leftovers, desk.lane.progress.pending) == (1, 1)
+    desk.lane.settle(taken[1:])
+    assert (desk.lane.leftovers, desk.lane.progress.pending) == (0, 0)
+
+
+def test_only_account_events_that_are_given_up_are_lost(desk: Desk) -> None:
+    before = METRICS.value("account_events_lost_total", sink="rabbitmq")
+    desk.push(event(0), CANDLE, event(1))
+    desk.lane.give_up(desk.take(), "the broker refuses them")
+    assert desk.lane.lost == 2
+    assert METRICS.value("account_events_lost_total", sink="rabbitmq") == before + 2
+    assert desk.lane.progress.pending == 0
+    desk.push(CANDLE)
+    desk.lane.give_up(desk.take(), "the broker refuses it")
+    assert desk.lane.lost == 2
+
+
+def test_an_event_that_can_not_be_written_is_given_up_and_costs_no_other(desk: Desk) -> None:
+    desk.push(event(0), event(1, stream_id="\ud800"), event(2))
+    desk.lane.spill()
+    assert (len(desk.lane.tail), desk.lane.lost) == (0, 1)
+    assert desk.lane.progress.pending == 2
+    assert desk.numbers(desk.take()) == ["0", "2"]
+
+
+# --- damage ---
+
+
+def damaged(folder: Path, *places: int) -> None:
+    """Leave three records of an earlier process, some of them of another version."""
+    good = [stored(Outgoing(event(number), f"id-{number}", 0.0)) for number in range(3)]
+    for place in places:
+        good[place] = msgspec.msgpack.encode(["a later version", 1])
+    outbox = opened(folder)
+    outbox.append(good)
+    outbox.close()
+
+
+def test_a_record_that_can_not_be_read_costs_itself(tmp_path: Path) -> None:
+    damaged(tmp_path, 1)
+    desk = Desk(tmp_path)
+    assert desk.lane.leftovers == 3
+    before = METRICS.value("account_events_lost_total", sink="rabbitmq")
+    taken = desk.take()
+    assert desk.numbers(taken) == ["0", "2"]
+    assert (desk.lane.lost, desk.lane.leftovers) == (1, 2)
+    assert METRICS.value("account_events_lost_total", sink="rabbitmq") == before + 1
+    desk.lane.settle(taken)
+    assert desk.lane.leftovers == 0
+    assert list(tmp_path.rglob("*.segment")) == []
+
+
+def test_a_segment_without_a_readable_record_holds_nobody_up(tmp_path: Path) -> None:
+    damaged(tmp_path, 0, 1, 2)
+    desk = Desk(tmp_path)
+    desk.push(event(7))
+    assert desk.numbers(desk.take()) == ["7"]
+    assert (desk.lane.lost, desk.lane.leftovers) == (3, 0)
+    assert list(tmp_path.rglob("*.segment")) == []
+
+
+def test_a_torn_segment_of_this_process_is_counted_as_lost_and_not_waited_for(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.push(*(event(number) for number in range(3)))
+    desk.lane.spill()
+    (path,) = tmp_path.rglob("*.segment")
+    path.write_bytes(path.read_bytes()[:-3])
+    taken = desk.take()
+    assert desk.numbers(taken) == ["0", "1"]
+    assert (desk.lane.lost, desk.lane.leftovers) == (1, 0)
+    desk.lane.settle(taken)
+    assert desk.lane.progress.pending == 0
+
+
+# --- a stream that changed hands ---
+
+
+def test_events_of_this_process_are_not_asked_about(desk: Desk) -> None:
+    """Its own unconfirmed events are its own, whoever runs the stream now: `revoke` says which are not."""
+    desk.lane.owned_elsewhere = lambda _: True
+    desk.push(*(event(number) for number in range(3)))
+    desk.lane.spill()
+    desk.push(event(3))
+    assert desk.numbers(desk.take()) == ["0", "1", "2", "3"]
+
+
+def test_only_order_and_balance_states_of_an_earlier_process_are_asked_about(tmp_path: Path) -> None:
+    before = Desk(tmp_path, memory=9)
+    before.push(event(0), event(1, kind="balanceUpdate"), *OTHERS)
+    before.lane.persist()
+    desk = Desk(tmp_path)
+    asked: list[str] = []
+
+    def elsewhere(stream_id: str) -> bool:
+        asked.append(stream_id)
+        return True
+
+    desk.lane.owned_elsewhere = elsewhere
+    assert desk.numbers(desk.take()) == ["1", "-", "-", "-"]
+    assert asked == ["a"]
+    assert desk.lane.leftovers == 4
+    assert desk.lane.alive_mono == desk.clock.mono()
+
+
+def test_without_an_answer_what_an_earlier_process_left_is_sent(tmp_path: Path) -> None:
+    before = Desk(tmp_path)
+    before.push(event(0))
+    before.lane.persist()
+    desk = Desk(tmp_path)
+    assert desk.numbers(desk.take()) == ["0"]
+
+
+@pytest.mark.parametrize("message", [event(0, kind="balanceUpdate"), *OTHERS], ids=lambda one: type(one).__name__)
+def test_deltas_and_other_messages_are_never_revoked(desk: Desk, message: Durable) -> None:
+    desk.push(message, event(1))
+    desk.clock.seconds += 1
+    with desk.lock:
+        desk.lane.revoke("a")
+    assert [item.message for item in desk.take()] == [message]
+    assert desk.lane.progress.pending == 1
+
+
+def test_deltas_and_other_messages_are_kept_at_the_end_though_their_stream_was_revoked(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, memory=9)
+    desk.push(event(0), event(1, kind="balanceUpdate"), *OTHERS, event(2, stream_id="b"))
+    desk.clock.seconds += 1
+    with desk.lock:
+        desk.lane.revoke("a")
+    assert desk.lane.persist() == 0
+    after = Desk(tmp_path)
+    assert after.numbers(after.take()) == ["1", "-", "-", "-", "2"]
+
+
+# --- the outbox itself ---
+
+
+def test_what_is_kept_in_front_is_counted(tmp_path: Path) -> None:
+    outbox = opened(tmp_path)
+    outbox.append([b"c"])
+    outbox.prepend([b"a", b"b"])
+    assert outbox.records == 3
+    segment, records = outbox.load() or pytest.fail("nothing there")
+    assert (segment.records, records, outbox.records) == (2, [b"a", b"b"], 1)
+    outbox.discard(segment)
+    outbox.close()
+    again = opened(tmp_path)
+    assert again.records == 1
+
+
+def test_what_is_kept_in_front_comes_before_what_a_dead_process_left(tmp_path: Path) -> None:
+    """Else old events come after new ones."""
+    dead = opened(tmp_path, segment_bytes=20)
+    for record in (b"1", b"2", b"3"):
+        dead.append([record])
+    die(dead)
+    outbox = opened(tmp_path)
+    segment, first = outbox.load() or pytest.fail("nothing there")
+    outbox.prepend(first)
+    outbox.discard(segment)
+    outbox.prepend([b"0"])
+    die(outbox)
+    assert drain(opened(tmp_path)) == [b"0", b"1", b"2", b"3"]
+
+
+def test_appending_goes_on_in_the_same_file_after_something_was_put_in_front(tmp_path: Path) -> None:
+    outbox = opened(tmp_path)
+    outbox.append([b"b"])
+    outbox.prepend([b"a"])
+    outbox.append([b"c"])
+    assert len(list(tmp_path.rglob("*.segment"))) == 2
+    assert drain(outbox) == [b"a", b"b", b"c"]
+
+
+def test_two_processes_never_write_one_directory(tmp_path: Path) -> None:
+    disk = MoodyDisk()
+    disk.locked_by_others = {tmp_path.name}
+    outbox = Outbox(tmp_path, disk=disk)
+    with pytest.raises(OutboxUnusable, match="another process holds the directory lock"):
+        outbox.open()
+    assert list(tmp_path.glob("*/*.segment")) == []
+
+
+def test_the_bound_is_reached_exactly(tmp_path: Path) -> None:
+    size = len(encode([b"abc"]))
+    outbox = opened(tmp_path, max_bytes=len(MAGIC) + 2 * size)
+    outbox.append([b"abc"])
+    outbox.append([b"abc"])
+    with pytest.raises(OutboxFull):
+        outbox.append([b"a"])
+    assert outbox.records == 2
+    assert outbox.bytes == len(MAGIC) + 2 * size
+
+
+def test_a_segment_is_filled_to_its_size_and_not_beyond(tmp_path: Path) -> None:
+    size = len(encode([b"abc"]))
+    outbox = opened(tmp_path, segment_bytes=len(MAGIC) + 2 * size)
+    for _ in range(3):
+        outbox.append([b"abc"])
+    sizes = sorted(path.stat().st_size for path in tmp_path.rglob("*.segment"))
+    assert sizes == [len(MAGIC) + size, len(MAGIC) + 2 * size]
+
+
+def test_a_write_that_failed_leaves_the_file_as_it_was_and_the_next_goes_to_another(tmp_path: Path) -> None:
+    disk = MoodyDisk()
+    outbox = Outbox(tmp_path, disk=disk)
+    outbox.open()
+    outbox.append([b"a"])
+    disk.full = True
+    with pytest.raises(OSError, match="No space"):
+        outbox.append([b"b"])
+    (path,) = tmp_path.rglob("*.segment")
+    assert decode(path.read_bytes()) == ([b"a"], path.stat().st_size)
+    disk.full = False
+    assert (outbox.records, outbox.bytes) == (1, path.stat().st_size)
+    outbox.append([b"c"])
+    assert len(list(tmp_path.rglob("*.segment"))) == 2
+    assert drain(outbox) == [b"a", b"c"]
+    assert (outbox.records, outbox.bytes, outbox.empty) == (0, 0, True)
+
+
+def test_a_segment_that_can_not_be_read_stays_where_it_is(tmp_path: Path) -> None:
+    disk = MoodyDisk()
+    outbox = Outbox(tmp_path, disk=disk)
+    outbox.open()
+    outbox.append([b"a"])
+    disk.unreadable = True
+    with pytest.raises(OSError, match="Input/output"):
+        outbox.load()
+    assert (outbox.records, outbox.empty) == (1, False)
+    disk.unreadable = False
+    assert drain(outbox) == [b"a"]
+
+
+def test_a_segment_that_can_not_be_deleted_stops_nothing(tmp_path: Path) -> None:
+    disk = MoodyDisk()
+    outbox = Outbox(tmp_path, disk=disk)
+    outbox.open()
+    outbox.append([b"a"])
+    disk.stuck = True
+    assert drain(outbox) == [b"a"]
+    assert outbox.bytes == 0
+    outbox.close()
+    assert drain(opened(tmp_path)) == [b"a"], "it is sent again under the same ids"
+
+
+def test_nothing_is_found_in_an_empty_outbox(tmp_path: Path) -> None:
+    outbox = opened(tmp_path)
+    assert outbox.load() is None
+    assert outbox.empty
+    outbox.close()
+    outbox.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+def test_a_length_that_no_record_has_is_damage() -> None:
+    good = MAGIC + encode([b"a"])
+    for length in (0, MAX_RECORD + 1):
+        data = good + length.to_bytes(4, "big") + bytes(4) + bytes(16)
+        assert decode(data) == ([b"a"], len(good))
+    assert decode(b"something else") == ([], 0)
+    assert decode(MAGIC) == ([], len(MAGIC))
+    empty = MAGIC + encode([b"", b"a"])
+    assert decode(empty) == ([], len(MAGIC)), "eight zero bytes are what a power cut leaves"
+
+
+def test_adopted_segments_count_in_records_and_bytes(tmp_path: Path) -> None:
+    dead = opened(tmp_path)
+    dead.append([b"a", b"bb"])
+    bytes_before = dead.bytes
+    die(dead)
+    outbox = opened(tmp_path)
+    assert (outbox.records, outbox.bytes) == (2, bytes_before)
+    assert drain(outbox) == [b"a", b"bb"]
+    assert (outbox.records, outbox.bytes) == (0, 0)
