@@ -247,10 +247,10 @@ class _Walk:
     def _if(self, node: ast.IfExp) -> Iterator[_Swap]:
         yield from self._condition(node.test)
 
-    def _worth_it(self, value: float) -> bool:
-        if self._name and isinstance(value, float):
-            return False
-        return abs(value) <= (LARGEST_CONSTANT if self._name else LARGEST)
+    def _worth_it(self, value: object) -> bool:
+        if isinstance(value, int):
+            return abs(value) <= (LARGEST_CONSTANT if self._name else LARGEST)
+        return isinstance(value, float) and not self._name and abs(value) <= LARGEST
 
     def _literal(self, node: ast.Constant) -> Iterator[_Swap]:
         value = node.value
