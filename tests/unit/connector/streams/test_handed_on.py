@@ -182,7 +182,7 @@ def test_confirmations_are_not_waited_for_for_ever(desk: Desk) -> None:
     desk.runs()
     desk.publish()
     desk.pipeline.confirmed(desk.sink.account())
-    desk.pipeline.dirty_positions(lambda _: desk.clock.wall_ms(), desk.clock.wall_ms(), 0)
+    desk.pipeline.lines.dirty_positions(lambda _: desk.clock.wall_ms(), desk.clock.wall_ms(), 0)
     desk.publish("FILLED", "1")
     revoked: list[str] = []
     desk.sink.revoke = revoked.append  # type: ignore[attr-defined]

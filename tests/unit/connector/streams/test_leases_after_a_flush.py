@@ -161,7 +161,7 @@ def test_an_accepted_lease_is_held_with_its_number_and_released(state: MoodyStat
     assert fence is not None
     handed = state.hand_over("x", fence, "a", "b", TTL_S)
     assert handed is not None
-    a.drop("x")
+    a.forget("x")
     b.accept("x", handed)
     assert (a.holds("x"), b.holds("x"), b.fence("x"), len(b)) == (False, True, handed, 1)
     b.release(["x"])

@@ -8,7 +8,8 @@ import pytest
 from connector.core.clock import Chance
 from connector.core.metrics import METRICS
 from connector.core.ports import CandleMessage, ServiceMessage, SinkStatus, TickerMessage
-from connector.streams.pipeline import BEHIND, MAX_HELD, Pipeline
+from connector.streams.lines import MAX_HELD
+from connector.streams.pipeline import BEHIND, Pipeline
 from connector.streams.positions import decode_position
 from connector.streams.tracker import Position, known_order
 from exchanges._adapter import Emit, EmitTickers
@@ -61,7 +62,7 @@ def sink() -> Sent:
 @pytest.fixture
 def pipeline(sink: Sent) -> Pipeline:
     pipeline = Pipeline(sink, Chance(1))
-    pipeline.open_line("u1", "bybit", None)
+    pipeline.lines.open("u1", "bybit", None)
     return pipeline
 
 
@@ -96,9 +97,10 @@ OTHERS: list[AccountEvent] = [
 @pytest.mark.parametrize("event", GENUINE, ids=lambda event: type(event).__name__)
 def test_every_genuine_event_proves_that_the_key_works(sink: Sent, event: AccountEvent) -> None:
     recovered: list[str] = []
-    pipeline = Pipeline(sink, Chance(1), recovered.append)
-    pipeline.open_line("u1", "binance", None)
-    pipeline.watch_for_recovery("u1")
+    pipeline = Pipeline(sink, Chance(1))
+    pipeline.lines.on_genuine_event = recovered.append
+    pipeline.lines.open("u1", "binance", None)
+    pipeline.lines.watch_for_recovery("u1")
     pipeline.account(Emit("u1", event), 0.0)
     assert recovered == ["u1"]
 
@@ -106,26 +108,28 @@ def test_every_genuine_event_proves_that_the_key_works(sink: Sent, event: Accoun
 @pytest.mark.parametrize("event", OTHERS, ids=lambda event: type(event).__name__)
 def test_other_events_prove_nothing(sink: Sent, event: AccountEvent) -> None:
     recovered: list[str] = []
-    pipeline = Pipeline(sink, Chance(1), recovered.append)
-    pipeline.open_line("u1", "binance", None)
-    pipeline.watch_for_recovery("u1")
+    pipeline = Pipeline(sink, Chance(1))
+    pipeline.lines.on_genuine_event = recovered.append
+    pipeline.lines.open("u1", "binance", None)
+    pipeline.lines.watch_for_recovery("u1")
     pipeline.account(Emit("u1", event), 0.0)
     assert (recovered, len(sink.messages)) == ([], 1)
 
 
 def test_a_stream_that_was_closed_is_watched_no_more(sink: Sent) -> None:
     recovered: list[str] = []
-    pipeline = Pipeline(sink, Chance(1), recovered.append)
-    pipeline.open_line("u1", "bybit", None)
-    pipeline.watch_for_recovery("u1")
-    pipeline.close_line("u1", announce=False)
-    pipeline.open_line("u1", "bybit", None)
+    pipeline = Pipeline(sink, Chance(1))
+    pipeline.lines.on_genuine_event = recovered.append
+    pipeline.lines.open("u1", "bybit", None)
+    pipeline.lines.watch_for_recovery("u1")
+    pipeline.lines.close("u1", announce=False)
+    pipeline.lines.open("u1", "bybit", None)
     pipeline.account(Emit("u1", report("NEW")), 0.0)
     assert recovered == []
 
 
 def test_nobody_needs_to_listen(pipeline: Pipeline, sink: Sent) -> None:
-    pipeline.watch_for_recovery("u1")
+    pipeline.lines.watch_for_recovery("u1")
     assert pipeline.account(Emit("u1", report("NEW")), 0.0)
     assert len(sink.messages) == 1
 
@@ -135,49 +139,49 @@ def test_nobody_needs_to_listen(pipeline: Pipeline, sink: Sent) -> None:
 
 def test_a_stream_that_comes_back_counts_its_own_events_only(pipeline: Pipeline, sink: Sent) -> None:
     pipeline.account(Emit("u1", report("NEW")), 0.0)
-    pipeline.take_line("u1", 1_000)
-    assert pipeline.pending("u1") == 1
+    pipeline.lines.take("u1", 1_000)
+    assert pipeline.lines.pending("u1") == 1
     pipeline.confirmed(sink.account())
-    assert pipeline.pending("u1") == 0
-    pipeline.open_line("u1", "bybit", None)
+    assert pipeline.lines.pending("u1") == 0
+    pipeline.lines.open("u1", "bybit", None)
     pipeline.account(Emit("u1", report("NEW", order="8")), 0.0)
     pipeline.account(Emit("u1", report("NEW", order="9")), 0.0)
-    assert pipeline.pending("u1") == 2
+    assert pipeline.lines.pending("u1") == 2
     pipeline.confirmed(sink.account()[1:2])
-    assert pipeline.pending("u1") == 1
+    assert pipeline.lines.pending("u1") == 1
 
 
 def test_a_line_that_leaves_is_counted_until_all_of_it_is_confirmed(pipeline: Pipeline, sink: Sent) -> None:
     for order in ("7", "8", "9"):
         pipeline.account(Emit("u1", report("NEW", order=order)), 0.0)
-    taken = pipeline.take_line("u1", 1_000)
+    taken = pipeline.lines.take("u1", 1_000)
     pipeline.confirmed(sink.account()[:1])
-    assert pipeline.pending("u1") == 2
-    assert pipeline.last_word("u1", taken, revoke=False) is None, "no position of this line was ever saved"
+    assert pipeline.lines.pending("u1") == 2
+    assert pipeline.lines.last_word("u1", taken, revoke=False) is None, "no position of this line was ever saved"
     pipeline.confirmed(sink.account()[1:])
-    assert pipeline.pending("u1") == 0
-    assert pipeline.last_word("u1", taken, revoke=False) == taken
+    assert pipeline.lines.pending("u1") == 0
+    assert pipeline.lines.last_word("u1", taken, revoke=False) == taken
 
 
 def test_what_the_next_owner_finds_itself_is_revoked_and_no_more_waited_for(pipeline: Pipeline, sink: Sent) -> None:
     pipeline.account(Emit("u1", report("NEW")), 0.0)
     pipeline.confirmed(sink.account())
-    pipeline.dirty_positions(lambda _: 900, 1_000, 0)
+    pipeline.lines.dirty_positions(lambda _: 900, 1_000, 0)
     pipeline.account(Emit("u1", report("FILLED", "1")), 0.0)
-    taken = pipeline.take_line("u1", 2_000)
-    position = decode_position(pipeline.last_word("u1", taken, revoke=True))
+    taken = pipeline.lines.take("u1", 2_000)
+    position = decode_position(pipeline.lines.last_word("u1", taken, revoke=True))
     assert position == Position(live_until_ms=1_000, orders=[known_order(report("NEW"))])
     assert sink.revoked == ["u1"]
-    assert pipeline.pending("u1") == 0
-    assert pipeline.last_word("u1", taken, revoke=True) == taken
+    assert pipeline.lines.pending("u1") == 0
+    assert pipeline.lines.last_word("u1", taken, revoke=True) == taken
     assert sink.revoked == ["u1"]
 
 
 def test_without_revoking_the_unconfirmed_is_still_counted(pipeline: Pipeline, sink: Sent) -> None:
     pipeline.account(Emit("u1", report("NEW")), 0.0)
-    taken = pipeline.take_line("u1", 2_000)
-    pipeline.last_word("u1", taken, revoke=False)
-    assert (sink.revoked, pipeline.pending("u1")) == ([], 1)
+    taken = pipeline.lines.take("u1", 2_000)
+    pipeline.lines.last_word("u1", taken, revoke=False)
+    assert (sink.revoked, pipeline.lines.pending("u1")) == ([], 1)
 
 
 def test_confirmations_of_an_earlier_life_count_for_nothing(pipeline: Pipeline, sink: Sent) -> None:
@@ -185,64 +189,56 @@ def test_confirmations_of_an_earlier_life_count_for_nothing(pipeline: Pipeline, 
     other = Pipeline(Sent(), Chance(1))
     old = Sent()
     before = Pipeline(old, Chance(1))
-    before.open_line("u1", "bybit", None)
+    before.lines.open("u1", "bybit", None)
     before.account(Emit("u1", report("NEW")), 0.0)
     other.confirmed(old.account())  # nobody has the stream here
     pipeline.confirmed(old.account())
-    assert pipeline.pending("u1") == 0
+    assert pipeline.lines.pending("u1") == 0
     pipeline.account(Emit("u1", report("NEW", order="8")), 0.0)
-    assert pipeline.pending("u1") == 1
+    assert pipeline.lines.pending("u1") == 1
 
 
 def test_a_stranger_among_the_confirmations_stops_nobody_else(pipeline: Pipeline, sink: Sent) -> None:
-    pipeline.open_line("u2", "bybit", None)
+    pipeline.lines.open("u2", "bybit", None)
     for stream in ("u2", "u1"):
         pipeline.account(Emit(stream, report("NEW")), 0.0)
-    pipeline.close_line("u2", announce=False)
+    pipeline.lines.close("u2", announce=False)
     pipeline.confirmed(sink.account())
-    assert pipeline.pending("u1") == 0
+    assert pipeline.lines.pending("u1") == 0
 
 
 def test_nothing_is_pending_of_a_stranger(pipeline: Pipeline) -> None:
-    assert pipeline.pending("u9") == 0
-    assert pipeline.last_event_mono("u9") is None
-    assert pipeline.resume("u9", 1) is None
-    assert pipeline.position("u9", 1) is None
+    assert pipeline.lines.pending("u9") == 0
+    assert pipeline.lines.last_event_mono("u9") is None
+    assert pipeline.lines.resume("u9", 1) is None
 
 
 # --- when a position is saved ---
 
 
 def test_a_new_line_has_nothing_to_save_before_its_time(pipeline: Pipeline) -> None:
-    assert pipeline.dirty_positions(lambda _: 9, 100, 60_000) == {}
+    assert pipeline.lines.dirty_positions(lambda _: 9, 100, 60_000) == {}
 
 
 def test_a_position_is_due_exactly_at_its_time(pipeline: Pipeline) -> None:
-    assert pipeline.dirty_positions(lambda _: 9, 59_999, 60_000) == {}
-    assert "u1" in pipeline.dirty_positions(lambda _: 9, 60_000, 60_000)
+    assert pipeline.lines.dirty_positions(lambda _: 9, 59_999, 60_000) == {}
+    assert "u1" in pipeline.lines.dirty_positions(lambda _: 9, 60_000, 60_000)
 
 
 def test_a_stream_that_is_not_live_saves_only_what_is_new(pipeline: Pipeline, sink: Sent) -> None:
-    pipeline.dirty_positions(lambda _: 900, 100_000, 60_000)
-    assert pipeline.dirty_positions(lambda _: None, 200_000, 60_000) == {}
+    pipeline.lines.dirty_positions(lambda _: 900, 100_000, 60_000)
+    assert pipeline.lines.dirty_positions(lambda _: None, 200_000, 60_000) == {}
     pipeline.account(Emit("u1", report("NEW")), 0.0)
     pipeline.confirmed(sink.account())
-    position = decode_position(pipeline.dirty_positions(lambda _: None, 200_001, 60_000)["u1"])
+    position = decode_position(pipeline.lines.dirty_positions(lambda _: None, 200_001, 60_000)["u1"])
     assert position is not None
     assert (position.live_until_ms, len(position.orders)) == (100_000, 1)
 
 
 def test_one_stream_that_is_not_live_keeps_no_other_from_being_saved(pipeline: Pipeline) -> None:
-    pipeline.open_line("u2", "bybit", None)
+    pipeline.lines.open("u2", "bybit", None)
     live = {"u2": 900}
-    assert set(pipeline.dirty_positions(live.get, 100_000, 60_000)) == {"u2"}
-
-
-def test_a_position_can_be_asked_for(pipeline: Pipeline, sink: Sent) -> None:
-    pipeline.account(Emit("u1", report("NEW")), 0.0)
-    position = decode_position(pipeline.position("u1", 700))
-    assert position is not None
-    assert (position.live_until_ms, position.orders) == (700, [known_order(report("NEW"))])
+    assert set(pipeline.lines.dirty_positions(live.get, 100_000, 60_000)) == {"u2"}
 
 
 # --- holding ---
@@ -250,22 +246,22 @@ def test_a_position_can_be_asked_for(pipeline: Pipeline, sink: Sent) -> None:
 
 def test_a_delta_that_was_held_is_told_when_the_giver_ended_well(sink: Sent) -> None:
     pipeline = Pipeline(sink, Chance(1))
-    pipeline.open_line("u1", "bybit", None, hold=True)
+    pipeline.lines.open("u1", "bybit", None, hold=True)
     pipeline.account(Emit("u1", delta("b1")), 0.0)
     assert sink.messages == []
-    assert pipeline.release("u1", None)
+    assert pipeline.lines.let_through("u1", None)
     assert [message.event_id for message in sink.account()] == ["bybit:b1"]
 
 
 def test_a_line_that_holds_nothing_can_be_released(pipeline: Pipeline, sink: Sent) -> None:
-    assert pipeline.release("u1", None)
+    assert pipeline.lines.let_through("u1", None)
     pipeline.account(Emit("u1", report("NEW")), 0.0)
     assert len(sink.messages) == 1
 
 
 def test_what_is_held_is_bounded_and_the_last_one_is_told(sink: Sent) -> None:
     pipeline = Pipeline(sink, Chance(1))
-    pipeline.open_line("u1", "bybit", None, hold=True)
+    pipeline.lines.open("u1", "bybit", None, hold=True)
     emit = Emit("u1", report("NEW"))
     taken = [pipeline.account(emit, 0.0) for _ in range(MAX_HELD)]
     assert taken == [True] * (MAX_HELD - 1) + [False]
@@ -297,9 +293,9 @@ def test_a_handful_on_its_way_is_not_behind(pipeline: Pipeline, sink: Sent) -> N
 
 
 def test_when_the_last_event_came_is_known(pipeline: Pipeline) -> None:
-    assert pipeline.last_event_mono("u1") == 0.0
+    assert pipeline.lines.last_event_mono("u1") == 0.0
     pipeline.account(Emit("u1", report("NEW")), 7.5)
-    assert pipeline.last_event_mono("u1") == 7.5
+    assert pipeline.lines.last_event_mono("u1") == 7.5
 
 
 def test_repaired_orders_are_counted_and_others_are_not(pipeline: Pipeline) -> None:
@@ -336,16 +332,16 @@ def test_a_running_candle_is_published_each_time(sink: Sent, exchange: str) -> N
 
 def test_candles_of_another_process_end_and_begin_with_the_exchange(sink: Sent) -> None:
     pipeline = Pipeline(sink, Chance(1))
-    pipeline.load_candle_starts("okx", {"BTC-USDT|1m": 120})
+    pipeline.market.load_candle_starts("okx", {"BTC-USDT|1m": 120})
     pipeline.candle(_candle("okx", 120, "1"), 0.0)
     assert sink.messages == [], "the other process has published that"
-    pipeline.load_candle_starts("okx", {"BTC-USDT|1m": 60})
-    assert pipeline.last_candle_ms("okx", "BTC-USDT", "1m") == 120, "an older position takes nothing back"
-    pipeline.end_candles("okx")
+    pipeline.market.load_candle_starts("okx", {"BTC-USDT|1m": 60})
+    assert pipeline.market.last_candle_ms("okx", "BTC-USDT", "1m") == 120, "an older position takes nothing back"
+    pipeline.market.end_candles("okx")
     pipeline.candle(_candle("okx", 180, "2"), 0.0)
     assert sink.messages == []
-    assert pipeline.candle_starts("okx") == {"BTC-USDT|1m": 120}
-    pipeline.begin_candles("okx")
+    assert pipeline.market.candle_starts("okx") == {"BTC-USDT|1m": 120}
+    pipeline.market.begin_candles("okx")
     pipeline.candle(_candle("okx", 180, "2"), 0.0)
     assert len(sink.messages) == 1
 

@@ -46,7 +46,7 @@ def sink() -> Sink:
 def restarted(sink: Sink, position: Position) -> Pipeline:
     """A process that takes the stream up where the position says it stood."""
     pipeline = Pipeline(sink, Chance(1))
-    pipeline.open_line("u1", "bybit", position)
+    pipeline.lines.open("u1", "bybit", position)
     return pipeline
 
 
@@ -62,7 +62,7 @@ def test_an_order_that_was_filled_while_nobody_watched_is_told(sink: Sink) -> No
 
 
 def test_gap_repair_asks_for_the_orders_of_the_earlier_life(sink: Sink) -> None:
-    resume = restarted(sink, saved(PUBLISHED)).resume("u1", 60_000)
+    resume = restarted(sink, saved(PUBLISHED)).lines.resume("u1", 60_000)
     assert resume is not None
     assert resume.orders == (PUBLISHED,)
     assert resume.since_ms == 55_000
@@ -73,7 +73,7 @@ def test_the_next_saved_position_still_knows_the_earlier_life(sink: Sink) -> Non
     pipeline = restarted(sink, saved(PUBLISHED))
     pipeline.account(Emit("u1", report("NEW", order="8")), 0.0)
     pipeline.confirmed(sink.account())
-    positions = pipeline.dirty_positions(lambda _: 9_000, 10_000, 60_000)
+    positions = pipeline.lines.dirty_positions(lambda _: 9_000, 10_000, 60_000)
     assert orders_of(positions["u1"]) == [("7", "PARTIALLY_FILLED"), ("8", "NEW")]
 
 
@@ -88,11 +88,11 @@ def test_a_refused_event_does_not_cost_what_the_earlier_life_published(sink: Sin
 
 def test_a_released_line_saves_what_the_giver_published(sink: Sink) -> None:
     pipeline = Pipeline(sink, Chance(1))
-    pipeline.open_line("u1", "bybit", None, hold=True)
-    assert pipeline.release("u1", saved(PUBLISHED))
+    pipeline.lines.open("u1", "bybit", None, hold=True)
+    assert pipeline.lines.let_through("u1", saved(PUBLISHED))
     pipeline.account(Emit("u1", report("NEW", order="8")), 0.0)
     pipeline.confirmed(sink.account())
-    positions = pipeline.dirty_positions(lambda _: 9_000, 10_000, 60_000)
+    positions = pipeline.lines.dirty_positions(lambda _: 9_000, 10_000, 60_000)
     assert orders_of(positions["u1"]) == [("7", "PARTIALLY_FILLED"), ("8", "NEW")]
 
 
@@ -101,48 +101,48 @@ def test_a_released_line_saves_what_the_giver_published(sink: Sink) -> None:
 
 def test_a_confirmed_order_is_saved_at_once_not_with_the_slow_refresh(sink: Sink) -> None:
     pipeline = restarted(sink, saved())
-    assert "u1" in pipeline.dirty_positions(lambda _: 9_000, 100_000, 60_000)
-    assert pipeline.dirty_positions(lambda _: 9_000, 100_001, 60_000) == {}, "nothing is new"
+    assert "u1" in pipeline.lines.dirty_positions(lambda _: 9_000, 100_000, 60_000)
+    assert pipeline.lines.dirty_positions(lambda _: 9_000, 100_001, 60_000) == {}, "nothing is new"
     pipeline.account(Emit("u1", report("NEW")), 0.0)
     pipeline.confirmed(sink.account())
-    assert orders_of(pipeline.dirty_positions(lambda _: 9_000, 100_002, 60_000)["u1"]) == [("7", "NEW")]
-    assert pipeline.dirty_positions(lambda _: 9_000, 100_003, 60_000) == {}, "it was saved"
+    assert orders_of(pipeline.lines.dirty_positions(lambda _: 9_000, 100_002, 60_000)["u1"]) == [("7", "NEW")]
+    assert pipeline.lines.dirty_positions(lambda _: 9_000, 100_003, 60_000) == {}, "it was saved"
 
 
 def test_a_position_that_could_not_be_saved_is_due_again(sink: Sink) -> None:
     pipeline = restarted(sink, saved(PUBLISHED))
-    pipeline.dirty_positions(lambda _: 9_000, 100_000, 60_000)
-    pipeline.mark_dirty(["u1", "u2"])
-    assert "u1" in pipeline.dirty_positions(lambda _: 9_000, 100_001, 60_000)
+    pipeline.lines.dirty_positions(lambda _: 9_000, 100_000, 60_000)
+    pipeline.lines.mark_dirty(["u1", "u2"])
+    assert "u1" in pipeline.lines.dirty_positions(lambda _: 9_000, 100_001, 60_000)
 
 
 def test_the_live_time_goes_on_after_an_event_that_was_refused(sink: Sink) -> None:
     pipeline = restarted(sink, saved())
     sink.full = True
     pipeline.account(Emit("u1", report("NEW")), 0.0)
-    assert pipeline.pending("u1") == 0
-    position = decode_position(pipeline.dirty_positions(lambda _: 9_000, 100_000, 60_000)["u1"])
+    assert pipeline.lines.pending("u1") == 0
+    position = decode_position(pipeline.lines.dirty_positions(lambda _: 9_000, 100_000, 60_000)["u1"])
     assert position is not None
     assert position.live_until_ms == 9_000
 
 
 def test_the_live_time_waits_for_what_is_not_confirmed(sink: Sink) -> None:
     pipeline = restarted(sink, saved())
-    pipeline.dirty_positions(lambda _: 9_000, 100_000, 60_000)
+    pipeline.lines.dirty_positions(lambda _: 9_000, 100_000, 60_000)
     pipeline.account(Emit("u1", report("NEW")), 0.0)
-    late = decode_position(pipeline.dirty_positions(lambda _: 199_000, 200_000, 60_000)["u1"])
+    late = decode_position(pipeline.lines.dirty_positions(lambda _: 199_000, 200_000, 60_000)["u1"])
     assert late is not None
     assert late.live_until_ms == 100_000
     pipeline.confirmed(sink.account())
-    now = decode_position(pipeline.dirty_positions(lambda _: 199_000, 200_001, 60_000)["u1"])
+    now = decode_position(pipeline.lines.dirty_positions(lambda _: 199_000, 200_001, 60_000)["u1"])
     assert now is not None
     assert now.live_until_ms == 199_000
 
 
 def test_a_line_that_holds_saves_nothing(sink: Sink) -> None:
     pipeline = Pipeline(sink, Chance(1))
-    pipeline.open_line("u1", "bybit", saved(PUBLISHED), hold=True)
-    assert pipeline.dirty_positions(lambda _: 9_000, 100_000, 60_000) == {}
+    pipeline.lines.open("u1", "bybit", saved(PUBLISHED), hold=True)
+    assert pipeline.lines.dirty_positions(lambda _: 9_000, 100_000, 60_000) == {}
 
 
 # --- a hand-over ---
@@ -150,33 +150,33 @@ def test_a_line_that_holds_saves_nothing(sink: Sink) -> None:
 
 def test_the_usual_hand_over_leaves_the_position_as_it_was_taken(sink: Sink) -> None:
     pipeline = restarted(sink, saved(PUBLISHED))
-    taken = pipeline.take_line("u1", 9_000)
+    taken = pipeline.lines.take("u1", 9_000)
     assert orders_of(taken) == [("7", "PARTIALLY_FILLED")]
-    assert pipeline.last_word("u1", taken, revoke=False) == taken
+    assert pipeline.lines.last_word("u1", taken, revoke=False) == taken
 
 
 def test_a_hand_over_with_everything_confirmed_leaves_the_position_as_it_was_taken(sink: Sink) -> None:
     pipeline = restarted(sink, saved())
     pipeline.account(Emit("u1", report("NEW")), 0.0)
-    taken = pipeline.take_line("u1", 9_000)
-    assert pipeline.pending("u1") == 1
+    taken = pipeline.lines.take("u1", 9_000)
+    assert pipeline.lines.pending("u1") == 1
     pipeline.confirmed(sink.account())
-    assert pipeline.last_word("u1", taken, revoke=False) == taken
+    assert pipeline.lines.last_word("u1", taken, revoke=False) == taken
     assert orders_of(taken) == [("7", "NEW")]
 
 
 def test_a_line_that_published_nothing_yet_leaves_no_position(sink: Sink) -> None:
     held = Pipeline(sink, Chance(1))
-    held.open_line("u1", "bybit", saved(PUBLISHED), hold=True)
-    assert held.take_line("u1", 9_000) is None
+    held.lines.open("u1", "bybit", saved(PUBLISHED), hold=True)
+    assert held.lines.take("u1", 9_000) is None
     never_live = restarted(sink, saved(PUBLISHED))
-    assert never_live.take_line("u1", 0) is None
-    assert never_live.take_line("u2", 9_000) is None
+    assert never_live.lines.take("u1", 0) is None
+    assert never_live.lines.take("u2", 9_000) is None
 
 
 def test_nothing_is_published_after_the_line_was_taken(sink: Sink) -> None:
     pipeline = restarted(sink, saved())
-    pipeline.take_line("u1", 9_000)
+    pipeline.lines.take("u1", 9_000)
     assert pipeline.account(Emit("u1", report("NEW")), 0.0)
     assert sink.messages == []
 
@@ -184,11 +184,11 @@ def test_nothing_is_published_after_the_line_was_taken(sink: Sink) -> None:
 def test_a_full_disk_while_held_events_are_released_is_told(sink: Sink) -> None:
     """The session is reset then, and gap repair finds the rest."""
     pipeline = Pipeline(sink, Chance(1))
-    pipeline.open_line("u1", "bybit", None, hold=True)
+    pipeline.lines.open("u1", "bybit", None, hold=True)
     for event in (report("NEW"), report("FILLED", "1")):
         assert pipeline.account(Emit("u1", event), 0.0)
     sink.full = True
-    assert not pipeline.release("u1", None)
+    assert not pipeline.lines.let_through("u1", None)
     sink.full = False
     pipeline.account(Emit("u1", report("FILLED", "1"), repaired=True), 0.0)
     assert [message.event_id for message in sink.account()] == ["bybit:BTCUSDT:7:FILLED:1"]
@@ -196,17 +196,17 @@ def test_a_full_disk_while_held_events_are_released_is_told(sink: Sink) -> None:
 
 def test_held_deltas_of_a_giver_that_died_are_dropped_and_orders_are_not(sink: Sink) -> None:
     pipeline = Pipeline(sink, Chance(1))
-    pipeline.open_line("u1", "bybit", None, hold=True)
+    pipeline.lines.open("u1", "bybit", None, hold=True)
     for event in (delta("b1"), report("NEW")):
         pipeline.account(Emit("u1", event), 0.0)
-    assert pipeline.release("u1", None, clean=False)
+    assert pipeline.lines.let_through("u1", None, clean=False)
     assert [message.event_id for message in sink.account()] == ["bybit:BTCUSDT:7:NEW:0"]
     pipeline.account(Emit("u1", delta("b2")), 0.0)
     assert sink.account()[-1].event_id == "bybit:b2", "what comes after it is told"
 
 
 def test_release_of_a_stream_that_is_gone_is_no_failure(sink: Sink) -> None:
-    assert Pipeline(sink, Chance(1)).release("u1", None)
+    assert Pipeline(sink, Chance(1)).lines.let_through("u1", None)
 
 
 # --- what a tracker takes over ---
@@ -228,7 +228,7 @@ def test_a_delta_that_a_line_published_is_not_told_again_by_its_next_owner(sink:
     pipeline = restarted(sink, saved())
     pipeline.account(Emit("u1", delta("b1")), 0.0)
     pipeline.confirmed(sink.account())
-    position = decode_position(pipeline.dirty_positions(lambda _: 9_000, 100_000, 60_000)["u1"])
+    position = decode_position(pipeline.lines.dirty_positions(lambda _: 9_000, 100_000, 60_000)["u1"])
     assert position is not None
     after = Sink()
     restarted(after, position).account(Emit("u1", delta("b1")), 0.0)

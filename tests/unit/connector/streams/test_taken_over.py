@@ -157,7 +157,7 @@ def test_a_stream_that_comes_back_before_it_left_leaves_first(desk: Desk) -> Non
 def test_a_stream_that_is_closed_while_it_is_taken_is_told_to_the_giver(desk: Desk) -> None:
     desk.supervisor.sick.add("u1")
     desk.say("take", giver="other", fence=7)
-    desk.handover.forget("u1")
+    desk.handover.end("u1")
     assert desk.told == [("closed", {"id": "u1"})]
     assert not desk.handover.busy
 
@@ -165,7 +165,7 @@ def test_a_stream_that_is_closed_while_it_is_taken_is_told_to_the_giver(desk: De
 def test_a_stream_that_is_closed_while_it_is_given_ends_here(desk: Desk) -> None:
     desk.runs()
     desk.handover.drain(lambda: desk.drained.append(True))
-    desk.handover.forget("u1")
+    desk.handover.end("u1")
     desk.passes(0.0)
     assert not desk.supervisor.has("u1")
     assert not desk.handover.busy
@@ -187,7 +187,7 @@ def test_a_giver_does_not_close_what_is_taken_here(desk: Desk) -> None:
     desk.say("closed")
     assert desk.handover.taking("u1")
     desk.say("closed", "unknown")
-    desk.handover.forget("unknown")
+    desk.handover.end("unknown")
 
 
 def test_a_stream_that_was_closed_can_be_offered_again(desk: Desk) -> None:
@@ -195,7 +195,7 @@ def test_a_stream_that_was_closed_can_be_offered_again(desk: Desk) -> None:
     desk.handover.give("u1")
     desk.say("refused")
     assert not desk.handover.givable("u1")
-    desk.handover.forget("u1")
+    desk.handover.end("u1")
     assert desk.handover.givable("u1")
 
 
