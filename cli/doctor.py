@@ -108,6 +108,9 @@ def _print(check: Check) -> None:
 def checks(settings: Settings, venues: list[str]) -> Iterator[Check]:
     """Run the checks one by one; each returns within about `TIMEOUT_S`."""
     yield Check("settings", True, f"sinks {', '.join(settings.sinks)}; price role {settings.price_role}")
+    if settings.chosen_prices:
+        chosen = "; ".join(f"{name}={value}" for name, value in settings.chosen_prices.items())
+        yield Check("price symbols", True, f"not every symbol has a price: {chosen}")
     yield check_credentials_keys(settings)
     yield check_broker(settings)
     yield check_redis(settings)

@@ -385,6 +385,8 @@ class Venue(Protocol):
     exchanges: tuple[str, ...]
     """Exchange ids served (live ids; the paper venue lists the paper ids)."""
     feeds: tuple[Feed, ...]
+    regions: frozenset[str]
+    """Values of a command's `bybitHost` or `okxSource` that name a site of this venue; empty = it has one site."""
 
     def limits(self, exchange: str, feed: Feed) -> Limits: ...
 
@@ -397,6 +399,12 @@ class Venue(Protocol):
 
     def ticker_shards(self, exchange: str, table: SymbolTable) -> Sequence[tuple[str, ...]]:
         """How the tickers are spread over connections: wire codes per connection; `[()]` = one all-market stream."""
+
+    def sandbox_refusal(self, exchange: str) -> str | None:
+        """None if an account of this id may be of the venue's test network, or one sentence why there is none.
+
+        A key of a test network must never go to the live site, and the other way round.
+        """
 
     def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
         """None, or why this candle request can't be served (one clear sentence). An empty table refuses no symbol."""

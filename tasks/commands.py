@@ -27,8 +27,12 @@ from pydantic_core import PydanticCustomError
 
 from connector.core import redact
 from connector.core.errors import InvalidCommand
+from connector.core.log import get_logger
+from exchanges import venue_of, venues
 from exchanges.credentials import Credentials, credentials
 from exchanges.ids import DEAD, KNOWN, family_of, real_id
+
+log = get_logger(__name__)
 
 MAX_ID_BYTES: Final = 128
 """Stream ids are part of AMQP routing keys, which end at 255 bytes; real ones have 36."""
@@ -261,6 +265,7 @@ def parse_open(payload: object) -> OpenStream:
     api = body.data.api
     # From here on no log line can show the material, wherever it turns up.
     redact.register(api.key, api.secret, api.passphrase)
+    environment = _environment(api)
     return OpenStream(
         stream_id=body.uuid or _id_without_uuid(body.data.user_id, api),
         exchange=api.provider,
@@ -270,11 +275,29 @@ def parse_open(payload: object) -> OpenStream:
             api.secret,
             api.passphrase,
             keys_type=_one_of(api.keys_type, "legacy", "cloud"),
-            okx_source=_one_of(api.okx_source, "my", "app", "com"),
-            bybit_host=_one_of(api.bybit_host, "com", "eu", "nl", "tr", "kz", "ge"),
-            environment=_one_of(api.environment, "live", "sandbox"),
+            okx_source=_site("okxSource", "okx", api.okx_source, api.provider),
+            bybit_host=_site("bybitHost", "bybit", api.bybit_host, api.provider),
+            environment=environment,
         ),
     )
+
+
+def _environment(api: _Api) -> str | None:
+    """A key of a test network is used there, or not at all."""
+    environment = _one_of(api.environment, "live", "sandbox")
+    venue = venue_of(api.provider)
+    refusal = venue.sandbox_refusal(api.provider) if venue is not None and environment == "sandbox" else None
+    if refusal is not None:
+        raise InvalidCommand(f"data.api.environment: {refusal}")
+    return environment
+
+
+def _site(option: str, family: str, value: str | None, provider: str) -> str | None:
+    """A venue's site, or None for one that it does not have: its main site then, as the venue documents."""
+    known = venues()[family].regions
+    if value is not None and value not in known and family_of(provider) == family:
+        log.warning("no such site: the venue's main site is used", option=option, exchange=provider)
+    return value if value in known else None
 
 
 def _one_of(value: str | None, *allowed: str) -> str | None:

@@ -125,6 +125,8 @@ def engine_options(settings: Settings, role: Role) -> EngineOptions:
         role=role,
         price_role=settings.price_role,
         price_exchanges=settings.price_exchanges,
+        price_symbols=settings.price_symbols,
+        symbols_listed=settings.symbols_from == "service",
         gateway=settings.venue_gateway,
         endpoints=settings.venue_endpoints,
         ca_file=settings.venue_ca_file,

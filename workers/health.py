@@ -79,6 +79,7 @@ class StateReader:
             uptime_s=self._clock.mono() - self._started,
             problems=self.ready(),
             lag_s=means(self._dumps(), "publish_lag_seconds", "sink"),
+            prices=self._settings.chosen_prices,
         )
 
 

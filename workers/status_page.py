@@ -29,6 +29,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     sinks: Mapping[str, int] = msgspec.field(default_factory=dict)
     lag_s: Mapping[str, float] = msgspec.field(default_factory=dict)
     """Mean time from frame to confirmation by sink, where known."""
+    prices: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """Settings that keep symbols without prices, as they are written; empty = every symbol has one."""
 
 
 def summarize(
@@ -40,6 +42,7 @@ def summarize(
     uptime_s: float = 0.0,
     problems: Sequence[str] = (),
     lag_s: Mapping[str, float] | None = None,
+    prices: Mapping[str, str] | None = None,
 ) -> Status:
     """Add the heartbeats of all processes up."""
     return Status(
@@ -53,6 +56,7 @@ def summarize(
         exchanges=_sum(worker.exchanges for worker in workers),
         sinks=_sum(worker.sinks for worker in workers),
         lag_s=dict(lag_s or {}),
+        prices=dict(prices or {}),
     )
 
 
@@ -108,6 +112,8 @@ def tables(status: Status) -> list[tuple[str, tuple[str, ...], list[tuple[str, .
     if status.lag_s:
         lags: list[tuple[str, ...]] = [(name, f"{lag * 1000:.1f} ms") for name, lag in sorted(status.lag_s.items())]
         found.append(("Lag from frame to confirmation", ("sink", "mean"), lags))
+    if status.prices:
+        found.append(("Symbols with prices", ("setting", "value"), list(status.prices.items())))
     return found
 
 

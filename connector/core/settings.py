@@ -10,10 +10,20 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 import exchanges
 from connector.core.errors import InvalidSetting
+from connector.core.symbol_patterns import read_patterns
 
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
 _FALSE: Final = frozenset({"false", "0", "no", "off", ""})
@@ -69,6 +79,8 @@ class Settings(BaseModel):
     # prices
     price_role: Literal["all", "candle", "ticker"] = Field("ticker", alias="PRICEROLE")
     price_exchanges: Names = Field((), alias="PRICE_CONNECTOR_EXCHANGES")
+    price_symbols: str = Field("", alias="PRICE_SYMBOLS")
+    symbols_from: Literal["venue", "service"] = Field("venue", alias="SYMBOLS_FROM")
     candle_stall_ms: int | None = Field(None, alias="TRADESTIMEOUT", ge=1000)
 
     # admin config (contract 3.2)
@@ -148,6 +160,18 @@ class Settings(BaseModel):
             return json.loads(value) if value.strip() else {}
         return value
 
+    @field_validator("price_symbols", mode="after")
+    @classmethod
+    def _readable_patterns(cls, value: str) -> str:
+        read_patterns(value)
+        return value
+
+    @model_validator(mode="after")
+    def _service_to_ask(self) -> Settings:
+        if self.symbols_from == "service" and not self.exchange_service_url:
+            raise ValueError("SYMBOLS_FROM=service needs EXCHANGE_SERVICE_API_URL")
+        return self
+
     @field_validator("sinks", mode="after")
     @classmethod
     def _known_sinks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -155,6 +179,12 @@ class Settings(BaseModel):
         if unknown or not value:
             raise ValueError("takes a comma list of rabbitmq and redis, at least one")
         return value
+
+    @property
+    def chosen_prices(self) -> dict[str, str]:
+        """The settings that keep symbols without prices, for people; empty = every symbol has one."""
+        given = {"PRICE_SYMBOLS": self.price_symbols, "SYMBOLS_FROM": self.symbols_from.replace("venue", "")}
+        return {name: value for name, value in given.items() if value}
 
     @property
     def cooldown_base_ms(self) -> int:

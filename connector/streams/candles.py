@@ -19,11 +19,16 @@ from connector.streams.leases import Leases
 from connector.streams.market_feed import MarketFeed
 from connector.streams.spec import StreamSpec
 from exchanges import venue_of
+from exchanges.instruments import EMPTY, SymbolTable
 
 log = get_logger(__name__)
 
 CANDLE_POSITION_KEEP_S: Final = 2 * 86_400
 POSITIONS_EVERY_S: Final = 5.0
+LOOK_EVERY_S: Final = 60.0
+"""Time between two loads of a symbol list for the sake of a symbol that it does not have."""
+MAX_LOOKED_FOR: Final = 1_000
+"""Such symbols remembered per exchange; the oldest is forgotten, and may be looked for once more."""
 
 
 class Candles:
@@ -39,6 +44,9 @@ class Candles:
         """Another number whenever the subscriptions changed."""
         self._by_exchange: dict[str, list[CandleKey]] = {}
         self._refused: dict[CandleKey, str] = {}
+        self._looked_for: dict[str, dict[str, SymbolTable]] = {}
+        """Unknown symbols by exchange → the list in which they were not found when it was asked for anew."""
+        self._look_at: dict[str, float] = {}
         self._loaded: set[str] = set()
         self._saved_at = float("-inf")
 
@@ -64,9 +72,14 @@ class Candles:
         self._load_positions(exchange)
         table = self._instruments.table(exchange)
         venue = venue_of(exchange)
-        specs = []
-        for key in self._by_exchange.get(exchange, ()) if venue is not None else ():
-            reason = venue.candle_refusal(exchange, key.symbol, key.interval, table) if venue is not None else ""
+        specs: list[StreamSpec] = []
+        if venue is None:
+            return []
+        for key in self._by_exchange.get(exchange, ()):
+            reason = venue.candle_refusal(exchange, key.symbol, key.interval, table)
+            unknown = reason and len(table) and not venue.candle_refusal(exchange, key.symbol, key.interval, EMPTY)
+            if unknown and self._look_for(exchange, key.symbol, table):
+                continue  # the list comes anew, and with it this look
             if reason:
                 if self._refused.get(key) != reason:
                     self._refused[key] = reason
@@ -83,6 +96,25 @@ class Candles:
             )
         METRICS.gauge("candles_subscribed", len(specs), exchange=exchange)
         return specs
+
+    def _look_for(self, exchange: str, symbol: str, table: SymbolTable) -> bool:
+        """Load the list anew because somebody asked for a symbol that it does not have: it may be younger than the list.
+
+        Once a symbol, and at most every `LOOK_EVERY_S` an exchange. True while the new list is still to come.
+        """
+        looked = self._looked_for.setdefault(exchange, {})
+        if symbol in looked:
+            return looked[symbol] is table
+        now = self._clock.mono()
+        if now < self._look_at.get(exchange, now):
+            return False
+        looked[symbol] = table
+        while len(looked) > MAX_LOOKED_FOR:
+            del looked[next(iter(looked))]
+        self._look_at[exchange] = now + LOOK_EVERY_S
+        log.info("a symbol is not in the list: the list is loaded again", exchange=exchange, symbol=symbol)
+        self._instruments.refresh(exchange)
+        return True
 
     def save_positions(self, *, now_at_once: bool = False) -> None:
         """Save how far the feeds of this process got; not more often than `POSITIONS_EVERY_S`, if it is not urgent."""

@@ -17,6 +17,7 @@ from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.loop import Loop
 from connector.core.ports import Role, Sink, State, WorkerInfo
+from connector.core.symbol_patterns import read_patterns
 from connector.streams.accounts import Accounts
 from connector.streams.admin import AdminSwitches
 from connector.streams.alive import Alive, Part, stamped
@@ -35,6 +36,7 @@ from connector.streams.market import Markets, wanted_exchanges
 from connector.streams.pacing import Ladder
 from connector.streams.pipeline import Pipeline
 from connector.streams.placement import Placement
+from connector.streams.price_symbols import PriceSymbols
 from connector.streams.report import Report
 from connector.streams.rest import RestQueue
 from connector.streams.routine import Routine
@@ -59,6 +61,10 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     role: Role
     price_role: str = "ticker"
     price_exchanges: tuple[str, ...] = ()
+    price_symbols: str = ""
+    """Patterns of the symbols whose prices are published (`connector.streams.price_symbols`); empty = all."""
+    symbols_listed: bool = False
+    """Only prices of symbols that the exchange service at `service_url` lists."""
     gateway: str = ""
     endpoints: Mapping[str, str] = {}
     ca_file: str = ""
@@ -115,14 +121,18 @@ class Engine:
         self._admin = AdminSwitches(state, used=options.admin_config)
         self.enabled = self._admin.enabled
         self._loops: list[Loop] = []
-        self.pipeline = Pipeline(sink, chance)
+        self.pipeline = Pipeline(sink, chance, wall_ms=clock.wall_ms)
         endpoints = Endpoints(options.gateway, options.endpoints)
         self.budget = Budget(state, clock)
         opener = edges.opener or SocketOpener(endpoints, tls_context(options.ca_file), options.connect_threads)
         self.dialler = Dialler(self.budget, clock, opener, threaded=edges.threaded)
-        self.rest = edges.make_rest(RestQueue(self.budget), endpoints, options.ca_file, self._loop)
+        self.rest = edges.make_rest(RestQueue(self.budget, clock.wall_ms), endpoints, options.ca_file, self._loop)
         self.io = [self._io(number) for number in range(options.io_threads)]
         self.instruments = Instruments(self.rest, clock, options.venue_options, options.service_url)
+        self.price_symbols = PriceSymbols(
+            self.rest, clock, read_patterns(options.price_symbols), options.service_url, listed=options.symbols_listed
+        )
+        self.pipeline.market.allows = self.price_symbols.allows
         self.placement = Placement(
             self.io,
             self.dialler,
@@ -194,8 +204,10 @@ class Engine:
             exchanges=self._price_exchanges,
             enabled=self.enabled,
             candle_stall_s=options.candle_stall_s,
+            price_symbols=self.price_symbols,
         )
         self.instruments.on_table = markets.table_changed
+        self.price_symbols.on_change = markets.table_changed
         return markets
 
     def _announcer(self) -> Announcer:
@@ -268,6 +280,7 @@ class Engine:
         self.every(POSITIONS_S, self.units.save_positions)
         self.every(SYMBOL_SWEEP_S, self.instruments.sweep)
         self.every(WATCH_S, self.report.gauges)
+        self.every(SYMBOL_SWEEP_S, self.price_symbols.sweep)
         self.every(REBALANCE_S, self.units.rebalance)
         self.every(CLOCK_WATCH_S, self._watch_clock)
         if isinstance(self.units, Markets):

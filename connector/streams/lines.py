@@ -20,7 +20,8 @@ from connector.streams.messages import account_message
 from connector.streams.positions import encode_position
 from connector.streams.tracker import MAX_SEEN_IDS, OrderTracker, Position, known_order
 from exchanges._adapter import Emit, Resume
-from exchanges.events import BalanceUpdate, ExecutionReport, OrderTradeUpdate
+from exchanges._plausible import AHEAD_MS
+from exchanges.events import AccountPosition, AccountUpdate, BalanceUpdate, ExecutionReport, OrderTradeUpdate
 from exchanges.ids import family_of
 
 log = get_logger(__name__)
@@ -78,8 +79,8 @@ class Line:
 class Lines:
     """Every line of a process. I/O threads call `account`, the owner and the supervisor the rest, sinks `confirmed`."""
 
-    def __init__(self, sink: Sink, chance: Chance) -> None:
-        self._sink, self._chance = sink, chance
+    def __init__(self, sink: Sink, chance: Chance, wall_ms: Callable[[], int]) -> None:
+        self._sink, self._chance, self._wall_ms = sink, chance, wall_ms
         self._lines: dict[str, Line] = {}
         self._leaving: dict[str, Line] = {}
         self._after_reject: set[str] = set()
@@ -191,7 +192,10 @@ class Lines:
 
     def _publish(self, stream_id: str, line: Line, emit: Emit, mono: float) -> bool:
         """Under the line's lock: the order of submission is the order of the venue."""
-        admitted = line.tracker.admit(emit.event, repaired=emit.repaired)
+        latest_ms = self._wall_ms() + AHEAD_MS
+        if isinstance(emit.event, AccountPosition | AccountUpdate) and emit.event.event_time > latest_ms:
+            METRICS.count("implausible_times_total", exchange=line.exchange, kind="balance")
+        admitted = line.tracker.admit(emit.event, repaired=emit.repaired, latest_ms=latest_ms)
         if admitted is None:
             return True
         if emit.repaired and admitted.order is not None:

@@ -21,6 +21,7 @@ from connector.streams.instruments import Instruments
 from connector.streams.leases import Free, Leases
 from connector.streams.pipeline import Pipeline
 from connector.streams.placement import Placement
+from connector.streams.price_symbols import PriceSymbols
 from connector.streams.spec import StreamSpec
 from connector.streams.stalls import StallWatch
 from connector.streams.supervisor import Supervisor
@@ -58,6 +59,7 @@ class Markets:
         exchanges: Callable[[], Sequence[str]],
         enabled: Callable[[str], bool],
         candle_stall_s: float | None,
+        price_symbols: PriceSymbols | None = None,
     ) -> None:
         self._state, self._leases, self._supervisor, self._placement = state, leases, supervisor, placement
         self._pipeline, self._instruments, self._clock = pipeline, instruments, clock
@@ -77,7 +79,9 @@ class Markets:
             role=role,
             candle_stall_s=candle_stall_s,
             rebuild=self._rebuild,
+            symbols=lambda exchange: len(instruments.table(exchange).active()),
         )
+        self._price_symbols = price_symbols
 
     # --- any thread ---
 
@@ -188,7 +192,10 @@ class Markets:
         if not self._leases.holds(unit):
             return
         feed, exchange = unit.split(":", 1)
-        source = (self._instruments.table(exchange), self._candles.version if feed == "candle" else 0)
+        source = (
+            self._instruments.table(exchange),
+            self._candles.version if feed == "candle" else self._chosen(exchange),
+        )
         built = self._reconciled.get(unit)
         if built is not None and built[0] is source[0] and built[1] == source[1]:
             return
@@ -205,14 +212,21 @@ class Markets:
         self._streams[unit] = now
         self._reconciled[unit] = source
 
+    def _chosen(self, exchange: str) -> int:
+        """Another number whenever the symbols with prices are chosen anew."""
+        return self._price_symbols.version(exchange) if self._price_symbols is not None else 0
+
     def _ticker_specs(self, exchange: str) -> list[StreamSpec] | None:
         venue = venue_of(exchange)
         if venue is None:
             return None
-        shards = venue.ticker_shards(exchange, self._instruments.table(exchange))
-        if not shards:
+        whole = self._instruments.table(exchange)
+        table = self._price_symbols.of(exchange, whole) if self._price_symbols is not None else whole
+        nobody = len(whole) > 0 and not len(table)
+        shards = () if nobody else venue.ticker_shards(exchange, table)
+        if not shards and not nobody:
             return None  # the table is not there yet; `table_changed` comes back here
-        subscribed = sum(len(shard) for shard in shards) or len(self._instruments.table(exchange).active())
+        subscribed = sum(len(shard) for shard in shards) or len(table.active())
         METRICS.gauge("symbols", subscribed, exchange=exchange, kind="subscribed")
         return [
             StreamSpec(

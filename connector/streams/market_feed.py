@@ -7,13 +7,16 @@ away.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
+from connector.core.metrics import METRICS
 from connector.core.ports import CandleMessage, Sink, TickerMessage
 from exchanges._adapter import EmitCandle, EmitTickers
+from exchanges._plausible import AHEAD_MS
 from exchanges.events import encode
 
+LONGEST_CANDLE_MS: Final = 32 * 86_400_000
 CLOSED_ONLY: Final = ("binance", "bybit", "okx")
 """Families whose candles are published once, closed; all others publish the running candle (contract 2.7)."""
 
@@ -21,8 +24,10 @@ CLOSED_ONLY: Final = ("binance", "bybit", "okx")
 class MarketFeed:
     """I/O threads call `tickers` and `candle`, the owner of the feeds the rest."""
 
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
+    def __init__(self, sink: Sink, wall_ms: Callable[[], int]) -> None:
+        self._sink, self._wall_ms = sink, wall_ms
+        self.allows: Callable[[str], Callable[[str], bool] | None] | None = None
+        """By exchange, which symbols' prices are published (`connector.streams.price_symbols`); None = all."""
         self._ticker_times: dict[str, dict[str, int]] = {}
         self._candle_starts: dict[tuple[str, str, str], int] = {}
         self._candle_lock = threading.Lock()
@@ -32,6 +37,13 @@ class MarketFeed:
         # Two sessions deliver the same symbols while one replaces the other: times never go back (contract 2.6).
         times = self._ticker_times.setdefault(emit.exchange, {})
         tickers = [ticker for ticker in emit.tickers if ticker.time >= times.get(ticker.symbol, 0)]
+        allows = self.allows(emit.exchange) if self.allows is not None else None
+        if allows is not None:  # streams with all symbols of a market carry the others as well
+            tickers = [ticker for ticker in tickers if allows(ticker.symbol)]
+        latest_ms = self._wall_ms() + AHEAD_MS
+        if any(ticker.time > latest_ms for ticker in tickers):
+            whole, tickers = tickers, [ticker for ticker in tickers if ticker.time <= latest_ms]
+            METRICS.count("implausible_times_total", len(whole) - len(tickers), exchange=emit.exchange, kind="ticker")
         if tickers:
             times.update((ticker.symbol, ticker.time) for ticker in tickers)
             self._sink.submit(
@@ -48,6 +60,9 @@ class MarketFeed:
     def candle(self, emit: EmitCandle, mono: float) -> None:
         key = (emit.exchange, emit.symbol, emit.interval)
         closed = emit.exchange.startswith(CLOSED_ONLY)
+        if emit.candle.start > self._wall_ms() + max(emit.length_ms, AHEAD_MS):
+            METRICS.count("implausible_times_total", exchange=emit.exchange, kind="candle")
+            return
         with self._candle_lock:
             last = self._candle_starts.get(key)
             repeated = last is not None and (emit.candle.start < last or (closed and emit.candle.start == last))
@@ -92,7 +107,11 @@ class MarketFeed:
         }
 
     def load_candle_starts(self, exchange: str, starts: Mapping[str, int]) -> None:
+        """What an earlier life published. A start that can't be true (of an earlier release) would silence its topic."""
+        latest_ms = self._wall_ms() + LONGEST_CANDLE_MS
         for name, start in starts.items():
             symbol, _, interval = name.rpartition("|")
+            if start > latest_ms:
+                continue
             key = (exchange, symbol, interval)
             self._candle_starts[key] = max(start, self._candle_starts.get(key, 0))

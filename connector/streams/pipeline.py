@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 
 from connector.core.channels import subscribed_text
-from connector.core.clock import Chance
+from connector.core.clock import Chance, SystemClock
 from connector.core.log import get_logger
 from connector.core.ports import InfoMessage, Message, ServiceMessage, Sink
 from connector.streams.lines import Lines
@@ -20,13 +20,17 @@ BEHIND: Final = 50
 """Messages; at 200 events a second and a few ms of latency a handful are on their way."""
 
 
+_REAL: Final = SystemClock()
+
+
 class Pipeline:
     """What every session of a process publishes through. Any thread."""
 
-    def __init__(self, sink: Sink, chance: Chance) -> None:
+    def __init__(self, sink: Sink, chance: Chance, wall_ms: Callable[[], int] = _REAL.wall_ms) -> None:
+        """`wall_ms`: our clock, by which the times that venues tell are judged."""
         self._sink = sink
-        self.lines = Lines(sink, chance)
-        self.market = MarketFeed(sink)
+        self.lines = Lines(sink, chance, wall_ms)
+        self.market = MarketFeed(sink, wall_ms)
         # The parts themselves: an event on its way takes no step more than it must.
         self.account = self.lines.account
         self.tickers = self.market.tickers

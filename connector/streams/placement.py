@@ -98,7 +98,8 @@ class Placement:
         if venue is None:
             raise UnknownExchange(spec.exchange)
         feed: Feed = spec.feed
-        group = ""
+        # Accounts of a test network and live ones never share a socket.
+        group = (spec.credentials.environment or "") if spec.credentials is not None else ""
         if feed == "candle":
             group = venue.candle_group(spec.exchange, spec.symbol, spec.interval, self._table(spec.exchange))
         key = (spec.exchange, feed, group)

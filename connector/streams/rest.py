@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
+from connector.core.clock import SystemClock
 from connector.core.log import get_logger
 from connector.core.loop import Loop
 from connector.core.metrics import METRICS
 from connector.streams.budget import Budget
 from exchanges._adapter import Answer, Call, Limits
 from exchanges._frames import NO_WEIGHT
+from exchanges._times import retry_after_s
 
 log = get_logger(__name__)
 
@@ -55,11 +57,15 @@ class Errand:
     waited_s: float = 0.0
 
 
+_REAL: Final = SystemClock()
+
+
 class RestQueue:
     """Admits, makes wait and books. Any thread."""
 
-    def __init__(self, budget: Budget) -> None:
-        self._budget = budget
+    def __init__(self, budget: Budget, wall_ms: Callable[[], int] = _REAL.wall_ms) -> None:
+        """`wall_ms`: our clock, by which a `Retry-After` with a date is read."""
+        self._budget, self._wall_ms = budget, wall_ms
         self._lock = threading.Lock()
         self._pending: Counter[str] = Counter()
 
@@ -100,8 +106,8 @@ class RestQueue:
                 self._budget.used(errand.venue, pool, errand.ip, rate, int(used[:12]))
         ban_s = limits.bans.get(answer.status)
         if ban_s is not None:
-            after = answer.headers.get("retry-after", "")
-            self._budget.block(errand.venue, pool, errand.ip, float(after) if after.isdigit() else ban_s)
+            told_s = retry_after_s(answer.headers.get("retry-after"), self._wall_ms())
+            self._budget.block(errand.venue, pool, errand.ip, ban_s if told_s is None else told_s)
 
     def finish(self, errand: Errand, answer: Answer) -> None:
         """Every admitted errand ends here."""

@@ -12,7 +12,7 @@ from connector.streams.lifecycle import StreamState
 from connector.streams.pipeline import Pipeline
 from connector.streams.placement import Placement
 from connector.streams.supervisor import Supervisor
-from connector.streams.watchdog import TARGETED_RESTARTS, FeedSilence, stalls
+from connector.streams.watchdog import TARGETED_RESTARTS, THIN_SYMBOLS, FeedSilence, stalls
 from exchanges.ids import family_of
 
 log = get_logger(__name__)
@@ -36,9 +36,12 @@ class StallWatch:
         role: str,
         candle_stall_s: float | None,
         rebuild: Callable[[str, str], None],
+        symbols: Callable[[str], int],
     ) -> None:
+        """`symbols`: how many are traded on an exchange id; 0 = not known."""
         self._supervisor, self._placement, self._pipeline, self._clock = supervisor, placement, pipeline, clock
         self._role, self._candle_stall_s, self._rebuild = role, candle_stall_s, rebuild
+        self._symbols = symbols
         self._strikes: dict[str, int] = {}
         """Restarts for silence by stream, since data last came over the session that carries it."""
 
@@ -69,6 +72,7 @@ class StallWatch:
                     silent_s=now - session.last_data_mono,
                     had_data=had_data,
                     limit_s=limit_s,
+                    symbols=self._symbols(session.exchange) or THIN_SYMBOLS,
                 )
             )
         for stall in stalls(feeds):

@@ -26,6 +26,8 @@ from exchanges.events import (
 
 MAX_FINISHED_ORDERS: Final = 300
 """Finished orders kept per account, so that late duplicates are recognised."""
+ANY_TIME: Final = 1 << 62
+"""Later than every time in ms."""
 MAX_OPEN_ORDERS: Final = 5_000
 MAX_SEEN_IDS: Final = 500
 
@@ -62,8 +64,11 @@ class OrderTracker:
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._position_times: dict[str, int] = {}
 
-    def admit(self, event: AccountEvent, *, repaired: bool = False) -> Admitted | None:
-        """The event as it may be published now, or None if it is a repetition or older than what was published."""
+    def admit(self, event: AccountEvent, *, repaired: bool = False, latest_ms: int = ANY_TIME) -> Admitted | None:
+        """The event as it may be published now, or None if it is a repetition or older than what was published.
+
+        `latest_ms`: no later time can be true. Balances that claim one are published and don't outdate the next ones.
+        """
         if isinstance(event, ExecutionReport | OrderTradeUpdate):
             return self._admit_order(event)
         event_id = f"{self._exchange}:{event.unique_message_id}"
@@ -71,7 +76,7 @@ class OrderTracker:
             return None
         if event_id in self._seen:
             return None
-        if isinstance(event, AccountPosition | AccountUpdate) and not repaired and self._outdated(event):
+        if isinstance(event, AccountPosition | AccountUpdate) and not repaired and self._outdated(event, latest_ms):
             return None
         self._seen[event_id] = None
         while len(self._seen) > MAX_SEEN_IDS:
@@ -126,14 +131,15 @@ class OrderTracker:
         if order is not None and self._clients.get((order.symbol, order.client_order_id)) == key:
             del self._clients[(order.symbol, order.client_order_id)]
 
-    def _outdated(self, event: AccountPosition | AccountUpdate) -> bool:
+    def _outdated(self, event: AccountPosition | AccountUpdate, latest_ms: int) -> bool:
         """Whether a late frame of an older connection would overwrite newer balances."""
         assets = [balance.asset for balance in event.balances]
         times = self._position_times
         if assets and all(event.event_time < times.get(asset, 0) for asset in assets):
             return True
-        for asset in assets:
-            times[asset] = max(event.event_time, times.get(asset, 0))
+        if event.event_time <= latest_ms:
+            for asset in assets:
+                times[asset] = max(event.event_time, times.get(asset, 0))
         return False
 
     def resume(self, since_ms: int) -> Resume:

@@ -10,6 +10,9 @@ StallKind = Literal["price", "candle", "connect"]
 
 SIBLING_SILENCE_S: Final = 180.0
 """A market that is silent while a sibling of its family delivers is judged this late (contract 4.7)."""
+THIN_SYMBOLS: Final = 5
+THIN_SILENCE_S: Final = 900.0
+"""Markets of fewer symbols than `THIN_SYMBOLS` may have nothing to tell for so long: two quarterly contracts often do."""
 TARGETED_RESTARTS: Final = 2
 """Restarts of one socket between real data; then everything of that market is rebuilt (A28, B21)."""
 
@@ -27,6 +30,8 @@ class FeedSilence:
     had_data: bool
     limit_s: float
     """From the venue's limits or the settings."""
+    symbols: int = THIN_SYMBOLS
+    """Active symbols of the market."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +46,12 @@ def stalls(feeds: Iterable[FeedSilence]) -> list[Stall]:
     """The sessions to restart now.
 
     A market is judged at its own limit when the whole family is silent, and at 180 s (or its own limit if that is longer)
-    while a sibling market still delivers; one of several sockets of the same market is judged at its own limit.
+    while a sibling market still delivers. A thin market is judged at 900 s, because there quiet is normal.
     """
     feeds = list(feeds)
     found = []
     for feed in feeds:
-        if feed.silent_s < feed.limit_s:
+        if feed.silent_s < feed.limit_s or (feed.symbols < THIN_SYMBOLS and feed.silent_s < THIN_SILENCE_S):
             continue
         siblings = [
             other

@@ -16,10 +16,13 @@ from urllib.parse import urlsplit
 import websocket
 from websocket import ABNF
 
+from connector.core.clock import SystemClock
 from connector.core.log import get_logger
+from connector.streams import tcp
 from connector.streams.dial import Dial
 from connector.streams.endpoints import Endpoints
 from connector.streams.transport import DialFailure, Kind, Transport, TransportLost
+from exchanges._times import retry_after_s
 
 log = get_logger(__name__)
 
@@ -43,6 +46,13 @@ class Connection(websocket.WebSocket):
 
     def pong(self, payload: str | bytes = b"") -> None:
         """Pings are answered by the session, whose writes have a timeout: nothing is sent from inside a read."""
+
+    def recv_frame(self) -> ABNF:
+        """One frame. A server must not mask (RFC 6455, 5.1): whoever does is no venue, and the connection fails."""
+        frame: ABNF = super().recv_frame()  # type: ignore[no-untyped-call]
+        if frame.mask_value:
+            raise websocket.WebSocketProtocolException("a masked frame from the server")
+        return frame
 
     def send_close(self, status: int = websocket.STATUS_NORMAL, reason: str | bytes = b"") -> None:
         """Say goodbye if that is possible; the venue's own close code counts, not whether it still listens (A12)."""
@@ -168,8 +178,7 @@ class SocketOpener:
         secure = parts.scheme == "wss"
         host, port = parts.hostname or "", parts.port or (443 if secure else 80)
         timeout_s = dial.limits.connect_timeout_s
-        source = (dial.ip, 0) if dial.ip else None
-        sock: socket.socket = socket.create_connection((host, port), timeout_s, source_address=source)
+        sock = tcp.connect(host, port, timeout_s, dial.ip)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -193,10 +202,9 @@ class SocketOpener:
 def _refused(error: websocket.WebSocketBadStatusException) -> DialFailure:
     """The HTTP status of a refused upgrade, with what the venue said (bug C7)."""
     headers: Mapping[str, str] = {str(k).lower(): str(v) for k, v in (error.resp_headers or {}).items()}
-    after = headers.get("retry-after", "")
     text = (error.resp_body or b"")[:200].decode("utf-8", "replace")
     return DialFailure(
         f"upgrade refused with HTTP {error.status_code} {text}".strip(),
         status=int(error.status_code),
-        retry_after_s=float(after) if after.isdigit() else None,
+        retry_after_s=retry_after_s(headers.get("retry-after"), SystemClock().wall_ms()),
     )

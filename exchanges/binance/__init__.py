@@ -41,6 +41,7 @@ class _Binance:
     name = "binance"
     exchanges = FAMILIES["binance"]
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
+    regions: frozenset[str] = frozenset()
 
     def limits(self, exchange: str, feed: Feed) -> Limits:
         return _markets.limits(exchange, feed)
@@ -57,6 +58,9 @@ class _Binance:
 
     def ticker_shards(self, exchange: str, table: SymbolTable) -> Sequence[tuple[str, ...]]:
         return [()]
+
+    def sandbox_refusal(self, exchange: str) -> str | None:
+        return None if exchange in _markets.TESTNETS else "Binance.US has no sandbox"
 
     def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
         return refusal(exchange, symbol, interval, table)

@@ -11,6 +11,7 @@ from typing import Final, Literal
 import msgspec
 
 from exchanges._adapter import Limits, Rate
+from exchanges.credentials import Credentials
 from exchanges.ids import Feed
 
 
@@ -130,6 +131,27 @@ MARKETS: Final = MappingProxyType(
         )
     }
 )
+
+TESTNETS: Final = MappingProxyType(
+    {
+        "binance": ("https://testnet.binance.vision", "wss://ws-api.testnet.binance.vision/ws-api/v3"),
+        "binanceUsdm": (
+            "https://testnet.binancefuture.com",
+            "wss://fstream.binancefuture.com/private/ws?listenKey={key}",
+        ),
+        "binanceCoinm": ("https://testnet.binancefuture.com", "wss://dstream.binancefuture.com/ws/{key}"),
+    }
+)
+"""REST origin and account socket for accounts with `environment: sandbox`; prices stay those of the live market."""
+
+
+def market_of(market: Market, credentials: Credentials) -> Market:
+    """Where an account of a market lives. Its id must have a testnet, or be live."""
+    if credentials.environment != "sandbox":
+        return market
+    rest, user_url = TESTNETS[market.exchange]
+    return msgspec.structs.replace(market, rest=rest, user_url=user_url)
+
 
 ACCOUNTS_PER_SOCKET: Final = 200
 """The WebSocket API allows 1,000 accounts on a connection; one lost socket should not take that many along."""

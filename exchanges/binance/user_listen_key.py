@@ -31,7 +31,7 @@ from exchanges._frames import UNREADABLE
 from exchanges._timers import earliest
 from exchanges.binance import _errors, _events
 from exchanges.binance._clock import BinanceClock
-from exchanges.binance._markets import Market
+from exchanges.binance._markets import Market, market_of
 from exchanges.binance._repair import AccountRepair
 from exchanges.binance._signer import Signer, encoded
 from exchanges.events import AccountEvent
@@ -78,6 +78,8 @@ class ListenKeyUser(OneAccount):
     # --- inputs ---
 
     def _open(self, subscription: UserSubscription, now: Instant) -> list[Output]:
+        self._market = market_of(self._market, subscription.credentials)
+        self._clock = BinanceClock(self._market, self._setup)
         self._signer = Signer(subscription.credentials)
         self._repair = AccountRepair(self._market, subscription, self._signer, self._clock, self._setup.table)
         return self._create()

@@ -30,7 +30,7 @@ from exchanges._timers import earliest
 from exchanges.binance import _errors, _events
 from exchanges.binance._clock import BinanceClock
 from exchanges.binance._links import Link, Member, State
-from exchanges.binance._markets import Market
+from exchanges.binance._markets import MARKETS, Market, market_of
 from exchanges.binance._repair import AccountRepair
 from exchanges.binance._signer import Signer
 from exchanges.binance._wsapi import (
@@ -88,6 +88,12 @@ class SpotUser:
         if not isinstance(subscription, UserSubscription):
             reason = "an account connection carries account streams only"
             return [Fail(kind=FailKind.REQUEST, reason=reason, stream_id=subscription.stream_id)]
+        market = market_of(MARKETS[self._market.exchange], subscription.credentials)
+        if market != self._market and (self._links or self._up):
+            reason = "this connection carries accounts of another environment"
+            return [Fail(kind=FailKind.TRANSIENT, reason=reason, stream_id=subscription.stream_id)]
+        if market != self._market:
+            self._market, self._clock = market, BinanceClock(market, self._setup)
         outputs = self.remove(subscription.stream_id, now)
         digest = subscription.credentials.digest
         link = self._links.get(digest)

@@ -46,6 +46,7 @@ class Bitget:
     name = "bitget"
     exchanges = ("bitget", "bitgetUsdm", "bitgetCoinm")
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
+    regions: frozenset[str] = frozenset()
 
     def limits(self, exchange: str, feed: Feed) -> Limits:
         return Limits(
@@ -76,6 +77,9 @@ class Bitget:
         for instrument in table.active():
             wires[is_modern(instrument)].append(instrument.wire)
         return [shard for part in wires.values() for shard in chunks(part, CHANNELS_PER_CONNECTION)]
+
+    def sandbox_refusal(self, exchange: str) -> str | None:
+        return None
 
     def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
         return refusal_of(exchange, symbol, interval, table)

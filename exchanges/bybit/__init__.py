@@ -10,7 +10,7 @@ from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges.bybit._candle import CandleAdapter, native_interval
 from exchanges.bybit._instruments import Loader
 from exchanges.bybit._public import ARGS_CHARACTERS
-from exchanges.bybit._rest import CATEGORY, IP_BAN_S
+from exchanges.bybit._rest import CATEGORY, IP_BAN_S, REGIONS
 from exchanges.bybit._ticker import PREFIX, TickerAdapter
 from exchanges.bybit._user import UserAdapter
 from exchanges.ids import Feed
@@ -32,6 +32,7 @@ class Bybit:
     name = "bybit"
     exchanges = tuple(CATEGORY)
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
+    regions: frozenset[str] = frozenset(REGIONS)
 
     def limits(self, exchange: str, feed: Feed) -> Limits:
         return Limits(
@@ -67,6 +68,9 @@ class Bybit:
             shard.append(symbol)
             length += cost
         return [*shards, tuple(shard)] if shard else shards
+
+    def sandbox_refusal(self, exchange: str) -> str | None:
+        return None
 
     def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
         if native_interval(interval) is None:

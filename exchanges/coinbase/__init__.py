@@ -31,6 +31,7 @@ class Coinbase:
     name = "coinbase"
     exchanges: tuple[str, ...] = ("coinbase",)
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
+    regions: frozenset[str] = frozenset()
 
     def limits(self, exchange: str, feed: Feed) -> Limits:
         return Limits(
@@ -56,6 +57,9 @@ class Coinbase:
         """One connection for all products (contract 4.8); aliases are served under the id of their twin."""
         products = tuple(sorted(item.wire for item in table.active() if not item.extra.get("alias")))
         return [products] if products else []
+
+    def sandbox_refusal(self, exchange: str) -> str | None:
+        return "Coinbase documents no sandbox for its sockets"
 
     def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
         if interval not in INTERVALS:

@@ -39,6 +39,7 @@ class Hyperliquid:
     name = "hyperliquid"
     exchanges = (SPOT, LINEAR)
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
+    regions: frozenset[str] = frozenset()
 
     def limits(self, exchange: str, feed: Feed) -> Limits:
         return Limits(
@@ -74,6 +75,9 @@ class Hyperliquid:
         if not len(table):
             return []
         return [tuple(sorted(item.wire for item in table.active())) if exchange == LINEAR else ()]
+
+    def sandbox_refusal(self, exchange: str) -> str | None:
+        return None
 
     def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
         return refusal_of_request(exchange, symbol, interval, table)

@@ -56,6 +56,7 @@ class Kraken:
     name = "kraken"
     exchanges = (_markets.SPOT, _markets.FUTURES)
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
+    regions: frozenset[str] = frozenset()
 
     def limits(self, exchange: str, feed: Feed) -> Limits:
         spot = exchange == _markets.SPOT
@@ -82,6 +83,9 @@ class Kraken:
     def ticker_shards(self, exchange: str, table: SymbolTable) -> Sequence[tuple[str, ...]]:
         """There is no all-market channel."""
         return chunks(sorted(instrument.wire for instrument in table.active()), SYMBOLS_PER_CONNECTION)
+
+    def sandbox_refusal(self, exchange: str) -> str | None:
+        return "Kraken has no sandbox: the one of its futures was retired on 2026-07-14"
 
     def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
         return refusal_of(exchange, symbol, interval, table)

@@ -52,6 +52,7 @@ class KuCoin:
     name = "kucoin"
     exchanges = ("kucoin", "kucoinLinear", "kucoinInverse")
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
+    regions: frozenset[str] = frozenset()
 
     def limits(self, exchange: str, feed: Feed) -> Limits:
         stall = {"user": None, "ticker": STALL_S, "candle": QUIET_STALL_S}[feed]
@@ -83,6 +84,9 @@ class KuCoin:
         if _markets.is_spot(exchange):
             return [()]
         return chunks([instrument.wire for instrument in table.active()], TICKERS_PER_CONNECTION)
+
+    def sandbox_refusal(self, exchange: str) -> str | None:
+        return "KuCoin has no sandbox any more"
 
     def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
         return refusal_of(exchange, symbol, interval, table)

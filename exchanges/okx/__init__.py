@@ -13,6 +13,7 @@ from exchanges.okx._candle import CandleAdapter
 from exchanges.okx._instruments import Loader, of_context
 from exchanges.okx._intervals import channel_of
 from exchanges.okx._orders import KIND
+from exchanges.okx._rest import SITES
 from exchanges.okx._ticker import TickerAdapter
 from exchanges.okx._user import UserAdapter
 
@@ -35,6 +36,7 @@ class Okx:
     name = "okx"
     exchanges = tuple(KIND)
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
+    regions: frozenset[str] = frozenset(SITES)
 
     def limits(self, exchange: str, feed: Feed) -> Limits:
         return Limits(
@@ -63,6 +65,9 @@ class Okx:
         count = -(-len(symbols) // _TICKERS_PER_CONNECTION)
         size = -(-len(symbols) // count) if count else 1
         return [tuple(symbols[at : at + size]) for at in range(0, len(symbols), size)]
+
+    def sandbox_refusal(self, exchange: str) -> str | None:
+        return None
 
     def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
         if channel_of(interval) is None:

@@ -42,6 +42,7 @@ class _Paper:
     name = "paper"
     exchanges = tuple(PAPER_TO_REAL)
     feeds: tuple[Feed, ...] = ("user",)
+    regions: frozenset[str] = frozenset()
 
     def limits(self, exchange: str, feed: Feed) -> Limits:
         return Limits(
@@ -63,6 +64,9 @@ class _Paper:
 
     def ticker_shards(self, exchange: str, table: SymbolTable) -> Sequence[tuple[str, ...]]:
         return []
+
+    def sandbox_refusal(self, exchange: str) -> str | None:
+        return None
 
     def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
         return f"{exchange} has no candles of its own; ask for those of {real_id(exchange)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -10,6 +11,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from exchanges._numbers import plain
+from exchanges._rows import Odd, read_rows, tolerant
 from exchanges.events import AccountPosition, Balance, ExecutionReport
 from exchanges.ids import real_id
 
@@ -42,10 +44,11 @@ class _Asset(msgspec.Struct):
 
 
 class _Balances(msgspec.Struct):
-    balance: list[_Asset] | None = None
+    balance: msgspec.Raw = msgspec.Raw(b"null")
 
 
-_decode_order = msgspec.json.Decoder(_Order).decode
+_decode_order = tolerant(_Order)
+_decode_asset = tolerant(_Asset)
 _decode_balances = msgspec.json.Decoder(_Balances).decode
 
 
@@ -57,9 +60,10 @@ def order(exchange: str, raw: bytes) -> ExecutionReport | None:
     return _report(exchange, _decode_order(raw))
 
 
-def balances(raw: bytes, now_ms: int) -> AccountPosition | None:
-    """The event of a balance push; None if it lists nothing. Raises `msgspec.DecodeError`."""
-    return _position(_decode_balances(raw), now_ms)
+def balances(raw: bytes, now_ms: int) -> tuple[AccountPosition | None, Odd]:
+    """The event of a balance push, None if it lists nothing, and the rows that can't be read. Raises `UNREADABLE`."""
+    rows, odd = read_rows(_decode_balances(raw).balance, _decode_asset)
+    return _position(rows, now_ms), odd
 
 
 def _report(exchange: str, order: _Order) -> ExecutionReport | None:
@@ -91,10 +95,10 @@ def _report(exchange: str, order: _Order) -> ExecutionReport | None:
     )
 
 
-def _position(balances: _Balances, now_ms: int) -> AccountPosition | None:
-    if not balances.balance:
+def _position(assets: Sequence[_Asset], now_ms: int) -> AccountPosition | None:
+    if not assets:
         return None
-    rows = [Balance(asset=row.asset, free=plain(row.free), locked=plain(row.locked)) for row in balances.balance]
+    rows = [Balance(asset=row.asset, free=plain(row.free), locked=plain(row.locked)) for row in assets]
     figures = ",".join(f"{row.asset}={row.free}+{row.locked}" for row in rows)
     # The push has no time of its own; without one in the id, a return to former balances would look like a repetition.
     return AccountPosition(

@@ -1,6 +1,9 @@
 """One paper account: Engine.IO 4 / Socket.IO 5 text frames (contract section 5).
 
-The server keeps nothing for a socket that went away: both subscribes go out after every connect, and a gap can't be read.
+The server forgets a socket that went away: both subscribes go out after every connect. It has orders and balances over REST
+as well (`/order/all/open`, `/order/:id`, `/user/balance`), but takes key and secret in the query only, and URLs end up in the
+logs of servers and proxies. So a gap is not read: the report says so, and the backend checks the orders after
+`Subscribed to user`.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ from exchanges._adapter import (
     Subscription,
     UserSubscription,
 )
+from exchanges._frames import UNREADABLE
+from exchanges._rows import Odd
 from exchanges._timers import earliest
 from exchanges.events import AccountPosition, ExecutionReport
 from exchanges.paper import _events
@@ -46,6 +51,7 @@ BALANCES: Final = "outboundAccountInfo"
 REQUESTS: Final = {ORDERS: "subscribeOrder", BALANCES: "subscribeOutboundAccountInfo"}
 UNKNOWN_ACCOUNT: Final = "the paper server does not know this account; asking again at growing intervals"
 """Text of the note about a refused subscribe: the account may be made later, so it is no failure of the stream."""
+UNREAD_GAP: Final = "orders and balances: the paper server tells them only to a key in a URL, which is not sent"
 _SCHEMES: Final = {"http": "ws", "ws": "ws", "https": "wss", "wss": "wss"}
 
 
@@ -241,7 +247,7 @@ class PaperUser:
             gap = GapReport(
                 from_ms=self._subscription.resume.since_ms,
                 to_ms=now.wall_ms,
-                missing=("the paper server keeps nothing about a gap",),
+                missing=(UNREAD_GAP,),
             )
         return [Live(self._subscription.stream_id, gap)]
 
@@ -261,12 +267,17 @@ class PaperUser:
     def _update(self, name: str, data: bytes, now: Instant) -> list[Output]:
         if self._subscription is None:
             return []
+        event: ExecutionReport | AccountPosition | None
+        odd = Odd()
         try:
-            event: ExecutionReport | AccountPosition | None
-            event = _events.order(self._exchange, data) if name == ORDERS else _events.balances(data, now.wall_ms)
-        except (msgspec.DecodeError, UnicodeDecodeError, OverflowError):
+            if name == ORDERS:
+                event = _events.order(self._exchange, data)
+            else:
+                event, odd = _events.balances(data, now.wall_ms)
+        except (*UNREADABLE, OverflowError):
             return [Note(f"unreadable {name} update of the paper server")]
-        return [Emit(self._subscription.stream_id, event)] if event is not None else []
+        told: list[Output] = [Note(odd.phrase("balances"))] if odd else []
+        return [*told, Emit(self._subscription.stream_id, event)] if event is not None else told
 
 
 class ReplayedPaperUser(PaperUser):

@@ -6,6 +6,7 @@ import itertools
 import json
 import random
 from typing import cast
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from cli.normalise import normalise
 from connector.core.errors import ConnectorError
-from exchanges._adapter import Answer, Call, Emit, EmitCandle, EmitTickers, Fail, FailKind, Note, Send
+from exchanges._adapter import Answer, Call, Connect, Emit, EmitCandle, EmitTickers, Fail, FailKind, Note, Send
 from exchanges.events import TERMINAL
 from exchanges.ids import FAMILIES, KNOWN, PAPER_TO_REAL, Feed
 from exchanges.instruments import EMPTY, Instrument, SymbolTable
@@ -21,6 +22,10 @@ from simulator._odd import HOW, with_odd_rows
 from tests.unit.exchanges.every_venue import (
     ANSWERS,
     CANARIES,
+    CANARY_ADDRESS,
+    CANARY_KEY,
+    CANARY_PHRASE,
+    CANARY_SECRET,
     GARBAGE,
     INTERVALS,
     NOW,
@@ -75,6 +80,51 @@ def test_limits_are_sane(name: str, exchange: str, feed: Feed) -> None:
     assert 0 < limits.connect_timeout_s <= 60
     assert limits.join_timeout_s >= 5
     assert limits.data_silence_s is None or feed != "user"
+
+
+def places(exchange: str, environment: str | None) -> set[tuple[str, str]]:
+    """Where an account's adapter goes: hosts, with what a venue marks the calls of its test network by."""
+    marks = {"x-simulated-trading", "paptrading"}
+    found: set[tuple[str, str]] = set()
+    for answer in (
+        *ANSWERS,
+        Answer(200, {}, b'{"listenKey":"k"}'),
+        Answer(
+            200, {}, b'{"retCode":0,"result":{"unifiedMarginStatus":5},"code":"0","data":{"accountMode":"unified"}}'
+        ),
+    ):
+        drive = Drive(made(load_family(exchange), exchange, "user"), lambda call, answer=answer: answer)
+        account = credentials(CANARY_KEY, CANARY_SECRET, CANARY_PHRASE, environment=environment, keys_type=None)
+        if load_family(exchange) == "hyperliquid":
+            account = credentials(CANARY_ADDRESS, "", environment=environment)
+        drive.begin(subscription(exchange, "user", account=account, resumed=True))
+        for output in drive.outputs:
+            if isinstance(output, Call | Connect):
+                mark = next((name for name in getattr(output, "headers", ()) if str(name).lower() in marks), "")
+                found.add((urlsplit(output.url).hostname or "", mark))
+    return found
+
+
+SANDBOX_YET: frozenset[str] = frozenset()
+
+
+@pytest.mark.parametrize(
+    "exchange",
+    [
+        pytest.param(e, marks=[pytest.mark.xfail(strict=True, reason="not right yet")] * (e in SANDBOX_YET))
+        for name in venue_names()
+        if name != "paper"
+        for e in load(name).exchanges
+    ],
+)
+def test_a_key_of_the_sandbox_never_goes_to_the_live_site(exchange: str) -> None:
+    refusal = load(load_family(exchange)).sandbox_refusal(exchange)
+    if refusal is not None:
+        assert "sandbox" in refusal
+        return
+    live, sandbox = places(exchange, None), places(exchange, "sandbox")
+    assert sandbox
+    assert not live & sandbox
 
 
 @EVERY_VENUE
@@ -275,7 +325,6 @@ ODD_YET: frozenset[str] = frozenset({
     "bybitLinear-user",
 
 
-    "paperFtx-user",
 })  # fmt: skip
 """Exchange id and feed whose frames are not read row by row yet."""
 

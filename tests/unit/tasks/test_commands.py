@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.core.errors import InvalidCommand
+from exchanges.bybit._rest import REGIONS
 from exchanges.ids import DEAD, KNOWN, PAPER_TO_REAL
 from tasks.commands import (
     CandleRequest,
@@ -106,7 +107,7 @@ def test_null_and_absent_options_are_the_same(field: str) -> None:
     [
         ("keysType", "keys_type", ["legacy", "cloud"]),
         ("okxSource", "okx_source", ["my", "app", "com"]),
-        ("bybitHost", "bybit_host", ["com", "eu", "nl", "tr", "kz", "ge"]),
+        ("bybitHost", "bybit_host", sorted(REGIONS)),
         ("environment", "environment", ["live", "sandbox"]),
     ],
 )
@@ -117,6 +118,20 @@ def test_options_are_taken_from_their_table_and_anything_else_is_the_default(
         assert getattr(opened(open_payload(**{field: value})).credentials, attribute) == value
     for other in ["other", "", "COM", 7, True, [], {}, "x" * 500]:
         assert getattr(opened(open_payload(**{field: other})).credentials, attribute) is None
+
+
+@pytest.mark.parametrize("provider", ["kucoin", "kucoinLinear", "kraken", "krakenUsdm", "coinbase", "binanceUS"])
+def test_a_sandbox_that_the_venue_does_not_have_is_refused_and_never_sent_to_the_live_site(provider: str) -> None:
+    with pytest.raises(InvalidCommand, match=r"^data\.api\.environment: .*sandbox"):
+        opened(open_payload(provider=provider, environment="sandbox"))
+    assert opened(open_payload(provider=provider, environment="live")).credentials.environment == "live"
+
+
+@pytest.mark.parametrize(
+    "provider", ["binance", "binanceCoinm", "bybit", "okx", "bitget", "hyperliquid", "paperKucoin"]
+)
+def test_a_sandbox_that_the_venue_has_is_used(provider: str) -> None:
+    assert opened(open_payload(provider=provider, environment="sandbox")).credentials.environment == "sandbox"
 
 
 @pytest.mark.parametrize("provider", sorted(KNOWN - DEAD))

@@ -316,6 +316,72 @@ def test_a_symbol_that_the_table_does_not_know_ends_when_the_table_comes(venue: 
     assert booth.streams == {"candle:A@bybit@1h"}
 
 
+def test_a_symbol_that_the_list_does_not_have_yet_is_looked_for_once_and_then_served(venue: FakeVenue) -> None:
+    hall = Hall("candle")
+    booth = hall.booth()
+    hall.instruments.tables["bybit"] = table("A")
+    hall.tick(1)
+    ask(hall, "NEW")
+    assert hall.instruments.refreshed == ["bybit"]
+    hall.instruments.tables["bybit"] = table("A", "NEW")
+    booth.markets.table_changed("bybit")
+    booth.turn()
+    assert booth.streams == {"candle:NEW@bybit@1h"}
+
+
+def test_a_symbol_that_is_nowhere_is_looked_for_once_and_refused(
+    venue: FakeVenue, caplog: pytest.LogCaptureFixture
+) -> None:
+    hall = Hall("candle")
+    booth = hall.booth()
+    hall.instruments.tables["bybit"] = table("A")
+    hall.tick(1)
+    with caplog.at_level(logging.WARNING):
+        ask(hall, "NOPE")
+        assert "candle request refused" not in caplog.text, "the list may be older than the symbol"
+        for number in range(3):
+            hall.instruments.tables["bybit"] = table("A")
+            booth.markets.table_changed("bybit")
+            booth.turn()
+            ask(hall, f"NOPE{number}")
+    assert hall.instruments.refreshed == ["bybit"], "at most once a minute"
+    assert caplog.text.count("candle request refused") == 4
+    hall.tick(61)
+    ask(hall, "NOPE9")
+    assert hall.instruments.refreshed == ["bybit", "bybit"]
+
+
+class Chosen:
+    """Only some symbols have prices."""
+
+    def __init__(self, *pairs: str) -> None:
+        self.pairs = pairs
+
+    def of(self, exchange: str, whole: SymbolTable) -> SymbolTable:
+        return table(*(item.pair for item in whole if item.pair in self.pairs))
+
+    def version(self, exchange: str) -> int:
+        return hash(self.pairs)
+
+
+def test_only_the_chosen_symbols_are_subscribed_and_a_new_choice_is_followed(venue: FakeVenue) -> None:
+    hall = Hall("ticker")
+    booth = hall.booth()
+    hall.instruments.tables["bybit"] = table("A", "B", "C")
+    chosen = Chosen("A", "C")
+    booth.markets._price_symbols = cast(Any, chosen)
+    hall.tick(1)
+    assert [spec.symbols for spec in booth.supervisor.specs.values()] == [("A", "C")]
+    chosen.pairs = ("B",)
+    booth.markets.table_changed("bybit")
+    booth.turn()
+    assert booth.supervisor.specs["ticker:bybit#0"].symbols == ("B",)
+    chosen.pairs = ()
+    booth.markets.table_changed("bybit")
+    booth.turn()
+    assert booth.streams == set()
+
+
 # --- what survives (bugs D8, D11) ---
 
 

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from connector.core.clock import Chance
+from connector.core.metrics import METRICS
 from connector.core.ports import (
     AccountMessage,
     CandleMessage,
@@ -23,7 +24,7 @@ from connector.streams.pipeline import Pipeline
 from connector.streams.positions import decode_position
 from connector.streams.tracker import known_order
 from exchanges._adapter import Emit, EmitCandle, EmitTickers
-from exchanges.events import BalanceUpdate, Candle, OrderTradeUpdate, Ticker, encode
+from exchanges.events import AccountPosition, Balance, BalanceUpdate, Candle, OrderTradeUpdate, Ticker, encode
 from tests.unit.connector.streams.test_tracker import report
 
 
@@ -224,6 +225,62 @@ def test_closed_candles_are_published_once_and_running_ones_each_time(
     ]
     assert out == closes
     assert pipeline.market.candle_starts(exchange) == {"BTC-USDT|1m": 120}
+
+
+NOW_MS = 1_796_000_000_000
+ODD_TIMES = [NOW_MS + 365 * 86_400_000, NOW_MS * 1000, NOW_MS + 61_000]
+
+
+@pytest.fixture
+def dated(sink: Sink) -> Pipeline:
+    METRICS.reset()
+    pipeline = Pipeline(sink, Chance(1), wall_ms=lambda: NOW_MS)
+    pipeline.lines.open("u1", "bybit", None)
+    return pipeline
+
+
+@pytest.mark.parametrize("odd", ODD_TIMES)
+def test_a_ticker_of_the_future_costs_itself_and_silences_nothing(dated: Pipeline, sink: Sink, odd: int) -> None:
+    dated.tickers(EmitTickers("t", "okx", [_ticker("A", odd), _ticker("B", NOW_MS)]), 1.0)
+    dated.tickers(EmitTickers("t", "okx", [_ticker("A", NOW_MS), _ticker("B", NOW_MS + 59_000)]), 2.0)
+    told = [message.symbols for message in sink.messages if isinstance(message, TickerMessage)]
+    assert told == [["B"], ["A", "B"]]
+    assert counted("okx", "ticker") == 1
+
+
+@pytest.mark.parametrize("odd", ODD_TIMES)
+def test_a_candle_of_the_future_is_not_published_nor_saved(dated: Pipeline, sink: Sink, odd: int) -> None:
+    for start in (odd, NOW_MS):
+        dated.candle(_candle("binance", start, "1"), 0.0)
+    told = [message.start_ms for message in sink.messages if isinstance(message, CandleMessage)]
+    assert told == [NOW_MS]
+    assert dated.market.candle_starts("binance") == {"BTC-USDT|1m": NOW_MS}
+    assert counted("binance", "candle") == 1
+
+
+def test_a_saved_candle_of_the_future_does_not_silence_its_topic(dated: Pipeline, sink: Sink) -> None:
+    dated.market.load_candle_starts("binance", {"BTC-USDT|1m": NOW_MS * 1000})
+    dated.candle(_candle("binance", NOW_MS, "1"), 0.0)
+    assert [message.start_ms for message in sink.messages if isinstance(message, CandleMessage)] == [NOW_MS]
+
+
+@pytest.mark.parametrize("odd", ODD_TIMES)
+def test_balances_of_the_future_do_not_outdate_the_next_ones(dated: Pipeline, sink: Sink, odd: int) -> None:
+    def position(time_ms: int) -> AccountPosition:
+        balances = [Balance(asset="BTC", free="1", locked="0")]
+        return AccountPosition(
+            event_time=time_ms, last_account_update=time_ms, balances=balances, unique_message_id=f"p{time_ms}"
+        )
+
+    dated.account(Emit("u1", position(odd)), 0.0)
+    dated.account(Emit("u1", position(NOW_MS)), 0.0)
+    assert len(sink.account()) == 2
+    assert counted("bybit", "balance") == 1
+
+
+def counted(exchange: str, kind: str) -> float:
+    """Implausible times of a market since this test began."""
+    return METRICS.value("implausible_times_total", exchange=exchange, kind=kind)
 
 
 def test_service_messages_and_info(pipeline: Pipeline, sink: Sink) -> None:

@@ -17,6 +17,7 @@ from connector.streams.placement import JOINABLE_FOR, Placement, UnknownExchange
 from connector.streams.session import Session
 from connector.streams.spec import StreamSpec
 from exchanges._adapter import Limits, Rate, Setup, UserSubscription
+from exchanges.credentials import credentials
 from exchanges.instruments import EMPTY, SymbolTable
 from tests.unit.connector.streams.fakes import Clock, FakeSink, keys, user
 
@@ -104,6 +105,14 @@ def test_exchanges_feeds_and_groups_never_share(monkeypatch: pytest.MonkeyPatch)
     sessions = [shop.join(spec) for spec in specs]
     assert len(set(sessions)) == 4
     assert sessions[2] is sessions[3], "one group, one connection (bug C5)"
+
+
+def test_accounts_of_the_sandbox_and_live_ones_never_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop(monkeypatch, subscriptions_per_connection=100)
+    live = user("u1")
+    sandbox = msgspec.structs.replace(user("u2"), credentials=credentials("K", "S", environment="sandbox"))
+    assert shop.join(live) is not shop.join(sandbox)
+    assert shop.join(user("u3")) is shop.join(user("u4"))
 
 
 def test_a_room_that_becomes_free_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from connector.streams.watchdog import FeedSilence, Stall, stalls
 
 
@@ -32,3 +34,10 @@ def test_tickers_do_not_hide_dead_candles() -> None:
 
 def test_a_feed_that_never_delivered_is_a_connect_stall() -> None:
     assert stalls([feed("a", "bybit", 50.0, had_data=False)]) == [Stall("a", "bybit", "connect", 50.0)]
+
+
+def test_a_market_of_two_thin_contracts_is_not_restarted_for_being_quiet() -> None:
+    thin = [replace(feed(name, "bybit", 300.0), symbols=2) for name in "ab"]
+    assert stalls(thin) == []
+    assert stalls([replace(thin[0], symbols=5)]) == [Stall("a", "bybit", "price", 300.0)]
+    assert stalls([replace(thin[0], silent_s=901.0)]) == [Stall("a", "bybit", "price", 901.0)], "but not for ever"

@@ -1,0 +1,108 @@
+"""Connecting to hosts with dead addresses, and what a client must not take from a server."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from connector.streams import tcp
+from connector.streams.transport import Kind, TransportLost
+from connector.streams.websocket_client import Connection, WebSocketTransport
+
+V4, V6 = socket.AF_INET, socket.AF_INET6
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+def silent() -> socket.socket:
+    """A socket that never becomes writable, as one whose SYN is swallowed."""
+    mine, _theirs = socket.socketpair()
+    KEPT.append(_theirs)
+    mine.setblocking(False)
+    try:
+        while True:
+            mine.send(bytes(65_536))
+    except BlockingIOError:
+        return mine
+
+
+KEPT: list[socket.socket] = []
+
+
+def resolve_to(monkeypatch: pytest.MonkeyPatch, addresses: list[tcp.Address]) -> list[tcp.Address]:
+    """The resolver gives these; returns the list of attempts. Addresses called `dead` swallow everything."""
+    attempts: list[tcp.Address] = []
+    begun = tcp._begun
+
+    def begin(address: tcp.Address, source_ip: str) -> socket.socket:
+        attempts.append(address)
+        return silent() if address[1][0] == "dead" else begun(address, source_ip)
+
+    monkeypatch.setattr(tcp, "_resolved", lambda host, port, source_ip: addresses)
+    monkeypatch.setattr(tcp, "_begun", begin)
+    return attempts
+
+
+def test_dead_addresses_cost_a_fraction_of_a_second_each(
+    monkeypatch: pytest.MonkeyPatch, listener: socket.socket
+) -> None:
+    good: tcp.Address = (V4, listener.getsockname())
+    attempts = resolve_to(monkeypatch, [(V6, ("dead", 1)), (V6, ("dead", 2)), good])
+    begun = time.monotonic()
+    tcp.connect("venue", 443, 10.0).close()
+    assert time.monotonic() - begun < 2.0
+    assert attempts[:2] == [(V6, ("dead", 1)), good], "the families take turns"
+
+
+def test_a_refused_address_leads_to_the_next_one_at_once(
+    monkeypatch: pytest.MonkeyPatch, listener: socket.socket
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        refused: tcp.Address = (V4, closed.getsockname())
+    resolve_to(monkeypatch, [refused, (V4, listener.getsockname())])
+    begun = time.monotonic()
+    tcp.connect("venue", 443, 10.0).close()
+    assert time.monotonic() - begun < tcp.ATTEMPT_DELAY_S
+
+
+def test_the_time_is_for_all_addresses_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve_to(monkeypatch, [(V6, ("dead", number)) for number in range(9)])
+    begun = time.monotonic()
+    with pytest.raises(TimeoutError, match="no address of venue"):
+        tcp.connect("venue", 443, 0.6)
+    assert time.monotonic() - begun < 2.0
+
+
+def test_a_host_that_refuses_everywhere_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        refused: tcp.Address = (V4, closed.getsockname())
+    resolve_to(monkeypatch, [refused, refused])
+    with pytest.raises(OSError, match="ECONNREFUSED"):
+        tcp.connect("venue", 443, 5.0)
+
+
+def test_families_take_turns_beginning_with_the_preferred_one() -> None:
+    six = [(V6, (f"six{number}", 1)) for number in range(3)]
+    four = [(V4, ("four", 1))]
+    assert tcp.in_turn([*six, *four]) == [six[0], four[0], six[1], six[2]]
+
+
+def test_a_masked_frame_from_a_server_ends_the_connection() -> None:
+    mine, theirs = socket.socketpair()
+    connection = Connection(skip_utf8_validation=True, enable_multithread=False)
+    connection.sock, connection.connected = mine, True
+    transport = WebSocketTransport(connection)
+    theirs.send(b"\x81\x03abc")
+    assert transport.read() == (Kind.DATA, b"abc")
+    theirs.send(b"\x81\x83\x01\x02\x03\x04" + bytes(byte ^ mask for byte, mask in zip(b"abc", b"\1\2\3", strict=True)))
+    with pytest.raises(TransportLost, match="masked"):
+        transport.read()
+    for sock in (mine, theirs):
+        sock.close()
