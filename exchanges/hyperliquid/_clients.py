@@ -13,7 +13,7 @@ from typing import Final
 
 from exchanges._adapter import KnownOrder
 from exchanges._numbers import decimal, divide, multiply
-from exchanges.hyperliquid._orders import ALIVE, FILLED, Order, Sums, Told, Update, listed
+from exchanges.hyperliquid._orders import ALIVE, FILLED, Order, Sums, Told, Update, listed, refused
 
 MAX_CLIENTS: Final = 10_000
 """Client orders remembered, those that were heard of last."""
@@ -35,7 +35,7 @@ class _Id:
         self.ended_ms = known.order_time_ms if known is not None and known.terminal else 0
         self.passed_on = False
         """A newer id was seen alive or filled, so this one is gone, whether the venue has said so yet or not."""
-        self.told = False
+        self.told = known is not None and known.terminal
         """Its end was published as the end of the client order."""
         self.shown: Decimal | None = None
         """The total that it was published with last, over this connection."""
@@ -112,7 +112,8 @@ class ClientOrders:
         others = [(oid, other) for oid, other in ids.items() if oid != update.order.oid]
         if any(other.alive for _, other in others):
             return True
-        return any(oid > update.order.oid and (other.told or other.status == FILLED) for oid, other in others)
+        # A newer id that the venue took has an end of its own; one that it refused did not take the client id over.
+        return any(oid > update.order.oid and (other.told or not refused(other.status)) for oid, other in others)
 
     def heir(self, order: Order) -> tuple[Update, Decimal] | None:
         """What holds the client id of this older id now, if it is alive: its state, and the total it was told with."""

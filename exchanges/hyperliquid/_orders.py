@@ -271,6 +271,11 @@ def listed(status: str) -> bool:
     return status in KNOWN_STATUSES or status.endswith(_ENDINGS)
 
 
+def refused(status: str) -> bool:
+    """Whether the venue never took the order."""
+    return status in REJECTED or status.endswith("Rejected")
+
+
 def odd(update: Update) -> str:
     """Why nothing can be told of an order state; empty if it can."""
     if not listed(update.status):

@@ -1043,6 +1043,20 @@ def test_a_modified_order_goes_on_with_its_totals_over_the_next_connection() -> 
     assert (*figures(event)[:3], event.quantity) == ("PARTIALLY_FILLED", "0.15", "13550", "0.35")
 
 
+@pytest.mark.parametrize("published", [True, False])
+def test_the_old_id_of_an_order_that_has_ended_is_not_told_once_more(published: bool) -> None:
+    """Found by random deeds: the end of the old id stood in the overlap of the gap, and took the executed part away."""
+    done = known(2, status="CANCELED", executed="0.1", executed_quote="9000", client="0x1")
+    drive = repairing(*([done] if published else []))
+    drive.reply("fills", [])
+    drive.reply("open orders", [])
+    ended = past("canceled", 2, 110 if published else 20, sz="0.25")
+    ended["order"] |= {"cloid": "0x1", "timestamp": WALL - 130_000}
+    outputs = drive.reply("closed orders", [ended, past("canceled", 1, 130 if published else 30)])
+    expected = [] if published else [(2, "CANCELED", "0.1")]
+    assert [(event.order_id, *figures(event)[:2]) for event in reports(outputs)] == expected
+
+
 def test_an_old_id_that_nobody_lists_any_more_does_not_cancel_what_holds_its_client_id() -> None:
     drive = repairing(known(1))
     drive.reply("fills", [])
