@@ -1,0 +1,116 @@
+"""Orders placed, filled, modified and cancelled at random, watched or not: what is booked is what the venue did."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from decimal import Decimal
+
+import pytest
+
+from simulator._values import Order
+from simulator.engine import Refused
+from tests.unit.exchanges.pair import Pair, Row, Seat, client_text
+
+EXCHANGES = ("hyperliquid", "hyperliquidLinear", "kraken", "krakenUsdm")
+SEEDS = range(40)
+AWAY_S = (1.0, 5.0, 70.0)
+"""The last one is longer than what a gap reads again of the time before it."""
+MARKET_ORDERS = frozenset({"hyperliquid", "hyperliquidLinear", "kraken"})
+"""Where the half lists market orders that were told to rest; futures of Kraken fill them at once."""
+
+
+class Player:
+    """One account and its orders; `chance` decides everything, so a seed names a story."""
+
+    def __init__(self, exchange: str, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.pair = Pair(Seat(exchange), tick_s=5.0).joined()
+        self.orders: dict[str, Order] = {}
+        self.tick = Decimal(1).scaleb(-self.pair.symbol.price_decimals)
+
+    def play(self, deeds: int) -> None:
+        every: tuple[Callable[[], None], ...] = (
+            self.place, self.fill, self.fill, self.modify, self.modify, self.cancel, self.drop, self.back, self.market,
+        )  # fmt: skip
+        for _ in range(deeds):
+            deed = self.chance.choice(every)
+            try:
+                deed()
+            except Refused:
+                continue  # no money left, or a price that is no better
+            if self.pair.ended:
+                self.pair.t += self.chance.choice((0.0, 0.5, 3.0))
+            else:
+                self.pair.wait(self.chance.choice((0.0, 0.05, 0.3, 2.0)))
+                self.pair.keep()
+        if self.pair.ended:
+            self.pair.again()
+        for _ in range(8):
+            self.pair.wait(5.0)
+            self.pair.keep()
+
+    def _open(self) -> Order | None:
+        found = [order for order in map(self.pair.newest, self.orders.values()) if order.open]
+        return self.chance.choice(found) if found else None
+
+    def place(self, prefix: str = "DBO", **more: object) -> None:
+        name = f"{prefix}{len(self.orders)}"
+        self.orders[name] = self.pair.place(name, self.chance.randint(5, 30), **more)
+
+    def market(self) -> None:
+        if self.pair.exchange in MARKET_ORDERS:
+            self.place("DTP", order_type="MARKET", hold=True)
+
+    def fill(self) -> None:
+        order = self._open()
+        if order is not None:
+            better = {"price": order.price - self.chance.randint(0, 5) * self.tick} if order.price else {}
+            left = int(order.remaining / self.pair.step(1, self.pair.symbol))
+            self.pair.fill(order, self.chance.choice((None, self.chance.randint(1, left))), **better)
+
+    def modify(self) -> None:
+        order = self._open()
+        if order is not None and order.price:
+            executed = int(order.executed / self.pair.step(1, self.pair.symbol))
+            price = order.price - self.chance.randint(0, 3) * self.tick
+            self.pair.modify(order, executed + self.chance.randint(1, 25), price)
+
+    def cancel(self) -> None:
+        order = self._open()
+        if order is not None and self.chance.random() < 0.4:
+            self.pair.cancel(order)
+
+    def drop(self) -> None:
+        if not self.pair.ended and self.chance.random() < 0.6:
+            self.pair.drop(self.chance.choice(AWAY_S))
+
+    def back(self) -> None:
+        if self.pair.ended:
+            self.pair.again()
+
+
+def booked(told: Row, truth: Row, tick: Decimal) -> bool:
+    """Ends are exact. An open order may wait for its fills with an average that is right to the last decimal of a price."""
+    status = told.status
+    if truth.status == "NEW" and truth.executed:  # what its old id executed is part of a modified order
+        status = "NEW" if told.status == "PARTIALLY_FILLED" else "wrong"
+    slack = tick if truth.status in ("NEW", "PARTIALLY_FILLED") else truth.average * Decimal("1e-9")
+    return (
+        status == truth.status
+        and abs(told.executed - truth.executed) <= truth.executed * Decimal("1e-9")
+        and abs(told.average - truth.average) <= slack
+    )
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("exchange", EXCHANGES)
+def test_whatever_is_done_while_nobody_watches_is_booked(exchange: str, seed: int) -> None:
+    player = Player(exchange, seed)
+    player.play(deeds=15 + seed)
+    assert player.orders
+    for name, order in player.orders.items():
+        told = player.pair.books.rows.get(client_text(exchange, name))
+        truth = player.pair.truth(order)
+        assert told is not None, f"nothing was told of {name}; the venue has {truth}"
+        assert booked(told, truth, player.tick), f"{name}: told {told}, the venue has {truth}"
