@@ -36,7 +36,7 @@ WIRES = {
     "okxInverse": "BTC-USD-SWAP",
     "bitget": "BTCUSDT",
     "bitgetUsdm": "BTCUSDT",
-    "bitgetCoinm": "BTCUSD",
+    "bitgetCoinm": "BTCUSDZ26",
     "coinbase": "BTC-USD",
     "hyperliquid": "@107",
     "hyperliquidLinear": "BTC",

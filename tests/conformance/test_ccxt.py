@@ -31,7 +31,7 @@ CLASSES = {
     "okxInverse": ("okx", INVERSE),
     "bitget": ("bitget", SPOT),
     "bitgetUsdm": ("bitget", LINEAR),
-    "bitgetCoinm": ("bitget", INVERSE),
+    "bitgetCoinm": ("bitget", f"{INVERSE}-261225"),
     "coinbase": ("coinbase", "BTC/USD"),
     "kraken": ("kraken", "BTC/USD"),
     "krakenUsdm": ("krakenfutures", "BTC/USD:USD"),

@@ -330,6 +330,46 @@ def test_a_unified_account_streams_on_v3(sim: Simulator) -> None:
         assert "spot" not in {r.new_client_order_id for r in reports(venue)}
 
 
+def test_an_inverse_perpetual_is_told_in_coins_and_only_to_a_unified_account(sim: Simulator, account: str) -> None:
+    unified = sim.account("bitget", "unified-key-1", SECRET, PHRASE)
+    since = wall() - 5_000
+    gone = sim.place(
+        unified, "bitgetCoinm", symbol="BTCUSD_CM", side="BUY", quantity="600", price="60000", client_id="G"
+    )
+    sim.fill(gone.order_id)
+    with user(sim, "bitgetCoinm", Resume(since_ms=since), "unified-key-1") as venue:
+        venue.wait(Live)
+        (told,) = reports(venue)
+        assert (told.symbol, float(told.total_trade_quantity), told.total_quote_trade_quantity) == (
+            "BTCUSD",
+            0.01,
+            "600",
+        )
+        order = sim.place(
+            unified, "bitgetCoinm", symbol="BTCUSD_CM", side="BUY", quantity="1200", price="60000", client_id="D"
+        )
+        sim.fill(order.order_id, quantity="400")
+        sim.fill(order.order_id)
+        last = until_status(venue, "D", "FILLED")
+        assert (float(last.quantity), float(last.total_trade_quantity)) == (0.02, 0.02)
+        assert (last.total_quote_trade_quantity, last.price) == ("1200", "60000")
+
+
+def test_what_moved_to_v3_is_acknowledged_on_v2_and_stays_silent(sim: Simulator) -> None:
+    ws = socket(sim, "v2/ws/public")
+    for arg in (
+        {"instType": "COIN-FUTURES", "channel": "ticker", "instId": "BTCUSD"},
+        {"instType": "SPOT", "channel": "candle1m", "instId": "RAAPLUSDT"},
+    ):
+        assert ask(ws, "subscribe", arg) == {"event": "subscribe", "arg": arg}
+    refused = {"instType": "COIN-FUTURES", "channel": "ticker", "instId": "BTCUSD_CM"}
+    assert ask(ws, "subscribe", refused)["code"] == 30001
+    ws.settimeout(1.0)
+    with pytest.raises(websocket.WebSocketTimeoutException):
+        ws.recv()
+    ws.close()
+
+
 # --- prices ---
 
 

@@ -14,6 +14,7 @@ from simulator.venues.bitget._auth import Failure, authenticate, may_read_settin
 from simulator.venues.bitget._frames import Row
 from simulator.venues.bitget._symbols import (
     COINM,
+    DELIVERIES,
     INTERVALS,
     MODERN_INTERVALS,
     PRODUCTS,
@@ -140,6 +141,7 @@ def _contracts(context: Context) -> list[Row]:
             "pricePlace": str(symbol.price_decimals),
             "volumePlace": str(symbol.quantity_decimals),
             "symbolType": "delivery" if PRODUCTS[product] == COINM else "perpetual",
+            "deliveryTime": str(DELIVERIES.get(symbol.wire[-3:], "")) if PRODUCTS[product] == COINM else "",
             "symbolStatus": context.half.states.get(symbol.wire, "normal"),
         }
         for symbol in context.half.world.markets.symbols(PRODUCTS[product])

@@ -15,8 +15,8 @@ PRODUCTS: Final = {"SPOT": SPOT, "USDT-FUTURES": USDM, "USDC-FUTURES": USDM, "CO
 """Product type → exchange id."""
 USDC_COINS: Final = ("BTC", "ETH")
 COINM_COINS: Final = ("BTC", "ETH", "SOL", "XRP")
-DATED: Final = "Z26"
-"""Of the coin futures that the classic API still has."""
+DELIVERIES: Final = {"Z26": 1_798_185_600_000, "H27": 1_806_048_000_000}
+"""Endings of the coin futures that the classic API still has, and when they are delivered."""
 MODERN_MARK: Final = "_CM"
 """Inverse perpetuals carry it, and exist on v3 only."""
 REALITY: Final = frozenset({"RAAPLUSDT"})
@@ -61,7 +61,7 @@ def markets(coins: Sequence[Coin]) -> list[Market]:
     linear = [_linear(coin, f"{coin.name}USDT", "USDT") for coin in coins]
     linear += [_linear(coin, f"{coin.name}PERP", "USDC") for coin in coins if coin.name in USDC_COINS]
     bases = [coin for coin in coins if coin.name in COINM_COINS]
-    inverse = [_dated(coin) for coin in bases] + [_perpetual(coin) for coin in bases]
+    inverse = [_dated(coin, ending) for ending in DELIVERIES for coin in bases] + [_perpetual(coin) for coin in bases]
     stock = Coin("RAAPL", Decimal("331.5"), 2)
     return [
         Market(exchange=SPOT, wallet=SPOT, symbols=(*(_spot(coin) for coin in coins), _spot(stock))),
@@ -95,10 +95,10 @@ def _linear(coin: Coin, wire: str, quote: str) -> Symbol:
     )
 
 
-def _dated(coin: Coin) -> Symbol:
+def _dated(coin: Coin, ending: str) -> Symbol:
     """Sizes are coins here; the position is settled in the coin."""
     return Symbol(
-        wire=f"{coin.name}USD{DATED}",
+        wire=f"{coin.name}USD{ending}",
         base=coin.name,
         quote="USD",
         settle=coin.name,
