@@ -36,7 +36,6 @@ WINDOW_MS: Final = 30 * DAY_MS
 class Gap(Protocol):
     """What the session needs of a plan."""
 
-    moved: bool
     doubted: bool
 
     def calls(self) -> Sequence[Call]: ...
@@ -88,10 +87,8 @@ class _Plan(ABC):
         self.account = account
         self.table = table
         self.wall_ms = wall_ms
-        self.moved = False
-        """An answer said that the account is of the other generation by now."""
         self.doubted = False
-        """An order that should be there can't be found: maybe the account has moved."""
+        """An answer fits the other generation, or an order that should be there can't be found: has the account moved?"""
         self._resume = subscription.resume
         self._known = {order.order_id: order for order in self._resume.orders} if self._resume else {}
         self._found: set[str] = set()
@@ -170,7 +167,7 @@ class _Plan(ABC):
         code = str(envelope.code)
         fail = _rest.failure(answer, envelope)
         if code in _rest.OTHER_GENERATION:
-            self.moved = True
+            self.doubted = True
         if fail.kind is FailKind.RATE_LIMITED or code in _rest.CLOCK:
             return Repaired(retry=True, retry_after_s=fail.retry_after_s)
         if call.tag == "order" and code in _rest.NO_ORDER:

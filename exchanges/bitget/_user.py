@@ -51,6 +51,8 @@ LOGIN_S: Final = 10.0
 MODE_EVERY_S: Final = 3600.0
 """Accounts move to Unified while their stream is up, and pongs keep coming on the old socket."""
 MODE_SPREAD_S: Final = 600.0
+DOUBT_S: Final = 60.0
+"""A gap may doubt the mode with each of its orders; it is asked for all of them."""
 _TIME: Final = "time"
 _VERIFY: Final = "GET/user/verify"
 
@@ -81,6 +83,7 @@ class User(OneAccount, Socket):
         self._clock_checked = False
         self._login_by: float | None = None
         self._mode_at: float | None = None
+        self._mode_doubted_at: float | None = None
         self._relogged = False
         self._orders_left: set[Arg] = set()
 
@@ -158,20 +161,18 @@ class User(OneAccount, Socket):
             return [self._signed(finding.ask)]
         if finding.unified is None or finding.unified is self.unified:
             return []
-        return [self._moved(unified=finding.unified)]
-
-    def _moved(self, *, unified: bool) -> Fail:
-        return self._fail(FailKind.TRANSIENT, f"the account moved to {'Unified' if unified else 'Classic'}")
+        return [self._fail(FailKind.TRANSIENT, f"the account moved to {'Unified' if finding.unified else 'Classic'}")]
 
     def _doubted(self) -> list[Output]:
-        """What an answer to a call of the wrong generation, or without an order that should be there, leads to."""
+        """The mode is asked again after an answer that fits another one; what it says counts, not the answer."""
         gap = self._gap
-        if gap is None or not (gap.moved or gap.doubted):
+        if gap is None or not gap.doubted:
             return []
-        if gap.moved:
-            return [self._moved(unified=not self.unified)]
         gap.doubted = False
-        return [self._signed(_mode.first())] if not self.unified else []
+        if self._mode_doubted_at is not None and self.now.mono < self._mode_doubted_at + DOUBT_S:
+            return []
+        self._mode_doubted_at = self.now.mono
+        return [self._signed(_mode.first())]
 
     # --- the clock ---
 

@@ -116,6 +116,8 @@ _decode_times = msgspec.json.Decoder(list[_Time]).decode
 ORDER_UNKNOWN: Final = "51603"
 LOGIN_FAILED: Final = "60009"
 """Alone it proves nothing: the venue uses it for its own troubles too."""
+TRADE_TIMEOUT: Final = "51054"
+"""The only passing one of the codes that say what is wrong with a request about an order (51xxx)."""
 INSTRUMENT_UNKNOWN: Final = "60018"
 UPGRADE_NOTICE: Final = "64008"
 FIRST_WAIT_S: Final = 2.0
@@ -190,7 +192,8 @@ def failure_of_code(code: str, text: str) -> Failure:
         return Failure(code, FailKind.CREDENTIAL, reason)
     if code in RATE:
         return Failure(code, FailKind.RATE_LIMITED, reason)
-    return Failure(code, FailKind.REQUEST if code in REQUEST else FailKind.TRANSIENT, reason)
+    asked_wrongly = code in REQUEST or (code.startswith("51") and len(code) == 5 and code != TRADE_TIMEOUT)
+    return Failure(code, FailKind.REQUEST if asked_wrongly else FailKind.TRANSIENT, reason)
 
 
 def envelope_of(answer: Answer) -> Envelope | None:

@@ -466,8 +466,14 @@ def test_accounts_do_not_ask_all_together() -> None:
 
 def test_a_repair_that_the_classic_api_refuses_moves_the_stream() -> None:
     room = Room("bitget", Resume(since_ms=WALL - 60_000), SPOT, unified=False)
-    (fail,) = of(Fail, room.driver.answer(of(Call, room.outputs)[0], OTHER, 400))
+    asked = probe(room.driver.answer(of(Call, room.outputs)[0], OTHER, 400))
+    (fail,) = of(Fail, room.driver.answer(asked, settings("unified")))
     assert (fail.kind, fail.reason) == (FailKind.TRANSIENT, "the account moved to Unified")
+    stays = Room("bitget", Resume(since_ms=WALL - 60_000), SPOT, unified=False)
+    asked = probe(stays.driver.answer(of(Call, stays.outputs)[0], OTHER, 400))
+    assert not of(Fail, stays.driver.answer(asked, settings("switching"))), (
+        "it would come back to the same route for ever"
+    )
 
 
 def test_a_classic_order_that_cannot_be_found_asks_for_the_mode() -> None:
@@ -481,6 +487,21 @@ def test_a_classic_order_that_cannot_be_found_asks_for_the_mode() -> None:
     outputs = room.driver.answer(again, unknown)
     assert "order 5: not known to the venue" in gap(outputs).missing
     assert of(Fail, room.driver.answer(probe(outputs), settings("unified")))
+
+
+def test_many_orders_that_cannot_be_found_ask_for_the_mode_once() -> None:
+    orders = tuple(KnownOrder(order_id=str(n), client_order_id="c", symbol="BTCUSDT", status="NEW") for n in range(20))
+    room = Room("bitget", Resume(since_ms=WALL - 60_000, orders=orders), SPOT, unified=False)
+    unknown = {"code": "40109", "msg": "The data of the order cannot be found"}
+    todo, probes = list(of(Call, room.outputs)), 0
+    while not of(Live, room.outputs):
+        outputs = room.driver.wake() if not todo else []
+        for call in todo:
+            outputs += room.driver.answer(call, unknown if call.tag == "order" else OK)
+        room.outputs, calls = outputs, of(Call, outputs)
+        probes += sum(call.tag == "account mode" for call in calls)
+        todo = [call for call in calls if call.tag != "account mode"]
+    assert probes == 1
 
 
 def test_an_account_that_moves_while_its_stream_is_up_goes_on_where_it_went() -> None:

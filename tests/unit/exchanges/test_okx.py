@@ -579,6 +579,18 @@ def test_x_perps_are_repaired_too_whatever_the_site(source):
     assert kinds == ["SWAP", "SWAP", "SWAP", "FUTURES", "FUTURES", "FUTURES", ""]
 
 
+def test_a_list_that_an_account_may_not_ask_for_is_named_and_holds_nothing_up():
+    drive = repairing(Resume(since_ms=WALL - 30_000), "okxLinear", TABLE)
+    for tag in ("open orders", "closed orders", "fills"):
+        drive.reply(tag, answer([]), where="SWAP")
+        drive.reply(tag, answer(code="51000", text="Parameter instType error"), where="FUTURES")
+    (live,) = of(Live, drive.reply("balances", answer([balances(WALL, USDT="1")])))
+    assert live.gap is not None
+    assert live.gap.missing == tuple(
+        f"{tag}: 51000 Parameter instType error" for tag in ("open orders", "closed orders", "fills")
+    )
+
+
 def test_an_x_perp_order_that_no_list_names_is_told_as_missing_not_asked_under_a_made_up_code():
     """Its code has a date; asked for as a swap it would come back as vanished."""
     order_before = known("1", symbol="BTC-USD_UM_XPERP")
