@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from connector.core.errors import InvalidCommand
+from exchanges.bybit import REGIONS
 
 _FIELDS: Final = ("key", "secret", "passphrase")
 
@@ -24,7 +25,7 @@ def add_key_arguments(parser: argparse.ArgumentParser) -> None:
     options = parser.add_argument_group("options of single venues")
     options.add_argument("--keys-type", choices=("legacy", "cloud"), help="Coinbase")
     options.add_argument("--okx-source", choices=("my", "app", "com"), help="OKX region")
-    options.add_argument("--bybit-host", choices=("com", "eu", "nl", "tr", "kz", "ge"), help="Bybit region")
+    options.add_argument("--bybit-host", choices=tuple(REGIONS), help="Bybit region")
 
 
 def material(args: argparse.Namespace) -> dict[str, str]:

@@ -157,6 +157,8 @@ class Connect(msgspec.Struct, frozen=True):
 
     url: str
     headers: tuple[tuple[str, str], ...] = ()
+    others: tuple[str, ...] = ()
+    """Where the venue may be found as well: each is tried once, in this order, when none before it can be opened."""
 
     def __repr__(self) -> str:  # listen keys and tokens stand in paths and queries
         return f"Connect({'/'.join(self.url.split('/')[:3])})"

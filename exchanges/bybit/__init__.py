@@ -16,6 +16,8 @@ from exchanges.bybit._user import UserAdapter
 from exchanges.ids import Feed
 from exchanges.instruments import EMPTY, SymbolTable
 
+__all__ = ["REGIONS", "VENUE"]
+
 _CONNECTS: Final = Rate(450, 300.0)
 """500 new connections in 5 minutes per domain, less a margin."""
 _MESSAGES: Final = Rate(20, 1.0)

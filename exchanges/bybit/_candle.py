@@ -11,6 +11,7 @@ from exchanges._adapter import Answer, Call, CandleSubscription, Fail, FailKind,
 from exchanges._candles import CandleFeed
 from exchanges._catchup import Bar, Page
 from exchanges._frames import UNREADABLE
+from exchanges._rows import read_rows, tolerant
 from exchanges.bybit._public import PublicFeed
 from exchanges.bybit._rest import PUBLIC_REST, envelope_of, failure_of
 
@@ -60,7 +61,7 @@ class _Row(Bar, frozen=True):
 
 class _Frame(msgspec.Struct):
     topic: str = ""
-    data: list[_Row] | None = None
+    data: msgspec.Raw = msgspec.Raw()
     op: str = ""
     req_id: str = ""
     success: bool | None = None
@@ -68,11 +69,21 @@ class _Frame(msgspec.Struct):
 
 
 class _Klines(msgspec.Struct):
-    rows: list[list[str]] = msgspec.field(default_factory=list, name="list")
+    rows: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="list")
 
 
 _decode = msgspec.json.Decoder(_Frame).decode
+_decode_row = tolerant(_Row)
 _decode_klines = msgspec.json.Decoder(_Klines).decode
+_decode_texts = msgspec.json.Decoder(list[str]).decode
+
+
+def _bar(raw: bytes) -> Bar:
+    """A row of the REST answer. Raises `ValueError` or one of `UNREADABLE`."""
+    texts = _decode_texts(raw)
+    if len(texts) < 6:
+        raise ValueError("a candle of too few figures")
+    return Bar(int(texts[0]), *texts[1:6])
 
 
 class CandleAdapter(CandleFeed[str], PublicFeed):
@@ -111,10 +122,9 @@ class CandleAdapter(CandleFeed[str], PublicFeed):
             reason = failure.reason if failure else "unreadable answer"
             return Page(failed=reason, retry=failure is not None and failure.kind is not FailKind.REQUEST)
         try:
-            rows = [Bar(int(row[0]), *row[1:6]) for row in _decode_klines(envelope.result).rows]
-        except (*UNREADABLE, ValueError, TypeError) as error:
+            return Page(bars=read_rows(_decode_klines(envelope.result).rows, _bar)[0])
+        except UNREADABLE as error:
             return Page(failed=str(error))
-        return Page(bars=rows)
 
     def received(self, frame: bytes, now: Instant) -> Outputs:
         self._beat.heard()
@@ -124,6 +134,11 @@ class CandleAdapter(CandleFeed[str], PublicFeed):
             return [Note(f"unreadable candle frame: {error}")]
         if not message.topic:
             return self._reply(message.op, message.req_id, success=message.success, text=message.ret_msg or "", now=now)
-        if message.data is None or not message.topic.startswith(PREFIX):
+        if not message.topic.startswith(PREFIX):
             return [Note(f"unknown public topic {message.topic}")]
-        return self._told(message.topic, [row for row in message.data if row.confirm], now)
+        try:
+            rows, odd = read_rows(message.data, _decode_row)
+        except UNREADABLE as error:
+            return [Note(f"unreadable candle frame: {error}")]
+        notes = [Note(odd.phrase("candles"))] if odd else []
+        return [*notes, *self._told(message.topic, [row for row in rows if row.confirm], now)]

@@ -10,8 +10,19 @@ import msgspec
 
 from exchanges._adapter import Answer, Call, FailKind, Instant, Resume
 from exchanges._frames import UNREADABLE
+from exchanges._plan import Singles, Steps, not_known
 from exchanges._repair import Repaired
-from exchanges.bybit._orders import UNIFIED_2, Order, Wallet, account_position, account_type, execution_report
+from exchanges._rows import Odd, read_rows, tolerant
+from exchanges.bybit._orders import (
+    UNIFIED_2,
+    Order,
+    account_position,
+    account_type,
+    decode_order,
+    decode_wallet,
+    execution_report,
+    not_listed,
+)
 from exchanges.bybit._rest import envelope_of, failure_of, wait_of
 from exchanges.events import AccountEvent
 from exchanges.instruments import SymbolTable
@@ -22,13 +33,17 @@ RECENT_LIMIT: Final = 500
 DAY_MS: Final = 86_400_000
 WINDOW_MS: Final = 7 * DAY_MS
 """Longest span of one history or execution query."""
+MAX_SINGLES: Final = 100
+"""Orders asked for by id: up to three calls each, and the venue takes 50 a second of one account and path."""
+SINGLES_AT_ONCE: Final = 20
 _SETTLE_COINS: Final = {"linear": ("USDT", "USDC")}
 """The realtime list of linear orders needs a filter."""
-_NOT_ORDERS: Final = frozenset({"Funding", "Settle", "Delivery", "SessionSettlePnL", "MovePosition"})
+_NOT_ORDERS: Final = frozenset({"Funding", "Settle", "Delivery", "SessionSettlePnL", "MovePosition", "CorporateAction"})
+"""Kinds of executions behind which there is no order (enum page, 2026-07-23)."""
 
 
 class _Page(msgspec.Struct, rename="camel"):
-    rows: list[msgspec.Raw] = msgspec.field(default_factory=list, name="list")
+    rows: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="list")
     next_page_cursor: str | None = ""
 
 
@@ -38,9 +53,7 @@ class _Execution(msgspec.Struct, rename="camel"):
 
 
 _decode_page = msgspec.json.Decoder(_Page).decode
-_decode_order = msgspec.json.Decoder(Order).decode
-_decode_execution = msgspec.json.Decoder(_Execution).decode
-_decode_wallet = msgspec.json.Decoder(Wallet).decode
+_decode_execution = tolerant(_Execution)
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -68,7 +81,7 @@ class GapPlan:
         self._executed: dict[str, None] = {}
         self._recent = 0
         self._history_asked = False
-        self._singles_asked = False
+        self._steps = Steps(Singles(self._unseen, self._singles, most=MAX_SINGLES, step=SINGLES_AT_ONCE))
 
     def first(self, resume: Resume, now: Instant) -> list[Call]:
         self._resume, self._now = resume, now
@@ -92,15 +105,21 @@ class GapPlan:
         url = f"{self._rest}/v5/account/wallet-balance?{query}"
         return Call(tag="wallet", method="GET", url=url, stream_id=self._stream_id)
 
-    def then(self) -> Sequence[Call]:
-        """Orders that had fills, or that we believed open, and that no list has shown: ask for each."""
-        if self._singles_asked:
-            return ()
-        self._singles_asked = True
-        wanted = dict.fromkeys(order_id for order_id in self._executed if order_id not in self._seen)
+    def then(self) -> Repaired:
+        return self._steps.then()
+
+    def _unseen(self) -> list[tuple[str, str]]:
+        """Order and client ids of the orders that had fills, or that we believed open, and that no list has shown."""
         clients = {order.order_id: order.client_order_id for order in self._resume.orders if not order.terminal}
-        wanted.update(dict.fromkeys(order_id for order_id in clients if order_id not in self._seen))
-        return [self._single("order", order_id, clients.get(order_id, "")) for order_id in wanted]
+        wanted = dict.fromkeys((*self._executed, *clients))
+        return [(order_id, clients.get(order_id, "")) for order_id in wanted if order_id not in self._seen]
+
+    def _singles(self, orders: Sequence[tuple[str, str]]) -> list[Call]:
+        return [self.single(order_id, client_id) for order_id, client_id in orders]
+
+    def single(self, order_id: str, client_id: str = "") -> Call:
+        """Ask for one order."""
+        return self._single("order", order_id, client_id)
 
     def parse(self, call: Call, answer: Answer, now: Instant) -> Repaired:
         failure = failure_of(answer)
@@ -111,84 +130,86 @@ class GapPlan:
             if retry and answer.status != 403:
                 limited = failure is not None and failure.kind is FailKind.RATE_LIMITED
                 return Repaired(retry=True, retry_after_s=wait_of(answer, now.wall_ms) if limited else None)
-            return Repaired(missing=(f"{call.tag}: {reason}",))
+            return Repaired(missing=(f"{_label(call)}: {reason}",))
         try:
             page = _decode_page(envelope.result)
+            if call.tag == "wallet":
+                return self._wallet(page, envelope.time or now.wall_ms)
+            if call.tag == "executions":
+                return self._executions(call, page)
+            if call.tag in ("order", "order-history", "order-by-client"):
+                return self._one(call, page)
+            return self._orders(call, page)
         except UNREADABLE as error:
-            return Repaired(missing=(f"{call.tag}: {error}",))
-        if call.tag == "wallet":
-            return Repaired(events=self.wallet_events(page.rows, envelope.time or now.wall_ms))
-        if call.tag == "executions":
-            return self._executions(call, page)
-        if call.tag in ("order", "order-history", "order-by-client"):
-            return self._one(call, page)
-        return self._orders(call, page)
+            return Repaired(missing=(f"{_label(call)}: {error}",))
 
-    def wallet_events(self, rows: Sequence[msgspec.Raw], time_ms: int) -> list[AccountEvent]:
-        wallets = [_decode_wallet(row) for row in rows]
-        event = account_position(wallets, self.account_type, time_ms, f"{self.account_type}:{time_ms}")
-        return [event] if event else []
+    def _wallet(self, page: _Page, time_ms: int) -> Repaired:
+        wallets, odd_wallets = read_rows(page.rows, decode_wallet)
+        event, odd = account_position(wallets, self.account_type, time_ms, f"{self.account_type}:{time_ms}")
+        missing = [f"wallet: {one.phrase('coins')}" for one in odd]
+        if odd_wallets:
+            missing.append(f"wallet: {odd_wallets.phrase('accounts')}")
+        return Repaired(events=[event] if event else [], missing=missing)
 
     def _orders(self, call: Call, page: _Page) -> Repaired:
-        rows, missing = self._rows(page)
-        fresh = [row for row in rows if call.tag == "open-orders" or self._recently(row.updated_time)]
+        rows, odd = read_rows(page.rows, decode_order)
         calls: list[Call] = []
-        more = bool(page.next_page_cursor) and bool(page.rows)
+        count = len(rows) + odd.number
+        more = bool(page.next_page_cursor) and count > 0
         if call.tag == "recent-orders":
             # Newest created first: once a page holds nothing of the gap, neither do the later ones, apart from orders
             # that were open before it; those are asked for one by one.
-            more = more and any(self._recently(row.updated_time) or self._recently(row.created_time) for row in rows)
-            self._recent += len(page.rows)
+            recent = any(self._recently(row.updated_time) or self._recently(row.created_time) for row in rows)
+            more = more and (recent or bool(odd))
+            self._recent += count
             if self._recent >= RECENT_LIMIT and not self._history_asked:
                 calls.append(self._history())
         if more:
             calls.append(self._next(call, page))
-        events = [event for row in fresh for event in self._event(row)]
-        return Repaired(events=events, calls=calls, missing=missing)
+        fresh = [row for row in rows if call.tag == "open-orders" or self._recently(row.updated_time)]
+        told = self._told(fresh, odd)
+        return msgspec.structs.replace(told, calls=calls)
 
     def _executions(self, call: Call, page: _Page) -> Repaired:
-        for raw in page.rows:
-            execution = _decode_execution(raw)
-            if execution.order_id and execution.exec_type not in _NOT_ORDERS:
-                self._executed[execution.order_id] = None
-        cut = self._resume.since_ms < self._since_ms
-        return Repaired(
-            calls=[self._next(call, page)] if page.next_page_cursor and page.rows else (),
-            missing=("orders of which only fills older than 7 days are new",) if cut else (),
-        )
+        rows, odd = read_rows(page.rows, _decode_execution)
+        for row in rows:
+            if row.order_id and row.exec_type not in _NOT_ORDERS:
+                self._executed[row.order_id] = None
+        missing = [f"executions: {odd.phrase('fills')}"] if odd else []
+        if self._resume.since_ms < self._since_ms:
+            missing.append("orders of which only fills older than 7 days are new")
+        more = page.next_page_cursor and (rows or odd)
+        return Repaired(calls=[self._next(call, page)] if more else (), missing=missing)
 
     def _one(self, call: Call, page: _Page) -> Repaired:
         """One order by id: the realtime list, then the history, then by client id; absence is told, never guessed."""
-        rows, missing = self._rows(page)
-        if rows:
-            return Repaired(events=[event for row in rows for event in self._event(row)], missing=missing)
+        rows, odd = read_rows(page.rows, decode_order)
+        if rows or odd:
+            return self._told(rows, odd)
         context = _context(call)
         if call.tag == "order":
-            return Repaired(calls=[self._single("order-history", context.order_id, context.client_id)], missing=missing)
+            return Repaired(calls=[self._single("order-history", context.order_id, context.client_id)])
         if call.tag == "order-history" and context.client_id:
             params = (("orderLinkId", context.client_id),)
-            return Repaired(
-                calls=[self._call("order-by-client", "/v5/order/history", params, context.order_id, context.client_id)],
-                missing=missing,
-            )
-        return Repaired(missing=(*missing, f"order {context.order_id}: not known to the venue any more"))
+            again = self._call("order-by-client", "/v5/order/history", params, context.order_id, context.client_id)
+            return Repaired(calls=[again])
+        return Repaired(missing=[not_known(context.order_id)])
 
-    def _event(self, row: Order) -> list[AccountEvent]:
-        updated = row.updated_time or ""
-        if self._seen.get(row.order_id) == updated:
-            return []
-        self._seen[row.order_id] = updated
-        return [execution_report(row, self._category, self._table, self._now.wall_ms)]
-
-    def _rows(self, page: _Page) -> tuple[list[Order], list[str]]:
-        rows: list[Order] = []
-        missing: list[str] = []
-        for raw in page.rows:
-            try:
-                rows.append(_decode_order(raw))
-            except UNREADABLE as error:
-                missing.append(f"an order that can't be read: {error}")
-        return rows, missing
+    def _told(self, rows: Sequence[Order], odd: Odd) -> Repaired:
+        """The events of rows that are news, and what can't be told of a list."""
+        events: list[AccountEvent] = []
+        missing = [f"orders: {odd.phrase('orders')}"] if odd else []
+        for row in rows:
+            updated = row.updated_time or ""
+            if self._seen.get(row.order_id) == updated:
+                continue
+            self._seen[row.order_id] = updated
+            event = execution_report(row, self._category, self._table, self._now.wall_ms)
+            if event is None:
+                missing.append(f"order {row.order_id}: {not_listed(row)}")
+            else:
+                events.append(event)
+        return Repaired(events=events, missing=missing)
 
     def _recently(self, text: str | None) -> bool:
         return bool(text) and str(text).isdigit() and int(str(text)) >= self._since_ms
@@ -215,6 +236,12 @@ class GapPlan:
         base = call.url.partition("?")[0]
         url = f"{base}?{urlencode((*context.params, ('cursor', page.next_page_cursor or '')))}"
         return Call(tag=call.tag, method="GET", url=url, stream_id=self._stream_id, context=context)
+
+
+def _label(call: Call) -> str:
+    """What a call was about, for a report."""
+    order_id = _context(call).order_id
+    return f"order {order_id}" if order_id else call.tag
 
 
 def _context(call: Call) -> Context:

@@ -10,6 +10,7 @@ import msgspec
 
 from exchanges._adapter import Answer, Call
 from exchanges._frames import UNREADABLE
+from exchanges._rows import read_rows, tolerant
 from exchanges.bybit._rest import CATEGORY, PUBLIC_REST, envelope_of, failure_of
 from exchanges.instruments import Instrument
 
@@ -24,15 +25,16 @@ class _Symbol(msgspec.Struct, rename="camel"):
     quote_coin: str = ""
     settle_coin: str = ""
     contract_type: str = ""
-    status: str = "Trading"
+    status: str = ""
 
 
 class _Page(msgspec.Struct, rename="camel"):
-    rows: list[_Symbol] = msgspec.field(name="list")
+    rows: msgspec.Raw = msgspec.field(name="list")
     next_page_cursor: str | None = ""
 
 
 _decode = msgspec.json.Decoder(_Page).decode
+_decode_symbol = tolerant(_Symbol)
 
 
 class Loader:
@@ -42,7 +44,7 @@ class Loader:
         self._category = CATEGORY[exchange]
         self._found: dict[str, Instrument] = {}
         self._pages = 0
-        self._complete = False
+        self._complete = self._odd = False
 
     def start(self) -> Sequence[Call]:
         return [self._call("")]
@@ -53,14 +55,16 @@ class Loader:
             return ()
         try:
             page = _decode(envelope.result)
+            rows, odd = read_rows(page.rows, _decode_symbol)
         except UNREADABLE:
             return ()
         self._pages += 1
-        for row in page.rows:
+        self._odd = self._odd or bool(odd)
+        for row in rows:
             self._found[row.symbol] = _instrument(row, self._category)
-        if page.next_page_cursor and page.rows and self._pages < MAX_PAGES:
+        if page.next_page_cursor and (rows or odd) and self._pages < MAX_PAGES:
             return [self._call(page.next_page_cursor)]
-        self._complete = True
+        self._complete = bool(self._found) or not self._odd
         return ()
 
     def result(self) -> Sequence[Instrument] | None:

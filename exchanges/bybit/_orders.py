@@ -9,12 +9,17 @@ import msgspec
 from msgspec import UNSET
 
 from exchanges._numbers import decimal, divide, plain
+from exchanges._rows import Odd, read_rows, tolerant
 from exchanges.events import AccountPosition, Balance, ExecutionReport, FeePart
 from exchanges.instruments import SymbolTable
 
-_OPEN: Final = frozenset({"New", "Created", "Active", "Untriggered", "Triggered"})
-_CLOSED: Final = frozenset({"Cancelled", "PartiallyFilledCanceled", "Rejected", "Deactivated"})
-KNOWN_STATUSES: Final = _OPEN | _CLOSED | {"PartiallyFilled", "Filled"}
+STATUSES: Final = {
+    **dict.fromkeys(("New", "Created", "Active", "Untriggered", "Triggered"), "NEW"),
+    "PartiallyFilled": "PARTIALLY_FILLED",
+    "Filled": "FILLED",
+    **dict.fromkeys(("Cancelled", "PartiallyFilledCanceled", "Rejected", "Deactivated"), "CANCELED"),
+}
+"""Every status that the enum page lists or listed; any other one is asked for over REST, never guessed."""
 UNIFIED_2: Final = 6
 """Assumed when the account's mode can't be read: there every wallet is `UNIFIED`."""
 _TAKEOVER: Final = "CreateByTakeOver_PassThrough"
@@ -59,26 +64,31 @@ class Wallet(msgspec.Struct, rename="camel"):
     """An entry of topic `wallet`, or of the REST wallet balance."""
 
     account_type: str = ""
-    coin: list[Coin] | None = None
+    coin: msgspec.Raw = msgspec.Raw()
 
 
-def status_of(order: Order) -> str:
-    """Our status. Derivatives have no `PartiallyFilledCanceled`; a quote-sized market buy always ends with it, as dust
-    is left by design (ccxt issue 18685), so there it is a fill."""
-    status = order.order_status
-    if status in _OPEN:
-        return "NEW"
-    if status == "PartiallyFilled":
-        return "PARTIALLY_FILLED"
-    if status == "Filled":
-        return "FILLED"
-    if status == "PartiallyFilledCanceled" and order.order_type == "Market" and order.side == "Buy":
+decode_order: Final = tolerant(Order)
+decode_wallet: Final = msgspec.json.Decoder(Wallet).decode
+_decode_coin: Final = tolerant(Coin)
+
+
+def status_of(order: Order) -> str | None:
+    """Our status; None for one that no page lists. Derivatives have no `PartiallyFilledCanceled`; a quote-sized market buy
+    always ends with it, as dust is left by design (ccxt issue 18685), so there it is a fill."""
+    if order.order_status == "PartiallyFilledCanceled" and order.order_type == "Market" and order.side == "Buy":
         return "FILLED" if decimal(order.cum_exec_qty) > 0 else "CANCELED"
-    return "CANCELED"
+    return STATUSES.get(order.order_status)
 
 
-def execution_report(order: Order, category: str, table: SymbolTable, time_ms: int = 0) -> ExecutionReport:
-    """The event of an order state; `time_ms` stands in for a missing `updatedTime`."""
+def not_listed(order: Order) -> str:
+    return f"status {order.order_status[:40]}, which no page lists"
+
+
+def execution_report(order: Order, category: str, table: SymbolTable, time_ms: int = 0) -> ExecutionReport | None:
+    """The event of an order state, None for one that no page lists; `time_ms` stands in for a missing `updatedTime`."""
+    status = status_of(order)
+    if status is None:
+        return None
     inverse = category == "inverse"
     quantity, value = plain(order.cum_exec_qty or "0"), plain(order.cum_exec_value or "0")
     updated = _milliseconds(order.updated_time) or time_ms
@@ -89,7 +99,7 @@ def execution_report(order: Order, category: str, table: SymbolTable, time_ms: i
         new_client_order_id=client_id,
         original_client_order_id=client_id,
         order_id=order.order_id,
-        order_status=status_of(order),
+        order_status=status,
         order_type="LIMIT" if order.order_type == "Limit" else "MARKET",
         side="BUY" if order.side == "Buy" else "SELL",
         price=_price(order, inverse=inverse),
@@ -162,15 +172,22 @@ def account_type(category: str, unified_margin_status: int) -> str:
     return "UNIFIED"
 
 
-def account_position(wallets: Sequence[Wallet], accepted: str, time_ms: int, message_id: str) -> AccountPosition | None:
-    """The balances of the accepted account, or None when no coin is left."""
-    coins = [coin for wallet in wallets if wallet.account_type == accepted for coin in wallet.coin or ()]
-    balances = list(_balances(coins))
+def account_position(
+    wallets: Sequence[Wallet], accepted: str, time_ms: int, message_id: str
+) -> tuple[AccountPosition | None, list[Odd]]:
+    """The balances of the accepted account, or None when no coin is left; and the coins that can't be read.
+
+    Raises one of `UNREADABLE` for a wallet without a list of coins.
+    """
+    lists = [read_rows(wallet.coin, _decode_coin) for wallet in wallets if wallet.account_type == accepted]
+    balances = list(_balances(coin for coins, _ in lists for coin in coins))
+    odd = [odd for _, odd in lists if odd]
     if not balances:
-        return None
-    return AccountPosition(
+        return None, odd
+    event = AccountPosition(
         event_time=time_ms, last_account_update=0, balances=balances, unique_message_id=f"wallet:{message_id}"
     )
+    return event, odd
 
 
 def _balances(coins: Iterable[Coin]) -> Iterable[Balance]:

@@ -28,39 +28,58 @@ AUTH_AHEAD_MS: Final = 10_000
 """`expires` of the login frame lies this far ahead: 1 s (pybit) proved too tight on slow links."""
 
 
-class Hosts(NamedTuple):
-    """Private WebSocket and REST origin of one region."""
+class Site(NamedTuple):
+    """Where the accounts of one region live."""
 
-    ws: str
+    ws: tuple[str, ...]
+    """Origins of the private WebSocket: the next one is for when none before it can be opened."""
     rest: str
+    headers: tuple[tuple[str, str], ...] = ()
+    """Sent with every call and handshake of the region's accounts, and never with another's."""
 
 
-REGIONS: Final[Mapping[str, Hosts]] = {
-    "com": Hosts("wss://stream.bybit.com", "https://api.bybit.com"),
-    "eu": Hosts("wss://stream.bybit.eu", "https://api.bybit.eu"),
-    "nl": Hosts("wss://stream.bybit.nl", "https://api.bybit.nl"),
-    "tr": Hosts("wss://stream.bybit.tr", "https://api.bybit.tr"),
-    "kz": Hosts("wss://stream.bybit.kz", "https://api.bybit.kz"),
-    "ge": Hosts("wss://stream.bybitgeorgia.ge", "https://api.bybitgeorgia.ge"),
-    "id": Hosts("wss://stream.bybit.id", "https://api.bybit.id"),
-    "jp": Hosts("wss://stream.manepa.jp", "https://api.manepa.jp"),
+_GLOBAL_WS: Final = "wss://stream.bybit.com"
+_GLOBAL_REST: Final = "https://api.bybit.com"
+REGIONS: Final[Mapping[str, Site]] = {
+    "com": Site((_GLOBAL_WS,), _GLOBAL_REST),
+    # The connect page lists the host of `eu` for `system.status` only, and bybit-api 4.7.7 uses the global one.
+    "eu": Site(("wss://stream.bybit.eu", _GLOBAL_WS), "https://api.bybit.eu"),
+    # No host is listed for `nl`; bybit-api uses the global one by design, checked live on 2026-09-04.
+    "nl": Site((_GLOBAL_WS, "wss://stream.bybit.nl"), "https://api.bybit.nl"),
+    "tr": Site(("wss://stream.bybit.tr",), "https://api.bybit.tr"),
+    "kz": Site(("wss://stream.bybit.kz",), "https://api.bybit.kz"),
+    "ge": Site(("wss://stream.bybitgeorgia.ge",), "https://api.bybitgeorgia.ge"),
+    "id": Site(("wss://stream.bybit.id",), "https://api.bybit.id"),
+    "jp": Site(("wss://stream.manepa.jp",), "https://api.manepa.jp"),
+    "ae": Site((_GLOBAL_WS,), "https://api.bybit.ae"),
+    "hk": Site(("wss://stream.spark-fintech.com",), "https://api.spark-fintech.com", (("x-refer-site-id", "HKG"),)),
+    "br": Site((_GLOBAL_WS,), _GLOBAL_REST, (("x-site-id", "BRA_BTL"),)),
+    "ar": Site((_GLOBAL_WS,), _GLOBAL_REST, (("x-site-id", "ARG_BTL"),)),
 }
-TESTNET: Final = Hosts("wss://stream-testnet.bybit.com", "https://api-testnet.bybit.com")
+"""By `bybitHost`. Source: page "Connect" (2026-07-24), bybit-api 4.7.7; `br` and `ar` are names of ours. `VENUE_ENDPOINTS`
+overrides single origins."""
+TESTNET: Final = Site(("wss://stream-testnet.bybit.com",), "https://api-testnet.bybit.com")
 
 
-def hosts_of(credentials: Credentials) -> Hosts:
+def region_of(credentials: Credentials) -> str:
+    """The region that an account names, in the spelling of `REGIONS`."""
+    return (credentials.bybit_host or "com").strip().lower()
+
+
+def site_of(credentials: Credentials) -> Site:
     """Where an account lives. The sandbox wins over a region; an unknown region means `com` (contract 1.3, bug A60)."""
     if credentials.environment == "sandbox":
         return TESTNET
-    return REGIONS.get((credentials.bybit_host or "com").lower(), REGIONS["com"])
+    return REGIONS.get(region_of(credentials), REGIONS["com"])
 
 
 class Signer:
     """Signs for one account. Raises `CredentialUnusable` on creation when the material can't sign."""
 
-    __slots__ = ("_key", "_private", "_secret")
+    __slots__ = ("_key", "_private", "_secret", "_site")
 
     def __init__(self, credentials: Credentials) -> None:
+        self._site = site_of(credentials).headers
         self._key = credentials.key.reveal()
         self._secret = credentials.secret.reveal()
         if not self._key or not self._secret:
@@ -86,6 +105,7 @@ class Signer:
             "X-BAPI-TIMESTAMP": str(timestamp_ms),
             "X-BAPI-RECV-WINDOW": str(RECV_WINDOW_MS),
             "X-BAPI-SIGN": self._sign(text),
+            **dict(self._site),
         }
         return msgspec.structs.replace(call, headers=headers)
 

@@ -25,13 +25,13 @@ PREFIX: Final = "tickers."
 
 
 class _Data(msgspec.Struct, rename="camel", gc=False):
-    """An absent field means unchanged."""
+    """An absent field means unchanged, and so does `null`."""
 
     symbol: str
-    last_price: str | UnsetType = UNSET
-    volume_24h: str | UnsetType = msgspec.field(default=UNSET, name="volume24h")
-    ask1_size: str | UnsetType = UNSET
-    bid1_size: str | UnsetType = UNSET
+    last_price: str | UnsetType | None = UNSET
+    volume_24h: str | UnsetType | None = msgspec.field(default=UNSET, name="volume24h")
+    ask1_size: str | UnsetType | None = UNSET
+    bid1_size: str | UnsetType | None = UNSET
 
 
 class _Frame(msgspec.Struct, gc=False):
@@ -96,13 +96,13 @@ class TickerAdapter(TickerFeed[str], PublicFeed):
             state = self._states[symbol] = _State()
         elif state is None:
             return None  # a delta before any snapshot
-        if data.volume_24h is not UNSET:
+        if isinstance(data.volume_24h, str):
             state.volume = number(data.volume_24h)
-        if data.ask1_size is not UNSET:
+        if isinstance(data.ask1_size, str):
             state.ask_size = number(data.ask1_size)
-        if data.bid1_size is not UNSET:
+        if isinstance(data.bid1_size, str):
             state.bid_size = number(data.bid1_size)
-        price = number(data.last_price) if data.last_price is not UNSET else 0.0
+        price = number(data.last_price) if isinstance(data.last_price, str) else 0.0
         if price <= 0:
             return None
         volume = state.volume

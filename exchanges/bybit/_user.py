@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -26,19 +26,32 @@ from exchanges._adapter import (
 )
 from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
+from exchanges._lookup import Lookups
 from exchanges._repair import GapRepair, Repaired
+from exchanges._rows import read_rows, tolerant
 from exchanges._timers import Alarms, earliest
 from exchanges.bybit._gap import GapPlan
 from exchanges.bybit._keepalive import heartbeat
 from exchanges.bybit._orders import (
-    KNOWN_STATUSES,
     Order,
-    Wallet,
     account_position,
     account_type,
+    decode_order,
+    decode_wallet,
     execution_report,
+    not_listed,
 )
-from exchanges.bybit._rest import AUTH_AHEAD_MS, CATEGORY, Hosts, Signer, envelope_of, failure_of, hosts_of
+from exchanges.bybit._rest import (
+    AUTH_AHEAD_MS,
+    CATEGORY,
+    REGIONS,
+    Signer,
+    Site,
+    envelope_of,
+    failure_of,
+    region_of,
+    site_of,
+)
 
 ASK_TIMEOUT_S: Final = 5.0
 ASK_LIMIT_S: Final = 8.0
@@ -69,13 +82,16 @@ class _Info(msgspec.Struct):
     unifiedMarginStatus: int = 0  # noqa: N815
 
 
+class _Ref(msgspec.Struct, rename="camel"):
+    """What an order that can't be read must say to be asked for."""
+
+    order_id: Any = None
+    category: Any = ""
+
+
 _decode_frame = msgspec.json.Decoder(_Frame).decode
-_decode_orders = msgspec.json.Decoder(list[Order]).decode
-_decode_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_order = msgspec.json.Decoder(Order).decode
-_decode_wallets = msgspec.json.Decoder(list[Wallet]).decode
-_decode_info = msgspec.json.Decoder(_Info).decode
-_decode_any = msgspec.json.Decoder().decode
+_decode_info = tolerant(_Info)
+_decode_ref = msgspec.json.Decoder(_Ref).decode
 
 
 class _Account:
@@ -85,12 +101,13 @@ class _Account:
         category = CATEGORY[setup.exchange]
         self.stream_id = subscription.stream_id
         self.resume = subscription.resume
-        self.hosts: Hosts = hosts_of(subscription.credentials)
+        self.site: Site = site_of(subscription.credentials)
         self.clock = VenueClock(setup)
         self.now = Instant(0.0, 0)
-        self.plan = GapPlan(self.hosts.rest, category, setup.table(), self.stream_id)
+        self.plan = GapPlan(self.site.rest, category, setup.table(), self.stream_id)
         # Holds live events from the first frame on, so it exists before the first of them.
         self.repair = GapRepair(subscription, sign=self.sign, then=self.plan.then)
+        self.lookups = Lookups(self.sign)
         self._signer = Signer(subscription.credentials)
 
     def sign(self, call: Call) -> Call:
@@ -104,7 +121,7 @@ class _Account:
 
     def query(self, tag: str, context: object = None) -> Call:
         """The signed question for the account's mode."""
-        url = f"{self.hosts.rest}/v5/account/info"
+        url = f"{self.site.rest}/v5/account/info"
         return self.sign(Call(tag=tag, method="GET", url=url, timeout_s=ASK_TIMEOUT_S, context=context))
 
 
@@ -165,6 +182,8 @@ class UserAdapter(OneAccount):
         account.now = now
         if account.repair.owns(call):
             return account.repair.answered(call, answer, account.parse, now)
+        if account.lookups.owns(call):
+            return account.lookups.answered(call, answer, account.parse, account.repair.live, now)
         if call.tag == "account-info" and self._phase is Phase.ASKING:
             return self._asked(account, answer)
         if call.tag == "time":
@@ -192,11 +211,15 @@ class UserAdapter(OneAccount):
                 reason = "login refused, and the key could not be checked over REST in time"
                 outputs.append(Fail(kind=FailKind.TRANSIENT, reason=reason))
         outputs.extend(account.repair.due(now))
+        outputs.extend(account.lookups.due(now))
         return outputs
 
     def deadline(self) -> float | None:
-        repair = self._account.repair.deadline() if self._account is not None else None
-        return earliest(self._alarms.deadline(), self._beat.deadline(), repair)
+        account = self._account
+        if account is None:
+            return earliest(self._alarms.deadline(), self._beat.deadline())
+        reading = earliest(account.repair.deadline(), account.lookups.deadline())
+        return earliest(self._alarms.deadline(), self._beat.deadline(), reading)
 
     # --- before the connection ---
 
@@ -206,7 +229,9 @@ class UserAdapter(OneAccount):
         self._account = account
         self._phase = Phase.ASKING
         self._alarms.set("ask", now.mono + ASK_LIMIT_S)
-        return [account.query("account-info")]
+        region = region_of(subscription.credentials)
+        notes = [] if region in REGIONS else [Note(f"unknown Bybit region {region[:20]!r}: the global site is used")]
+        return [*notes, account.query("account-info")]
 
     def _asked(self, account: _Account, answer: Answer) -> list[Output]:
         failure = failure_of(answer)
@@ -230,12 +255,14 @@ class UserAdapter(OneAccount):
     def _dial(self, account: _Account) -> list[Output]:
         self._alarms.clear("ask")
         self._phase = Phase.CONNECTING
-        return [Connect(f"{account.hosts.ws}/v5/private")]
+        first, *others = (f"{origin}/v5/private" for origin in account.site.ws)
+        return [Connect(first, account.site.headers, tuple(others))]
 
     def _ask_time(self, account: _Account, then: str, text: object = None) -> Call:
         self._clock_tries += 1
-        url = f"{account.hosts.rest}/v5/market/time"
-        return Call(tag="time", method="GET", url=url, context=(then, text), timeout_s=ASK_TIMEOUT_S)
+        url = f"{account.site.rest}/v5/market/time"
+        headers = dict(account.site.headers)
+        return Call(tag="time", method="GET", url=url, headers=headers, context=(then, text), timeout_s=ASK_TIMEOUT_S)
 
     def _clock_told(self, account: _Account, call: Call, answer: Answer, now: Instant) -> list[Output]:
         """The venue refused our timestamp: take over its clock and ask again."""
@@ -310,47 +337,61 @@ class UserAdapter(OneAccount):
     # --- events ---
 
     def _orders(self, account: _Account, message: _Frame) -> list[Output]:
+        """The orders of a frame; one that can't be read costs only itself, and is asked for if it says which it is."""
         outputs: list[Output] = []
-        for order in self._readable_orders(message.data, outputs):
-            if order.category != self._category:
+
+        def decode(raw: bytes) -> Order | None:
+            try:
+                return decode_order(raw)
+            except UNREADABLE as error:
+                outputs.extend(self._unreadable(account, raw, str(error)))
+                return None
+
+        try:
+            orders, odd = read_rows(message.data, decode)
+        except UNREADABLE as error:
+            return [Note(f"unreadable order frame: {error}", "error")]
+        if odd:
+            outputs.append(Note(f"unreadable order frame: {odd.phrase('orders')}", "error"))
+        for order in orders:
+            if order is None or order.category != self._category:
                 continue
-            if order.order_status not in KNOWN_STATUSES:
-                outputs.append(Note(f"unknown order status {order.order_status}, published as CANCELED", "error"))
             event = execution_report(order, self._category, self._setup.table(), message.creationTime)
-            outputs.extend(account.repair.live(event))
+            if event is None:
+                outputs.extend(self._ask(account, order.order_id, not_listed(order)))
+            else:
+                outputs.extend(account.repair.live(event))
         return outputs
 
-    def _readable_orders(self, data: msgspec.Raw, outputs: list[Output]) -> list[Order]:
-        """The orders of a frame; one that can't be read costs only itself."""
+    def _unreadable(self, account: _Account, raw: bytes, why: str) -> list[Output]:
         try:
-            return _decode_orders(data)
-        except UNREADABLE as error:
-            reason = str(error)
-        orders: list[Order] = []
-        try:
-            rows = _decode_rows(data)
+            ref = _decode_ref(raw)
         except UNREADABLE:
-            outputs.append(Note(f"unreadable order frame: {reason}", "error"))
-            return orders
-        for row in rows:
-            try:
-                orders.append(_decode_order(row))
-            except UNREADABLE as error:
-                if _category_of(row) in (self._category, ""):
-                    outputs.append(Note(f"unreadable order: {error}", "error"))
-        return orders
+            ref = _Ref()
+        if ref.category not in (self._category, ""):
+            return []
+        if not isinstance(ref.order_id, str) or not ref.order_id:
+            return [Note(f"unreadable order: {why}", "error")]
+        return self._ask(account, ref.order_id, f"a frame that can't be read ({why})")
+
+    def _ask(self, account: _Account, order_id: str, why: str) -> list[Output]:
+        note = Note(f"order {order_id}: {why}; it is asked for", "error")
+        return [note, *account.lookups.ask(order_id, account.plan.single(order_id))]
 
     def _wallet(self, account: _Account, message: _Frame) -> list[Output]:
+        message_id = f"{message.creationTime}:{message.id}"
         try:
-            wallets = _decode_wallets(message.data)
+            wallets, odd_wallets = read_rows(message.data, decode_wallet)
+            event, odd = account_position(wallets, account.plan.account_type, message.creationTime, message_id)
         except UNREADABLE as error:
             return [Note(f"unreadable wallet frame: {error}", "error")]
-        message_id = f"{message.creationTime}:{message.id}"
-        event = account_position(wallets, account.plan.account_type, message.creationTime, message_id)
+        outputs: list[Output] = [Note(one.phrase("coins of a wallet"), "error") for one in odd]
+        if odd_wallets:
+            outputs.append(Note(odd_wallets.phrase("wallets"), "error"))
         if event is None:
-            return []
+            return outputs
         self._wallet_time = max(self._wallet_time, event.event_time)
-        return account.repair.live(event)
+        return [*account.repair.live(event), *outputs]
 
     # --- helpers ---
 
@@ -364,8 +405,3 @@ class UserAdapter(OneAccount):
         self._account.plan.account_type = account_type(self._category, unified_margin_status)
         self._phase = Phase.JOINED
         self._account.repair.begin([], Instant(0.0, 0))
-
-
-def _category_of(row: msgspec.Raw) -> str:
-    value = _decode_any(row)
-    return str(value.get("category", "")) if isinstance(value, dict) else ""

@@ -12,6 +12,7 @@ from simulator.venues.bybit._peers import PrivatePeer, PublicPeer
 from simulator.venues.bybit._profiles import (
     CONNECTS,
     EXCHANGES,
+    HOST_SITES,
     REST_HOSTS,
     REST_PER_ACCOUNT,
     REST_PER_ADDRESS,
@@ -32,6 +33,8 @@ class Bybit:
         self.world = world
         self.modes: dict[str, int] = {}
         """`unifiedMarginStatus` by account, where it is not 6."""
+        self.no_orders: dict[str, list[dict[str, str]]] = {}
+        """Executions behind which there is no order, by account."""
         self.rest_calls = PerAddress(REST_PER_ADDRESS)
         self.account_calls = PerAddress(REST_PER_ACCOUNT)
         self._connects = PerAddress(CONNECTS)
@@ -50,12 +53,22 @@ class Bybit:
         limits = self.world.settings.limits
         if limits and not self._connects.hit(f"{request.host} {request.remote}", now.mono):
             return Refuse(403, b"access too frequent")
+        if (site := HOST_SITES.get(request.host)) is not None and request.headers.get(site[0]) != site[1]:
+            return Refuse(403, b"site id is missing")
         if request.path == "/v5/private":
-            return PrivatePeer(self, now)
+            return PrivatePeer(self, request, now)
         category = request.path.removeprefix(_PUBLIC)
         if request.path.startswith(_PUBLIC) and category in EXCHANGES:
             return PublicPeer(self, category, now)
         return Refuse(404)
+
+    def corporate_action(self, account: str, exchange: str, wire: str, now: Instant) -> str:
+        """A split or dividend of a listed stock changes a position: an execution without an order. Returns its id."""
+        number = len(self.no_orders.setdefault(account, []))
+        order_id = f"ca-{number}"
+        row = {"symbol": wire, "orderId": order_id, "orderLinkId": "", "execType": "CorporateAction"}
+        self.no_orders[account].append({**row, "exchange": exchange, "execTime": str(now.wall_ms)})
+        return order_id
 
     def signal(self, signal: Signal, now: Instant) -> None:
         """Nothing is kept that a signal would end."""

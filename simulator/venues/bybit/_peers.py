@@ -19,6 +19,7 @@ from simulator._venue import (
     Frame,
     Instant,
     Noted,
+    Request,
     Signal,
     Unfollow,
     Unwatch,
@@ -34,6 +35,7 @@ from simulator.venues.bybit._profiles import (
     EXCHANGES,
     IDLE_S,
     INTERVALS,
+    site_fits,
 )
 
 if TYPE_CHECKING:
@@ -96,8 +98,9 @@ class PrivatePeer(BybitPeer):
 
     feed = "user"
 
-    def __init__(self, half: Bybit, now: Instant) -> None:
+    def __init__(self, half: Bybit, request: Request, now: Instant) -> None:
         super().__init__(half, now)
+        self._request = request
         self._account = ""
 
     def operation(self, op: str, request_id: str, args: list[Any], now: Instant) -> Effects:
@@ -135,7 +138,7 @@ class PrivatePeer(BybitPeer):
         if isinstance(expires, bool) or not isinstance(expires, int) or expires <= now.wall_ms:
             return "Params Error"
         found = self.world.engine.find_key(self._half.name, key)
-        if found is None or found[1].rejected:
+        if found is None or found[1].rejected or not site_fits(key, self._request.host, self._request.headers):
             return "error:USVC1111"
         if not signed_by(found[1], f"GET/realtime{expires}", signature):
             return "Request not authorized"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -12,24 +12,35 @@ from simulator._values import Coin, Market, Symbol
 _REGIONS: Final = (
     "bybit.com",
     "bybit.eu",
-    "bybit.nl",
     "bybit.tr",
     "bybit.kz",
     "bybitgeorgia.ge",
     "bybit.id",
     "manepa.jp",
+    "spark-fintech.com",
 )
 STREAM_HOSTS: Final = frozenset(
     {*(f"stream.{region}" for region in _REGIONS), "stream-testnet.bybit.com", "stream-demo.bybit.com"}
 )
+"""The connect page lists none for `nl` and `ae`: their accounts use the global one."""
 REST_HOSTS: Final = frozenset(
     {
-        *(f"api.{region}" for region in _REGIONS),
+        *(f"api.{region}" for region in (*_REGIONS, "bybit.nl", "bybit.ae")),
         "api.bytick.com",
         "api-testnet.bybit.com",
         "api-demo.bybit.com",
     }
 )
+
+Header = tuple[str, str]
+HOST_SITES: Final[dict[str, Header]] = {
+    "api.spark-fintech.com": ("x-refer-site-id", "HKG"),
+    "stream.spark-fintech.com": ("x-refer-site-id", "HKG"),
+}
+"""Hosts that answer only whoever names the site."""
+KEY_SITES: Final[dict[str, Header]] = {"bra-": ("x-site-id", "BRA_BTL"), "arg-": ("x-site-id", "ARG_BTL")}
+"""Sites on the global hosts, by how the keys of their accounts begin here."""
+SITE_HEADERS: Final = ("x-refer-site-id", "x-site-id")
 
 EXCHANGES: Final = {"spot": "bybit", "linear": "bybitLinear", "inverse": "bybitInverse"}
 CATEGORIES: Final = {exchange: category for category, exchange in EXCHANGES.items()}
@@ -132,3 +143,9 @@ def _inverse(coin: Coin) -> Symbol:
         quantity_decimals=0,
         kind="InversePerpetual",
     )
+
+
+def site_fits(key: str, host: str, headers: Mapping[str, str]) -> bool:
+    """Whether a key is used with its own site's header, and with no other one."""
+    sites = {HOST_SITES.get(host), next((site for begin, site in KEY_SITES.items() if key.startswith(begin)), None)}
+    return {(name, headers[name]) for name in SITE_HEADERS if name in headers} == sites - {None}

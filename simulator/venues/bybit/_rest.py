@@ -13,7 +13,7 @@ from simulator._venue import Instant, Reply, Request, json_reply
 from simulator.engine import Account, NewOrder, Refused
 from simulator.signing import signed_by
 from simulator.venues.bybit._frames import execution_row, kline_list, order_row, ticker_row, wallet_row
-from simulator.venues.bybit._profiles import EXCHANGES, INTERVALS, WALLET, engine_id, wire_id
+from simulator.venues.bybit._profiles import EXCHANGES, INTERVALS, WALLET, engine_id, site_fits, wire_id
 
 if TYPE_CHECKING:
     from simulator.venues.bybit import Bybit
@@ -135,6 +135,8 @@ def _authenticate(half: Bybit, request: Request, now: Instant) -> tuple[Account,
     account, key = found
     if key.rejected:
         raise rejected(key)
+    if not site_fits(key.key, request.host, headers):
+        raise Failure(10003, "API key is invalid.")
     stamp, window = headers.get("x-bapi-timestamp", ""), headers.get("x-bapi-recv-window") or "5000"
     if not stamp.isdigit() or not window.isdigit():
         raise Failure(10001, "params error: timestamp invalid")
@@ -280,6 +282,11 @@ def _executions(context: Context) -> Row:
     engine, owner = context.half.world.engine, context.owner.account_id
     trades = [trade for trade in engine.trades(owner, context.exchange) if start <= trade.time_ms <= end]
     rows = [execution_row(trade, engine.order(owner, context.exchange, trade.order_id)) for trade in reversed(trades)]
+    rows += [
+        row
+        for row in context.half.no_orders.get(owner, ())
+        if row["exchange"] == context.exchange and start <= int(row["execTime"]) <= end
+    ]
     return _paged(context, context.category, rows, 50, 100)
 
 

@@ -24,10 +24,6 @@ BUSY = (0, 5, 10, 15)
 
 ALL = frozenset((*WINDOWS, *(f"busy {number}" for number in BUSY)))
 NOT_YET: dict[str, frozenset[object]] = {
-    "kucoinInverse": frozenset({18, 21, "busy 5", "busy 15"}),
-    "kucoinInverse-unified": ALL,
-    "kucoinLinear": frozenset({18, 21, "busy 5", "busy 15"}),
-    "kucoinLinear-unified": ALL,
 }  # fmt: skip
 """Seat → losses after which the books are not right yet. They must fail: whoever mends one takes it out."""
 

@@ -22,6 +22,7 @@ from exchanges._adapter import (
     EmitTickers,
     Fail,
     FailKind,
+    GapReport,
     Instant,
     KnownOrder,
     Live,
@@ -36,6 +37,7 @@ from exchanges._adapter import (
 from exchanges._catchup import BUDGET_S
 from exchanges.bybit import VENUE
 from exchanges.bybit._candle import GENERIC, INTERVALS
+from exchanges.bybit._gap import MAX_SINGLES
 from exchanges.credentials import credentials
 from exchanges.events import AccountPosition, ExecutionReport, encode
 from exchanges.ids import Feed
@@ -130,26 +132,53 @@ def test_login_signs_the_expiry_and_subscribes_only_after_success() -> None:
     assert [call.tag for call in of(Call, outputs)] == ["wallet"]  # nothing is pushed on subscribing
 
 
+GLOBAL = "stream.bybit.com"
+HK = {"x-refer-site-id": "HKG"}
+
+
 @pytest.mark.parametrize(
-    ("region", "ws", "rest"),
+    ("region", "sockets", "rest", "site"),
     [
-        (None, "stream.bybit.com", "api.bybit.com"),
-        ("com", "stream.bybit.com", "api.bybit.com"),
-        ("mars", "stream.bybit.com", "api.bybit.com"),
-        ("eu", "stream.bybit.eu", "api.bybit.eu"),
-        ("nl", "stream.bybit.nl", "api.bybit.nl"),
-        ("tr", "stream.bybit.tr", "api.bybit.tr"),
-        ("kz", "stream.bybit.kz", "api.bybit.kz"),
-        ("ge", "stream.bybitgeorgia.ge", "api.bybitgeorgia.ge"),
+        (None, [GLOBAL], "api.bybit.com", {}),
+        ("com", [GLOBAL], "api.bybit.com", {}),
+        ("mars", [GLOBAL], "api.bybit.com", {}),
+        ("eu", ["stream.bybit.eu", GLOBAL], "api.bybit.eu", {}),
+        ("nl", [GLOBAL, "stream.bybit.nl"], "api.bybit.nl", {}),
+        ("tr", ["stream.bybit.tr"], "api.bybit.tr", {}),
+        ("kz", ["stream.bybit.kz"], "api.bybit.kz", {}),
+        ("ge", ["stream.bybitgeorgia.ge"], "api.bybitgeorgia.ge", {}),
+        ("id", ["stream.bybit.id"], "api.bybit.id", {}),
+        ("jp", ["stream.manepa.jp"], "api.manepa.jp", {}),
+        ("ae", [GLOBAL], "api.bybit.ae", {}),
+        ("hk", ["stream.spark-fintech.com"], "api.spark-fintech.com", HK),
+        ("HK ", ["stream.spark-fintech.com"], "api.spark-fintech.com", HK),
+        ("br", [GLOBAL], "api.bybit.com", {"x-site-id": "BRA_BTL"}),
+        ("ar", [GLOBAL], "api.bybit.com", {"x-site-id": "ARG_BTL"}),
     ],
 )
-def test_a_regional_account_logs_in_at_its_own_hosts(region: str | None, ws: str, rest: str) -> None:
+def test_a_regional_account_logs_in_at_its_own_hosts(
+    region: str | None, sockets: list[str], rest: str, site: dict[str, str]
+) -> None:
     adapter = VENUE.user(setup("bybit"))
-    adapter.add(account(bybit_host=region), NOW)
-    ask = of(Call, adapter.start(NOW))[0]
-    assert urlsplit(ask.url).netloc == rest
-    (connect,) = of(Connect, adapter.answered(ask, answer({"unifiedMarginStatus": 5}), NOW))
-    assert connect.url == f"wss://{ws}/v5/private"
+    adapter.add(account(resume=RESUME, bybit_host=region), NOW)
+    outputs = adapter.start(NOW)
+    assert [note.what for note in of(Note, outputs)] == (
+        ["unknown Bybit region 'mars': the global site is used"] if region == "mars" else []
+    )
+    (ask,) = of(Call, outputs)
+    outputs = adapter.answered(ask, answer({}, 10002, "timestamp"), NOW)
+    (time,) = of(Call, outputs)
+    (again,) = of(Call, adapter.answered(time, answer({}), NOW))
+    (connect,) = of(Connect, adapter.answered(again, answer({"unifiedMarginStatus": 5}), NOW))
+    assert [connect.url, *connect.others] == [f"wss://{host}/v5/private" for host in sockets]
+    assert dict(connect.headers) == site
+    adapter.connected(NOW)
+    adapter.received(AUTH_OK, NOW)
+    calls = [ask, time, again, *of(Call, adapter.received(SUB_OK, NOW))]
+    assert len(calls) > 5
+    for call in calls:
+        assert urlsplit(call.url).netloc == rest
+        assert {name: text for name, text in call.headers.items() if name.startswith("x-")} == site
 
 
 def test_the_sandbox_uses_the_test_network_for_both_and_wins_over_a_region() -> None:
@@ -300,6 +329,75 @@ def test_an_order_that_cannot_be_read_costs_only_itself() -> None:
     outputs = adapter.received(push({"category": "spot", "orderId": 5}, order("b")), NOW)
     assert [emit.event.order_id for emit in of(Emit, outputs) if isinstance(emit.event, ExecutionReport)] == ["b"]
     assert of(Note, outputs)
+
+
+@pytest.mark.parametrize("odd", [{"symbol": None}, {"side": 7}, {"orderStatus": None}])
+def test_an_order_that_its_frame_does_not_tell_is_asked_for(odd: dict[str, object]) -> None:
+    adapter, _ = joined(account())
+    outputs = adapter.received(push(order("a", **odd), order("b")), NOW)
+    assert [emit.event.order_id for emit in of(Emit, outputs) if isinstance(emit.event, ExecutionReport)] == ["b"]
+    (asked,) = of(Call, outputs)
+    assert (urlsplit(asked.url).path, params(asked)) == ("/v5/order/realtime", {"category": "spot", "orderId": "a"})
+    assert "is asked for" in of(Note, outputs)[0].what
+    (emit,) = of(Emit, adapter.answered(asked, answer({"list": [order("a", "Cancelled")]}), NOW))
+    assert isinstance(emit.event, ExecutionReport)
+    assert (emit.event.order_id, emit.event.order_status) == ("a", "CANCELED")
+
+
+def test_a_status_that_no_page_lists_is_asked_for_and_not_told_as_cancelled() -> None:
+    adapter, _ = joined(account())
+    outputs = adapter.received(push(order("a", "Halted", cumExecQty="1")), NOW)
+    assert not of(Emit, outputs)
+    assert of(Note, outputs) == [Note("order a: status Halted, which no page lists; it is asked for", "error")]
+    (asked,) = of(Call, outputs)
+    assert not of(Call, adapter.received(push(order("a", "Halted")), NOW))  # one question at a time
+    (history,) = of(Call, adapter.answered(asked, answer({"list": []}), NOW))
+    assert urlsplit(history.url).path == "/v5/order/history"
+    (emit,) = of(Emit, adapter.answered(history, answer({"list": [order("a", "Filled", cumExecQty="2")]}), NOW))
+    assert isinstance(emit.event, ExecutionReport)
+    assert emit.event.order_status == "FILLED"
+    assert adapter.deadline() == NOW.mono + 20  # nothing but the ping
+
+
+def test_a_status_that_rest_does_not_list_either_is_said_and_nothing_is_published() -> None:
+    adapter, _ = joined(account())
+    (asked,) = of(Call, adapter.received(push(order("a", "Halted")), NOW))
+    outputs = adapter.answered(asked, answer({"list": [order("a", "Halted")]}), NOW)
+    assert outputs == [Note("order a: order a: status Halted, which no page lists", "error")]
+
+
+@pytest.mark.parametrize(
+    ("status", "ours"),
+    [
+        ("New", "NEW"),
+        ("Created", "NEW"),
+        ("Active", "NEW"),
+        ("Untriggered", "NEW"),
+        ("Triggered", "NEW"),
+        ("PartiallyFilled", "PARTIALLY_FILLED"),
+        ("Filled", "FILLED"),
+        ("Cancelled", "CANCELED"),
+        ("PartiallyFilledCanceled", "CANCELED"),
+        ("Rejected", "CANCELED"),
+        ("Deactivated", "CANCELED"),
+    ],
+)
+def test_every_listed_status_has_its_name(status: str, ours: str) -> None:
+    adapter, _ = joined(account())
+    (emit,) = of(Emit, adapter.received(push(order("a", status)), NOW))
+    assert isinstance(emit.event, ExecutionReport)
+    assert emit.event.order_status == ours
+
+
+def test_one_odd_coin_of_a_wallet_costs_only_itself() -> None:
+    adapter, _ = joined(account())
+    coins = [{"coin": "BTC", "walletBalance": "1"}, {"coin": None, "walletBalance": "2"}, {"coin": "ETH", "locked": 7}]
+    wallets = [{"accountType": 7}, {"accountType": "UNIFIED", "coin": [*coins, {"coin": "SOL", "walletBalance": "3"}]}]
+    outputs = adapter.received(frame({"id": "w", "topic": "wallet", "creationTime": WALL, "data": wallets}), NOW)
+    (emit,) = of(Emit, outputs)
+    assert isinstance(emit.event, AccountPosition)
+    assert [row.asset for row in emit.event.balances] == ["BTC", "SOL"]
+    assert [note.what.split(" that")[0] for note in of(Note, outputs)] == ["2 coins of a wallet", "1 wallets"]
 
 
 def test_an_unreadable_entry_of_another_category_is_nobodys_business() -> None:
@@ -455,6 +553,79 @@ def test_an_order_that_the_venue_forgot_is_reported_and_not_invented() -> None:
     assert live.gap is not None
     assert any("old" in phrase for phrase in live.gap.missing)
     assert not of(Emit, rest)
+
+
+def gap_of(outputs: list[Output]) -> GapReport:
+    (live,) = of(Live, outputs)
+    assert live.gap is not None
+    return live.gap
+
+
+@pytest.mark.parametrize(
+    "kind", ["Funding", "Settle", "Delivery", "SessionSettlePnL", "MovePosition", "CorporateAction"]
+)
+def test_an_execution_behind_which_no_order_stands_costs_no_question_and_no_false_alarm(kind: str) -> None:
+    adapter, outputs = joined(account(resume=Resume(since_ms=WALL - 60_000)))
+    rest, calls = drive(adapter, outputs, {"executions": [[{"orderId": "ca-1", "execType": kind}]]})
+    assert "order" not in [call.tag for call in calls]
+    assert gap_of(rest).missing == ()
+
+
+def test_one_odd_row_of_each_list_costs_only_itself_and_is_named() -> None:
+    adapter, outputs = joined(account(resume=Resume(since_ms=WALL - 60_000)))
+    coins = [{"coin": "BTC", "walletBalance": "1"}, {"coin": None}]
+    rest, _ = drive(
+        adapter,
+        outputs,
+        {
+            "open-orders": [[order("open"), order("x", symbol=None)]],
+            "recent-orders": [[7, order("done", "Filled")]],
+            "executions": [[{"orderId": 7}, {"orderId": "fill", "execType": "Trade"}]],
+            "order": [[order("fill", "Filled")]],
+            "wallet": [[{"accountType": "UNIFIED", "coin": coins}, None]],
+        },
+    )
+    told = [emit.event for emit in of(Emit, rest)]
+    assert sorted(str(event.order_id) for event in told if isinstance(event, ExecutionReport)) == [
+        "done",
+        "fill",
+        "open",
+    ]
+    assert [row.asset for event in told if isinstance(event, AccountPosition) for row in event.balances] == ["BTC"]
+    assert [phrase.split(" that")[0] for phrase in gap_of(rest).missing] == [
+        "orders: 1 orders",
+        "orders: 1 orders",
+        "executions: 1 fills",
+        "wallet: 1 coins",
+        "wallet: 1 accounts",
+    ]
+
+
+def test_a_status_that_no_page_lists_is_named_in_a_gap() -> None:
+    adapter, outputs = joined(account(resume=Resume(since_ms=WALL - 60_000)))
+    rest, _ = drive(adapter, outputs, {"open-orders": [[order("a", "Halted")]]})
+    assert not of(Emit, rest)
+    assert gap_of(rest).missing == ("order a: status Halted, which no page lists",)
+
+
+def test_answers_of_another_shape_do_not_stop_a_gap() -> None:
+    adapter, outputs = joined(account(resume=Resume(since_ms=WALL - 60_000)))
+    odd = answer({"list": {"no": "list"}})
+    rest, _ = drive(adapter, outputs, {tag: [odd] for tag in ("open-orders", "executions", "wallet", "recent-orders")})
+    assert len(gap_of(rest).missing) == 4
+
+
+def test_only_so_many_orders_are_asked_for_and_the_others_are_counted() -> None:
+    known = [
+        KnownOrder(order_id=f"o{n}", client_order_id="", symbol="BTCUSDT", status="NEW")
+        for n in range(MAX_SINGLES + 30)
+    ]
+    adapter, outputs = joined(account(resume=Resume(since_ms=WALL - 60_000, orders=tuple(known))))
+    rest, calls = drive(adapter, outputs, {})
+    assert sum(call.tag == "order" for call in calls) == MAX_SINGLES
+    missing = gap_of(rest).missing
+    assert missing[0] == "30 further orders that no list of the venue shows: not asked for"
+    assert len(missing) == MAX_SINGLES + 1
 
 
 def test_a_rate_limit_waits_for_the_venues_window_and_signs_again() -> None:
@@ -773,3 +944,76 @@ def test_garbage_costs_only_itself(feed: Feed, garbage: bytes) -> None:
     adapter, _ = VENUE.replay("bybit", feed, {})
     outputs = adapter.received(garbage, NOW)
     assert all(isinstance(output, Note) for output in outputs)
+
+
+# --- one odd row ---
+
+
+def test_one_odd_symbol_does_not_cost_the_list() -> None:
+    loader = VENUE.instruments("bybitLinear", {})
+    (call,) = loader.start()
+    good = {"symbol": "BTCUSDT", "baseCoin": "BTC", "quoteCoin": "USDT", "settleCoin": "USDT", "status": "Trading"}
+    rows = [
+        {**good, "symbol": "N", "settleCoin": None},
+        {**good, "symbol": None},
+        7,
+        good,
+        {**good, "symbol": "O", "status": None},
+    ]
+    assert not loader.answered(call, answer({"list": rows}))
+    found = loader.result()
+    assert found is not None
+    assert [(item.wire, item.settle, item.active) for item in found] == [
+        ("N", "USDT", True),
+        ("BTCUSDT", "USDT", True),
+        ("O", "USDT", False),
+    ]
+
+
+def test_a_page_of_nothing_but_odd_symbols_is_followed_and_is_no_list() -> None:
+    loader = VENUE.instruments("bybitLinear", {})
+    (call,) = loader.start()
+    (again,) = loader.answered(call, answer({"list": [7], "nextPageCursor": "c"}))
+    assert not loader.answered(again, answer({"list": [{"symbol": None}]}))
+    assert loader.result() is None
+
+
+def test_a_null_size_costs_neither_the_price_nor_what_was_known() -> None:
+    adapter, _ = ticker_adapter("bybitLinear", "ETHUSDT")
+    snapshot = {"symbol": "ETHUSDT", "lastPrice": "10", "volume24h": "5", "bid1Size": None, "ask1Size": "2"}
+    outputs = [
+        adapter.received(frame({"topic": "tickers.ETHUSDT", "ts": WALL, "type": kind, "data": data}), NOW)
+        for kind, data in (
+            ("snapshot", snapshot),
+            ("delta", {"symbol": "ETHUSDT", "lastPrice": "11", "volume24h": None, "ask1Size": None}),
+            ("delta", {"symbol": "ETHUSDT", "lastPrice": None, "ask1Size": "3"}),
+        )
+    ]
+    told = [ticker for output in outputs for emit in of(EmitTickers, output) for ticker in emit.tickers]
+    assert [(ticker.price, ticker.volume, ticker.best_bid_qnt, ticker.best_ask_qnt) for ticker in told] == [
+        (10, 5, 0, 2),
+        (11, 5, 0, 2),
+    ]
+    assert of(Seen, outputs[2])
+
+
+def test_one_odd_candle_of_a_frame_or_an_answer_costs_only_itself() -> None:
+    adapter = VENUE.candle(setup("bybitLinear"))
+    adapter.add(candle("c", "1m", resume=WALL - 10 * 60_000), NOW)
+    (request,) = sent([*adapter.start(NOW), *adapter.connected(NOW)])
+    (call,) = of(Call, adapter.received(ack(request), NOW))
+    start = WALL - WALL % 60_000 - 300_000
+    rows = [
+        [str(start), "1", "2", "1", "2", "9"],
+        ["x", "1"],
+        None,
+        [str(start - 60_000), None, "2", "1", "2", "9"],
+        [str(start - 120_000), "", "", "", "", ""],
+    ]
+    outputs = adapter.answered(call, answer({"list": rows}), NOW)
+    assert [emit.candle.start for emit in of(EmitCandle, outputs)] == [start]
+    row = {"start": start + 60_000, "open": "1", "high": "2", "low": "1", "close": "2", "volume": "3", "confirm": True}
+    pushed = frame({"topic": "kline.1.ETHUSDT", "data": [{**row, "start": None}, {**row, "close": ""}, row]})
+    outputs = adapter.received(pushed, NOW)
+    assert [emit.candle.start for emit in of(EmitCandle, outputs)] == [start + 60_000]
+    assert of(Note, outputs)

@@ -318,11 +318,6 @@ def test_truncated_frames_never_raise(name: str) -> None:
 
 ODD_YET: frozenset[str] = frozenset({
 
-    "bybit-candle",
-    "bybit-user",
-    "bybitInverse-candle",
-    "bybitInverse-user",
-    "bybitLinear-user",
 
 
 })  # fmt: skip
@@ -364,9 +359,6 @@ def test_an_odd_row_costs_itself_in_every_recorded_frame(exchange: str, feed: st
 STATUS_FIELDS = {"X", "orderStatus", "state", "status", "order_status"}
 """Where the venues write the state of an order."""
 GUESSED_YET: frozenset[str] = frozenset({
-    "bybit",
-    "bybitInverse",
-    "bybitLinear",
 
 })  # fmt: skip
 """Exchange ids that guess what a status means that no page lists."""

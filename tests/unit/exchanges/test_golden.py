@@ -27,15 +27,6 @@ DECIMAL = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
 NOT_YET: dict[str, frozenset[str]] = {
-    "bybit": frozenset({
-        "bybit linear snapshot with null size",
-    }),
-
-    "kucoin": frozenset({
-        "spot market sell by size ends canceled with a part unfilled: not FILLED",
-        "kucoin: size null, price there",
-    }),
-
 }  # fmt: skip
 """Cases by family that are not right yet. They must fail: whoever mends one takes its line out."""
 

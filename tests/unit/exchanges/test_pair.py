@@ -42,18 +42,7 @@ AGAIN = "test_a_symbol_that_was_refused_is_asked_for_again_and_served_when_the_v
 REMOVED = "test_an_account_that_was_removed_tells_nothing_more"
 
 NOT_YET: dict[str, frozenset[str]] = {
-    "bybit": frozenset({ODD_CANDLE, ODD_ORDER, ODD_SYMBOL, TOO_MANY}),
-    "bybitInverse": frozenset({ODD_CANDLE, ODD_ORDER, ODD_SYMBOL, TOO_MANY}),
-    "bybitLinear": frozenset({ODD_CANDLE, ODD_ORDER, ODD_SYMBOL, TOO_MANY}),
 
-
-
-    "kucoin": frozenset({ODD_CANDLE, ODD_ORDER, ODD_PRICE, ODD_SYMBOL, REMOVED, TOO_MANY}),
-    "kucoin-unified": frozenset({ODD_ORDER, REMOVED, TOO_MANY}),
-    "kucoinInverse": frozenset({ODD_CANDLE, ODD_ORDER, ODD_PRICE, ODD_SYMBOL, REMOVED, TOO_MANY}),
-    "kucoinInverse-unified": frozenset({ODD_ORDER, REMOVED, TOO_MANY}),
-    "kucoinLinear": frozenset({ODD_CANDLE, ODD_ORDER, ODD_PRICE, ODD_SYMBOL, REMOVED, TOO_MANY}),
-    "kucoinLinear-unified": frozenset({ODD_ORDER, REMOVED, TOO_MANY}),
 
 }  # fmt: skip
 """Seat → tests that don't hold there yet. They must fail: whoever mends one takes its name out."""
