@@ -15,10 +15,11 @@ from exchanges.ids import Feed
 from exchanges.instruments import EMPTY, SymbolTable
 from exchanges.kucoin import _markets
 from exchanges.kucoin._candle import CandleAdapter, refusal_of
+from exchanges.kucoin._classic import ClassicUser
 from exchanges.kucoin._markets import Instruments
 from exchanges.kucoin._ticker import TickerAdapter
 from exchanges.kucoin._unified import UnifiedUser
-from exchanges.kucoin._user import ClassicUser, User
+from exchanges.kucoin._user import User
 
 TICKERS_PER_CONNECTION: Final = 290
 CANDLES_PER_CONNECTION: Final = 380

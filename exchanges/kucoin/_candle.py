@@ -11,6 +11,7 @@ from exchanges._candles import CandleFeed
 from exchanges._catchup import Bar, Page
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import plain
+from exchanges._rows import read_rows
 from exchanges.instruments import SymbolTable
 from exchanges.kucoin import _markets, _rest
 from exchanges.kucoin._link import Control, Link, Topic
@@ -18,6 +19,7 @@ from exchanges.kucoin._link import Control, Link, Topic
 SPOT_PREFIX: Final = "/market/candles:"
 FUTURES_PREFIX: Final = "/contractMarket/limitCandle:"
 SPOT_LIMIT: Final = 1500
+FIGURES: Final = 6
 FUTURES_LIMIT: Final = 500
 """Candles that one REST answer holds at most."""
 
@@ -28,7 +30,7 @@ class _Push(msgspec.Struct):
 
 
 _push = msgspec.json.Decoder(_Push).decode
-_rows = msgspec.json.Decoder(list[list[str | int | float]]).decode
+_row = msgspec.json.Decoder(list[str | int | float]).decode
 
 
 class CandleAdapter(CandleFeed[Topic], Link):
@@ -100,12 +102,15 @@ class CandleAdapter(CandleFeed[Topic], Link):
         if not _rest.succeeded(answer, envelope):
             return Page(failed=_rest.failure(answer, envelope).reason, retry=True)
         try:
-            rows = [[plain(value) for value in row] for row in _rows(envelope.data)]
-            if self._spot:
-                return Page(bars=[self._bar(row) for row in rows])
-            return Page(bars=[Bar(int(row[0]), row[1], row[2], row[3], row[4], row[5]) for row in rows])
-        except (*UNREADABLE, ValueError, IndexError):
+            return Page(bars=read_rows(envelope.data, self._past_bar)[0])
+        except UNREADABLE:
             return Page(failed="unreadable answer")
+
+    def _past_bar(self, raw: bytes) -> Bar:
+        row = [plain(value) for value in _row(raw)]
+        if len(row) < FIGURES:
+            raise ValueError("a candle of too few figures")
+        return self._bar(row) if self._spot else Bar(int(row[0]), row[1], row[2], row[3], row[4], row[5])
 
 
 def refusal_of(exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:

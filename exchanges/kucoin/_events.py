@@ -5,18 +5,21 @@ Sample frames stand in `tests/golden/kucoin.jsonl`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Final
 
 from msgspec import UNSET, UnsetType
 
+from exchanges._adapter import KnownOrder
 from exchanges._numbers import decimal, divide, multiply, plain
 from exchanges.events import AccountPosition, Balance, ExecutionReport
 from exchanges.instruments import SymbolTable
 from exchanges.kucoin import _markets
+from exchanges.kucoin._alter import ClientOrders
 from exchanges.kucoin._frames import (
     BalanceFrame,
+    FillRow,
     OrderFrame,
     PositionFrame,
     RestOrder,
@@ -27,6 +30,9 @@ from exchanges.kucoin._frames import (
     text,
 )
 from exchanges.kucoin._ledger import Ledger
+
+_REST_OPEN: Final = frozenset({"open", "active"})
+_REST_STATES: Final = _REST_OPEN | {"done"}
 
 
 def _live(filled: Decimal, order: OrderFrame) -> str:  # noqa: ARG001 - one signature for the table
@@ -52,8 +58,15 @@ def _taker_match(filled: Decimal, order: OrderFrame) -> str:  # noqa: ARG001
 
 
 def _ended(filled: Decimal, order: OrderFrame) -> str:
-    """KuCoin ends market orders with `canceled`, whatever was filled."""
-    return "FILLED" if filled > 0 and order_type(order) == "MARKET" else "CANCELED"
+    """KuCoin ends market orders with `canceled`, whatever was filled. One by funds is through then; one by size only if
+    nothing of the size is left (ccxt#14273: a short FILLED makes a bot buy or sell the rest again)."""
+    if filled <= 0 or order_type(order) != "MARKET":
+        return "CANCELED"
+    if positive_number(order.origin_funds) or positive_number(order.canceled_funds):
+        return "FILLED"
+    size = next((decimal(size) for size in (order.size, order.origin_size) if decimal(size)), filled)
+    left = positive_number(order.canceled_size) or positive_number(order.remain_size)
+    return "CANCELED" if left or filled < size else "FILLED"
 
 
 STATUSES: Final[dict[tuple[str, str], Callable[[Decimal, OrderFrame], str]]] = {
@@ -81,8 +94,9 @@ def order_type(order: OrderFrame) -> str:
 class Account:
     """What one classic account session remembers between frames, and the mapping that needs it."""
 
-    def __init__(self, exchange: str, table: Callable[[], SymbolTable]) -> None:
+    def __init__(self, exchange: str, table: Callable[[], SymbolTable], known: Iterable[KnownOrder] = ()) -> None:
         self.exchange = exchange
+        self.clients = ClientOrders(known)
         self.ledger = Ledger()
         self.table = table
         self._wallet: dict[str, tuple[str, str]] = {}
@@ -146,7 +160,7 @@ class Account:
         """Spot: only the trading account counts, not the funding or margin accounts."""
         if frame.relation_event.split(".")[0] not in ("trade", "trade_hf"):
             return None
-        return position(frame.currency, frame.available, frame.hold, milliseconds(frame.time))
+        return position(frame.currency, text(frame.available), text(frame.hold), milliseconds(frame.time))
 
     def wallet(self, frame: WalletFrame, subject: str) -> AccountPosition | None:
         """Futures wallet; pushed at every move of the mark price, published when free or locked changed."""
@@ -198,24 +212,19 @@ class Account:
         time_ms = milliseconds(frame.current_timestamp)
         client_id = f"liq-{frame.symbol}-{frame.opening_timestamp or frame.current_timestamp}"
         mark = decimal(frame.mark_price)
-        return ExecutionReport(
-            symbol=symbol,
-            new_client_order_id=client_id,
-            original_client_order_id=client_id,
-            order_id="-1",
-            order_status="FILLED",
-            order_type="MARKET",
-            side="SELL" if direction > 0 else "BUY",
-            price=plain(mark),
-            quantity=plain(size),
-            total_trade_quantity=plain(size),
-            total_quote_trade_quantity=plain(multiply(size, mark)),
-            creation_time=time_ms,
-            event_time=time_ms,
-            order_time=time_ms,
-            unique_message_id=f"kucoin:{client_id}:{plain(size)}",
-            liquidation=True,
-        )
+        return _liquidation(symbol, client_id, "SELL" if direction > 0 else "BUY", size, mark, time_ms)
+
+    def liquidated(self, fills: Sequence[FillRow]) -> ExecutionReport | None:
+        """A liquidation by the fills of its order; None for another family's contract."""
+        first = fills[0]
+        symbol = self.pair(first.symbol)
+        size = sum((decimal(fill.size) for fill in fills), Decimal(0))
+        if symbol is None or size <= 0 or first.side not in ("buy", "sell"):
+            return None
+        quote = sum((multiply(decimal(fill.price), decimal(fill.size)) for fill in fills), Decimal(0))
+        time_ms = max(milliseconds(fill.trade_time) or milliseconds(fill.created_at) for fill in fills)
+        client_id = f"liq-{first.symbol}-{first.order_id}"
+        return _liquidation(symbol, client_id, first.side.upper(), size, divide(quote, size), time_ms)
 
     def _by_cost(self, cost: Decimal) -> Decimal:
         """The position's direction by its cost, whose sign is reversed on inverse contracts."""
@@ -242,7 +251,7 @@ class Account:
             symbol=symbol,
             client_id=row.client_oid,
             order_id=row.id,
-            status=_rest_status(row, filled, kind),
+            status=_rest_status(row, filled),
             kind=kind,
             side=row.side.upper(),
             price=text(row.price) if kind == "LIMIT" else plain(divide(quote, filled)),
@@ -255,15 +264,46 @@ class Account:
         )
 
 
-def _rest_status(row: RestOrder, filled: Decimal, kind: str) -> str:
+def unlisted(row: RestOrder) -> bool:
+    """Whether nothing that a page lists says if the order is open."""
+    return row.active is None and row.is_active is None and row.status not in _REST_STATES
+
+
+def _rest_status(row: RestOrder, filled: Decimal) -> str:
     active = row.active if row.active is not None else row.is_active
     if active is None:
-        active = row.status in ("open", "active")
+        active = row.status in _REST_OPEN
     if active:
         return "PARTIALLY_FILLED" if filled > 0 else "NEW"
     if not row.cancel_exist:
         return "FILLED"
-    return "FILLED" if kind == "MARKET" and filled > 0 else "CANCELED"
+    by_funds = row.type == "market" and positive_number(row.funds) and not positive_number(row.size)
+    through = by_funds or (positive_number(row.size) and filled >= decimal(row.size))
+    return "FILLED" if through and filled > 0 else "CANCELED"
+
+
+def _liquidation(
+    symbol: str, client_id: str, side: str, size: Decimal, price: Decimal, time_ms: int
+) -> ExecutionReport:
+    """The synthetic report of a liquidation: the venue's own order has no client id that the backend could store."""
+    return ExecutionReport(
+        symbol=symbol,
+        new_client_order_id=client_id,
+        original_client_order_id=client_id,
+        order_id="-1",
+        order_status="FILLED",
+        order_type="MARKET",
+        side=side,
+        price=plain(price),
+        quantity=plain(size),
+        total_trade_quantity=plain(size),
+        total_quote_trade_quantity=plain(multiply(size, price)),
+        creation_time=time_ms,
+        event_time=time_ms,
+        order_time=time_ms,
+        unique_message_id=f"kucoin:{client_id}:{plain(size)}",
+        liquidation=True,
+    )
 
 
 def position(asset: str, free: str, locked: str, time_ms: int) -> AccountPosition:

@@ -27,6 +27,7 @@ class OrderFrame(msgspec.Struct, rename="camel"):
     origin_funds: Number = None
     remain_funds: Number = None
     canceled_funds: Number = None
+    canceled_size: Number = None
     match_price: Number = None
     match_size: Number = None
     trade_id: str | int | None = None
@@ -38,8 +39,8 @@ class BalanceFrame(msgspec.Struct, rename="camel"):
     """`data` of an `account.balance` push."""
 
     currency: str
-    available: str
-    hold: str
+    available: Number
+    hold: Number = "0"
     relation_event: str = ""
     time: int | str = 0
 
@@ -69,6 +70,20 @@ class PositionFrame(msgspec.Struct, rename="camel"):
     change_reason: str = ""
 
 
+class FillRow(msgspec.Struct, rename="camel"):
+    """One fill of a futures account."""
+
+    symbol: str
+    order_id: str
+    side: str
+    price: Number
+    size: Number
+    trade_type: str = ""
+    """`trade`, `liquid`, `adl`, `settlement`."""
+    created_at: int | str | None = None
+    trade_time: int | str | None = None
+
+
 class RestOrder(msgspec.Struct, rename="camel"):
     """One order of any REST answer; spot and futures name some fields differently."""
 
@@ -78,6 +93,7 @@ class RestOrder(msgspec.Struct, rename="camel"):
     type: str = ""
     price: Number = None
     size: Number = None
+    funds: Number = None
     deal_size: Number = None
     deal_funds: Number = None
     avg_deal_price: Number = None

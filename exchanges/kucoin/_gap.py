@@ -8,28 +8,43 @@ from urllib.parse import quote
 
 import msgspec
 
-from exchanges._adapter import Answer, Call, FailKind, UserSubscription
+from exchanges._adapter import Answer, Call, FailKind, KnownOrder, UserSubscription
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal, plain
+from exchanges._plan import Singles, Steps, not_known
 from exchanges._repair import Repaired
+from exchanges._rows import Odd, read_rows, tolerant
 from exchanges.events import ExecutionReport
 from exchanges.kucoin import _events, _frames, _markets, _rest
+from exchanges.kucoin._telling import Telling
 
 PAGE: Final = 100
 FUTURES_PAGE: Final = 1000
 MAX_PAGES: Final = 20
-"""Closed orders that are read per symbol; a gap with more finished orders says so in its report."""
+"""Pages that are read of one list; a gap with more orders says so in its report."""
 AHEAD_MS: Final = 60_000
 """The end of the time range lies ahead of our clock: the venue's may run fast."""
-RECENT_MS: Final = 24 * 3_600_000
+DAY_MS: Final = 24 * 3_600_000
+RECENT_MS: Final = DAY_MS
 """`recentDoneOrders` reaches this far back."""
-MAX_SINGLES: Final = 200
-"""Orders asked for one by one."""
+WINDOW_MS: Final = 7 * DAY_MS
+MAX_WINDOWS: Final = 4
+"""No maximum is documented for a range of time; ccxt's own example walks in weeks."""
+MAX_SYMBOLS: Final = 100
+"""Symbols of known orders whose closed orders are read."""
+MAX_HELD: Final = 20
+"""Further symbols that the holdings hint at."""
+QUOTES: Final = ("USDT", "USDC", "BTC", "ETH", "KCS")
+"""What a coin that is held was most likely bought with."""
+OTHER_SYMBOLS: Final = "closed orders on other symbols can't be asked for"
+_LIQUIDATION: Final = "liq"
+"""How the trade type of a liquidation begins."""
+_SAME_LIQUIDATION_MS: Final = 60_000
 _UNKNOWN_ORDER: Final = frozenset({"100001", "100004", "404000", "400100", "900014"})
 
 
 class _Page(msgspec.Struct, rename="camel"):
-    items: list[_frames.RestOrder] | None = None
+    items: msgspec.Raw = msgspec.Raw()
     last_id: int | str | None = None
     current_page: int = 1
     total_page: int = 1
@@ -42,8 +57,8 @@ class _Symbols(msgspec.Struct, rename="camel"):
 
 class _SpotAccount(msgspec.Struct):
     currency: str
-    available: str
-    holds: str = "0"
+    available: _frames.Number
+    holds: _frames.Number = "0"
     type: str = ""
 
 
@@ -55,12 +70,21 @@ class _Overview(msgspec.Struct, rename="camel"):
     frozen_funds: _frames.Number = None
 
 
-_page = msgspec.json.Decoder(_Page).decode
-_list = msgspec.json.Decoder(list[_frames.RestOrder]).decode
-_single = msgspec.json.Decoder(_frames.RestOrder).decode
-_symbols = msgspec.json.Decoder(_Symbols).decode
-_accounts = msgspec.json.Decoder(list[_SpotAccount]).decode
-_overview = msgspec.json.Decoder(_Overview).decode
+_page = tolerant(_Page)
+_order = tolerant(_frames.RestOrder)
+_fill = tolerant(_frames.FillRow)
+_symbols = tolerant(_Symbols)
+_account = tolerant(_SpotAccount)
+_overview = tolerant(_Overview)
+
+
+class Part(msgspec.Struct, frozen=True):
+    """What of a list is asked for."""
+
+    wire: str = ""
+    start_ms: int = 0
+    end_ms: int = 0
+    page: int = 1
 
 
 class Gap:
@@ -73,16 +97,21 @@ class Gap:
         self._pool = _markets.pool_of(account.exchange)
         self._resume = subscription.resume
         self._wall_ms = wall_ms
-        self._wires: set[str] = set()
-        self._found: set[str] = set()
-        self._steps: list[Callable[[], Sequence[Call]]] = [self._symbol_orders] if self._spot else []
-        self._steps.append(self._vanished)
+        self._wires: dict[str, None] = {}
+        self._held: dict[str, None] = {}
+        self._forced: dict[str, list[_frames.FillRow]] = {}
+        """Fills of liquidations, by the order that closed the position."""
+        self._asked_symbols = False
+        self.telling = Telling(account, subscription)
+        steps = [self._symbol_orders] if self._spot else []
+        self._steps = Steps(*steps, Singles(self.telling.gone, self._singles), self.telling.ends)
         self._parsers: dict[str, Callable[[Call, msgspec.Raw], Repaired]] = {
             "open symbols": self._open_symbols,
             "open orders": self._orders,
             "closed orders": self._orders,
             "recent orders": self._recent,
             "order": self._one,
+            "liquidations": self._liquidations,
             "balances": self._balances,
             "balance": self._balance,
         }
@@ -93,34 +122,37 @@ class Gap:
 
     def saw(self, wire: str) -> None:
         """A live frame named this symbol: its closed orders are asked for as well."""
-        self._wires.add(wire)
+        self._wires[wire] = None
 
     def calls(self) -> Sequence[Call]:
         """The first step."""
         if self._resume is None:
             return []
         if self._spot:
-            # Closed orders can be had per symbol only: those of the known orders, and those with open orders.
-            self._wires.update(order.symbol for order in self._resume.orders if order.symbol)
             return [
                 self._get("open symbols", "/api/v1/hf/orders/active/symbols", 2),
                 self._get("balances", "/api/v1/accounts?type=trade", 5, pool="management"),
             ]
         assets = _markets.own_assets(self._exchange, self._account.table())
         codes = sorted("XBT" if asset == "BTC" else asset for asset in assets or {"BTC"})
+        if self._wall_ms() - self._since < RECENT_MS:
+            closed = [self._get("recent orders", "/api/v1/recentDoneOrders", 5)]
+        else:
+            closed = self._closed_futures()
         return [
-            self._get("open orders", f"/api/v1/orders?status=active&pageSize={FUTURES_PAGE}", 2),
-            self._closed_futures(),
+            self._open_futures(1),
+            *closed,
+            self._fills(1),
             *(self._get("balance", f"/api/v1/account-overview?currency={code}", 5, context=code) for code in codes),
         ]
 
-    def then(self) -> Sequence[Call]:
+    def then(self) -> Repaired:
         """The next step that has something to ask."""
-        while self._steps:
-            calls = self._steps.pop(0)()
-            if calls:
-                return calls
-        return []
+        return self._steps.then()
+
+    def looked_up(self, call: Call, answer: Answer) -> Repaired:
+        """The same for an order that is asked for while the stream is live."""
+        return self.telling.at_once(self.parse, call, answer)
 
     def parse(self, call: Call, answer: Answer) -> Repaired:
         envelope = _rest.read(answer)
@@ -129,7 +161,7 @@ class Gap:
         try:
             return self._parsers[call.tag](call, envelope.data)
         except (*UNREADABLE, ValueError):
-            return Repaired(missing=[f"{call.tag}: the answer is not understood"])
+            return Repaired(missing=[f"{_label(call)}: the answer is not understood"])
 
     def single(self, order_id: str, wire: str, tag: str = "order") -> Call:
         """Ask for one order."""
@@ -140,72 +172,161 @@ class Gap:
 
     # --- steps ---
 
-    def _symbol_orders(self) -> Sequence[Call]:
-        calls: list[Call] = []
-        for wire in sorted(self._wires):
-            calls.append(self._get("open orders", f"/api/v1/hf/orders/active?symbol={wire}", 2, context=wire))
-            calls.append(self._closed_spot(wire, None, 1))
-        return calls
+    def _symbol_orders(self) -> Repaired:
+        """Closed spot orders can be had per symbol only: those of known and of open orders, and what the holdings hint at."""
+        if self._asked_symbols:
+            return Repaired()
+        self._asked_symbols = True
+        newest_first = sorted(self.telling.known.values(), key=lambda order: order.order_time_ms, reverse=True)
+        known = list(dict.fromkeys([*self._wires, *(order.symbol for order in newest_first if order.symbol)]))
+        held = [wire for wire in self._held if wire not in known]
+        windows, missing = self._windows()
+        if len(known) > MAX_SYMBOLS:
+            missing.append(f"orders on {len(known) - MAX_SYMBOLS} further symbols")
+        calls = [
+            self._get("open orders", f"/api/v1/hf/orders/active?symbol={wire}", 2, context=Part(wire))
+            for wire in known[:MAX_SYMBOLS]
+        ]
+        for wire in (*known[:MAX_SYMBOLS], *held[:MAX_HELD]):
+            calls.extend(self._closed_spot(Part(wire, start, end), None) for start, end in windows)
+        # Whether anything happened elsewhere can't be seen: the balances have no time, and their figures are not kept.
+        return Repaired(calls=calls, missing=[*missing, OTHER_SYMBOLS])
 
-    def _vanished(self) -> Sequence[Call]:
-        """Orders that were open when the stream was last live and that no list has named."""
-        orders = self._resume.orders if self._resume else ()
-        gone = [order for order in orders if not order.terminal and order.order_id not in self._found]
-        return [self.single(order.order_id, order.symbol) for order in gone[:MAX_SINGLES]]
+    def _singles(self, orders: Sequence[KnownOrder]) -> list[Call]:
+        return [self.single(order.order_id, order.symbol) for order in orders]
 
-    def _closed_spot(self, wire: str, last_id: int | str | None, page: int) -> Call:
+    def _windows(self) -> tuple[list[tuple[int, int]], list[str]]:
+        """Spans of the gap, the oldest first, and what is too old for them."""
+        end = self._wall_ms() + AHEAD_MS
+        first = max(self._since, end - MAX_WINDOWS * WINDOW_MS)
+        starts = range(first, end, WINDOW_MS)
+        missing = ["orders that ended early in a long gap"] if first > self._since else []
+        return [(start, min(start + WINDOW_MS, end)) for start in starts], missing
+
+    def _closed_spot(self, part: Part, last_id: int | str | None) -> Call:
         cursor = f"&lastId={last_id}" if last_id is not None else ""
-        times = f"startAt={self._since}&endAt={self._wall_ms() + AHEAD_MS}"
-        path = f"/api/v1/hf/orders/done?symbol={wire}&{times}&limit={PAGE}{cursor}"
-        return self._get("closed orders", path, 2, context=(wire, page))
+        times = f"startAt={part.start_ms}&endAt={part.end_ms}"
+        path = f"/api/v1/hf/orders/done?symbol={part.wire}&{times}&limit={PAGE}{cursor}"
+        return self._get("closed orders", path, 2, context=part)
 
-    def _closed_futures(self, page: int = 1) -> Call:
-        if self._wall_ms() - self._since < RECENT_MS:
-            return self._get("recent orders", "/api/v1/recentDoneOrders", 5)
-        paging = f"&pageSize={FUTURES_PAGE}&currentPage={page}"
-        path = f"/api/v1/orders?status=done&startAt={self._since}&endAt={self._wall_ms() + AHEAD_MS}{paging}"
-        return self._get("closed orders", path, 2, context=("", page))
+    def _open_futures(self, page: int) -> Call:
+        paging = f"&pageSize={FUTURES_PAGE}" + (f"&currentPage={page}" if page > 1 else "")
+        return self._get("open orders", f"/api/v1/orders?status=active{paging}", 2, context=Part(page=page))
+
+    def _fills(self, page: int) -> Call:
+        """Fills of the gap: what says which of them was a liquidation."""
+        start, end = self._windows()[0][-1]
+        query = f"startAt={start}&endAt={end}&pageSize={FUTURES_PAGE}" + (f"&currentPage={page}" if page > 1 else "")
+        return self._get("liquidations", f"/api/v1/fills?{query}", 5, context=Part(page=page))
+
+    def _closed_futures(self) -> list[Call]:
+        return [self._closed_futures_page(Part("", start, end)) for start, end in self._windows()[0]]
+
+    def _closed_futures_page(self, part: Part) -> Call:
+        paging = f"&pageSize={FUTURES_PAGE}&currentPage={part.page}"
+        path = f"/api/v1/orders?status=done&startAt={part.start_ms}&endAt={part.end_ms}{paging}"
+        return self._get("closed orders", path, 2, context=part)
 
     # --- answers ---
 
     def _open_symbols(self, call: Call, data: msgspec.Raw) -> Repaired:
         answer = _symbols(data)
-        self._wires.update(answer.symbols or answer.symbol_list or ())
+        self._wires.update(dict.fromkeys(answer.symbols or answer.symbol_list or ()))
         return Repaired()
 
     def _orders(self, call: Call, data: msgspec.Raw) -> Repaired:
-        if bytes(data).lstrip().startswith(b"["):
-            return Repaired(events=self._events(_list(data)))
+        if bytes(data).lstrip()[:1] == b"[":
+            return self._told(call, data)
         page = _page(data)
-        rows = page.items or []
-        calls: list[Call] = []
-        missing: list[str] = []
-        if call.tag == "closed orders" and isinstance(call.context, tuple):
-            wire, number = call.context
-            more = len(rows) >= PAGE and page.last_id if self._spot else page.current_page < page.total_page
-            if more and number >= MAX_PAGES:
-                missing.append(f"closed orders: more than {MAX_PAGES} pages")
-            elif more:
-                spot = self._spot
-                calls.append(
-                    self._closed_spot(wire, page.last_id, number + 1) if spot else self._closed_futures(number + 1)
-                )
-        return Repaired(events=self._events(rows), calls=calls, missing=missing)
+        told = self._told(call, page.items)
+        part = call.context if isinstance(call.context, Part) else Part()
+        count = len(read_rows(page.items, _as_is)[0])
+        more = count >= PAGE and page.last_id if self._spot else page.current_page < page.total_page
+        if not more:
+            return told
+        if part.page >= MAX_PAGES:
+            return msgspec.structs.replace(told, missing=[*told.missing, f"{call.tag}: more than {MAX_PAGES} pages"])
+        part = msgspec.structs.replace(part, page=part.page + 1)
+        return msgspec.structs.replace(told, calls=[self._further(call.tag, part, page.last_id)])
+
+    def _further(self, tag: str, part: Part, last_id: int | str | None) -> Call:
+        if self._spot:
+            return self._closed_spot(part, last_id)
+        return self._open_futures(part.page) if tag == "open orders" else self._closed_futures_page(part)
 
     def _recent(self, call: Call, data: msgspec.Raw) -> Repaired:
-        """All of the last day: those that ended before the gap are known."""
-        rows = [row for row in _list(data) if _frames.milliseconds(row.updated_at or row.end_at) >= self._since]
-        return Repaired(events=self._events(rows))
+        """All of the last day: those that ended before the gap are known. A full list may not reach back to its begin."""
+        told = self._told(call, data, since_ms=self._since)
+        full = len(read_rows(data, _as_is)[0]) >= FUTURES_PAGE
+        return msgspec.structs.replace(told, calls=self._closed_futures()) if full else told
+
+    def _liquidations(self, call: Call, data: msgspec.Raw) -> Repaired:
+        """Liquidations that nobody watched: one report for each order by which the venue closed a position."""
+        page = _page(data)
+        rows, odd = read_rows(page.items, _fill)
+        part = call.context if isinstance(call.context, Part) else Part()
+        for row in rows:
+            if row.trade_type.lower().startswith(_LIQUIDATION):
+                self._forced.setdefault(row.order_id, []).append(row)
+        missing = [f"liquidations: {odd.phrase('fills')}"] if odd else []
+        if page.current_page < page.total_page:
+            if part.page < MAX_PAGES:
+                return Repaired(calls=[self._fills(part.page + 1)], missing=missing)
+            missing.append(f"liquidations: more than {MAX_PAGES} pages of fills")
+        told = (self._account.liquidated(rows) for rows in self._forced.values())
+        events = [report for report in told if report is not None and not self._told_live(report)]
+        self._forced = {}
+        return Repaired(events=events, missing=missing)
+
+    def _told_live(self, report: ExecutionReport) -> bool:
+        """Whether the position topic told it before the gap: its report has another client id."""
+        orders = self._resume.orders if self._resume else ()
+        return any(
+            order.order_id == str(report.order_id)
+            and order.symbol == report.symbol
+            and abs(order.order_time_ms - report.order_time) < _SAME_LIQUIDATION_MS
+            for order in orders
+        )
 
     def _one(self, call: Call, data: msgspec.Raw) -> Repaired:
         if bytes(data) == b"null":
-            return Repaired(missing=[f"order {call.context}: not known to the venue"])
-        return Repaired(events=self._events([_single(data)]))
+            return Repaired(missing=[not_known(call.context)])
+        return self._reported([_order(data)])
+
+    def _told(self, call: Call, data: msgspec.Raw, since_ms: int = 0) -> Repaired:
+        rows, odd = read_rows(data, _order)
+        fresh = [row for row in rows if not since_ms or _frames.milliseconds(row.updated_at or row.end_at) >= since_ms]
+        told = self._reported(fresh)
+        if not odd:
+            return told
+        return msgspec.structs.replace(told, missing=[*told.missing, f"{call.tag}: {odd.phrase('orders')}"])
+
+    def _reported(self, rows: Sequence[_frames.RestOrder]) -> Repaired:
+        reports: list[ExecutionReport] = []
+        missing: list[str] = []
+        for row in rows:
+            self.telling.found.add(row.id)
+            if _events.unlisted(row):
+                missing.append(f"order {row.id}: state {str(row.status)[:40]}, which no page lists")
+                continue
+            report = self._account.rest_order(row)
+            if report is not None:
+                reports.append(report)
+        return Repaired(events=self.telling.news(reports), missing=missing)
 
     def _balances(self, call: Call, data: msgspec.Raw) -> Repaired:
+        found, odd = read_rows(data, _account)
         now = self._wall_ms()
-        rows = [row for row in _accounts(data) if row.type in ("", "trade", "trade_hf")]
-        return Repaired(events=[_events.position(row.currency, row.available, row.holds, now) for row in rows])
+        rows = [row for row in found if row.type in ("", "trade", "trade_hf")]
+        listed = self._account.table()
+        for row in rows:
+            if decimal(row.available) + decimal(row.holds) > 0:
+                pairs = (f"{row.currency}-{coin}" for coin in QUOTES)
+                self._held.update(dict.fromkeys(pair for pair in pairs if listed.wire(pair) is not None))
+        events = [
+            _events.position(row.currency, _frames.text(row.available), _frames.text(row.holds), now) for row in rows
+        ]
+        return Repaired(events=events, missing=_odd_balances(odd))
 
     def _balance(self, call: Call, data: msgspec.Raw) -> Repaired:
         row = _overview(data)
@@ -213,21 +334,6 @@ class Gap:
         locked = decimal(row.position_margin) + decimal(row.order_margin) + decimal(row.frozen_funds)
         free = _frames.text(row.available_balance)
         return Repaired(events=[_events.position(asset, free, plain(locked), self._wall_ms())])
-
-    def _events(self, rows: Sequence[_frames.RestOrder]) -> list[ExecutionReport]:
-        """Reports of the rows whose state differs from the last one published."""
-        known = {order.order_id: order for order in self._resume.orders} if self._resume else {}
-        reports: list[ExecutionReport] = []
-        for row in rows:
-            self._found.add(row.id)
-            report = self._account.rest_order(row)
-            if report is None:
-                continue
-            last = known.get(row.id)
-            same = last is not None and last.status == report.order_status
-            if not (same and last is not None and decimal(last.executed) == decimal(report.total_trade_quantity)):
-                reports.append(report)
-        return reports
 
     def _failed(self, call: Call, answer: Answer, envelope: _rest.Envelope) -> Repaired:
         code = str(envelope.code)
@@ -237,8 +343,8 @@ class Gap:
         if code == _rest.CLOCK or code.startswith("5"):
             return Repaired(retry=True)
         if call.tag == "order" and code in _UNKNOWN_ORDER:
-            return Repaired(missing=[f"order {call.context}: not known to the venue"])
-        return Repaired(missing=[f"{call.tag}: {fail.reason}"])
+            return Repaired(missing=[not_known(call.context)])
+        return Repaired(missing=[f"{_label(call)}: {fail.reason}"])
 
     @property
     def _since(self) -> int:
@@ -247,3 +353,17 @@ class Gap:
     def _get(self, tag: str, path: str, weight: int, pool: str = "", context: object = None) -> Call:
         url = self._rest + path
         return Call(tag=tag, method="GET", url=url, weight=weight, pool=pool or self._pool, context=context)
+
+
+def _as_is(raw: bytes) -> bytes:
+    return raw
+
+
+def _odd_balances(odd: Odd) -> list[str]:
+    return [f"balances: {odd.phrase('coins')}"] if odd else []
+
+
+def _label(call: Call) -> str:
+    """What a call was about, for a report."""
+    name = call.context.wire if isinstance(call.context, Part) else call.context
+    return f"{call.tag} {name}" if name else call.tag

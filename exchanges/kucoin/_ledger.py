@@ -39,10 +39,16 @@ class Ledger:
     def fill(
         self, order_id: str, trade_id: str, price: Decimal, size: Decimal, filled_after: Decimal | None = None
     ) -> None:
-        """Count a fill once per trade id. `filled_after` = cumulative size that its frame told."""
+        """Count a fill once per trade id. `filled_after` = cumulative size that its frame told.
+
+        A frame that comes after totals which contain its fill (REST was faster) adds nothing.
+        """
         entry = self._entry(order_id)
-        if trade_id not in entry.fills:
-            entry.fills[trade_id] = _Fill(size, multiply(price, size), filled_after)
+        if trade_id in entry.fills:
+            return
+        if filled_after is not None and filled_after <= entry.base_size:
+            size = Decimal(0)
+        entry.fills[trade_id] = _Fill(size, multiply(price, size), filled_after)
 
     def seed(self, order_id: str, size: Decimal, quote: Decimal) -> None:
         """Totals known from elsewhere (last published state, REST).

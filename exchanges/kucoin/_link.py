@@ -22,6 +22,7 @@ from exchanges._adapter import (
 )
 from exchanges._feed import TopicFeed
 from exchanges._frames import UNREADABLE
+from exchanges._rows import read_rows, tolerant
 from exchanges._timers import Heartbeat, earliest
 from exchanges._topics import Request, Rules
 from exchanges.kucoin import _markets, _rest
@@ -75,7 +76,7 @@ class _Server(msgspec.Struct, rename="camel"):
 
 class _Token(msgspec.Struct, rename="camel"):
     token: str
-    instance_servers: list[_Server]
+    instance_servers: msgspec.Raw
 
 
 class _Status(msgspec.Struct):
@@ -85,6 +86,7 @@ class _Status(msgspec.Struct):
 
 _decode_control = msgspec.json.Decoder(Control).decode
 _decode_token = msgspec.json.Decoder(_Token).decode
+_decode_server = tolerant(_Server)
 _decode_status = msgspec.json.Decoder(_Status).decode
 
 
@@ -226,13 +228,14 @@ class Link(TopicFeed[Topic]):
             return self._no_token(answer, envelope)
         try:
             token = _decode_token(envelope.data)
+            servers, _ = read_rows(token.instance_servers, _decode_server)
         except UNREADABLE:
             return [self._fail(FailKind.TRANSIENT, "the token answer is not understood")]
-        if not token.token or not token.instance_servers:
+        if not token.token or not servers:
             return [self._fail(FailKind.TRANSIENT, "the token answer names no server")]
         connect_id = self._setup.new_id()
         # Any of the listed servers will do; the id spreads connections over them.
-        server = token.instance_servers[sum(connect_id.encode()) % len(token.instance_servers)]
+        server = servers[sum(connect_id.encode()) % len(servers)]
         # Never slower than usual: the transport counts silence by these pongs.
         interval_s = min(server.ping_interval / 1000, PING_INTERVAL_S)
         self._beat = self._heartbeat(interval_s, server.ping_timeout / 1000)

@@ -11,6 +11,7 @@ import msgspec
 from exchanges._adapter import Answer, Call
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal, plain
+from exchanges._rows import read_rows, tolerant
 from exchanges.instruments import Instrument, SymbolTable
 
 SPOT_REST: Final = "https://api.kucoin.com"
@@ -140,18 +141,14 @@ class _Contract(msgspec.Struct, rename="camel"):
     status: str = "Open"
 
 
-class _SpotAnswer(msgspec.Struct):
+class _ListAnswer(msgspec.Struct):
     code: str
-    data: list[_SpotSymbol]
+    data: msgspec.Raw
 
 
-class _ContractAnswer(msgspec.Struct):
-    code: str
-    data: list[_Contract]
-
-
-_spot = msgspec.json.Decoder(_SpotAnswer).decode
-_contracts = msgspec.json.Decoder(_ContractAnswer).decode
+_list = msgspec.json.Decoder(_ListAnswer).decode
+_spot_symbol = tolerant(_SpotSymbol)
+_contract_row = tolerant(_Contract)
 _PAIR: Final = re.compile(r"^[^\s]+$")
 
 
@@ -168,17 +165,17 @@ class Instruments:
 
     def answered(self, call: Call, answer: Answer) -> Sequence[Call]:
         try:
-            found = self._spot(answer.body) if is_spot(self._exchange) else self._futures(answer.body)
+            listed = _list(answer.body)
+            found = self._spot(listed.data) if is_spot(self._exchange) else self._futures(listed.data)
         except UNREADABLE:
             return []
-        self._found = found or None
+        self._found = (found or None) if listed.code == "200000" else None
         return []
 
     def result(self) -> Sequence[Instrument] | None:
         return self._found
 
-    def _spot(self, body: bytes) -> list[Instrument]:
-        answer = _spot(body)
+    def _spot(self, data: msgspec.Raw) -> list[Instrument]:
         return [
             Instrument(
                 # `name` may differ from `symbol` after a rename; everything else at the venue speaks `symbol`.
@@ -189,14 +186,13 @@ class Instruments:
                 kind="SPOT",
                 active=row.enable_trading,
             )
-            for row in answer.data
-            if answer.code == "200000" and _PAIR.match(row.symbol)
+            for row in read_rows(data, _spot_symbol)[0]
+            if _PAIR.match(row.symbol)
         ]
 
-    def _futures(self, body: bytes) -> list[Instrument]:
-        answer = _contracts(body)
+    def _futures(self, data: msgspec.Raw) -> list[Instrument]:
         inverse = MARKET_OF[self._exchange] == "inverse"
-        return [_contract(row, inverse) for row in answer.data if answer.code == "200000" and row.is_inverse is inverse]
+        return [_contract(row, inverse) for row in read_rows(data, _contract_row)[0] if row.is_inverse is inverse]
 
 
 def _contract(row: _Contract, inverse: bool) -> Instrument:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from exchanges._adapter import Answer, Call, Fail, FailKind
-from exchanges._frames import UNREADABLE
+from exchanges._frames import RETRYABLE, UNREADABLE
 from exchanges._signing import hmac_sha256_base64
 from exchanges.credentials import Credentials
 
@@ -33,6 +33,7 @@ CREDENTIAL: Final = frozenset(
         "411100",  # account frozen
     }
 )
+_NO_PATH: Final = frozenset({"404", "404000"})
 RATE_LIMITED: Final = frozenset({"429000", "429", "200002", "1015"})
 MAX_WAIT_S: Final = 300.0
 _WAIT_S: Final = 10.0
@@ -95,7 +96,46 @@ def wait_s(answer: Answer) -> float:
     return _CLOUDFLARE_WAIT_S if b"1015" in answer.body[:4096] else _WAIT_S
 
 
-def sign(call: Call, credentials: Credentials, wall_ms: int) -> Call:
+_V2: Final = "/api/ua/v2/"
+_KEY_CODES: Final = frozenset({"400003", "400004", "400005"})
+
+
+class KeyVersion:
+    """Which `KC-API-KEY-VERSION` a key takes. Both mean "passphrase hashed": the official SDK sends 3, ccxt 2.
+
+    The first signed call with a version decides: if it is refused, it is made once more with the other one before the key
+    counts as bad, and what worked is kept.
+    """
+
+    __slots__ = ("_only", "_proven")
+
+    def __init__(self) -> None:
+        self._only = ""
+        self._proven: set[str] = set()
+
+    def of(self, url: str) -> str:
+        return self._only or ("3" if _V2 in url else "2")
+
+    def again(self, call: Call, answer: Answer) -> bool:
+        """Whether this answer asks for the same call with the other version. To be told of every signed answer."""
+        refused = str(read(answer).code) in _KEY_CODES
+        version = self.of(call.url)
+        if not refused:
+            if answer.status not in RETRYABLE:
+                self._proven.add(version)
+            return False
+        if self._only or version in self._proven:
+            return False
+        self._only = "2" if version == "3" else "3"
+        return True
+
+
+def unknown_path(answer: Answer, envelope: Envelope) -> bool:
+    """The venue has no such address: another version of the API, not another kind of account."""
+    return answer.status == 404 or str(envelope.code) in _NO_PATH
+
+
+def sign(call: Call, credentials: Credentials, wall_ms: int, version: str = "2") -> Call:
     """The call with fresh authentication headers; replaces older ones. Raises `CredentialUnusable`."""
     parts = urlsplit(call.url)
     path = parts.path + (f"?{parts.query}" if parts.query else "")
@@ -106,8 +146,7 @@ def sign(call: Call, credentials: Credentials, wall_ms: int) -> Call:
         "KC-API-TIMESTAMP": stamp,
         "KC-API-SIGN": hmac_sha256_base64(secret, f"{stamp}{call.method}{path}{call.body or ''}"),
         "KC-API-PASSPHRASE": hashed_passphrase(credentials),
-        # Versions 2 and 3 both mean "passphrase hashed"; 2 is what every key still in use accepts.
-        "KC-API-KEY-VERSION": "2",
+        "KC-API-KEY-VERSION": version,
         "Content-Type": "application/json",
     }
     return msgspec.structs.replace(call, headers=headers)

@@ -11,6 +11,7 @@ import msgspec
 from exchanges._adapter import EmitTickers, Fail, FailKind, Instant, Note, Output, Outputs, Seen, Setup
 from exchanges._feed import TickerFeed
 from exchanges._frames import UNREADABLE
+from exchanges._numbers import number
 from exchanges.events import Ticker
 from exchanges.kucoin import _markets
 from exchanges.kucoin._link import Control, Link, Topic
@@ -23,9 +24,9 @@ FUTURES_PREFIX: Final = "/contractMarket/ticker:"
 
 class _SpotTick(msgspec.Struct, rename="camel", gc=False):
     price: float | None = None
-    size: float | None = None
-    best_ask_size: float | None = None
-    best_bid_size: float | None = None
+    size: float | str | None = None
+    best_ask_size: float | str | None = None
+    best_bid_size: float | str | None = None
     time: int = 0
 
 
@@ -38,9 +39,9 @@ class _SpotFrame(msgspec.Struct, gc=False):
 class _FuturesTick(msgspec.Struct, rename="camel", gc=False):
     symbol: str
     price: float | None = None
-    size: float | None = None
-    best_ask_size: float | None = None
-    best_bid_size: float | None = None
+    size: float | str | None = None
+    best_ask_size: float | str | None = None
+    best_bid_size: float | str | None = None
     ts: int = 0
 
 
@@ -123,12 +124,17 @@ class TickerAdapter(TickerFeed[Topic], Link):
             symbol,
             time_ms,
             price,
-            tick.size or 0.0,
+            _size(tick.size),
             price,
             price,
-            tick.best_ask_size or 0.0,
-            tick.best_bid_size or 0.0,
+            _size(tick.best_ask_size),
+            _size(tick.best_bid_size),
             f"{symbol}@{time_ms}@{exchange}{price}",
             now.wall_ms,
             exchange,
         )
+
+
+def _size(value: float | str | None) -> float:
+    """A size may be empty or absent while nobody stands in the book: the price counts all the same."""
+    return number(value) if isinstance(value, str) else (value or 0.0)

@@ -27,12 +27,23 @@ from exchanges._adapter import (
 )
 from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
+from exchanges._lookup import Lookups
 from exchanges._repair import GapRepair
+from exchanges._rows import tolerant
 from exchanges._signing import hmac_sha256_base64
 from exchanges._timers import Heartbeat, Waiting, earliest
-from exchanges.events import AccountEvent
+from exchanges.events import AccountEvent, ExecutionReport
 from exchanges.kucoin import _events, _markets, _rest
-from exchanges.kucoin._unified_events import BalancePush, OrderPush, UnifiedGap, balance_event, order_event
+from exchanges.kucoin._unified_events import (
+    LIQUIDATION,
+    BalancePush,
+    OrderPush,
+    balance_event,
+    is_listed,
+    liquidation_of,
+    order_event,
+)
+from exchanges.kucoin._unified_gap import Api, UnifiedGap
 
 WELCOME_S: Final = 5.0
 ACK_S: Final = 5.0
@@ -59,21 +70,39 @@ class _Frame(msgspec.Struct, rename="camel"):
 _frame = msgspec.json.Decoder(_Frame).decode
 _ORDERS: Final = frozenset({"orderAll", "order"})
 """KuCoin's own SDK hands pushes of either topic to whoever subscribed `orderAll`."""
-_order = msgspec.json.Decoder(OrderPush).decode
-_balance = msgspec.json.Decoder(BalancePush).decode
+_order = tolerant(OrderPush)
+_balance = tolerant(BalancePush)
+_LIQUIDATIONS: Final = "liquidations"
+_MAX_SOURCES: Final = 20
+_SAME_LIQUIDATION_S: Final = 60.0
+"""A liquidation is told on two channels: the later one within this time is the same."""
 
 
 class UnifiedUser:
     """One unified account, filtered to the market of its exchange id."""
 
-    def __init__(self, setup: Setup, subscription: UserSubscription, clock: VenueClock | None = None) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        subscription: UserSubscription,
+        clock: VenueClock | None = None,
+        versions: _rest.KeyVersion | None = None,
+        api: Api | None = None,
+    ) -> None:
         self.setup = setup
         self._clock = clock or VenueClock(setup)
         self.subscription = subscription
-        self.account = _events.Account(setup.exchange, setup.table)
+        self._versions = versions or _rest.KeyVersion()
+        known = subscription.resume.orders if subscription.resume else ()
+        self.account = _events.Account(setup.exchange, setup.table, known)
         self._now = Instant(0.0, 0)
-        self._gap = UnifiedGap(self.account, subscription, lambda: self._now.wall_ms)
+        self._gap = UnifiedGap(self.account, subscription, lambda: self._now.wall_ms, api or Api())
         self.repair = GapRepair(subscription, self._signed, self._gap.then)
+        self._lookups = Lookups(self._signed)
+        self._sources: set[str] = set()
+        self._liquidated: dict[str, float] = {}
+        """Symbol → when its liquidation was told last."""
+        self._removed = False
         self._welcome_by: float | None = None
         self._asked: Waiting[str, str] = Waiting()
         self._beat = self._heartbeat(PING_INTERVAL_S)
@@ -91,6 +120,8 @@ class UnifiedUser:
 
     def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
         self._now = now
+        if self._lookups.owns(call):
+            return self._lookups.answered(call, answer, self._gap.looked_up, self.repair.live, now)
         return self.repair.answered(call, answer, self._gap.parse, now)
 
     def connected(self, now: Instant) -> Outputs:
@@ -123,7 +154,7 @@ class UnifiedUser:
         late = self._asked.expired(now)
         if late:
             return [self._fail(FailKind.TRANSIENT, f"no answer to {late[0]}")]
-        outputs: list[Output] = self._beat.due(now)
+        outputs: list[Output] = [*self._beat.due(now), *self._lookups.due(now)]
         deadline = self.repair.deadline()
         if deadline is not None and now.mono >= deadline:
             outputs.extend(self.repair.due(now))
@@ -132,13 +163,17 @@ class UnifiedUser:
     def deadline(self) -> float | None:
         if self._ended:
             return None
-        return earliest(self._welcome_by, self._asked.deadline(), self._beat.deadline(), self.repair.deadline())
+        reading = earliest(self.repair.deadline(), self._lookups.deadline())
+        return earliest(self._welcome_by, self._asked.deadline(), self._beat.deadline(), reading)
 
     def add(self, subscription: Subscription, now: Instant) -> Outputs:
         return [Fail(kind=FailKind.REQUEST, reason="the connection is taken", stream_id=subscription.stream_id)]
 
     def remove(self, stream_id: str, now: Instant) -> Outputs:
-        return []
+        if stream_id != self.subscription.stream_id or self._removed:
+            return []
+        self._removed = True
+        return [self._send({"action": "unsubscribe", **fields}) for _, fields in self._channels()]
 
     def closing(self, now: Instant) -> Outputs:
         return []
@@ -164,7 +199,20 @@ class UnifiedUser:
     def _ask(self, what: str, fields: dict[str, str], now: Instant) -> Send:
         request_id = self.setup.new_id()
         self._asked.add(request_id, what, now.mono + ACK_S)
-        return Send(msgspec.json.encode({"id": request_id, **fields}).decode())
+        return self._send(fields, request_id)
+
+    def _send(self, fields: dict[str, str], request_id: str = "") -> Send:
+        return Send(msgspec.json.encode({"id": request_id or self.setup.new_id(), **fields}).decode())
+
+    def _channels(self) -> list[tuple[str, dict[str, str]]]:
+        """What is subscribed; only contracts have positions."""
+        channels = [
+            ("orders", {"channel": "orderAll", "tradeType": "UNIFIED"}),
+            ("balances", {"channel": "balance", "accountType": "UNIFIED"}),
+        ]
+        if not _markets.is_spot(self.setup.exchange):
+            channels.append((_LIQUIDATIONS, {"channel": "positionAll", "tradeType": "UNIFIED"}))
+        return channels
 
     def _answer(self, head: _Frame, now: Instant) -> Outputs:
         what = self._asked.take(str(head.id))
@@ -172,6 +220,9 @@ class UnifiedUser:
             return [Note("answer to an unknown request")]
         if not head.result:
             reason = f"{what}: {head.reason or head.msg or 'refused'}"
+            if what == _LIQUIDATIONS:  # an account can do without
+                begun = self.repair.begin(self._gap.calls(), now) if not len(self._asked) else []
+                return [Note(f"no liquidation reports: {reason}"), *begun]
             if what != _LOGIN:
                 return [self._fail(FailKind.TRANSIENT, reason)]
             self._ended = True
@@ -179,26 +230,71 @@ class UnifiedUser:
             stream_id = self.subscription.stream_id
             return [Fail(kind=FailKind.CREDENTIAL, reason=reason, stream_id=stream_id, first_sight=False)]
         if what == _LOGIN:
-            orders = {"action": "subscribe", "channel": "orderAll", "tradeType": "UNIFIED"}
-            balances = {"action": "subscribe", "channel": "balance", "accountType": "UNIFIED"}
-            return [self._ask("orders", orders, now), self._ask("balances", balances, now)]
+            return [self._ask(name, {"action": "subscribe", **fields}, now) for name, fields in self._channels()]
         return self.repair.begin(self._gap.calls(), now) if not len(self._asked) else []
 
     def _pushed(self, head: _Frame) -> Outputs:
-        event: AccountEvent | None = None
+        if self._removed:
+            return []
         kind = head.T.split(".")[0]
         if kind in _ORDERS:
-            event = order_event(self.setup.exchange, self.account.pair, _order(head.d))
-        elif kind == "balance":
+            return self._ordered(_order(head.d))
+        if kind == "balance":
             push = _balance(head.d)
-            event = balance_event(push) if self.account.owns_asset(push.currency) else None
+            event: AccountEvent | None = balance_event(push) if self.account.owns_asset(push.currency) else None
+        elif kind == "positionAll":
+            event = self._liquidation(head.d)
         else:
             return [Note(f"channel {kind} is not known")]
         return [Seen(self.subscription.stream_id)] if event is None else self.repair.live(event)
 
+    def _ordered(self, push: OrderPush) -> Outputs:
+        self._gap.saw(push.symbol)
+        if not is_listed(push.status):
+            state = str(push.status)[:40]
+            note = Note(f"order {push.order_id}: status {state}, which no page lists; it is asked for", "error")
+            return [note, *self._lookups.ask(push.order_id, self._gap.single(push.order_id, push.symbol))]
+        report = order_event(self.setup.exchange, self.account.pair, push)
+        told = None if report is None else self.account.clients.told(self._flagged(report))
+        seen: list[Output] = [Seen(self.subscription.stream_id)]
+        return [*self._source(push), *(seen if told is None else self.repair.live(told))]
+
+    def _source(self, push: OrderPush) -> list[Output]:
+        """A word for who made an order that no page lists is told once: it may be one for liquidations."""
+        source = (push.source or "").upper()[:40]
+        if source in ("", "USER") or source in self._sources or len(self._sources) > _MAX_SOURCES:
+            return []
+        self._sources.add(source)
+        known = source.startswith(LIQUIDATION)
+        return [] if known else [Note(f"orders of source {source}: not known whether they are liquidations")]
+
+    def _flagged(self, report: ExecutionReport) -> ExecutionReport:
+        """An order by which the venue liquidates; a plain one if the position told that already: it closes deals once."""
+        if report.liquidation is not True:
+            return report
+        if self._told_lately(report.symbol):
+            return msgspec.structs.replace(report, liquidation=msgspec.UNSET)
+        if report.order_status == "FILLED":
+            self._liquidated[report.symbol] = self._now.mono
+        return report
+
+    def _liquidation(self, raw: msgspec.Raw) -> ExecutionReport | None:
+        frame = liquidation_of(raw)
+        report = None if frame is None else self.account.position(frame)
+        if report is None or self._told_lately(report.symbol):
+            return None
+        self._liquidated[report.symbol] = self._now.mono
+        return report
+
+    def _told_lately(self, symbol: str) -> bool:
+        told = self._liquidated.get(symbol)
+        return told is not None and self._now.mono - told < _SAME_LIQUIDATION_S
+
     def _signed(self, call: Call) -> Call:
         call = msgspec.structs.replace(call, stream_id=self.subscription.stream_id)
-        return _rest.sign(call, self.subscription.credentials, self._clock.stamp(self._now))
+        return _rest.sign(
+            call, self.subscription.credentials, self._clock.stamp(self._now), self._versions.of(call.url)
+        )
 
     def _fail(self, kind: FailKind, reason: str) -> Fail:
         self._ended = True

@@ -39,12 +39,20 @@ class KuCoin:
     """Satisfies `VenueHalf`."""
 
     name = "kucoin"
+    replaces = False
+    """Whether a modify plays `alter`: the order ends and a new one goes on under the same client id. That the venue keeps the
+    client id was not recorded, so it is off unless somebody sets it; else a modify changes the order in place."""
     hosts = TOKEN_HOSTS | {"api.kucoin.com", "api-futures.kucoin.com", "wsapi-push.kucoin.com"}
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.tokens = Tokens(world)
         self.tickers = Tickers()
+        self.versions = {1, 2}
+        """Versions of the unified API that there are; an old one ends some day."""
+        self.wants_symbol = {1, 2}
+        """Versions whose SPOT lists want a symbol: 1 does (kucoin-api, ccxt), of 2 it is not known."""
+        self.key_versions = {"2", "3"}
         self.closed_until = 0.0
         """Monotonic end of a maintenance."""
         self._connects = PerAddress(CONNECTS)

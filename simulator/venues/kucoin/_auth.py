@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
@@ -25,7 +26,7 @@ class Failure(Exception):
         self.status = status
 
 
-def authenticate(world: World, request: Request, now: Instant) -> Account:
+def authenticate(world: World, request: Request, now: Instant, key_versions: Collection[str]) -> Account:
     """The account whose key signed the request. Raises `Failure` in the order in which the venue checks."""
     headers = request.headers
     names = ("kc-api-key", "kc-api-sign", "kc-api-timestamp", "kc-api-passphrase")
@@ -41,7 +42,7 @@ def authenticate(world: World, request: Request, now: Instant) -> Account:
     if key.rejected:
         raise Failure(key.rejected, "the key was rejected", 401)
     phrase = hmac_base64(key.secret, key.passphrase)
-    if headers.get("kc-api-key-version", "1") not in ("2", "3") or not same(phrase, headers["kc-api-passphrase"]):
+    if headers.get("kc-api-key-version", "1") not in key_versions or not same(phrase, headers["kc-api-passphrase"]):
         raise Failure("400004", "KC-API-PASSPHRASE error", 401)
     path = request.path + (f"?{request.query}" if request.query else "")
     text = f"{stamp}{request.method}{path}{request.body.decode('utf-8', 'replace')}"

@@ -277,6 +277,9 @@ class UnifiedPeer(_KuCoinPeer):
             return (Frame(_text({"id": request.id, "op": "pong"}), ack=True),)
         if request.op == "auth":
             return self._login(request, row, now)
+        if request.action.lower() == "unsubscribe":
+            self._channels.discard(request.channel)
+            return (self._answer(request), Noted("unsubscribe", request.channel))
         # The venue's own SDK writes `SUBSCRIBE`, its documentation `subscribe`.
         if request.action.lower() == "subscribe" and request.channel in (
             "orderAll",
@@ -318,8 +321,19 @@ class UnifiedPeer(_KuCoinPeer):
 
     def changed(self, change: Change, now: Instant) -> Effects:
         if isinstance(change, OrderChange):
-            visible = "orderAll" in self._channels and change.kind != "REJECTED"
-            return (Frame(_unified_rest.order_push(change)),) if visible else ()
+            return self._ordered(change)
         if "balance" not in self._channels:
             return ()
         return tuple(Frame(_unified_rest.balance_push(h, change.time_ms)) for h in change.holdings)
+
+    def _ordered(self, change: OrderChange) -> Effects:
+        order = change.order
+        effects: list[Effect] = []
+        if order.liquidation and change.kind == "NEW" and "positionAll" in self._channels:
+            amount = order.quantity if order.side == "SELL" else -order.quantity
+            mark = self.world.markets.quote(change.exchange, order.symbol).price
+            text = _unified_rest.position_push(order.symbol, amount, mark, change.time_ms, "LIQUIDATION")
+            effects.append(Frame(text))
+        if "orderAll" in self._channels and change.kind != "REJECTED":
+            effects.append(Frame(_unified_rest.order_push(change)))
+        return effects

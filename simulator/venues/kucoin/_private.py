@@ -158,6 +158,35 @@ def recent(context: Context) -> list[Row]:
     return [futures_row(order) for order in rows[:1000]]
 
 
+def fills(context: Context) -> Row:
+    """Futures fills; the type says which of them was a liquidation."""
+    since, until = context.integer("startAt") or 0, context.integer("endAt")
+    size, page = min(context.integer("pageSize") or 50, 1000), context.integer("currentPage") or 1
+    engine, account = context.half.world.engine, context.owner.account_id
+    rows = []
+    for exchange in FUTURES:
+        for trade in engine.trades(account, exchange):
+            order = engine.order(account, exchange, order_id=trade.order_id)
+            if order is None or not since <= trade.time_ms <= (until or trade.time_ms):
+                continue
+            rows.append(
+                {
+                    "symbol": trade.symbol,
+                    "tradeId": str(trade.trade_id),
+                    "orderId": order_id(order),
+                    "side": trade.side.lower(),
+                    "price": digits(trade.price),
+                    "size": int(trade.quantity),
+                    "tradeType": "liquid" if order.liquidation else "trade",
+                    "tradeTime": trade.time_ms * 10**6,
+                    "createdAt": trade.time_ms,
+                }
+            )
+    pages = max((len(rows) + size - 1) // size, 1)
+    part = rows[::-1][(page - 1) * size : page * size]
+    return {"currentPage": page, "pageSize": size, "totalNum": len(rows), "totalPage": pages, "items": part}
+
+
 # --- balances ---
 
 

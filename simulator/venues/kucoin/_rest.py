@@ -42,14 +42,15 @@ def answer(half: KuCoin, request: Request, now: Instant) -> Reply:
     """One REST call."""
     spot = request.host != "api-futures.kucoin.com"
     found = _route(request, spot=spot)
-    if found is None:
+    version = request.path.removeprefix("/api/ua/v")[:1] if request.path.startswith("/api/ua/v") else ""
+    if found is None or (version and int(version) not in half.versions):
         return json_reply({"code": "404000", "msg": "Not found"}, 404)
     path, route = found
     context = Context(half, request, request.params(), now, spot)
     try:
         if half.closed_until > now.mono and path not in ("/api/v1/status", "/api/v1/timestamp"):
             raise Failure("503000", "Service unavailable", 503)
-        account = authenticate(half.world, request, now) if route.private else None
+        account = authenticate(half.world, request, now, half.key_versions) if route.private else None
         payer = account.account_id if account else request.remote
         wait_ms = half.spend(route.pool, payer, route.weight, now)
         if wait_ms:
@@ -191,6 +192,20 @@ _COMMON: Final = {
     ("GET", "/api/v1/status"): Route(_status, 3, "public"),
     ("POST", "/api/v1/bullet-public"): Route(_token, 10, "public"),
 }
+
+
+def _unified(version: int) -> dict[tuple[str, str], Route]:
+    """The unified API: both versions have the same calls."""
+    root = f"/api/ua/v{version}"
+    return {
+        ("GET", f"{root}/account/mode"): Route(_private.mode, 30, "unified", private=True),
+        ("GET", f"{root}/unified/order/open-list"): Route(_unified_rest.open_list, 4, "unified", private=True),
+        ("GET", f"{root}/unified/order/history"): Route(_unified_rest.history, 4, "unified", private=True),
+        ("GET", f"{root}/unified/order/detail"): Route(_unified_rest.detail, 4, "unified", private=True),
+        ("GET", f"{root}/unified/account/balance"): Route(_unified_rest.balances, 4, "unified", private=True),
+    }
+
+
 SPOT_ROUTES: Final = {
     **_COMMON,
     ("POST", "/api/v1/bullet-private"): Route(_token, 10, "spot", private=True),
@@ -201,11 +216,8 @@ SPOT_ROUTES: Final = {
     ("GET", "/api/v1/hf/orders/done"): Route(_private.done, 2, "spot", private=True),
     ("GET", "/api/v1/hf/orders/{}"): Route(_private.spot_one, 2, "spot", private=True),
     ("GET", "/api/v1/accounts"): Route(_private.accounts, 5, "management", private=True),
-    ("GET", "/api/ua/v1/account/mode"): Route(_private.mode, 30, "unified", private=True),
-    ("GET", "/api/ua/v1/unified/order/open-list"): Route(_unified_rest.open_list, 4, "unified", private=True),
-    ("GET", "/api/ua/v1/unified/order/history"): Route(_unified_rest.history, 4, "unified", private=True),
-    ("GET", "/api/ua/v1/unified/order/detail"): Route(_unified_rest.detail, 4, "unified", private=True),
-    ("GET", "/api/ua/v1/unified/account/balance"): Route(_unified_rest.balances, 4, "unified", private=True),
+    **_unified(1),
+    **_unified(2),
 }
 FUTURES_ROUTES: Final = {
     **_COMMON,
@@ -215,5 +227,6 @@ FUTURES_ROUTES: Final = {
     ("GET", "/api/v1/orders"): Route(_private.futures_orders, 2, "futures", private=True),
     ("GET", "/api/v1/orders/{}"): Route(_private.futures_one, 5, "futures", private=True),
     ("GET", "/api/v1/recentDoneOrders"): Route(_private.recent, 5, "futures", private=True),
+    ("GET", "/api/v1/fills"): Route(_private.fills, 5, "futures", private=True),
     ("GET", "/api/v1/account-overview"): Route(_private.overview, 5, "futures", private=True),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Final
 
 import msgspec
@@ -28,6 +29,11 @@ def _unit(order: Order) -> str:
     return "QUOTECCY" if order.quote_quantity else "BASECCY"
 
 
+def _source(order: Order) -> str:
+    """Only `USER` is documented."""
+    return "LIQUIDATION" if order.liquidation else "USER"
+
+
 def order_push(change: OrderChange) -> str:
     order = change.order
     data: Row = {
@@ -48,9 +54,22 @@ def order_push(change: OrderChange) -> str:
         "cS": digits(order.quantity - order.executed) if not order.open else "0",
         "rS": digits(order.remaining) if order.open else "0",
         "O": str(order.created_ms * 10**6),
+        "oS": _source(order),
         "U": change.time_ms * 10**6,
     }
     return push("orderAll.UNIFIED", data, change.time_ms)
+
+
+def position_push(symbol: str, amount: Decimal, mark: Decimal, time_ms: int, reason: str) -> str:
+    """A position; no page lists the fields of this push, so they are those of the neighbouring channels."""
+    data: Row = {
+        "s": symbol,
+        "q": digits(amount),
+        "mP": digits(mark),
+        "cR": reason,
+        "U": str(time_ms * 10**6),
+    }
+    return push("positionAll.UNIFIED", data, time_ms)
 
 
 def balance_push(holding: Holding, time_ms: int) -> str:
@@ -85,6 +104,7 @@ def _row(order: Order) -> Row:
         "avgPrice": digits(order.average) if order.average else "",
         "fee": digits(order.fee),
         "feeCurrency": order.fee_asset,
+        "orderSource": _source(order),
         "orderTime": order.created_ms * 10**6,
         "updatedTime": order.updated_ms * 10**6,
     }
@@ -98,9 +118,20 @@ def _orders(context: Context) -> list[Order]:
     return [order for exchange in exchanges for order in engine.orders(context.owner.account_id, exchange)]
 
 
+def _listed(context: Context) -> list[Order]:
+    """The orders of a list call; those of SPOT want a symbol. Raises `Failure`."""
+    version = int(context.request.path.removeprefix("/api/ua/v")[0])
+    wire, spot = context.params.get("symbol", ""), context.params.get("tradeType") == "SPOT"
+    if spot and not wire and version in context.half.wants_symbol:
+        raise Failure("400100", "symbol is required")
+    if wire and context.half.exchange_of(wire) is None:
+        raise Failure("400100", "symbol is invalid")
+    return [order for order in _orders(context) if wire in ("", order.symbol)]
+
+
 def open_list(context: Context) -> Row:
     size, page = context.integer("pageSize") or 20, context.integer("pageNumber") or 1
-    rows = [order for order in _orders(context) if order.open]
+    rows = [order for order in _listed(context) if order.open]
     pages = max((len(rows) + size - 1) // size, 1)
     part = rows[(page - 1) * size : page * size]
     return {"pageNumber": page, "pageSize": size, "totalPage": pages, "items": [_row(order) for order in part]}
@@ -112,7 +143,7 @@ def history(context: Context) -> Row:
     rows = sorted(
         (
             order
-            for order in _orders(context)
+            for order in _listed(context)
             if not order.open
             and order.status != "REJECTED"
             and order.updated_ms >= since

@@ -119,11 +119,15 @@ class Facts:
 _OTHER_SYMBOLS = "closed orders on other symbols can't be asked for"
 _OTHER_PAIRS = "closed orders on other pairs can't be asked for"
 
+_NEW_SYMBOLS = "orders on symbols that were not used before can't be asked for"
+ELSEWHERE = {"kucoin-unified": _NEW_SYMBOLS}
+"""The same by seat, where kinds of accounts differ in it."""
+
 _VENUES: Mapping[str, Facts] = {
     "binance": Facts(rejections=("-2015", "-2014"), skew=True, elsewhere=_OTHER_SYMBOLS),
     "bybit": Facts(rejections=("10003", "33004")),
     "okx": Facts(rejections=("50111", "60005")),
-    "kucoin": Facts(accounts=("", "unified"), rejections=("400003",)),
+    "kucoin": Facts(accounts=("", "unified"), rejections=("400003",), elsewhere=_OTHER_SYMBOLS),
     "bitget": Facts(accounts=("", "unified"), rejections=("40006", "40037")),
     "coinbase": Facts(wallet=False, rejections=("401",)),
     "kraken": Facts(rejections=("EAPI:Invalid key",), skew=False),
@@ -300,6 +304,10 @@ class Pair:
         found = loader.result()
         assert found is not None, "the half's symbol list can't be read"
         return SymbolTable(found) if found else EMPTY
+
+    @property
+    def elsewhere(self) -> str:
+        return ELSEWHERE.get(str(self.seat), self.facts.elsewhere)
 
     def rest(self, call: Call) -> Answer:
         url = urlsplit(call.url)

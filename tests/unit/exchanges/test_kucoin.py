@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -21,6 +22,7 @@ from exchanges._adapter import (
     EmitTickers,
     Fail,
     FailKind,
+    GapReport,
     KnownOrder,
     Live,
     Note,
@@ -37,8 +39,9 @@ from exchanges.credentials import credentials
 from exchanges.events import AccountPosition, ExecutionReport
 from exchanges.instruments import EMPTY, Instrument, SymbolTable
 from exchanges.kucoin import TICKERS_PER_CONNECTION, VENUE
+from exchanges.kucoin._ledger import Ledger
 from tests.unit.exchanges import driver
-from tests.unit.exchanges.driver import hmac_base64, of, sent
+from tests.unit.exchanges.driver import hmac_base64, json_answer, of, sent
 
 WALL = 1_793_001_600_000
 KEY, SECRET, PASS = "kc-key-1", "kc-secret-1", "kc-pass-1"
@@ -134,7 +137,8 @@ def test_a_private_call_carries_the_documented_signature() -> None:
     driver = Driver(VENUE.user, "kucoin", SPOT)
     driver.add(subscription())
     (mode,) = of(Call, driver.start())
-    assert mode.url == "https://api.kucoin.com/api/ua/v1/account/mode"
+    assert mode.url == "https://api.kucoin.com/api/ua/v2/account/mode"
+    assert mode.headers["KC-API-KEY-VERSION"] == "3"
     (token,) = of(Call, driver.answer(mode, CLASSIC))
     assert (token.method, token.url) == ("POST", "https://api.kucoin.com/api/v1/bullet-private")
     stamp = token.headers["KC-API-TIMESTAMP"]
@@ -181,6 +185,10 @@ def test_a_refused_key_opens_the_breaker_at_first_sight(code: str) -> None:
     driver.add(subscription())
     (mode,) = of(Call, driver.start())
     (token,) = of(Call, driver.answer(mode, {"code": code, "msg": "no"}))
+    if code in ("400003", "400004", "400005"):  # the other key version is tried once
+        assert (token.url, token.headers["KC-API-KEY-VERSION"]) == (mode.url, "2")
+        (token,) = of(Call, driver.answer(token, {"code": code, "msg": "no"}))
+    assert token.url.endswith("/bullet-private")
     (fail,) = of(Fail, driver.answer(token, {"code": code, "msg": "Invalid KC-API-KEY"}, 401))
     assert fail.kind is FailKind.CREDENTIAL
     assert fail.stream_id == "s1"
@@ -271,13 +279,119 @@ def test_an_unreachable_mode_api_does_not_keep_classic_accounts_offline() -> Non
     driver.answer(token, TOKEN)
     driver.connected()
     driver.ack(driver.frame({"id": "id1", "type": "welcome"}))
-    rotated = False
+    begun = driver.mono
+    again = until_asked(driver)
+    assert driver.mono - begun >= 600
+    assert not of(Rotate, driver.answer(again, b"", 502))
+    assert of(Rotate, driver.answer(until_asked(driver), UNIFIED))
+
+
+def until_asked(driver: Driver) -> Call:
+    """Let time pass, pings answered, until something is asked over REST."""
     for _ in range(200):
         outputs = driver.wake()
         for ping in of(Send, outputs):
             driver.frame({"id": json.loads(ping.text)["id"], "type": "pong"})
-        rotated = rotated or bool(of(Rotate, outputs))
-    assert rotated
+        if calls := of(Call, outputs):
+            return calls[0]
+    raise AssertionError("nothing was asked")
+
+
+# --- which version of the unified API there is ---
+
+GONE = {"code": "404000", "msg": "Not found"}
+NOT_UNIFIED = {"code": "112010", "msg": "not a unified account user"}
+
+
+def mode_asked(mode: Call) -> tuple[str, str]:
+    return mode.url.removeprefix("https://api.kucoin.com/api/ua/"), mode.headers["KC-API-KEY-VERSION"]
+
+
+@pytest.mark.parametrize("missing", [GONE, b"<html>404"])
+def test_where_version_two_is_unknown_version_one_is_asked_and_kept(missing: object) -> None:
+    driver = Driver(VENUE.user, "kucoinLinear", LINEAR)
+    driver.add(subscription("kucoinLinear", Resume(since_ms=WALL - 60_000)))
+    (first,) = of(Call, driver.start())
+    (second,) = of(Call, driver.answer(first, missing, 404))
+    assert [mode_asked(first), mode_asked(second)] == [("v2/account/mode", "3"), ("v1/account/mode", "2")]
+    driver.answer(second, UNIFIED)
+    calls = of(Call, unified_joined(driver))
+    assert calls
+    assert all("/api/ua/v1/" in call.url for call in calls)
+
+
+def test_a_business_error_of_either_version_means_a_classic_account() -> None:
+    for answers in ([(NOT_UNIFIED, 200)], [(GONE, 404), (NOT_UNIFIED, 200)]):
+        driver = Driver(VENUE.user, "kucoin", SPOT)
+        driver.add(subscription())
+        outputs = driver.start()
+        for body, status in answers:
+            outputs = driver.answer(of(Call, outputs)[0], body, status)
+        assert of(Call, outputs)[0].url.endswith("/bullet-private")
+        assert not of(Note, outputs)
+
+
+def test_an_account_whose_mode_no_version_tells_runs_as_classic_is_told_and_asked_again() -> None:
+    driver = Driver(VENUE.user, "kucoin", SPOT)
+    driver.add(subscription())
+    (first,) = of(Call, driver.start())
+    (second,) = of(Call, driver.answer(first, GONE, 404))
+    outputs = driver.answer(second, GONE, 404)
+    assert "neither version" in of(Note, outputs)[0].what
+    (token,) = of(Call, outputs)
+    driver.answer(token, TOKEN)
+    driver.connected()
+    assert of(Live, driver.ack(driver.frame({"id": "id1", "type": "welcome"})))
+    for _ in range(3):
+        (older,) = of(Call, driver.answer(until_asked(driver), GONE, 404))
+        assert driver.answer(older, GONE, 404) == []  # told once a day, not every ten minutes
+    assert of(Rotate, driver.answer(until_asked(driver), UNIFIED))
+
+
+def test_a_busy_mode_call_of_a_running_session_does_not_end_it() -> None:
+    driver = Driver(VENUE.user, "kucoin", SPOT)
+    driver.add(subscription())
+    (mode,) = of(Call, driver.start())
+    (again,) = of(Call, driver.answer(mode, b"", 502))
+    (token,) = of(Call, driver.answer(again, b"", 502))
+    driver.answer(token, TOKEN)
+    driver.connected()
+    driver.ack(driver.frame({"id": "id1", "type": "welcome"}))
+    assert not of(Fail, driver.answer(until_asked(driver), {"code": "429000", "msg": "slow"}, 429))
+    assert driver.answer(until_asked(driver), CLASSIC) == []
+    for _ in range(100):
+        for ping in of(Send, driver.wake()):
+            driver.frame({"id": json.loads(ping.text)["id"], "type": "pong"})
+
+
+def test_the_version_that_a_key_takes_is_kept_for_its_later_calls() -> None:
+    driver = Driver(VENUE.user, "kucoin", SPOT)
+    driver.add(subscription())
+    (mode,) = of(Call, driver.start())
+    (again,) = of(Call, driver.answer(mode, {"code": "400004", "msg": "passphrase"}))
+    assert again.headers["KC-API-KEY-VERSION"] == "2"
+    driver.answer(again, UNIFIED)
+    driver.connected()
+    driver = Driver(VENUE.user, "kucoin", SPOT, KUCOIN_UNIFIED="off")
+    driver.add(subscription())
+    (token,) = of(Call, driver.start())
+    assert token.headers["KC-API-KEY-VERSION"] == "2"
+    (again,) = of(Call, driver.answer(token, {"code": "400005", "msg": "sign"}, 401))
+    assert again.headers["KC-API-KEY-VERSION"] == "3"
+    (fail,) = of(Fail, driver.answer(again, {"code": "400005", "msg": "sign"}, 401))
+    assert (fail.kind, fail.stream_id) == (FailKind.CREDENTIAL, "s1")
+
+
+def test_a_key_is_tried_with_each_version_once_before_it_counts_as_bad() -> None:
+    driver = Driver(VENUE.user, "kucoin", SPOT)
+    driver.add(subscription())
+    (mode,) = of(Call, driver.start())
+    (token,) = of(Call, driver.answer(mode, CLASSIC))
+    assert token.headers["KC-API-KEY-VERSION"] == "2"
+    (again,) = of(Call, driver.answer(token, {"code": "400003", "msg": "gone"}, 401))
+    assert again.headers["KC-API-KEY-VERSION"] == "3"  # which the key has shown to take
+    (fail,) = of(Fail, driver.answer(again, {"code": "400003", "msg": "gone"}, 401))
+    assert fail.kind is FailKind.CREDENTIAL
 
 
 # --- connection ---
@@ -398,9 +512,21 @@ def test_a_contract_listed_after_the_table_was_loaded_is_told_by_its_name() -> N
 
 def test_an_unknown_order_state_is_reported_not_guessed() -> None:
     driver = live()
-    (note,) = driver.frame(order(type="frozen", status="ice"))
+    note, call = driver.frame(order(type="frozen", status="ice"))
     assert isinstance(note, Note)
     assert "frozen/ice" in note.what
+    assert isinstance(call, Call)
+    assert call.url == "https://api.kucoin.com/api/v1/hf/orders/o1?symbol=BTC-USDT"
+    assert driver.frame(order(type="frozen", status="ice"))[1:] == []  # one question at a time
+    (emit,) = of(Emit, driver.answer(call, {"code": "200000", "data": row("o1", cancelExist=True, dealSize="1")}))
+    assert isinstance(emit.event, ExecutionReport)
+    assert (emit.event.order_status, emit.event.total_trade_quantity) == ("CANCELED", "1")
+
+
+def test_an_unknown_state_of_another_family_is_nobodys_business() -> None:
+    driver = live("kucoinLinear", LINEAR)
+    frame = order(symbol="XBTUSDM", type="frozen", status="ice")
+    assert [type(output) for output in driver.frame({**frame, "topic": "/contractMarket/tradeOrders"})] == [Seen]
 
 
 def test_a_wallet_push_that_changes_nothing_is_not_published() -> None:
@@ -543,7 +669,8 @@ def test_a_spot_gap_is_read_per_symbol_and_vanished_orders_one_by_one() -> None:
     assert any(isinstance(emit.event, AccountPosition) for emit in events)
     (went,) = of(Live, final)
     assert went.gap is not None
-    assert (went.gap.orders, went.gap.balances, went.gap.missing) == (2, 1, ())
+    assert (went.gap.orders, went.gap.balances) == (2, 1)
+    assert went.gap.missing == ("closed orders on other symbols can't be asked for",)
 
 
 def test_a_futures_gap_reads_open_recent_and_balances() -> None:
@@ -559,6 +686,8 @@ def test_a_futures_gap_reads_open_recent_and_balances() -> None:
     done = row("f1", symbol="XBTUSDTM", dealSize=3, avgDealPrice="100.5", dealValue="0.3", size=3, status="done")
     done |= {"isActive": False, "updatedAt": WALL - 10, "active": None, "lastUpdatedAt": None}
     old = row("f0", symbol="XBTUSDTM", updatedAt=WALL - 3_600_000, isActive=False, active=None, lastUpdatedAt=None)
+    assert calls["liquidations"].url.split("&endAt")[0].endswith(f"/api/v1/fills?startAt={WALL - 60_000}")
+    driver.answer(calls["liquidations"], {"code": "200000", "data": {"items": []}})
     outputs = driver.answer(calls["recent orders"], {"code": "200000", "data": [done, old]})
     reports = [emit.event for emit in of(Emit, outputs) if isinstance(emit.event, ExecutionReport)]
     assert [(r.order_id, r.symbol, r.order_status, r.total_quote_trade_quantity) for r in reports] == [
@@ -596,7 +725,7 @@ def test_what_the_venue_does_not_tell_stands_in_the_report() -> None:
     (went,) = of(Live, outputs)
     assert went.gap is not None
     assert any("balances" in phrase for phrase in went.gap.missing)
-    assert any(phrase.startswith("order:") for phrase in went.gap.missing)
+    assert any(phrase.startswith("order o1:") for phrase in went.gap.missing)
     assert rounds == 2
 
 
@@ -642,9 +771,10 @@ def test_a_unified_account_logs_in_on_its_own_socket() -> None:
     assert frame["kc-api-sign"] == hmac_base64(SECRET, f"{WALL}POST/api/websocket/users/verify")
     sends = of(Send, driver.frame({"id": frame["id"], "result": True}))
     channels = [json.loads(send.text) for send in sends]
-    assert [frame["channel"] for frame in channels] == ["orderAll", "balance"]
+    assert [frame["channel"] for frame in channels] == ["orderAll", "balance", "positionAll"]
     driver.frame({"id": channels[0]["id"], "result": True})
-    assert of(Live, driver.frame({"id": channels[1]["id"], "result": True})) == [Live("s1")]
+    driver.frame({"id": channels[1]["id"], "result": True})
+    assert of(Live, driver.frame({"id": channels[2]["id"], "result": True})) == [Live("s1")]
     (ping,) = of(Send, driver.wake())
     assert driver.frame({"id": json.loads(ping.text)["id"], "op": "pong"}) == []
     driver.wake()
@@ -681,30 +811,622 @@ def test_a_refused_unified_login_counts_towards_the_breaker() -> None:
     assert not fail.first_sight
 
 
-def test_a_unified_gap_asks_for_orders_history_and_balances() -> None:
-    driver = Driver(VENUE.user, "kucoin", SPOT)
-    resume = Resume(since_ms=WALL - 60_000, orders=(known("o2"),))
-    driver.add(subscription(resume=resume))
-    (mode,) = of(Call, driver.start())
-    driver.answer(mode, UNIFIED)
+def unified_joined(driver: Driver) -> list[Output]:
+    """What a unified session says once its subscriptions are confirmed."""
     driver.connected()
     (login,) = of(Send, driver.frame({"message": "welcome"}))
     sends = of(Send, driver.frame({"id": json.loads(login.text)["id"], "result": True}))
-    outputs = [o for send in sends for o in driver.frame({"id": json.loads(send.text)["id"], "result": True})]
-    calls = {call.tag: call for call in of(Call, outputs)}
-    assert set(calls) == {"open orders", "closed orders", "balances"}
-    driver.answer(calls["open orders"], {"code": "200000", "data": {"items": [], "totalPage": 1}})
-    group = {"accounts": [{"currencies": [{"currency": "USDT", "available": "3", "hold": "1"}]}]}
-    driver.answer(calls["balances"], {"code": "200000", "data": group})
-    (single,) = of(Call, driver.answer(calls["closed orders"], {"code": "200000", "data": {"items": []}}))
-    assert single.url.endswith("/order/detail?tradeType=SPOT&symbol=BTC-USDT&orderId=o2")
-    detail = {"orderId": "o2", "symbol": "BTC-USDT", "side": "BUY", "status": 3, "orderType": "LIMIT", "price": "100"}
-    detail |= {"size": "2", "sizeUnit": "BASECCY", "filledSize": "2", "avgPrice": "99.5", "updatedTime": WALL * 10**6}
-    outputs = driver.answer(single, {"code": "200000", "data": detail})
-    report = of(Emit, outputs)[0].event
-    assert isinstance(report, ExecutionReport)
-    assert (report.order_status, report.total_quote_trade_quantity) == ("FILLED", "199")
+    return [o for send in sends for o in driver.frame({"id": json.loads(send.text)["id"], "result": True})]
+
+
+def unified_gap(exchange: str, table: SymbolTable, *orders: KnownOrder) -> tuple[Driver, list[Call]]:
+    driver = Driver(VENUE.user, exchange, table)
+    driver.add(subscription(exchange, Resume(since_ms=WALL - 60_000, orders=orders)))
+    (mode,) = of(Call, driver.start())
+    driver.answer(mode, UNIFIED)
+    return driver, of(Call, unified_joined(driver))
+
+
+def answered(driver: Driver, calls: Iterable[Call], reply: Callable[[Call], Any]) -> tuple[list[Output], list[Call]]:
+    """Answer all calls and those that follow; a reply is the `data` of an answer, or a code."""
+    todo, made, told = list(calls), [], []
+    while todo:
+        call = todo.pop(0)
+        made.append(call)
+        data = reply(call)
+        body = {"code": data, "msg": "no"} if isinstance(data, str) else {"code": "200000", "data": data}
+        outputs = driver.answer(call, body, 404 if data == "404000" else 200)
+        told += [output for output in outputs if not isinstance(output, Call)]
+        todo += of(Call, outputs)
+    return told, made
+
+
+def told_gap(outputs: list[Output]) -> GapReport:
+    (live,) = of(Live, outputs)
+    assert live.gap is not None
+    return live.gap
+
+
+DETAIL = {
+    "orderId": "o2", "symbol": "BTC-USDT", "side": "BUY", "status": 3, "orderType": "LIMIT", "price": "100", "size": "2",
+    "sizeUnit": "BASECCY", "filledSize": "2", "avgPrice": "99.5", "updatedTime": WALL * 10**6,
+}  # fmt: skip
+MONEY = {
+    "accounts": [
+        {"currencies": [{"currency": "USDT", "available": "3", "hold": "1"}, {"currency": "ETH", "available": 2}]}
+    ]
+}
+
+
+def orders_of(outputs: Iterable[Output]) -> list[tuple[object, str, str]]:
+    found = [emit.event for emit in of(Emit, outputs) if isinstance(emit.event, ExecutionReport)]
+    return [(event.order_id, event.order_status, event.total_trade_quantity) for event in found]
+
+
+def test_a_unified_gap_asks_for_orders_history_and_balances() -> None:
+    driver, calls = unified_gap("kucoin", SPOT, known("o2"))
+    assert [call.tag for call in calls] == ["balances", "open orders"]
+    assert "symbol=" not in calls[1].url
+
+    def reply(call: Call) -> object:
+        return {"balances": MONEY, "order": DETAIL}.get(call.tag, {"items": [], "totalPage": 1})
+
+    told, made = answered(driver, calls, reply)
+    assert [call.tag for call in made] == ["balances", "open orders", "closed orders", "order"]
+    assert made[-1].url.endswith("/order/detail?tradeType=SPOT&symbol=BTC-USDT&orderId=o2")
+    assert all("/api/ua/v2/" in call.url and call.headers["KC-API-KEY-VERSION"] == "3" for call in made)
+    assert orders_of(told) == [("o2", "FILLED", "2")]
+    assert told_gap(told).missing == ()
+
+
+def test_unified_spot_lists_that_want_a_symbol_are_asked_by_symbol_and_the_rest_is_named() -> None:
+    table = SymbolTable(
+        Instrument(wire=f"{base}-USDT", pair=f"{base}-USDT", base=base, quote="USDT") for base in ("BTC", "ETH", "SOL")
+    )
+    driver, calls = unified_gap("kucoin", table, known("o2"))
+
+    def reply(call: Call) -> object:
+        if call.tag == "balances":
+            return MONEY
+        if call.tag == "order":
+            return DETAIL
+        if "symbol=" not in call.url:
+            return "400100"
+        new = {**DETAIL, "orderId": "o7", "symbol": "ETH-USDT", "status": 2, "filledSize": "0", "avgPrice": ""}
+        return {"items": [new] if call.tag == "open orders" and "ETH-USDT" in call.url else []}
+
+    told, made = answered(driver, calls, reply)
+    asked_for = [(call.tag, call.url.split("symbol=")[1].split("&")[0]) for call in made if "symbol=" in call.url]
+    assert asked_for == [
+        ("open orders", "BTC-USDT"),
+        ("closed orders", "BTC-USDT"),
+        ("open orders", "ETH-USDT"),
+        ("closed orders", "ETH-USDT"),
+        ("order", "BTC-USDT"),
+    ]
+    assert sorted(map(str, orders_of(told))) == ["('o2', 'FILLED', '2')", "('o7', 'NEW', '0')"]
+    assert told_gap(told).missing == ("orders on symbols that were not used before can't be asked for",)
+
+
+def test_unified_futures_lists_need_no_symbol() -> None:
+    driver, calls = unified_gap("kucoinLinear", LINEAR)
+    told, made = answered(driver, calls, lambda call: MONEY if call.tag == "balances" else {"list": []})
+    assert {call.tag for call in made} == {"balances", "open orders", "closed orders"}
+    assert not any("symbol=" in call.url for call in made)
+    assert told_gap(told).missing == ()
+
+
+def test_a_path_that_ends_in_the_middle_of_a_session_is_asked_at_the_other_version() -> None:
+    driver, calls = unified_gap("kucoinLinear", LINEAR)
+
+    def reply(call: Call) -> object:
+        if "/api/ua/v2/" in call.url:
+            return "404000"
+        return MONEY if call.tag == "balances" else {"items": []}
+
+    told, made = answered(driver, calls, reply)
+    assert told_gap(told).missing == ()
+    assert {call.tag for call in made if "/api/ua/v1/" in call.url} == {"balances", "open orders", "closed orders"}
+    driver, calls = unified_gap("kucoinLinear", LINEAR)
+    told, made = answered(driver, calls, lambda call: "404000")
+    assert len(made) == 6
+    assert sorted(told_gap(told).missing) == [
+        f"{tag}: the venue does not know the path" for tag in ("balances", "closed orders", "open orders")
+    ]
+
+
+def test_unified_spot_lists_that_move_to_version_one_are_asked_by_symbol() -> None:
+    driver, calls = unified_gap("kucoin", SPOT, known("o2"))
+
+    def reply(call: Call) -> object:
+        if "/api/ua/v2/" in call.url:
+            return "404000"
+        return {"balances": MONEY, "order": DETAIL}.get(call.tag, {"items": []})
+
+    told, made = answered(driver, calls, reply)
+    assert all("symbol=" in call.url for call in made if "/v1/" in call.url and call.tag.endswith("orders"))
+    assert told_gap(told).missing == ("orders on symbols that were not used before can't be asked for",)
+
+
+def test_a_unified_page_that_cannot_be_read_is_named_and_its_keys_told_once() -> None:
+    driver, calls = unified_gap("kucoinLinear", LINEAR)
+    told, _ = answered(driver, calls, lambda call: {"orders": {"secret": 5}, "n": 1})
+    assert len(told_gap(told).missing) == 3
+    (note,) = of(Note, told)
+    assert note.what == "unified API v2: balances can't be read, it holds: n, orders"
+
+
+def test_odd_rows_of_a_unified_gap_cost_only_themselves() -> None:
+    driver, calls = unified_gap("kucoinLinear", LINEAR)
+    good = {**DETAIL, "symbol": "XBTUSDTM", "status": "3", "size": 2, "filledSize": 2, "avgPrice": 99.5, "price": 100}
+    rows = [
+        {**good, "orderId": None},
+        good,
+        7,
+        {**good, "orderId": "o8", "status": 9},
+        {**good, "orderId": "o9", "status": 1},
+    ]
+    money = {
+        "accounts": [{"currencies": [{"currency": None}, {"currency": "USDT", "available": 5.5, "hold": None}]}, None]
+    }
+
+    def reply(call: Call) -> object:
+        return money if call.tag == "balances" else {"items": rows if call.tag == "closed orders" else None}
+
+    told, _ = answered(driver, calls, reply)
+    assert orders_of(told) == [("o2", "FILLED", "2")]
+    (position,) = [emit.event for emit in of(Emit, told) if isinstance(emit.event, AccountPosition)]
+    assert [(one.asset, one.free, one.locked) for one in position.balances] == [("USDT", "5.5", "0")]
+    phrases = [phrase.split(" that")[0] for phrase in told_gap(told).missing]
+    assert sorted(phrases) == [
+        "balances: 1 accounts",
+        "balances: 1 coins",
+        "closed orders: 2 orders",
+        "order o8: status 9, which no page lists",
+    ]
+
+
+def test_a_unified_list_of_many_pages_is_followed() -> None:
+    driver, calls = unified_gap("kucoinLinear", LINEAR)
+
+    def reply(call: Call) -> object:
+        if call.tag == "balances":
+            return MONEY
+        if call.tag == "open orders":
+            page = int(call.url.split("pageNumber=")[1].split("&")[0])
+            return {"items": [{**DETAIL, "orderId": f"p{page}", "symbol": "XBTUSDTM", "status": 2}], "totalPage": 3}
+        return {"items": []}
+
+    told, _ = answered(driver, calls, reply)
+    assert [order_id for order_id, _, _ in orders_of(told)] == ["p1", "p2", "p3"]
+
+
+def unified_order(**fields: object) -> dict[str, object]:
+    data = {
+        "tT": "FUTURES", "oi": "u1", "ci": "D-1", "os": 2, "s": "XBTUSDTM", "S": "BUY", "oT": "LIMIT", "p": "100", "q": "5",
+        "qU": "UNIT", "fS": "0", "aP": "", "oS": "USER", "O": WALL * 10**6, "U": WALL * 10**6,
+    }  # fmt: skip
+    return {"T": "orderAll.UNIFIED", "P": "1", "d": {**data, **fields}}
+
+
+def unified_live() -> Driver:
+    driver = unified()
+    assert of(Live, unified_joined(driver))
+    return driver
+
+
+def test_a_unified_status_that_no_page_lists_is_asked_for() -> None:
+    driver = unified_live()
+    note, call = driver.frame(unified_order(os=9))
+    assert isinstance(note, Note)
+    assert note.what == "order u1: status 9, which no page lists; it is asked for"
+    assert isinstance(call, Call)
+    assert call.url.endswith("/api/ua/v2/unified/order/detail?tradeType=FUTURES&symbol=XBTUSDTM&orderId=u1")
+    detail = {**DETAIL, "orderId": "u1", "symbol": "XBTUSDTM", "status": 5, "filledSize": "0"}
+    assert orders_of(driver.answer(call, {"code": "200000", "data": detail})) == [("u1", "CANCELED", "0")]
+
+
+@pytest.mark.parametrize("source", ["LIQ", "LIQUIDATION", "liq_takeover"])
+def test_a_unified_order_by_which_the_venue_liquidates_is_told_as_that(source: str) -> None:
+    driver = unified_live()
+    (emit,) = of(Emit, driver.frame(unified_order(oS=source, ci="", os=3, fS="5", aP="90")))
+    assert isinstance(emit.event, ExecutionReport)
+    assert emit.event.liquidation is True
+
+
+def test_another_source_of_a_unified_order_is_told_once_and_changes_nothing() -> None:
+    driver = unified_live()
+    outputs = driver.frame(unified_order(oS="ADL"))
+    assert of(Note, outputs)[0].what == "orders of source ADL: not known whether they are liquidations"
+    assert orders_of(outputs) == [("u1", "NEW", "0")]
+    assert not of(Note, driver.frame(unified_order(oS="ADL", oi="u2", ci="D-2")))
+    assert not of(Note, driver.frame(unified_order(oS=None, oi="u3", ci="D-3")))
+
+
+def unified_position(**fields: object) -> dict[str, object]:
+    return {
+        "T": "positionAll.UNIFIED",
+        "P": "1",
+        "d": {"s": "XBTUSDTM", "q": "-7", "mP": "61000.5", "U": WALL * 10**6, **fields},
+    }
+
+
+def test_a_unified_position_that_is_liquidated_is_told_once_on_whichever_channel_comes_first() -> None:
+    driver = unified_live()
+    assert not of(Emit, driver.frame(unified_position(cR="POSITION_CHANGE")))
+    (emit,) = of(Emit, driver.frame(unified_position(cR="LIQUIDATION")))
+    event = emit.event
+    assert isinstance(event, ExecutionReport)
+    assert (event.liquidation, event.side, event.quantity, event.price) == (True, "BUY", "7", "61000.5")
+    assert (event.symbol, event.order_status, event.order_id) == ("BTCUSDT", "FILLED", "-1")
+    (emit,) = of(Emit, driver.frame(unified_order(oS="LIQUIDATION", ci="", os=3, fS="7", aP="61000")))
+    assert isinstance(emit.event, ExecutionReport)
+    assert emit.event.liquidation is not True
+    assert not of(Emit, driver.frame(unified_position(cR="LIQUIDATION")))
+    driver.mono += 61
+    assert of(Emit, driver.frame(unified_position(cR="liquidation", U=(WALL + 61_000) * 10**6)))
+
+
+def test_a_contract_whose_name_begins_like_a_liquidation_is_none() -> None:
+    driver = unified_live()
+    assert not of(Emit, driver.frame(unified_position(s="LIQUSDTM", cR="positionChange")))
+
+
+def test_a_unified_account_without_the_position_channel_goes_live_and_says_so() -> None:
+    driver = unified()
+    (login,) = of(Send, driver.frame({"message": "welcome"}))
+    outputs: list[Output] = []
+    for send in of(Send, driver.frame({"id": json.loads(login.text)["id"], "result": True})):
+        asked_for = json.loads(send.text)
+        good = asked_for["channel"] != "positionAll"
+        outputs += driver.frame({"id": asked_for["id"], "result": good, "reason": "no such channel"})
     assert of(Live, outputs)
+    assert of(Note, outputs)[0].what == "no liquidation reports: liquidations: no such channel"
+
+
+# --- an order that goes on under another order id ---
+
+
+def states(outputs: Iterable[Output]) -> list[tuple[object, str, str]]:
+    return orders_of(outputs)
+
+
+A = {"orderId": "A", "orderTime": WALL}
+B = {"orderId": "B", "orderTime": WALL + 5_000}
+END = {"type": "canceled", "status": "done", "remainSize": "0"}
+
+
+def test_the_end_of_an_altered_order_is_not_told_under_the_live_client_id() -> None:
+    driver = live()
+    assert states(driver.frame(order(**A))) == [("A", "NEW", "0")]
+    assert states(driver.frame(order(**B))) == [("B", "NEW", "0")]
+    assert of(Seen, driver.frame(order(**A, **END)))
+    assert not of(Emit, driver.frame(order(**A, **END)))
+    filled = {"type": "filled", "status": "done", "filledSize": "2", "remainSize": "0"}
+    assert states(driver.frame(order(**B, **filled))) == [("B", "FILLED", "2")]
+
+
+def test_totals_go_on_over_an_alter_because_the_backend_books_by_client_id() -> None:
+    driver = live()
+    driver.frame(order(**A))
+    part = {"type": "match", "status": "open", "filledSize": "0.5", "remainSize": "1.5"}
+    fill = {"matchPrice": "100", "matchSize": "0.5", "tradeId": "t1"}
+    assert states(driver.frame(order(**A, **part, **fill))) == [("A", "PARTIALLY_FILLED", "0.5")]
+    assert states(driver.frame(order(**B, size="1.5", price="90"))) == [("B", "PARTIALLY_FILLED", "0.5")]
+    assert not of(Emit, driver.frame(order(**A, **END, filledSize="0.5")))
+    last = {"type": "match", "status": "match", "filledSize": "1.5", "remainSize": "0", "size": "1.5", "price": "90"}
+    (emit,) = of(Emit, driver.frame(order(**B, **last, matchPrice="90", matchSize="1.5", tradeId="t2")))
+    assert isinstance(emit.event, ExecutionReport)
+    assert (emit.event.order_status, emit.event.total_trade_quantity) == ("FILLED", "2")
+    assert emit.event.total_quote_trade_quantity == "185"
+
+
+def test_a_fill_that_shows_only_in_the_end_of_the_altered_order_is_counted_at_once() -> None:
+    driver = live()
+    driver.frame(order(**A))
+    driver.frame(order(**B))
+    assert states(driver.frame(order(**A, **END, filledSize="0.5"))) == [("B", "PARTIALLY_FILLED", "0.5")]
+
+
+def test_a_cancel_that_comes_before_the_new_order_is_told_as_the_venue_tells_it() -> None:
+    driver = live()
+    driver.frame(order(**A))
+    assert states(driver.frame(order(**A, **END))) == [("A", "CANCELED", "0")]
+    assert states(driver.frame(order(**B))) == [("B", "NEW", "0")]
+
+
+def test_a_cancel_can_be_made_to_wait_for_the_order_that_goes_on() -> None:
+    for altered in (True, False):
+        driver = Driver(VENUE.user, "kucoin", SPOT, KUCOIN_UNIFIED="off", KUCOIN_ALTER_PARK_MS="500")
+        driver.add(subscription())
+        (token,) = of(Call, driver.start())
+        driver.answer(token, TOKEN)
+        driver.connected()
+        driver.ack(driver.frame({"id": "id1", "type": "welcome"}))
+        driver.frame(order(**A))
+        assert not of(Emit, driver.frame(order(**A, **END)))
+        assert driver.adapter.deadline() == driver.mono + 0.5
+        told = states(driver.frame(order(**B))) if altered else []
+        assert told + states(driver.wake()) == ([("B", "NEW", "0")] if altered else [("A", "CANCELED", "0")])
+
+
+def test_another_client_id_makes_another_order() -> None:
+    driver = live()
+    driver.frame(order(**A))
+    assert states(driver.frame(order(**B, clientOid="other"))) == [("B", "NEW", "0")]
+    assert states(driver.frame(order(**A, **END))) == [("A", "CANCELED", "0")]
+
+
+def test_a_client_id_that_is_used_again_after_an_end_begins_anew() -> None:
+    driver = live()
+    driver.frame(order(**A))
+    driver.frame(order(**A, **END, filledSize="0.5"))
+    assert states(driver.frame(order(**B))) == [("B", "NEW", "0")]
+
+
+def test_an_alter_in_a_gap_never_cancels_the_live_client_id() -> None:
+    before = known("A", status="PARTIALLY_FILLED", executed="0.5", executed_quote="50", creation_time_ms=WALL - 90_000)
+    driver = dialled(resume=Resume(since_ms=WALL - 60_000, orders=(before,)))
+    calls = of(Call, driver.ack(driver.frame({"id": "id1", "type": "welcome"})))
+    ended = row(
+        "A",
+        cancelExist=True,
+        dealSize="0.7",
+        dealFunds="70",
+        clientOid="D-A",
+        createdAt=WALL - 90_000,
+        lastUpdatedAt=WALL - 9_000,
+    )
+    goes_on = row("B", active=True, clientOid="D-A", createdAt=WALL - 10_000, lastUpdatedAt=WALL - 10_000)
+
+    def reply(call: Call) -> object:
+        if call.tag == "open orders":
+            return [goes_on]
+        return {"closed orders": {"items": [ended]}, "open symbols": {"symbols": []}}.get(call.tag, [])
+
+    told, _ = answered(driver, calls, reply)
+    assert ("A", "CANCELED", "0.7") not in states(told)
+    assert states(told)[-1] == ("B", "PARTIALLY_FILLED", "0.7")
+
+
+def test_a_fill_whose_frame_comes_after_rest_told_it_is_not_counted_twice() -> None:
+    book = Ledger()
+    book.seed("o", Decimal(6), Decimal(600))
+    book.fill("o", "t1", Decimal(100), Decimal(6), Decimal(6))
+    book.fill("o", "t2", Decimal(98), Decimal(2), Decimal(8))
+    assert book.totals("o") == (Decimal(8), Decimal(796))
+
+
+# --- market orders that end ---
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"size": "2", "filledSize": "0.6", "canceledSize": "1.4"}, "CANCELED"),
+        ({"size": "2", "filledSize": "0.6", "canceledSize": None}, "CANCELED"),
+        ({"size": None, "originSize": "2", "filledSize": "0.6"}, "CANCELED"),
+        ({"size": "2", "filledSize": "2", "canceledSize": "0"}, "FILLED"),
+        ({"size": None, "filledSize": "0.6", "originFunds": "100", "canceledFunds": "39.9"}, "FILLED"),
+        ({"size": None, "filledSize": "0", "originFunds": "100", "canceledFunds": "100"}, "CANCELED"),
+    ],
+)
+def test_a_market_order_by_size_that_ends_short_is_cancelled_and_one_by_funds_is_through(
+    fields: dict[str, object], status: str
+) -> None:
+    driver = live()
+    filled = str(fields["filledSize"])
+    match = {
+        "type": "match",
+        "status": "match",
+        "filledSize": filled,
+        "matchSize": filled,
+        "matchPrice": "100",
+        "tradeId": "t",
+    }
+    market = {"orderType": "market", "price": None}
+    if filled != "0":
+        driver.frame(order(**{**market, **fields, **match, "remainSize": "1"}))
+    ((_, told, total),) = states(driver.frame(order(**{**market, **END, **fields})))
+    assert (told, total) == (status, filled)
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"type": "market", "size": "2", "funds": "0", "dealSize": "0.6"}, "CANCELED"),
+        ({"type": "market", "size": "2", "funds": "0", "dealSize": "0"}, "CANCELED"),
+        ({"type": "market", "size": "0", "funds": "100", "dealSize": "0.6"}, "FILLED"),
+        ({"type": "market", "size": "0", "funds": "100", "dealSize": "0"}, "CANCELED"),
+        ({"type": "market", "size": "0.0005", "dealSize": "0.0005"}, "FILLED"),
+        ({"type": "limit", "size": "2", "dealSize": "0.0006"}, "CANCELED"),
+        ({"type": "limit", "size": "2", "dealSize": "2"}, "FILLED"),
+    ],
+)
+def test_rest_says_the_same_of_a_market_order_that_ended(fields: dict[str, object], status: str) -> None:
+    driver = dialled(resume=Resume(since_ms=WALL - 60_000, orders=(known("o1"),)))
+    calls = of(Call, driver.ack(driver.frame({"id": "id1", "type": "welcome"})))
+    ended = row("o1", cancelExist=True, **fields)
+
+    def reply(call: Call) -> object:
+        return {"closed orders": {"items": [ended]}, "open symbols": {"symbols": []}}.get(call.tag, [])
+
+    told, _ = answered(driver, calls, reply)
+    ((_, seen, total),) = states(told)
+    assert (seen, Decimal(total)) == (status, Decimal(str(fields["dealSize"])))
+
+
+# --- what a classic gap can't see ---
+
+
+def classic_gap(
+    exchange: str, table: SymbolTable, since_ms: int, reply: Callable[[Call], Any], *orders: KnownOrder
+) -> tuple[list[Output], list[Call]]:
+    driver = dialled(exchange, table, Resume(since_ms=since_ms, orders=orders))
+    return answered(driver, of(Call, driver.ack(driver.frame({"id": "id1", "type": "welcome"}))), reply)
+
+
+def test_a_spot_order_opened_and_filled_while_nobody_watched_is_found_by_what_it_left_behind() -> None:
+    table = SymbolTable(
+        Instrument(wire=f"{base}-{quote}", pair=f"{base}-{quote}", base=base, quote=quote)
+        for base, quote in (("ETH", "USDT"), ("ETH", "BTC"), ("SOL", "USDT"), ("ADA", "EUR"))
+    )
+    money = [
+        {"currency": coin, "type": "trade", "available": free, "holds": "0"}
+        for coin, free in (("ETH", "5"), ("SOL", "0"), ("ADA", "1"))
+    ]
+
+    def reply(call: Call) -> object:
+        if call.tag == "balances":
+            return money
+        new = row("n1", symbol="ETH-USDT", clientOid="D-9", dealSize="2", dealFunds="200")
+        return {"symbols": []} if call.tag == "open symbols" else {"items": [new] if "ETH-USDT" in call.url else []}
+
+    told, made = classic_gap("kucoin", table, WALL - 60_000, reply)
+    assert ("n1", "FILLED", "2") in states(told)
+    assert [call.url.split("symbol=")[1].split("&")[0] for call in made if call.tag == "closed orders"] == [
+        "ETH-USDT",
+        "ETH-BTC",
+    ]
+    assert told_gap(told).missing == ("closed orders on other symbols can't be asked for",)
+
+
+@pytest.mark.parametrize(("days", "windows", "cut"), [(0.5, 1, False), (10, 2, False), (60, 4, True)])
+def test_a_long_spot_gap_is_walked_in_weeks_oldest_first(days: float, windows: int, cut: bool) -> None:
+    since = WALL - round(days * 86_400_000)
+
+    def reply(call: Call) -> object:
+        return {"symbols": ["BTC-USDT"]} if call.tag == "open symbols" else []
+
+    told, made = classic_gap("kucoin", SPOT, since, reply)
+    spans = [parse_qs(urlsplit(call.url).query) for call in made if call.tag == "closed orders"]
+    edges = [(int(span["startAt"][0]), int(span["endAt"][0])) for span in spans]
+    assert len(edges) == windows
+    assert all(end - start <= 7 * 86_400_000 for start, end in edges)
+    assert [start for start, _ in edges[1:]] == [end for _, end in edges[:-1]]
+    assert edges[-1][1] >= WALL
+    assert ("orders that ended early in a long gap" in told_gap(told).missing) is cut
+
+
+def futures_row(number: int, **fields: object) -> dict[str, object]:
+    base = row(f"f{number}", symbol="XBTUSDTM", isActive=True, active=None, lastUpdatedAt=None, updatedAt=WALL - 10)
+    return {**base, "clientOid": f"C{number}", **fields}
+
+
+def test_open_futures_orders_are_read_page_by_page() -> None:
+    def reply(call: Call) -> object:
+        if call.tag == "open orders":
+            page = int(parse_qs(urlsplit(call.url).query).get("currentPage", ["1"])[0])
+            return {"items": [futures_row(page)], "currentPage": page, "totalPage": 3}
+        return {"items": []} if call.tag != "recent orders" else []
+
+    told, _ = classic_gap("kucoinLinear", LINEAR, WALL - 60_000, reply)
+    assert [order_id for order_id, _, _ in states(told)] == ["f1", "f2", "f3"]
+
+
+def test_a_full_list_of_recent_futures_orders_is_read_on_by_time() -> None:
+    full = [futures_row(n, isActive=False, status="done") for n in range(1000)]
+    older = futures_row(5_000, isActive=False, status="done")
+
+    def reply(call: Call) -> object:
+        return full if call.tag == "recent orders" else {"items": [older] if call.tag == "closed orders" else []}
+
+    told, made = classic_gap("kucoinLinear", LINEAR, WALL - 60_000, reply)
+    assert "closed orders" in [call.tag for call in made]
+    assert "f5000" in [order_id for order_id, _, _ in states(told)]
+
+
+def fill_row(order_id: str, **fields: object) -> dict[str, object]:
+    base = {"symbol": "XBTUSDTM", "orderId": order_id, "side": "sell", "price": "100", "size": 3, "tradeType": "liquid"}
+    return {**base, "createdAt": WALL - 20, "tradeTime": (WALL - 20) * 10**6, **fields}
+
+
+def liquidations(fills: list[object], *orders: KnownOrder) -> tuple[list[ExecutionReport], GapReport]:
+    def reply(call: Call) -> object:
+        return {"recent orders": [], "liquidations": {"items": fills}}.get(call.tag, {"items": []})
+
+    told, _ = classic_gap("kucoinLinear", LINEAR, WALL - 60_000, reply, *orders)
+    found = [emit.event for emit in of(Emit, told) if isinstance(emit.event, ExecutionReport)]
+    return found, told_gap(told)
+
+
+def test_a_liquidation_that_nobody_watched_is_told_from_its_fills() -> None:
+    fills = [
+        fill_row("x1"),
+        fill_row("x1", price="98", size=1),
+        fill_row("x2", tradeType="trade"),
+        fill_row("x3", symbol="XBTUSDM"),
+    ]
+    ((event,), gap) = liquidations([*fills, {"orderId": None}, 7])
+    assert (event.liquidation, event.side, event.quantity, event.price) == (True, "SELL", "4", "99.5")
+    assert (event.symbol, event.new_client_order_id) == ("BTCUSDT", "liq-XBTUSDTM-x1")
+    assert gap.missing[0].startswith("liquidations: 2 fills that can't be read")
+
+
+def test_a_liquidation_that_the_position_told_before_the_gap_is_not_told_again() -> None:
+    told = known("-1", symbol="BTCUSDT", status="FILLED", client_order_id="liq-XBTUSDTM-1", order_time_ms=WALL - 1_000)
+    assert liquidations([fill_row("x1")], told)[0] == []
+
+
+def test_odd_rows_of_a_classic_gap_cost_only_themselves() -> None:
+    good = row("o5", clientOid="D-5", dealSize="2", dealFunds="200")
+
+    def reply(call: Call) -> object:
+        if call.tag == "balances":
+            return [{"currency": None}, {"currency": "USDT", "available": 5, "holds": None, "type": "trade"}, "x"]
+        if call.tag == "open symbols":
+            return {"symbols": ["BTC-USDT"]}
+        strange = {**good, "id": "o7", "active": None, "status": "frozen"}
+        return {"items": [{**good, "id": None}, good, 7, strange]} if call.tag == "closed orders" else []
+
+    told, _ = classic_gap("kucoin", SPOT, WALL - 60_000, reply)
+    assert states(told) == [("o5", "FILLED", "2")]
+    phrases = [phrase.split(" that")[0] for phrase in told_gap(told).missing]
+    assert phrases[:1] == ["balances: 2 coins"]
+    assert "closed orders: 2 orders" in phrases
+    assert "order o7: state frozen, which no page lists" in phrases
+
+
+def test_a_removed_account_publishes_nothing_more() -> None:
+    driver = live()
+    leaving = [*of(Send, driver.remove("s1")), *of(Send, driver.wake())]
+    assert [json.loads(send.text)["type"] for send in leaving] == ["unsubscribe", "unsubscribe"]
+    assert driver.frame(order()) == []
+    driver = unified_live()
+    assert [json.loads(send.text)["action"] for send in of(Send, driver.remove("s1"))] == ["unsubscribe"] * 3
+    assert driver.frame(unified_order()) == []
+
+
+# --- one odd row ---
+
+
+def test_one_odd_symbol_does_not_cost_the_list() -> None:
+    loader = VENUE.instruments("kucoinLinear", {})
+    (call,) = loader.start()
+    good = {
+        "symbol": "XBTUSDTM",
+        "baseCurrency": "XBT",
+        "quoteCurrency": "USDT",
+        "settleCurrency": "USDT",
+        "status": "Open",
+    }
+    rows = [{**good, "symbol": "N", "multiplier": None}, {**good, "symbol": None}, 7, {**good, "multiplier": 0.001}]
+    loader.answered(call, json_answer({"code": "200000", "data": rows}))
+    found = loader.result()
+    assert found is not None
+    assert [(item.wire, item.contract_size) for item in found] == [("N", "1"), ("XBTUSDTM", "0.001")]
+    loader.answered(call, json_answer({"code": "200000", "data": [7]}))
+    assert loader.result() is None
+
+
+@pytest.mark.parametrize("size", ["", None, "x"])
+def test_an_empty_size_does_not_cost_the_price(size: object) -> None:
+    spot = feed(VENUE.ticker, "kucoin", SPOT, TickerSubscription(stream_id="t", exchange="kucoin"))
+    data = {"price": "2.5", "size": size, "bestAskSize": size, "bestBidSize": size, "time": WALL}
+    frame = {"topic": "/market/ticker:all", "type": "message", "subject": "BTC-USDT", "data": data}
+    (emit,) = of(EmitTickers, spot.frame(frame))
+    (ticker,) = emit.tickers
+    assert (ticker.price, ticker.volume, ticker.best_ask_qnt, ticker.best_bid_qnt) == (2.5, 0, 0, 0)
 
 
 # --- tickers ---

@@ -141,7 +141,7 @@ def test_what_happened_while_away_is_told_before_live(seat: Seat) -> None:
     before = len(pair.books.told)
     pair.again()
     gap = next(live.gap for live in pair.of(Live) if live.gap and live.gap.complete)
-    assert gap.missing == ((pair.facts.elsewhere,) if pair.facts.elsewhere else ())
+    assert gap.missing == ((pair.elsewhere,) if pair.elsewhere else ())
     assert gap.orders >= 4
     for name, order in zip(names.values(), (filled, cancelled, part, quiet, came, gone), strict=True):
         assert_booked(pair, name, order)
