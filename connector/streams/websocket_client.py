@@ -33,6 +33,8 @@ MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
 
 _WOULD_BLOCK = (ssl.SSLWantReadError, BlockingIOError)
 _BROKEN = (OSError, websocket.WebSocketException)
+_TOO_MANY: Final = frozenset({418, 429})
+"""Statuses of a refused upgrade that mean our own address, wherever else we try."""
 _KINDS: Final = {
     ABNF.OPCODE_TEXT: Kind.DATA,
     ABNF.OPCODE_BINARY: Kind.DATA,
@@ -158,8 +160,18 @@ class SocketOpener:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _open(self, dial: Dial) -> Transport | DialFailure:
+        """The venue's address; then the others that it has, while none can be opened. "Too many" is an answer."""
+        result = self._try(dial, dial.connect.url)
+        for url in dial.connect.others:
+            if not isinstance(result, DialFailure) or result.status in _TOO_MANY:
+                break
+            log.warning("an address of the venue can't be opened: the next one is tried", venue=dial.venue)
+            result = self._try(dial, url)
+        return result
+
+    def _try(self, dial: Dial, address: str) -> Transport | DialFailure:
         try:
-            return self.connect(dial)
+            return self.connect(dial, address)
         except websocket.WebSocketBadStatusException as error:
             return _refused(error)
         except (OSError, ssl.SSLError, websocket.WebSocketException, ValueError) as error:
@@ -172,8 +184,8 @@ class SocketOpener:
             log.exception("unexpected error while connecting", venue=dial.venue)
             return DialFailure(f"{type(error).__name__}: {error}")
 
-    def connect(self, dial: Dial) -> Transport:
-        url = self._endpoints.resolve(dial.connect.url)
+    def connect(self, dial: Dial, address: str) -> Transport:
+        url = self._endpoints.resolve(address)
         parts = urlsplit(url)
         secure = parts.scheme == "wss"
         host, port = parts.hostname or "", parts.port or (443 if secure else 80)
