@@ -282,7 +282,7 @@ def test_what_happened_in_a_gap_is_read_and_published_before_live(sim: Simulator
     assert all(emit.repaired for emit in emits)
     assert live.gap is not None
     assert (live.gap.orders, live.gap.balances) == (3, 1)
-    assert live.gap.missing == ("order 1801114445550000001: not known to the venue any more",)
+    assert live.gap.missing == ("order 1801114445550000001: not known to the venue",)
 
 
 def test_a_wrong_secret_and_an_expired_key_are_credential_failures(sim: Simulator, account: str) -> None:
