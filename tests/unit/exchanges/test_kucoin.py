@@ -1189,6 +1189,29 @@ def test_an_alter_in_a_gap_never_cancels_the_live_client_id() -> None:
     assert states(told)[-1] == ("B", "PARTIALLY_FILLED", "0.7")
 
 
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_an_altered_order_that_filled_in_a_gap_is_told_as_filled_only(newest_first: bool) -> None:
+    before = known("A", creation_time_ms=WALL - 90_000)
+    driver = dialled(resume=Resume(since_ms=WALL - 60_000, orders=(before,)))
+    calls = of(Call, driver.ack(driver.frame({"id": "id1", "type": "welcome"})))
+    ended = row("A", cancelExist=True, clientOid="D-A", createdAt=WALL - 90_000, lastUpdatedAt=WALL - 9_000)
+    through = row(
+        "B",
+        dealSize="2",
+        dealFunds="200",
+        clientOid="D-A",
+        createdAt=WALL - 10_000,
+        lastUpdatedAt=WALL - 5_000,
+    )
+    listed = [through, ended] if newest_first else [ended, through]
+
+    def reply(call: Call) -> object:
+        return {"closed orders": {"items": listed}, "open symbols": {"symbols": []}}.get(call.tag, [])
+
+    told, _ = answered(driver, calls, reply)
+    assert states(told) == [("B", "FILLED", "2")]
+
+
 def test_a_fill_whose_frame_comes_after_rest_told_it_is_not_counted_twice() -> None:
     book = Ledger()
     book.seed("o", Decimal(6), Decimal(600))
