@@ -1,35 +1,37 @@
-"""Who runs the streams of which an earlier process left events in the outbox."""
+"""Who runs the streams of which something was left: in the outbox by an earlier process, or on Redis by an outage."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from connector.core.errors import StateUnavailable
 from connector.core.ports import Clock, State
 
-GOOD_FOR_S: Final = 1.0
-"""How long an answer is good for: an outbox may hold thousands of events of one stream."""
+BATCH: Final = 500
+"""Streams per question."""
+AWAY_FOR_S: Final = 5.0
+"""A state that did not answer is not asked again for this long: each try may hold the publisher up for seconds."""
 
 
 class OwnedElsewhere:
-    """Says whether another process runs a stream: then it has found by gap repair what the earlier process left behind, and
-    has published newer events since, behind which the old ones must not arrive. RabbitMQ publisher's thread."""
+    """Says which streams other processes run: those have found by gap repair what is left here, and have published newer
+    events since, behind which the old ones must not arrive. Any sink's publisher thread."""
 
     def __init__(self, state: State, owner: str, clock: Clock) -> None:
         self._state, self._owner, self._clock = state, owner, clock
-        self._known: dict[str, tuple[float, bool]] = {}
+        self._away_until = float("-inf")
 
-    def __call__(self, stream_id: str) -> bool:
-        now = self._clock.mono()
-        asked_at, elsewhere = self._known.get(stream_id, (now - GOOD_FOR_S, False))
-        if now - asked_at >= GOOD_FOR_S:
-            elsewhere = self._ask(stream_id)
-            self._known[stream_id] = (now, elsewhere)
-        return elsewhere
-
-    def _ask(self, stream_id: str) -> bool:
+    def __call__(self, stream_ids: Sequence[str]) -> frozenset[str] | None:
+        """Those of `stream_ids` that other processes run; None = the state is away."""
+        if self._clock.mono() < self._away_until:
+            return None
+        elsewhere: set[str] = set()
         try:
-            owner = self._state.owners([stream_id]).get(stream_id)
+            for start in range(0, len(stream_ids), BATCH):
+                owners = self._state.owners(stream_ids[start : start + BATCH])
+                elsewhere.update(stream_id for stream_id, owner in owners.items() if owner and owner != self._owner)
         except StateUnavailable:
-            return False
-        return owner is not None and owner != self._owner
+            self._away_until = self._clock.mono() + AWAY_FOR_S
+            return None
+        return frozenset(elsewhere)

@@ -20,6 +20,7 @@ MetricName = Literal[
     "connects_total",
     "event_loop_lag_seconds",
     "events_conflated_total",
+    "events_revoked_total",
     "events_published_total",
     "frame_errors_total",
     "frames_total",
@@ -72,6 +73,7 @@ DEFINITIONS: Final[dict[str, Definition]] = {
     "event_loop_lag_seconds": Definition(
         "histogram", "How late an I/O thread serves a due deadline", ("thread",), FAST
     ),
+    "events_revoked_total": Definition("counter", "Account events on Redis left to another process", ("sink",)),
     "events_conflated_total": Definition(
         "counter", "Market-data rows replaced by a newer one of the same symbol before they went out", ("sink",)
     ),

@@ -17,7 +17,7 @@ from connector.sinks._amqp_intake import Intake
 from connector.sinks._amqp_link import AmqpLink, Topology
 from connector.sinks._amqp_messages import Outgoing, kind_of, publishing, short, ticker_properties
 from connector.sinks._amqp_ports import Connect, Turning
-from connector.sinks._common import Throttle, backoff_s, call_back
+from connector.sinks._common import HOLD_S, Throttle, backoff_s, call_back
 
 log = get_logger(__name__)
 
@@ -72,6 +72,7 @@ class Publisher:
         self._nacks = 0
         self._pump_scheduled = False
         self._ticker_timer = False
+        self._hold_timer = False
         self._ticker_ids = f"{chance.new_id()[:12]}-t"
         self._ticker_id = 0
         self._reported_drops = 0
@@ -100,7 +101,7 @@ class Publisher:
         """Connect and publish on this loop."""
         self._loop = loop
         self._link = AmqpLink(loop, connect, self._topology, self, self._clock, self._chance)
-        self._pump_scheduled = self._ticker_timer = False
+        self._pump_scheduled = self._ticker_timer = self._hold_timer = False
         self._alive_mono = self._clock.mono()
         loop.call_later(0, self._link.connect)
         loop.call_later(TICK_S, self._tick)
@@ -227,11 +228,23 @@ class Publisher:
             if self._holding or self._durable_in_flight >= (1 if self._cautious else self._options.window):
                 return False
             outgoing = self._lane.next()
+            if self._lane.held_back:
+                self._look_again()
             if outgoing is None and not self._lane.waiting_on_disk:
                 outgoing = self._intake.next_running()
             if outgoing is None or not self._send(link, outgoing):
                 return False
         return True
+
+    def _look_again(self) -> None:
+        """This process may not publish account messages now: ask again in a moment."""
+        if not self._hold_timer and self._loop is not None:
+            self._hold_timer = True
+            self._loop.call_later(HOLD_S, self._hold_due)
+
+    def _hold_due(self) -> None:
+        self._hold_timer = False
+        self._pump()
 
     def _send(self, link: AmqpLink, outgoing: Outgoing) -> bool:
         """False if the channel is closing; then the message stays first in line, and `lost` follows."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, TypeVar
 
 from connector.core.clock import Chance
@@ -12,6 +12,13 @@ from connector.core.ports import Clock
 log = get_logger(__name__)
 
 T = TypeVar("T")
+
+Elsewhere = Callable[[Sequence[str]], Collection[str] | None]
+"""Which of these streams other processes run now; None = can't be told now. Called on a sink's thread; may take seconds."""
+Permitted = Callable[[], bool]
+"""Whether this process may publish account messages now. Called on a sink's thread under its lock; must not wait."""
+HOLD_S: Final = 0.1
+"""What may not go out is looked at again after this long."""
 
 BACKOFF_BASE_S: Final = 0.1
 BACKOFF_CAP_S: Final = 3.0
@@ -35,6 +42,11 @@ class Progress:
 def backoff_s(failures: int, chance: Chance) -> float:
     """Full jitter: anywhere between nearly nothing and 0.1 s · 2^failures, at most 3 s."""
     return chance.uniform(0.02, min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** min(failures, 16)))
+
+
+def always() -> bool:
+    """`Permitted` of a process that shares its streams with nobody."""
+    return True
 
 
 class Throttle:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 from typing import Final
 
@@ -22,9 +22,9 @@ import msgspec
 
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
-from connector.core.ports import AccountMessage, Clock
+from connector.core.ports import AccountMessage, Clock, InfoMessage
 from connector.sinks._amqp_messages import Outgoing, in_memory, restored, stored
-from connector.sinks._common import Progress, Throttle
+from connector.sinks._common import Elsewhere, Permitted, Progress, Throttle, always
 from connector.sinks.outbox import Outbox, OutboxFull, OutboxUnusable, Segment
 
 log = get_logger(__name__)
@@ -33,6 +33,8 @@ SPILL_RECORDS: Final = 1_000
 """Records per write and fsync."""
 TAKE: Final = 500
 DISK_RETRY_S: Final = 1.0
+ANSWER_GOOD_FOR_S: Final = 1.0
+"""How long an answer about the owners of leftovers is good for."""
 
 
 class DurableLane:
@@ -50,10 +52,16 @@ class DurableLane:
         """Records of earlier processes that are not confirmed yet."""
         self.trouble = ""
         """What is wrong with the disk, for the status."""
-        self.owned_elsewhere: Callable[[str], bool] | None = None
-        """Whether another process runs this stream now; asked about what an earlier process left behind."""
+        self.owned_elsewhere: Elsewhere | None = None
+        """Asked about what an earlier process left behind."""
+        self.permitted: Permitted = always
+        self.held_back = False
+        """`next` found a message that may not go out now."""
         self.alive_mono = 0.0
         """When `owned_elsewhere` was last asked: each answer may take seconds, and there may be many questions."""
+        self._elsewhere: Collection[str] = ()
+        self._asked: set[str] = set()
+        self._answered_at = 0.0
         self._revoked: dict[str, float] = {}
         """Stream → when it went to another process with events still unconfirmed here."""
         self._lock = lock
@@ -78,7 +86,8 @@ class DurableLane:
     def revoke(self, stream_id: str) -> None:
         """Order events of this stream that are not sent yet will not be: another process publishes them.
 
-        Changes of balances by a difference stay: nobody else can tell them, and their order does not matter.
+        Changes of balances by a difference stay, also when the stream was taken from a process that was cut off: gap repair
+        can't tell them, their order does not matter, and if the next owner told one too, it has the same message id.
         """
         self._revoked[stream_id] = self._clock.mono()
 
@@ -118,24 +127,42 @@ class DurableLane:
         return self._outbox is not None and not self._outbox.empty
 
     def next(self) -> Outgoing | None:
-        """The oldest message that is not in flight."""
+        """The oldest message that is not in flight; None also while it may not go out (`held_back`)."""
+        self.held_back = False
         while (item := self._oldest()) is not None:
-            if not self._superseded(item):
+            if self._is_revoked(item):
+                self.settle([item])
+            elif isinstance(item.message, AccountMessage | InfoMessage) and not self.permitted():
+                self._head.appendleft(item)
+                self.held_back = True
+                return None
+            elif self._left_to_others(item):
+                self.settle([item])
+            else:
                 return item
-            self.settle([item])
         return None
 
-    def _superseded(self, item: Outgoing) -> bool:
-        """Whether another process publishes this event, or a later state of its order, so that it must not go out here."""
+    def _left_to_others(self, item: Outgoing) -> bool:
+        """Whether an earlier process left this event, and another process has published later ones of its stream since."""
         message = item.message
-        if not isinstance(message, AccountMessage) or not message.repeatable:
+        if item.counted or not isinstance(message, AccountMessage) or not message.repeatable:
             return False
-        if self._is_revoked(item):
-            return True
-        if item.counted or self.owned_elsewhere is None:
+        if self.owned_elsewhere is None:
             return False
+        now = self._clock.mono()
+        if message.stream_id not in self._asked or now - self._answered_at >= ANSWER_GOOD_FOR_S:
+            self._ask_for_owners(self.owned_elsewhere, [item, *self._head])
+        return message.stream_id in self._elsewhere
+
+    def _ask_for_owners(self, ask: Elsewhere, items: Iterable[Outgoing]) -> None:
+        """About all streams of these leftovers at once: the state may take seconds for an answer."""
+        self._asked = {
+            item.message.stream_id for item in items if not item.counted and isinstance(item.message, AccountMessage)
+        }
         self.alive_mono = self._clock.mono()
-        return self.owned_elsewhere(message.stream_id)
+        # Without an answer they go out: what an earlier process could not deliver is worth more than its order.
+        self._elsewhere = ask(sorted(self._asked)) or ()
+        self.alive_mono = self._answered_at = self._clock.mono()
 
     def _is_revoked(self, item: Outgoing) -> bool:
         message = item.message

@@ -6,7 +6,7 @@ Nothing here locks: the sink's lock is held around every call.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from connector.core.ports import (
     AccountMessage,
@@ -45,6 +45,9 @@ class RedisLanes:
         """Closed streams whose `StreamClosed` fell out of the buffer. All that is kept is newer, so they go first."""
         self.dropped = 0
         """Candles and service messages that did not go out."""
+        self._revoked: set[str] = set()
+        """Streams that were revoked while account items were taken."""
+        self._taken = False
 
     @property
     def progress(self) -> tuple[Progress, ...]:
@@ -109,11 +112,51 @@ class RedisLanes:
         return 1
 
     def take_account(self, count: int) -> list[AccountItem]:
+        self._taken = True
         return [self.account.popleft() for _ in range(min(count, len(self.account)))]
 
-    def return_account(self, items: Sequence[AccountItem]) -> None:
-        """Put back in front what was taken and must go out (again)."""
-        self.account.extendleft(reversed(items))
+    def return_account(self, taken: int, again: Sequence[AccountItem]) -> int:
+        """Of so many that were taken, put back in front those that must go out (again).
+
+        Returns how many of them were revoked meanwhile.
+        """
+        kept, revoked = self._without(again, self._revoked)
+        self._taken = False
+        self._revoked.clear()
+        self.account.extendleft(reversed(kept))
+        self.account_progress.settled += taken - len(kept)
+        return revoked
+
+    def revoke(self, stream_ids: Collection[str]) -> int:
+        """Drop the account events of these streams, also of what is taken now if it comes back. Returns how many wait."""
+        if self._taken:
+            self._revoked.update(stream_ids)
+        before = len(self.account)
+        kept, revoked = self._without(self.account, stream_ids)
+        if revoked:
+            self.account = deque(kept)
+            self.account_progress.settled += before - len(kept)
+        return revoked
+
+    @staticmethod
+    def _without(items: Iterable[AccountItem], stream_ids: Collection[str]) -> tuple[list[AccountItem], int]:
+        """The first event of each stream leaves an info behind, which makes the stream's bots check; the others nothing."""
+        kept: list[AccountItem] = []
+        told: set[str] = set()
+        revoked = 0
+        for item in items:
+            if not isinstance(item, AccountMessage) or item.stream_id not in stream_ids:
+                kept.append(item)
+                continue
+            revoked += 1
+            if item.stream_id not in told:
+                told.add(item.stream_id)
+                kept.append(InfoMessage(stream_id=item.stream_id, exchange=item.exchange))
+        return kept, revoked
+
+    def account_streams(self) -> list[str]:
+        """Those with account events that wait."""
+        return sorted({item.stream_id for item in self.account if isinstance(item, AccountMessage)})
 
     def take_service(self, count: int) -> list[ServiceMessage]:
         return [self.service.popleft() for _ in range(min(count, len(self.service)))]

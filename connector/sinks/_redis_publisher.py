@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from connector.core.channels import LAST_EVENT_TIME
@@ -17,7 +17,7 @@ from connector.core.metrics import METRICS
 from connector.core.ports import AccountMessage, Clock, Confirmed, Recovered
 from connector.core.stamps import NOT_NOW
 from connector.core.waits import Ending, Wait
-from connector.sinks._common import Throttle, backoff_s, call_back, utf8
+from connector.sinks._common import HOLD_S, Elsewhere, Permitted, Throttle, always, backoff_s, call_back, utf8
 from connector.sinks._redis_commands import AccountBatch, ChannelNames, Outcome, Settled, candle_pair, service_pair
 from connector.sinks._redis_lanes import AccountItem, RedisLanes
 from connector.sinks._redis_link import LinkLost, LinkRefused, PartialReply, RedisLink, Wire, command
@@ -55,6 +55,8 @@ class RedisPublisher:
         self.name = name
         self.on_confirmed: Confirmed | None = None
         self.on_recovered: Recovered | None = None
+        self.owned_elsewhere: Elsewhere | None = None
+        self.permitted: Permitted = always
         self.lock = threading.Lock()
         self.work = threading.Condition(self.lock)
         """Notified when there may be something to do before it is due."""
@@ -83,6 +85,9 @@ class RedisPublisher:
         self._sweep_interval_s = sweep_interval_s
         self._next_sweep = clock.mono() + sweep_interval_s
         self._reported_drops = 0
+        self._held_until = 0.0
+        self._unchecked = False
+        """What waits is from before the connection, and other processes may run its streams by now."""
         self._may_log = Throttle(clock)
 
     def settling(self, until: float) -> Ending:
@@ -127,7 +132,8 @@ class RedisPublisher:
             log.exception("publisher failed", sink=self.name)
             self._lost(type(error).__name__)
         else:
-            self._next_ping = self._clock.mono() + PING_S
+            if work not in (self._housekeeping, self._check_backlog):
+                self._next_ping = self._clock.mono() + PING_S
             self._tell_recovered()
         finally:
             if self.flushing:
@@ -155,6 +161,8 @@ class RedisPublisher:
         if self._due_work() is not None:
             return self._clock.mono()
         due = min(self._next_ping, self._next_sweep, self._next_gauge)
+        if self.lanes.account:
+            due = min(due, self._held_until)
         return min(due, self.tickers_due) if self.lanes.tickers.rows else due
 
     def _connect(self) -> bool:
@@ -169,6 +177,8 @@ class RedisPublisher:
             log.exception("publisher failed", sink=self.name)
             self._lost(type(error).__name__)
         else:
+            with self.lock:
+                self._unchecked = bool(self.lanes.account)
             self._connected_at = self._clock.mono()
             self._next_ping = self._connected_at + PING_S
             self._connection_is(True, "")
@@ -215,8 +225,10 @@ class RedisPublisher:
         lanes, now = self.lanes, self._clock.mono()
         if lanes.missed_closes:
             return self._send_closes
-        if lanes.account:
-            return self._send_account
+        if lanes.account and now >= self._held_until:
+            if self.permitted():
+                return self._check_backlog if self._unchecked else self._send_account
+            self._held_until = now + HOLD_S
         if lanes.service:
             return self._send_service
         if now >= min(self._next_gauge, self._next_sweep, self._next_ping):
@@ -232,6 +244,7 @@ class RedisPublisher:
         now = self._clock.mono()
         if now >= self._next_ping:
             link.ask(command(b"PING"))
+            self._next_ping = now + PING_S
         if now >= self._next_sweep:
             # Also where HEXPIRE exists: deadlines may be left from before the server was upgraded.
             more = link.sweep(self._clock.wall_ms(), SWEEP_BATCH) >= SWEEP_BATCH
@@ -252,6 +265,28 @@ class RedisPublisher:
         with self.lock:
             for stream in closed:
                 self.lanes.missed_closes.pop(stream, None)
+
+    def revoke(self, stream_ids: Collection[str]) -> None:
+        """Under the lock, any thread."""
+        self._count_revoked(self.lanes.revoke(stream_ids))
+
+    def _count_revoked(self, events: int) -> None:
+        if events:
+            METRICS.count("events_revoked_total", events, sink=self.name)
+
+    def _check_backlog(self, _link: RedisLink) -> None:
+        """Drop what waited through an outage of streams that other processes run by now."""
+        with self.lock:
+            streams = self.lanes.account_streams()
+        elsewhere = self.owned_elsewhere(streams) if streams and self.owned_elsewhere is not None else ()
+        self.alive_mono = self._clock.mono()
+        with self.lock:
+            if elsewhere is None:
+                # Order changes could go backwards and deltas count twice: they wait until the state answers.
+                self._held_until = self._clock.mono() + HOLD_S
+                return
+            self._unchecked = False
+            self.revoke(elsewhere)
 
     def _send_account(self, link: RedisLink) -> None:
         with self.lock:
@@ -279,8 +314,7 @@ class RedisPublisher:
         """Report what arrived, put back what must be sent (again), and drop what must not be repeated."""
         settled = Settled(items, outcomes)
         with self.lock:
-            self.lanes.return_account(settled.again)
-            self.lanes.account_progress.settled += len(items) - len(settled.again)
+            self._count_revoked(self.lanes.return_account(len(items), settled.again))
             self.lanes.lost += settled.forbidden
             self.unknown_outcomes += settled.unknown
         if settled.done:

@@ -11,7 +11,7 @@ from connector.core.log import get_logger
 from connector.core.ports import AccountMessage, Clock, Confirmed, Message, Recovered, Sink, SinkStatus
 from connector.core.stamps import Stamped
 from connector.core.waits import Ending, together
-from connector.sinks._common import Throttle, left
+from connector.sinks._common import Elsewhere, Permitted, Throttle, left
 
 log = get_logger(__name__)
 
@@ -24,8 +24,10 @@ class ConfirmingSink(Sink, Protocol):
     on_confirmed: Confirmed | None
     on_recovered: Recovered | None
     """Told, on the sink's thread, which streams lost events while its server was away, once the rest has gone out."""
-    owned_elsewhere: Callable[[str], bool] | None
-    """Asked, on the sink's thread, whether another process runs a stream of which something is left from before."""
+    owned_elsewhere: Elsewhere | None
+    """Asked, on the sink's thread, which streams other processes run, of those of which something is left from before."""
+    permitted: Permitted
+    """Asked on the sink's thread: while it says no, no account message leaves; each stays in its place."""
 
     def turn(self) -> bool:
         """Without a thread: do what is due; True if there was anything. Never waits."""
@@ -83,13 +85,22 @@ class FanoutSink:
             sink.on_recovered = callback
 
     @property
-    def owned_elsewhere(self) -> Callable[[str], bool] | None:
+    def owned_elsewhere(self) -> Elsewhere | None:
         return self.primary.owned_elsewhere
 
     @owned_elsewhere.setter
-    def owned_elsewhere(self, ask: Callable[[str], bool] | None) -> None:
+    def owned_elsewhere(self, ask: Elsewhere | None) -> None:
         for sink in self.sinks:
             sink.owned_elsewhere = ask
+
+    @property
+    def permitted(self) -> Permitted:
+        return self.primary.permitted
+
+    @permitted.setter
+    def permitted(self, ask: Permitted) -> None:
+        for sink in self.sinks:
+            sink.permitted = ask
 
     def start(self) -> None:
         for sink in self.sinks:

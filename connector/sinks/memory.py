@@ -12,7 +12,7 @@ from connector.core.metrics import METRICS
 from connector.core.ports import AccountMessage, Clock, Confirmed, Message, Recovered, SinkStatus
 from connector.core.stamps import Stamped
 from connector.core.waits import Ending, Wait
-from connector.sinks._common import Progress, Throttle, call_back, left
+from connector.sinks._common import Elsewhere, Permitted, Progress, Throttle, always, call_back, left
 
 log = get_logger(__name__)
 
@@ -40,7 +40,9 @@ class MemorySink:
         self.on_message = on_message
         self.on_confirmed = on_confirmed
         self.on_recovered: Recovered | None = None
-        self.owned_elsewhere: Callable[[str], bool] | None = None
+        self.owned_elsewhere: Elsewhere | None = None
+        self.permitted: Permitted = always
+        """Not asked: what is taken in here has arrived."""
         self.messages: deque[Message] = deque(maxlen=limit)
         self._limit = limit
         self._waiting: deque[Message] = deque()

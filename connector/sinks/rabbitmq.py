@@ -7,7 +7,7 @@ Delivery is at least once: after a lost connection everything unconfirmed is sen
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +22,7 @@ from connector.sinks._amqp_link import Topology, parameters
 from connector.sinks._amqp_ports import ByHand, Connect
 from connector.sinks._amqp_publisher import Options, Publisher
 from connector.sinks._amqp_thread import PublisherThread
-from connector.sinks._common import Throttle, left
+from connector.sinks._common import Elsewhere, Permitted, Throttle, left
 from connector.sinks._disk import Disk
 from connector.sinks.outbox import Outbox
 
@@ -169,13 +169,22 @@ class RabbitSink:
         return True
 
     @property
-    def owned_elsewhere(self) -> Callable[[str], bool] | None:
+    def owned_elsewhere(self) -> Elsewhere | None:
         """Asked, on the publisher thread, about streams of which an earlier process left events in the outbox."""
         return self._intake.lane.owned_elsewhere
 
     @owned_elsewhere.setter
-    def owned_elsewhere(self, ask: Callable[[str], bool] | None) -> None:
+    def owned_elsewhere(self, ask: Elsewhere | None) -> None:
         self._intake.lane.owned_elsewhere = ask
+
+    @property
+    def permitted(self) -> Permitted:
+        """While this says no, account messages wait where they are."""
+        return self._intake.lane.permitted
+
+    @permitted.setter
+    def permitted(self, ask: Permitted) -> None:
+        self._intake.lane.permitted = ask
 
     def status(self) -> SinkStatus:
         intake = self._intake

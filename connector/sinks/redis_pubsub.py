@@ -15,7 +15,7 @@ from connector.core.metrics import METRICS
 from connector.core.ports import AccountMessage, Clock, Confirmed, Message, Recovered, SinkStatus
 from connector.core.stamps import Stamped
 from connector.core.waits import Ending, Wait, wait_through
-from connector.sinks._common import left
+from connector.sinks._common import Elsewhere, Permitted, left
 from connector.sinks._redis_lanes import RedisLanes
 from connector.sinks._redis_link import Wire, wire
 from connector.sinks._redis_publisher import GATHER_S, MARKET_BATCH, RedisPublisher
@@ -88,8 +88,6 @@ class RedisSink:
         )
         self.on_confirmed = on_confirmed
         self.on_recovered = on_recovered
-        self.owned_elsewhere: Callable[[str], bool] | None = None
-        """Not asked: nothing outlives a process here."""
         self._thread: threading.Thread | None = None
         if server is None:
             self._thread = threading.Thread(target=self._run, name=f"publisher-{name}", daemon=True)
@@ -116,6 +114,24 @@ class RedisSink:
     @on_recovered.setter
     def on_recovered(self, callback: Recovered | None) -> None:
         self._publisher.on_recovered = callback
+
+    @property
+    def owned_elsewhere(self) -> Elsewhere | None:
+        """Asked, on the publisher's thread, after each connect about the streams of what waited through the outage."""
+        return self._publisher.owned_elsewhere
+
+    @owned_elsewhere.setter
+    def owned_elsewhere(self, ask: Elsewhere | None) -> None:
+        self._publisher.owned_elsewhere = ask
+
+    @property
+    def permitted(self) -> Permitted:
+        """While this says no, account messages wait where they are."""
+        return self._publisher.permitted
+
+    @permitted.setter
+    def permitted(self, ask: Permitted) -> None:
+        self._publisher.permitted = ask
 
     @property
     def unknown_outcomes(self) -> int:
@@ -157,7 +173,14 @@ class RedisSink:
         return True
 
     def revoke(self, stream_id: str) -> None:
-        """Nothing: the next process starts from what RabbitMQ confirmed, so what waits here would be missing."""
+        """Nothing of the stream that waits here goes out, deltas neither: its next owner may have told them, and here
+        nobody could tell them apart.
+
+        That owner starts from what RabbitMQ confirmed, so that some of it may be missing here: in its place the bots of the
+        stream are told to check, as after any gap (contract 4.1).
+        """
+        with self._publisher.lock:
+            self._publisher.revoke([stream_id])
 
     def mark(self) -> object:
         with self._publisher.lock:

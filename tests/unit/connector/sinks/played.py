@@ -18,7 +18,12 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from connector.core.clock import Chance
+from connector.core.ports import AccountMessage
+from connector.core.waits import Ending
 from connector.sinks._amqp_ports import Callback
+from connector.sinks.rabbitmq import RabbitSink
+from connector.sinks.redis_pubsub import RedisSink
 from tests.clocks import Standing
 
 
@@ -162,6 +167,8 @@ class Redis:
         self.up = True
         self.late = False
         self.readonly = False
+        self.during: Callable[[], None] | None = None
+        """Called while commands are carried out, before their answer."""
         self.done: list[list[bytes]] = []
         """Commands that were carried out, beside those of a connection's start."""
 
@@ -188,6 +195,8 @@ class RedisWire:
         assert not check_health
         if not self._server.up:
             raise RedisConnectionError("reset")
+        if self._server.during is not None:
+            self._server.during()
         for parts in unpacked(b"".join(command)):
             self._replies.append(self._reply(parts))
 
@@ -246,3 +255,60 @@ def play(sink: Any, clock: Standing, seconds: float, broker: Broker | None = Non
             clock.now = end
             return
         clock.now = max(clock.now, due)
+
+
+def event(number: int, event_type: str = "executionReport", stream_id: str = "u") -> AccountMessage:
+    return AccountMessage(
+        stream_id=stream_id,
+        exchange="okx",
+        event_type=event_type,
+        event_id=f"e{number}",
+        event_time_ms=1,
+        body=b"%d" % number,
+        received_mono=0.0,
+    )
+
+
+class Rabbit:
+    """The RabbitMQ sink on a played broker."""
+
+    def __init__(self, seed: int = 1, **options: Any) -> None:
+        self.clock, self.broker, self.confirmed = Standing(), Broker(), list[str]()
+        self.sink = RabbitSink(clock=self.clock, chance=Chance(seed), broker=self.broker, **options)
+        self.sink.on_confirmed = lambda messages: self.confirmed.extend(message.event_id for message in messages)
+        self.sink.start()
+
+    def play(self, seconds: float) -> None:
+        play(self.sink, self.clock, seconds, self.broker)
+
+    @property
+    def channel(self) -> Any:
+        return self.broker.link.channel_
+
+    @property
+    def sent(self) -> list[str]:
+        return [published.message_id for published in self.broker.published]
+
+    def end(self, ending: Ending, seconds: float) -> bool:
+        try:
+            wait = next(ending)
+            until = self.clock.now + seconds
+            while True:
+                while not wait.met() and self.clock.now < min(wait.until, until):
+                    self.play(0.05)
+                wait = next(ending)
+        except StopIteration as end:
+            return bool(end.value)
+
+
+class OnRedis:
+    """The Redis sink on a played Redis."""
+
+    def __init__(self, **options: Any) -> None:
+        self.clock, self.server, self.confirmed = Standing(), Redis(), list[str]()
+        self.sink = RedisSink(clock=self.clock, chance=Chance(1), server=self.server, **options)
+        self.sink.on_confirmed = lambda messages: self.confirmed.extend(message.event_id for message in messages)
+        self.sink.start()
+
+    def play(self, seconds: float) -> None:
+        play(self.sink, self.clock, seconds)

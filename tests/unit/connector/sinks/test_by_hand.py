@@ -2,58 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from connector.core.clock import Chance
-from connector.core.ports import AccountMessage
-from connector.core.waits import Ending
-from connector.sinks.rabbitmq import RabbitSink
-from connector.sinks.redis_pubsub import RedisSink
-from tests.clocks import Standing
-from tests.unit.connector.sinks.played import Broker, Redis, play
-
-
-def event(number: int, event_type: str = "executionReport") -> AccountMessage:
-    return AccountMessage(
-        stream_id="u",
-        exchange="okx",
-        event_type=event_type,
-        event_id=f"e{number}",
-        event_time_ms=1,
-        body=b"%d" % number,
-        received_mono=0.0,
-    )
-
-
-class Rabbit:
-    def __init__(self, seed: int = 1, **options: Any) -> None:
-        self.clock, self.broker, self.confirmed = Standing(), Broker(), list[str]()
-        self.sink = RabbitSink(clock=self.clock, chance=Chance(seed), broker=self.broker, **options)
-        self.sink.on_confirmed = lambda messages: self.confirmed.extend(message.event_id for message in messages)
-        self.sink.start()
-
-    def play(self, seconds: float) -> None:
-        play(self.sink, self.clock, seconds, self.broker)
-
-    @property
-    def channel(self) -> Any:
-        return self.broker.link.channel_
-
-    @property
-    def sent(self) -> list[str]:
-        return [published.message_id for published in self.broker.published]
-
-    def end(self, ending: Ending, seconds: float) -> bool:
-        try:
-            wait = next(ending)
-            until = self.clock.now + seconds
-            while True:
-                while not wait.met() and self.clock.now < min(wait.until, until):
-                    self.play(0.05)
-                wait = next(ending)
-        except StopIteration as end:
-            return bool(end.value)
+from tests.unit.connector.sinks.played import OnRedis, Rabbit, event
 
 
 def test_a_publisher_connects_declares_publishes_and_tells_what_is_confirmed() -> None:
@@ -160,17 +112,6 @@ def test_the_same_seed_reconnects_at_the_same_moments() -> None:
     assert moments(1) != moments(2)
 
 
-class OnRedis:
-    def __init__(self, **options: Any) -> None:
-        self.clock, self.server, self.confirmed = Standing(), Redis(), list[str]()
-        self.sink = RedisSink(clock=self.clock, chance=Chance(1), server=self.server, **options)
-        self.sink.on_confirmed = lambda messages: self.confirmed.extend(message.event_id for message in messages)
-        self.sink.start()
-
-    def play(self, seconds: float) -> None:
-        play(self.sink, self.clock, seconds)
-
-
 def test_an_answer_that_comes_too_late_repeats_a_report_but_never_a_change_of_a_balance() -> None:
     on = OnRedis()
     on.play(1.0)
@@ -213,6 +154,15 @@ def test_a_server_that_takes_no_writes_is_left_and_asked_again() -> None:
     assert on.server.published("u") == [b"1"]
 
 
+def test_an_idle_connection_that_died_is_noticed_within_ten_seconds() -> None:
+    """Else the next change of a balance goes into a dead socket: its outcome is unknown then, and it is dropped."""
+    on = OnRedis()
+    on.play(5.0)
+    on.server.up = False
+    on.play(11.0)
+    assert not on.sink.status().connected
+
+
 def test_a_sink_at_rest_is_turned_once_a_second() -> None:
     on = OnRedis()
     on.play(1.0)
@@ -243,12 +193,14 @@ def test_a_publisher_that_asks_many_questions_about_old_events_goes_on_living(tm
     after = Rabbit(seed=2, outbox_dir=tmp_path)
     silent: list[float] = []
 
-    def slow(_stream_id: str) -> bool:
+    def slow(stream_ids: Sequence[str]) -> set[str]:
         silent.append(after.clock.now - after.sink._publisher.alive_mono)
         after.clock.now += 4.0
-        return True
+        return set(stream_ids)
 
     after.sink.owned_elsewhere = slow
     after.play(0.0)
-    assert len(silent) == 20
+    assert len(silent) == 1, "one question for all events of a stream"
     assert max(silent) <= 4.0
+    assert after.clock.now - after.sink._publisher.alive_mono < 1.0
+    assert after.sent == []

@@ -208,7 +208,7 @@ def test_revoked_events_are_not_kept_for_the_next_process(tmp_path: Path) -> Non
 def test_what_an_earlier_process_left_of_a_stream_that_another_one_runs_is_not_sent(tmp_path: Path) -> None:
     lane_with(tmp_path, of_stream("a", 1), of_stream("b", 2), of_stream("a", 3, "balanceUpdate")).lane.persist()
     process = Process(tmp_path, 10)
-    process.lane.owned_elsewhere = lambda stream_id: stream_id == "a"
+    process.lane.owned_elsewhere = lambda _stream_ids: {"a"}
     assert process.submit(4)
     assert process.send(5) == [2, 3, 4]
     process.confirm(3)

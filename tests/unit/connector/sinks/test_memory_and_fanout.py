@@ -9,6 +9,7 @@ import pytest
 
 from connector.core.ports import AccountMessage, Confirmed, Message, Recovered, SinkStatus, StreamClosed, TickerMessage
 from connector.core.stamps import Stamped
+from connector.sinks._common import Elsewhere, Permitted, always
 from connector.sinks.fanout import FanoutSink
 from connector.sinks.memory import MemorySink
 
@@ -37,7 +38,8 @@ class FakeSink:
         self.name = name
         self.on_confirmed: Confirmed | None = None
         self.on_recovered: Recovered | None = None
-        self.owned_elsewhere: Callable[[str], bool] | None = None
+        self.owned_elsewhere: Elsewhere | None = None
+        self.permitted: Permitted = always
         self.takes = takes
         self.fails = fails
         self.got: list[Message] = []
