@@ -17,7 +17,7 @@ from exchanges.kraken import _markets
 from exchanges.kraken._candle import FuturesCandle, SpotCandle, refusal_of
 from exchanges.kraken._futures_user import FuturesUser
 from exchanges.kraken._markets import FuturesLoader, SpotLoader
-from exchanges.kraken._rest import option_refusal
+from exchanges.kraken._rest import NO_SANDBOX, option_refusal
 from exchanges.kraken._spot_user import SpotUser
 from exchanges.kraken._ticker import FuturesTicker, SpotTicker
 
@@ -85,7 +85,7 @@ class Kraken:
         return chunks(sorted(instrument.wire for instrument in table.active()), SYMBOLS_PER_CONNECTION)
 
     def sandbox_refusal(self, exchange: str) -> str | None:
-        return "Kraken has no sandbox: the one of its futures was retired on 2026-07-14"
+        return NO_SANDBOX
 
     def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
         return refusal_of(exchange, symbol, interval, table)
