@@ -149,7 +149,8 @@ class TickerAdapter(TickerFeed[Arg], Socket):
         """Ask and bid carry the last price, as on every venue; no event without one."""
         if not 0 < price < inf:
             return None
-        volume, ask, bid = (value if isfinite(value) else 0.0 for value in (volume, ask, bid))
+        if not isfinite(volume + ask + bid):
+            volume, ask, bid = (value if isfinite(value) else 0.0 for value in (volume, ask, bid))
         exchange = self._exchange
         unique = f"{symbol}@{time_ms}@{exchange}{price}"
         return Ticker(symbol, time_ms, price, volume, price, price, ask, bid, unique, now.wall_ms, exchange)
