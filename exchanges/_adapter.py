@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -297,6 +297,15 @@ class Adapter(Protocol):
 
     def closing(self, now: Instant) -> Outputs:
         """The session is about to close for good (no replacement holds the account): polite last frames and calls."""
+
+
+@runtime_checkable
+class TellsSymbols(Protocol):
+    """A ticker adapter that knows which of its symbols the venue has confirmed. Any thread may read it."""
+
+    @property
+    def subscribed(self) -> int | None:
+        """Symbols that the venue sends; None = a stream with all of the market."""
 
 
 # --- what a venue module exposes ---

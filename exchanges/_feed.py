@@ -129,10 +129,15 @@ class TickerFeed(TopicFeed[Topic]):
         super().__init__(setup)
         self._stream_id = ""
         self._topics: dict[Topic, str] = {}
+        self._whole_market = False
         self._denied: dict[Topic, _Denied] = {}
         self._waits: dict[Topic, float] = {}
         """How long the topics that are asked for again will wait if they are refused once more."""
         self._live = False
+
+    @property
+    def subscribed(self) -> int | None:
+        return None if self._whole_market else len(self._book.confirmed)
 
     @abstractmethod
     def _topic(self, symbol: str) -> Topic:
@@ -150,6 +155,7 @@ class TickerFeed(TopicFeed[Topic]):
         wanted = {self._topic(symbol): symbol for symbol in subscription.symbols or self._all()}
         gone = [topic for topic in self._topics if topic not in wanted]
         self._stream_id = subscription.stream_id
+        self._whole_market = not subscription.symbols
         self._book.drop(gone, now)
         self._book.want([topic for topic in wanted if topic not in self._topics], now)
         self._topics = wanted

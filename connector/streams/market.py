@@ -19,6 +19,7 @@ from connector.core.ports import Clock, State
 from connector.streams.candles import Candles
 from connector.streams.instruments import Instruments
 from connector.streams.leases import Free, Leases
+from connector.streams.lifecycle import StreamState
 from connector.streams.pipeline import Pipeline
 from connector.streams.placement import Placement
 from connector.streams.price_symbols import PriceSymbols
@@ -26,6 +27,7 @@ from connector.streams.spec import StreamSpec
 from connector.streams.stalls import StallWatch
 from connector.streams.supervisor import Supervisor
 from exchanges import venue_of
+from exchanges._adapter import TellsSymbols
 from exchanges.ids import FAMILIES, LIVE, Feed
 from exchanges.instruments import SymbolTable
 
@@ -113,7 +115,7 @@ class Markets:
         self.loop.post(partial(self._table_changed, exchange))
 
     def watch(self) -> None:
-        self.loop.post_once("watch", self._stalls.watch)
+        self.loop.post_once("watch", self._watch)
 
     def save_positions(self) -> None:
         self.loop.post_once("positions", self._candles.save_positions)
@@ -212,6 +214,29 @@ class Markets:
         self._streams[unit] = now
         self._reconciled[unit] = source
 
+    def _watch(self) -> None:
+        self._stalls.watch()
+        for unit in self._leases.held():
+            feed, exchange = unit.split(":", 1)
+            if feed == "ticker":
+                METRICS.gauge("symbols", self._subscribed(exchange), exchange=exchange, kind="subscribed")
+
+    def _subscribed(self, exchange: str) -> int:
+        """Symbols that the venue sends prices of: what it has confirmed, not what was asked for."""
+        states, count = self._supervisor.states(), 0
+        for session in self._placement.sessions():
+            live = any(states.get(stream_id) is StreamState.LIVE for stream_id in list(session.streams))
+            if session.exchange == exchange and session.feed == "ticker" and live:
+                adapter = session.adapter
+                told = adapter.subscribed if isinstance(adapter, TellsSymbols) else None
+                count += len(self._priced(exchange).active()) if told is None else told
+        return count
+
+    def _priced(self, exchange: str) -> SymbolTable:
+        """The symbols that shall have prices."""
+        whole = self._instruments.table(exchange)
+        return self._price_symbols.of(exchange, whole) if self._price_symbols is not None else whole
+
     def _chosen(self, exchange: str) -> int:
         """Another number whenever the symbols with prices are chosen anew."""
         return self._price_symbols.version(exchange) if self._price_symbols is not None else 0
@@ -220,14 +245,11 @@ class Markets:
         venue = venue_of(exchange)
         if venue is None:
             return None
-        whole = self._instruments.table(exchange)
-        table = self._price_symbols.of(exchange, whole) if self._price_symbols is not None else whole
+        whole, table = self._instruments.table(exchange), self._priced(exchange)
         nobody = len(whole) > 0 and not len(table)
         shards = () if nobody else venue.ticker_shards(exchange, table)
         if not shards and not nobody:
             return None  # the table is not there yet; `table_changed` comes back here
-        subscribed = sum(len(shard) for shard in shards) or len(table.active())
-        METRICS.gauge("symbols", subscribed, exchange=exchange, kind="subscribed")
         return [
             StreamSpec(
                 stream_id=f"ticker:{exchange}#{number}",

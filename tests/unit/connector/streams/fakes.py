@@ -160,6 +160,7 @@ class FakeSession:
         self.closed = False
         self.dialling = False
         self.last_holder = False
+        self.adapter: object = None
 
     def __repr__(self) -> str:
         return self.name

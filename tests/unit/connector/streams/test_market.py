@@ -11,6 +11,7 @@ import pytest
 
 import exchanges
 from connector.core.clock import Chance
+from connector.core.metrics import METRICS
 from connector.core.ports import CandleKey, CandleMessage, WorkerInfo
 from connector.streams.instruments import Instruments
 from connector.streams.leases import Leases
@@ -380,6 +381,28 @@ def test_only_the_chosen_symbols_are_subscribed_and_a_new_choice_is_followed(ven
     booth.markets.table_changed("bybit")
     booth.turn()
     assert booth.streams == set()
+
+
+class Confirmed:
+    def __init__(self, subscribed: int | None) -> None:
+        self.subscribed = subscribed
+
+
+def test_the_gauge_counts_the_symbols_that_the_venue_has_confirmed_not_those_that_were_asked_for(
+    venue: FakeVenue,
+) -> None:
+    hall = Hall("ticker")
+    booth = hall.booth()
+    hall.instruments.tables["bybit"] = table("A", "B", "C")
+    hall.tick(1)
+    first = booth.session("s1", "ticker:bybit#0")
+    first.adapter = Confirmed(1)
+    booth.session("s2", "ticker:bybit#1").adapter = Confirmed(0)
+    booth.watch()
+    assert METRICS.value("symbols", exchange="bybit", kind="subscribed") == 1
+    first.adapter = Confirmed(None)
+    booth.watch()
+    assert METRICS.value("symbols", exchange="bybit", kind="subscribed") == 3
 
 
 # --- what survives (bugs D8, D11) ---
