@@ -13,10 +13,12 @@
 `GET  /__control/orders`     `?account=&exchange=`
 `POST /__control/orders`     `{account, exchange, symbol, side, quantity, price?, order_type?, client_id?, hold? …}`
 `POST /__control/fill`       `{order_id | account, exchange, client_id; quantity?, price?, maker?}`
-`POST /__control/cancel`     same reference, `request_id?`; likewise `expire`, `reject` (`reason?`), `amend`
+`POST /__control/cancel`     same reference, `request_id?`; likewise `expire`, `reject` (`reason?`), `amend`,
+                             and `modify`, which changes the order as its venue does
 `POST /__control/liquidate`  `{account, exchange, symbol, side?, quantity?, fills?}`
 `POST /__control/transfer`   `{account, exchange, asset, delta, reason?}`
 `POST /__control/price`      `{exchange, symbol, price}`
+`POST /__control/listing`    `{exchange, symbol, state}`: `delisted`, `listed` again, or `untraded` (all figures 0)
 `POST /__control/candle`     `{exchange, symbol, interval}`: close the running candle now
 `GET  /__control/faults`     the faults that wait
 `POST /__control/faults`     `{kind, venue?, host?, account?, feed?, connection?, path?, standing?, times?, for_s?, params?}`
@@ -99,6 +101,12 @@ class PriceBody(msgspec.Struct):
     exchange: str
     symbol: str
     price: Decimal
+
+
+class ListingBody(msgspec.Struct):
+    exchange: str
+    symbol: str
+    state: controls.Listing
 
 
 class CandleBody(msgspec.Struct):
@@ -250,6 +258,10 @@ def _amend(hub: Hub, body: ChangeBody, now: Instant) -> Any:
     return controls.amend(hub, body.ref(), now, quantity=body.quantity, price=body.price, client_id=body.new_client_id)
 
 
+def _modify(hub: Hub, body: ChangeBody, now: Instant) -> Any:
+    return controls.modify(hub, body.ref(), now, quantity=body.quantity, price=body.price)
+
+
 def _liquidate(hub: Hub, body: LiquidateBody, now: Instant) -> Any:
     return controls.liquidate(
         hub, body.account, body.exchange, body.symbol, now, side=body.side, quantity=body.quantity, fills=body.fills
@@ -263,6 +275,11 @@ def _transfer(hub: Hub, body: TransferBody, now: Instant) -> Any:
 def _price(hub: Hub, body: PriceBody, now: Instant) -> Any:
     controls.set_price(hub, body.exchange, body.symbol, body.price, now)
     return {"price": str(body.price)}
+
+
+def _listing(hub: Hub, body: ListingBody, _: Instant) -> Any:
+    controls.list_symbol(hub, body.exchange, body.symbol, body.state)
+    return {"state": body.state}
 
 
 def _candle(hub: Hub, body: CandleBody, now: Instant) -> Any:
@@ -291,9 +308,11 @@ _WRITERS: Final[dict[str, tuple[type[Any], Writer]]] = {
     "expire": (ChangeBody, lambda hub, body, now: controls.expire(hub, body.ref(), now)),
     "reject": (ChangeBody, lambda hub, body, now: controls.reject(hub, body.ref(), now, reason=body.reason)),
     "amend": (ChangeBody, _amend),
+    "modify": (ChangeBody, _modify),
     "liquidate": (LiquidateBody, _liquidate),
     "transfer": (TransferBody, _transfer),
     "price": (PriceBody, _price),
+    "listing": (ListingBody, _listing),
     "candle": (CandleBody, _candle),
     "faults": (Fault, controls.inject),
     "demo": (DemoBody, _demo),

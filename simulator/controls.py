@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Literal
 
 import msgspec
 
@@ -193,6 +194,19 @@ def set_price(hub: Hub, exchange: str, symbol: str, price: Decimal, now: Instant
     wall = hub.market_now(exchange, now).wall_ms
     tick, updates = hub.world.markets.set_price(exchange, symbol, price, wall)
     hub.tick(tick, updates, now)
+
+
+Listing = Literal["delisted", "listed", "untraded"]
+
+
+def list_symbol(hub: Hub, exchange: str, symbol: str, state: Listing) -> None:
+    """Take a symbol off its market, put it back, or make it one that has never traded."""
+    markets = hub.world.markets
+    change = {"delisted": markets.delist, "listed": markets.relist, "untraded": markets.untraded}[state]
+    try:
+        change(exchange, symbol)
+    except KeyError:
+        raise Refused("symbol", f"no symbol {symbol} on {exchange} that could be {state}") from None
 
 
 def close_candle(hub: Hub, exchange: str, symbol: str, interval: str, now: Instant) -> int:

@@ -259,6 +259,10 @@ class Simulator:
         at = Decimal(price)
         self.call(lambda hub, now: controls.set_price(hub, exchange, symbol, at, now))
 
+    def list_symbol(self, exchange: str, symbol: str, state: controls.Listing) -> None:
+        """Take a symbol off its market, put it back, or make it one that has never traded."""
+        self.call(lambda hub, _: controls.list_symbol(hub, exchange, symbol, state))
+
     def close_candle(self, exchange: str, symbol: str, interval: str) -> int:
         """Close the running candle now (`interval` canonical: `1m`); returns its opening time, ms."""
         return self.call(lambda hub, now: controls.close_candle(hub, exchange, symbol, interval, now))

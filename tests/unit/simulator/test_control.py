@@ -59,6 +59,24 @@ def test_prices_candles_money_and_liquidation():
     assert api(world, "POST", "liquidate", body)[1]["liquidation"] is True
 
 
+def test_symbols_are_delisted_and_orders_modified_as_the_venue_does_it():
+    world = World(venues=("binance", "hyperliquid"))
+    body = {"exchange": "binance", "symbol": "ETHUSDT", "state": "delisted"}
+    assert api(world, "POST", "listing", body) == (200, {"state": "delisted"})
+    assert "ETHUSDT" not in api(world, "GET", "markets", query="exchange=binance")[1]["binance"]
+    assert api(world, "POST", "listing", body)[0] == 400
+    assert api(world, "POST", "listing", {**body, "state": "listed"})[0] == 200
+    for venue, exchange, same in (("binance", "binance", True), ("hyperliquid", "hyperliquidLinear", False)):
+        key = {"binance": "K", "hyperliquid": "0x" + "a" * 40}[venue]
+        account = api(world, "POST", "accounts", {"venue": venue, "key": key, "secret": ""})[1]["account"]
+        symbol = world.hub.world.markets.symbols(exchange)[0]
+        order = {"account": account, "exchange": exchange, "symbol": symbol.wire, "side": "BUY", "client_id": "c1"}
+        placed = api(world, "POST", "orders", {**order, "quantity": "0.25", "price": "61000"})[1]
+        changed = api(world, "POST", "modify", {"order_id": placed["order_id"], "quantity": "0.3"})[1]
+        assert (changed["quantity"], changed["client_id"]) == ("0.3", "c1")
+        assert (changed["order_id"] == placed["order_id"]) is same
+
+
 @pytest.mark.parametrize(
     ("name", "body"),
     [
