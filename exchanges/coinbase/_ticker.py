@@ -115,6 +115,10 @@ class TickerAdapter(MarketLink):
         self._live = True
         return [Live(self._stream_id)]
 
+    @property
+    def subscribed(self) -> int | None:
+        return len(self._products) if self._live else 0
+
     def _unknown(self, products: list[str], reason: str, now: Instant) -> list[Output]:
         """A delisted product costs only itself, and is asked for again at growing intervals."""
         self._products = tuple(product for product in self._products if product not in set(products))

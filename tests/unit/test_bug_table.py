@@ -17,12 +17,20 @@ ROWS = [
     for number in range(1, last + 1)
 ]
 
+LATER = {
+    "E": range(1, 6),
+    "N": (1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13),
+    "M": (*range(1, 11), 12, 13, 14, 15, 18, 20, 21, 22, 23, 24, 26),
+    "P": range(1, 29),
+}
+ROWS += [f"{letter}{number}" for letter, numbers in LATER.items() for number in numbers]
+
 
 @cache
 def table() -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     for line in (ROOT / "docs" / "bugs.md").read_text().splitlines():
-        match = re.match(r"\| ([A-D]\d+) \| (.+?) \| (.+) \|$", line)
+        match = re.match(r"\| ([A-EMNP]\d+) \| (.+?) \| (.+) \|$", line)
         if match is not None:
             assert match[1] not in found
             found[match[1]] = (match[2], match[3])
@@ -53,7 +61,7 @@ def test_the_table_has_every_row_in_order() -> None:
 def test_what_keeps_a_bug_out_exists(row: str) -> None:
     by = table()[row][1]
     named = re.findall(r"`(tests/[\w/]+\.py)::([\w:]+)`", by)
-    recorded = re.findall(r"`(tests/golden/\w+\.jsonl): (.+?)`", by)
+    recorded = re.findall(r"`(tests/golden/[\w-]+\.jsonl): (.+?)`", by)
     assert named or recorded, "a row needs a test"
     for path, name in named:
         assert name.split("::")[-1].startswith("test_")

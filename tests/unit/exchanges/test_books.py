@@ -22,21 +22,10 @@ WINDOWS = (None, *range(0, DEEDS, 3))
 BUSY = (0, 5, 10, 15)
 """The same, with deeds that happen while the gap is read."""
 
-ALL = frozenset((*WINDOWS, *(f"busy {number}" for number in BUSY)))
-NOT_YET: dict[str, frozenset[object]] = {
-}  # fmt: skip
-"""Seat → losses after which the books are not right yet. They must fail: whoever mends one takes it out."""
 
-
-def runs(losses: Sequence[int | None], name: str = "") -> list[object]:
+def runs(losses: Sequence[int | None]) -> list[object]:
     """Every seat with every loss of the connection."""
-    found: list[object] = []
-    for seat in SEATS:
-        for lost_after in losses:
-            open_yet = (f"{name}{lost_after}" if name else lost_after) in NOT_YET.get(str(seat), ())
-            marks = [pytest.mark.xfail(strict=True, reason="not right yet")] if open_yet else []
-            found.append(pytest.param(seat, lost_after, id=f"{seat}-{lost_after}", marks=marks))
-    return found
+    return [pytest.param(seat, lost_after, id=f"{seat}-{lost_after}") for seat in SEATS for lost_after in losses]
 
 
 class Trader:
@@ -147,7 +136,7 @@ def test_what_is_booked_per_client_id_is_what_the_venue_did(seat: Seat, lost_aft
     assert_all_booked(pair, run(pair, lost_after))
 
 
-@pytest.mark.parametrize(("seat", "lost_after"), runs(BUSY, "busy "))
+@pytest.mark.parametrize(("seat", "lost_after"), runs(BUSY))
 def test_what_happens_while_a_gap_is_read_is_booked_as_well(seat: Seat, lost_after: int) -> None:
     pair = Pair(seat, tick_s=5.0).joined()
     assert_all_booked(pair, run(pair, lost_after, during=4))

@@ -105,17 +105,9 @@ def places(exchange: str, environment: str | None) -> set[tuple[str, str]]:
     return found
 
 
-SANDBOX_YET: frozenset[str] = frozenset()
-
-
 @pytest.mark.parametrize(
     "exchange",
-    [
-        pytest.param(e, marks=[pytest.mark.xfail(strict=True, reason="not right yet")] * (e in SANDBOX_YET))
-        for name in venue_names()
-        if name != "paper"
-        for e in load(name).exchanges
-    ],
+    [e for name in venue_names() if name != "paper" for e in load(name).exchanges],
 )
 def test_a_key_of_the_sandbox_never_goes_to_the_live_site(exchange: str) -> None:
     refusal = load(load_family(exchange)).sandbox_refusal(exchange)
@@ -316,14 +308,6 @@ def test_truncated_frames_never_raise(name: str) -> None:
             assert not any(isinstance(output, Emit | EmitCandle | EmitTickers) for output in outputs)
 
 
-ODD_YET: frozenset[str] = frozenset({
-
-
-
-})  # fmt: skip
-"""Exchange id and feed whose frames are not read row by row yet."""
-
-
 def in_order(wanted: list[object], found: list[object]) -> bool:
     rest = iter(found)
     return all(any(difference(one, other) is None for other in rest) for one in wanted)
@@ -332,18 +316,7 @@ def in_order(wanted: list[object], found: list[object]) -> bool:
 RECORDED = sorted({(str(case["exchange"]), str(case["feed"])) for name in venue_names() for case in golden_lines(name)})
 
 
-@pytest.mark.parametrize(
-    ("exchange", "feed"),
-    [
-        pytest.param(
-            exchange,
-            feed,
-            id=f"{exchange}-{feed}",
-            marks=[pytest.mark.xfail(strict=True, reason="not right yet")] * (f"{exchange}-{feed}" in ODD_YET),
-        )
-        for exchange, feed in RECORDED
-    ],
-)
+@pytest.mark.parametrize(("exchange", "feed"), RECORDED, ids=str)
 def test_an_odd_row_costs_itself_in_every_recorded_frame(exchange: str, feed: str) -> None:
     cases = [case for name in venue_names() for case in golden_lines(name)]
     for case in (case for case in cases if (case["exchange"], case["feed"]) == (exchange, feed)):
@@ -358,10 +331,6 @@ def test_an_odd_row_costs_itself_in_every_recorded_frame(exchange: str, feed: st
 
 STATUS_FIELDS = {"X", "orderStatus", "state", "status", "order_status"}
 """Where the venues write the state of an order."""
-GUESSED_YET: frozenset[str] = frozenset({
-
-})  # fmt: skip
-"""Exchange ids that guess what a status means that no page lists."""
 
 
 def with_status(value: object, status: str) -> object:
@@ -388,13 +357,7 @@ def ended_orders() -> dict[str, list[dict[str, object]]]:
 ENDED = ended_orders()
 
 
-@pytest.mark.parametrize(
-    "exchange",
-    [
-        pytest.param(e, marks=[pytest.mark.xfail(strict=True, reason="not right yet")] * (e in GUESSED_YET))
-        for e in sorted(ENDED)
-    ],
-)
+@pytest.mark.parametrize("exchange", sorted(ENDED))
 def test_a_status_that_no_page_lists_is_told_and_never_guessed(exchange: str) -> None:
     for case in ENDED[exchange]:
         adapter = replayed(load_family(exchange), case)

@@ -26,25 +26,17 @@ COMMENTS = {"context_out"}
 DECIMAL = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
-NOT_YET: dict[str, frozenset[str]] = {
-}  # fmt: skip
-"""Cases by family that are not right yet. They must fail: whoever mends one takes its line out."""
-
-
 def venue_names() -> list[str]:
     return sorted(exchanges.venues())
 
 
-def cases(*, judged: bool = False) -> list[object]:
+def cases() -> list[object]:
     """Every line of every golden file, whatever the file is called: the line says which exchange id it is of."""
     found: list[object] = []
     for path in sorted(GOLDEN.glob("*.jsonl")):
         for line in path.read_bytes().splitlines():
             if line.strip():
-                case = json.loads(line)
-                open_yet = judged and case["case"] in NOT_YET.get(family_of(case["exchange"]), ())
-                marks = [pytest.mark.xfail(strict=True, reason="not right yet")] if open_yet else []
-                found.append(pytest.param(line, id=f"{path.stem}: {case['case']}", marks=marks))
+                found.append(pytest.param(line, id=f"{path.stem}: {json.loads(line)['case']}"))
     return found
 
 
@@ -85,7 +77,7 @@ def close(a: str, b: str) -> bool:
     return abs(one - other) <= Decimal("1e-12") * max(abs(one), abs(other))
 
 
-@pytest.mark.parametrize("line", cases(judged=True))
+@pytest.mark.parametrize("line", cases())
 def test_frame_becomes_exactly_these_events(line: bytes) -> None:
     case = json.loads(line)
     result = normalise(line, NOW)
@@ -114,8 +106,3 @@ def flat(value: object, key: str = "") -> list[tuple[str, object]]:
 def test_every_venue_with_an_adapter_has_golden_cases() -> None:
     covered = {family_of(json.loads(line)["exchange"]) for path in GOLDEN.glob("*.jsonl") for line in path.open("rb")}
     assert not set(venue_names()) - covered - {"paper"}
-
-
-def test_every_open_case_is_a_case() -> None:
-    names = {json.loads(line)["case"] for path in GOLDEN.glob("*.jsonl") for line in path.open("rb")}
-    assert not [case for cases_ in NOT_YET.values() for case in cases_ if case not in names]

@@ -31,30 +31,6 @@ MOST = 2
 MANY = 420
 """More orders than any plan asks for one by one."""
 
-ODD_CANDLE = "test_an_odd_row_among_missed_candles_costs_itself"
-ODD_PRICE = "test_an_odd_row_among_prices_costs_itself"
-ODD_SYMBOL = "test_an_odd_row_in_a_symbol_list_costs_itself"
-ODD_ORDER = "test_odd_rows_beside_good_ones_cost_no_order"
-EMPTY_CANDLE = "test_a_candle_without_a_trade_is_not_published"
-TOO_MANY = "test_more_open_orders_than_a_plan_asks_for_are_told_or_named"
-FOREIGN = "test_orders_of_another_market_of_the_account_are_not_told"
-AGAIN = "test_a_symbol_that_was_refused_is_asked_for_again_and_served_when_the_venue_has_it"
-REMOVED = "test_an_account_that_was_removed_tells_nothing_more"
-
-NOT_YET: dict[str, frozenset[str]] = {
-
-
-}  # fmt: skip
-"""Seat → tests that don't hold there yet. They must fail: whoever mends one takes its name out."""
-
-
-@pytest.fixture(autouse=True)
-def _open_yet(request: pytest.FixtureRequest) -> None:
-    values = request.node.callspec.params
-    seat = str(values.get("seat") or values.get("exchange"))
-    if request.node.originalname in NOT_YET.get(seat, ()):
-        request.applymarker(pytest.mark.xfail(strict=True, reason="not right yet"))
-
 
 # --- an order's life ---
 
