@@ -119,6 +119,10 @@ class OrderTracker:
             while len(self._finished) > MAX_FINISHED_ORDERS:
                 self._finished.popitem(last=False)
             return
+        known = self._open.get(key)
+        if known is not None and known.client_order_id != order.client_order_id:
+            # Renamed in place: another order may come under the old name.
+            self._unname(known, key)
         self._open[key] = order
         if order.client_order_id:
             self._clients[client] = key
@@ -128,7 +132,11 @@ class OrderTracker:
     def _forget(self, key: str) -> None:
         """An order is not open any more."""
         order = self._open.pop(key, None)
-        if order is not None and self._clients.get((order.symbol, order.client_order_id)) == key:
+        if order is not None:
+            self._unname(order, key)
+
+    def _unname(self, order: KnownOrder, key: str) -> None:
+        if self._clients.get((order.symbol, order.client_order_id)) == key:
             del self._clients[(order.symbol, order.client_order_id)]
 
     def _outdated(self, event: AccountPosition | AccountUpdate, latest_ms: int) -> bool:

@@ -222,3 +222,24 @@ def test_open_orders_are_bounded_and_the_oldest_goes_first() -> None:
         tracker.admit(report("NEW", order=str(number + 10)))
     ids = [order.order_id for order in tracker.position(1).orders]
     assert (len(ids), ids[0], ids[-1]) == (MAX_OPEN_ORDERS, "11", str(MAX_OPEN_ORDERS + 10))
+
+
+def open_ids(tracker: OrderTracker) -> list[str]:
+    return [order.order_id for order in tracker.position(1).orders]
+
+
+def test_an_order_that_was_renamed_stays_open_when_another_takes_its_old_client_id() -> None:
+    tracker = OrderTracker("bybit")
+    tracker.admit(report("NEW", order="1", new_client_order_id="old"))
+    tracker.admit(report("NEW", order="1", new_client_order_id="new"))
+    tracker.admit(report("NEW", order="2", new_client_order_id="old"))
+    assert open_ids(tracker) == ["1", "2"]
+
+
+def test_a_copy_follows_a_client_id_to_its_next_order() -> None:
+    tracker = OrderTracker("hyperliquid")
+    tracker.admit(report("NEW", order="1", new_client_order_id="x"))
+    copy = tracker.clone()
+    copy.admit(report("NEW", order="2", new_client_order_id="x"))
+    assert open_ids(copy) == ["2"]
+    assert open_ids(tracker) == ["1"]

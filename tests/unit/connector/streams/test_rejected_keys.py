@@ -271,8 +271,10 @@ def test_the_number_of_skipped_opens_comes_with_the_next_rejection(
 
 
 def test_a_lifted_gate_is_told_by_the_process_that_runs_the_stream(desk: Desk) -> None:
-    """The open with the new key was answered before this process looked at the stream again."""
+    """The open with the new key was answered before this process looked at the stream again, which was closed meanwhile."""
     desk.reject("d1")
+    desk.pipeline.lines.close("u1", announce=True)
+    desk.pipeline.lines.open("u1", "bybit", None)
     assert desk.breaker.clear("u1")
     assert desk.breaker.blocked_until_ms("u1", "d2", owned=True) is None
     desk.pipeline.account(Emit("u1", report("NEW")), 1.0)

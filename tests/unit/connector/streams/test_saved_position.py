@@ -9,7 +9,7 @@ from connector.streams.pipeline import Pipeline
 from connector.streams.positions import decode_position
 from connector.streams.tracker import MAX_FINISHED_ORDERS, MAX_SEEN_IDS, OrderTracker, Position, known_order
 from exchanges._adapter import Emit, KnownOrder
-from exchanges.events import BalanceUpdate
+from exchanges.events import BalanceUpdate, OrderTradeUpdate
 from tests.unit.connector.streams.test_pipeline import Sink
 from tests.unit.connector.streams.test_tracker import report
 
@@ -290,3 +290,15 @@ def test_a_copy_knows_everything_and_goes_its_own_way() -> None:
     copy.admit(report("FILLED", "1"))
     copy.admit(delta("b2"))
     assert tracker.position(1) == Position(live_until_ms=1, orders=[HALF], seen=["bybit:b1"])
+
+
+def test_a_futures_order_that_was_confirmed_is_in_the_saved_position(sink: Sink) -> None:
+    order = OrderTradeUpdate(
+        event_time=1, transaction_time=1, symbol="ETHUSDT", client_order_id="D-TP-8", side="BUY", order_type="LIMIT",
+        quantity="1", price="2", average_price="0", order_status="NEW", order_id=5, total_trade_quantity="0",
+        order_time=1, liquidation=False, unique_message_id="u",
+    )  # fmt: skip
+    pipeline = restarted(sink, saved())
+    pipeline.account(Emit("u1", order), 0.0)
+    pipeline.confirmed(sink.account())
+    assert orders_of(pipeline.lines.dirty_positions(lambda _: 9_000, 100_000, 60_000)["u1"]) == [("5", "NEW")]
