@@ -443,3 +443,34 @@ def test_who_drains_takes_nothing(desk: Desk) -> None:
     desk.handover.drain(lambda: None)
     desk.say("take", giver="other", fence=7)
     assert (desk.told, desk.handover.busy, desk.leases.holds("u1")) == ([], False, False)
+
+
+def test_a_taker_that_dies_while_the_last_word_waits_changes_nothing(desk: Desk) -> None:
+    desk.runs()
+    desk.publish()
+    desk.handover.give("u1")
+    desk.say("ready", by="other")
+    desk.passes(LINGER_S)
+    assert desk.handover.giving("u1")
+    desk.alive = ["me"]
+    desk.clock.seconds += TTL_S + 1
+    desk.beat()
+    desk.handover.check()
+    assert desk.handover.giving("u1")
+    desk.say("refused")
+    assert not desk.leases.holds("u1"), "the last event is published: it is too late to go on here"
+    desk.passes(0.0)
+    assert not desk.handover.busy
+
+
+def test_a_drain_is_not_over_while_a_stream_lingers(desk: Desk) -> None:
+    desk.runs()
+    desk.handover.drain(lambda: desk.drained.append(True))
+    desk.say("ready", by="other")
+    desk.checked(LINGER_S / 2)
+    assert desk.handover.giving("u1")
+    assert desk.drained == []
+    desk.handover.abandon()
+    desk.passes(0.0)
+    assert desk.drained == [True]
+    assert desk.kinds() == ["take", "released"]

@@ -8,7 +8,7 @@ import pytest
 
 from connector.core.errors import StateUnavailable
 from connector.core.ports import WorkerInfo
-from connector.streams.leases import SETTLE_BEATS, Leases
+from connector.streams.leases import SETTLE_BEATS, UNOWNED_GRACE_S, Free, Leases
 from tests.unit.connector.streams.fakes import Clock, MoodyState
 from tests.unit.connector.streams.test_leases import info
 
@@ -197,3 +197,29 @@ def test_two_beats_settle_an_outage(state: MoodyState) -> None:
     assert a.settling
     a.beat(info("a"))
     assert not a.settling
+
+
+def test_a_unit_of_another_is_left_to_it_for_a_moment_each_time(state: MoodyState, clock: Clock) -> None:
+    a = owner(state, "a")
+    state.heartbeat(info("b"), 600)
+    a.beat(info("a"))
+    unit = next(name for name in (f"unit-{number}" for number in range(99)) if not a.mine_first(name))
+    free = Free(a, clock)
+    assert not free.may_claim(unit)
+    clock.seconds += UNOWNED_GRACE_S - 0.1
+    assert not free.may_claim(unit)
+    clock.seconds += 0.1
+    assert free.may_claim(unit)
+    free.owned(unit)
+    assert not free.may_claim(unit), "it was owned meanwhile"
+    clock.seconds += UNOWNED_GRACE_S
+    free.only({unit})
+    assert free.may_claim(unit)
+    free.only({"others"})
+    assert not free.may_claim(unit), "it was not wanted meanwhile"
+
+
+def test_a_unit_of_this_process_is_taken_at_once(state: MoodyState, clock: Clock) -> None:
+    a = owner(state, "a")
+    a.beat(info("a"))
+    assert Free(a, clock).may_claim("x")

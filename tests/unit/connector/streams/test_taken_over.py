@@ -204,3 +204,20 @@ def test_words_that_nobody_knows_change_nothing(desk: Desk) -> None:
     desk.say("shout")
     assert desk.told == []
     assert desk.leases.holds("u1")
+
+
+def test_a_repeated_offer_with_another_number_opens_no_second_session(desk: Desk) -> None:
+    desk.supervisor.sick.add("u1")
+    desk.say("take", giver="other", fence=7)
+    desk.say("take", giver="other", fence=9)
+    assert desk.supervisor.calls.count(("want", "u1")) == 1
+    assert desk.told == []
+    assert desk.handover.taking("u1")
+
+
+def test_a_refusal_of_what_is_taken_here_changes_nothing(desk: Desk) -> None:
+    desk.supervisor.sick.add("u1")
+    desk.say("take", giver="other", fence=7)
+    desk.say("refused")
+    assert desk.handover.taking("u1")
+    assert desk.leases.fence("u1") == 7
