@@ -287,6 +287,8 @@ def test_a_segment_goes_when_all_of_it_is_safe_and_not_before(tmp_path: Path) ->
     assert files() == 0
     assert desk.outbox.bytes == 0
     assert (desk.lane.progress.pending, desk.lane.leftovers) == (0, 0)
+    assert desk.lane.persist() == 0
+    assert desk.outbox.bytes == 0
 
 
 def test_leftovers_are_counted_apart_from_what_this_process_took(tmp_path: Path) -> None:
@@ -429,6 +431,17 @@ def test_deltas_and_other_messages_are_kept_at_the_end_though_their_stream_was_r
     assert desk.lane.persist() == 0
     after = Desk(tmp_path)
     assert after.numbers(after.take()) == ["1", "-", "-", "-", "2"]
+
+
+def test_revoked_events_that_would_go_to_disk_are_settled(desk: Desk) -> None:
+    """Else the sink would wait for their confirmation for ever."""
+    desk.push(event(0), event(1, stream_id="b"), event(2))
+    desk.clock.seconds += 1
+    with desk.lock:
+        desk.lane.revoke("a")
+    desk.lane.spill()
+    assert desk.lane.progress.pending == 1
+    assert desk.numbers(desk.take()) == ["1"]
 
 
 # --- the outbox itself ---
