@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import msgspec
@@ -47,6 +47,7 @@ class _File:
         self._file.cut(size)
 
     def close(self) -> None:
+        self._disk.open_files -= 1
         self._file.close()
 
 
@@ -56,8 +57,10 @@ class MoodyDisk(RealDisk):
     def __init__(self) -> None:
         self.full = self.unreadable = self.stuck = False
         self.locked_by_others: set[str] = set()
+        self.open_files = 0
 
     def create(self, path: Path, head: bytes) -> Segmented:
+        self.open_files += 1
         return _File(super().create(path, head), self)
 
     def read(self, path: Path) -> bytes:
@@ -379,7 +382,7 @@ def test_a_torn_segment_of_this_process_is_counted_as_lost_and_not_waited_for(tm
 
 def test_events_of_this_process_are_not_asked_about(desk: Desk) -> None:
     """Its own unconfirmed events are its own, whoever runs the stream now: `revoke` says which are not."""
-    desk.lane.owned_elsewhere = lambda _: True
+    desk.lane.owned_elsewhere = lambda stream_ids: stream_ids
     desk.push(*(event(number) for number in range(3)))
     desk.lane.spill()
     desk.push(event(3))
@@ -391,15 +394,15 @@ def test_only_order_and_balance_states_of_an_earlier_process_are_asked_about(tmp
     before.push(event(0), event(1, kind="balanceUpdate"), *OTHERS)
     before.lane.persist()
     desk = Desk(tmp_path)
-    asked: list[str] = []
+    asked: list[set[str]] = []
 
-    def elsewhere(stream_id: str) -> bool:
-        asked.append(stream_id)
-        return True
+    def elsewhere(stream_ids: Collection[str]) -> Collection[str]:
+        asked.append(set(stream_ids))
+        return stream_ids
 
     desk.lane.owned_elsewhere = elsewhere
     assert desk.numbers(desk.take()) == ["1", "-", "-", "-"]
-    assert asked == ["a"]
+    assert asked == [{"a"}]
     assert desk.lane.leftovers == 4
     assert desk.lane.alive_mono == desk.clock.mono()
 
@@ -585,3 +588,41 @@ def test_adopted_segments_count_in_records_and_bytes(tmp_path: Path) -> None:
     assert (outbox.records, outbox.bytes) == (2, bytes_before)
     assert drain(outbox) == [b"a", b"bb"]
     assert (outbox.records, outbox.bytes) == (0, 0)
+
+
+def test_no_file_stays_open_behind_the_one_that_is_written(tmp_path: Path) -> None:
+    disk = MoodyDisk()
+    outbox = Outbox(tmp_path, segment_bytes=30, disk=disk)
+    outbox.open()
+    for _ in range(5):
+        outbox.append([b"a record"])
+        assert disk.open_files == 1
+    outbox.prepend([b"first"])
+    assert disk.open_files == 1
+    drain(outbox)
+    assert disk.open_files == 0
+    outbox.append([b"a record"])
+    outbox.close()
+    assert disk.open_files == 0
+
+
+def test_a_directory_is_made_with_all_above_it_and_needs_no_end(tmp_path: Path) -> None:
+    Outbox(tmp_path / "never opened").close()
+    outbox = opened(tmp_path / "new" / "deeper")
+    outbox.append([b"a"])
+    assert drain(outbox) == [b"a"]
+
+
+def test_what_is_appended_behind_a_dead_process_s_records_counts_for_its_own_segment(tmp_path: Path) -> None:
+    dead = opened(tmp_path)
+    dead.append([b"a"])
+    die(dead)
+    outbox = opened(tmp_path)
+    outbox.append([b"b"], ["kept b"])
+    outbox.append([b"c", b"d"], ["kept c", "kept d"])
+    found = []
+    while (loaded := outbox.load()) is not None:
+        segment, records = loaded
+        found.append((segment.records, records, segment.extras))
+    assert found == [(1, [b"a"], []), (3, [b"b", b"c", b"d"], ["kept b", "kept c", "kept d"])]
+    assert outbox.records == 0
