@@ -150,6 +150,8 @@ def test_an_order_that_changes_while_its_gap_is_read_ends_right(seat: Seat) -> N
     assert_booked(pair, client, order)
     totals = [told.total_trade_quantity for told in pair.books.told if told.order_status == "FILLED"]
     assert len(totals) == 1
+    origins = [emit.repaired for emit in pair.orders()]
+    assert origins == sorted(origins, reverse=True), "live events wait for what is read of the gap"
 
 
 ODD = [(how, first) for how in HOW for first in ("", "yes")]
