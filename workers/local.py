@@ -197,7 +197,14 @@ class Local:
         infos = [self.user.engine.info(), self.price.engine.info()]
         lag_s = means([METRICS.dump()], "publish_lag_seconds", "sink")
         now_ms = self.user.engine.clock.wall_ms()
-        return summarize(infos, now_ms=now_ms, role="local", version=connector.VERSION, lag_s=lag_s)
+        return summarize(
+            infos,
+            now_ms=now_ms,
+            role="local",
+            version=connector.VERSION,
+            lag_s=lag_s,
+            prices=self.settings.chosen_prices,
+        )
 
 
 class _FakeRedis:

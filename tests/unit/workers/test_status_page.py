@@ -79,3 +79,12 @@ def test_the_table_lists_processes_and_counts(status):
     assert "user-a-1" in text
     assert "draining" in text
     assert "10 min" in text
+
+
+def test_the_page_shows_which_symbols_have_prices():
+    chosen = {"PRICE_SYMBOLS": "okx=BTC-*", "SYMBOLS_FROM": "service"}
+    status = summarize([], now_ms=0, role="price", version="1", prices=chosen)
+    page = status_page(status).decode()
+    assert "okx=BTC-*" in page
+    assert "SYMBOLS_FROM" in page
+    assert "PRICE_SYMBOLS" not in status_page(summarize([], now_ms=0, role="price", version="1")).decode()
