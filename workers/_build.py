@@ -85,6 +85,7 @@ def _rabbit_sink(settings: Settings, edges: Edges) -> RabbitSink:
         tls=_rabbit_tls(settings) or False,
         exchange=settings.events_exchange,
         queue=settings.user_events_queue or None,
+        queue_type=settings.user_events_queue_type,
         queue_max_length=settings.user_events_max,
         ticker_per_symbol=settings.ticker_messages == "symbol",
         outbox_dir=settings.outbox_dir,

@@ -20,6 +20,7 @@ MetricName = Literal[
     "connects_total",
     "event_loop_lag_seconds",
     "events_conflated_total",
+    "events_returned_total",
     "events_revoked_total",
     "events_published_total",
     "frame_errors_total",
@@ -73,6 +74,7 @@ DEFINITIONS: Final[dict[str, Definition]] = {
     "event_loop_lag_seconds": Definition(
         "histogram", "How late an I/O thread serves a due deadline", ("thread",), FAST
     ),
+    "events_returned_total": Definition("counter", "Account events that no queue took, and were sent again", ("sink",)),
     "events_revoked_total": Definition("counter", "Account events on Redis left to another process", ("sink",)),
     "events_conflated_total": Definition(
         "counter", "Market-data rows replaced by a newer one of the same symbol before they went out", ("sink",)

@@ -128,6 +128,7 @@ class Settings(BaseModel):
     events_exchange: str = Field("gainium.events", alias="EVENTS_EXCHANGE")
     user_events_queue: str = Field("gainium.user-events", alias="USER_EVENTS_QUEUE")
     """Durable queue bound to `user.#`; `none` = no queue (then ""), because an empty variable counts as absent."""
+    user_events_queue_type: Literal["classic", "quorum"] = Field("classic", alias="USER_EVENTS_QUEUE_TYPE")
     user_events_max: int = Field(1_000_000, alias="USER_EVENTS_MAX", ge=1)
     ticker_messages: Literal["batch", "symbol"] = Field("batch", alias="TICKER_MESSAGES")
     outbox_dir: str = Field("var/outbox", alias="OUTBOX_DIR")

@@ -21,6 +21,7 @@ from connector.sinks._common import Throttle, backoff_s
 
 log = get_logger(__name__)
 
+NOT_FOUND: Final = 404
 PRECONDITION_FAILED: Final = 406
 STEADY_S: Final = 5.0
 """A connection that held this long starts the reconnect pauses over."""
@@ -43,6 +44,9 @@ class Handler(Protocol):
 
     def lost(self, why: str) -> None:
         """The connection is gone (or could not be made); another attempt is scheduled."""
+
+    def returned(self, message_id: str) -> None:
+        """No queue took this mandatory message; the broker confirms it nevertheless, after this."""
 
     def confirmed(self, tag: int, multiple: bool, ack: bool) -> None: ...
 
@@ -76,6 +80,7 @@ class AmqpLink:
         self._why = ""
         self._declaring_queue = False
         self._queue_as_it_is = False
+        self._keeping_queue = False
         self._next_tag = 1
         self._ready_at = 0.0
         self._may_log = Throttle(clock)
@@ -103,16 +108,44 @@ class AmqpLink:
             self.failures += 1
             self._loop.call_later(backoff_s(self.failures, self._chance), self.connect)
 
-    def publish(self, exchange: str, key: str, body: bytes, properties: pika.BasicProperties) -> int:
-        """Hand a message to the connection; returns its delivery tag.
+    def publish(
+        self, exchange: str, key: str, body: bytes, properties: pika.BasicProperties, *, mandatory: bool = False
+    ) -> int:
+        """Hand a message to the connection; returns its delivery tag. `mandatory`: tell `returned` if no queue takes it.
 
         Raises pika's errors: `AMQPError` when the channel is not open, others for a message that can't be encoded.
         Either way nothing was sent and no tag was used.
         """
-        self._channel.basic_publish(exchange, key, body, properties)
+        self._channel.basic_publish(exchange, key, body, properties, mandatory=mandatory)
         tag = self._next_tag
         self._next_tag += 1
         return tag
+
+    def declare_queue(self, done: Callable[[], None]) -> None:
+        """The queue is gone, or not bound any more: declare and bind it again, then call `done`.
+
+        If the connection ends meanwhile, `done` is not called: `lost` is.
+        """
+        if self._channel is not None and self._channel.is_open:
+            self._queue_as_it_is = False
+            self._declare(lambda: self._bind(done))
+
+    def keep_queue(self) -> None:
+        """Declare and bind the queue again if it is not there, without waiting for it.
+
+        A message that somebody else's queue took is not returned, however `mandatory`; this bounds how long ours is missing.
+        """
+        if self._topology.queue is None or not self.usable or self._keeping_queue or not self._channel.is_open:
+            return
+        self._keeping_queue = True
+
+        def kept() -> None:
+            self._keeping_queue = False
+
+        if self._queue_as_it_is:
+            self._bind(kept)
+        else:
+            self._declare(lambda: self._bind(kept))
 
     def drop(self, why: str) -> None:
         """Give this connection up; the next attempt follows as after any loss."""
@@ -150,32 +183,35 @@ class AmqpLink:
     def _channel_opened(self, channel: Any) -> None:
         self._channel = channel
         channel.add_on_close_callback(self._guarded(self._channel_closed))
+        channel.add_on_return_callback(self._guarded(self._on_return))
         channel.exchange_declare(
             self._topology.exchange, "topic", durable=True, callback=self._guarded(self._exchange_declared)
         )
 
     def _exchange_declared(self, _frame: Any) -> None:
-        queue = self._topology.queue
-        if queue is None:
+        if self._topology.queue is None:
             self._confirm_mode()
         elif self._queue_as_it_is:
-            self._bind()
+            self._bind(self._confirm_mode)
         else:
-            self._declaring_queue = True
-            self._channel.queue_declare(
-                queue,
-                durable=True,
-                arguments=self._topology.queue_arguments,
-                callback=self._guarded(lambda _frame: self._bind()),
-            )
+            self._declare(lambda: self._bind(self._confirm_mode))
 
-    def _bind(self) -> None:
+    def _declare(self, then: Callable[[], None]) -> None:
+        self._declaring_queue = True
+        self._channel.queue_declare(
+            self._topology.queue,
+            durable=True,
+            arguments=self._topology.queue_arguments,
+            callback=self._guarded(lambda _frame: then()),
+        )
+
+    def _bind(self, then: Callable[[], None]) -> None:
         self._declaring_queue = False
         self._channel.queue_bind(
             self._topology.queue,
             self._topology.exchange,
             self._topology.binding,
-            callback=self._guarded(lambda _frame: self._confirm_mode()),
+            callback=self._guarded(lambda _frame: then()),
         )
 
     def _confirm_mode(self) -> None:
@@ -191,6 +227,9 @@ class AmqpLink:
         self._ready_at = self._clock.mono()
         log.info("connected", sink="rabbitmq", attempts=self.failures + 1)
         self._handler.ready()
+
+    def _on_return(self, _channel: Any, _method: Any, properties: pika.BasicProperties, _body: bytes) -> None:
+        self._handler.returned(properties.message_id or "")
 
     def _on_confirmation(self, frame: Any) -> None:
         method = frame.method
@@ -208,6 +247,9 @@ class AmqpLink:
 
     def _channel_closed(self, _channel: Any, reason: Exception) -> None:
         if isinstance(reason, ChannelClosedByBroker):
+            if reason.reply_code == NOT_FOUND:
+                # Possibly the queue that was used as it was: the next connection declares it.
+                self._queue_as_it_is = False
             if reason.reply_code == PRECONDITION_FAILED and self._declaring_queue:
                 # The queue exists with other arguments; only a person may delete it. Its binding is what matters.
                 self._queue_as_it_is = True
@@ -221,7 +263,7 @@ class AmqpLink:
             return
         was_ready, self._ready = self._ready, False
         self._connection = self._channel = None
-        self._declaring_queue = False
+        self._declaring_queue = self._keeping_queue = False
         why = self._why if self._why and was_ready else _text(error)
         self._why = why
         steady = was_ready and self._clock.mono() - self._ready_at > STEADY_S

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 import pika
 
 from connector.core.channels import subscribed_text
-from connector.core.ports import AccountMessage, CandleMessage, InfoMessage, ServiceMessage
+from connector.core.ports import AccountMessage, CandleMessage, InfoMessage, ServiceMessage, TickerMessage
 from connector.sinks._common import utf8
 from connector.sinks.outbox import Segment
 
@@ -100,6 +101,27 @@ def properties(
 
 def ticker_properties(message_id: str, kind: str, exchange: str, now_s: int) -> pika.BasicProperties:
     return properties(message_id, kind, {"exchange": exchange, "schema": SCHEMA}, TRANSIENT, now_s)
+
+
+def joined(frames: Sequence[TickerMessage], rows: int) -> list[TickerMessage]:
+    """Frames of the same exchange joined, then cut into messages of at most `rows`."""
+    symbols: dict[str, list[str]] = {}
+    bodies: dict[str, list[bytes]] = {}
+    received: dict[str, float] = {}
+    for frame in frames:
+        symbols.setdefault(frame.exchange, []).extend(frame.symbols)
+        bodies.setdefault(frame.exchange, []).extend(frame.bodies)
+        received.setdefault(frame.exchange, frame.received_mono)
+    return [
+        TickerMessage(
+            exchange=exchange,
+            symbols=names[start : start + rows],
+            bodies=bodies[exchange][start : start + rows],
+            received_mono=received[exchange],
+        )
+        for exchange, names in symbols.items()
+        for start in range(0, len(names), rows)
+    ]
 
 
 # --- on disk ---

@@ -11,13 +11,14 @@ from pika.exceptions import ChannelWrongStateError, ConnectionWrongStateError
 from connector.core.clock import Chance
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
-from connector.core.ports import AccountMessage, CandleMessage, Clock, Confirmed, TickerMessage
+from connector.core.ports import AccountMessage, CandleMessage, Clock, Confirmed, InfoMessage, TickerMessage
 from connector.core.stamps import NOT_NOW
 from connector.sinks._amqp_intake import Intake
 from connector.sinks._amqp_link import AmqpLink, Topology
-from connector.sinks._amqp_messages import Outgoing, kind_of, publishing, short, ticker_properties
+from connector.sinks._amqp_messages import Outgoing, joined, kind_of, publishing, short, ticker_properties
 from connector.sinks._amqp_ports import Connect, Turning
-from connector.sinks._common import HOLD_S, Throttle, backoff_s, call_back
+from connector.sinks._amqp_refusals import Refusals
+from connector.sinks._common import HOLD_S, backoff_s, call_back
 
 log = get_logger(__name__)
 
@@ -66,10 +67,7 @@ class Publisher:
         self._durable_in_flight = 0
         self._moved_at = 0.0
         """Last confirm, or when the first message flew."""
-        self._nacked: list[Outgoing] = []
-        self._holding = False
-        self._cautious = 0
-        self._nacks = 0
+        self._refusals = Refusals(options.name, clock)
         self._pump_scheduled = False
         self._ticker_timer = False
         self._hold_timer = False
@@ -80,7 +78,6 @@ class Publisher:
         self.finished = False
         """Everything is confirmed or kept on disk, as far as it goes; nothing more will happen."""
         self._alive_mono = NOT_NOW
-        self._may_log = Throttle(clock)
 
     @property
     def detail(self) -> str:
@@ -156,6 +153,8 @@ class Publisher:
         stuck = self._flight and self._clock.mono() - self._moved_at > self._options.confirm_timeout_s
         if stuck and self._link is not None and self._link.usable:
             self._link.drop("no confirms")
+        elif self._link is not None:
+            self._link.keep_queue()
         self._pump()
 
     # --- the link's side ---
@@ -191,9 +190,8 @@ class Publisher:
         frames = [item for item in self._flight.values() if isinstance(item, TickerMessage)]
         self._flight.clear()
         self._durable_in_flight = 0
-        self._lane.give_back(sorted([*self._nacked, *durable], key=lambda item: item.tag))
-        self._nacked.clear()
-        self._holding = False
+        self._lane.give_back(self._refusals.give_back(durable))
+        self._refusals.connection_lost()
         with self._intake.lock:
             self._intake.tickers.restore(frames)
 
@@ -225,7 +223,8 @@ class Publisher:
     def _pump_durable(self, link: AmqpLink) -> bool:
         """Returns whether there may be more for the next turn."""
         for _ in range(TURN):
-            if self._holding or self._durable_in_flight >= (1 if self._cautious else self._options.window):
+            window = 1 if self._refusals.cautious else self._options.window
+            if self._refusals.holding or self._durable_in_flight >= window:
                 return False
             outgoing = self._lane.next()
             if self._lane.held_back:
@@ -253,7 +252,9 @@ class Publisher:
             if len(body) > MAX_BODY:
                 self._lane.give_up([outgoing], f"{len(body)} bytes")
                 return True
-            tag = link.publish(self._topology.exchange, key, body, properties)
+            # What is not bound to the queue may find none: nobody has to listen to candles.
+            kept = self._topology.queue is not None and isinstance(outgoing.message, AccountMessage | InfoMessage)
+            tag = link.publish(self._topology.exchange, key, body, properties, mandatory=kept)
         except (ChannelWrongStateError, ConnectionWrongStateError):
             self._lane.give_back([outgoing])
             return False
@@ -282,7 +283,7 @@ class Publisher:
         if 0 < wait_s < float("inf") and not self._ticker_timer and self._loop is not None:
             self._ticker_timer = True
             self._loop.call_later(wait_s, self._ticker_timer_due)
-        messages = _split(frames, 1 if single else TICKERS_PER_MESSAGE)
+        messages = joined(frames, 1 if single else TICKERS_PER_MESSAGE)
         for index, message in enumerate(messages):
             if not self._send_tickers(link, message):
                 with self._intake.lock:
@@ -328,16 +329,23 @@ class Publisher:
         if frames:
             self._tickers_answered(frames, ack)
         if durable and ack:
-            self._acknowledged(durable)
+            landed, back = self._refusals.split(durable)
+            if back:
+                self._refusals.take_returned(back)
+            if landed:
+                self._acknowledged(landed)
         elif durable:
-            self._refused(durable)
-        if self._nacked:
+            self._refusals.take_refused(durable)
+        if self._refusals:
             self._release_when_landed()
         if self._intake.flushing:
             with self._intake.lock:
                 self._intake.done.notify_all()
         if self._lane.waiting or self._intake.waiting:
             self._schedule_pump()
+
+    def returned(self, message_id: str) -> None:
+        self._refusals.returned(message_id)
 
     def _tickers_answered(self, frames: Sequence[TickerMessage], ack: bool) -> None:
         rows = sum(len(frame.symbols) for frame in frames)
@@ -351,9 +359,7 @@ class Publisher:
 
     def _acknowledged(self, items: Sequence[Outgoing]) -> None:
         self._lane.settle(items)
-        self._cautious = max(0, self._cautious - len(items))
-        if not self._cautious:
-            self._nacks = 0
+        self._refusals.landed(len(items))
         kinds: dict[str, int] = {}
         accounts = []
         for item in items:
@@ -370,49 +376,22 @@ class Publisher:
     def _observe(self, received_mono: float, kind: str) -> None:
         METRICS.observe("publish_lag_seconds", max(0.0, self._clock.mono() - received_mono), sink=self._name, kind=kind)
 
-    def _refused(self, items: Sequence[Outgoing]) -> None:
-        """The broker could not take these (queue full, or an error of its own): hold everything that is newer.
-
-        What was already in flight behind them can't be called back. Once it has landed, the refused messages go out
-        again, in order, and one at a time until they are through, so that this can't happen twice.
-        """
-        self._nacked.extend(items)
-        self._holding = True
-        if self._may_log("nack"):
-            log.error("the broker refuses messages, they will be sent again", sink=self._name, messages=len(items))
-
     def _release_when_landed(self) -> None:
-        if self._durable_in_flight or self._loop is None:
+        if self._durable_in_flight or self._link is None:
             return
-        self._cautious = max(self._cautious, len(self._nacked))
-        self._lane.give_back(sorted(self._nacked, key=lambda item: item.tag))
-        self._nacked.clear()
-        self._nacks += 1
-        self._loop.call_later(backoff_s(self._nacks, self._chance), self._release)
+        self._lane.give_back(self._refusals.release())
+        if self._refusals.queue_missing:
+            self._refusals.queue_missing = False
+            self._link.declare_queue(self._release_later)
+        else:
+            self._release_later()
+
+    def _release_later(self) -> None:
+        if self._loop is not None:
+            self._loop.call_later(backoff_s(self._refusals.rounds, self._chance), self._release)
 
     def _release(self) -> None:
         # More may have been refused meanwhile; their own release follows.
-        if not self._nacked:
-            self._holding = False
+        if not self._refusals:
+            self._refusals.holding = False
             self._pump()
-
-
-def _split(frames: Sequence[TickerMessage], rows: int) -> list[TickerMessage]:
-    """Frames of the same exchange joined, then cut into messages of at most `rows`."""
-    symbols: dict[str, list[str]] = {}
-    bodies: dict[str, list[bytes]] = {}
-    received: dict[str, float] = {}
-    for frame in frames:
-        symbols.setdefault(frame.exchange, []).extend(frame.symbols)
-        bodies.setdefault(frame.exchange, []).extend(frame.bodies)
-        received.setdefault(frame.exchange, frame.received_mono)
-    return [
-        TickerMessage(
-            exchange=exchange,
-            symbols=names[start : start + rows],
-            bodies=bodies[exchange][start : start + rows],
-            received_mono=received[exchange],
-        )
-        for exchange, names in symbols.items()
-        for start in range(0, len(names), rows)
-    ]

@@ -157,7 +157,9 @@ class DurableLane:
     def _ask_for_owners(self, ask: Elsewhere, items: Iterable[Outgoing]) -> None:
         """About all streams of these leftovers at once: the state may take seconds for an answer."""
         self._asked = {
-            item.message.stream_id for item in items if not item.counted and isinstance(item.message, AccountMessage)
+            message.stream_id
+            for item in items
+            if not item.counted and isinstance(message := item.message, AccountMessage) and message.repeatable
         }
         self.alive_mono = self._clock.mono()
         # Without an answer they go out: what an earlier process could not deliver is worth more than its order.

@@ -50,6 +50,7 @@ class RabbitSink:
         queue: str | None = "gainium.user-events",
         queue_max_length: int | None = 1_000_000,
         queue_overflow: Literal["drop-head", "reject-publish"] = "drop-head",
+        queue_type: Literal["classic", "quorum"] = "classic",
         ticker_per_symbol: bool = False,
         outbox_dir: str | Path | None = None,
         outbox_bytes: int = 512 * 1024 * 1024,
@@ -78,7 +79,7 @@ class RabbitSink:
         outbox = (
             Outbox(outbox_dir, max_bytes=outbox_bytes, chance=chance, disk=disk) if outbox_dir is not None else None
         )
-        arguments: dict[str, object] = {"x-queue-type": "classic", "x-overflow": queue_overflow}
+        arguments: dict[str, object] = {"x-queue-type": queue_type, "x-overflow": queue_overflow}
         if queue_max_length is not None:
             arguments["x-max-length"] = queue_max_length
         self._intake = Intake(

@@ -353,3 +353,33 @@ def test_stop_with_a_stalled_broker_keeps_the_rest_on_disk(
     second = run(outbox_dir=tmp_path)
     wait_for(lambda: len(unique_ids(rabbit_receiver, stream)) == 5)
     assert second.flush(10)
+
+
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
+def test_a_queue_that_is_deleted_while_events_flow_loses_none_that_come_after(
+    kind: str, run: Running, queue: str
+) -> None:
+    """The broker confirms what no queue takes; nothing else listens here, as in a deployment with one backend."""
+    confirmed: list[str] = []
+    sink = run(
+        queue=queue,
+        queue_type=kind,
+        window=50,
+        on_confirmed=lambda messages: confirmed.extend(message.event_id for message in messages),
+    )
+    connection = rabbit_connection()
+    channel = connection.channel()
+    for turn in range(3):
+        sink.submit([account("q", 300 * turn + number) for number in range(100)])
+        assert sink.flush(10)
+        channel.queue_delete(queue)
+        for number in range(100, 300):
+            assert sink.submit([account("q", 300 * turn + number)])
+        assert sink.flush(20)
+        kept = []
+        while (got := channel.basic_get(queue, auto_ack=True))[0] is not None:
+            kept.append(got[1].message_id)
+        assert first_seen(kept) == [f"q:{300 * turn + number}" for number in range(100, 300)]
+    connection.close()
+    assert confirmed == [f"q:{number}" for number in range(900)]
+    assert sink.status().lost_account_events == 0

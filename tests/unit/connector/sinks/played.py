@@ -49,6 +49,11 @@ class Broker:
     def __init__(self) -> None:
         self.up = True
         self.refuses_queue = False
+        self.queue = False
+        """Whether the queue is there and bound."""
+        self.returned: list[str] = []
+        self.on_arguments: Callable[[dict[str, object]], None] | None = None
+        """Told the arguments of each declared queue."""
         self.connections: list[Connection] = []
         self.published: list[Published] = []
         self._next: deque[Callable[[], None]] = deque()
@@ -115,12 +120,16 @@ class Channel:
         self._connection, self._broker = connection, connection.broker
         self._on_close: Callback | None = None
         self._confirm: Callback | None = None
+        self._return: Callback | None = None
         self.declared: list[str] = []
         self.sent = self.confirmed = 0
         """Delivery tags; `confirmed` is the test's."""
 
     def add_on_close_callback(self, callback: Callback) -> None:
         self._on_close = callback
+
+    def add_on_return_callback(self, callback: Callback) -> None:
+        self._return = callback
 
     def exchange_declare(self, exchange: str, kind: str, *, durable: bool, callback: Callback) -> None:
         assert (kind, durable) == ("topic", True)
@@ -130,6 +139,8 @@ class Channel:
     def queue_declare(self, queue: str, *, durable: bool, arguments: dict[str, object], callback: Callback) -> None:
         assert durable
         assert arguments
+        if self._broker.on_arguments is not None:
+            self._broker.on_arguments(arguments)
         if self._broker.refuses_queue:
             self._broker.soon(lambda: self.close_by_broker(406, "PRECONDITION_FAILED"))
             return
@@ -138,17 +149,27 @@ class Channel:
 
     def queue_bind(self, queue: str, exchange: str, _binding: str, *, callback: Callback) -> None:
         self.declared.append(f"{exchange}>{queue}")
+        self._broker.queue = True
         self._broker.soon(lambda: callback(None))
 
     def confirm_delivery(self, ack_nack_callback: Callback, callback: Callback) -> None:
         self._confirm = ack_nack_callback
         self._broker.soon(lambda: callback(None))
 
-    def basic_publish(self, _exchange: str, key: str, body: bytes, properties: pika.BasicProperties) -> None:
+    def basic_publish(
+        self, _exchange: str, key: str, body: bytes, properties: pika.BasicProperties, *, mandatory: bool = False
+    ) -> None:
+        """A message that no queue takes is returned if it is mandatory, and confirmed in any case: by the test."""
         if not self.is_open:
             raise ChannelWrongStateError("closed")
         self.sent += 1
-        self._broker.published.append(Published(key, properties.message_id or "", body))
+        if self._broker.queue:
+            self._broker.published.append(Published(key, properties.message_id or "", body))
+        elif mandatory:
+            assert self._return is not None
+            self._broker.returned.append(properties.message_id or "")
+            on_return = self._return
+            self._broker.soon(lambda: on_return(self, None, properties, body))
 
     def confirm(self, tag: int, *, multiple: bool = False, ack: bool = True) -> None:
         assert self._confirm is not None

@@ -35,10 +35,15 @@ class FakeLink:
         self.tag = 0
         self.dropped = ""
 
-    def publish(self, _exchange: str, _key: str, body: bytes, properties: pika.BasicProperties) -> int:
+    def publish(
+        self, _exchange: str, _key: str, body: bytes, properties: pika.BasicProperties, *, mandatory: bool = False
+    ) -> int:
+        assert not mandatory, "there is no queue"
         self.sent.append((properties.message_id, body))
         self.tag += 1
         return self.tag
+
+    def keep_queue(self) -> None: ...
 
     def drop(self, why: str) -> None:
         self.dropped = why
