@@ -15,7 +15,7 @@ from connector.core.metrics import METRICS
 from connector.core.ports import AccountMessage, CandleMessage, InfoMessage, ServiceMessage
 from connector.sinks._amqp_messages import Durable, Outgoing, stored
 from connector.sinks._disk import RealDisk, Segmented
-from connector.sinks._durable_lane import DISK_RETRY_S, TAKE, DurableLane
+from connector.sinks._durable_lane import ANSWER_GOOD_FOR_S, DISK_RETRY_S, TAKE, DurableLane
 from connector.sinks.outbox import MAGIC, MAX_RECORD, Outbox, OutboxFull, OutboxUnusable, decode, encode
 from tests.unit.connector.sinks.test_outbox import die, drain, opened
 
@@ -626,3 +626,32 @@ def test_what_is_appended_behind_a_dead_process_s_records_counts_for_its_own_seg
         found.append((segment.records, records, segment.extras))
     assert found == [(1, [b"a"], []), (3, [b"b", b"c", b"d"], ["kept b", "kept c", "kept d"])]
     assert outbox.records == 0
+
+
+def test_what_waits_on_disk_alone_is_waiting(desk: Desk) -> None:
+    assert not desk.lane.waiting
+    desk.push(*(event(number) for number in range(3)))
+    desk.lane.spill()
+    assert desk.lane.waiting
+
+
+def test_who_runs_a_leftover_stream_is_asked_again_after_a_second(tmp_path: Path) -> None:
+    before = Desk(tmp_path, memory=9)
+    before.push(*(event(number) for number in range(3)))
+    before.lane.persist()
+    desk = Desk(tmp_path)
+    asked: list[str] = []
+
+    def elsewhere(stream_ids: Collection[str]) -> Collection[str]:
+        asked.extend(stream_ids)
+        return ()
+
+    desk.lane.owned_elsewhere = elsewhere
+    assert desk.numbers(desk.take(1)) == ["0"]
+    assert asked == ["a"]
+    desk.clock.seconds += ANSWER_GOOD_FOR_S - 0.1
+    assert desk.numbers(desk.take(1)) == ["1"]
+    assert asked == ["a"], "the answer is still good"
+    desk.clock.seconds += 0.2
+    assert desk.numbers(desk.take(1)) == ["2"]
+    assert asked == ["a", "a"]
