@@ -131,3 +131,11 @@ def test_a_reader_that_goes_away_is_no_error():
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_choice_of_symbols_is_told(monkeypatch):
+    for name in ("check_credentials_keys", "check_broker", "check_redis"):
+        monkeypatch.setattr(doctor, name, lambda settings: doctor.Check("x", True, ""))
+    told = list(doctor.checks(Settings.from_env({"PRICE_SYMBOLS": "okx=BTC-*"}), []))
+    assert "PRICE_SYMBOLS=okx=BTC-*" in next(check.text for check in told if check.name == "price symbols")
+    assert not [check for check in doctor.checks(Settings.from_env({}), []) if check.name == "price symbols"]
