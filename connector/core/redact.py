@@ -58,17 +58,19 @@ _LOGIN_ARGUMENTS: Final = frozenset({"args", "arg", "params", "data", "request",
 _SUFFIX_PATTERN: Final = "|".join(_SUFFIXES)
 _NAME: Final = rf"[\w.\-]{{0,40}}?(?:{_SUFFIX_PATTERN})"
 _PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
-_JWT = re.compile(r"eyJ[\w-]{6,}\.[\w-]{6,}(?:\.[\w-]*)?")
+_JWT = re.compile(r"eyJ[\w-]{6,512}\.[\w-]{6,}(?:\.[\w-]*)?")
 _USERINFO = re.compile(r"(?<=://)([^/\s:@]*):([^/\s@]+)@")
 _LISTEN_KEY = re.compile(r"(?<=/)[A-Za-z0-9]{40,}(?=$|[/?#\s\"'])")
 _AUTH_SCHEME = re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{8,}")
-# "name": "value" in JSON or repr, at any depth of escaping (the same quote with the same backslashes closes it).
-_MEMBER = re.compile(rf"(?i)(\\*[\"'])({_NAME})\1(\s*[:=]\s*)(b?\\*[\"'])(.*?)(?<!\\)(?:\4|$)", re.DOTALL)
+# "name": "value" in JSON or repr, at any depth of escaping (the same quote with the same backslashes closes a value).
+# A match begins at the quote and not at the backslashes before it, and what is never closed goes to the end of the text:
+# so each character is looked at a bounded number of times, whatever the text.
+_MEMBER = re.compile(rf"(?i)([\"'])({_NAME})(\\*)\1(\s*[:=]\s*)(b?\\*[\"'])(.*?)(?:(?<!\\)\5|\Z)", re.DOTALL)
 # name=value and name: value outside quotes: query strings, headers, reprs of objects.
 _ASSIGNED = re.compile(rf"(?i)(?<![\w.\-])({_NAME})(\s?=\s?|:\s)(?![\"'\\\[{{])([^\s&,;)\]}}\"']+)")
 _QUOTED_ASSIGNED = re.compile(rf"(?i)(?<![\w.\-])({_NAME})(\s?[=:]\s?)(b?[\"'])(.*?)(?:\3|$)", re.DOTALL)
 # Dramatiq prints every argument of a task that fails; commands are arguments.
-_TASK = re.compile(r"\b(message \w+)\(.*\)", re.IGNORECASE | re.DOTALL)
+_TASK = re.compile(r"\bmessage \w+\(", re.IGNORECASE)
 _LOGIN_TEXT = re.compile(
     rf"(?i)(?:{'|'.join(_LOGIN_VERBS)})\W{{1,12}}(?:login|authenticate|auth|session\.logon|logon)(?![\w.])"
 )
@@ -201,18 +203,26 @@ def _shapes(value: str) -> str:
         value = _USERINFO.sub(rf"\1:{MASK}@", value)
         value = _LISTEN_KEY.sub(MASK, value)
     if "essage " in value:
-        value = _TASK.sub(r"\1(…)", value)
+        value = _without_task_arguments(value)
     value = _AUTH_SCHEME.sub(rf"\1 {MASK}", value)
     value = _MEMBER.sub(_member, value)
     value = _QUOTED_ASSIGNED.sub(_quoted_assigned, value)
     return _ASSIGNED.sub(_assigned, value)
 
 
+def _without_task_arguments(value: str) -> str:
+    """From the first task to the last bracket: the arguments may hold brackets themselves."""
+    task, end = _TASK.search(value), value.rfind(")")
+    if task is None or end < task.end():
+        return value
+    return f"{value[: task.end()]}…{value[end:]}"
+
+
 def _member(match: re.Match[str]) -> str:
-    quote_, name, between, opening, _ = match.groups()
+    quote_, name, escape, between, opening, _ = match.groups()
     if not secret_name(name):
         return match.group(0)
-    return f"{quote_}{name}{quote_}{between}{opening}{MASK}{opening.removeprefix('b')}"
+    return f"{quote_}{name}{escape}{quote_}{between}{opening}{MASK}{opening.removeprefix('b')}"
 
 
 def _quoted_assigned(match: re.Match[str]) -> str:

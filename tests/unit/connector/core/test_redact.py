@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
@@ -173,3 +175,72 @@ def test_names_of_secrets():
         assert redact.secret_name(name), name
     for name in ("symbol", "routing_key", "streams", "keys_type", "digest"):
         assert not redact.secret_name(name), name
+
+
+HOSTILE = [
+    "\\",
+    "'",
+    "\\'",
+    '"key":"x',
+    '"key":"x\\',
+    '\\"key\\":\\"x',
+    '"key"' + " " * 7,
+    "eyJ",
+    "eyJabcdef.",
+    "message a(",
+    "message key=(",
+    "-----BEGIN PRIVATE KEY-----",
+    "-----BEGIN ",
+    "://a:b",
+    "://:",
+    "/ws/aaaaaaaa",
+    "a",
+    "key",
+    "key=",
+    "key= ",
+    "key: ",
+    "Bearer ",
+    "method login args=[",
+    "op:auth,args:",
+    "{",
+    "[",
+    '{"a":',
+    "[1,",
+    '{"a":"{',
+    " ",
+    "\n",
+]
+
+
+@pytest.mark.parametrize("piece", HOSTILE, ids=repr)
+@pytest.mark.parametrize("end", ["", "\\"], ids=repr)
+def test_a_hostile_text_of_eight_times_the_length_does_not_cost_sixty_times_as_much(piece, end):
+    """32,000 backslashes held up the thread that logs for 10 s: the time was quadratic."""
+    short, long = (piece * (length // len(piece)) + end for length in (4_000, 32_000))
+    redact.text(short)
+    assert min_cpu_s(lambda: redact.text(long)) < 24 * min_cpu_s(lambda: redact.text(short)) + 0.01
+
+
+def min_cpu_s(work: Callable[[], object]) -> float:
+    taken = []
+    for _ in range(3):
+        began = time.process_time()
+        work()
+        taken.append(time.process_time() - began)
+    return min(taken)
+
+
+@pytest.mark.parametrize("escapes", [0, 1, 3, 7, 127, 255, 500])
+def test_a_member_is_masked_at_any_depth_of_escaping(escapes):
+    quote_ = "\\" * escapes + '"'
+    text = f"msg {quote_}apiKey{quote_}: {quote_}Zq81-unregistered{quote_}, {quote_}price{quote_}: 1"
+    assert redact.text(text) == text.replace("Zq81-unregistered", MASK)
+
+
+def test_a_member_whose_value_is_cut_off_behind_a_backslash_is_masked():
+    assert "Zq81" not in redact.text('{"apiKey": "Zq81-unregistered\\')
+
+
+def test_a_task_s_arguments_are_hidden_whatever_brackets_they_hold():
+    assert redact.text("failed message open('k', (1, 2), 's') at x") == "failed message open(…) at x"
+    assert redact.text("message open( without an end") == "message open( without an end"
