@@ -97,6 +97,7 @@ def files() -> dict[str, Path]:
     return {name_of(path): path for top in sorted(tops) for path in sorted((ROOT / top).rglob("*.py"))}
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """Every name that a file imports, also for the type checker only: `a.b` and `a.b.c` for `from a.b import c`."""
     found: set[str] = set()

@@ -7,6 +7,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,6 +38,7 @@ PRODUCT = ("cli", "connector", "exchanges", "tasks", "workers")
 # --- every wait is bounded (C8) ---
 
 
+@cache
 def calls() -> list[tuple[str, str, ast.Call]]:
     found = []
     for folder in PRODUCT:

@@ -487,7 +487,8 @@ def test_appending_goes_on_in_the_same_file_after_something_was_put_in_front(tmp
     assert drain(outbox) == [b"a", b"b", b"c"]
 
 
-def test_two_processes_never_write_one_directory(tmp_path: Path) -> None:
+def test_two_processes_never_write_one_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connector.sinks.outbox._LOCK_PAUSE_S", 0.0)
     disk = MoodyDisk()
     disk.locked_by_others = {tmp_path.name}
     outbox = Outbox(tmp_path, disk=disk)
