@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from connector.streams.dial import Dial
+from connector.streams.transport import Transport
 from exchanges._adapter import ClockOffset, Connect, Emit, Fail, FailKind, Instant, Live, Output, Rate, Send
 from exchanges.events import BalanceUpdate
 from tests.integration.streams.rig import WAIT_S, Heard, Rig, Script, fds, quiet_limits, until
@@ -473,13 +475,13 @@ def test_a_dial_that_ends_after_the_stop_leaves_no_socket(pem: object, server: W
     reached = threading.Event()
     connect = rig.opener.connect
 
-    def late(dial: object) -> object:
-        connection = connect(dial)  # type: ignore[arg-type]
+    def late(dial: Dial, address: str) -> Transport:
+        connection = connect(dial, address)
         reached.set()
         answer.wait(WAIT_S)
         return connection
 
-    rig.opener.connect = late  # type: ignore[method-assign, assignment]
+    rig.opener.connect = late  # type: ignore[method-assign]
     rig.open(Script(server.url))
     assert reached.wait(WAIT_S)
     assert rig.stop()
