@@ -15,6 +15,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from harness.worlds.campaign import Choice, Tally, campaign, row_of
+from harness.worlds.known import KNOWN
+from harness.worlds.mutants import MUTANTS, WITHIN, put_in
 from harness.worlds.plan import KINDS, LONG, MIXED
 from harness.worlds.play import play
 from harness.worlds.shrink import shortened
@@ -38,6 +40,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--processes", type=int, help="processes instead of a drawn number")
     parser.add_argument("--faults", default="", help="comma list of faults to draw from")
     parser.add_argument("--jobs", type=int, default=0, help="worlds at a time; 0 = one per core")
+    parser.add_argument(
+        "--known", action="store_true", help="play the world of every known failure: each must still show"
+    )
+    parser.add_argument(
+        "--mutants", action="store_true", help="put old defects back and look for each, one line a defect"
+    )
     parser.add_argument("--short", action="store_true", help="with --seed: look for fewer faults that still fail")
     return parser.parse_args(arguments)
 
@@ -50,6 +58,10 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"no fault {', '.join(unknown)}; there are {', '.join(sorted({*MIXED, *LONG}))}\n")
         return 2
     choice = Choice(options.kind, tuple(filter(None, options.venues.split(","))), options.processes, faults)
+    if options.known:
+        return known()
+    if options.mutants:
+        return mutants(options.seed, options.runs or WITHIN)
     if not options.runs:
         return one(choice, options.seed, short=options.short)
     return many(choice, options.seed, options.runs, options.jobs)
@@ -86,6 +98,40 @@ def many(choice: Choice, first: int, runs: int, jobs: int) -> int:
         sys.stdout.write(f"unknown failures: {dict(by_promise.most_common())}\n")
     sys.stdout.write(json.dumps(tally.figures()) + "\n")
     return int(bool(tally.failures))
+
+
+def known() -> int:
+    """One line a known failure. Exit status 1 if one does not show any more: then it must go from the list."""
+    gone = 0
+    with staged():
+        for entry in KNOWN:
+            outcome = play(entry.plan())
+            shows = entry.shows(outcome.failures, outcome.plan)
+            gone += not shows
+            state = "shows" if shows else "DOES NOT SHOW any more: is it repaired?"
+            sys.stdout.write(f"{entry.name}: {state} (seed {entry.seed}, {entry.kind}; {entry.what})\n")
+    return int(bool(gone))
+
+
+def mutants(first: int, within: int) -> int:
+    """One line a defect: in which world it was found. Exit status 1 if one was not."""
+    missed = 0
+    for mutant in MUTANTS:
+        found = None
+        with put_in(mutant), staged():
+            for seed in range(first, first + within):
+                if any(failure.invariant in mutant.breaks for failure in play(mutant.plan(seed)).failures):
+                    found = seed
+                    break
+        missed += found is None
+        where = (
+            f"found in world {found - first + 1}, seed {found}"
+            if found is not None
+            else f"NOT FOUND in {within} worlds"
+        )
+        sys.stdout.write(f"{mutant.name}: {where} ({mutant.what})\n")
+        sys.stdout.flush()
+    return int(bool(missed))
 
 
 def _tell(choice: Choice, seed: int) -> None:

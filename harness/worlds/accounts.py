@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from exchanges import venue_of
+from exchanges.credentials import credentials
 from exchanges.ids import FAMILIES, PAPER_TO_REAL, is_paper, real_id
 from simulator import controls
 from simulator._values import ApiKey
@@ -51,6 +52,10 @@ class Account:
             "provider": self.exchange, "key": self.key, "secret": self.secret, "passphrase": self.passphrase or None,
             "bybitHost": None, "keysType": self.keys_type, "okxSource": None, "subaccount": False,
         }  # fmt: skip
+
+    def digest(self) -> str:
+        """Of the key material, as the service has it."""
+        return credentials(self.key, self.secret, self.passphrase or None, keys_type=self.keys_type).digest
 
     def renew(self, chance: random.Random) -> None:
         """New key material, as after its user made a new key."""

@@ -11,10 +11,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from exchanges.ids import FAMILIES
 from harness.worlds.accounts import USER_ID, Account
 from harness.worlds.kernel import Kernel
 from harness.worlds.rabbit import Message, Rabbit
+from workers.local import DEMO_CANDLES
 
+CANDLE_QUEUE: Final = "candlesRequests"
 USER_QUEUE: Final = "usersStreamAction"
 EXCHANGE: Final = "gainium"
 RETRY_S: Final = 1.0
@@ -39,8 +42,12 @@ class Backend:
         self.unsure: dict[str, str] = {}
         """Streams whose count the contract leaves open, and why: a command was on its way around an announcement, or went
         down with the broker."""
+        self.topics: tuple[tuple[str, str, str], ...] = ()
+        """Candles that indicators want: symbol, exchange id, interval."""
+        self.boot_id = ""
         self._kernel, self._rabbit, self._chance = kernel, rabbit, chance
         self._generation = 0
+        self._epoch_at = 0.0
         rabbit.declare_exchange(EXCHANGE, "direct")
 
     # --- deeds ---
@@ -53,6 +60,8 @@ class Backend:
     def close(self, stream: str) -> None:
         if self.bots[stream] > 0:
             self.bots[stream] -= 1
+            if self.restarts and self._kernel.now - self.restarts[-1] <= REJOIN_S:
+                self.unsure.setdefault(stream, "a bot left while the others were asking again")
             if not self.bots[stream]:
                 self.left.setdefault(stream, self._kernel.now)
             self._send("close stream", stream)
@@ -62,14 +71,35 @@ class Backend:
 
     def heard(self, channel: str, payload: bytes) -> None:
         """Something arrived on Redis."""
-        if channel == "serviceLog" and json.loads(payload).get("restart") == "userStream":
+        if channel != "serviceLog":
+            return
+        body = json.loads(payload)
+        if body.get("restart") == "userStream":
             self._restarted()
+        boot_id = body.get("bootId") or body.get("priceConnectorAlive", {}).get("bootId")
+        if boot_id and boot_id != self.boot_id:
+            self.boot_id = str(boot_id)
+            self._kernel.after(self._chance.uniform(0.05, REJOIN_S), self.ask_for_candles)
+
+    def epoch_began(self) -> None:
+        """The service has set its counts back: what it carries out from here on counts in the new epoch, also what was sent
+        before the backend heard of it and sends all of it again."""
+        for stream in self._in_flight():
+            self.unsure.setdefault(stream, "a command was on its way when the counts began anew")
+        self._epoch_at = self._kernel.now
+
+    def ask_for_candles(self) -> None:
+        """Every topic that indicators want; again whenever a new boot id is told."""
+        for symbol, exchange, interval in self.topics:
+            payload = {"payload": {"symbol": symbol, "exchange": exchange, "interval": interval}}
+            self._publish("candle", symbol, json.dumps(payload).encode(), CANDLE_QUEUE)
 
     def _restarted(self) -> None:
         """All counts are 0 again at the service: every bot asks anew."""
         self.restarts.append(self._kernel.now)
         self._generation += 1
-        for stream in self._in_flight():
+        since = [stream for at, _, stream in self.sent if at >= self._epoch_at]
+        for stream in [*self._in_flight(), *since]:
             self.unsure.setdefault(stream, "a command was on its way when the restart was announced")
         for stream, count in sorted(self.bots.items()):
             for _ in range(count):
@@ -103,15 +133,21 @@ class Backend:
             payload["data"] = data
         self._publish(event, stream, json.dumps({"payload": payload}).encode())
 
-    def _publish(self, event: str, stream: str, body: bytes) -> None:
+    def _publish(self, event: str, stream: str, body: bytes, queue: str = USER_QUEUE) -> None:
         """Its library tells it when the broker is away; that a queue is missing nobody tells it (contract 1.1)."""
         if not self._rabbit.running:
-            self._kernel.after(RETRY_S, lambda: self._publish(event, stream, body))
+            self._kernel.after(RETRY_S, lambda: self._publish(event, stream, body, queue))
             return
         self._rabbit.declare_exchange(EXCHANGE, "direct")
         self.sent.append((self._kernel.now, event, stream))
         self.touched[stream] = self._kernel.now
-        self._rabbit.publish(Message(EXCHANGE, USER_QUEUE, body))
+        self._rabbit.publish(Message(EXCHANGE, queue, body))
+
+
+def topics_of(venues: Sequence[str]) -> tuple[tuple[str, str, str], ...]:
+    """One candle topic of a minute at each venue that has them."""
+    known = [(venue, *DEMO_CANDLES[venue]) for venue in venues if venue in DEMO_CANDLES and venue != "coinbase"]
+    return tuple((symbol, FAMILIES[venue][0], interval) for venue, symbol, interval in known)
 
 
 def stream_of(message: Message) -> str:

@@ -34,7 +34,7 @@ def host() -> Host:
 
 
 class Lock:
-    """`threading.Lock`."""
+    """`threading.Lock`. The world itself only looks: between two turns nothing moves, so it needs no lock."""
 
     __slots__ = ("_held", "_waiting")
 
@@ -43,34 +43,35 @@ class Lock:
         self._waiting: deque[Task] = deque()
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        kern = Stage.kernel
+        if kern is None or kern.task is None:
+            return True
+        kern.may_pause()
         while self._held:
             if not blocking:
                 return False
-            task = kernel().task
-            if task is None:
-                raise RuntimeError("the world itself waits for a lock")
-            self._waiting.append(task)
-            if not kernel().wait(timeout if timeout >= 0 else None):
+            self._waiting.append(kern.task)
+            if not kern.wait(timeout if timeout >= 0 else None):
                 return False
         self._held = True
         return True
 
     def release(self) -> None:
+        kern = Stage.kernel
+        if kern is None or kern.task is None:
+            return
         self._held = False
         while self._waiting:
             task = self._waiting.popleft()
             if task.waiting:
-                kernel().wake(task)
+                kern.wake(task)
                 return
 
     def locked(self) -> bool:
         return self._held
 
     def __enter__(self) -> bool:
-        if self._held:
-            return self.acquire()
-        self._held = True
-        return True
+        return self.acquire()
 
     def __exit__(self, *_: object) -> None:
         self.release()
@@ -87,23 +88,25 @@ class RLock(Lock):
         self._depth = 0
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        task = kernel().task
-        if self._held and self._owner is task:
+        kern = Stage.kernel
+        if kern is None or kern.task is None:
+            return True
+        if self._held and self._owner is kern.task:
             self._depth += 1
             return True
         if not super().acquire(blocking, timeout):
             return False
-        self._owner, self._depth = task, 1
+        self._owner, self._depth = kern.task, 1
         return True
 
     def release(self) -> None:
+        kern = Stage.kernel
+        if kern is None or kern.task is None:
+            return
         self._depth -= 1
-        if not self._depth:
-            self._owner = None
+        if self._depth <= 0:
+            self._owner, self._depth = None, 0
             super().release()
-
-    def __enter__(self) -> bool:
-        return self.acquire()
 
 
 class Condition:

@@ -9,11 +9,12 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from connector.streams.lifecycle import StreamState
-from harness.campaign.check import Seen, Verdict, deduplicated, judge, rank, read_event
+from harness.campaign.check import Verdict, deduplicated, judge, rank, read_event
+from harness.worlds.failure import Failure
+from harness.worlds.judge_prices import prices
 from harness.worlds.kernel import EPOCH_MS
 from harness.worlds.plan import Plan
 from harness.worlds.process import ServiceProcess
@@ -23,23 +24,16 @@ from harness.worlds.world import World
 FINAL: Final = rank("FILLED")
 LEAVING_S: Final = 1.0
 """What happened so shortly before the last bot left may be on its way when the stream closes."""
+LEFT_DARK_S: Final = 60.0
+"""Where something went wrong, the stream may have been dark for so long when its last bot left: nobody reads that gap."""
 MAX_TASKS: Final = 60
 """Threads of one process: pools at their full size, and everything that runs for ever."""
 
 
-@dataclass(frozen=True)
-class Failure:
-    """One promise that did not hold."""
-
-    invariant: str
-    text: str
-    stream: str = ""
-    life: str = ""
-    """The life of the order that shows it."""
-
-
 def verdicts(world: World, plan: Plan) -> list[Failure]:
     """Everything that is wrong with a world at rest."""
+    if world.setup.price_roles:
+        return [*prices(world), *_growth(world), *_secrets(world), *_traces(world)]
     return [
         *_orders(world, plan),
         *_deposits(world),
@@ -48,6 +42,7 @@ def verdicts(world: World, plan: Plan) -> list[Failure]:
         *_counts(world),
         *_announcements(world, plan),
         *_hash(world),
+        *_watched(world),
         *_growth(world),
         *_secrets(world),
         *_traces(world),
@@ -60,7 +55,8 @@ def verdicts(world: World, plan: Plan) -> list[Failure]:
 def _orders(world: World, plan: Plan) -> list[Failure]:
     gaps = _told_gaps(world)
     for stream, at in world.backend.left.items():
-        gaps.setdefault(stream, []).append((at - LEAVING_S, float("inf")))
+        before_s = LEFT_DARK_S if plan.faults else LEAVING_S
+        gaps.setdefault(stream, []).append((at - before_s, float("inf")))
     record, steps = world.record, world.traffic.transitions
     found = _failures("rabbit", judge(steps, record.rabbit, gaps=gaps))
     found += _failures("redis", judge(steps, record.redis, gaps=gaps, coverage=_redis_complete(plan)))
@@ -209,6 +205,25 @@ def _announcements(world: World, plan: Plan) -> list[Failure]:
     return []
 
 
+def _watched(world: World) -> list[Failure]:
+    """What the monitor saw on the way."""
+    found = [Failure(*row) for row in world.monitor.broken]
+    capacity = world.setup.capacity
+    if capacity:
+        found += [
+            Failure("over capacity", f"{name} held {most} streams, MAX_STREAMS is {capacity}")
+            for name, most in sorted(world.monitor.most_held.items())
+            if most > capacity
+        ]
+    left = [stream for stream in sorted(world.streams) if not world.backend.bots[stream]]
+    found += [
+        Failure("closed but judged", f"{stream}: stands in stream:lastEventTime, nobody listens to it", stream)
+        for stream in left
+        if stream.encode() in world.redis.last_event and stream not in world.backend.unsure
+    ]
+    return found
+
+
 # --- the service itself ---
 
 
@@ -227,7 +242,7 @@ def _growth(world: World) -> list[Failure]:
     queue = world.rabbit.queues.get("usersStreamAction")
     if queue is not None and (queue.messages or (queue.consumer is not None and queue.consumer.unacknowledged)):
         found.append(Failure("commands left", f"{len(queue.messages)} commands wait in the queue"))
-    if world.living() and EVENTS_QUEUE not in world.rabbit.queues:
+    if world.accounts and world.living() and EVENTS_QUEUE not in world.rabbit.queues:
         found.append(Failure("queue missing", f"{EVENTS_QUEUE} is not there"))
     return found
 
@@ -260,7 +275,3 @@ def _traces(world: World) -> list[Failure]:
 
 def by_invariant(failures: Iterable[Failure]) -> Counter[str]:
     return Counter(failure.invariant for failure in failures)
-
-
-def last_seen(events: Iterable[Seen]) -> float:
-    return max((event.at for event in events), default=0.0)

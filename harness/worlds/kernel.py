@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import random
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final
@@ -22,6 +23,11 @@ EPOCH_MS: Final = 1_793_001_600_000
 """Wall time at the start of every world."""
 MAX_TURNS_AT_ONCE: Final = 200_000
 """Turns without the clock moving: more means that something spins."""
+
+PAUSES_S: Final[tuple[float, ...]] = (0.0, 0.0, 0.0002, 0.003)
+"""How long a thread that lost the processor is away …"""
+BUSY_S: Final[tuple[float, ...]] = (0.0, 0.003, 0.05)
+"""… and on a machine that has too much to do."""
 
 Work = Callable[[], object]
 
@@ -105,6 +111,11 @@ class Kernel:
         self._tasks: set[Task] = set()
         self._hub = getcurrent()
         self.turns = 0
+        self.pauses: random.Random | None = None
+        """Where tasks lose the processor in the middle of things, as threads do; None = only where they wait."""
+        self.pause_every = 100
+        self.pauses_s: tuple[float, ...] = PAUSES_S
+        self._until_pause = 1
 
     # --- for everybody ---
 
@@ -160,6 +171,15 @@ class Kernel:
         if not task.host.alive:
             raise Killed
         return task.woken
+
+    def may_pause(self) -> None:
+        """Called where a thread may be stopped in favour of another one: before it takes a lock."""
+        if self.pauses is None:
+            return
+        self._until_pause -= 1
+        if self._until_pause <= 0:
+            self._until_pause = 1 + int(self.pauses.expovariate(1 / self.pause_every))
+            self.wait(self.pauses.choice(self.pauses_s))
 
     def wake(self, task: Task) -> None:
         """End a task's wait. Any task, or the world."""

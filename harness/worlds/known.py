@@ -6,30 +6,207 @@ A broken promise counts as known if an entry names it and the world had what the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from harness.worlds.judge import Failure
-from harness.worlds.plan import Plan
+from harness.worlds.failure import Failure
+from harness.worlds.plan import Plan, draw
 
 
 @dataclass(frozen=True)
 class Known:
-    """One known defect. `blames`: sets of fault kinds; one whole set must have been part of the world."""
+    """One known defect."""
 
     name: str
     what: str
-    invariants: frozenset[str]
+    breaks: frozenset[str]
+    """Promises that break because of it."""
     blames: tuple[frozenset[str], ...]
+    """Faults and traits of a world; one whole set must be part of it."""
     seed: int
     kind: str
-    """Kind of the world of the seed."""
+    """Kind of the world of the seed …"""
+    faults: tuple[str, ...] = ()
+    """… and what its faults are drawn from, if not from all of its kind."""
+
+    def plan(self) -> Plan:
+        """The world that shows it."""
+        return draw(self.seed, kind=self.kind, faults=self.faults)
+
+    def shows(self, failures: Sequence[Failure], plan: Plan) -> bool:
+        return any(self.explains(failure, plan) for failure in failures)
 
     def explains(self, failure: Failure, plan: Plan) -> bool:
-        return failure.invariant in self.invariants and any(blamed <= plan.fault_kinds for blamed in self.blames)
+        return failure.invariant in self.breaks and any(blamed <= plan.blamable for blamed in self.blames)
 
 
-KNOWN: Final[tuple[Known, ...]] = ()
+def either(*kinds: str) -> tuple[frozenset[str], ...]:
+    return tuple(frozenset((kind,)) for kind in kinds)
+
+
+def both(some: tuple[str, ...], others: tuple[str, ...]) -> tuple[frozenset[str], ...]:
+    """One of the first together with one of the second."""
+    return tuple(frozenset((one, other)) for one in some for other in others)
+
+
+DEATHS: Final = (
+    "kill", "kill_fast", "drain", "kill_in_drain", "kill_at_start", "restart_all", "restart_step", "master_dies", "start",
+)  # fmt: skip
+FORGETS: Final = ("redis_flush", "redis_restart_empty", "reboot")
+LOSES_ANSWERS: Final = ("redis_stall", "redis_cut", "redis_away", "redis_drop", "redis_restart_empty", "reboot")
+ORDERS: Final = frozenset(
+    f"{sink} {how}"
+    for sink in ("rabbit", "redis")
+    for how in ("lost", "doubled", "backwards", "wrong end", "deposit twice", "two owners")
+) | {"redis hash"}
+LOST: Final = frozenset({"rabbit lost", "redis lost", "rabbit wrong end", "redis wrong end"})
+ALWAYS: Final = (frozenset[str](),)
+
+KNOWN: Final[tuple[Known, ...]] = (
+    Known(
+        "E6",
+        "PRICEROLE=ticker beside candle: whoever starts first holds the queue, and nobody is told a boot id",
+        frozenset({"prices not announced", "no candles"}),
+        either("split_roles"),
+        14,
+        "price",
+    ),
+    Known(
+        "E13",
+        "a process that stops hands its streams to one that is dead already",
+        frozenset({"handed to the dead"}),
+        either(*DEATHS),
+        10,
+        "master",
+    ),
+    Known(
+        "E14",
+        "who takes a stream over is not asked whether it has room",
+        frozenset({"over capacity"}),
+        either("capacity"),
+        14,
+        "full",
+    ),
+    Known(
+        "E15",
+        "a release between a beat's look and its renewal gives the lease back to a process that forgot it",
+        frozenset({"lease of nobody"}),
+        ALWAYS,
+        3,
+        "leave",
+    ),
+    Known(
+        "E16",
+        "an event may follow the close of its stream",
+        frozenset({"closed but judged"}),
+        ALWAYS,
+        39,
+        "leave",
+    ),
+    Known(
+        "E17",
+        "the process that gets the commands deletes the gate of a newer rejected key",
+        frozenset({"gate deleted"}),
+        either("key_bad_twice"),
+        122,
+        "keys",
+    ),
+    Known(
+        "W1",
+        "a standby that declared the queue counts it as gone when it takes over much later, and announces",
+        frozenset({"announced too often"}),
+        ALWAYS,
+        14,
+        "master",
+    ),
+    Known(
+        "E5",
+        "a queue or binding of user events that is gone: the broker confirms what nobody keeps",
+        LOST | {"queue missing"},
+        either("events_queue_deleted", "events_exchange_deleted"),
+        20,
+        "topology",
+    ),
+    Known(
+        "E7c",
+        "a process that stood still publishes what its sockets hold, although others own its streams",
+        ORDERS,
+        either("freeze"),
+        26,
+        "freeze",
+    ),
+    Known(
+        "E7ab",
+        "a process that is cut off from Redis goes on beside the next owner, and its backlog goes out behind newer events",
+        ORDERS,
+        either("redis_cut"),
+        26,
+        "cut",
+    ),
+    Known(
+        "B2",
+        "a stream whose key was evicted ends for good",
+        LOST | {"dark", "counts", "connections"},
+        either("redis_evict"),
+        146,
+        "evict",
+    ),
+    Known("B6", "an evicted lease has two owners", ORDERS | {"run twice"}, either("redis_evict"), 45, "evict"),
+    Known(
+        "B4",
+        "a clock that is off loses the gap of a take-over and reports it as complete",
+        LOST,
+        either("clock_step", "restart_step"),
+        124,
+        "clock",
+    ),
+    Known(
+        "B5", "a reboot of everything with Redis loses the gap and tells nobody", LOST, either("reboot"), 8, "reboot"
+    ),
+    Known(
+        "E8",
+        "without CREDENTIALS_KEYS the streams of a process that came back within the life of its heartbeat stay dark",
+        LOST | {"dark", "counts", "not closed"},
+        both(("unsealed",), DEATHS),
+        70,
+        "unsealed",
+        ("kill_fast",),
+    ),
+    Known(
+        "E2",
+        "the registry is forgotten while a process dies: its streams are known to nobody and nobody asks",
+        LOST | {"dark", "counts", "not closed"},
+        both(FORGETS, (*DEATHS, "freeze", "redis_cut")),
+        2,
+        "flush",
+    ),
+    Known(
+        "E3",
+        "commands that come before a flushed entry is written again count from one",
+        LOST
+        | {"counts", "dark", "not closed", "rabbit two owners", "redis two owners", "connections", "closed but judged"},
+        either(*FORGETS),
+        6,
+        "redis",
+    ),
+    Known(
+        "E1",
+        "a command whose answer is late or lost is sent again and counts twice",
+        LOST | {"counts", "dark", "not closed"},
+        either(*LOSES_ANSWERS, "slow_redis"),
+        20,
+        "commands",
+    ),
+    Known(
+        "W2",
+        "an error of the state leaves the rebalancing of price feeds as an unexpected exception",
+        frozenset({"exception"}),
+        both(("redis_away", "redis_stall", "redis_drop", "redis_cut"), ("price",)),
+        52,
+        "price",
+    ),
+)
 
 
 def cause_of(failure: Failure, plan: Plan) -> str | None:

@@ -9,8 +9,15 @@ from typing import Final
 
 from harness.worlds.world import Setup
 
+SLOW_S: Final = 0.01
 BEGIN_S: Final = 12.0
 """Faults begin when streams are live and orders flow."""
+REDIS_WAYS_S: Final = (*[(0.0001, 0.002)] * 6, (0.001, 0.06), (0.02, 0.25))
+"""How far Redis is: mostly near, sometimes slow."""
+PRICE_ROLES: Final = (("ticker", "candle"), ("candle", "ticker"), ("all",), ("all", "all"))
+"""Price services of a deployment by PRICEROLE, in the order in which they start."""
+CANDLE_S: Final = 75.0
+"""So long that every candle of a minute closes once more."""
 VENUES: Final = ("binance", "bybit", "okx", "kucoin", "bitget", "coinbase", "hyperliquid", "kraken")
 
 
@@ -42,6 +49,20 @@ class Plan:
     def fault_kinds(self) -> frozenset[str]:
         return frozenset(fault.kind for fault in self.faults)
 
+    @property
+    def blamable(self) -> frozenset[str]:
+        """What a broken promise may be blamed on: faults, and what is unusual in the setup."""
+        setup = self.setup
+        unusual = {
+            "unsealed": not setup.sealed,
+            "slow_redis": setup.redis_way_s[1] > SLOW_S,
+            "pauses": bool(setup.pause_every),
+            "capacity": bool(setup.capacity),
+            "price": bool(setup.price_roles),
+            "split_roles": set(setup.price_roles) == {"ticker", "candle"},
+        }
+        return self.fault_kinds | {name for name, there in unusual.items() if there}
+
 
 LONG: Final[Mapping[str, tuple[float, float]]] = {
     "freeze": (0.5, 45.0),
@@ -64,6 +85,7 @@ LONG: Final[Mapping[str, tuple[float, float]]] = {
     "venue_rest_reset": (2.0, 12.0),
     "venue_skew": (5.0, 30.0),
     "key_rejected": (2.0, 10.0),
+    "key_bad_twice": (4.0, 12.0),
     "disk_full": (5.0, 15.0),
 }
 """Faults that last, and how long."""
@@ -77,7 +99,7 @@ POOLS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "process": ("kill", "kill_fast", "drain", "start", "kill_at_start", "kill_in_drain", "restart_all"),
     "freeze": ("freeze",),
-    "clock": ("clock_step", "kill", "drain", "venue_drop"),
+    "clock": ("clock_step", "kill", "drain", "venue_drop", "restart_step"),
     "redis": (
         "redis_stall", "redis_away", "redis_restart_empty", "redis_flush", "redis_drop", "redis_readonly",
     ),
@@ -88,17 +110,22 @@ POOLS: Final[Mapping[str, tuple[str, ...]]] = {
         "rabbit_away", "rabbit_drop", "rabbit_alarm", "rabbit_stall", "rabbit_cut", "commands_deleted",
     ),
     "topology": ("events_queue_deleted", "events_exchange_deleted", "commands_deleted"),
-    "keys": ("key_rejected", "key_replaced", "venue_drop", "kill"),
+    "keys": ("key_rejected", "key_replaced", "key_bad_twice", "venue_drop", "kill"),
+    "master": ("master_dies",),
+    "full": ("drain", "kill"),
     "disk": ("rabbit_away", "disk_full", "disk_damaged", "kill_fast", "drain"),
     "commands": ("redis_stall", "rabbit_drop", "redis_flush", "kill", "drain"),
     "unsealed": ("kill_fast", "kill", "drain", "redis_flush"),
+    "leave": (),
     "reboot": ("reboot",),
+    "price": ("kill", "drain", "redis_flush", "venue_cut", "prices_drop", "redis_away"),
 }  # fmt: skip
 """Kinds of worlds: what they draw their faults from."""
 
 MIXED: Final = tuple(
     sorted(
-        {fault for name, pool in POOLS.items() if name not in {"evict", "reboot"} for fault in pool} - {"restart_all"}
+        {fault for name, pool in POOLS.items() if name not in {"evict", "reboot", "master", "price"} for fault in pool}
+        - {"restart_all"}
     )
 )
 KINDS: Final = (*POOLS, "mixed")
@@ -131,11 +158,24 @@ def draw(
         processes=processes or number,
         accounts=source.choice((1, 2, 2, 3)),
         bots=source.choice((1, 2, 3)),
-        sealed=chosen != "unsealed",
+        sealed=chosen != "unsealed" and (chosen != "mixed" or source.random() < 0.8),
         per_s=source.uniform(1.0, 4.0),
+        redis_way_s=source.choice(REDIS_WAYS_S),
+        pause_every=source.choice((0, 0, 20, 100, 400)),
+        grace_s=30 if chosen == "clock" else 0,
     )
+    if chosen == "price":
+        setup = replace(setup, accounts=0, sealed=True, price_roles=source.choice(PRICE_ROLES))
+    if chosen == "leave":
+        setup = replace(setup, pause_every=15, busy=True, per_s=15.0, redis_way_s=source.choice(REDIS_WAYS_S[-3:]))
+    if chosen == "full":
+        setup = replace(setup, processes=3, accounts=3, capacity=1)
+    if chosen == "master":
+        setup = replace(setup, processes=3, accounts=3)
     drawn_faults = _faults(source, pool, count if pool else 0)
     until_s = max([BEGIN_S + 12.0, *[fault.at + fault.seconds + source.uniform(3, 12) for fault in drawn_faults]])
+    if chosen == "price":
+        until_s += CANDLE_S
     return Plan(setup, chosen, drawn_faults, until_s)
 
 

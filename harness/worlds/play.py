@@ -9,8 +9,9 @@ from typing import Final
 
 from connector.streams.lifecycle import StreamState
 from harness.campaign.check import covers
+from harness.worlds.failure import Failure
 from harness.worlds.faults import carry_out
-from harness.worlds.judge import Failure, verdicts
+from harness.worlds.judge import verdicts
 from harness.worlds.kernel import Spinning
 from harness.worlds.plan import Plan
 from harness.worlds.world import TRAFFIC_AT_S, World, opened
@@ -57,17 +58,22 @@ def play(plan: Plan, look: Callable[[World], None] | None = None) -> Outcome:
 
 
 def _run(world: World, plan: Plan) -> None:
-    for number in range(plan.setup.processes):
-        world.boot("user", f"m{1 + number % 2}")
+    if plan.setup.price_roles:
+        _boot_prices(world, plan)
+    else:
+        for number in range(plan.setup.processes):
+            world.boot("user", f"m{1 + number % 2}")
+    world.monitor.begin()
     source = world.fault_chance
     for account in world.accounts:
         for _ in range(1 + source.randrange(plan.setup.bots)):
             world.kernel.at(3.0 + source.uniform(0, OPENED_WITHIN_S), partial(world.backend.open, account.stream))
-    world.kernel.at(TRAFFIC_AT_S, world.traffic.begin)
     for fault in plan.faults:
         world.kernel.at(fault.at, partial(carry_out, world, fault))
-    if plan.kind in {"commands", "flush", "mixed", "redis", "unsealed"}:
+    if world.accounts and plan.kind in {"commands", "flush", "mixed", "redis", "unsealed"}:
         _bots_come_and_go(world, plan.until_s)
+    if plan.kind == "leave":
+        _everybody_leaves(world, plan.until_s)
     world.run(plan.until_s)
     world.traffic.end()
     end = world.kernel.now + SETTLE_S
@@ -75,6 +81,15 @@ def _run(world: World, plan: Plan) -> None:
     while world.kernel.now < end and not at_rest(world):
         world.run(world.kernel.now + LOOK_S)
     world.run(world.kernel.now + QUIET_S)
+
+
+def _boot_prices(world: World, plan: Plan) -> None:
+    """Price services one after the other, in the order of their roles."""
+    exchanges = ",".join(world.exchanges)
+    for number, role in enumerate(plan.setup.price_roles):
+        start = partial(world.boot, "price", f"m{1 + number}", PRICEROLE=role, PRICE_CONNECTOR_EXCHANGES=exchanges)
+        world.kernel.at(number * world.fault_chance.uniform(0.5, 4.0), start)
+    world.kernel.at(6.0, world.backend.ask_for_candles)
 
 
 def _bots_come_and_go(world: World, until_s: float) -> None:
@@ -95,6 +110,23 @@ def _bots_come_and_go(world: World, until_s: float) -> None:
         world.kernel.after(source.uniform(0.5, 6.0), deed)
 
     world.kernel.at(TRAFFIC_AT_S, deed)
+
+
+def _everybody_leaves(world: World, until_s: float) -> None:
+    """The bots of an account all leave, and one comes back a moment later, again and again."""
+    source = world.fault_chance
+
+    def deed(stream: str) -> None:
+        if world.kernel.now >= until_s:
+            return
+        if not world.backend.bots[stream]:
+            world.backend.open(stream)
+        while world.backend.bots[stream] and world.traffic.busy(stream) and source.random() < 0.9:
+            world.backend.close(stream)
+        world.kernel.after(source.uniform(0.3, 4.0), partial(deed, stream))
+
+    for stream in sorted(world.streams):
+        world.kernel.after(TRAFFIC_AT_S + source.random(), partial(deed, stream))
 
 
 def at_rest(world: World) -> bool:

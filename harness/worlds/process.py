@@ -42,6 +42,7 @@ class ServiceProcess:
     def __init__(self, host: Host, role: Role, machine: str, environ: Mapping[str, str]) -> None:
         self.host, self.role, self.machine, self.environ = host, role, machine, dict(environ)
         self.terminated = False
+        self.died_at: float | None = None
         self.on_end: Callable[[ServiceProcess], None] = _nobody
         self.broker: PlatformBroker | None = None
         self.process: Process | None = None
@@ -62,6 +63,11 @@ class ServiceProcess:
     @property
     def owner(self) -> str:
         return self.process.engine.owner if self.process is not None else ""
+
+    @property
+    def leases(self) -> Mapping[str, int]:
+        """What it believes to hold."""
+        return self.process.engine.leases._held if self.process is not None else {}
 
     def start(self) -> None:
         self._main = kernel().spawn(self._live, self.host, "main")

@@ -51,6 +51,8 @@ class Record:
     publishers: list[tuple[float, str, str, str]] = field(default_factory=list)
     """Time, sink, stream, host of every account event."""
     infos: list[tuple[float, str]] = field(default_factory=list)
+    prices: list[tuple[float, str, bytes]] = field(default_factory=list)
+    """Tickers and candles on Redis: time, channel, body."""
     services: list[Told] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     crashes: list[str] = field(default_factory=list)
@@ -92,6 +94,8 @@ class Record:
             self.publishers.append((self.kernel.now, "redis", channel, host))
         elif channel.startswith("userStreamInfo"):
             self.infos.append((self.kernel.now, channel.removeprefix("userStreamInfo")))
+        elif "@" in channel:
+            self.prices.append((self.kernel.now, channel, payload))
 
 
 def seen(at: float, stream: str, message_id: str, body: bytes) -> Seen:
@@ -125,6 +129,8 @@ class Ear(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         fields = getattr(record, "fields", {})
         kernel = self._record.kernel
+        if kernel.host is not None and not kernel.host.alive:
+            return  # it unwinds after its death
         host = kernel.host.name if kernel.host is not None else "world"
         trace = ""
         if record.exc_info and record.exc_info[1] is not None:

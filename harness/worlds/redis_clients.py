@@ -60,7 +60,11 @@ class Registry:
         reads = name in _READS
 
         def call(*arguments: Any, **named: Any) -> Any:
-            return self._call(name, lambda: method(*arguments, **named), reads=reads)
+            def work() -> Any:
+                self._server.asked(self._host, name, arguments)
+                return method(*arguments, **named)
+
+            return self._call(name, work, reads=reads)
 
         self.__dict__[name] = call
         return call

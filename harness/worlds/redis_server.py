@@ -43,6 +43,8 @@ class RedisServer:
     def __init__(self, kernel: Kernel, chance: random.Random) -> None:
         self.kernel, self.chance = kernel, chance
         self.registry = MemoryState(ServerClock(kernel))
+        self.way: tuple[float, float] = WAY_S
+        """The shortest and longest way between a client and the server, seconds."""
         self.running = True
         self.readonly = False
         self.stalled_until = 0.0
@@ -54,6 +56,8 @@ class RedisServer:
         self.readers: list[Reader] = []
         self.listeners: dict[str, Callable[[str], None]] = {}
         """Subscribed processes, by owner."""
+        self.asked: Callable[[Host, str, tuple[Any, ...]], None] = _nobody
+        """Told about every call of the registry in the moment in which it is carried out."""
         self.scripts: dict[bytes, bytes] = {}
         self._cut: set[Host] = set()
         self._lost: dict[Host, list[Callable[[], object]]] = {}
@@ -70,7 +74,7 @@ class RedisServer:
         return self.losses + self._own_losses.get(host, 0)
 
     def way_s(self) -> float:
-        return self.chance.uniform(*WAY_S)
+        return self.chance.uniform(*self.way)
 
     # --- faults ---
 
@@ -200,6 +204,10 @@ class RedisServer:
 
 
 _WRITES: Final = frozenset({b"PUBLISH", b"ZADD", b"ZREM", b"HSET", b"HEXPIRE", b"EVALSHA"})
+
+
+def _nobody(_host: Host, _name: str, _arguments: tuple[Any, ...]) -> None:
+    return None
 
 
 def _names(table: Expiring[Any]) -> Callable[[], list[str]]:

@@ -34,7 +34,9 @@ class Traffic:
         self.transitions: list[Transition] = []
         self.deposits: list[tuple[float, str, str]] = []
         """When, stream and `<asset> <delta>` of each transfer; amounts are unique in a world."""
-        self._kernel, self._network, self._accounts = kernel, network, list(accounts)
+        self._kernel, self._network = kernel, network
+        self._accounts: list[Account] = []
+        """Those with traffic: what happens to an account before its stream was ever live is promised to nobody."""
         self._chance, self._pause_s = chance, 1.0 / per_s
         self._markets = {account.stream: account.exchange for account in accounts}
         self._open: dict[str, list[int]] = {account.stream: [] for account in accounts}
@@ -42,21 +44,31 @@ class Traffic:
         self._count = 0
         self._ended = False
 
-    def begin(self) -> None:
-        """One order per account and symbol that ends at once, then deeds at random moments.
+    def joined(self, account: Account) -> bool:
+        return account in self._accounts
+
+    def busy(self, stream: str) -> bool:
+        return any(account.stream == stream for account in self._accounts)
+
+    def join(self, account: Account) -> None:
+        """Its stream is live for the first time: one order per symbol that ends at once, then deeds at random moments.
 
         Where a venue answers per symbol only, gap repair looks at the symbols that it knows of the account.
         """
-        for account in self._accounts:
-            for number in range(SYMBOLS):
-                self._act(partial(self._place, account, number))
-        self._finish()
-        self._next()
+        if self._ended:
+            return
+        self._accounts.append(account)
+        for number in range(SYMBOLS):
+            self._act(partial(self._place, account, number))
+        self._finish(account)
+        if len(self._accounts) == 1:
+            self._next()
 
     def end(self) -> None:
         """End every open order, and place no more."""
         self._ended = True
-        self._finish()
+        for account in self._accounts:
+            self._finish(account)
 
     def _next(self) -> None:
         if not self._ended:
@@ -75,10 +87,9 @@ class Traffic:
             self._act(partial(self._move, account, ends=False))
         self._next()
 
-    def _finish(self) -> None:
-        for account in self._accounts:
-            while self._open[account.stream]:
-                self._act(partial(self._move, account, ends=True))
+    def _finish(self, account: Account) -> None:
+        while self._open[account.stream]:
+            self._act(partial(self._move, account, ends=True))
 
     def _act(self, deed: Callable[[], object]) -> None:
         engine = self._network.hub.world.engine

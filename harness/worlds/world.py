@@ -11,10 +11,11 @@ from typing import Final
 
 from harness.worlds import disk, network, pika_blocking, redis_clients
 from harness.worlds.accounts import Account, exchanges_of, make_account
-from harness.worlds.backend import Backend
+from harness.worlds.backend import Backend, topics_of
 from harness.worlds.blocking import Stage
 from harness.worlds.disk import WorldDisk
-from harness.worlds.kernel import Host, Kernel, Task
+from harness.worlds.kernel import BUSY_S, PAUSES_S, Host, Kernel, Task
+from harness.worlds.monitor import Monitor
 from harness.worlds.network import Venues
 from harness.worlds.process import ServiceProcess
 from harness.worlds.rabbit import Rabbit
@@ -43,6 +44,17 @@ class Setup:
     """Whether CREDENTIALS_KEYS is set."""
     per_s: float = 3.0
     """Deeds of traffic a second."""
+    redis_way_s: tuple[float, float] = (0.0001, 0.002)
+    pause_every: int = 0
+    """How many locks a thread takes, on average, before it loses the processor in front of one; 0 = never."""
+    busy: bool = False
+    """Whether a thread that lost the processor waits long for it."""
+    capacity: int = 0
+    """MAX_STREAMS; 0 = the default."""
+    grace_s: int = 0
+    """REJOIN_GRACE_S; 0 = the default."""
+    price_roles: tuple[str, ...] = ()
+    """Price services instead of account services, by PRICEROLE."""
 
 
 class World:
@@ -56,13 +68,21 @@ class World:
         self.record = Record(self.kernel)
         self.rabbit = Rabbit(self.kernel, self._source("rabbit"))
         self.redis = RedisServer(self.kernel, self._source("redis"))
+        self.redis.way = setup.redis_way_s
+        if setup.pause_every:
+            self.kernel.pauses, self.kernel.pause_every = self._source("pauses"), setup.pause_every
+            self.kernel.pauses_s = BUSY_S if setup.busy else PAUSES_S
         self.hub = Hub(WorldSettings(seed=setup.seed, limits=True, symbols=4), setup.venues)
         self.venues = Venues(self.kernel, self.hub, self._source("network"))
+        self.exchanges = exchanges_of(self.hub, setup.venues)
         self.accounts = self._accounts()
         self.streams = frozenset(account.stream for account in self.accounts)
         self.backend = Backend(self.kernel, self.rabbit, self.accounts, self._source("backend"))
+        self.backend.topics = topics_of(setup.venues) if setup.price_roles else ()
         self.traffic = Traffic(self.kernel, self.venues, self.accounts, self._source("traffic"), setup.per_s)
         self.processes: list[ServiceProcess] = []
+        self.monitor = Monitor(self)
+        self.redis.asked = self.monitor.asked
         self.story: list[tuple[float, str]] = []
         self._born = 0
         self._readers()
@@ -71,7 +91,7 @@ class World:
         return random.Random(f"{name} {self.setup.seed}")
 
     def _accounts(self) -> list[Account]:
-        exchanges = exchanges_of(self.hub, self.setup.venues)
+        exchanges = self.exchanges
         source = self._source("accounts")
         chosen = [exchanges[number % len(exchanges)] for number in range(self.setup.accounts)]
         return [
@@ -114,6 +134,10 @@ class World:
             "PAPER_WS": "localhost:7506",
             **environ,
         }
+        if self.setup.capacity:
+            given["MAX_STREAMS"] = str(self.setup.capacity)
+        if self.setup.grace_s:
+            given["REJOIN_GRACE_S"] = str(self.setup.grace_s)
         if self.setup.sealed:
             given.setdefault("CREDENTIALS_KEYS", "sealed")
         process = ServiceProcess(host, "user" if role == "user" else "price", machine, given)
@@ -122,6 +146,15 @@ class World:
         process.start()
         self.note(f"{host.name} starts")
         return process
+
+    def again(self, process: ServiceProcess, machine: str = "") -> ServiceProcess:
+        """A process with the same settings: its successor."""
+        kept = {
+            name: process.environ[name]
+            for name in ("PRICEROLE", "PRICE_CONNECTOR_EXCHANGES")
+            if name in process.environ
+        }
+        return self.boot(process.role, machine or process.machine, **kept)
 
     def living(self) -> list[ServiceProcess]:
         return [process for process in self.processes if process.alive]
@@ -138,6 +171,7 @@ class World:
 
     def gone(self, process: ServiceProcess) -> None:
         """A process ended: its connections are reset."""
+        process.died_at = self.kernel.now
         self.rabbit.host_died(process.host)
         self.venues.host_died(process.host)
         self.redis.host_died(process.host, process.owner)
