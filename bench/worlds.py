@@ -105,11 +105,17 @@ def known() -> int:
     gone = 0
     with staged():
         for entry in KNOWN:
-            outcome = play(entry.plan())
-            shows = entry.shows(outcome.failures, outcome.plan)
-            gone += not shows
-            state = "shows" if shows else "DOES NOT SHOW any more: is it repaired?"
-            sys.stdout.write(f"{entry.name}: {state} (seed {entry.seed}, {entry.kind}; {entry.what})\n")
+            seed = None
+            for plan in entry.plans():
+                if entry.shows(play(plan).failures, plan):
+                    seed = plan.setup.seed
+                    break
+            gone += seed is None
+            state = (
+                f"shows (seed {seed}, {entry.kind})" if seed is not None else "DOES NOT SHOW any more: is it repaired?"
+            )
+            sys.stdout.write(f"{entry.name}: {state}: {entry.what}\n")
+            sys.stdout.flush()
     return int(bool(gone))
 
 
