@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from connector.core.channels import candle_channel
-from connector.streams.pipeline import CLOSED_ONLY
+from connector.streams.market_feed import CLOSED_ONLY
 from harness.worlds.failure import Failure
 from harness.worlds.world import World
 

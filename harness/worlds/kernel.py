@@ -104,6 +104,8 @@ class Kernel:
         self.task: Task | None = None
         self.crashed: Callable[[Task, BaseException], None] = _reraise
         """Told about a task that an exception ended."""
+        self.exited: Callable[[Host, int], None] = lambda _host, _code: None
+        """Told about a process that ends itself at once."""
         self._heap: list[tuple[float, int, Timer | tuple[Task, int]]] = []
         self._ready: deque[Task | Timer] = deque()
         self._sequence = itertools.count()

@@ -13,10 +13,11 @@ from functools import partial
 from typing import Any, Final
 from unittest.mock import patch
 
+from connector.core.clock import SystemClock
 from connector.state.memory_state import MemoryState
 from connector.streams.announce import Announcer
-from connector.streams.engine import Engine
-from connector.streams.pipeline import Pipeline
+from connector.streams.lines import Lines
+from connector.streams.routine import Routine
 from connector.streams.tracker import OrderTracker
 from exchanges.events import ExecutionReport, OrderTradeUpdate
 from harness.worlds.plan import Plan, draw
@@ -42,13 +43,13 @@ class Mutant:
 
 
 def _position_not_loaded() -> AbstractContextManager[object]:
-    genuine = Pipeline.open_line
+    genuine = Lines.open
 
-    def open_line(self: Pipeline, stream_id: str, exchange: str, position: Any, *, hold: bool = False) -> None:
+    def open_line(self: Lines, stream_id: str, exchange: str, position: Any, *, hold: bool = False) -> None:
         del position
         genuine(self, stream_id, exchange, None, hold=hold)
 
-    return patch.object(Pipeline, "open_line", open_line)
+    return patch.object(Lines, "open", open_line)
 
 
 def _order_goes_backwards() -> AbstractContextManager[object]:
@@ -64,7 +65,7 @@ def _order_goes_backwards() -> AbstractContextManager[object]:
 
 
 def _gap_not_read() -> AbstractContextManager[object]:
-    return patch.object(Pipeline, "resume", lambda self, stream_id, live_until_ms: None)
+    return patch.object(Lines, "resume", lambda self, stream_id, live_until_ms: None)
 
 
 def _deltas_forgotten() -> AbstractContextManager[object]:
@@ -98,20 +99,21 @@ def _close_not_counted() -> AbstractContextManager[object]:
 
 def _grace_by_the_wall_clock() -> AbstractContextManager[object]:
     """E11: the grace period after an announcement ends at a time of the wall clock, and moves with its steps."""
-    genuine = Engine.once_after
+    genuine = Routine.once_after
 
-    def once_after(self: Engine, seconds: float, job: Callable[[], Any]) -> None:
-        due_ms = self.clock.wall_ms() + seconds * 1000
+    def once_after(self: Routine, seconds: float, job: Callable[[], Any]) -> None:
+        clock = SystemClock()
+        due_ms = clock.wall_ms() + seconds * 1000
 
         def look() -> None:
-            if self.clock.wall_ms() >= due_ms:
+            if clock.wall_ms() >= due_ms:
                 job()
             else:
                 genuine(self, 1.0, partial(look))
 
         genuine(self, 1.0, partial(look))
 
-    return patch.object(Engine, "once_after", once_after)
+    return patch.object(Routine, "once_after", once_after)
 
 
 MUTANTS: Final[tuple[Mutant, ...]] = (

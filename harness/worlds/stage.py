@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from concurrent import futures
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import pika
 import redis
@@ -30,6 +30,7 @@ from connector.sinks._disk import RealDisk
 from harness.worlds import blocking, disk, network, pika_blocking, pika_loop, pools, redis_clients
 from harness.worlds.blocking import host, kernel
 from harness.worlds.chance import chance
+from harness.worlds.kernel import Killed
 
 ROOMS: Final = ("connector.", "workers.", "tasks.")
 _ABSENT: Final = object()
@@ -67,6 +68,12 @@ def _sleep(seconds: float) -> None:
 
 def _pid() -> int:
     return sum(host().name.encode()) if kernel().task is not None else os.getpid()
+
+
+def _exit(code: int) -> NoReturn:
+    """The process ends; the world goes on."""
+    kernel().exited(host(), code)
+    raise Killed
 
 
 THREADING: Final = Borrowed(
@@ -109,7 +116,7 @@ def _instead() -> dict[int, object]:
         (random, Borrowed(random, random=chance.random, uniform=chance.uniform, Random=chance.generator)),
         (uuid, Borrowed(uuid, uuid4=chance.uuid4)),
         (secrets, Borrowed(secrets, token_hex=chance.token_hex, token_bytes=chance.token_bytes)),
-        (os, Borrowed(os, getpid=_pid)),
+        (os, Borrowed(os, getpid=_pid, _exit=_exit)),
         (socket, Borrowed(socket, gethostname=lambda: host().name)),
         (pika, Borrowed(pika, BlockingConnection=pika_blocking.BlockingConnection)),
         (IOLoop, pika_loop.IOLoop),

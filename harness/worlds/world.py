@@ -26,6 +26,7 @@ from simulator._venue import WorldSettings
 from simulator.hub import Hub
 
 OPENED_AT_S: Final = 3.0
+EXIT_RESTART_S: Final = 3.0
 TRAFFIC_AT_S: Final = 8.0
 
 
@@ -64,7 +65,7 @@ class World:
         self.setup, self.disk = setup, WorldDisk()
         self.fault_chance = self._source("faults")
         self.kernel = Kernel()
-        self.kernel.crashed = self._crashed
+        self.kernel.crashed, self.kernel.exited = self._crashed, self._exited
         self.record = Record(self.kernel)
         self.rabbit = Rabbit(self.kernel, self._source("rabbit"))
         self.redis = RedisServer(self.kernel, self._source("redis"))
@@ -84,6 +85,7 @@ class World:
         self.monitor = Monitor(self)
         self.redis.asked = self.monitor.asked
         self.story: list[tuple[float, str]] = []
+        self.ended_themselves = 0
         self._born = 0
         self._readers()
 
@@ -118,6 +120,15 @@ class World:
 
     def _crashed(self, task: Task, error: BaseException) -> None:
         self.record.crashes.append(f"{self.kernel.now:.3f} s {task.host.name} {task.name}: {error!r}")
+
+    def _exited(self, host: Host, code: int) -> None:
+        """A process ended itself: its supervisor brings it back, as a container's does."""
+        process = next(process for process in self.processes if process.host is host)
+        self.note(f"{host.name} ends itself with code {code}")
+        self.ended_themselves += 1
+        process.kill()
+        self.gone(process)
+        self.kernel.after(EXIT_RESTART_S, lambda: self.again(process))
 
     # --- processes ---
 
