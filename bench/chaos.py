@@ -106,7 +106,8 @@ def campaign(args: argparse.Namespace) -> Report:
         looks = levels(stack)
         after = Ceiling()
         after.see(looks)
-        report.leaks += [*leaks(level, looks), *at_rest(stack)]
+        served = {account.venue for account in stack.accounts}
+        report.leaks += [*leaks(level, looks, len(served)), *at_rest(stack)]
         print(f"before: {level}\nafter:  {after}\n")
     print(report.text(), flush=True)
     return report

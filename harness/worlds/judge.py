@@ -16,6 +16,7 @@ from harness.campaign.check import Verdict, deduplicated, judge, rank, read_even
 from harness.worlds.failure import Failure
 from harness.worlds.judge_prices import prices
 from harness.worlds.kernel import EPOCH_MS
+from harness.worlds.monitor import Monitor
 from harness.worlds.plan import Plan
 from harness.worlds.process import ServiceProcess
 from harness.worlds.record import EVENTS_QUEUE
@@ -30,7 +31,7 @@ MAX_TASKS: Final = 60
 """Threads of one process: pools at their full size, and everything that runs for ever."""
 
 
-def verdicts(world: World, plan: Plan) -> list[Failure]:
+def verdicts(world: World, plan: Plan, monitor: Monitor) -> list[Failure]:
     """Everything that is wrong with a world at rest."""
     if world.setup.price_roles:
         return [*prices(world), *_growth(world), *_secrets(world), *_traces(world)]
@@ -42,7 +43,7 @@ def verdicts(world: World, plan: Plan) -> list[Failure]:
         *_counts(world),
         *_announcements(world, plan),
         *_hash(world),
-        *_watched(world),
+        *_watched(world, monitor),
         *_growth(world),
         *_secrets(world),
         *_traces(world),
@@ -205,14 +206,14 @@ def _announcements(world: World, plan: Plan) -> list[Failure]:
     return []
 
 
-def _watched(world: World) -> list[Failure]:
+def _watched(world: World, monitor: Monitor) -> list[Failure]:
     """What the monitor saw on the way."""
-    found = [Failure(*row) for row in world.monitor.broken]
+    found = [Failure(*row) for row in monitor.broken]
     capacity = world.setup.capacity
     if capacity:
         found += [
             Failure("over capacity", f"{name} held {most} streams, MAX_STREAMS is {capacity}")
-            for name, most in sorted(world.monitor.most_held.items())
+            for name, most in sorted(monitor.most_held.items())
             if most > capacity
         ]
     left = [stream for stream in sorted(world.streams) if not world.backend.bots[stream]]

@@ -206,6 +206,15 @@ KNOWN: Final[tuple[Known, ...]] = (
         "commands",
     ),
     Known(
+        "W3",
+        "Kraken: nonces follow the wall clock, so an account stays dark for as long as the clock was set back",
+        LOST | {"dark"},
+        both(("clock_step", "restart_step"), ("kraken",)),
+        20810,
+        "clock",
+        within=400,
+    ),
+    Known(
         "W2",
         "an error of the state leaves the rebalancing of price feeds as an unexpected exception",
         frozenset({"exception"}),

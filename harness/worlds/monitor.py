@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from connector.streams.accounts import Accounts
 from connector.streams.lifecycle import StreamState
 from harness.worlds.kernel import Host
-
-if TYPE_CHECKING:
-    from harness.worlds.process import ServiceProcess
-    from harness.worlds.world import World
+from harness.worlds.process import ServiceProcess
+from harness.worlds.world import World
 
 LOOK_S: Final = 0.5
 NOBODY_S: Final = 5.0
@@ -31,6 +29,7 @@ class Monitor:
         self._told: set[tuple[str, str]] = set()
 
     def begin(self) -> None:
+        self._world.redis.asked = self.asked
         self._world.kernel.after(LOOK_S, self._look)
 
     def _tell(self, invariant: str, text: str, stream: str) -> None:

@@ -51,7 +51,7 @@ class Plan:
 
     @property
     def blamable(self) -> frozenset[str]:
-        """What a broken promise may be blamed on: faults, and what is unusual in the setup."""
+        """What a broken promise may be blamed on: faults, venues, and what is unusual in the setup."""
         setup = self.setup
         unusual = {
             "unsealed": not setup.sealed,
@@ -61,7 +61,7 @@ class Plan:
             "price": bool(setup.price_roles),
             "split_roles": set(setup.price_roles) == {"ticker", "candle"},
         }
-        return self.fault_kinds | {name for name, there in unusual.items() if there}
+        return self.fault_kinds | {name for name, there in unusual.items() if there} | set(setup.venues)
 
 
 LONG: Final[Mapping[str, tuple[float, float]]] = {

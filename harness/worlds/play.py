@@ -13,6 +13,7 @@ from harness.worlds.failure import Failure
 from harness.worlds.faults import carry_out
 from harness.worlds.judge import verdicts
 from harness.worlds.kernel import Spinning
+from harness.worlds.monitor import Monitor
 from harness.worlds.plan import Plan
 from harness.worlds.world import TRAFFIC_AT_S, World, opened
 
@@ -44,9 +45,10 @@ def play(plan: Plan, look: Callable[[World], None] | None = None) -> Outcome:
     """Within `staged()`. `look` sees the world at rest."""
     outcome = Outcome(plan)
     with opened(plan.setup) as world:
+        monitor = Monitor(world)
         try:
-            _run(world, plan)
-            outcome.failures = verdicts(world, plan)
+            _run(world, plan, monitor)
+            outcome.failures = verdicts(world, plan, monitor)
         except Spinning as error:
             outcome.failures = [Failure("spinning", str(error))]
         outcome.digest, outcome.virtual_s = world.record.digest, world.kernel.now
@@ -57,13 +59,13 @@ def play(plan: Plan, look: Callable[[World], None] | None = None) -> Outcome:
     return outcome
 
 
-def _run(world: World, plan: Plan) -> None:
+def _run(world: World, plan: Plan, monitor: Monitor) -> None:
     if plan.setup.price_roles:
         _boot_prices(world, plan)
     else:
         for number in range(plan.setup.processes):
             world.boot("user", f"m{1 + number % 2}")
-    world.monitor.begin()
+    monitor.begin()
     source = world.fault_chance
     for account in world.accounts:
         for _ in range(1 + source.randrange(plan.setup.bots)):

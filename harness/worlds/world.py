@@ -15,7 +15,6 @@ from harness.worlds.backend import Backend, topics_of
 from harness.worlds.blocking import Stage
 from harness.worlds.disk import WorldDisk
 from harness.worlds.kernel import BUSY_S, PAUSES_S, Host, Kernel, Task
-from harness.worlds.monitor import Monitor
 from harness.worlds.network import Venues
 from harness.worlds.process import ServiceProcess
 from harness.worlds.rabbit import Rabbit
@@ -82,8 +81,6 @@ class World:
         self.backend.topics = topics_of(setup.venues) if setup.price_roles else ()
         self.traffic = Traffic(self.kernel, self.venues, self.accounts, self._source("traffic"), setup.per_s)
         self.processes: list[ServiceProcess] = []
-        self.monitor = Monitor(self)
-        self.redis.asked = self.monitor.asked
         self.story: list[tuple[float, str]] = []
         self.ended_themselves = 0
         self._born = 0
