@@ -56,6 +56,7 @@ def both(some: tuple[str, ...], others: tuple[str, ...]) -> tuple[frozenset[str]
 DEATHS: Final = (
     "kill", "kill_fast", "drain", "kill_in_drain", "kill_at_start", "restart_all", "restart_step", "master_dies", "start",
 )  # fmt: skip
+KILLS: Final = ("kill", "kill_fast", "kill_in_drain", "restart_all", "restart_step", "master_dies", "reboot")
 FORGETS: Final = ("redis_flush", "redis_restart_empty", "reboot")
 LOSES_ANSWERS: Final = ("redis_stall", "redis_cut", "redis_away", "redis_drop", "redis_restart_empty", "reboot")
 ORDERS: Final = frozenset(
@@ -204,6 +205,15 @@ KNOWN: Final[tuple[Known, ...]] = (
         either(*LOSES_ANSWERS, "slow_redis"),
         20,
         "commands",
+    ),
+    Known(
+        "E19",
+        "the last second before a kill is not in the saved position: an edit of an order that ended then is told after its end",
+        frozenset({"rabbit backwards", "redis backwards", "rabbit doubled", "redis doubled"}),
+        either(*KILLS),
+        20911,
+        "master",
+        within=400,
     ),
     Known(
         "W3",
