@@ -23,8 +23,9 @@ from harness.worlds.record import EVENTS_QUEUE
 from harness.worlds.world import World
 
 FINAL: Final = rank("FILLED")
-LEAVING_S: Final = 1.0
-"""What happened so shortly before the last bot left may be on its way when the stream closes."""
+LEAVING_S: Final = 3.0
+"""What happened so shortly before the last bot left may be on its way when the stream closes (Hyperliquid: a cancel is told
+once it is sure that no other order has the client id)."""
 LEFT_DARK_S: Final = 60.0
 """Where something went wrong, the stream may have been dark for so long when its last bot left: nobody reads that gap."""
 MAX_TASKS: Final = 60
@@ -72,12 +73,11 @@ def _redis_complete(plan: Plan) -> bool:
 
 
 def _told_gaps(world: World) -> dict[str, list[tuple[float, float]]]:
-    """Announced gaps, in seconds of the world, of accounts whose venue keeps no history."""
-    silent = {account.stream for account in world.accounts if not account.history}
+    """Gaps that were announced as not read whole, in seconds of the world: what fell in there is told, not lost."""
     gaps: dict[str, list[tuple[float, float]]] = {}
     for told in world.record.services:
         gap = told.body.get("streamGap")
-        if gap and gap.get("missing") and gap["stream"] in silent:
+        if gap and gap.get("missing"):
             start, end = (moment / 1000 - EPOCH_MS / 1000 for moment in (gap["from"], gap["to"]))
             gaps.setdefault(gap["stream"], []).append((start, end + 0.5))
     return gaps

@@ -208,7 +208,7 @@ KNOWN: Final[tuple[Known, ...]] = (
     ),
     Known(
         "E19",
-        "the last second before a kill is not in the saved position: an edit of an order that ended then is told after its end",
+        "the last second before a kill is not in the saved position: an edit of an order that ended then is told again",
         frozenset({"rabbit backwards", "redis backwards", "rabbit doubled", "redis doubled"}),
         either(*KILLS),
         20911,
