@@ -127,14 +127,6 @@ KNOWN: Final[tuple[Known, ...]] = (
         "master",
     ),
     Known(
-        "E5",
-        "a queue or binding of user events that is gone: the broker confirms what nobody keeps",
-        LOST | {"queue missing"},
-        either("events_queue_deleted", "events_exchange_deleted"),
-        20,
-        "topology",
-    ),
-    Known(
         "E7c",
         "a process that stood still publishes what its sockets hold, although others own its streams",
         ORDERS,

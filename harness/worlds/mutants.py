@@ -14,6 +14,7 @@ from typing import Any, Final
 from unittest.mock import patch
 
 from connector.core.clock import SystemClock
+from connector.sinks._amqp_link import AmqpLink
 from connector.state.memory_state import MemoryState
 from connector.streams.announce import Announcer
 from connector.streams.lines import Lines
@@ -45,9 +46,9 @@ class Mutant:
 def _position_not_loaded() -> AbstractContextManager[object]:
     genuine = Lines.open
 
-    def open_line(self: Lines, stream_id: str, exchange: str, position: Any, *, hold: bool = False) -> None:
+    def open_line(self: Lines, stream_id: str, exchange: str, position: Any, **more: Any) -> None:
         del position
-        genuine(self, stream_id, exchange, None, hold=hold)
+        genuine(self, stream_id, exchange, None, **more)
 
     return patch.object(Lines, "open", open_line)
 
@@ -55,17 +56,17 @@ def _position_not_loaded() -> AbstractContextManager[object]:
 def _order_goes_backwards() -> AbstractContextManager[object]:
     genuine = OrderTracker.admit
 
-    def admit(self: OrderTracker, event: Any, *, repaired: bool = False) -> Any:
+    def admit(self: OrderTracker, event: Any, **more: Any) -> Any:
+        knows = self
         if isinstance(event, ExecutionReport | OrderTradeUpdate):
-            fresh = OrderTracker(self._exchange)
-            return genuine(fresh, event, repaired=repaired)
-        return genuine(self, event, repaired=repaired)
+            knows = OrderTracker(self._exchange)
+        return genuine(knows, event, **more)
 
     return patch.object(OrderTracker, "admit", admit)
 
 
 def _gap_not_read() -> AbstractContextManager[object]:
-    return patch.object(Lines, "resume", lambda self, stream_id, live_until_ms: None)
+    return patch.object(Lines, "resume", lambda *_, **__: None)
 
 
 def _deltas_forgotten() -> AbstractContextManager[object]:
@@ -81,7 +82,7 @@ def _deltas_forgotten() -> AbstractContextManager[object]:
 
 
 def _announcement_suppressed() -> AbstractContextManager[object]:
-    return patch.object(Announcer, "user_started", lambda self, *, lost=False: None)
+    return patch.object(Announcer, "user_started", lambda *_, **__: None)
 
 
 def _lease_for_a_day() -> AbstractContextManager[object]:
@@ -89,6 +90,18 @@ def _lease_for_a_day() -> AbstractContextManager[object]:
     return patch.object(
         MemoryState, "renew", lambda self, leases, owner, ttl_s: genuine(self, leases, owner, ttl_s * 10_000)
     )
+
+
+@contextmanager
+def _returns_unseen() -> Iterator[None]:
+    """E5: messages are not mandatory and nobody looks after the queue: what no queue takes is confirmed and gone."""
+    genuine = AmqpLink.publish
+
+    def publish(self: AmqpLink, *arguments: Any, **_: Any) -> int:
+        return genuine(self, *arguments)
+
+    with patch.object(AmqpLink, "publish", publish), patch.object(AmqpLink, "keep_queue", lambda *_: None):
+        yield
 
 
 def _close_not_counted() -> AbstractContextManager[object]:
@@ -161,6 +174,13 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "commands",
         frozenset({"counts", "dark"}),
         _close_not_counted,
+    ),
+    Mutant(
+        "E5 returns unseen",
+        "the broker confirms events that no queue keeps",
+        "topology",
+        frozenset({"rabbit lost", "queue missing"}),
+        _returns_unseen,
     ),
     Mutant(
         "E11 grace by the wall clock",

@@ -29,7 +29,7 @@ def test_the_same_seed_gives_the_same_bytes() -> None:
 
 def test_two_processes_that_publish_for_one_stream_are_found_and_told() -> None:
     done = worlds("--seed", "26", "--kind", "freeze")
-    assert "rabbit two owners" in done.stdout
+    assert "rabbit backwards" in done.stdout
     assert "is frozen" in done.stdout
     assert "published" in done.stdout
 
