@@ -168,6 +168,7 @@ class InMemory(msgspec.Struct, frozen=True):
 
     received_mono: float
     born: float = 0.0
+    counted: bool = True
 
 
 def stored(outgoing: Outgoing) -> bytes:
@@ -205,9 +206,9 @@ def stored(outgoing: Outgoing) -> bytes:
 def in_memory(outgoing: Outgoing) -> InMemory | None:
     """The part of a stored message that stays in memory."""
     message = outgoing.message
-    if not isinstance(message, AccountMessage):
-        return None
-    return InMemory(message.received_mono, outgoing.born)
+    if isinstance(message, AccountMessage):
+        return InMemory(message.received_mono, outgoing.born, outgoing.counted)
+    return None if outgoing.counted else InMemory(0.0, outgoing.born, counted=False)
 
 
 def restored(record: bytes, kept: object, now: float) -> Outgoing:

@@ -153,8 +153,10 @@ class Publisher:
         stuck = self._flight and self._clock.mono() - self._moved_at > self._options.confirm_timeout_s
         if stuck and self._link is not None and self._link.usable:
             self._link.drop("no confirms")
-        elif self._link is not None:
+        elif self._link is not None and self._link.usable:
             self._link.keep_queue()
+        else:
+            self._lane.keep_waiting(in_flight=self._durable_in_flight > 0 or bool(self._refusals))
         self._pump()
 
     # --- the link's side ---

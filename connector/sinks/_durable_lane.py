@@ -23,7 +23,7 @@ import msgspec
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
 from connector.core.ports import AccountMessage, Clock, InfoMessage
-from connector.sinks._amqp_messages import Outgoing, in_memory, restored, stored
+from connector.sinks._amqp_messages import InMemory, Outgoing, in_memory, restored, stored
 from connector.sinks._common import Elsewhere, Permitted, Progress, Throttle, always
 from connector.sinks.outbox import Outbox, OutboxFull, OutboxUnusable, Segment
 
@@ -213,17 +213,31 @@ class DurableLane:
 
     def spill(self) -> None:
         """Move the tail to disk if it is too long. Full or failing disk: it stays, and `room` says no before long."""
+        if self.overlong:
+            self._to_disk(head=False)
+
+    def keep_waiting(self, *, in_flight: bool) -> None:
+        """The broker is away: all that waits goes to disk now, so that it outlives this machine's memory.
+
+        `in_flight`: something may still be confirmed; then the head stays, because its place on disk is before that.
+        """
+        if self.tail or not in_flight:
+            self._to_disk(head=not in_flight)
+
+    def _to_disk(self, *, head: bool) -> None:
         outbox = self._outbox
-        if outbox is None or not self.overlong or self._clock.mono() < self._write_again_at:
+        if outbox is None or self._clock.mono() < self._write_again_at:
             return
         before = outbox.records
         try:
+            if head and any(item.segment is None for item in self._head):
+                self._save_head(outbox)
             self._spill_all(outbox)
         except (OutboxFull, OSError) as error:
             self._write_again_at = self._clock.mono() + DISK_RETRY_S
             self.trouble = f"outbox can't take more: {error}"
             if self._may_log("full"):
-                log.error("outbox can't take more, account events will be refused", sink=self._name, why=str(error))
+                log.error("outbox can't take more, events wait in memory", sink=self._name, why=str(error))
         else:
             self.trouble = ""
         if outbox.records > before and self._may_log("spilled"):
@@ -237,14 +251,9 @@ class DurableLane:
         if outbox is None:
             return remaining
         try:
-            head = self._encoded(self._head)
-            if head:
-                outbox.prepend([record for _, record in head])
-            for segment in tuple(self._loaded):
-                # Its unconfirmed records are in the new first segment.
-                self._forget(segment)
-            remaining -= len(self._head)
-            self._head.clear()
+            head = len(self._head)
+            self._save_head(outbox)
+            remaining -= head
             self._spill_all(outbox)
             with self._lock:
                 remaining = len(self.tail)
@@ -254,6 +263,15 @@ class DurableLane:
             log.warning("unconfirmed messages are kept on disk", sink=self._name, messages=outbox.records)
         outbox.close()
         return remaining
+
+    def _save_head(self, outbox: Outbox) -> None:
+        pairs = self._encoded(self._head)
+        if pairs:
+            outbox.prepend([record for _, record in pairs], [in_memory(item) for item, _ in pairs])
+        for segment in tuple(self._loaded):
+            # Its unconfirmed records are in the new first segment.
+            self._forget(segment)
+        self._head.clear()
 
     def _spill_all(self, outbox: Outbox) -> None:
         while True:
@@ -294,22 +312,10 @@ class DurableLane:
         if loaded is None:
             return True
         segment, records = loaded
-        own = len(segment.extras) == segment.records
-        damaged = segment.records - len(records)
-        items = []
-        now = self._clock.mono()
-        for index, record in enumerate(records):
-            try:
-                item = restored(record, segment.extras[index] if own else None, now)
-            except msgspec.DecodeError:
-                damaged += 1
-                continue
-            item.segment = segment
-            item.counted = own
-            items.append(item)
+        items = self._restored(segment, records)
         segment.left = len(items)
-        if damaged:
-            self._count_damaged(damaged, own)
+        if len(items) < segment.records:
+            self._count_damaged(segment, items)
         if items:
             self._loaded.add(segment)
             self._head.extend(items)
@@ -317,15 +323,34 @@ class DurableLane:
             outbox.discard(segment)
         return True
 
-    def _count_damaged(self, records: int, own: bool) -> None:
+    def _restored(self, segment: Segment, records: Sequence[bytes | None]) -> list[Outgoing]:
+        own = bool(segment.extras)
+        extras = segment.extras if len(segment.extras) == len(records) else [None] * len(records)
+        items = []
+        now = self._clock.mono()
+        for record, kept in zip(records, extras, strict=True):
+            if record is None:
+                continue
+            try:
+                item = restored(record, kept, now)
+            except msgspec.DecodeError:
+                segment.damaged = True
+                continue
+            item.segment = segment
+            item.counted = own and (not isinstance(kept, InMemory) or kept.counted)
+            items.append(item)
+        return items
+
+    def _count_damaged(self, segment: Segment, items: Sequence[Outgoing]) -> None:
+        records = segment.records - len(items)
         log.error("outbox records can't be read", sink=self._name, records=records)
         METRICS.count("account_events_lost_total", records, sink=self._name)
         self.lost += records
-        if own:
-            with self._lock:
-                self.progress.settled += records
-        else:
-            self.leftovers -= records
+        left = sum(isinstance(kept, InMemory) and not kept.counted for kept in segment.extras)
+        left = left - sum(not item.counted for item in items) if segment.extras else records
+        self.leftovers -= left
+        with self._lock:
+            self.progress.settled += records - left
 
     def _count_down(self, segment: Segment) -> None:
         segment.left -= 1

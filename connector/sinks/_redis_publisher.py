@@ -24,7 +24,6 @@ from connector.sinks._redis_link import LinkLost, LinkRefused, PartialReply, Red
 
 log = get_logger(__name__)
 
-
 ACCOUNT_BATCH: Final = 64
 """Account messages per round trip: what may at most be repeated after a lost connection."""
 MARKET_BATCH: Final = 500
@@ -279,7 +278,6 @@ class RedisPublisher:
         with self.lock:
             streams = self.lanes.account_streams()
         elsewhere = self.owned_elsewhere(streams) if streams and self.owned_elsewhere is not None else ()
-        self.alive_mono = self._clock.mono()
         with self.lock:
             if elsewhere is None:
                 # Order changes could go backwards and deltas count twice: they wait until the state answers.

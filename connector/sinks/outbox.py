@@ -5,8 +5,9 @@ long as it lives; `open` moves the segments of dead processes in front of its ow
 replayed by the next that starts with the same directory.
 
 A segment is the 8 bytes of `MAGIC`, then records: length and CRC-32 of the payload (both unsigned 32 bit, big endian),
-payload. Reading stops at the first record that is incomplete, empty or fails its checksum: whatever was being written
-when the machine stopped costs that record and nothing before it.
+payload. What was being written when the machine stopped costs that record and nothing before it. A damaged record is
+stepped over: reading goes on with the next that passes its checksum. A segment that is damaged, or of a newer version, is
+not deleted but kept aside as `<directory>/*.damaged`, with an ERROR line.
 
 Durability: one fsync per `append` (a batch), and one of the directory per new segment. A deleted segment is not
 synced; if it comes back after a power cut its records are sent again, under the same message ids.
@@ -26,6 +27,7 @@ from typing import Final
 
 from connector.core.clock import Chance
 from connector.core.log import get_logger
+from connector.core.metrics import METRICS
 from connector.sinks._disk import Disk, RealDisk, Segmented
 
 log = get_logger(__name__)
@@ -73,16 +75,61 @@ def decode(data: bytes) -> tuple[list[bytes], int]:
     return records, position
 
 
+def read(data: bytes) -> tuple[list[bytes | None], int]:
+    """All records of a segment that can be read, None for each place where some can't; and how many bytes behind them make
+    no record. Those are a record that was being written, or damage.
+    """
+    records: list[bytes | None] = []
+    intact, position = decode(data)
+    records += intact
+    while (found := _next_record(data, position + 1)) is not None:
+        intact, good = decode(MAGIC + data[found:])
+        records += [None, *intact]
+        position = found + good - len(MAGIC)
+    rest = len(data) - position
+    if position >= len(MAGIC) and _ends_at(data, position) == len(data):
+        return [*records, None], 0
+    return records, rest if any(data[position:]) else 0
+
+
+def _ends_at(data: bytes, position: int) -> int:
+    """Where a record that begins here would end; 0 if none does."""
+    if len(data) - position < _HEAD.size:
+        return 0
+    length, _ = _HEAD.unpack_from(data, position)
+    end = position + _HEAD.size + int(length)
+    return end if 0 < length <= MAX_RECORD and end <= len(data) else 0
+
+
+def _next_record(data: bytes, start: int) -> int | None:
+    """Where the next record begins that passes its checksum."""
+    # No length is above 2^24, so it begins with a zero byte (or is 2^24 itself, which is given up).
+    while (start := data.find(b"\0", start)) >= 0:
+        end = _ends_at(data, start)
+        if end and zlib.crc32(data[start + _HEAD.size : end]) == _HEAD.unpack_from(data, start)[1]:
+            return start
+        start += 1
+    return None
+
+
+def newer(data: bytes) -> bool:
+    """Whether another version of the program wrote this segment: nothing in it may be guessed at."""
+    head = data[: len(MAGIC)]
+    return head != MAGIC and head[:6] == MAGIC[:6] and head[6:7].isdigit() and head[7:] == MAGIC[7:]
+
+
 class Segment:
     """One file. `extras[i]` belongs to record i and lives in memory only; empty for a dead process's segment."""
 
-    __slots__ = ("extras", "left", "number", "path", "records", "size")
+    __slots__ = ("damaged", "extras", "left", "number", "path", "records", "size")
 
     def __init__(self, number: int, path: Path, records: int, size: int) -> None:
         self.number = number
         self.path = path
         self.records = records
         self.size = size
+        self.damaged = False
+        """Not all of it could be read: it is kept aside and not deleted."""
         self.left = 0
         """Loaded records that are not safe yet; the reader counts down."""
         self.extras: list[object] = []
@@ -154,7 +201,7 @@ class Outbox:
         segment.extras.extend(extras)
         self.records += len(records)
 
-    def prepend(self, records: Sequence[bytes]) -> None:
+    def prepend(self, records: Sequence[bytes], extras: Sequence[object] = ()) -> None:
         """Put records in front of everything else, in a segment of their own. Raises `OSError`; ignores the bound."""
         # Below every number ever used: a loaded segment is no longer in the list but still a file.
         self._lowest -= 1
@@ -164,13 +211,16 @@ class Outbox:
             self._segments.appendleft(segment)
             self._write(segment, encode(records))
             segment.records = len(records)
+            segment.extras.extend(extras)
             self.records += len(records)
         finally:
             self._seal()
             self._writing = writing
 
-    def load(self) -> tuple[Segment, list[bytes]] | None:
+    def load(self) -> tuple[Segment, list[bytes | None]] | None:
         """Take the oldest segment that was not loaded yet; its file stays until `discard`. None = empty.
+
+        A record that can't be read is None.
 
         Raises `OSError`; the segment then stays where it is.
         """
@@ -182,15 +232,20 @@ class Outbox:
         data = self._disk.read(segment.path)
         self._segments.popleft()
         self.records -= segment.records
-        records, good = decode(data)
-        if good < len(data):
-            log.warning("outbox segment ends in damage", bytes=len(data) - good, records=len(records))
+        records, rest = read(data)
+        if rest:
+            log.warning("outbox segment ends in what is no record", bytes=rest, records=len(records))
+        # Behind the records of a dead process the rest is what it was writing; of its own all was written.
+        segment.damaged = None in records or segment.records > len(records)
         return segment, records
 
     def discard(self, segment: Segment) -> None:
-        """Delete a loaded segment: its records are safe."""
+        """Delete a loaded segment: its records are safe. A damaged one is kept aside."""
         self.bytes -= segment.size
         try:
+            if segment.damaged:
+                self._keep_aside(segment.path, "damaged")
+                return
             self._disk.delete(segment.path)
         except OSError as error:
             log.error("outbox segment can't be deleted, it will be sent again after a restart", why=error.strerror)
@@ -215,15 +270,25 @@ class Outbox:
             give_back()
         for index, path in enumerate(found):
             number = _FIRST - len(found) + index
+            data = self._disk.read(path)
+            records, _ = read(data)
+            if newer(data) or not (records or MAGIC.startswith(data[: len(MAGIC)])):
+                self._keep_aside(path, "of another version" if newer(data) else "damaged")
+                continue
             target = self._path(number)
             self._disk.rename(path, target)
-            data = self._disk.read(target)
-            self._segments.append(Segment(number, target, len(decode(data)[0]), len(data)))
+            self._segments.append(Segment(number, target, len(records), len(data)))
         self._lowest -= len(found)
         self.records = sum(segment.records for segment in self._segments)
         self.bytes = sum(segment.size for segment in self._segments)
         if found:
             self._disk.sync(self._own)
+
+    def _keep_aside(self, path: Path, why: str) -> None:
+        target = self._root / f"{self._own.name}-{path.name}.damaged"
+        self._disk.rename(path, target)
+        METRICS.count("outbox_damaged_files_total")
+        log.error("an outbox file can't be read whole, it is kept aside", file=target.name, why=why)
 
     def _move_in(self, path: Path) -> Path:
         """Two steps, so that numbers of several dead processes can't collide; the name keeps their order."""
