@@ -55,6 +55,12 @@ _LOGIN_MARKS: Final = frozenset({"login", "auth", "logon", "authenticate", "sess
 _LOGIN_VERBS: Final = ("op", "method", "event", "action", "type")
 _LOGIN_ARGUMENTS: Final = frozenset({"args", "arg", "params", "data", "request", "payload"})
 
+_WORDS: Final = frozenset(
+    {*_SUFFIXES, *_LOGIN_MARKS, *_LOGIN_VERBS, *_LOGIN_ARGUMENTS, "apikey", "apisecret", "secretkey", "listenkey"}
+)
+"""What the nets look for. A key or secret that is such a word (a placeholder, mostly) is no secret, and masking it would
+hide the names by which the secrets of others are found."""
+
 _SUFFIX_PATTERN: Final = "|".join(_SUFFIXES)
 _NAME: Final = rf"[\w.\-]{{0,40}}?(?:{_SUFFIX_PATTERN})"
 _PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
@@ -159,9 +165,9 @@ REGISTRY: Final = Registry()
 
 
 def register(*values: str | None) -> None:
-    """Never let these values out again. Empty and very short ones are ignored."""
+    """Never let these values out again. Empty and very short ones, and the words that the nets look for, are ignored."""
     for value in values:
-        if value and len(value) >= MIN_LENGTH:
+        if value and len(value) >= MIN_LENGTH and _plain(value) not in _WORDS:
             REGISTRY.add(value)
 
 
@@ -170,8 +176,12 @@ credentials.guard(register)
 
 def secret_name(name: str) -> bool:
     """Whether a field of this name holds a secret: `apiKey`, `OK-ACCESS-SIGN`, `listenKey`, `jwt` …"""
-    plain = name.lower().replace("_", "").replace("-", "")
+    plain = _plain(name)
     return plain.endswith(_SUFFIXES) and plain not in _HARMLESS
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("_", "").replace("-", "")
 
 
 def text(value: str) -> str:

@@ -172,6 +172,18 @@ def test_short_values_are_not_registered():
     assert redact.text("abc") == "abc"
 
 
+@pytest.mark.parametrize(
+    "word", ["secret", "apiKey", "API_SECRET", "listen-key", " password ", "params", "session.logon"]
+)
+def test_an_account_whose_secret_is_a_word_that_the_nets_look_for_hides_no_names(word):
+    credentials(word, word, word)
+    assert "HIDE" not in redact.text(
+        "x_secret=HIDE {'my_secret': 'HIDE', 'apiKey': 'HIDE'} listen-key=HIDE API_SECRET=HIDE password=HIDE"
+    )
+    assert "HIDE" not in redact.text('sent {"method":"session.logon","params":["HIDE"]} twice')
+    assert redact.scrub({"secret": ["HIDE"], "listenKey": "HIDE"}) == {"secret": MASK, "listenKey": MASK}
+
+
 def test_names_of_secrets():
     for name in ("apiKey", "API_SECRET", "OK-ACCESS-PASSPHRASE", "listenKey", "sign", "X-Auth-Token", "jwt"):
         assert redact.secret_name(name), name
