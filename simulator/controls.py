@@ -209,6 +209,13 @@ def list_symbol(hub: Hub, exchange: str, symbol: str, state: Listing) -> None:
         raise Refused("symbol", f"no symbol {symbol} on {exchange} that could be {state}") from None
 
 
+def begin_candles(hub: Hub, exchange: str, symbol: str, interval: str, behind: int, now: Instant) -> None:
+    """Let the candles of a symbol begin `behind` intervals ago, if nobody asked for them yet; `close_candle` then closes that
+    many after their real end. Who checks times against a clock refuses candles that run more than one ahead of it."""
+    _known(hub, exchange, symbol)
+    hub.world.markets.track(exchange, symbol, interval, hub.market_now(exchange, now).wall_ms, behind)
+
+
 def close_candle(hub: Hub, exchange: str, symbol: str, interval: str, now: Instant) -> int:
     """Close the running candle now; returns its opening time, ms. `interval` is a canonical name (`1m`)."""
     _known(hub, exchange, symbol)

@@ -79,10 +79,12 @@ class _State:
 class _Series:
     """Candles of one symbol and interval since somebody first asked for them."""
 
-    __slots__ = ("closed", "first_ms", "interval", "running", "symbol")
+    __slots__ = ("behind", "closed", "first_ms", "interval", "running", "symbol")
 
-    def __init__(self, symbol: Symbol, interval: str, start_ms: int, price: Decimal) -> None:
+    def __init__(self, symbol: Symbol, interval: str, start_ms: int, price: Decimal, behind: int = 0) -> None:
         self.symbol = symbol
+        self.behind = behind
+        """So many candles are closed by hand, each after its real end, before the clock closes them."""
         self.interval = interval
         self.first_ms = start_ms
         self.running = _flat(start_ms, price)
@@ -252,12 +254,16 @@ class Markets:
 
     # --- candles ---
 
-    def track(self, exchange: str, wire: str, interval: str, now_ms: int) -> None:
-        """Keep candles of a symbol from now on. Raises KeyError for an unknown symbol or interval."""
+    def track(self, exchange: str, wire: str, interval: str, now_ms: int, behind: int = 0) -> None:
+        """Keep candles of a symbol from now on, or as before. Raises KeyError for an unknown symbol or interval.
+
+        With `behind` a new series begins that many candles ago and stands still until `close_candle` has brought it here.
+        """
         known = self._series.setdefault((exchange, wire), {})
         if interval not in known:
             state = self._states[exchange][wire]
-            known[interval] = _Series(state.symbol, interval, bucket_start(interval, now_ms), state.price)
+            start_ms = bucket_start(interval, now_ms) - behind * INTERVALS[interval]
+            known[interval] = _Series(state.symbol, interval, start_ms, state.price, behind)
 
     def roll(self, exchange: str, now_ms: int) -> list[CandleUpdate]:
         """Close the candles whose time is over."""
@@ -269,7 +275,9 @@ class Markets:
         return updates
 
     def _catch_up(self, exchange: str, series: _Series, now_ms: int) -> list[CandleUpdate]:
-        updates = []
+        updates: list[CandleUpdate] = []
+        if series.behind:
+            return updates
         current = bucket_start(series.interval, now_ms)
         while series.running.start_ms < current:
             done = series.close()
@@ -277,10 +285,12 @@ class Markets:
         return updates
 
     def close_candle(self, exchange: str, wire: str, interval: str, now_ms: int) -> list[CandleUpdate]:
-        """Close the running candle before its time; the series runs ahead of the clock by one candle from then on."""
+        """Close the running candle now: before its time, and the series runs ahead of the clock by one candle from then on,
+        unless it was begun `behind` the clock."""
         self.track(exchange, wire, interval, now_ms)
         series = self._series[(exchange, wire)][interval]
         updates = self._catch_up(exchange, series, now_ms)
+        series.behind = max(0, series.behind - 1)
         return [*updates, CandleUpdate(exchange, series.symbol, interval, series.close(), True, now_ms)]
 
     def candles(

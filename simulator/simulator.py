@@ -263,6 +263,10 @@ class Simulator:
         """Take a symbol off its market, put it back, or make it one that has never traded."""
         self.call(lambda hub, _: controls.list_symbol(hub, exchange, symbol, state))
 
+    def begin_candles(self, exchange: str, symbol: str, interval: str, behind: int) -> None:
+        """Let candles that nobody asked for yet begin `behind` intervals ago; they stand still until they are closed."""
+        self.call(lambda hub, now: controls.begin_candles(hub, exchange, symbol, interval, behind, now))
+
     def close_candle(self, exchange: str, symbol: str, interval: str) -> int:
         """Close the running candle now (`interval` canonical: `1m`); returns its opening time, ms."""
         return self.call(lambda hub, now: controls.close_candle(hub, exchange, symbol, interval, now))

@@ -13,6 +13,7 @@ import pytest
 
 from cli.normalise import normalise
 from connector.core.channels import candle_channel, ticker_channel
+from connector.core.clock import SystemClock
 from exchanges._adapter import Instant
 from exchanges.ids import Feed, family_of
 from harness.backend import CANDLE_QUEUE
@@ -36,6 +37,8 @@ TICKER_FIELDS = {
     "symbol", "time", "price", "volume", "bestAsk", "bestBid", "bestAskQnt", "bestBidQnt", "uniqueMessageId", "eventTime",
     "exchange",
 }  # fmt: skip
+BEHIND = 40
+"""Candles that can be closed one after the other: a candle that begins later than the clock allows is refused."""
 _steps = itertools.count(1)
 
 
@@ -134,7 +137,7 @@ def replay(
     frames = [replayable(exchange, feed, text) for text in prior]
     raw = replayable(exchange, feed, frame)
     line = {"exchange": exchange, "feed": feed, "frame": raw, "context": {**context, "prior_frames": frames}}
-    result = normalise(msgspec.json.encode(line), Instant(0.0, 0))
+    result = normalise(msgspec.json.encode(line), Instant(0.0, SystemClock().wall_ms()))
     assert "error" not in result, result
     rows: list[dict[str, Any]] = msgspec.json.decode(msgspec.json.encode(result["events"]))
     return rows
@@ -146,7 +149,9 @@ def replay(
 def ask(stack: Stack, exchange: str) -> str:
     """Ask for one hour of the first symbol; returns the channel."""
     interval = HOUR[family_of(exchange)]
-    pair = symbol_of(stack, exchange).pair_id
+    symbol = symbol_of(stack, exchange)
+    pair = symbol.pair_id
+    stack.simulator.begin_candles(exchange, symbol.wire, "1h", BEHIND)
     stack.backend.candle(pair, exchange, interval)
     return candle_channel(pair, exchange, interval)
 
@@ -242,6 +247,7 @@ def _close(stack: Stack, exchange: str, interval: str = "1h") -> int:
 
 
 def test_paper_ids_and_generic_codes_are_mapped(stack: Stack) -> None:
+    stack.simulator.begin_candles("bybitLinear", "BTCUSDT", "15m", BEHIND)
     stack.backend.candle("BTCUSDT", "paperBybitLinear", "15")
     bybit = candle_channel("BTCUSDT", "bybitLinear", "15")
     until(lambda: stack.backend.on(bybit), lambda: _close(stack, "bybitLinear", "15m"), bybit)

@@ -62,6 +62,20 @@ def test_each_candle_closes_once_in_order_without_gaps_whatever_the_times(interv
         assert candle.low <= min(candle.open, candle.close) <= max(candle.open, candle.close) <= candle.high
 
 
+def test_candles_that_begin_earlier_are_closed_by_hand_after_their_end_and_by_the_clock_from_then_on():
+    world = markets(1)
+    hour = INTERVALS["1h"]
+    here = bucket_start("1h", NOW)
+    world.track("binance", "BTCUSDT", "1h", NOW, behind=2)
+    assert not [update for update in world.step("binance", NOW + hour)[1] if update.closed]
+    for start in (here - 2 * hour, here - hour):
+        (update,) = world.close_candle("binance", "BTCUSDT", "1h", NOW)
+        assert update.candle.start_ms == start
+    world.track("binance", "BTCUSDT", "1h", NOW, behind=9)
+    closed = [update for update in world.step("binance", NOW + hour)[1] if update.closed]
+    assert [update.candle.start_ms for update in closed] == [here]
+
+
 def test_history_before_the_first_question_is_invented_the_same_way_each_time():
     first = markets(seed=5).candles("binance", "ETHUSDT", "1h", None, None, 50, NOW)
     world = markets(seed=5)
