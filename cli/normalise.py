@@ -18,7 +18,7 @@ import msgspec
 from connector.core.channels import candle_channel, ticker_channel
 from exchanges import venue_of
 from exchanges._adapter import Emit, EmitCandle, EmitTickers, Instant, Output, Venue
-from exchanges._plausible import plausible_candle
+from exchanges._plausible import AHEAD_MS, plausible_candle
 from exchanges.events import AccountEvent, Candle, Ticker, encode
 from exchanges.ids import is_paper, real_id
 
@@ -120,13 +120,14 @@ def _frame_bytes(frame: msgspec.Raw) -> bytes:
 
 
 def _published(outputs: Sequence[Output], now_ms: int) -> Iterator[Json]:
-    """What leaves the service: a candle whose time can't be true is not published (`exchanges._plausible`)."""
+    """What leaves the service: no price of the future, no candle whose time can't be true (`exchanges._plausible`)."""
     for output in outputs:
         if isinstance(output, Emit):
             yield _fields(output.event)
         elif isinstance(output, EmitTickers):
             for ticker in output.tickers:
-                yield _fields(ticker, ticker_channel(ticker.symbol, output.exchange))
+                if ticker.time <= now_ms + AHEAD_MS:
+                    yield _fields(ticker, ticker_channel(ticker.symbol, output.exchange))
         elif isinstance(output, EmitCandle) and plausible_candle(output.candle.start, output.length_ms, now_ms):
             yield _fields(output.candle, candle_channel(output.symbol, output.exchange, output.interval))
 

@@ -62,8 +62,8 @@ class Account:
     def order(self, row: OrderRow) -> Told:
         """What an order push says. Raises `ValueError` for a time that is no number."""
         status, side = STATUSES.get(row.status), side_of(row.side, row.trade_side, row.pos_side)
-        if status is None:
-            return _unlisted(row.status)
+        if status is None or (status == "FILLED" and not decimal(row.acc_base_volume)):
+            return _unclear(row.status)
         if side is None:
             return Told(note=f"order {row.order_id} tells no side")
         memory = self._orders.of(str(row.order_id))
@@ -108,8 +108,8 @@ class Account:
         """What a v2 REST answer says. Raises `ValueError` for a time that is no number."""
         word_told = row.status or row.state or ""
         status, side = STATUSES.get(word_told), side_of(row.side, row.trade_side, row.pos_side)
-        if status is None:
-            return _unlisted(word_told)
+        if status is None or (status == "FILLED" and not decimal(row.base_volume)):
+            return _unclear(word_told)
         if side is None:
             return Told(note=f"order {row.order_id} tells no side")
         memory = self._orders.of(str(row.order_id))
@@ -152,8 +152,8 @@ class Account:
         status = STATUSES.get(row.order_status)
         position = row.hold_side or row.pos_side
         side = side_of(row.side, row.trade_side, position)
-        if status is None:
-            return _unlisted(row.order_status)
+        if status is None or (status == "FILLED" and not decimal(row.cum_exec_qty)):
+            return _unclear(row.order_status)
         if side is None:
             return Told(note=f"order {row.order_id} tells no side")
         memory = self._orders.of(str(row.order_id))
@@ -193,8 +193,10 @@ class Account:
         return _position([wallet(row) for row in mine], time_ms)
 
 
-def _unlisted(state: str) -> Told:
-    return Told(note=f"order state {state[:40]} is not known", ask=ASK_STATE)
+def _unclear(state: str) -> Told:
+    """A state of no page, or filled without a filled size: told, it would be final and short of everything."""
+    why = "without a filled size" if state in STATUSES else "is not known"
+    return Told(note=f"order state {state[:40]} {why}", ask=ASK_STATE)
 
 
 def _push_fees(memory: OrderMemory, row: OrderRow, filled: Decimal) -> Sequence[Fee]:
@@ -230,12 +232,19 @@ def futures_position(rows: Sequence[FuturesBalance], time_ms: int) -> AccountPos
             (
                 row.margin_coin,
                 text(row.available),
-                decimal(row.equity) - decimal(row.unrealized_pl) - decimal(row.available),
+                _locked(row),
             )
             for row in rows
         ],
         time_ms,
     )
+
+
+def _locked(row: FuturesBalance) -> Decimal:
+    """What of the equity, without open profit, is not available; without equity, what the venue calls frozen."""
+    if row.equity in (None, ""):
+        return decimal(row.frozen)
+    return decimal(row.equity) - decimal(row.unrealized_pl) - decimal(row.available)
 
 
 def rest_futures_position(rows: Sequence[RestFuturesBalance], time_ms: int) -> AccountPosition | None:

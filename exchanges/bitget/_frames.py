@@ -89,6 +89,7 @@ class FuturesBalance(msgspec.Struct, rename="camel"):
 
     margin_coin: str
     available: Number = None
+    frozen: Number = None
     equity: Number = None
     unrealized_pl: Number = msgspec.field(default=None, name="unrealizedPL")
 

@@ -21,7 +21,7 @@ from exchanges.bybit._orders import (
     decode_order,
     decode_wallet,
     execution_report,
-    not_listed,
+    unclear,
 )
 from exchanges.bybit._rest import envelope_of, failure_of, wait_of
 from exchanges.events import AccountEvent
@@ -206,7 +206,7 @@ class GapPlan:
             self._seen[row.order_id] = updated
             event = execution_report(row, self._category, self._table, self._now.wall_ms)
             if event is None:
-                missing.append(f"order {row.order_id}: {not_listed(row)}")
+                missing.append(f"order {row.order_id}: {unclear(row)}")
             else:
                 events.append(event)
         return Repaired(events=events, missing=missing)

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET
 
-from exchanges._numbers import decimal, divide, plain
+from exchanges._numbers import decimal, divide, plain, positive
 from exchanges._rows import Odd, read_rows, tolerant
 from exchanges.events import AccountPosition, Balance, ExecutionReport, FeePart
 from exchanges.instruments import SymbolTable
@@ -20,6 +20,7 @@ STATUSES: Final = {
     **dict.fromkeys(("Cancelled", "PartiallyFilledCanceled", "Rejected", "Deactivated"), "CANCELED"),
 }
 """Every status that the enum page lists or listed; any other one is asked for over REST, never guessed."""
+_SIDES: Final = {"Buy": "BUY", "Sell": "SELL"}
 UNIFIED_2: Final = 6
 """Assumed when the account's mode can't be read: there every wallet is `UNIFIED`."""
 _TAKEOVER: Final = "CreateByTakeOver_PassThrough"
@@ -73,21 +74,28 @@ _decode_coin: Final = tolerant(Coin)
 
 
 def status_of(order: Order) -> str | None:
-    """Our status; None for one that no page lists. Derivatives have no `PartiallyFilledCanceled`; a quote-sized market buy
-    always ends with it, as dust is left by design (ccxt issue 18685), so there it is a fill."""
+    """Our status; None for what can't be told (`unclear`). Derivatives have no `PartiallyFilledCanceled`; a quote-sized
+    market buy always ends with it, as dust is left by design (ccxt issue 18685), so there it is a fill."""
     if order.order_status == "PartiallyFilledCanceled" and order.order_type == "Market" and order.side == "Buy":
         return "FILLED" if decimal(order.cum_exec_qty) > 0 else "CANCELED"
-    return STATUSES.get(order.order_status)
+    return None if unclear(order) else STATUSES[order.order_status]
 
 
-def not_listed(order: Order) -> str:
-    return f"status {order.order_status[:40]}, which no page lists"
+def unclear(order: Order) -> str:
+    """Why an order can't be told, empty if it can."""
+    if order.order_status not in STATUSES:
+        return f"status {order.order_status[:40]}, which no page lists"
+    if order.order_status == "Filled" and not positive(order.cum_exec_qty):
+        return "status Filled without an executed quantity"  # told, it would be final and short of everything
+    if order.side not in _SIDES:
+        return f"side {order.side[:20]}, which no page lists"
+    return ""
 
 
 def execution_report(order: Order, category: str, table: SymbolTable, time_ms: int = 0) -> ExecutionReport | None:
-    """The event of an order state, None for one that no page lists; `time_ms` stands in for a missing `updatedTime`."""
+    """The event of an order state, None if it can't be told (`unclear`); `time_ms` stands in for a missing `updatedTime`."""
     status = status_of(order)
-    if status is None:
+    if status is None or order.side not in _SIDES:
         return None
     inverse = category == "inverse"
     quantity, value = plain(order.cum_exec_qty or "0"), plain(order.cum_exec_value or "0")
@@ -101,7 +109,7 @@ def execution_report(order: Order, category: str, table: SymbolTable, time_ms: i
         order_id=order.order_id,
         order_status=status,
         order_type="LIMIT" if order.order_type == "Limit" else "MARKET",
-        side="BUY" if order.side == "Buy" else "SELL",
+        side=_SIDES[order.side],
         price=_price(order, inverse=inverse),
         quantity=plain(order.qty or "0"),
         total_trade_quantity=value if inverse else quantity,

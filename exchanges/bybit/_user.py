@@ -39,7 +39,7 @@ from exchanges.bybit._orders import (
     decode_order,
     decode_wallet,
     execution_report,
-    not_listed,
+    unclear,
 )
 from exchanges.bybit._rest import (
     AUTH_AHEAD_MS,
@@ -358,7 +358,7 @@ class UserAdapter(OneAccount):
                 continue
             event = execution_report(order, self._category, self._setup.table(), message.creationTime)
             if event is None:
-                outputs.extend(self._ask(account, order.order_id, not_listed(order)))
+                outputs.extend(self._ask(account, order.order_id, unclear(order)))
             else:
                 outputs.extend(account.repair.live(event))
         return outputs

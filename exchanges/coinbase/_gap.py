@@ -17,7 +17,7 @@ from exchanges._rows import read_rows
 from exchanges._times import rfc3339
 from exchanges.coinbase._errors import failure_of
 from exchanges.coinbase._link import API
-from exchanges.coinbase._orders import KNOWN_STATUSES, Memory, RestOrder, belongs, rest_execution_report
+from exchanges.coinbase._orders import Memory, RestOrder, belongs, rest_execution_report, unclear
 from exchanges.events import AccountEvent, AccountPosition, Balance
 
 PAGE: Final = 250
@@ -144,9 +144,10 @@ class GapPlan:
             if order.order_id in self._seen or not belongs(order):
                 self._seen.add(order.order_id)
                 continue
-            if order.status not in KNOWN_STATUSES:
-                missing.append(f"order {order.order_id}: unknown status {order.status[:40]}")
             self._seen.add(order.order_id)
+            if reason := unclear(order.status, order.filled_size):
+                missing.append(f"order {order.order_id}: {reason}")
+                continue
             try:
                 event = rest_execution_report(order, now.wall_ms, self._memory)
             except ValueError as error:

@@ -18,8 +18,7 @@ MAX_REMEMBERED: Final = 10_000
 OPEN: Final = frozenset({"OPEN", "QUEUED", "CANCEL_QUEUED", "EDIT_QUEUED"})
 _ENDED: Final = frozenset({"CANCELLED", "EXPIRED", "FAILED"})
 _SILENT: Final = frozenset({"PENDING", "UNKNOWN_ORDER_STATUS"})
-KNOWN_STATUSES: Final = OPEN | _ENDED | _SILENT | {"FILLED"}
-"""Another one is told and asked for, and never guessed."""
+_KNOWN_STATUSES: Final = OPEN | _ENDED | _SILENT | {"FILLED"}
 _OWN_PRODUCTS: Final = frozenset({"", "SPOT", "UNKNOWN_PRODUCT_TYPE"})
 
 
@@ -94,6 +93,15 @@ class Memory:
         price = plain(order.limit_price or "0") if positive(order.limit_price) else ""
         if size or price:
             self.learn(order.order_id, size, price)
+
+
+def unclear(status: str, executed: str | None) -> str:
+    """Why an order's status can't be told, empty if it can. Such an order is asked for, and never guessed."""
+    if status not in _KNOWN_STATUSES:
+        return f"unknown status {status[:40]}"
+    if status == "FILLED" and not positive(executed):
+        return "status FILLED without a filled quantity"  # told, it would be final and short of everything
+    return ""
 
 
 def status_of(status: str, *, filled: bool) -> str | None:

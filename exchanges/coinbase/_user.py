@@ -42,7 +42,7 @@ from exchanges.coinbase._link import (
     Message,
     Request,
 )
-from exchanges.coinbase._orders import KNOWN_STATUSES, Memory, Order, belongs, execution_report
+from exchanges.coinbase._orders import Memory, Order, belongs, execution_report, unclear
 
 USER: Final = "user"
 CLOCK_LIMIT_S: Final = 6.0
@@ -225,8 +225,8 @@ class UserAdapter(OneAccount, Link):
     def _updated(self, order: Order, time_ms: int, repair: GapRepair) -> list[Output]:
         if not belongs(order):
             return []
-        if order.status not in KNOWN_STATUSES:
-            note = Note(f"order status {order.status[:40]} is not known", "error")
+        if reason := unclear(order.status, order.cumulative_quantity):
+            note = Note(f"order {order.order_id}: {reason}", "error")
             asked = self._lookups.ask(order.order_id, self._plan.order(order.order_id)) if self._plan else []
             return [note, *asked]
         try:

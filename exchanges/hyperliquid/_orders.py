@@ -282,6 +282,8 @@ def odd(update: Update) -> str:
         return f"its state {update.status[:40]!r} is none that is known"
     if update.order.side not in _SIDES:
         return "the venue does not tell its side"
+    if update.status != FILLED and bool(update.order.orig_sz) != bool(update.order.sz):
+        return "the venue tells only one of its sizes"  # what is filled is their difference
     if not update.size and update.status in ALIVE | {FILLED}:
         return "the venue does not tell its size"
     return ""

@@ -43,8 +43,8 @@ class Fill(msgspec.Struct):
     fill_id: str
     instrument: str
     buy: bool
-    qty: Number
-    price: Number
+    qty: Decimal
+    price: Decimal
     time: int
     seq: int | None = 0
     remaining_order_qty: Number = None

@@ -250,6 +250,8 @@ class Orders:
         status = self._status(order, row)
         if not status:
             return f"order state {row.order_status[:30] or 'none'}/{row.exec_type[:30] or 'none'} is not known"
+        if status == "FILLED" and not order.executed:
+            return "order filled without an executed quantity"  # told, it would be final and short of everything
         order.status, order.ended = status, status in _TERMINAL
         side = order.side or "buy"
         if side not in ("buy", "sell"):

@@ -116,8 +116,8 @@ class Account:
             return None
         told = frame.filled_size not in (None, "")
         filled = decimal(frame.filled_size)
-        if frame.type == "match" and frame.trade_id is not None:
-            price, size = decimal(frame.match_price), decimal(frame.match_size)
+        price, size = decimal(frame.match_price), decimal(frame.match_size)
+        if frame.type == "match" and frame.trade_id is not None and price > 0:  # a fill at no price is no fill at 0
             self.ledger.fill(frame.order_id, str(frame.trade_id), price, size, filled if told else None)
         if not told:
             filled = self.ledger.totals(frame.order_id)[0]

@@ -39,9 +39,9 @@ from exchanges.kucoin._unified_events import (
     BalancePush,
     OrderPush,
     balance_event,
-    is_listed,
     liquidation_of,
     order_event,
+    unclear,
 )
 from exchanges.kucoin._unified_gap import Api, UnifiedGap
 
@@ -250,9 +250,8 @@ class UnifiedUser:
 
     def _ordered(self, push: OrderPush) -> Outputs:
         self._gap.saw(push.symbol)
-        if not is_listed(push.status):
-            state = str(push.status)[:40]
-            note = Note(f"order {push.order_id}: status {state}, which no page lists; it is asked for", "error")
+        if reason := unclear(push.status, push.filled):
+            note = Note(f"order {push.order_id}: {reason}; it is asked for", "error")
             return [note, *self._lookups.ask(push.order_id, self._gap.single(push.order_id, push.symbol))]
         report = order_event(self.setup.exchange, self.account.pair, push)
         told = None if report is None else self.account.clients.told(self._flagged(report))

@@ -18,9 +18,13 @@ NOT_LIVE: Final = frozenset({0, 1})
 """Conditional orders that are not live yet."""
 
 
-def is_listed(status: int | str) -> bool:
-    """Whether a page says what this status means."""
-    return str(status).isdigit() and (int(status) in STATUSES or int(status) in NOT_LIVE)
+def unclear(status: int | str, filled: Number) -> str:
+    """Why an order in this status can't be told, empty if it can."""
+    if not str(status).isdigit() or int(status) not in STATUSES.keys() | NOT_LIVE:
+        return f"status {str(status)[:40]}, which no page lists"
+    if STATUSES.get(int(status)) == "FILLED" and not decimal(filled):
+        return "filled without a filled size"  # told, it would be final and short of everything
+    return ""
 
 
 LIQUIDATION: Final = "LIQ"
@@ -103,7 +107,7 @@ class RestOrder(msgspec.Struct, rename="camel"):
 def order_event(exchange: str, pair: Callable[[str], str | None], push: OrderPush) -> ExecutionReport | None:
     """The event of an order push; None for another market's order, one that is not live yet or in a state of no page."""
     trade_type = "SPOT" if _markets.is_spot(exchange) else "FUTURES"
-    status = STATUSES.get(int(push.status)) if is_listed(push.status) else None
+    status = None if unclear(push.status, push.filled) else STATUSES.get(int(push.status))
     symbol = pair(push.symbol)
     if push.trade_type != trade_type or status is None or symbol is None or push.side not in ("BUY", "SELL"):
         return None

@@ -17,7 +17,7 @@ from exchanges.events import ExecutionReport
 from exchanges.kucoin import _events, _frames, _markets, _rest
 from exchanges.kucoin._gap import AHEAD_MS, QUOTES
 from exchanges.kucoin._telling import Telling
-from exchanges.kucoin._unified_events import BalancePush, RestOrder, balance_event, is_listed, report_of
+from exchanges.kucoin._unified_events import BalancePush, RestOrder, balance_event, report_of, unclear
 
 PAGE: Final = 200
 MAX_PAGES: Final = 20
@@ -258,8 +258,8 @@ class UnifiedGap:
         reports: list[ExecutionReport] = []
         for row in rows:
             self.telling.found.add(row.order_id)
-            if not is_listed(row.status):
-                missing.append(f"order {row.order_id}: status {str(row.status)[:40]}, which no page lists")
+            if reason := unclear(row.status, row.filled_size):
+                missing.append(f"order {row.order_id}: {reason}")
                 continue
             report = report_of(self._account.exchange, self._account.pair, row, self._trade_type)
             if report is not None:

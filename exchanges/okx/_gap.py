@@ -16,7 +16,7 @@ from exchanges._repair import Repaired
 from exchanges._rows import read_rows
 from exchanges.events import AccountEvent, ExecutionReport
 from exchanges.instruments import Instrument, SymbolTable
-from exchanges.okx._orders import Account, Order, account_position, execution_report, known_state
+from exchanges.okx._orders import Account, Order, account_position, execution_report, unclear
 from exchanges.okx._rest import FIRST_WAIT_S, ORDER_UNKNOWN, envelope_of, failure_of, time_call, time_of
 
 PAGE: Final = 100
@@ -182,9 +182,9 @@ class GapPlan:
             newest, last_id = max(newest, updated), order.ord_id
             if not self._belongs(order):
                 continue
-            if not known_state(order):
+            if reason := unclear(order):
                 self._seen[order.ord_id] = (updated, order.state, order.acc_fill_sz or "")
-                missing.append(f"order {order.ord_id}: order state {order.state[:40]} is not known")
+                missing.append(f"order {order.ord_id}: {reason}")
                 continue
             try:
                 events.extend(self._changed(order, updated, asked=call.tag == "order"))

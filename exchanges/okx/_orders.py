@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET
 
-from exchanges._numbers import decimal, multiply, plain
+from exchanges._numbers import decimal, multiply, plain, positive
 from exchanges._rows import Odd, read_rows
 from exchanges.events import AccountPosition, Balance, ExecutionReport
 from exchanges.instruments import SymbolTable
@@ -99,13 +99,17 @@ def belongs(order: Order, exchange: str, table: SymbolTable) -> bool:
     return order.inst_type == "SWAP" and ("linear" if kind == XPERP else kind) == KIND[exchange]
 
 
-def known_state(order: Order) -> bool:
-    """Whether a page lists the state. Another one is told and asked for, and never guessed."""
-    return order.state in _STATUS
+def unclear(order: Order) -> str:
+    """Why the order's state can't be told, empty if it can. Such an order is asked for, and never guessed."""
+    if order.state not in _STATUS:
+        return f"order state {order.state[:40]} is not known"
+    if _STATUS[order.state] == "FILLED" and not positive(order.acc_fill_sz):
+        return "order state filled without a filled size"  # told, it would be final and short of everything
+    return ""
 
 
 def execution_report(order: Order) -> ExecutionReport:
-    """The event of an order in a known state. Contracts stay contracts: the backend multiplies by the contract value.
+    """The event of an order whose state is clear. Contracts stay contracts: the backend multiplies by the contract value.
 
     Raises `ValueError` when the times are no numbers, or no side is told.
     """

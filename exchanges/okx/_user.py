@@ -39,8 +39,8 @@ from exchanges.okx._orders import (
     Order,
     account_position,
     execution_report,
-    known_state,
     position,
+    unclear,
 )
 from exchanges.okx._rest import (
     FIRST_WAIT_S,
@@ -321,8 +321,8 @@ class UserAdapter(OneAccount):
                 order = _decode_order(row)
                 if not session.belongs(order):
                     continue
-                if not known_state(order):
-                    outputs.append(Note(f"order state {order.state[:40]} is not known", "error"))
+                if reason := unclear(order):
+                    outputs.append(Note(reason, "error"))
                     outputs.extend(session.look_up(order))
                     continue
                 event = execution_report(order)

@@ -638,9 +638,12 @@ def test_every_end_is_a_cancel_without_an_error_line(status: str) -> None:
     assert not of(Note, drive.outputs)
 
 
-@pytest.mark.parametrize("changes", [{"status": "frozen"}, {"side": None}, {"side": "X"}, {"origSz": None, "sz": None}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"status": "frozen"}, {"side": None}, {"side": "X"}, {"origSz": None, "sz": None}, {"sz": None}, {"origSz": None}],
+)
 def test_what_no_page_lists_is_asked_for_and_never_guessed(changes: dict[str, Any]) -> None:
-    """It was told as CANCELED, or as BUY, and what came later about the order was dropped."""
+    """It was told as CANCELED, as BUY or as filled whole, and what came later about the order was dropped."""
     drive = live()
     assert drive.orders(update(**changes)) == []
     assert any(note.level == "error" for note in of(Note, drive.outputs))
