@@ -85,14 +85,14 @@ def normalise(line: bytes, now: Instant, venue: Venue | None = None) -> Json:
         return {"case": _case_name(line), "error": f"not a case: {error}"}
     try:
         return {"case": case.case, "events": _events_of(case, now, venue)}
-    except _Unknown as unknown:
-        return {"case": case.case, "error": str(unknown)}
+    except _Unusable as unusable:
+        return {"case": case.case, "error": str(unusable)}
     except Exception as error:  # noqa: BLE001 - the frame or its context defeats the adapter: the next line may not
         return {"case": case.case, "error": f"{case.exchange} {case.feed}: {type(error).__name__}: {error}"}
 
 
-class _Unknown(Exception):
-    """No adapter for this line."""
+class _Unusable(Exception):
+    """No adapter for this line, or none with this context."""
 
 
 def _events_of(case: _Line, now: Instant, venue: Venue | None) -> list[Json]:
@@ -101,13 +101,16 @@ def _events_of(case: _Line, now: Instant, venue: Venue | None) -> list[Json]:
         exchange = real_id(exchange)  # paper accounts trade on the live prices
     found = venue or venue_of(exchange)
     if found is None:
-        raise _Unknown(f"unknown exchange {exchange!r}")
+        raise _Unusable(f"unknown exchange {exchange!r}")
     if feed not in found.feeds:
-        raise _Unknown(f"{exchange} has no feed {feed!r}")
+        raise _Unusable(f"{exchange} has no feed {feed!r}")
     context = case.context or {}
     prior = _decode_frames(context["prior_frames"]) if "prior_frames" in context else []
     values: Json = {key: _decode_any(raw) for key, raw in context.items() if key != "prior_frames"}
-    adapter, _ = found.replay(exchange, feed, values)
+    try:
+        adapter, _ = found.replay(exchange, feed, values)
+    except Exception as error:  # what a context may hold differs by venue
+        raise _Unusable(f"{exchange} {feed}: the context can't be used: {type(error).__name__}: {error}") from error
     for frame in prior:
         adapter.received(_frame_bytes(frame), now)
     return list(_published(adapter.received(_frame_bytes(case.frame), now), now.wall_ms))

@@ -250,8 +250,8 @@ class Orders:
         status = self._status(order, row)
         if not status:
             return f"order state {row.order_status[:30] or 'none'}/{row.exec_type[:30] or 'none'} is not known"
-        if status == "FILLED" and not order.executed:
-            return "order filled without an executed quantity"  # told, it would be final and short of everything
+        if status == "FILLED" and (not order.executed or (row.cum_qty is None and order.executed < order.quantity)):
+            return "order filled, but not every execution of it was told"  # FILLED is final: it must not be short
         order.status, order.ended = status, status in _TERMINAL
         side = order.side or "buy"
         if side not in ("buy", "sell"):

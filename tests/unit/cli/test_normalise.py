@@ -64,6 +64,20 @@ def test_a_line_that_cannot_be_used_has_an_error(line: bytes, case: object) -> N
     assert answer["error"]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"case":"a","exchange":"okx","feed":"user","frame":{},"context":{"instruments":[1]}}',
+        b'{"case":"a","exchange":"coinbase","feed":"candle","frame":{},"context":{"open_bucket":{"BTC-USD":null}}}',
+        b'{"case":"a","exchange":"hyperliquid","feed":"user","frame":{},"context":{"user":"nobody"}}',
+    ],
+)
+def test_a_context_that_cannot_be_used_is_named_as_the_cause(line: bytes) -> None:
+    answer = normalise.normalise(line, NOW)
+    assert answer["case"] == "a"
+    assert "the context can't be used" in str(answer["error"])
+
+
 def test_one_bad_line_does_not_stop_the_others(
     monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:

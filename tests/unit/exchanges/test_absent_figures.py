@@ -65,6 +65,17 @@ def test_filled_without_a_filled_size_is_not_told(
     assert events(case) == []
 
 
+def test_a_kraken_order_filled_after_an_execution_that_was_not_told_is_not_filled_with_a_part() -> None:
+    case = golden("kraken: spot limit order partially filled")
+    order_id = case["frame"]["data"][0]["order_id"]
+    end = {"order_id": order_id, "exec_type": "filled", "order_status": "filled", "timestamp": "2026-09-14T08:25:41Z"}
+    case["context"]["prior_frames"].append(case["frame"])
+    case["frame"] = {"channel": "executions", "type": "update", "data": [end], "sequence": 6}
+    assert events(case) == []
+    end["cum_qty"] = 0.42  # type: ignore[assignment]
+    assert [event["orderStatus"] for event in events(case)] == ["FILLED"]
+
+
 @pytest.mark.parametrize("figure", ["qty", "price"])
 def test_a_fill_of_kraken_futures_without_a_figure_costs_itself(figure: str) -> None:
     case = golden("kraken: futures two fills of two orders")
