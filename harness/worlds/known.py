@@ -29,13 +29,14 @@ class Known:
     """Kind of the world of the seed …"""
     faults: tuple[str, ...] = ()
     """… and what its faults are drawn from, if not from all of its kind."""
+    venues: tuple[str, ...] = ()
     within: int = 60
     """Any change of the product moves what happens in a world: one of so many from the seed on must show it."""
 
     def plans(self) -> Iterator[Plan]:
         """Worlds that may show it; on the code of its day the first one does."""
         for seed in range(self.seed, self.seed + self.within):
-            yield draw(seed, kind=self.kind, faults=self.faults)
+            yield draw(seed, kind=self.kind, venues=self.venues, faults=self.faults)
 
     def shows(self, failures: Sequence[Failure], plan: Plan) -> bool:
         return any(self.explains(failure, plan) for failure in failures)
@@ -206,6 +207,17 @@ KNOWN: Final[tuple[Known, ...]] = (
         20911,
         "master",
         within=400,
+    ),
+    Known(
+        "W4",
+        "Hyperliquid: who takes a stream over before its symbol list is loaded tells orders again under the venue's codes",
+        ORDERS,
+        both(("hyperliquid",), ("venue_rest_slow", "venue_rest_error", "venue_rest_reset")),
+        25,
+        "process",
+        ("venue_rest_slow", "drain"),
+        venues=("hyperliquid",),
+        within=300,
     ),
     Known(
         "W3",
