@@ -72,6 +72,8 @@ class Account:
             memory.average = told
         # Futures leave the average out of cancelled pushes.
         average = (memory.average or decimal(row.price)) if filled > 0 else Decimal(0)
+        if status == "FILLED" and not average:
+            return _unclear(row.status)
         if row.trade_id is not None and row.fill_fee_coin and decimal(row.base_volume) > 0:
             fee = (row.fill_fee_coin, decimal(row.fill_fee))
             memory.fees.setdefault(str(row.trade_id), (decimal(row.base_volume), fee))
@@ -118,6 +120,8 @@ class Account:
         average = divide(quote, filled)
         if average > 0:
             memory.average = average
+        elif status == "FILLED":
+            return _unclear(word_told)
         # Open spot orders have their limit price in `priceAvg` or `basePrice`.
         prices = (row.price, row.base_price, row.price_avg)
         price = next((decimal(value) for value in prices if positive_number(value)), Decimal(0))
@@ -160,6 +164,8 @@ class Account:
         sizes = self._sizes(row, memory)
         if sizes is None:
             return Told(note=f"order {row.order_id}: contracts or coins can't be told without a price", ask=ASK_UNIT)
+        if status == "FILLED" and not sizes.price:
+            return _unclear(row.order_status)
         facts = Facts(
             symbol=_markets.pair_of(row.category, row.symbol),
             client_id=row.client_oid or "",
@@ -194,8 +200,8 @@ class Account:
 
 
 def _unclear(state: str) -> Told:
-    """A state of no page, or filled without a filled size: told, it would be final and short of everything."""
-    why = "without a filled size" if state in STATUSES else "is not known"
+    """A state of no page, or filled without a size or price: told, it would be final and wrong."""
+    why = "without a filled size or a price" if state in STATUSES else "is not known"
     return Told(note=f"order state {state[:40]} {why}", ask=ASK_STATE)
 
 

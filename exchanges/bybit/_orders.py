@@ -85,8 +85,8 @@ def unclear(order: Order) -> str:
     """Why an order can't be told, empty if it can."""
     if order.order_status not in STATUSES:
         return f"status {order.order_status[:40]}, which no page lists"
-    if order.order_status == "Filled" and not positive(order.cum_exec_qty):
-        return "status Filled without an executed quantity"  # told, it would be final and short of everything
+    if order.order_status == "Filled" and not (positive(order.cum_exec_qty) and positive(order.cum_exec_value)):
+        return "status Filled without an executed quantity or value"  # told, it would be final and short of everything
     if order.side not in _SIDES:
         return f"side {order.side[:20]}, which no page lists"
     return ""

@@ -145,7 +145,7 @@ class GapPlan:
                 self._seen.add(order.order_id)
                 continue
             self._seen.add(order.order_id)
-            if reason := unclear(order.status, order.filled_size):
+            if reason := unclear(order.status, order.filled_size, order.average_filled_price, order.filled_value):
                 missing.append(f"order {order.order_id}: {reason}")
                 continue
             try:

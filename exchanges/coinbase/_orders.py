@@ -95,12 +95,12 @@ class Memory:
             self.learn(order.order_id, size, price)
 
 
-def unclear(status: str, executed: str | None) -> str:
-    """Why an order's status can't be told, empty if it can. Such an order is asked for, and never guessed."""
+def unclear(status: str, executed: str | None, *prices: str | None) -> str:
+    """Why an order's status can't be told, empty if it can; `prices`: all that tell what it cost."""
     if status not in _KNOWN_STATUSES:
         return f"unknown status {status[:40]}"
-    if status == "FILLED" and not positive(executed):
-        return "status FILLED without a filled quantity"  # told, it would be final and short of everything
+    if status == "FILLED" and not (positive(executed) and any(map(positive, prices))):
+        return "status FILLED without a filled quantity or a price"  # told, it would be final and short of everything
     return ""
 
 

@@ -225,7 +225,7 @@ class UserAdapter(OneAccount, Link):
     def _updated(self, order: Order, time_ms: int, repair: GapRepair) -> list[Output]:
         if not belongs(order):
             return []
-        if reason := unclear(order.status, order.cumulative_quantity):
+        if reason := unclear(order.status, order.cumulative_quantity, order.avg_price, order.filled_value):
             note = Note(f"order {order.order_id}: {reason}", "error")
             asked = self._lookups.ask(order.order_id, self._plan.order(order.order_id)) if self._plan else []
             return [note, *asked]

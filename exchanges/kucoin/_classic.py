@@ -194,12 +194,14 @@ class ClassicUser(Link):
         order = _order(frame.data)
         self._gap.saw(order.symbol)
         event = self.account.order(order)
-        if event is not None:
+        empty = event is not None and event.order_status == "FILLED" and not decimal(event.total_trade_quantity)
+        if event is not None and not empty:
             return self._publish(event, order.symbol, now)
         if self.account.pair(order.symbol) is None or order.side not in ("buy", "sell"):
             return [Seen(self.subscription.stream_id)]
         state = f"{order.type}/{order.status}"[:40]
-        note = Note(f"order {order.order_id}: state {state}, which no page lists; it is asked for", "error")
+        why = "without a filled size" if empty else "which no page lists"
+        note = Note(f"order {order.order_id}: state {state}, {why}; it is asked for", "error")
         return [note, *self._lookups.ask(order.order_id, self._gap.single(order.order_id, order.symbol))]
 
     def _live(self, event: ExecutionReport) -> list[Output]:

@@ -250,7 +250,7 @@ class UnifiedUser:
 
     def _ordered(self, push: OrderPush) -> Outputs:
         self._gap.saw(push.symbol)
-        if reason := unclear(push.status, push.filled):
+        if reason := unclear(push.status, push.filled, push.average, push.price):
             note = Note(f"order {push.order_id}: {reason}; it is asked for", "error")
             return [note, *self._lookups.ask(push.order_id, self._gap.single(push.order_id, push.symbol))]
         report = order_event(self.setup.exchange, self.account.pair, push)

@@ -18,12 +18,12 @@ NOT_LIVE: Final = frozenset({0, 1})
 """Conditional orders that are not live yet."""
 
 
-def unclear(status: int | str, filled: Number) -> str:
-    """Why an order in this status can't be told, empty if it can."""
+def unclear(status: int | str, filled: Number, *prices: Number) -> str:
+    """Why an order in this status can't be told, empty if it can; `prices`: its average and its limit."""
     if not str(status).isdigit() or int(status) not in STATUSES.keys() | NOT_LIVE:
         return f"status {str(status)[:40]}, which no page lists"
-    if STATUSES.get(int(status)) == "FILLED" and not decimal(filled):
-        return "filled without a filled size"  # told, it would be final and short of everything
+    if STATUSES.get(int(status)) == "FILLED" and not (decimal(filled) and any(map(decimal, prices))):
+        return "filled without a filled size or a price"  # told, it would be final and short of everything
     return ""
 
 
@@ -107,7 +107,7 @@ class RestOrder(msgspec.Struct, rename="camel"):
 def order_event(exchange: str, pair: Callable[[str], str | None], push: OrderPush) -> ExecutionReport | None:
     """The event of an order push; None for another market's order, one that is not live yet or in a state of no page."""
     trade_type = "SPOT" if _markets.is_spot(exchange) else "FUTURES"
-    status = None if unclear(push.status, push.filled) else STATUSES.get(int(push.status))
+    status = None if unclear(push.status, push.filled, push.average, push.price) else STATUSES.get(int(push.status))
     symbol = pair(push.symbol)
     if push.trade_type != trade_type or status is None or symbol is None or push.side not in ("BUY", "SELL"):
         return None

@@ -258,7 +258,7 @@ class UnifiedGap:
         reports: list[ExecutionReport] = []
         for row in rows:
             self.telling.found.add(row.order_id)
-            if reason := unclear(row.status, row.filled_size):
+            if reason := unclear(row.status, row.filled_size, row.avg_price, row.price):
                 missing.append(f"order {row.order_id}: {reason}")
                 continue
             report = report_of(self._account.exchange, self._account.pair, row, self._trade_type)

@@ -103,8 +103,8 @@ def unclear(order: Order) -> str:
     """Why the order's state can't be told, empty if it can. Such an order is asked for, and never guessed."""
     if order.state not in _STATUS:
         return f"order state {order.state[:40]} is not known"
-    if _STATUS[order.state] == "FILLED" and not positive(order.acc_fill_sz):
-        return "order state filled without a filled size"  # told, it would be final and short of everything
+    if _STATUS[order.state] == "FILLED" and not (positive(order.acc_fill_sz) and decimal(_price(order))):
+        return "order state filled without a filled size or a price"  # told, it would be final and short of everything
     return ""
 
 
@@ -117,7 +117,7 @@ def execution_report(order: Order) -> ExecutionReport:
         raise ValueError(f"no side {order.side[:20]!r}")
     client_id = order.cl_ord_id or ""
     executed = order.acc_fill_sz or "0"
-    price = next((text for text in (order.avg_px, order.px) if text and decimal(text)), "0")
+    price = _price(order)
     status = _STATUS[order.state]
     updated = int(order.u_time)
     identity = (order.inst_id, order.ord_id, order.u_time, order.state, order.sz, order.px, order.acc_fill_sz)
@@ -143,6 +143,10 @@ def execution_report(order: Order) -> ExecutionReport:
         fee_paid=fee,
         fee_asset=fee_asset,
     )
+
+
+def _price(order: Order) -> str:
+    return next((text for text in (order.avg_px, order.px) if text and decimal(text)), "0")
 
 
 def _fee(order: Order) -> tuple[str | msgspec.UnsetType, str | msgspec.UnsetType]:

@@ -41,6 +41,7 @@ def at(frame: Any, *path: str | int) -> Any:
 FILLED = [
     ("okx: spot limit buy filled", ("data", 0), "accFillSz", {}),
     ("bybit: spot limit buy filled", ("data", 0), "cumExecQty", {}),
+    ("kucoin: spot limit terminal filled/done", ("data",), "filledSize", {}),
     ("bitget: spot limit filled", ("data", 0), "accBaseVolume", {}),
     ("bitget: linear market filled", ("data", 0), "accBaseVolume", {}),
     ("bitget: unified account: market order filled", ("data", 0), "cumExecQty", {}),
@@ -62,6 +63,28 @@ def test_filled_without_a_filled_size_is_not_told(
         (told,) = events(case)
         assert told["orderStatus"] == "FILLED"
     row[figure] = value
+    case["context"].pop("prior_frames", None)
+    assert events(case) == []
+
+
+@pytest.mark.parametrize("value", [None, "", "0"])
+@pytest.mark.parametrize(
+    ("name", "place", "figures"),
+    [
+        ("okx: linear market order filled", ("data", 0), ["avgPx"]),
+        ("bybit: inverse market order filled", ("data", 0), ["cumExecValue"]),
+        ("bitget: linear market filled", ("data", 0), ["priceAvg"]),
+        ("bitget: unified account: market order filled", ("data", 0), ["avgPrice", "cumExecValue"]),
+        ("kucoin: unified account: futures order filled", ("d",), ["aP"]),
+        ("coinbase: market buy sized in quote, filled", ("events", 0, "orders", 0), ["avg_price", "filled_value"]),
+    ],
+)
+def test_filled_at_no_price_is_not_told_at_the_price_of_zero(
+    name: str, place: tuple[str | int, ...], figures: list[str], value: str | None
+) -> None:
+    case = golden(name)
+    assert [event["orderStatus"] for event in events(case)] == ["FILLED"]
+    at(case["frame"], *place).update(dict.fromkeys(figures, value))
     assert events(case) == []
 
 
@@ -72,7 +95,7 @@ def test_a_kraken_order_filled_after_an_execution_that_was_not_told_is_not_fille
     case["context"]["prior_frames"].append(case["frame"])
     case["frame"] = {"channel": "executions", "type": "update", "data": [end], "sequence": 6}
     assert events(case) == []
-    end["cum_qty"] = 0.42  # type: ignore[assignment]
+    case["frame"]["data"] = [end | {"cum_qty": 0.42}]
     assert [event["orderStatus"] for event in events(case)] == ["FILLED"]
 
 

@@ -359,7 +359,8 @@ def test_an_order_that_cannot_be_read_costs_only_itself() -> None:
 
 def test_fees_are_in_quote_and_absent_while_nothing_was_paid() -> None:
     adapter, _ = joined(account())
-    paid = order("a", "FILLED", cumulative_quantity="2", leaves_quantity="0", total_fees="0.5")
+    sums = {"cumulative_quantity": "2", "leaves_quantity": "0", "filled_value": "200", "total_fees": "0.5"}
+    paid = order("a", "FILLED", **sums)
     events = {"type": "update", "orders": [order("b", total_fees="0"), paid]}
     emits = of(Emit, adapter.received(message("user", events), NOW))
     bodies = [json.loads(encode(emit.event)) for emit in emits]
