@@ -168,6 +168,8 @@ class Engine:
         self._clock_watch = ClockWatch(clock)
         self.alive = Alive(clock, edges.end_process)
         self._stop_listening: Callable[[], None] | None = None
+        self._ended: bool | None = None
+        """Once taken down: whether all of it ended within its deadline."""
 
     def _loop(self, name: str) -> Loop:
         loop = self.edges.loop(name)
@@ -293,7 +295,10 @@ class Engine:
 
     def stop(self, timeout_s: float | None = None) -> bool:
         """Hand over what runs, then take everything down; True if all of it ended within its deadline. Blocks: for the edge
-        of a process with threads. Who turns the engine itself calls `drain`, and `take_down` when that is done."""
+        of a process with threads. Who turns the engine itself calls `drain`, and `take_down` when that is done. A second
+        call tells the same again."""
+        if self._ended is not None:
+            return self._ended
         drain_s = self.options.drain_timeout_s if timeout_s is None else timeout_s
         left = threading.Event()
         handed_over: list[bool] = []
@@ -326,8 +331,9 @@ class Engine:
             self.state.retire(self.owner)
         except StateUnavailable:
             log.debug("the heartbeat runs out by itself: the state is unavailable")
-        log.info("engine stopped", owner=self.owner, handed_over=handed_over, clean=all(ended))
-        return all(ended)
+        self._ended = all(ended)
+        log.info("engine stopped", owner=self.owner, handed_over=handed_over, clean=self._ended)
+        return self._ended
 
     # --- jobs ---
 

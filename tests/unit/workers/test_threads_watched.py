@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -14,7 +15,7 @@ from connector.sinks.redis_pubsub import RedisSink
 from connector.state.memory_state import MemoryState
 from connector.streams.alive import EXIT_STUCK
 from connector.streams.edges import Edges
-from connector.streams.engine import EngineOptions
+from connector.streams.engine import LEAVE_S, EngineOptions
 from tests.unit.connector.state.backing import eventually
 from workers._process import Process
 
@@ -82,3 +83,10 @@ def test_nobody_is_missed_in_an_orderly_end(service: Service) -> None:
     service.process.stop(0.0)
     assert alive.names() == []
     assert alive.check()
+
+
+def test_who_is_stopped_twice_has_nobody_left_to_wait_for(service: Service) -> None:
+    clean = service.process.engine.stop(0.0)
+    began = time.monotonic()
+    assert service.process.engine.stop(0.0) is clean
+    assert time.monotonic() - began < LEAVE_S / 3
