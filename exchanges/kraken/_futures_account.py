@@ -16,8 +16,8 @@ from exchanges.events import AccountEvent
 from exchanges.kraken import _futures_rest, _rest
 from exchanges.kraken._balances import Coalescer
 from exchanges.kraken._futures_gap import FuturesGap
-from exchanges.kraken._futures_orders import FULL, SNAPSHOT, Orders, Removal, by_time, is_fill
-from exchanges.kraken._futures_rows import Fill, OrderBody
+from exchanges.kraken._futures_orders import FULL, SNAPSHOT, Orders, Removal, is_fill
+from exchanges.kraken._futures_rows import Fill, OrderBody, by_time
 
 Row = TypeVar("Row")
 

@@ -8,6 +8,7 @@ went within the gap without a fill.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from typing import Final
 
 from exchanges._adapter import Answer, Call, FailKind, KnownOrder, Resume
@@ -17,9 +18,9 @@ from exchanges._repair import Repaired
 from exchanges.events import AccountEvent
 from exchanges.kraken import _futures_rest
 from exchanges.kraken._balances import position
-from exchanges.kraken._futures_orders import SNAPSHOT, Orders, by_time
+from exchanges.kraken._futures_orders import SNAPSHOT, ZERO, Orders
 from exchanges.kraken._futures_rest import PAGE, Past
-from exchanges.kraken._futures_rows import Fill, OrderBody
+from exchanges.kraken._futures_rows import Fill, OrderBody, by_time
 from exchanges.kraken._rest import read_futures
 
 MAX_PAGES: Final = 10
@@ -138,6 +139,8 @@ class FuturesGap:
         """The fills of the gap, one event each, and the open orders that they don't explain."""
         events: list[AccountEvent] = []
         now_ms, told = self._wall_ms(), set()
+        if self._all_fills:
+            self._align()
         for fill in by_time(self._fills.values()):
             if fill.time < self._since or self._orders.ended(fill.order_id):
                 self._orders.fills([fill], now_ms)
@@ -148,6 +151,20 @@ class FuturesGap:
                 self._doubtful[fill.order_id] = 0
         news = [body for body in self._open.values() if self._orders.sided(body.order_id) and self._news(body, told)]
         return [*events, *(self._orders.placed(body, now_ms) for body in news)]
+
+    def _align(self) -> None:
+        """Find by their sums which fills the open orders' totals contain: the venue's clocks of both need not agree."""
+        left: dict[str, Decimal] = {}
+        for order_id, body in self._open.items():
+            known = self._known.get(order_id)
+            left[order_id] = decimal(body.filled) - decimal(known.executed if known is not None else "")
+        for fill in by_time(self._fills.values()):
+            known = self._known.get(fill.order_id)
+            if left.get(fill.order_id, ZERO) <= 0 or (known is not None and fill.time <= known.order_time_ms):
+                continue
+            left[fill.order_id] -= decimal(fill.qty)
+            if not left[fill.order_id]:
+                self._orders.contains(fill.order_id, fill.time)
 
     def _news(self, body: OrderBody, told: Iterable[str]) -> bool:
         """Whether an open order is other than it was published last, and no fill of the gap has told it."""

@@ -13,7 +13,7 @@ from exchanges._numbers import decimal, divide, multiply, plain
 from exchanges.events import ExecutionReport
 from exchanges.instruments import SymbolTable
 from exchanges.kraken._book import OrderBook
-from exchanges.kraken._futures_rows import Fill, Number, OrderBody
+from exchanges.kraken._futures_rows import Fill, Number, OrderBody, by_time
 from exchanges.kraken._markets import asset_name, event_pair_in
 
 ZERO: Final = Decimal(0)
@@ -89,6 +89,11 @@ class _Order:
     def complete(self) -> bool:
         """All of its size is filled, and the venue does not say that something is left."""
         return self.size is not None and self.executed >= self.size - TOLERANCE and not decimal(self.left)
+
+    @property
+    def total_ms(self) -> int:
+        """The time that the total is of: later than the newest fill that was counted while it holds others that were not."""
+        return max(self.last_ms, self.base_ms) if self.base > 0 else self.last_ms
 
     def begin(self, executed: Decimal, cost: Decimal, until_ms: int) -> None:
         """More was filled up to a time, known as a total: fills up to that time are part of it."""
@@ -191,9 +196,15 @@ class Orders:
         if (first or reason == SNAPSHOT) and before > 0:
             order.begin(before, multiply(before, order.limit), body.updated_ms)
 
+    def contains(self, order_id: str, until_ms: int) -> None:
+        """The total that is known of an order contains its fills up to this time."""
+        order = self._book.get(order_id)
+        if order is not None:
+            order.base_ms = max(order.base_ms, until_ms)
+
     def fills(self, fills: Iterable[Fill], now_ms: int) -> None:
         """Learn from fills that are not published: the snapshot of the last hundred."""
-        for fill in sorted(fills, key=_when):
+        for fill in by_time(fills):
             self._count(fill, now_ms)
 
     def _count(self, fill: Fill, now_ms: int) -> _Order:
@@ -373,7 +384,8 @@ class Orders:
             total_quote_trade_quantity=plain(cost),
             creation_time=created_ms,
             event_time=time_ms,
-            order_time=time_ms,
+            # What is counted from here on, after a gap, is what is later than this.
+            order_time=max(time_ms, order.total_ms),
             unique_message_id=":".join(identity),
             liquidation=liquidation,
             fee_paid=plain(fee[1]) if fee else UNSET,
@@ -388,12 +400,3 @@ SNAPSHOT: Final = "snapshot"
 def is_fill(reason: str) -> bool:
     """Whether the `fills` feed reports it."""
     return reason in _FILLED
-
-
-def by_time(fills: Iterable[Fill]) -> list[Fill]:
-    """Oldest first: batches come newest first (bug B10)."""
-    return sorted(fills, key=_when)
-
-
-def _when(fill: Fill) -> tuple[int, int]:
-    return fill.time, fill.seq or 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
@@ -53,3 +54,12 @@ class Fill(msgspec.Struct):
     fee_paid: Number = None
     fee_currency: str | None = None
     order_type: str | None = None
+
+
+def by_time(fills: Iterable[Fill]) -> list[Fill]:
+    """Oldest first: batches come newest first (bug B10)."""
+    return sorted(fills, key=_when)
+
+
+def _when(fill: Fill) -> tuple[int, int]:
+    return fill.time, fill.seq or 0
