@@ -290,16 +290,11 @@ class Orders:
         order = self._count(fill, now_ms)
         order.ended = order.ended or order.complete
         size = order.size if order.size is not None else order.executed
+        status = "FILLED" if order.complete else "PARTIALLY_FILLED"
         return self._event(
-            fill.order_id,
-            order,
-            status="FILLED" if order.complete else "PARTIALLY_FILLED",
-            price=decimal(fill.price),
-            quantity=size,
-            created_ms=fill.time,
-            time_ms=fill.time,
-            liquidation=fill.fill_type == LIQUIDATION,
-        )
+            fill.order_id, order, status=status, price=decimal(fill.price), quantity=size,
+            created_ms=fill.time, time_ms=fill.time, liquidation=fill.fill_type == LIQUIDATION,
+        )  # fmt: skip
 
     def placed(self, body: OrderBody, now_ms: int) -> ExecutionReport:
         """The event of an order that was placed or edited; `body` was learnt before."""

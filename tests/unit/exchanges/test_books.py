@@ -142,6 +142,32 @@ def test_what_happens_while_a_gap_is_read_is_booked_as_well(seat: Seat, lost_aft
     assert_all_booked(pair, run(pair, lost_after, during=4))
 
 
+@pytest.mark.parametrize("fills", [1, 2, 3])
+@pytest.mark.parametrize("seat", SEATS, ids=str)
+def test_a_fill_that_two_gaps_tell_is_booked_once(seat: Seat, fills: int) -> None:
+    """The second gap begins between two fills whose total the first one has told."""
+    pair = Pair(seat, tick_s=5.0).joined()
+    order = pair.place("DBOtwice", 30)
+    pair.wait(0.3)
+    pair.drop(5.0)
+    began_ms = pair.now.wall_ms
+    for number in range(fills):
+        pair.fill(order, 5)
+        pair.t += 20.0
+        if number == 0:
+            began_ms = pair.now.wall_ms
+    pair.again()
+    pair.wait(5.0)
+    pair.drop(1.0)
+    pair.last_live_ms = began_ms
+    pair.again()
+    pair.wait(5.0)
+    assert_booked(pair, client_text(pair.exchange, "DBOtwice"), pair.newest(order))
+    pair.fill(pair.newest(order))
+    pair.wait(10.0)
+    assert_booked(pair, client_text(pair.exchange, "DBOtwice"), pair.newest(order))
+
+
 def liquidation_id(pair: Pair) -> str:
     """The client id under which a liquidation is told: the venue's own, or none."""
     own = [event for event in pair.books.told if event.liquidation is True]

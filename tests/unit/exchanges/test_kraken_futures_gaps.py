@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import pytest
@@ -10,7 +11,21 @@ from hypothesis import strategies as st
 
 from connector.streams.tracker import OrderTracker
 from exchanges._times import rfc3339
-from tests.unit.exchanges.test_kraken_futures import WALL, Futures, good, open_order, repaired, reports, rest_fill
+from tests.unit.exchanges.test_kraken_futures import (
+    ORDER,
+    WALL,
+    Futures,
+    body,
+    fill,
+    fills,
+    good,
+    open_order,
+    placed,
+    repaired,
+    reports,
+    rest_fill,
+    steps,
+)
 
 SIZE = 20
 STEP_MS = 5_000
@@ -84,3 +99,26 @@ def test_over_any_gaps_an_order_ends_once_and_with_what_it_filled(
             assert max(float(total) for _, total in account.seen) <= account.filled
     assert [total for status, total in account.seen if status == "FILLED"] == [str(SIZE)]
     assert account.seen[-1][0] == "FILLED"
+
+
+SHARES = {1: (0.1, -40_000), 2: (0.2, -31_000), 3: (0.05, -20_000)}
+"""Fills of one order: size, and when."""
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(SHARES)), ids=str)
+@pytest.mark.parametrize("seen", [1, 2, 3])
+def test_a_fill_that_came_late_does_not_make_a_newer_one_count_again(order: Sequence[int], seen: int) -> None:
+    """Live fills out of order, then a gap that tells all of them: what was told last is not as old as its fill."""
+    tracker = OrderTracker("krakenUsdm")
+    live = Futures()
+    live.live()
+    live.frame({"feed": "open_orders_snapshot", "orders": [body(0.5, 0)]})
+    for number in order[:seen]:
+        size, at_ms = SHARES[number]
+        for report in reports(live.frame(fills(fill(size, None, number, time=WALL + at_ms)))):
+            tracker.admit(report)
+    rows = [rest_fill(SHARES[number][0], WALL + SHARES[number][1], number) for number in (3, 2, 1)]
+    ended = [placed(ORDER, "0.5"), placed(ORDER, "0.5", name="OrderCancelled")]
+    replies: dict[str, list[object]] = {"fills": [good(fills=rows)], "order history": [{"elements": ended}]}
+    outputs, _ = repaired(Futures(tracker.resume(WALL - 60_000)), replies)
+    assert steps(outputs)[-1] == ("CANCELED", "0.35", "31937.5")
