@@ -91,6 +91,15 @@ class Commands:
         """Wait until this process consumes all platform queues."""
         return self.readiness.wait(self.translator.queues, timeout_s)
 
+    def problems(self) -> list[str]:
+        """The queues whose commands would not reach this process, in words; none while it ends."""
+        if self.released:
+            return []
+        return [
+            f"commands: {queue} is neither consumed nor stood by for: no connection to the broker"
+            for queue in self.readiness.out_of_reach(self.translator.queues)
+        ]
+
     def release(self, timeout_s: float) -> bool:
         """Stop taking commands, for good. False if the commands in hand were not settled, or a queue not free, in time."""
         self.released = True

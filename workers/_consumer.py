@@ -121,6 +121,7 @@ class PlatformConsumer(CommandConsumer):
         self._created = False
 
     def _stand_by(self) -> None:
+        self._commands.readiness.stand_by(self.queue_name)
         if not self._standby_told:
             _log.info("another process consumes this queue; standing by", queue=self.queue_name)
             self._standby_told = True

@@ -45,12 +45,15 @@ class Process:
         wait_ready: Callable[[float], bool],
         watch: Callable[[Watch], None] | None = None,
         edges: Edges | None = None,
+        problems: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         """`wait_ready` tells, after at most so many seconds, whether commands are consumed; `watch` tells when that begins,
-        and whether the queue was gone. `edges`: time, chance and who turns the loops; None = those of a deployment."""
+        and whether the queue was gone. `edges`: time, chance and who turns the loops; None = those of a deployment.
+        `problems` tells in words why commands can't reach this process; its heartbeat carries them."""
         edges = edges or Edges()
         self.state, self.sink = state, sink
         self.engine = Engine(options, state, sink, edges)
+        self.engine.report.watched.append(problems)
         self.service = Service(self.engine)
         ready = partial(wait_ready, 0.0)
         self.announcing = Announcing(self.engine, ready, edges.loop("announcer"))

@@ -31,6 +31,7 @@ class Readiness:
         self._changed: Final = threading.Condition()
         self._up: dict[str, ConsumerUp] = {}
         self._seen: set[str] = set()
+        self._standing_by: set[str] = set()
         self._watches: list[Watch] = []
 
     def up(self, queue: str, *, created: bool) -> None:
@@ -38,6 +39,7 @@ class Readiness:
             event = ConsumerUp(queue, created, queue not in self._seen)
             self._seen.add(queue)
             self._up[queue] = event
+            self._standing_by.discard(queue)
             watches = list(self._watches)
             self._changed.notify_all()
         for watch in watches:
@@ -46,7 +48,19 @@ class Readiness:
     def down(self, queue: str) -> None:
         with self._changed:
             self._up.pop(queue, None)
+            self._standing_by.discard(queue)
             self._changed.notify_all()
+
+    def stand_by(self, queue: str) -> None:
+        """Another process consumes the queue; this one is connected, and takes over when that one is gone."""
+        with self._changed:
+            self._up.pop(queue, None)
+            self._standing_by.add(queue)
+
+    def out_of_reach(self, queues: Iterable[str]) -> list[str]:
+        """Those that this process neither consumes nor stands by for."""
+        with self._changed:
+            return [queue for queue in queues if queue not in self._up and queue not in self._standing_by]
 
     def ready(self, queue: str) -> bool:
         with self._changed:

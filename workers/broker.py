@@ -122,6 +122,10 @@ class PlatformBroker(RabbitmqBroker):
         """Wait until this process consumes all platform queues."""
         return self.commands.wait_until_ready(timeout_s)
 
+    def problems(self) -> list[str]:
+        """See `Commands.problems`."""
+        return self.commands.problems()
+
     def watch_consumers(self, callback: Watch) -> None:
         """See `Readiness.watch`."""
         self.commands.readiness.watch(callback)

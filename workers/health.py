@@ -1,7 +1,7 @@
 """The health process of a service: one per service, however many worker processes it has (design section 3).
 
-Dramatiq forks it (see `workers._boot.Boot.forks`). It only reads: worker heartbeats and metrics from the state, and whether
-the broker accepts a connection.
+Dramatiq forks it (see `workers._boot.Boot.forks`). It only reads: heartbeats and metrics of worker processes from the state.
+Whether *this* service can do its work is what its own worker processes say in their heartbeats: others may be well.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from connector.core.log import get_logger
 from connector.core.metrics import METRICS, means, render_many
 from connector.core.ports import Clock, Role, State, WorkerInfo
 from connector.core.settings import Settings
+from connector.streams.edges import service_name
 from workers._build import make_state, observe
 from workers.health_port import HealthServer
 from workers.status_page import Status, summarize
@@ -28,15 +29,20 @@ log = get_logger(__name__)
 
 METRICS_KEY: Final = "metrics:"
 PROBE_TIMEOUT_S: Final = 1.0
+PORT_RETRY_S: Final = 2.0
+"""How often a port that another process holds is tried again."""
 
 
 class StateReader:
     """Answers the health server's questions out of the state. Any thread."""
 
-    def __init__(self, state: State, settings: Settings, role: Role, clock: Clock | None = None) -> None:
+    def __init__(self, state: State, settings: Settings, role: Role, service: str, clock: Clock | None = None) -> None:
+        """`service`: what the heartbeats of this service's own worker processes carry."""
         self._clock = clock or SystemClock()
-        self._state, self._settings, self._role = state, settings, role
+        self._state, self._settings, self._role, self._service = state, settings, role, service
         self._started = self._clock.mono()
+        self._known: list[bytes] = []
+        self._known_mono = self._started
 
     def workers(self) -> list[WorkerInfo]:
         try:
@@ -45,30 +51,45 @@ class StateReader:
             return []
 
     def ready(self) -> Sequence[str]:
-        problems = []
-        if not _reachable(self._settings.rabbit_host or "127.0.0.1", self._settings.rabbit_port):
-            problems.append("broker: no connection to RabbitMQ")
+        """Why this service can't do its work; empty = it can. Other services of the deployment don't matter here."""
         try:
-            workers = self._state.workers(self._role)
-            if not workers:
-                problems.append("streams: no worker process has a heartbeat")
+            mine = [worker for worker in self._state.workers(self._role) if worker.service == self._service]
         except StateUnavailable as error:
-            problems.append(f"redis: {error}")
-        return problems
+            return [f"redis: {error}", *self._broker()]
+        if not mine:
+            return ["streams: no worker process of this service has a heartbeat", *self._broker()]
+        problems = dict.fromkeys(problem for worker in mine for problem in worker.problems)
+        if all(worker.draining for worker in mine):
+            problems["streams: this service is ending and takes no streams"] = None
+        return list(problems)
+
+    def _broker(self) -> list[str]:
+        """What can be said of the broker without a worker process."""
+        if _reachable(self._settings.rabbit_host or "127.0.0.1", self._settings.rabbit_port):
+            return []
+        return ["broker: no connection to RabbitMQ"]
 
     def metrics(self) -> str:
-        return render_many(self._dumps())
+        """Own figures first: they are there whatever is away."""
+        problems = self.ready()
+        METRICS.gauge("ready", float(not problems))
+        METRICS.gauge("redis_up", float(not any(problem.startswith("redis") for problem in problems)))
+        out_of_broker = any(problem.startswith(("broker", "rabbitmq", "commands")) for problem in problems)
+        METRICS.gauge("broker_up", float(not out_of_broker))
+        dumps = self._dumps()
+        METRICS.gauge("worker_figures_age_seconds", self._clock.mono() - self._known_mono)
+        return render_many([METRICS.dump(), *dumps])
 
     def _dumps(self) -> list[bytes]:
-        dumps = [METRICS.dump()]
+        """The figures of the worker processes; while Redis is away, the last that are known."""
         try:
-            for worker in self._state.workers(self._role):
-                text = self._state.get(METRICS_KEY + worker.owner)
-                if text is not None:
-                    dumps.append(text.encode())
+            texts = [self._state.get(METRICS_KEY + worker.owner) for worker in self._state.workers(self._role)]
         except StateUnavailable:
-            log.debug("metrics of the worker processes are not available")
-        return dumps
+            log.debug("the figures of the worker processes are those of before: the state is unavailable")
+            return self._known
+        self._known = [text.encode() for text in texts if text is not None]
+        self._known_mono = self._clock.mono()
+        return self._known
 
     def status(self) -> Status:
         return summarize(
@@ -92,18 +113,20 @@ def _reachable(host: str, port: int) -> bool:
 
 
 def serve(role: Role) -> None:
-    """Run until SIGTERM. A busy port is not fatal: two services may share a host."""
+    """Run until SIGTERM. A busy port is not fatal: two services may share a host, and in a rolling deploy the next one gets
+    the port when the former one leaves."""
     settings = Settings.from_env(os.environ)
     observe(settings)
     done = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: done.set())
     state = make_state(settings)
-    reader = StateReader(state, settings, role)
+    reader = StateReader(state, settings, role, service_name())
     server = HealthServer(
         settings.health_port, settings.health_host, status=reader.status, ready=reader.ready, metrics=reader.metrics
     )
-    server.start()
+    while not server.start() and not done.wait(PORT_RETRY_S):
+        pass
     while not done.wait(3600.0):
         log.debug("health process is alive")
     server.stop()

@@ -70,13 +70,17 @@ class HealthServer:
         self._slow = threading.BoundedSemaphore(MAX_SLOW_REQUESTS)
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
+        self._told = False
 
     def start(self) -> bool:
-        """Listen. A port that is taken is logged and the service goes on without it (False): two may share a host."""
+        """Listen. A port that is taken is logged, once, and the service goes on without it (False): two may share a host.
+        It may be tried again."""
         try:
             self._server = _Server((self.host, self.port), self.reply, self._clock)
         except OSError as error:
-            _log.warning("health port not available, going on without", port=self.port, error=describe_error(error))
+            if not self._told:
+                _log.warning("health port not available, going on without", port=self.port, error=describe_error(error))
+            self._told = True
             return False
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.5,), name="health", daemon=True)

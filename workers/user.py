@@ -29,6 +29,7 @@ def make_process() -> Process:
         broker.wait_until_ready,
         broker.watch_consumers,
         edges,
+        broker.problems,
     )
 
 

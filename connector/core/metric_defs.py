@@ -14,6 +14,7 @@ MetricName = Literal[
     "account_events_lost_total",
     "auth_cooldowns",
     "auth_rejects_total",
+    "broker_up",
     "budget_wait_seconds",
     "candles_subscribed",
     "commands_total",
@@ -33,16 +34,21 @@ MetricName = Literal[
     "metric_errors_total",
     "outbox_damaged_files_total",
     "publish_lag_seconds",
+    "ready",
     "reconnects_total",
+    "redis_up",
     "repaired_orders_total",
     "rest_calls_total",
     "scheduler_job_errors_total",
     "sink_connected",
     "sink_queue",
     "streams",
+    "streams_unowned",
+    "streams_wanted",
     "symbols",
     "unknown_outcomes_total",
     "watchdog_stalls_total",
+    "worker_figures_age_seconds",
 ]
 
 FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -68,6 +74,9 @@ DEFINITIONS: Final[dict[str, Definition]] = {
     "auth_rejects_total": Definition("counter", "Times that the auth breaker tripped", ("exchange",)),
     "budget_wait_seconds": Definition(
         "histogram", "Time spent waiting for a venue's rate limit", ("venue", "kind"), SLOW
+    ),
+    "broker_up": Definition(
+        "gauge", "1 while the worker processes of this service are logged in at the broker", merge="min"
     ),
     "candles_subscribed": Definition("gauge", "Candle topics that are live", ("exchange",)),
     "commands_total": Definition("counter", "Commands by name and outcome", ("command", "result")),
@@ -95,6 +104,8 @@ DEFINITIONS: Final[dict[str, Definition]] = {
     "outbox_damaged_files_total": Definition("counter", "Files of the outbox that were kept aside as damaged", ()),
     "metric_errors_total": Definition("counter", "Uses of a metric that is not declared like that", ("name",)),
     "publish_lag_seconds": Definition("histogram", "From frame read to sink confirmation", ("sink", "kind"), FAST),
+    "ready": Definition("gauge", "1 while /ready says so: this service can do its work", merge="min"),
+    "redis_up": Definition("gauge", "1 while the health process reaches Redis", merge="min"),
     "reconnects_total": Definition("counter", "Connections that ended and were tried again", ("venue", "reason")),
     "repaired_orders_total": Definition("counter", "Order events that gap repair found over REST", ("venue",)),
     "rest_calls_total": Definition("counter", "REST requests to venues by outcome", ("venue", "result")),
@@ -102,6 +113,8 @@ DEFINITIONS: Final[dict[str, Definition]] = {
     "sink_connected": Definition("gauge", "1 while the sink's connection is up", ("sink",), merge="min"),
     "sink_queue": Definition("gauge", "Messages accepted by a sink and not yet confirmed", ("sink",)),
     "streams": Definition("gauge", "Streams by life-cycle state", ("state", "exchange")),
+    "streams_unowned": Definition("gauge", "Account streams that are wanted and that no process owns", merge="max"),
+    "streams_wanted": Definition("gauge", "Account streams that are wanted of the whole deployment", merge="max"),
     "symbols": Definition(
         "gauge", "Symbols of a market: expected from its list, and subscribed (bug A61)", ("exchange", "kind")
     ),
@@ -109,4 +122,7 @@ DEFINITIONS: Final[dict[str, Definition]] = {
         "counter", "Balance updates dropped because a repetition might have counted them twice", ("sink",)
     ),
     "watchdog_stalls_total": Definition("counter", "Feeds that went silent and were restarted", ("exchange", "kind")),
+    "worker_figures_age_seconds": Definition(
+        "gauge", "Age of the worker processes' figures on this page: large while Redis is away", merge="max"
+    ),
 }

@@ -76,7 +76,8 @@ class Metrics:
         with self._lock:
             series = self._values.setdefault(name, {})
             if key in series or len(series) < MAX_SERIES:
-                series[key] = value
+                # A bool would come out as JSON's `true`, and cost all figures of the process.
+                series[key] = float(value)
 
     def replace(self, name: MetricName, rows: Iterable[tuple[Mapping[str, str], float]]) -> None:
         """Set all values of a gauge at once; label sets that are not in `rows` disappear."""

@@ -204,6 +204,10 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Queued messages by sink."""
     exchanges: Mapping[str, int] = msgspec.field(default_factory=dict)
     """Live streams by exchange id."""
+    service: str = ""
+    """The processes that were started together: host and process id of what started them."""
+    problems: Sequence[str] = ()
+    """Why this process can't do its work right now, in words; empty = it can."""
 
 
 class CandleKey(msgspec.Struct, frozen=True, order=True):

@@ -18,6 +18,7 @@ from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.loop import Loop
 from connector.core.ports import Clock, State, Wanted
+from connector.streams.coverage import Coverage
 from connector.streams.handover import POSITION_KEEP_S, Handover
 from connector.streams.leases import Free, Leases
 from connector.streams.leaving import Leaving
@@ -56,6 +57,7 @@ class Accounts:
         self._wanted: dict[str, Wanted] = {}
         self._free = Free(leases, clock)
         self._told: set[str] = set()
+        self.coverage = Coverage(capacity)
         self._to_check: list[str] = []
         self.draining = False
         self.loop = loop
@@ -246,8 +248,10 @@ class Accounts:
             self._look_again(held)
             unheld = sorted(ids - held)
             self._free.only(ids)
+            owners = self._state.owners(unheld) if unheld else {}
+            room = self._capacity - len(self._leases)
+            self.coverage.seen(wanted=len(ids), unowned=len(unheld) - len(owners), room=room)
             if unheld and not self.draining:
-                owners = self._state.owners(unheld)
                 for stream_id in owners:
                     self._free.owned(stream_id)
                 free = [stream_id for stream_id in unheld if stream_id not in owners]

@@ -21,6 +21,11 @@ from connector.streams.scheduler import SchedulerJobs
 from connector.streams.session import Session
 
 
+def service_name() -> str:
+    """Dramatiq starts the worker processes and the health process of a service as children of one master."""
+    return f"{socket.gethostname()}:{os.getppid()}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Edges:
     """Without arguments: those of a deployment. A world (docs/worlds.md) hands in its own, and turns everything itself.
@@ -32,6 +37,8 @@ class Edges:
     chance: Chance = field(default_factory=Chance)
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
+    service: str = field(default_factory=service_name)
+    """What this process shares with those that were started together with it."""
     threaded: bool = True
     opener: Opener | None = None
     """Opens connections; None = over sockets, on a pool of threads."""

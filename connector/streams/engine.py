@@ -165,6 +165,8 @@ class Engine:
         routine = Routine(self.jobs)
         self.every, self.once_after = routine.every, routine.once_after
         self.report = self._report()
+        if isinstance(self.units, Accounts):
+            self.report.watched.append(self.units.coverage.problems)
         self._clock_watch = ClockWatch(clock)
         self.alive = Alive(clock, edges.end_process)
         self._stop_listening: Callable[[], None] | None = None
@@ -232,6 +234,7 @@ class Engine:
             self.sink,
             host=self.edges.host,
             pid=self.edges.pid,
+            service=self.edges.service,
             started_ms=self.clock.wall_ms(),
             capacity=self.options.capacity,
         )

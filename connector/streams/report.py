@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 
 from connector import VERSION
 from connector.core.metrics import METRICS
@@ -25,11 +26,15 @@ class Report:
         *,
         host: str,
         pid: int,
+        service: str,
         started_ms: int,
         capacity: int,
     ) -> None:
         self._leases, self._supervisor, self._placement, self._sink = leases, supervisor, placement, sink
-        self._host, self._pid, self._started_ms, self._capacity = host, pid, started_ms, capacity
+        self._host, self._pid, self._service = host, pid, service
+        self._started_ms, self._capacity = started_ms, capacity
+        self.watched: list[Callable[[], Sequence[str]]] = []
+        """Each tells, in words and without waiting, what keeps this process from its work."""
 
     def info(self, *, draining: bool) -> WorkerInfo:
         states = Counter(state.value for state in self._supervisor.states().values())
@@ -49,7 +54,18 @@ class Report:
             states=dict(states),
             sinks={status.name: status.queued for status in self._sink.statuses()},
             exchanges=dict(live),
+            service=self._service,
+            problems=self.problems(),
         )
+
+    def problems(self) -> list[str]:
+        """What keeps this process from its work: sinks that can't publish, and what others watch."""
+        found = [
+            f"{status.name}: {status.detail or 'not connected'}"
+            for status in self._sink.statuses()
+            if not status.connected
+        ]
+        return [*found, *(problem for watch in self.watched for problem in watch())]
 
     def gauges(self) -> None:
         states = Counter(

@@ -96,6 +96,7 @@ class ServiceProcess:
                 broker.wait_until_ready,
                 broker.watch_consumers,
                 edges,
+                broker.problems,
             )
             return self.process
 
@@ -109,6 +110,7 @@ class ServiceProcess:
             chance=chance,
             host=self.host.name,
             pid=self.host.seed % 30_000 + 2,
+            service=self.host.name,
             opener=WorldOpener(venues()),
             poller=WorldPoller,
             jobs=WorldJobs(clock, chance),

@@ -25,6 +25,18 @@ def test_it_tells_at_once_about_what_is_up_and_later_about_what_comes() -> None:
     ]
 
 
+def test_a_queue_that_another_process_consumes_is_within_reach_until_the_connection_is_lost() -> None:
+    readiness = Readiness()
+    assert readiness.out_of_reach(["a"]) == ["a"]
+    readiness.stand_by("a")
+    assert readiness.out_of_reach(["a"]) == []
+    assert not readiness.ready("a")
+    readiness.down("a")
+    assert readiness.out_of_reach(["a"]) == ["a"]
+    readiness.up("a", created=False)
+    assert readiness.out_of_reach(["a"]) == []
+
+
 def test_waiting_for_all_queues() -> None:
     readiness = Readiness()
     readiness.up("a", created=False)
