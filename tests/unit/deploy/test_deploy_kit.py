@@ -1,0 +1,67 @@
+"""What is shipped for deployments keeps what a deployment needs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+ROOT: Final = Path(__file__).parents[3]
+COMPOSE: Final[dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: Final[dict[str, dict[str, Any]]] = COMPOSE["services"]
+
+
+def test_waiting_events_survive_a_broker_whose_container_is_made_anew() -> None:
+    """RabbitMQ keeps its data under the host name, which is random unless it is set: 100 waiting events were out of sight."""
+    assert SERVICES["rabbitmq"]["hostname"]
+    assert "rabbitmq:/var/lib/rabbitmq" in SERVICES["rabbitmq"]["volumes"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_ports_are_on_loopback_and_logs_are_bounded(name: str) -> None:
+    service = SERVICES[name]
+    assert service["ports"]
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    assert set(service["logging"]["options"]) == {"max-size", "max-file"}
+
+
+@pytest.mark.parametrize("name", ["user", "price"])
+def test_a_service_has_time_to_hand_over_and_an_outbox_that_stays(name: str) -> None:
+    service = SERVICES[name]
+    assert service["stop_grace_period"] == "60s"
+    assert service["environment"]["OUTBOX_DIR"] == "/app/var/outbox"
+    assert any(volume.endswith(":/app/var/outbox") for volume in service["volumes"])
+    assert service["environment"]["HEALTH_PORT"] == 3000, "what the health check and the published port look at"
+    unit = (ROOT / "deploy" / "systemd" / f"connector-{name}.service").read_text()
+    command = next(line for line in (ROOT / "Procfile").read_text().splitlines() if line.startswith(f"{name}:"))
+    assert command.split(": dramatiq ", 1)[1] in unit
+    assert "TimeoutStopSec=60" in unit
+    assert "OUTBOX_DIR=" in unit
+
+
+def test_the_image_has_no_secret_and_only_what_it_needs() -> None:
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    assert "*" in ignored
+    assert not any(line.startswith("!.") for line in ignored)
+
+
+def test_compose_takes_the_file(tmp_path: Path) -> None:
+    compose = shutil.which("docker-compose")
+    if compose is None:
+        pytest.skip("docker-compose is not installed")
+    empty = tmp_path / "env"
+    empty.touch()
+    env = {"PATH": os.environ["PATH"], "RABBIT_PASSWORD": "x", "REDIS_PASSWORD": "x"}
+    command = [compose, "--env-file", str(empty), "-f", "-", "--project-directory", str(ROOT), "config", "--quiet"]
+    text = (ROOT / "docker-compose.yml").read_text().replace("env_file: .env", "env_file: .env.sample")
+    done = subprocess.run(command, input=text, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    missing = subprocess.run(
+        command, input=text, env={"PATH": env["PATH"]}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "set RABBIT_PASSWORD" in missing.stderr
