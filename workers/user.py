@@ -6,7 +6,9 @@ import os
 
 import dramatiq
 
+from connector.core.clock import SystemClock
 from connector.core.settings import Settings
+from connector.state.positions_on_disk import PositionsOnDisk
 from connector.streams.edges import Edges
 from tasks import user as tasks_user
 from workers._boot import Boot
@@ -21,7 +23,9 @@ broker = PlatformBroker(USER_QUEUES, parameters=[broker_parameters(settings, "co
 
 
 def make_process() -> Process:
-    edges = Edges()  # after the fork: its process id, its own chance
+    clock = SystemClock()
+    # After the fork: its process id, its own chance.
+    edges = Edges(clock=clock, positions=PositionsOnDisk(settings.outbox_dir, clock))
     return Process(
         engine_options(settings, "user"),
         make_state(settings, edges),

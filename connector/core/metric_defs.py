@@ -33,6 +33,7 @@ MetricName = Literal[
     "implausible_times_total",
     "metric_errors_total",
     "outbox_damaged_files_total",
+    "positions_unkept_total",
     "publish_lag_seconds",
     "ready",
     "reconnects_total",
@@ -103,6 +104,9 @@ DEFINITIONS: Final[dict[str, Definition]] = {
     ),
     "outbox_damaged_files_total": Definition("counter", "Files of the outbox that were kept aside as damaged", ()),
     "metric_errors_total": Definition("counter", "Uses of a metric that is not declared like that", ("name",)),
+    "positions_unkept_total": Definition(
+        "counter", "Positions of account streams that could not be kept on disk; the state has them", ()
+    ),
     "publish_lag_seconds": Definition("histogram", "From frame read to sink confirmation", ("sink", "kind"), FAST),
     "ready": Definition("gauge", "1 while /ready says so: this service can do its work", merge="min"),
     "redis_up": Definition("gauge", "1 while the health process reaches Redis", merge="min"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -328,6 +328,31 @@ class State(Protocol):
     def ping(self) -> bool: ...
 
     def close_connections(self) -> None: ...
+
+
+# --- what a host keeps for itself ---
+
+
+class KeptPosition(NamedTuple):
+    position: bytes
+    stamp: int
+    """Rises with every save of the stream, whoever makes it; near the wall clock's ms."""
+
+
+class PositionKeeper(Protocol):
+    """Positions of account streams that outlive the state. One thread at a time; no method raises: what can't be kept is
+    counted (`positions_unkept_total`) and said once."""
+
+    def open(self) -> None: ...
+
+    def save(self, positions: Mapping[str, KeptPosition]) -> bool:
+        """One with a lower stamp than what is kept is left out. False if nothing could be kept."""
+
+    def forget(self, stream_ids: Iterable[str]) -> bool: ...
+
+    def load(self, stream_ids: Sequence[str]) -> dict[str, KeptPosition]: ...
+
+    def close(self) -> None: ...
 
 
 # --- clock ---

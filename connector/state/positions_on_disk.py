@@ -11,30 +11,34 @@ import os
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
-from connector.core.ports import Clock
+from connector.core.ports import Clock, KeptPosition
 
 log = get_logger(__name__)
 
 VERSION: Final = 1
-KEEP_MS: Final = 2 * 24 * 3600 * 1000
+KEEP_MS: Final = 7 * 86_400 * 1000
 """As long as positions live in Redis; older ones are forgotten at a start."""
 BUSY_S: Final = 1.0
 """The longest that one call waits for other processes."""
+LOOK_AGAIN_S: Final = 60.0
+"""A disk that could not be used is tried again after so long."""
 BATCH: Final = 500
 
 
-class Saved(NamedTuple):
-    position: bytes
-    saved_ms: int
-    """Wall clock of the process that saved it."""
+def connect(path: Path) -> sqlite3.Connection:
+    """Raises `sqlite3.Error` and `OSError`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Positions name orders: for this user only, as the outbox.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    return sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
 
 
 class PositionsOnDisk:
-    """One thread at a time. No method raises: a disk that is full or broken costs the copies on it, with an ERROR line.
+    """A `PositionKeeper`. A disk that is full or broken costs the copies on it, with an ERROR line.
 
     An older position never replaces a newer one, so that a process that lost its stream can't turn its next owner's back.
     """
@@ -43,13 +47,14 @@ class PositionsOnDisk:
         self._path = Path(directory) / "positions.sqlite3"
         self._clock = clock
         self._database: sqlite3.Connection | None = None
+        self._look_at: float | None = None
         self.trouble = ""
         """What is wrong with the disk, for the status; empty when nothing is."""
 
     def open(self) -> None:
         """A file that is damaged, or of a newer version, is kept aside as `*.damaged`, and a new one begun."""
+        self._look_at = self._clock.mono() + LOOK_AGAIN_S
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 self._database = self._opened()
             except sqlite3.DatabaseError as error:
@@ -57,26 +62,30 @@ class PositionsOnDisk:
                     raise
                 self._keep_aside(str(error))
                 self._database = self._opened()
-            self._database.execute("DELETE FROM positions WHERE saved_ms < ?", (self._clock.wall_ms() - KEEP_MS,))
+            self._database.execute("DELETE FROM positions WHERE stamp < ?", (self._clock.wall_ms() - KEEP_MS,))
         except (sqlite3.Error, OSError) as error:
             self._failed(error)
 
-    def save(self, positions: Mapping[str, bytes], saved_ms: int) -> bool:
-        """All of them in one transaction; `saved_ms` is this process's wall clock. False if it could not be done."""
-        rows = [(stream_id, position, saved_ms) for stream_id, position in positions.items()]
-        return self._changed(
+    def save(self, positions: Mapping[str, KeptPosition]) -> bool:
+        """All of them in one transaction."""
+        rows = [(stream_id, kept.position, kept.stamp) for stream_id, kept in positions.items()]
+        kept = self._changed(
             "INSERT INTO positions VALUES (?, ?, ?) ON CONFLICT (stream_id) DO UPDATE"
-            " SET position = excluded.position, saved_ms = excluded.saved_ms WHERE excluded.saved_ms >= saved_ms",
+            " SET position = excluded.position, stamp = excluded.stamp WHERE excluded.stamp >= stamp",
             rows,
         )
+        if not kept:
+            METRICS.count("positions_unkept_total", len(rows))
+        return kept
 
     def forget(self, stream_ids: Iterable[str]) -> bool:
         """Streams that were closed on purpose: there is no gap to repair."""
         return self._changed("DELETE FROM positions WHERE stream_id = ?", [(stream_id,) for stream_id in stream_ids])
 
-    def load(self, stream_ids: Sequence[str]) -> dict[str, Saved]:
+    def load(self, stream_ids: Sequence[str]) -> dict[str, KeptPosition]:
         """What is known of these streams; nothing if the disk can't be read."""
-        found: dict[str, Saved] = {}
+        found: dict[str, KeptPosition] = {}
+        self._look_again()
         if self._database is None:
             return found
         try:
@@ -84,24 +93,30 @@ class PositionsOnDisk:
                 some = stream_ids[start : start + BATCH]
                 marks = ",".join("?" * len(some))
                 rows = self._database.execute(
-                    f"SELECT stream_id, position, saved_ms FROM positions WHERE stream_id IN ({marks})",  # noqa: S608
+                    f"SELECT stream_id, position, stamp FROM positions WHERE stream_id IN ({marks})",  # noqa: S608
                     some,
                 )
-                found.update((stream_id, Saved(position, saved_ms)) for stream_id, position, saved_ms in rows)
+                found.update((stream_id, KeptPosition(position, stamp)) for stream_id, position, stamp in rows)
         except sqlite3.Error as error:
             self._failed(error)
         return found
 
     def close(self) -> None:
+        self._look_at = None
+        self._drop()
+
+    def _drop(self) -> None:
         if self._database is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._database.close()
             self._database = None
 
+    def _look_again(self) -> None:
+        if self._database is None and self._look_at is not None and self._clock.mono() >= self._look_at:
+            self.open()
+
     def _opened(self) -> sqlite3.Connection:
-        # Positions name orders: for this user only, as the outbox.
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        database = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        database = connect(self._path)
         try:
             (version,) = database.execute("PRAGMA user_version").fetchone()
             if version > VERSION:
@@ -113,7 +128,7 @@ class PositionsOnDisk:
             database.execute("PRAGMA synchronous = NORMAL")
             database.execute(
                 "CREATE TABLE IF NOT EXISTS positions"
-                " (stream_id TEXT PRIMARY KEY, position BLOB NOT NULL, saved_ms INTEGER NOT NULL) WITHOUT ROWID"
+                " (stream_id TEXT PRIMARY KEY, position BLOB NOT NULL, stamp INTEGER NOT NULL) WITHOUT ROWID"
             )
             database.execute(f"PRAGMA user_version = {VERSION}")
         except BaseException:
@@ -130,6 +145,7 @@ class PositionsOnDisk:
         log.error("the file of positions can't be used, it is kept aside", file=target.name, why=why)
 
     def _changed(self, statement: str, rows: Sequence[tuple[object, ...]]) -> bool:
+        self._look_again()
         database = self._database
         if database is None:
             return False
@@ -149,6 +165,8 @@ class PositionsOnDisk:
         return True
 
     def _failed(self, error: Exception) -> None:
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+            self._drop()  # damaged: kept aside when it is opened again
         if not self.trouble:
             log.error("positions can't be kept on disk", why=str(error))
         self.trouble = f"positions on disk: {error}"

@@ -19,10 +19,11 @@ from connector.core.log import get_logger
 from connector.core.loop import Loop
 from connector.core.ports import Clock, State, Wanted
 from connector.streams.coverage import Coverage
-from connector.streams.handover import POSITION_KEEP_S, Handover
+from connector.streams.handover import Handover
 from connector.streams.leases import Free, Leases
 from connector.streams.leaving import Leaving
 from connector.streams.pipeline import Pipeline
+from connector.streams.position_store import PositionStore
 from connector.streams.spec import StreamSpec
 from connector.streams.supervisor import Supervisor
 from exchanges.ids import real_id
@@ -51,9 +52,13 @@ class Accounts:
         *,
         capacity: int,
         enabled: Callable[[str], bool],
+        positions: PositionStore,
+        asked_again_s: float = 600.0,
     ) -> None:
+        """`asked_again_s`: for so long after an announcement opens are those of accounts that may have had streams before."""
         self._state, self._leases, self._supervisor, self._pipeline = state, leases, supervisor, pipeline
         self._clock, self._capacity, self._enabled = clock, capacity, enabled
+        self._positions, self._asked_again_ms = positions, asked_again_s * 1000
         self._wanted: dict[str, Wanted] = {}
         self._free = Free(leases, clock)
         self._told: set[str] = set()
@@ -61,8 +66,8 @@ class Accounts:
         self._to_check: list[str] = []
         self.draining = False
         self.loop = loop
-        self.handover = Handover(state, leases, supervisor, pipeline, clock, self.loop, self._start_taken)
-        self._leaving = Leaving(state, leases, supervisor, pipeline, clock, loop, self.handover)
+        self.handover = Handover(state, leases, supervisor, pipeline, clock, self.loop, self._start_taken, positions)
+        self._leaving = Leaving(positions, leases, supervisor, pipeline, clock, loop, self.handover)
 
     # --- any thread ---
 
@@ -194,20 +199,25 @@ class Accounts:
         """Start streams whose leases this process holds, each from where it stood."""
         if not entries:
             return
-        positions = self._state.positions([entry.stream_id for entry in entries])
+        positions = self._positions.load([entry.stream_id for entry in entries])
         for entry in entries:
-            self._run(entry, positions.get(entry.stream_id))
+            position = positions.get(entry.stream_id)
+            self._run(entry, position, unknown=position is None and self._asked_again(entry))
 
-    def _run(self, entry: Wanted, position: bytes | None = None, *, hold: bool = False) -> None:
+    def _asked_again(self, entry: Wanted) -> bool:
+        """Whether an announcement asked for it: then it may have had a stream that nothing is known of any more."""
+        return 0 <= self._clock.wall_ms() - entry.epoch < self._asked_again_ms
+
+    def _run(self, entry: Wanted, position: bytes | None = None, *, hold: bool = False, unknown: bool = False) -> None:
         self._wanted[entry.stream_id] = entry
-        self._supervisor.want(_spec(entry), position=position, hold=hold)
+        self._supervisor.want(_spec(entry), position=position, hold=hold, unknown=unknown)
 
     def _start_taken(self, stream_id: str) -> bool:
         """A stream that another process hands to this one: start it beside the old session, holding its events back."""
         entry = self._state.wanted([stream_id]).get(stream_id)
         if entry is None or entry.credentials is None:
             return False
-        self._run(entry, self._state.positions([stream_id]).get(stream_id), hold=True)
+        self._run(entry, self._positions.load([stream_id]).get(stream_id), hold=True)
         return True
 
     def _end(self, stream_id: str, *, closed: bool) -> None:
@@ -220,7 +230,7 @@ class Accounts:
             self._supervisor.unwant(stream_id, last_holder=closed, announce=closed)
             self._leases.release([stream_id])
             if closed:
-                self._state.drop_position(stream_id)
+                self._positions.drop_position(stream_id)
 
     def _disabled(self, stream_id: str) -> None:
         """The exchange was switched off: its subscribers are forgotten too, so that enabling reopens nothing (contract 3.2).
@@ -307,7 +317,7 @@ class Accounts:
         )
         if positions:
             try:
-                self._state.save_positions(positions, POSITION_KEEP_S)
+                self._positions.save(positions)
             except StateUnavailable:
                 self._pipeline.lines.mark_dirty(positions)
 

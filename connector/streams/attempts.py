@@ -46,7 +46,7 @@ class Stream:
 
     __slots__ = (
         "announce", "attempt", "closed_seen", "failures", "flaps", "gap_from_ms", "held_gap", "hold", "live_since",
-        "replacement", "session", "spec", "state", "timer", "was_live",
+        "past_unknown", "replacement", "session", "spec", "state", "timer", "was_live",
     )  # fmt: skip
 
     def __init__(self, spec: StreamSpec, flaps: Window) -> None:
@@ -67,6 +67,8 @@ class Stream:
         self.announce = True
         """Publish `Subscribed to user` when it is live the next time."""
         self.gap_from_ms: int | None = None
+        self.past_unknown = False
+        """It may have run before, and nobody knows where it stood: to be told when it is live."""
         """Last moment that the stream was certainly live; None = it never was."""
         self.hold = False
         self.flaps = flaps
@@ -113,6 +115,7 @@ class Attempts:
         """A stream that was lost while it drained is wanted here again; its line was never closed."""
         again = self.streams[stream.spec.stream_id] = Stream(stream.spec, stream.flaps)
         again.gap_from_ms, again.was_live = stream.gap_from_ms, stream.was_live
+        again.past_unknown = stream.past_unknown
         self.schedule(again, 0.0)
 
     def resubscribe(self, stream: Stream) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from connector.core.clock import Chance, SystemClock
 from connector.core.jobs import LoopJobs
 from connector.core.loop import Loop
-from connector.core.ports import Clock, Jobs
+from connector.core.ports import Clock, Jobs, PositionKeeper
 from connector.streams.alive import end_process
 from connector.streams.dial import Opener
 from connector.streams.endpoints import Endpoints
@@ -48,6 +48,8 @@ class Edges:
     """Makes REST calls; None = over HTTP, on pools of threads."""
     jobs: Jobs | None = None
     """What comes again and what comes later; None = a pool of threads, or without threads a loop of its own."""
+    positions: PositionKeeper | None = None
+    """Keeps positions of account streams beside the state's; opened and closed by the engine. None = nothing does."""
     end_process: Callable[[int], None] = end_process
     """What ends a process that has a thread which died or hangs; the exit code is its argument."""
     owner: str = ""

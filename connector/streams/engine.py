@@ -36,6 +36,7 @@ from connector.streams.market import Markets, wanted_exchanges
 from connector.streams.pacing import Ladder
 from connector.streams.pipeline import Pipeline
 from connector.streams.placement import Placement
+from connector.streams.position_store import PositionStore
 from connector.streams.price_symbols import PriceSymbols
 from connector.streams.report import Report
 from connector.streams.rest import RestQueue
@@ -194,6 +195,8 @@ class Engine:
                 self._loop("accounts"),
                 capacity=options.capacity,
                 enabled=self.enabled,
+                positions=PositionStore(self.state, self.edges.positions),
+                asked_again_s=options.rejoin_grace_s,
             )
         markets = Markets(
             self.state,
@@ -264,6 +267,8 @@ class Engine:
 
     def start(self) -> None:
         self._refresh_admin()
+        if self.edges.positions is not None:
+            self.edges.positions.open()
         self.dialler.start()
         for io in self.io:
             io.start()
@@ -330,6 +335,8 @@ class Engine:
         ended += [io.stop(5.0) for io in self.io]
         ended.append(self.dialler.stop(5.0))
         self.rest.stop()
+        if self.edges.positions is not None:
+            self.edges.positions.close()
         try:
             self.state.retire(self.owner)
         except StateUnavailable:

@@ -34,6 +34,7 @@ from connector.streams.leases import Leases
 from connector.streams.pacing import LINGER_S
 from connector.streams.passing import GIVING, TAKING, Cue, Phase, follow
 from connector.streams.pipeline import Pipeline
+from connector.streams.position_store import PositionStore
 from connector.streams.supervisor import Supervisor
 
 log = get_logger(__name__)
@@ -49,7 +50,6 @@ REFUSED_FOR_S: Final = 600.0
 """A stream that another process could not open is not offered again for this long."""
 CONFIRM_POLL_S: Final = 0.01
 CONFIRM_TIMEOUT_S: Final = 3.0
-POSITION_KEEP_S: Final = 7 * 86_400
 
 
 @dataclass(slots=True)
@@ -86,8 +86,10 @@ class Handover:
         clock: Clock,
         loop: Loop,
         start_taken: Callable[[str], bool],
+        positions: PositionStore,
     ) -> None:
         self._state, self._leases, self._supervisor = state, leases, supervisor
+        self._positions = positions
         self._pipeline, self._clock, self._loop, self._start_taken = pipeline, clock, loop, start_taken
         self._passing: dict[str, _Passing] = {}
         self._refused: dict[str, float] = {}
@@ -207,7 +209,7 @@ class Handover:
         position = self._pipeline.lines.last_word(stream_id, position, revoke=True)
         try:
             if position is not None:
-                self._state.save_positions({stream_id: position}, POSITION_KEEP_S)
+                self._positions.save({stream_id: position})
         except StateUnavailable:
             log.warning("the position of a stream could not be handed over", stream=stream_id)
         self._tell(passing.other, "released", stream_id, seamless=passing.seamless)
@@ -279,7 +281,7 @@ class Handover:
         if passing is None or not self._move(stream_id, passing, cue):
             return
         try:
-            position = self._state.positions([stream_id]).get(stream_id)
+            position = self._positions.load([stream_id]).get(stream_id)
         except StateUnavailable:
             position, clean = None, False
         self._supervisor.let_through(stream_id, position, clean=clean, seamless=seamless)

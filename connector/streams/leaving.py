@@ -9,10 +9,11 @@ from typing import Final
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.loop import Loop, Timer
-from connector.core.ports import Clock, State
-from connector.streams.handover import CONFIRM_POLL_S, POSITION_KEEP_S, Handover
+from connector.core.ports import Clock
+from connector.streams.handover import CONFIRM_POLL_S, Handover
 from connector.streams.leases import Leases
 from connector.streams.pipeline import Pipeline
+from connector.streams.position_store import PositionStore
 from connector.streams.supervisor import Supervisor
 
 log = get_logger(__name__)
@@ -30,7 +31,7 @@ class Leaving:
 
     def __init__(
         self,
-        state: State,
+        positions: PositionStore,
         leases: Leases,
         supervisor: Supervisor,
         pipeline: Pipeline,
@@ -38,7 +39,7 @@ class Leaving:
         loop: Loop,
         handover: Handover,
     ) -> None:
-        self._state, self._leases, self._supervisor, self._pipeline = state, leases, supervisor, pipeline
+        self._positions, self._leases, self._supervisor, self._pipeline = positions, leases, supervisor, pipeline
         self._clock, self._loop, self._handover = clock, loop, handover
         self._timer: Timer | None = None
         self._closing = False
@@ -91,7 +92,7 @@ class Leaving:
             and self._leases.holds(stream_id)
         }
         try:
-            self._state.save_positions(positions, POSITION_KEEP_S)
+            self._positions.save(positions)
         except StateUnavailable:
             log.warning("positions could not be saved: the state is unavailable", streams=len(positions))
         for stream_id in held:

@@ -59,6 +59,7 @@ class Line:
         "lock",
         "pending",
         "saved_ms",
+        "stamp",
         "tracker",
     )
 
@@ -72,8 +73,20 @@ class Line:
         self.closed = False
         self.dirty = False
         self.saved_ms = 0
+        self.stamp = 0
+        """Of the last position that was saved or loaded."""
         self.held: list[tuple[Emit, float]] | None = None
         self.last_event_mono = 0.0
+
+    def load(self, position: Position) -> None:
+        self.tracker.load(position)
+        self.confirmed.load(position)
+        self.stamp = max(self.stamp, position.stamp)
+
+    def position(self, tracker: OrderTracker, live_until_ms: int, now_ms: int, *, seen: int = 50) -> bytes:
+        """What `tracker` knows, as the newest position of the stream."""
+        self.stamp = max(self.stamp + 1, now_ms)
+        return encode_position(tracker.position(live_until_ms, stamp=self.stamp, seen=seen))
 
 
 class Lines:
@@ -94,8 +107,7 @@ class Lines:
             line = self._lines[stream_id] = Line(exchange)
         with line.lock:
             if position is not None:
-                line.tracker.load(position)
-                line.confirmed.load(position)
+                line.load(position)
             if hold:
                 line.held = []
 
@@ -121,7 +133,7 @@ class Lines:
                 self._leaving[stream_id] = line
             if not live_until_ms or line.held is not None:
                 return None
-            return encode_position(line.tracker.position(live_until_ms, seen=MAX_SEEN_IDS))
+            return line.position(line.tracker, live_until_ms, self._wall_ms(), seen=MAX_SEEN_IDS)
 
     def last_word(self, stream_id: str, position: bytes | None, *, revoke: bool) -> bytes | None:
         """The position to leave behind after `take` gave `position` and waiting for confirmations came to its end.
@@ -137,7 +149,7 @@ class Lines:
             self._sink.revoke(stream_id)
         log.warning("a stream leaves with unconfirmed events", stream=stream_id, events=line.pending)
         with line.lock:
-            return encode_position(line.confirmed.position(line.saved_ms)) if line.saved_ms else None
+            return line.position(line.confirmed, line.saved_ms, self._wall_ms()) if line.saved_ms else None
 
     def let_through(self, stream_id: str, position: Position | None, *, clean: bool = True) -> bool:
         """The former owner is done: take over what it published, then publish what was held back.
@@ -152,8 +164,7 @@ class Lines:
         with line.lock:
             held, line.held = line.held or [], None
             if position is not None:
-                line.tracker.load(position)
-                line.confirmed.load(position)
+                line.load(position)
             for emit, mono in held:
                 if not clean and isinstance(emit.event, BalanceUpdate):
                     continue
@@ -247,7 +258,7 @@ class Lines:
                     until_ms = line.saved_ms
                 if not until_ms:
                     continue
-                positions[stream_id] = encode_position(line.confirmed.position(until_ms))
+                positions[stream_id] = line.position(line.confirmed, until_ms, now_ms)
                 line.dirty = False
                 if not line.pending:
                     line.saved_ms = now_ms

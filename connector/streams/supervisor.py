@@ -17,6 +17,7 @@ from connector.core.metrics import METRICS
 from connector.core.ports import Clock
 from connector.streams.attempts import RESTART_PAUSE_S, Attempts, Stream
 from connector.streams.breaker import AuthBreaker
+from connector.streams.gaps import tell_gap, unknown_gap
 from connector.streams.lifecycle import CONNECTED_STATES, Signal, StreamState
 from connector.streams.lines import OVERLAP_MS
 from connector.streams.pacing import Window
@@ -68,9 +69,12 @@ class Supervisor:
 
     # --- any thread ---
 
-    def want(self, spec: StreamSpec, *, position: bytes | None = None, hold: bool = False) -> None:
-        """Make the stream run with this spec. `position`: where it stood; `hold`: keep events back until `let_through`."""
-        self.loop.post(partial(self._want, spec, position, hold))
+    def want(
+        self, spec: StreamSpec, *, position: bytes | None = None, hold: bool = False, unknown: bool = False
+    ) -> None:
+        """Make the stream run with this spec. `position`: where it stood; `hold`: keep events back until `let_through`;
+        `unknown`: it may have run before, and nobody knows where it stood."""
+        self.loop.post(partial(self._want, spec, position, hold, unknown))
 
     def unwant(self, stream_id: str, *, last_holder: bool = False, announce: bool = False) -> None:
         """End the stream. `last_holder`: nobody holds the account any more (listen keys may be deleted);
@@ -175,10 +179,10 @@ class Supervisor:
 
     # --- wanting ---
 
-    def _want(self, spec: StreamSpec, position: bytes | None, hold: bool) -> None:
+    def _want(self, spec: StreamSpec, position: bytes | None, hold: bool, unknown: bool) -> None:
         stream = self._streams.get(spec.stream_id)
         if stream is None:
-            self._begin(spec, position, hold)
+            self._begin(spec, position, hold, unknown)
             return
         old, stream.spec = stream.spec, spec
         if stream.state is StreamState.STOPPED:
@@ -194,7 +198,7 @@ class Supervisor:
         elif spec.generation != old.generation:
             self._attempts.reopen(stream, RESTART_PAUSE_S, "forced restart")
 
-    def _begin(self, spec: StreamSpec, position: bytes | None, hold: bool) -> None:
+    def _begin(self, spec: StreamSpec, position: bytes | None, hold: bool, unknown: bool) -> None:
         stream = self._streams[spec.stream_id] = Stream(spec, Window(*self._flap))
         if spec.feed == "user":
             # What this process remembers of the gate may be older than what another owner saved since.
@@ -205,6 +209,7 @@ class Supervisor:
             stream.announce = not hold
             if known is not None and known.live_until_ms:
                 stream.gap_from_ms = known.live_until_ms
+            stream.past_unknown = unknown and stream.gap_from_ms is None
         self._attempts.schedule(stream, 0.0)
 
     def _unwant(self, stream_id: str, last_holder: bool, announce: bool) -> None:
@@ -255,10 +260,13 @@ class Supervisor:
         again = stream.state in CONNECTED_STATES
         self._attempts.signal(stream, Signal.LIVE_SEEN)
         stream.live_since = self._clock.mono()
+        if stream.past_unknown:
+            stream.past_unknown = False
+            gap = gap or unknown_gap(self._clock.wall_ms())
         if stream.hold:
             stream.held_gap = gap
         elif gap is not None:
-            self._tell_gap(stream, gap)
+            tell_gap(self._pipeline, stream.spec, gap)
         if stream.spec.feed == "user":
             self._user_live(stream, again=again, gap=gap)
         stream.was_live = True
@@ -293,21 +301,6 @@ class Supervisor:
                 "windowSec": window_ms // 1000,
             }
             self._pipeline.service("userStreamFlap", flap)
-
-    def _tell_gap(self, stream: Stream, gap: GapReport) -> None:
-        METRICS.observe("gap_seconds", max(0, gap.to_ms - gap.from_ms - OVERLAP_MS) / 1000, venue=stream.spec.exchange)
-        told = {
-            "exchange": stream.spec.exchange,
-            "stream": stream.spec.stream_id,
-            "from": gap.from_ms,
-            "to": gap.to_ms,
-            "orders": gap.orders,
-            "balances": gap.balances,
-            "candles": gap.candles,
-            "missing": list(gap.missing),
-        }
-        METRICS.count("gaps_total", venue=stream.spec.exchange, result="partial" if gap.missing else "complete")
-        self._pipeline.service("streamGap", told, redis=False)
 
     def _on_refused(self, session: Session, stream_id: str, fail: Fail) -> None:
         stream = self._streams.get(stream_id)
@@ -376,7 +369,7 @@ class Supervisor:
         whole = self._pipeline.lines.let_through(stream_id, decode_position(position), clean=clean)
         gap, stream.held_gap = stream.held_gap, None
         if gap is not None and not (clean and seamless):
-            self._tell_gap(stream, gap)
+            tell_gap(self._pipeline, stream.spec, gap)
         if stream.state not in CONNECTED_STATES:
             stream.announce = True
         elif stream.announce or not (clean and seamless):

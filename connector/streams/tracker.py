@@ -46,6 +46,9 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The persisted form of a tracker."""
 
     live_until_ms: int
+    stamp: int = 0
+    """Rises with every save of the stream, whoever makes it: of two copies the one with the higher stamp is newer. The wall
+    clock's ms, as far as that rises."""
     orders: list[KnownOrder] = []
     seen: list[str] = []
 
@@ -175,10 +178,11 @@ class OrderTracker:
         while len(self._seen) > MAX_SEEN_IDS:
             self._seen.popitem(last=False)
 
-    def position(self, live_until_ms: int, *, seen: int = 50) -> Position:
+    def position(self, live_until_ms: int, *, stamp: int = 0, seen: int = 50) -> Position:
         """The persisted form; `seen` = how many message ids it remembers (a hand-over needs all, a save each second few)."""
         return Position(
             live_until_ms=live_until_ms,
+            stamp=stamp,
             orders=[*self._open.values(), *self._finished.values()],
             seen=list(self._seen)[-seen:],
         )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from harness.worlds.blocking import Stage
 from harness.worlds.kernel import Host
@@ -22,6 +23,7 @@ class WorldDisk:
         self.folders: dict[Path, int] = {}
         """Directory → when it was changed last, by a counter."""
         self.full = False
+        self.databases: dict[Path, sqlite3.Connection] = {}
         self._locks: dict[Path, Host | None] = {}
         self._changes = 0
 
@@ -115,6 +117,30 @@ class WorldFile:
 
     def close(self) -> None:
         """Everything is safe already."""
+
+
+class WorldDatabase(sqlite3.Connection):
+    """A database of a world's disk: the same one for everybody who opens it, and there for as long as the disk."""
+
+    disk: WorldDisk
+
+    def execute(self, statement: str, *more: Any) -> sqlite3.Cursor:
+        if self.disk.full and statement.startswith(("BEGIN", "CREATE", "DELETE")):
+            raise sqlite3.OperationalError("database or disk is full")
+        return super().execute(statement, *more)
+
+    def close(self) -> None:
+        """A process that ends takes no file with it."""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Takes the place of `connector.state.positions_on_disk.connect`."""
+    where = disk()
+    if path not in where.databases:
+        database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=WorldDatabase)
+        database.disk = where
+        where.databases[path] = database
+    return where.databases[path]
 
 
 class Where:

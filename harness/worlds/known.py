@@ -162,9 +162,6 @@ KNOWN: Final[tuple[Known, ...]] = (
         "clock",
     ),
     Known(
-        "B5", "a reboot of everything with Redis loses the gap and tells nobody", LOST, either("reboot"), 8, "reboot"
-    ),
-    Known(
         "E8",
         "without CREDENTIALS_KEYS the streams of a process that came back within the life of its heartbeat stay dark",
         LOST | {"dark", "counts", "not closed"},

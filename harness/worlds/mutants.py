@@ -16,6 +16,8 @@ from unittest.mock import patch
 from connector.core.clock import SystemClock
 from connector.sinks._amqp_link import AmqpLink
 from connector.state.memory_state import MemoryState
+from connector.state.positions_on_disk import PositionsOnDisk
+from connector.streams.accounts import Accounts
 from connector.streams.announce import Announcer
 from connector.streams.lines import Lines
 from connector.streams.routine import Routine
@@ -129,6 +131,16 @@ def _grace_by_the_wall_clock() -> AbstractContextManager[object]:
     return patch.object(Routine, "once_after", once_after)
 
 
+@contextmanager
+def _nothing_outlives_redis() -> Iterator[None]:
+    """B5: positions are in Redis only, and who starts without one takes the account for one that was never live."""
+    with (
+        patch.object(PositionsOnDisk, "load", lambda *_: {}),
+        patch.object(Accounts, "_asked_again", lambda *_: False),
+    ):
+        yield
+
+
 MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "position not loaded",
@@ -188,6 +200,13 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "clock",
         frozenset({"rabbit lost", "counts"}),
         _grace_by_the_wall_clock,
+    ),
+    Mutant(
+        "B5 nothing outlives Redis",
+        "a reboot of everything with Redis loses the gap and tells nobody",
+        "reboot",
+        frozenset({"rabbit lost", "rabbit wrong end"}),
+        _nothing_outlives_redis,
     ),
 )
 

@@ -15,6 +15,7 @@ from dramatiq.errors import ConnectionClosed
 from connector.core.clock import Chance, SystemClock
 from connector.core.ports import Role, State
 from connector.core.settings import Settings
+from connector.state.positions_on_disk import PositionsOnDisk
 from connector.streams.edges import Edges
 from harness.worlds.blocking import Event, kernel
 from harness.worlds.jobs import WorldJobs
@@ -88,7 +89,7 @@ class ServiceProcess:
         def make() -> Process:
             state: Any = Registry(server(), self.host, sealed=bool(settings.credentials_keys.get_secret_value()))
             typed: State = state
-            edges = self._edges()
+            edges = self._edges(settings)
             self.process = Process(
                 _build.engine_options(settings, self.role),
                 typed,
@@ -103,10 +104,11 @@ class ServiceProcess:
         broker.add_middleware(_boot.Boot(self.role, make))
         self._work(broker)
 
-    def _edges(self) -> Edges:
+    def _edges(self, settings: Settings) -> Edges:
         clock, chance = SystemClock(), Chance(self.host.seed)
         return Edges(
             clock=clock,
+            positions=PositionsOnDisk(settings.outbox_dir, clock) if self.role == "user" else None,
             chance=chance,
             host=self.host.name,
             pid=self.host.seed % 30_000 + 2,

@@ -27,6 +27,7 @@ from pika.adapters.select_connection import IOLoop, SelectConnection
 
 from connector.core import metrics
 from connector.sinks._disk import RealDisk
+from connector.state import positions_on_disk
 from harness.worlds import blocking, disk, network, pika_blocking, pika_loop, pools, redis_clients
 from harness.worlds.blocking import host, kernel
 from harness.worlds.chance import chance
@@ -123,6 +124,7 @@ def _instead() -> dict[int, object]:
         (SelectConnection, pika_loop.SelectConnection),
         (redis.Connection, redis_clients.Connection),
         (RealDisk, disk.disk),
+        (positions_on_disk.connect, disk.connect),
         (metrics.METRICS, _NoMetrics()),
     ]
     return {id(real): double for real, double in pairs}

@@ -230,7 +230,8 @@ def test_a_killed_instance_is_replaced_by_the_other_one(pair: Pair) -> None:
         _check_orders(stream, during[stream.uuid])
     gaps = [message.json()["streamGap"] for message in pair.stack.events.service("streamGap")]
     for stream in moved:
-        (gap,) = [one for one in gaps if one["stream"] == stream.uuid]
+        first, gap = [one for one in gaps if one["stream"] == stream.uuid]
+        assert first["from"] == 0, "at the first start nothing is known of an earlier life"
         assert gap["exchange"] == stream.exchange
         assert gap["from"] < gap["to"]
         assert gap["orders"] >= 2

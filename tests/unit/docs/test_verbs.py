@@ -19,6 +19,7 @@ STRICT = {
 """Verbs that mean one thing wherever they stand."""
 OF_THE_SAME_PART = {
     "connector.streams.poller.SocketPoller.forget": "connector.streams.poller.Poller.forget",
+    "connector.core.ports.PositionKeeper.forget": "its copies of what `PositionStore.drop_position` deletes",
     "connector.streams.dial.DialQueue.take": "the next dials: a queue's own word",
     "connector.streams.budget.Budget.take": "connector.core.ports.State.take",
 }

@@ -11,12 +11,13 @@ import pytest
 
 from connector.core.clock import Chance
 from connector.core.loop import Loop
-from connector.core.ports import Wanted, WorkerInfo
+from connector.core.ports import PositionKeeper, Wanted, WorkerInfo
 from connector.streams.accounts import Accounts
 from connector.streams.leases import Leases
 from connector.streams.leaving import CONFIRM_S
 from connector.streams.lifecycle import StreamState
 from connector.streams.pipeline import Pipeline
+from connector.streams.position_store import PositionStore
 from connector.streams.spec import StreamSpec
 from connector.streams.supervisor import Supervisor
 from tests.unit.connector.streams.fakes import Clock, FakeSink, MoodyState, StrictLoop, keys
@@ -32,6 +33,7 @@ class FakeSupervisor:
         self.specs: dict[str, StreamSpec] = {}
         self.held: dict[str, bool] = {}
         self.positions: dict[str, bytes | None] = {}
+        self.unknown: dict[str, bool] = {}
         self.draining: set[str] = set()
         self.sick: set[str] = set()
         self.calls: list[tuple[Any, ...]] = []
@@ -39,10 +41,13 @@ class FakeSupervisor:
         """Releases, and whether the hand-over was told to be seamless."""
         self.on_live: Callable[[str, str], None] = lambda stream_id, exchange: None
 
-    def want(self, spec: StreamSpec, *, position: bytes | None = None, hold: bool = False) -> None:
+    def want(
+        self, spec: StreamSpec, *, position: bytes | None = None, hold: bool = False, unknown: bool = False
+    ) -> None:
         self.calls.append(("want", spec.stream_id))
         if spec.stream_id not in self.specs:
             self.held[spec.stream_id], self.positions[spec.stream_id] = hold, position
+            self.unknown[spec.stream_id] = unknown
             self.pipeline.lines.open(spec.stream_id, spec.exchange, None, hold=hold)
             if spec.stream_id not in self.sick:
                 self.on_live(spec.stream_id, spec.exchange)
@@ -105,6 +110,7 @@ class Process:
         self.accounts = Accounts(
             cluster.state, self.leases, cast(Supervisor, self.supervisor), self.pipeline, cluster.clock, self.loop,
             capacity=capacity, enabled=lambda exchange: cluster.enabled is None or exchange in cluster.enabled,
+            positions=PositionStore(cluster.state, cluster.disk),
         )  # fmt: skip
         self.supervisor.on_live = self.accounts.stream_live
 
@@ -150,6 +156,7 @@ class Cluster:
     def __init__(self) -> None:
         self.clock = Clock()
         self.state = MoodyState(self.clock)
+        self.disk: PositionKeeper | None = None
         self.processes: list[Process] = []
         self.started: dict[str, int] = {}
         self.enabled: set[str] | None = None

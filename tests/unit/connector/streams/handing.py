@@ -13,6 +13,7 @@ from connector.streams.handover import (
 )
 from connector.streams.leases import Leases
 from connector.streams.pipeline import Pipeline
+from connector.streams.position_store import PositionStore
 from connector.streams.positions import decode_position
 from connector.streams.supervisor import Supervisor
 from exchanges._adapter import Emit
@@ -45,6 +46,7 @@ class Desk:
             self.clock,
             self.loop,
             self._start,
+            PositionStore(self.state, None),
         )
         self.drained: list[bool] = []
         self.alive = ["me", "other"]

@@ -10,11 +10,11 @@ from connector.streams.handover import (
     CONFIRM_TIMEOUT_S,
     LINGER_S,
     PAUSE_S,
-    POSITION_KEEP_S,
     READY_TIMEOUT_S,
     REFUSED_FOR_S,
     TELL_AGAIN_S,
 )
+from connector.streams.position_store import POSITION_KEEP_S
 from tests.unit.connector.streams.handing import TTL_S, Desk
 
 

@@ -10,6 +10,7 @@ from connector.streams.handover import (
     RELEASE_TIMEOUT_S,
     Handover,
 )
+from connector.streams.position_store import PositionStore
 from connector.streams.supervisor import Supervisor
 from tests.unit.connector.streams.handing import TTL_S, Desk
 
@@ -129,7 +130,7 @@ def test_what_can_not_be_opened_because_redis_is_away_is_not_refused(desk: Desk)
     """The giver offers it again."""
     desk.handover = Handover(
         desk.state, desk.leases, cast(Supervisor, desk.supervisor), desk.pipeline, desk.clock, desk.loop,
-        lambda stream_id: bool(desk.state.wanted([stream_id])),
+        lambda stream_id: bool(desk.state.wanted([stream_id])), PositionStore(desk.state, None),
     )  # fmt: skip
     desk.state.away = True
     desk.say("take", giver="other", fence=7)

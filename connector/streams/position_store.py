@@ -1,0 +1,58 @@
+"""Where account streams stood, for their next owners: in the state, and on this host's disk for the day when both go down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from connector.core.ports import KeptPosition, PositionKeeper, State
+
+POSITION_KEEP_S: Final = 7 * 86_400
+
+
+class _Stamped(msgspec.Struct):
+    """What is read of a position to compare two copies of it."""
+
+    stamp: int = 0
+
+
+_stamp_of = msgspec.json.Decoder(_Stamped).decode
+
+
+class PositionStore:
+    """The owner's loop only. What the disk can't take costs its copies; what the state can't take raises."""
+
+    def __init__(self, state: State, disk: PositionKeeper | None) -> None:
+        self._state, self._disk = state, disk
+
+    def save(self, positions: Mapping[str, bytes]) -> None:
+        """Raises `StateUnavailable`; the disk has them then."""
+        if self._disk is not None and positions:
+            self._disk.save({stream_id: KeptPosition(data, _stamp(data)) for stream_id, data in positions.items()})
+        self._state.save_positions(positions, POSITION_KEEP_S)
+
+    def load(self, stream_ids: Sequence[str]) -> dict[str, bytes]:
+        """The newest that is known of each stream. Raises `StateUnavailable`."""
+        found = self._state.positions(stream_ids)
+        if self._disk is not None:
+            for stream_id, kept in self._disk.load(stream_ids).items():
+                data = found.get(stream_id)
+                if data is None or _stamp(data) < kept.stamp:
+                    found[stream_id] = kept.position
+        return found
+
+    def drop_position(self, stream_id: str) -> None:
+        """Its last subscriber left: there is no gap to repair. Raises `StateUnavailable`."""
+        if self._disk is not None:
+            self._disk.forget([stream_id])
+        self._state.drop_position(stream_id)
+
+
+def _stamp(position: bytes) -> int:
+    """0 for one that can't be read, or has none: any other is newer."""
+    try:
+        return _stamp_of(position).stamp
+    except msgspec.DecodeError:
+        return 0

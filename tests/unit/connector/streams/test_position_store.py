@@ -1,0 +1,193 @@
+"""A reboot that takes Redis with it: where streams stood is found on the host's disk, or the gap is told as unknown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from connector.core.errors import StateUnavailable
+from connector.state.positions_on_disk import PositionsOnDisk
+from connector.streams.gaps import PAST_UNKNOWN
+from connector.streams.position_store import PositionStore
+from connector.streams.positions import decode_position, encode_position
+from connector.streams.tracker import Position
+from tests.unit.connector.streams.cluster import Cluster, Process
+from tests.unit.connector.streams.fakes import Bench, Clock, MoodyState
+
+
+def position(stamp: int, live_until_ms: int = 5) -> bytes:
+    return encode_position(Position(live_until_ms=live_until_ms, stamp=stamp))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def state(clock: Clock) -> MoodyState:
+    return MoodyState(clock)
+
+
+@pytest.fixture
+def disk(tmp_path: Path, clock: Clock) -> PositionsOnDisk:
+    kept = PositionsOnDisk(tmp_path, clock)
+    kept.open()
+    return kept
+
+
+def emptied(clock: Clock) -> MoodyState:
+    return MoodyState(clock)
+
+
+def test_a_position_is_found_when_redis_comes_back_empty(
+    clock: Clock, state: MoodyState, disk: PositionsOnDisk
+) -> None:
+    PositionStore(state, disk).save({"a": position(1), "b": position(2)})
+    assert PositionStore(emptied(clock), disk).load(["a", "b", "c"]) == {"a": position(1), "b": position(2)}
+
+
+@pytest.mark.parametrize(("in_redis", "on_disk", "used"), [(7, 8, 8), (8, 7, 8)])
+def test_the_newer_copy_is_used(
+    state: MoodyState, disk: PositionsOnDisk, in_redis: int, on_disk: int, used: int
+) -> None:
+    """Redis may come back with an older dump; the disk may be that of the owner before the last."""
+    PositionStore(state, disk).save({"a": position(on_disk)})
+    PositionStore(state, None).save({"a": position(in_redis)})
+    assert PositionStore(state, disk).load(["a"]) == {"a": position(used)}
+
+
+def test_a_position_that_can_not_be_read_is_older_than_any(state: MoodyState, disk: PositionsOnDisk) -> None:
+    PositionStore(state, disk).save({"a": position(1)})
+    PositionStore(state, None).save({"a": b"not JSON"})
+    assert PositionStore(state, disk).load(["a"]) == {"a": position(1)}
+
+
+def test_what_redis_can_not_take_is_on_the_disk(clock: Clock, state: MoodyState, disk: PositionsOnDisk) -> None:
+    state.away = True
+    store = PositionStore(state, disk)
+    with pytest.raises(StateUnavailable):
+        store.save({"a": position(1)})
+    assert PositionStore(emptied(clock), disk).load(["a"]) == {"a": position(1)}
+
+
+def test_a_disk_that_is_full_costs_nothing_but_its_copies(tmp_path: Path, clock: Clock, state: MoodyState) -> None:
+    (tmp_path / "file").write_text("")
+    store = PositionStore(state, PositionsOnDisk(tmp_path / "file", clock))
+    store.save({"a": position(1)})
+    assert store.load(["a"]) == {"a": position(1)}
+    store.drop_position("a")
+    assert store.load(["a"]) == {}
+
+
+def test_an_account_that_was_closed_on_purpose_has_no_gap(state: MoodyState, disk: PositionsOnDisk) -> None:
+    store = PositionStore(state, disk)
+    store.save({"a": position(1)})
+    store.drop_position("a")
+    assert store.load(["a"]) == {}
+
+
+# --- owners ---
+
+
+@pytest.fixture
+def cluster(disk: PositionsOnDisk) -> Cluster:
+    cluster = Cluster()
+    cluster.disk = disk
+    return cluster
+
+
+def rebooted(cluster: Cluster) -> Process:
+    """Everything went down, and Redis remembers nothing."""
+    for process in cluster.processes:
+        process.die()
+    for name in [*cluster.state.wanted_ids()]:
+        cluster.state.close(name, everybody=True)
+        cluster.state.drop_position(name)
+    return cluster.process("after")
+
+
+def test_after_a_reboot_a_stream_starts_from_where_it_stood(cluster: Cluster) -> None:
+    before = cluster.process("before")
+    cluster.open("u1")
+    cluster.tick(2)
+    before.accounts.save_positions()
+    cluster.settle()
+    known = cluster.state.positions(["u1"])["u1"]
+    after = rebooted(cluster)
+    cluster.tick(20)
+    cluster.state.begin_epoch(cluster.clock.wall_ms())
+    cluster.open("u1")
+    cluster.tick(2)
+    assert after.supervisor.positions == {"u1": known}
+    assert after.supervisor.unknown == {"u1": False}
+
+
+def test_a_stream_that_an_announcement_asks_for_and_nobody_remembers_may_have_had_a_past(cluster: Cluster) -> None:
+    after = cluster.process("after")
+    cluster.state.begin_epoch(cluster.clock.wall_ms())
+    cluster.tick(2)
+    cluster.open("u1")
+    cluster.tick(600)
+    cluster.open("new")
+    cluster.tick(2)
+    assert after.supervisor.unknown == {"u1": True, "new": False}
+
+
+# --- what is told ---
+
+
+def told(bench: Bench) -> list[dict[str, object]]:
+    return [message["streamGap"] for message in bench.sink.services("streamGap")]
+
+
+def test_an_unknown_past_is_told_once_when_the_stream_is_live() -> None:
+    bench = Bench()
+    bench.want(unknown=True)
+    assert told(bench) == []
+    bench.lost()
+    bench.advance(60)
+    bench.live()
+    assert told(bench) == [
+        {
+            "exchange": "bybit",
+            "stream": "u1",
+            "from": 0,
+            "to": bench.clock.wall_ms(),
+            "orders": 0,
+            "balances": 0,
+            "candles": 0,
+            "missing": [PAST_UNKNOWN],
+        }
+    ]
+    bench.lost()
+    bench.advance(60)
+    bench.live()
+    assert len(told(bench)) == 1
+
+
+def test_a_past_that_is_known_is_not_told_as_unknown() -> None:
+    bench = Bench()
+    bench.want(unknown=True, position=position(1, live_until_ms=5_000_000))
+    bench.live()
+    assert told(bench) == []
+
+
+def test_a_position_is_stamped_later_than_every_earlier_one_whatever_the_clock_says(cluster: Cluster) -> None:
+    one = cluster.process("one")
+    cluster.open("u1")
+    cluster.tick(1)
+    lines = one.pipeline.lines
+    lines.open("u1", "bybit", Position(live_until_ms=1, stamp=10**15))
+    first = lines.dirty_positions(lambda _: 5, 1_000, -(10**15))["u1"]
+    second = lines.dirty_positions(lambda _: 5, 900, -(10**15))["u1"]
+    taken = lines.take("u1", 5)
+    stamps = [_stamp(data) for data in (first, second, taken)]
+    assert stamps == [10**15 + 1, 10**15 + 2, 10**15 + 3]
+
+
+def _stamp(data: bytes | None) -> int:
+    found = decode_position(data)
+    assert found is not None
+    return found.stamp
