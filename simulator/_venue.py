@@ -5,8 +5,8 @@ Adding a venue
 1. Write `simulator/venues/<venue>.py` (or a package of that name when it grows beyond 400 lines) with one class that
    satisfies `VenueHalf`, and bind it as `HALF = <the class>`. `simulator.venues.halves()` finds it by walking the folder; no
    other file changes. The class is called with the `World` and lives as long as the simulator.
-2. `hosts` lists every host name of the venue's file (section 1), without port; a request reaches the half when the first
-   path segment behind the simulator's port, or the `Host` header, is one of them.
+2. `hosts` lists every host name that the venue has, without port; a request reaches the half when the first path segment
+   behind the simulator's port, or the `Host` header, is one of them. `sockets` lists the paths of its WebSocket upgrades.
 3. `markets(coins)` defines the symbols of each exchange id in the venue's own spelling.
 4. `rest(request, now)` answers one HTTP request. `connect(request, now)` answers one WebSocket upgrade with a `Refuse` or a
    new *peer*: the server side of that connection, one object per connection, usually a subclass of
@@ -261,6 +261,8 @@ class VenueHalf(Protocol):
     name: str
     """Family name (`binance`), also the venue that its accounts belong to."""
     hosts: frozenset[str]
+    sockets: tuple[str, ...]
+    """Paths of WebSocket upgrades, each accepted by one of the hosts at least, without a key in the address."""
 
     def __init__(self, world: World) -> None: ...
 

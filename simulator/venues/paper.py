@@ -236,6 +236,7 @@ class Paper:
 
     name = "paper"
     hosts: frozenset[str] = frozenset({"paper-trading"})
+    sockets = (PATH,)
 
     def __init__(self, world: World) -> None:
         self.world = world

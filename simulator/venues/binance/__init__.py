@@ -38,6 +38,7 @@ class Binance:
 
     name = "binance"
     hosts = HOSTS
+    sockets = ("/ws-api/v3", "/stream", "/ws", "/market/stream", "/private/ws")
 
     def __init__(self, world: World) -> None:
         self.world = world

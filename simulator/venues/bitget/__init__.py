@@ -38,6 +38,7 @@ class Bitget:
 
     name = "bitget"
     hosts = WS_HOSTS | {"api.bitget.com"}
+    sockets = ("/v2/ws/private", "/v2/ws/public", "/v3/ws/private")
 
     def __init__(self, world: World) -> None:
         self.world = world

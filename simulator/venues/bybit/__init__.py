@@ -28,6 +28,7 @@ class Bybit:
 
     name = "bybit"
     hosts = STREAM_HOSTS | REST_HOSTS
+    sockets = ("/v5/private", "/v5/public/linear")
 
     def __init__(self, world: World) -> None:
         self.world = world

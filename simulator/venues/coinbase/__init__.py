@@ -26,6 +26,7 @@ class Coinbase:
 
     name = "coinbase"
     hosts = MARKET_HOSTS | USER_HOSTS | REST_HOSTS
+    sockets = ("/",)
 
     def __init__(self, world: World) -> None:
         self.world = world

@@ -35,6 +35,7 @@ class Hyperliquid:
     name = "hyperliquid"
     replaces = True
     hosts = frozenset({"api.hyperliquid.xyz", "api.hyperliquid-testnet.xyz"})
+    sockets = ("/ws",)
 
     def __init__(self, world: World) -> None:
         self.world = world

@@ -40,6 +40,7 @@ class Kraken:
 
     name = "kraken"
     hosts = frozenset({_FUTURES_HOST, _DEMO_HOST, "api.kraken.com", "ws.kraken.com", "ws-auth.kraken.com"})
+    sockets = ("/v2", "/ws/v1")
 
     def __init__(self, world: World) -> None:
         self.world = world

@@ -43,6 +43,7 @@ class KuCoin:
     """Whether a modify plays `alter`: the order ends and a new one goes on under the same client id. That the venue keeps the
     client id was not recorded, so it is off unless somebody sets it; else a modify changes the order in place."""
     hosts = TOKEN_HOSTS | {"api.kucoin.com", "api-futures.kucoin.com", "wsapi-push.kucoin.com"}
+    sockets = ("/",)
 
     def __init__(self, world: World) -> None:
         self.world = world

@@ -32,7 +32,8 @@ from exchanges.ids import Feed, family_of
 from exchanges.instruments import Instrument, SymbolTable
 from tests.unit.exchanges import driver
 
-GOLDEN = Path(__file__).parents[2] / "golden"
+FILES = sorted((Path(__file__).parents[2] / "golden").glob("*.jsonl"))
+"""Files of golden cases."""
 NOW = Instant(1000.0, 1_796_000_000_000)
 """After every recorded frame."""
 CANARY_KEY = "Q0FOQVJZS0VZQ0FOQVJZ"
@@ -173,19 +174,14 @@ def every_feed() -> list[tuple[str, str, Feed]]:
 
 
 @functools.cache
-def _golden() -> tuple[dict[str, object], ...]:
-    return tuple(
-        json.loads(line)
-        for path in sorted(GOLDEN.glob("*.jsonl"))
-        for line in path.read_text().splitlines()
-        if line.strip()
-    )
+def golden() -> tuple[dict[str, object], ...]:
+    return tuple(json.loads(line) for path in FILES for line in path.read_text().splitlines() if line.strip())
 
 
 def golden_lines(name: str) -> list[dict[str, object]]:
     """The cases of a venue's ids, whatever the file is called. `paper` has the account cases of paper ids."""
     ids = load(name).exchanges
-    return [case for case in _golden() if case["exchange"] in ids]
+    return [case for case in golden() if case["exchange"] in ids]
 
 
 def raw(frame: object) -> bytes:

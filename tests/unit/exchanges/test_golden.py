@@ -9,16 +9,14 @@ import json
 import math
 import re
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
-import exchanges
 from cli.normalise import normalise
 from exchanges._adapter import Instant
 from exchanges.ids import family_of
+from tests.unit.exchanges.every_venue import FILES, venue_names
 
-GOLDEN = Path(__file__).parents[2] / "golden"
 NOW = Instant(1000.0, 1_796_000_000_000)
 """After every recorded frame."""
 OPTIONAL = {"feePaid", "feeAsset", "feeSide", "feeBreakdown", "feePaidUsd"}
@@ -26,14 +24,10 @@ COMMENTS = {"context_out"}
 DECIMAL = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
-def venue_names() -> list[str]:
-    return sorted(exchanges.venues())
-
-
 def cases() -> list[object]:
     """Every line of every golden file, whatever the file is called: the line says which exchange id it is of."""
     found: list[object] = []
-    for path in sorted(GOLDEN.glob("*.jsonl")):
+    for path in FILES:
         for line in path.read_bytes().splitlines():
             if line.strip():
                 found.append(pytest.param(line, id=f"{path.stem}: {json.loads(line)['case']}"))
@@ -104,5 +98,5 @@ def flat(value: object, key: str = "") -> list[tuple[str, object]]:
 
 
 def test_every_venue_with_an_adapter_has_golden_cases() -> None:
-    covered = {family_of(json.loads(line)["exchange"]) for path in GOLDEN.glob("*.jsonl") for line in path.open("rb")}
+    covered = {family_of(json.loads(line)["exchange"]) for path in FILES for line in path.open("rb")}
     assert not set(venue_names()) - covered - {"paper"}

@@ -1,0 +1,60 @@
+"""Hosts, and what answers mean that are no good answers."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import msgspec
+
+from exchanges._adapter import Answer, Fail, FailKind
+from exchanges._frames import UNREADABLE
+
+REST: Final = "https://api.template.example"
+WS: Final = "wss://ws.template.example"
+
+CLOCK: Final = "CLOCK"
+UNKNOWN_ORDER: Final = "UNKNOWN_ORDER"
+CODES: Final = {
+    "KEY": FailKind.CREDENTIAL,  # not known, or deleted
+    "EXPIRED": FailKind.CREDENTIAL,
+    "SIGNATURE": FailKind.CREDENTIAL,
+    CLOCK: FailKind.TRANSIENT,
+    "RATE": FailKind.RATE_LIMITED,
+    "PARAMETER": FailKind.REQUEST,
+    UNKNOWN_ORDER: FailKind.REQUEST,
+}
+
+
+class Failure(NamedTuple):
+    kind: FailKind
+    reason: str
+    code: str = ""
+
+    def of_stream(self, stream_id: str) -> Fail:
+        return Fail(kind=self.kind, reason=self.reason, stream_id=stream_id)
+
+
+class _Body(msgspec.Struct):
+    code: str = ""
+    message: str = ""
+
+
+_decode = msgspec.json.Decoder(_Body).decode
+
+
+def failure_of_code(code: str, message: str) -> Failure:
+    return Failure(CODES.get(code, FailKind.TRANSIENT), f"{code} {message}".rstrip(), code)
+
+
+def failure_of(answer: Answer) -> Failure | None:
+    """None for a good answer."""
+    if answer.status == 0:
+        return Failure(FailKind.TRANSIENT, answer.error or "no answer")
+    try:
+        body = _decode(answer.body)
+    except UNREADABLE:
+        kind = FailKind.CREDENTIAL if answer.status == 401 else FailKind.TRANSIENT
+        return Failure(kind, f"HTTP {answer.status} without a readable body")
+    if body.code:
+        return failure_of_code(body.code, body.message)
+    return None if answer.status == 200 else Failure(FailKind.TRANSIENT, f"HTTP {answer.status}")

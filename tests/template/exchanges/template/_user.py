@@ -1,0 +1,185 @@
+"""An account: login → gap → live. The venue sends the whole wallet after the login and with each change."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from exchanges.template._connection import ACK_TIMEOUT_S, heartbeat
+from exchanges.template._errors import CLOCK, WS, Failure, failure_of, failure_of_code
+from exchanges.template._gap import GapPlan
+from exchanges.template._orders import account_position, decode_order, execution_report, unclear
+from exchanges.template._signer import Signer
+
+from exchanges._account import OneAccount
+from exchanges._adapter import (
+    Answer,
+    Call,
+    Connect,
+    Fail,
+    FailKind,
+    Instant,
+    Note,
+    Output,
+    Outputs,
+    Send,
+    Setup,
+    UserSubscription,
+)  # fmt: skip
+from exchanges._clock import VenueClock
+from exchanges._frames import UNREADABLE
+from exchanges._lookup import Lookups
+from exchanges._repair import GapRepair, Repaired
+from exchanges._rows import read_rows
+from exchanges._timers import Alarms, earliest
+
+CLOCK_TRIES: Final = 2
+
+
+class _Frame(msgspec.Struct):
+    """Any private frame: a push has orders or coins, an answer says what to."""
+
+    orders: msgspec.Raw = msgspec.Raw()
+    coins: msgspec.Raw = msgspec.Raw()
+    time: int = 0
+    re: str = ""
+    ok: bool = False
+    code: str = ""
+    message: str = ""
+
+
+_decode = msgspec.json.Decoder(_Frame).decode
+
+
+class _Account:
+    """What belongs to the subscription. Raises `CredentialUnusable`."""
+
+    def __init__(self, subscription: UserSubscription, setup: Setup) -> None:
+        self.stream_id, self.resume = subscription.stream_id, subscription.resume
+        self.now = Instant(0.0, 0)
+        self.clock = VenueClock(setup)
+        self.plan = GapPlan(self.clock)
+        self.repair = GapRepair(subscription, sign=self.sign, then=self.plan.then)
+        self.lookups = Lookups(self.sign)
+        self._signer = Signer(subscription.credentials)
+
+    def sign(self, call: Call) -> Call:
+        return self._signer.signed(call, self.clock.stamp(self.now))
+
+    def parse(self, call: Call, answer: Answer) -> Repaired:
+        return self.plan.parse(call, answer, self.now)
+
+    def login(self) -> Send:
+        request = {"op": "login", "id": "login", **self._signer.login(self.clock.stamp(self.now))}
+        return Send(msgspec.json.encode(request).decode())
+
+
+class UserAdapter(OneAccount):
+    """See `exchanges._adapter.Adapter`."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._account: _Account | None = None
+        self._alarms: Alarms[str] = Alarms()
+        self._beat = heartbeat(setup)
+        self._clock_tries = 0
+
+    # --- inputs ---
+
+    def _open(self, subscription: UserSubscription, now: Instant) -> Outputs:
+        self._account = _Account(subscription, self._setup)
+        return [Connect(f"{WS}/private")]
+
+    def remove(self, stream_id: str, now: Instant) -> Outputs:
+        if self._subscription is not None and self._subscription.stream_id == stream_id:
+            self._subscription, self._account = None, None
+            self._alarms = Alarms()
+        return []
+
+    def connected(self, now: Instant) -> Outputs:
+        self._beat.start(now)
+        account = self._at(now)
+        return [] if account is None else self._login(account, now)
+
+    def received(self, frame: bytes, now: Instant) -> Outputs:
+        self._beat.heard()
+        account = self._at(now)
+        if account is None:
+            return []
+        try:
+            message = _decode(frame)
+            if message.re == "login" and "login" in self._alarms:
+                return self._answered_login(account, message, now)
+            return [*self._orders(account, message), *self._wallet(account, message)]
+        except UNREADABLE as error:
+            return [Note(f"unreadable private frame: {error}", "error")]
+
+    def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
+        account = self._at(now)
+        if account is None:
+            return []
+        if account.repair.owns(call):
+            return account.repair.answered(call, answer, account.parse, now)
+        if account.lookups.owns(call):
+            return account.lookups.answered(call, answer, account.parse, account.repair.live, now)
+        outputs = list(account.parse(call, answer).outputs) if failure_of(answer) is None else []
+        return [*outputs, *self._login(account, now)]
+
+    def woken(self, now: Instant) -> Outputs:
+        outputs = self._beat.due(now)
+        account = self._at(now)
+        if account is None:
+            return outputs
+        if self._alarms.due(now):
+            outputs.append(Fail(kind=FailKind.TRANSIENT, reason=f"no answer to the login for {ACK_TIMEOUT_S:.0f} s"))
+        return [*outputs, *account.repair.due(now), *account.lookups.due(now)]
+
+    def deadline(self) -> float | None:
+        account = self._account
+        reading = earliest(account.repair.deadline(), account.lookups.deadline()) if account else None
+        return earliest(self._alarms.deadline(), self._beat.deadline(), reading)
+
+    # --- joining ---
+
+    def _at(self, now: Instant) -> _Account | None:
+        if self._account is not None:
+            self._account.now = now
+        return self._account
+
+    def _login(self, account: _Account, now: Instant) -> list[Output]:
+        self._alarms.set("login", now.mono + ACK_TIMEOUT_S)
+        return [account.login()]
+
+    def _answered_login(self, account: _Account, message: _Frame, now: Instant) -> list[Output]:
+        self._alarms.clear("login")
+        if message.ok:
+            return account.repair.begin(account.plan.first(account.resume) if account.resume else [], now)
+        failure: Failure = failure_of_code(message.code, message.message)
+        if failure.code == CLOCK and self._clock_tries < CLOCK_TRIES:
+            self._clock_tries += 1
+            return [account.plan.time()]
+        return [failure.of_stream(account.stream_id)]
+
+    # --- events ---
+
+    def _orders(self, account: _Account, message: _Frame) -> list[Output]:
+        rows, odd = read_rows(message.orders, decode_order)
+        outputs: list[Output] = [Note(odd.phrase("orders"), "error")] if odd else []
+        for row in rows:
+            event = execution_report(row)
+            if event is not None:
+                outputs += account.repair.live(event)
+                continue
+            outputs.append(Note(f"order {row.id}: {unclear(row)}; it is asked for", "error"))
+            outputs += account.lookups.ask(row.id, account.plan.single(row.id))
+        return outputs
+
+    def _wallet(self, account: _Account, message: _Frame) -> list[Output]:
+        event, odd = account_position(message.coins, message.time)
+        notes = [Note(odd.phrase("coins"), "error")] if odd else []
+        return [*(account.repair.live(event) if event else ()), *notes]
+
+    def replay(self, subscription: UserSubscription) -> None:
+        """Enter the live state of a recorded frame."""
+        self._account = _Account(subscription, self._setup)
+        self._account.repair.begin([], Instant(0.0, 0))

@@ -1,0 +1,221 @@
+"""What happens while nobody watches is told afterwards, whatever the venue and the network do meanwhile."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from exchanges._adapter import Call, ClockOffset, Fail, FailKind, KnownOrder, Live
+from simulator._odd import HOW
+from tests.unit.exchanges.pair import START, Pair, Seat, assert_booked, client_text, facts, seats
+
+SEATS = seats()
+REMEMBERING = pytest.mark.parametrize("seat", [seat for seat in SEATS if facts(seat.exchange).remembers], ids=str)
+MANY = 420
+"""More orders than any plan asks for one by one."""
+MOST_BEFORE = 4
+"""Calls that a venue needs before its connection is open."""
+LATE_S = "130"
+"""Longer than any venue takes a signature for."""
+
+
+@REMEMBERING
+def test_what_happened_while_away_is_told_before_live(seat: Seat) -> None:
+    pair = Pair(seat).joined()
+    names = {name: client_text(seat.exchange, name) for name in ("DBO1", "DBO2", "DBO3", "DBO4", "DBO5", "DBO6")}
+    filled, cancelled, part = pair.place("DBO1"), pair.place("DBO2"), pair.place("DBO3")
+    quiet = pair.place("DBO4")
+    pair.fill(part, 2)
+    pair.until(lambda: len(pair.books.rows) == 4 and pair.status(names["DBO3"]) == "PARTIALLY_FILLED")
+    pair.drop()
+    pair.fill(filled)
+    pair.fill(cancelled, 3)
+    pair.cancel(cancelled)
+    pair.fill(part, 2)
+    came = pair.place("DBO5")
+    gone = pair.place("DBO6")
+    pair.fill(gone)
+    pair.t += 5
+    before = len(pair.books.told)
+    pair.again()
+    gap = next(live.gap for live in pair.of(Live) if live.gap and live.gap.complete)
+    assert gap.missing == ((pair.elsewhere,) if pair.elsewhere else ())
+    assert gap.orders >= 4
+    for name, order in zip(names.values(), (filled, cancelled, part, quiet, came, gone), strict=True):
+        assert_booked(pair, name, order)
+    assert all(emit.repaired for emit in pair.orders())
+    told = pair.books.told[before:]
+    assert names["DBO4"] not in [getattr(event, "new_client_order_id", "") for event in told], "nothing happened to it"
+    last = max(index for index, output in enumerate(pair.out) if output in pair.orders())
+    assert last < pair.out.index(pair.of(Live)[-1])
+
+
+@REMEMBERING
+@pytest.mark.parametrize("moment", [0, 1])
+def test_an_order_that_changes_while_its_gap_is_read_ends_right(seat: Seat, moment: int) -> None:
+    """The frames of the change arrive before the answer to a call of the repair."""
+    pair = Pair(seat).joined()
+    client = client_text(seat.exchange, "DBO1")
+    order = pair.place("DBO1")
+    pair.until(lambda: pair.status(client) == "NEW")
+    pair.drop()
+    pair.fill(order, 3)
+    pair.t += 5
+    moments = iter(range(100))
+
+    def meanwhile(call: Call) -> None:
+        if pair.link is not None and next(moments) == moment:
+            pair.fill(order, 2)
+            pair.fill(order)
+            pair.read()
+
+    pair.meanwhile = meanwhile
+    pair.again()
+    if next(moments) <= moment:  # so few calls were needed
+        pair.fill(order)
+    pair.until(lambda: pair.status(client) == "FILLED")
+    assert_booked(pair, client, order)
+    totals = [told.total_trade_quantity for told in pair.books.told if told.order_status == "FILLED"]
+    assert len(totals) == 1
+    origins = [emit.repaired for emit in pair.orders()]
+    assert origins == sorted(origins, reverse=True), "live events wait for what is read of the gap"
+
+
+ODD = [(how, first) for how in HOW for first in ("", "yes")]
+"""Each kind of odd row, behind and before the good ones."""
+
+
+@REMEMBERING
+def test_odd_rows_beside_good_ones_cost_no_order(seat: Seat) -> None:
+    """In lists, frames and answers, live and in a gap."""
+    pair = Pair(seat)
+    for number, (how, first) in enumerate(ODD):
+        pair.fault("odd_rows", standing=True, params={"how": how, "first": first})
+        name = client_text(seat.exchange, f"DBO{number}")
+        later = client_text(seat.exchange, f"DTP{number}")
+        pair.again() if number else pair.joined()
+        order = pair.place(f"DBO{number}")
+        pair.fill(order, 2)
+        pair.until(lambda name=name: pair.status(name) == "PARTIALLY_FILLED")
+        pair.drop(2.0)
+        pair.fill(order)
+        away = pair.place(f"DTP{number}")
+        pair.t += 2
+        pair.again()
+        assert_booked(pair, name, order)
+        assert_booked(pair, later, away)
+        pair.drop(2.0)
+        pair.hub.faults.clear()
+
+
+def known(pair: Pair, count: int) -> tuple[KnownOrder, ...]:
+    """Open orders that the venue knows nothing about."""
+    return tuple(
+        KnownOrder(
+            order_id=unknown_id(pair.name, number),
+            client_order_id=client_text(pair.exchange, f"OLD{number}"),
+            symbol=pair.pair_id,
+            status="NEW",
+            price="1",
+            quantity="1",
+            side="BUY",
+            order_type="LIMIT",
+            order_time_ms=START.wall_ms - 60_000,
+            creation_time_ms=START.wall_ms - 60_000,
+        )
+        for number in range(count)
+    )
+
+
+def unknown_id(name: str, number: int) -> str:
+    """An order id in the venue's form."""
+    if name in ("coinbase", "kraken", "bybit"):
+        return f"00000000-0000-4000-8000-{number:012d}"
+    return str(7_000_000 + number)
+
+
+@REMEMBERING
+def test_more_open_orders_than_a_plan_asks_for_are_told_or_named(seat: Seat) -> None:
+    pair = Pair(seat)
+    orders = known(pair, MANY)
+    resume = pair.books.resume(pair.now.wall_ms - 30_000)
+    resume = type(resume)(since_ms=resume.since_ms, orders=orders)
+    pair.user(resume)
+    pair.until(pair.whole, seconds=900)
+    missing = pair.missing()
+    told = {str(emit.event.order_id) for emit in pair.orders()}
+    named = {order.order_id for order in orders if order.order_id in told or order.order_id in missing}
+    counted = sum(int(number) for number in re.findall(r"(\d+) further orders", missing))
+    assert len(named) + counted >= MANY, (
+        f"{MANY - len(named) - counted} orders are neither told nor named: {missing[-300:]}"
+    )
+    assert len(pair.calls) < 2 * MANY, "an allowance is not endless"
+
+
+@REMEMBERING
+def test_a_call_that_is_repeated_late_is_signed_anew(seat: Seat) -> None:
+    pair = Pair(seat).joined()
+    order = pair.place("DBO1")
+    pair.wait(5.0)
+    pair.drop()
+    pair.fill(order)
+    for number in range(MOST_BEFORE):
+        moments = itertools.count()
+
+        def meanwhile(call: Call, number: int = number, moments: Iterator[int] = moments) -> None:
+            if next(moments) == number:
+                pair.fault("rest_error", times=1, params={"status": "503", "retry_after": LATE_S})
+
+        pair.meanwhile = meanwhile
+        pair.reconnect()
+        pair.wait(1.0)
+        if not pair.ended:
+            break
+        pair.drop()  # a call without which there is no connection
+    pair.until(pair.whole, seconds=400)
+    assert not pair.of(ClockOffset), "the venue refused an old stamp"
+    assert pair.missing() in ("", pair.elsewhere)
+    assert_booked(pair, client_text(pair.exchange, "DBO1"), order)
+
+
+@REMEMBERING
+def test_a_venue_that_wants_fewer_calls_is_asked_again_later(seat: Seat) -> None:
+    pair = Pair(seat).joined()
+    order = pair.place("DBO1")
+    pair.wait(5.0)
+    pair.drop()
+    pair.fill(order)
+
+    def meanwhile(call: Call) -> None:
+        if pair.link is not None and len(pair.calls) % 2:
+            pair.fault("rest_error", times=1, params={"status": "429", "retry_after": "3"})
+
+    pair.meanwhile = meanwhile
+    pair.reconnect()
+    pair.until(pair.whole, seconds=400)
+    assert pair.missing() in ("", pair.elsewhere)
+    assert_booked(pair, client_text(pair.exchange, "DBO1"), order)
+
+
+@REMEMBERING
+def test_a_key_that_is_refused_while_its_gap_is_read_is_told_and_not_asked_with_for_ever(seat: Seat) -> None:
+    pair = Pair(seat).joined()
+    pair.place("DBO1")
+    pair.wait(5.0)
+    pair.drop()
+
+    def meanwhile(call: Call) -> None:
+        if pair.link is not None and pair.facts.key:
+            pair.hub.world.engine.reject_key(pair.account, pair.facts.rejections[0])
+
+    pair.meanwhile = meanwhile
+    pair.reconnect()
+    before = len(pair.calls)
+    pair.wait_for_failure(300)
+    asked = len(pair.calls) - before
+    assert asked < 60, f"{asked} calls with a dead key"
+    refused = any(fail.kind in (FailKind.CREDENTIAL, FailKind.KEY_TYPE) for fail in pair.of(Fail))
+    assert refused or pair.missing() or not pair.facts.key
