@@ -12,9 +12,9 @@ from tasks.delivery import Delivery
 from tasks.service import service
 
 
-def apply(command: Command) -> object:
+def apply(command: Command, nonce: str) -> object:
     """The end of every command's way."""
-    return service().apply(command)
+    return service().apply(command, nonce)
 
 
 def carry_out(delivery: Delivery) -> None:

@@ -13,7 +13,7 @@ from tasks.commands import Command, RestartStream, lane_of
 from tasks.envelope import ReplyAddress, response_body
 from tasks.lanes import Lanes
 
-Apply = Callable[[Command], object]
+Apply = Callable[[Command, str], object]
 Respond = Callable[[ReplyAddress, bytes], None]
 
 FIRST_PAUSE_S: Final = 0.2
@@ -30,7 +30,7 @@ class Delivery:
     returns: a command that is parked behind another one, or waits for Redis, comes again if this process dies.
     """
 
-    __slots__ = ("_lock", "_on_settled", "_reply", "_respond", "_settled", "_stopping", "_ticket", "command")
+    __slots__ = ("_lock", "_on_settled", "_reply", "_respond", "_settled", "_stopping", "_ticket", "command", "nonce")
 
     def __init__(
         self,
@@ -38,10 +38,13 @@ class Delivery:
         lanes: Lanes,
         stopping: threading.Event,
         *,
+        nonce: str = "",
         reply: ReplyAddress | None = None,
         respond: Respond | None = None,
     ) -> None:
         self.command = command
+        self.nonce = nonce
+        """Names this delivery to the registry: tried again because an answer was late or lost, it counts once."""
         self._ticket = lanes.ticket(lane_of(command))
         self._stopping = stopping
         self._reply = reply
@@ -105,7 +108,7 @@ class Delivery:
         pause_s = FIRST_PAUSE_S
         while True:
             try:
-                return apply(self.command)
+                return apply(self.command, self.nonce)
             except StateUnavailable as error:
                 _log.warning("commands wait for the registry", reason=str(error))
             if self._stopping.wait(pause_s):

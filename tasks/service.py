@@ -12,10 +12,11 @@ from tasks.commands import Command
 class CommandService(Protocol):
     """Carries out commands. Called from worker threads, several at a time, but in order per stream."""
 
-    def apply(self, command: Command) -> object:
+    def apply(self, command: Command, nonce: str = "") -> object:
         """Change what is wanted and return; never wait for a venue. The result is the reply's value (contract 1.2).
 
-        Raises `StateUnavailable` when nothing was changed: the caller keeps the command and calls again.
+        Raises `StateUnavailable` when it is not known to have taken effect: the caller keeps the command and calls again,
+        with the same `nonce`, which lets it count once.
         """
 
     def reconcile(self, stream_id: str) -> None:

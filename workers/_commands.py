@@ -78,7 +78,9 @@ class Commands:
         self.clock: Clock = clock or SystemClock()
         self.chance = chance or Chance()
         self.readiness = Readiness()
-        self.translator = Translator(queues, self._respond, lanes=lanes, max_body_bytes=max_body_bytes)
+        self.translator = Translator(
+            queues, self._respond, lanes=lanes, max_body_bytes=max_body_bytes, chance=self.chance
+        )
         self.released = False
         self._lock = threading.Lock()
         self._consumers: dict[str, Waking] = {}

@@ -24,16 +24,17 @@ class Service:
         self._state = engine.state
         self._told: set[tuple[str, str, str]] = set()
 
-    def apply(self, command: Command) -> object:
-        """Carry out one command; the reply's value is always null. Raises `StateUnavailable` if nothing was changed."""
+    def apply(self, command: Command, nonce: str = "") -> object:
+        """Carry out one command; the reply's value is always null. Raises `StateUnavailable` if it is not known to have
+        taken effect; called again with the same `nonce` it counts once."""
         match command:
             case OpenStream():
-                self._open(command)
+                self._open(command, nonce)
             case CloseStream(stream_id):
-                self._close(stream_id)
+                self._close(stream_id, nonce)
             case RestartStream(stream_id):
                 for one in [stream_id] if stream_id is not None else sorted(self._state.wanted_ids()):
-                    self._wake(one, self._state.restart(one))
+                    self._wake(one, self._state.restart(one, nonce=nonce and f"{nonce}:{one}"))
             case CandleRequest():
                 self._candle(command)
         return None
@@ -41,7 +42,7 @@ class Service:
     def reconcile(self, stream_id: str) -> None:
         self._state.notify("*", json.dumps({"t": "reconcile", "id": stream_id}))
 
-    def _open(self, command: OpenStream) -> None:
+    def _open(self, command: OpenStream, nonce: str) -> None:
         exchange = command.exchange
         if venue_of(exchange) is None:
             log.warning("open dropped: this exchange has no stream here", exchange=exchange, stream=command.stream_id)
@@ -50,13 +51,15 @@ class Service:
             log.info("open dropped: the exchange is switched off", exchange=exchange, real=real_id(exchange))
             return
         now_ms = self._engine.clock.wall_ms()
-        applied = self._state.open(command.stream_id, exchange, command.user_id, command.credentials, now_ms)
+        applied = self._state.open(
+            command.stream_id, exchange, command.user_id, command.credentials, now_ms, nonce=nonce
+        )
         if not applied.changed and self._engine.breaker.blocked_until_ms(command.stream_id, command.credentials.digest):
             self._engine.breaker.skipped(command.stream_id)
         self._wake(command.stream_id, applied)
 
-    def _close(self, stream_id: str) -> None:
-        applied = self._state.close(stream_id)
+    def _close(self, stream_id: str, nonce: str) -> None:
+        applied = self._state.close(stream_id, nonce=nonce)
         if applied.wanted is None and applied.owner is None:
             # Nobody holds it, so nobody else will say so (contract 1.4: also for an unknown id).
             self._engine.pipeline.submit([StreamClosed(stream_id=stream_id)])

@@ -16,6 +16,7 @@ from dramatiq import Message, MessageProxy, Middleware
 from dramatiq.broker import Consumer
 from dramatiq.errors import BrokerError
 
+from connector.core.clock import Chance
 from connector.core.errors import InvalidCommand
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
@@ -68,7 +69,9 @@ class Translator:
         *,
         lanes: Lanes | None = None,
         max_body_bytes: int = MAX_BODY_BYTES,
+        chance: Chance | None = None,
     ) -> None:
+        self._chance = chance or Chance()
         self.queues = dict(queues)
         self.lanes = Lanes() if lanes is None else lanes
         self.stopping = threading.Event()
@@ -119,6 +122,7 @@ class Translator:
             received.command,
             self.lanes,
             self.stopping,
+            nonce=self._chance.new_id(),
             reply=received.reply,
             respond=partial(self._respond, queue),
         )

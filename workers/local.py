@@ -69,8 +69,8 @@ class LocalService:
     def __init__(self, user: Process, price: Process) -> None:
         self._user, self._price = user, price
 
-    def apply(self, command: Command) -> object:
-        return (self._price if isinstance(command, CandleRequest) else self._user).service.apply(command)
+    def apply(self, command: Command, nonce: str = "") -> object:
+        return (self._price if isinstance(command, CandleRequest) else self._user).service.apply(command, nonce)
 
     def reconcile(self, stream_id: str) -> None:
         self._user.service.reconcile(stream_id)

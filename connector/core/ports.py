@@ -206,7 +206,7 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Live streams by exchange id."""
     service: str = ""
     """The processes that were started together: host and process id of what started them."""
-    problems: Sequence[str] = ()
+    problems: tuple[str, ...] = ()
     """Why this process can't do its work right now, in words; empty = it can."""
 
 
@@ -221,18 +221,30 @@ class CandleKey(msgspec.Struct, frozen=True, order=True):
 class State(Protocol):
     """Wanted streams, ownership and everything else that outlives a process. Any thread.
 
-    Every method may raise `StateUnavailable`; then nothing is known to have changed. All methods return within their
-    socket timeout. Times are ms since the epoch where named `_ms`.
+    Every method may raise `StateUnavailable`; then it is not known whether something was changed. All methods
+    return within their socket timeout. Times are ms since the epoch where named `_ms`.
     """
 
     # commands (each atomic, contract 1.3-1.5)
-    def open(self, stream_id: str, exchange: str, user_id: str, credentials: Credentials, now_ms: int) -> Applied:
+    #
+    # `nonce` names one command, whatever carries it and however often it is sent: a second call with the same one within ten
+    # minutes changes nothing and gives the first answer's `changed`. So a call whose answer was lost can be made again.
+    def open(
+        self,
+        stream_id: str,
+        exchange: str,
+        user_id: str,
+        credentials: Credentials,
+        now_ms: int,
+        *,
+        nonce: str = "",
+    ) -> Applied:
         """Count + 1; keeps the command for restarts; another digest than before is new key material."""
 
-    def close(self, stream_id: str, *, everybody: bool = False) -> Applied:
+    def close(self, stream_id: str, *, everybody: bool = False, nonce: str = "") -> Applied:
         """Count - 1, never below 0; at 0 the wanted entry is forgotten. Gates survive. `everybody`: count 0 at once."""
 
-    def restart(self, stream_id: str) -> Applied:
+    def restart(self, stream_id: str, *, nonce: str = "") -> Applied:
         """Generation + 1, the count stays. Unknown id: nothing happens."""
 
     def wanted(self, stream_ids: Sequence[str]) -> dict[str, Wanted]: ...

@@ -7,6 +7,17 @@ local function entry(key)
   return redis.call('HMGET', key, unpack(FIELDS))
 end
 
+-- A command that was carried out before comes again when its answer was late or lost: it must not count twice. Its nonce
+-- keeps whether it changed something; '' is no nonce.
+local function answered(key)
+  if key == '' then return false end
+  return redis.call('GET', key)
+end
+
+local function carried_out(key, changed, keep_ms)
+  if key ~= '' then redis.call('SET', key, tostring(changed), 'PX', keep_ms) end
+end
+
 -- Options are written only where the command names them: of two senders of the same key one may leave them out.
 local function set_options(key, from)
   for i, name in ipairs(OPTIONS) do

@@ -1,17 +1,22 @@
 -- One subscriber less; the last one takes the entry along.
--- KEYS: entry, ids, tombstone, lease
--- ARGV: id, seconds to keep the tombstone, 1 = all subscribers leave
--- Returns {changed, lease, entry or {}}
+-- KEYS: entry, ids, tombstone, lease, nonce or ''
+-- ARGV: id, seconds to keep the tombstone, 1 = all subscribers leave, ms to keep the nonce
+-- Returns {changed, lease, entry or {}}; to a nonce that was answered the same again, with the entry as it is
 local lease = redis.call('GET', KEYS[4])
 local count = redis.call('HGET', KEYS[1], 'count')
+local before = answered(KEYS[5])
+if before then return {tonumber(before), lease, count and entry(KEYS[1]) or {}} end
 if not count then
+  carried_out(KEYS[5], 0, ARGV[4])
   return {0, lease, {}}
 end
 if tonumber(count) > 1 and ARGV[3] ~= '1' then
   redis.call('HINCRBY', KEYS[1], 'count', -1)
+  carried_out(KEYS[5], 0, ARGV[4])
   return {0, lease, entry(KEYS[1])}
 end
 redis.call('DEL', KEYS[1])
 redis.call('SREM', KEYS[2], ARGV[1])
 redis.call('SET', KEYS[3], '1', 'EX', ARGV[2])
+carried_out(KEYS[5], 1, ARGV[4])
 return {1, lease, {}}

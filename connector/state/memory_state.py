@@ -19,6 +19,7 @@ from connector.state.bucket import Bucket
 from exchanges.credentials import Credentials
 
 TOMBSTONE_S: Final = 3600.0
+NONCE_S: Final = 600.0
 KEEP_FENCE_S: Final = 24 * 3600.0
 
 
@@ -41,6 +42,8 @@ class MemoryState:
     def _clear(self) -> None:
         self._entries: dict[str, Wanted] = {}
         self._closed: Expiring[bool] = Expiring(self._clock)
+        self._done: Expiring[bool] = Expiring(self._clock)
+        """Nonces of the commands of the last minutes → whether they changed something."""
         self._epoch = 0
         self._candles: set[CandleKey] = set()
         self._leases: Expiring[tuple[str, int]] = Expiring(self._clock)
@@ -66,9 +69,13 @@ class MemoryState:
         user_id: str,
         credentials: Credentials,
         now_ms: int,  # noqa: ARG002 - epochs order opens here, no clock does
+        *,
+        nonce: str = "",
     ) -> Applied:
         """Count + 1. Options (region, key type) that a command leaves out keep their value while the key stays the same."""
         with self._lock:
+            if (again := self._answered(nonce, stream_id)) is not None:
+                return again
             before = self._entries.get(stream_id)
             self._epoch = max(self._epoch, before.epoch if before else 0)
             same_key = before is not None and before.digest == credentials.digest
@@ -85,28 +92,42 @@ class MemoryState:
             )
             self._entries[stream_id] = wanted
             self._closed.drop(stream_id)
-            return self._applied(stream_id, wanted, changed=not (same_key and counts_on))
+            return self._carried_out(nonce, stream_id, wanted, changed=not (same_key and counts_on))
 
-    def close(self, stream_id: str, *, everybody: bool = False) -> Applied:
+    def close(self, stream_id: str, *, everybody: bool = False, nonce: str = "") -> Applied:
         """Count - 1. After `begin_epoch` it counts down from the old number until the first new open."""
         with self._lock:
+            if (again := self._answered(nonce, stream_id)) is not None:
+                return again
             wanted = self._entries.get(stream_id)
             if wanted is None:
-                return self._applied(stream_id, None, changed=False)
+                return self._carried_out(nonce, stream_id, None, changed=False)
             if wanted.count <= 1 or everybody:
                 self._forget(stream_id)
-                return self._applied(stream_id, None, changed=True)
+                return self._carried_out(nonce, stream_id, None, changed=True)
             wanted = self._entries[stream_id] = msgspec.structs.replace(wanted, count=wanted.count - 1)
-            return self._applied(stream_id, wanted, changed=False)
+            return self._carried_out(nonce, stream_id, wanted, changed=False)
 
-    def restart(self, stream_id: str) -> Applied:
+    def restart(self, stream_id: str, *, nonce: str = "") -> Applied:
         """Generation + 1."""
         with self._lock:
             wanted = self._entries.get(stream_id)
             if wanted is None:
                 return self._applied(stream_id, None, changed=False)
+            if (again := self._answered(nonce, stream_id)) is not None:
+                return again
             wanted = self._entries[stream_id] = msgspec.structs.replace(wanted, generation=wanted.generation + 1)
-            return self._applied(stream_id, wanted, changed=True)
+            return self._carried_out(nonce, stream_id, wanted, changed=True)
+
+    def _answered(self, nonce: str, stream_id: str) -> Applied | None:
+        """The answer to a command that was carried out before, with the entry as it is."""
+        changed = self._done.get(nonce)
+        return None if changed is None else self._applied(stream_id, self._entries.get(stream_id), changed=changed)
+
+    def _carried_out(self, nonce: str, stream_id: str, wanted: Wanted | None, *, changed: bool) -> Applied:
+        if nonce:
+            self._done.set(nonce, changed, NONCE_S)
+        return self._applied(stream_id, wanted, changed=changed)
 
     def _applied(self, stream_id: str, wanted: Wanted | None, *, changed: bool) -> Applied:
         lease = self._leases.get(stream_id)

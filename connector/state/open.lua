@@ -1,7 +1,9 @@
 -- One subscriber more.
--- KEYS: entry, ids, tombstone, epoch, lease
--- ARGV: id, exchange, user id, digest, sealed or '', known epoch, four options
--- Returns {changed, lease, entry}
+-- KEYS: entry, ids, tombstone, epoch, lease, nonce or ''
+-- ARGV: id, exchange, user id, digest, sealed or '', known epoch, four options, ms to keep the nonce
+-- Returns {changed, lease, entry}; to a nonce that was answered the same again, with the entry as it is
+local before = answered(KEYS[6])
+if before then return {tonumber(before), redis.call('GET', KEYS[5]), entry(KEYS[1])} end
 local stored = redis.call('HMGET', KEYS[1], 'digest', 'epoch')
 local known_here = stored[1] ~= false
 local stored_epoch = tonumber(stored[2] or '0')
@@ -25,4 +27,5 @@ end
 redis.call('HSET', KEYS[1], 'epoch', string.format('%.0f', epoch))
 redis.call('SADD', KEYS[2], ARGV[1])
 redis.call('DEL', KEYS[3])
+carried_out(KEYS[6], changed, ARGV[11])
 return {changed, redis.call('GET', KEYS[5]), entry(KEYS[1])}

@@ -25,6 +25,8 @@ _log = get_logger("state.redis")
 
 TOMBSTONE_S: Final = 3600
 """For so long a closed stream can't be remembered by an owner that has not noticed yet; it will within a heartbeat."""
+NONCE_MS: Final = 10 * 60 * 1000
+"""For so long a command that is sent again finds the answer to the first time. Tried again at least every 5 s."""
 KEEP_FENCE_MS: Final = 24 * 3600 * 1000
 """For so long a holder that comes back late finds out that somebody else had its lease."""
 KEEP_BUCKET_MS: Final = 3600 * 1000
@@ -88,6 +90,8 @@ class RedisState:
         user_id: str,
         credentials: Credentials,
         now_ms: int,  # noqa: ARG002 - epochs order opens here, no clock does
+        *,
+        nonce: str = "",
     ) -> Applied:
         """Count + 1. Options (region, key type) that a command leaves out keep their value while the key stays the same."""
         sealed = self._keyring.seal(credentials)
@@ -97,29 +101,36 @@ class RedisState:
             self._key("closed", stream_id),
             self._key("epoch"),
             self._key("lease", stream_id),
+            self._nonce(nonce),
         ]
         arguments = [stream_id, exchange, user_id, credentials.digest, sealed, self._epoch, *options_of(credentials)]
+        arguments.append(NONCE_MS)
         answer = self._redis.run(lua.OPEN, keys, arguments)
         self._keyring.hold(stream_id, credentials)
         return self._applied(stream_id, answer)
 
-    def close(self, stream_id: str, *, everybody: bool = False) -> Applied:
+    def _nonce(self, nonce: str) -> str:
+        return self._key("done", nonce) if nonce else ""
+
+    def close(self, stream_id: str, *, everybody: bool = False, nonce: str = "") -> Applied:
         """Count - 1. After `begin_epoch` it counts down from the old number until the first new open."""
         keys = [
             self._key("stream", stream_id),
             self._key("streams"),
             self._key("closed", stream_id),
             self._key("lease", stream_id),
+            self._nonce(nonce),
         ]
-        applied = self._applied(stream_id, self._redis.run(lua.CLOSE, keys, [stream_id, TOMBSTONE_S, int(everybody)]))
+        arguments = [stream_id, TOMBSTONE_S, int(everybody), NONCE_MS]
+        applied = self._applied(stream_id, self._redis.run(lua.CLOSE, keys, arguments))
         if applied.changed:
             self._keyring.drop(stream_id)
         return applied
 
-    def restart(self, stream_id: str) -> Applied:
+    def restart(self, stream_id: str, *, nonce: str = "") -> Applied:
         """Generation + 1."""
-        keys = [self._key("stream", stream_id), self._key("lease", stream_id)]
-        return self._applied(stream_id, self._redis.run(lua.RESTART, keys))
+        keys = [self._key("stream", stream_id), self._key("lease", stream_id), self._nonce(nonce)]
+        return self._applied(stream_id, self._redis.run(lua.RESTART, keys, [NONCE_MS]))
 
     def _applied(self, stream_id: str, answer: Sequence[Any]) -> Applied:
         changed, lease, row = answer

@@ -55,7 +55,7 @@ class Report:
             sinks={status.name: status.queued for status in self._sink.statuses()},
             exchanges=dict(live),
             service=self._service,
-            problems=self.problems(),
+            problems=tuple(self.problems()),
         )
 
     def problems(self) -> list[str]:

@@ -112,6 +112,11 @@ def _close_not_counted() -> AbstractContextManager[object]:
     return patch.object(MemoryState, "close", lambda self, stream_id, **_: genuine(self, stream_id, everybody=True))
 
 
+def _nonces_forgotten() -> AbstractContextManager[object]:
+    """E1: a command that is sent again because its answer was late or lost counts again."""
+    return patch.object(MemoryState, "_answered", lambda *_: None)
+
+
 def _grace_by_the_wall_clock() -> AbstractContextManager[object]:
     """E11: the grace period after an announcement ends at a time of the wall clock, and moves with its steps."""
     genuine = Routine.once_after
@@ -148,6 +153,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "process",
         frozenset({"rabbit backwards", "rabbit doubled", "redis backwards", "redis doubled", "redis deposit twice"}),
         _position_not_loaded,
+        faults=("kill", "kill_fast", "drain"),
     ),
     Mutant(
         "order goes backwards",
@@ -193,6 +199,13 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "topology",
         frozenset({"rabbit lost", "queue missing"}),
         _returns_unseen,
+    ),
+    Mutant(
+        "E1 nonces forgotten",
+        "a command whose answer is late or lost is sent again and counts twice",
+        "commands",
+        frozenset({"counts", "dark", "not closed"}),
+        _nonces_forgotten,
     ),
     Mutant(
         "E11 grace by the wall clock",

@@ -58,7 +58,7 @@ class Service:
         self.value: object = None
         self.away = False
 
-    def apply(self, command: Command) -> object:
+    def apply(self, command: Command, nonce: str = "") -> object:
         if self.away:
             raise StateUnavailable("registry away")
         self.before(command)

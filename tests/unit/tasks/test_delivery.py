@@ -52,11 +52,26 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     set_service(None)
 
 
+def test_a_command_that_is_tried_again_has_the_same_name(desk: Desk) -> None:
+    """The registry may have carried it out although its answer did not come."""
+    delivery = Delivery(CloseStream("u"), desk.lanes, desk.stopping, nonce="n1")
+    named: list[str] = []
+
+    def apply(_command: Command, nonce: str) -> object:
+        named.append(nonce)
+        if len(named) < 3:
+            raise StateUnavailable("too late")
+        return None
+
+    delivery.carry_out(apply)
+    assert named == ["n1"] * 3
+
+
 def test_a_command_is_applied_answered_and_acknowledged(desk: Desk) -> None:
     delivery = desk.deliver(CloseStream("u"), ReplyAddress("q", "c"))
     applied: list[Command] = []
 
-    def apply(command: Command) -> object:
+    def apply(command: Command, _nonce: str) -> object:
         applied.append(command)
         return {"accepted": True}
 
@@ -69,11 +84,11 @@ def test_a_command_is_applied_answered_and_acknowledged(desk: Desk) -> None:
 
 def test_a_parked_command_is_acknowledged_only_when_it_took_effect(desk: Desk) -> None:
     first, second = desk.deliver(CloseStream("u")), desk.deliver(CloseStream("u"), ReplyAddress("q"))
-    second.carry_out(lambda command: None)
+    second.carry_out(lambda *_: None)
     desk.returned(second)
     assert desk.acknowledged == []
     assert desk.replies == []
-    first.carry_out(lambda command: None)
+    first.carry_out(lambda *_: None)
     assert desk.acknowledged == [CloseStream("u")]
     assert desk.replies == [(ReplyAddress("q"), b'{"response":null}')]
 
@@ -81,7 +96,7 @@ def test_a_parked_command_is_acknowledged_only_when_it_took_effect(desk: Desk) -
 def test_a_failing_command_is_answered_and_acknowledged_all_the_same(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(command: Command) -> object:
+    def fail(command: Command, _nonce: str) -> object:
         raise LookupError("no such thing")
 
     delivery = desk.deliver(CloseStream("u"), ReplyAddress("q"))
@@ -95,16 +110,16 @@ def test_a_failing_command_is_answered_and_acknowledged_all_the_same(
 
 def test_a_result_that_is_no_json_is_answered_with_null(desk: Desk) -> None:
     delivery = desk.deliver(CloseStream("u"), ReplyAddress("q"))
-    delivery.carry_out(lambda command: object())
+    delivery.carry_out(lambda *_: object())
     assert desk.replies == [(ReplyAddress("q"), b'{"response":null}')]
 
 
 def test_an_interrupt_ends_the_command_but_not_its_lane(desk: Desk) -> None:
-    def interrupt(command: Command) -> object:
+    def interrupt(command: Command, _nonce: str) -> object:
         raise SystemExit
 
     first, second = desk.deliver(CloseStream("u")), desk.deliver(CloseStream("u"))
-    second.carry_out(lambda command: None)
+    second.carry_out(lambda *_: None)
     with pytest.raises(SystemExit):
         first.carry_out(interrupt)
     desk.returned(first)
@@ -115,7 +130,7 @@ def test_an_interrupt_ends_the_command_but_not_its_lane(desk: Desk) -> None:
 def test_a_command_waits_for_redis(desk: Desk) -> None:
     answers = iter([StateUnavailable("away"), StateUnavailable("away"), None])
 
-    def apply(command: Command) -> object:
+    def apply(command: Command, _nonce: str) -> object:
         answer = next(answers)
         if answer is not None:
             raise answer
@@ -129,14 +144,14 @@ def test_a_command_waits_for_redis(desk: Desk) -> None:
 
 
 def test_a_command_that_waits_when_the_process_stops_goes_to_another_one_with_all_behind_it(desk: Desk) -> None:
-    def away(command: Command) -> object:
+    def away(command: Command, _nonce: str) -> object:
         raise StateUnavailable("away")
 
     first, second, third = (desk.deliver(CloseStream("u"), ReplyAddress("q")) for _ in range(3))
     second.carry_out(away)
     desk.stopping.set()
     first.carry_out(away)
-    third.carry_out(lambda command: None)
+    third.carry_out(lambda *_: None)
     for delivery in (first, second, third):
         desk.returned(delivery)
         assert delivery.given_up
@@ -147,7 +162,7 @@ def test_a_command_that_waits_when_the_process_stops_goes_to_another_one_with_al
 
 def test_a_message_that_never_reached_its_actor_is_answered_and_lets_others_pass(desk: Desk) -> None:
     first, second = desk.deliver(CloseStream("u"), ReplyAddress("q")), desk.deliver(CloseStream("u"))
-    second.carry_out(lambda command: None)
+    second.carry_out(lambda *_: None)
     desk.returned(second)
     desk.returned(first)
     assert desk.replies == [(ReplyAddress("q"), b'{"response":null}')]
@@ -156,7 +171,7 @@ def test_a_message_that_never_reached_its_actor_is_answered_and_lets_others_pass
 
 def test_giving_up_leaves_a_command_and_its_successors_unacknowledged(desk: Desk) -> None:
     first, second = desk.deliver(CloseStream("u")), desk.deliver(CloseStream("u"))
-    second.carry_out(lambda command: None)
+    second.carry_out(lambda *_: None)
     desk.returned(second)
     first.give_up()
     assert first.given_up
@@ -177,7 +192,7 @@ class Recorder:
     def __init__(self) -> None:
         self.commands: list[Command] = []
 
-    def apply(self, command: Command) -> object:
+    def apply(self, command: Command, nonce: str = "") -> object:
         self.commands.append(command)
         return None
 
@@ -190,7 +205,7 @@ def test_commands_that_come_before_the_service_is_up_wait_for_it(desk: Desk) -> 
     recorder = Recorder()
     timer = threading.Timer(0.02, set_service, args=(recorder,))
     timer.start()
-    delivery.carry_out(lambda command: service().apply(command))
+    delivery.carry_out(lambda command, nonce: service().apply(command, nonce))
     timer.join(5)
     assert recorder.commands == [CloseStream("u")]
 

@@ -38,7 +38,7 @@ class Instance:
 
     def carry_out(self, *messages: CommandMessage) -> None:
         for message in messages:
-            message.delivery.carry_out(self.applied.append)
+            message.delivery.carry_out(lambda command, _: self.applied.append(command))
             self.consumer.ack(message)
 
     @property
@@ -70,7 +70,7 @@ def test_a_command_that_comes_again_after_a_lost_connection_is_not_carried_out_t
         next(one.consumer)
     one.consume()
     assert one.take() == []
-    message.delivery.carry_out(one.applied.append)
+    message.delivery.carry_out(lambda command, _: one.applied.append(command))
     one.take()
     assert len(one.applied) == 1
     assert server.acknowledged == 1

@@ -52,7 +52,7 @@ class Service:
         self.before: Callable[[Command], None] = lambda command: None
         self.away = False
 
-    def apply(self, command: Command) -> object:
+    def apply(self, command: Command, nonce: str = "") -> object:
         if self.away:
             raise StateUnavailable("away")
         self.before(command)

@@ -58,8 +58,8 @@ class Backing(Protocol):
         """Write the admin page's key, and tell."""
 
 
-def opened(state: State, stream_id: str = "s1", keys: int = 1) -> Applied:
-    return state.open(stream_id, "bybitLinear", "user-1", KEY if keys == 1 else OTHER_KEY, NOW)
+def opened(state: State, stream_id: str = "s1", keys: int = 1, nonce: str = "") -> Applied:
+    return state.open(stream_id, "bybitLinear", "user-1", KEY if keys == 1 else OTHER_KEY, NOW, nonce=nonce)
 
 
 def want(state: State, stream_id: str = "s1") -> Wanted:

@@ -55,6 +55,33 @@ class Counting(WithBacking):
         assert state.wanted(["s1"]) == {}
         assert state.wanted_ids() == set()
 
+    def test_a_command_that_is_sent_again_because_its_answer_was_late_counts_once(self, state: State) -> None:
+        """One close took the account from two bots, when Redis was late."""
+        first, again = opened(state, nonce="a"), opened(state, nonce="a")
+        assert (again.changed, again.wanted) == (first.changed, first.wanted)
+        opened(state, nonce="b")
+        opened(state, nonce="c")
+        closed = [state.close("s1", nonce="d") for _ in range(3)]
+        assert [one.wanted.count for one in closed if one.wanted is not None] == [2, 2, 2]
+        restarted = [state.restart("s1", nonce="e") for _ in range(2)]
+        assert [one.wanted.generation for one in restarted if one.wanted is not None] == [1, 1]
+
+    def test_a_last_close_that_is_sent_again_neither_ends_what_was_opened_since_nor_comes_too_late(
+        self, state: State
+    ) -> None:
+        opened(state, nonce="a")
+        assert state.close("s1", nonce="b").changed
+        opened(state, nonce="c")
+        again = state.close("s1", nonce="b")
+        assert again.changed
+        assert again.wanted == want(state)
+        assert want(state).count == 1
+
+    def test_equal_commands_are_two(self, state: State) -> None:
+        for nonce in ("a", "b", "", ""):
+            opened(state, nonce=nonce)
+        assert want(state).count == 4
+
     def test_a_reopened_stream_starts_over(self, state: State) -> None:
         opened(state)
         state.restart("s1")
