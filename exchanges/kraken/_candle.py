@@ -1,4 +1,4 @@
-"""Candles, spot and futures: running ones are published, one interval a connection (venue file sections 3, 5 and 6)."""
+"""Candles, spot and futures: running ones are published, one interval a connection (venues/kraken.md 3, 5 and 6)."""
 
 from __future__ import annotations
 
