@@ -1,4 +1,4 @@
-"""What an adapter is: a pure object that turns inputs into outputs (CONTRIBUTING.md).
+"""What an adapter is: a pure object that turns inputs into outputs (design section 4, style.md section 2).
 
 One adapter object lives for one connection. The session that owns the connection calls exactly one input at a time, always
 from the same I/O thread, and carries out the returned outputs in order. An adapter never blocks, reads a clock, starts a
@@ -74,6 +74,8 @@ class UserSubscription(msgspec.Struct, frozen=True, kw_only=True):
     exchange: str
     credentials: Credentials
     resume: Resume | None = None
+    key_kind: str = ""
+    """What an earlier connection told of the key (`KeyKind`); empty = nothing, or long ago."""
 
 
 class TickerSubscription(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +104,7 @@ Subscription = UserSubscription | TickerSubscription | CandleSubscription
 
 
 class FailKind(enum.Enum):
-    """What to do next, not what happened."""
+    """What to do next, not what happened (style.md section 7)."""
 
     CREDENTIAL = "credential"
     """The venue refuses the key: auth breaker."""
@@ -261,7 +263,21 @@ class ClockOffset(msgspec.Struct, frozen=True):
     """Venue time minus local time."""
 
 
-Output = Emit | EmitTickers | EmitCandle | Seen | Connect | Send | Call | Live | Fail | Rotate | Note | ClockOffset
+class KeyKind(msgspec.Struct, frozen=True, kw_only=True):
+    """Which of its kinds of keys a venue took. Later connections of the stream start with it."""
+
+    stream_id: str
+    kind: str
+    """The venue module's own word."""
+    advice: str = ""
+    """For a kind that the venue will refuse one day: one sentence, what to do."""
+    warn_ms: int = 0
+    """From when on each day should say so, ms since the epoch."""
+
+
+Output = (
+    Emit | EmitTickers | EmitCandle | Seen | Connect | Send | Call | Live | Fail | Rotate | Note | ClockOffset | KeyKind
+)
 Outputs = Sequence[Output]
 
 
@@ -428,4 +444,4 @@ class Venue(Protocol):
     ) -> InstrumentLoader: ...
 
     def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:
-        """An adapter in the live state of a golden case, and the stream id that it carries (CONTRIBUTING.md)."""
+        """An adapter in the live state of a golden case, and the stream id that it carries (venues/README.md)."""

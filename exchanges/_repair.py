@@ -1,4 +1,4 @@
-"""Gap repair of one account stream: hold live events, read the gap over REST, publish in order, go live.
+"""Gap repair of one account stream: hold live events, read the gap over REST, publish in order, go live (design 5).
 
 The venue says which calls to make and how an answer becomes events; everything else is here, once for all venues.
 """
@@ -106,11 +106,18 @@ class GapRepair:
         self._retries: list[tuple[float, Call]] = []
         self._started: Instant | None = None
 
-    def begin(self, calls: Sequence[Call], now: Instant) -> list[Output]:
-        """Start the repair. Without calls (or without a gap) the stream is live at once."""
+    def begin(
+        self, calls: Sequence[Call], now: Instant, *, events: Sequence[AccountEvent] = (), missing: Sequence[str] = ()
+    ) -> list[Output]:
+        """Start the repair. Without calls (or without a gap) the stream is live at once.
+
+        `events` and `missing` were told by the connection itself: the snapshots of a venue that has them.
+        """
         if self.done or self._started is not None:
             return []
         self._started = now
+        self._found.extend(events)
+        self._missing.extend(missing)
         if self.resume is None or not calls:
             return self._finish(now)
         return list(self._issue(calls))

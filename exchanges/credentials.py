@@ -1,4 +1,4 @@
-"""Key material of one account, opaque from the moment that a command is decoded."""
+"""Key material of one account, opaque from the moment that a command is decoded (design section 9)."""
 
 from __future__ import annotations
 

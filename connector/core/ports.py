@@ -252,7 +252,7 @@ class State(Protocol):
     def wanted_ids(self) -> set[str]: ...
 
     def remember(self, wanted: Wanted) -> None:
-        """Re-assert a stream after Redis forgot it: written only if absent."""
+        """Re-assert a stream after Redis forgot it: written only if absent (design section 2)."""
 
     def begin_epoch(self, now_ms: int) -> int:
         """An announcement went out: all counts restart at 0 (streams stay up). Returns the new epoch."""

@@ -1,4 +1,4 @@
-"""`State` on Redis: shared by all processes; nothing in it that its owners can't write again."""
+"""`State` on Redis: shared by all processes; nothing in it that its owners can't write again (design section 2)."""
 
 from __future__ import annotations
 

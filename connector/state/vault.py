@@ -1,4 +1,4 @@
-"""Credentials at rest: sealed with Fernet keys from `CREDENTIALS_KEYS`."""
+"""Credentials at rest: sealed with Fernet keys from `CREDENTIALS_KEYS` (design section 9)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Kraken: spot (`kraken`, WebSocket v2) and linear perpetuals (`krakenUsdm`, futures WebSocket v1), two unrelated APIs.
+"""Kraken: spot (`kraken`, WebSocket v2) and linear perpetuals (`krakenUsdm`), two unrelated APIs.
+
+The perpetuals have two ways: the classic futures API (WebSocket v1), which ends on 2027-03-01, and the unified WebSocket,
+which speaks as spot does and takes other keys. Both end in the same events.
 
 Sources: docs.kraken.com (exchange/api-reference, guides), and frames recorded from the venue.
 """
@@ -14,12 +17,15 @@ from exchanges._topics import chunks
 from exchanges.ids import Feed
 from exchanges.instruments import EMPTY, SymbolTable
 from exchanges.kraken import _markets
-from exchanges.kraken._candle import FuturesCandle, SpotCandle, refusal_of
+from exchanges.kraken._candle import FuturesCandle, SpotCandle, UnifiedCandle, refusal_of
+from exchanges.kraken._derivatives_user import DerivativesUser
 from exchanges.kraken._futures_user import FuturesUser
 from exchanges.kraken._markets import FuturesLoader, SpotLoader
 from exchanges.kraken._rest import NO_SANDBOX, option_refusal
+from exchanges.kraken._route import UNIFIED, Routed
 from exchanges.kraken._spot_user import SpotUser
-from exchanges.kraken._ticker import FuturesTicker, SpotTicker
+from exchanges.kraken._ticker import FuturesTicker, SpotTicker, UnifiedTicker
+from exchanges.kraken._unified_user import UnifiedUser
 
 SYMBOLS_PER_CONNECTION: Final = 200
 """No documented figure; the old connector's."""
@@ -72,13 +78,17 @@ class Kraken:
         )
 
     def user(self, setup: Setup) -> Adapter:
-        return SpotUser(setup) if setup.exchange == _markets.SPOT else FuturesUser(setup)
+        return SpotUser(setup) if setup.exchange == _markets.SPOT else DerivativesUser(setup)
 
     def ticker(self, setup: Setup) -> Adapter:
-        return SpotTicker(setup) if setup.exchange == _markets.SPOT else FuturesTicker(setup)
+        if setup.exchange == _markets.SPOT:
+            return SpotTicker(setup)
+        return Routed(setup, FuturesTicker, UnifiedTicker)
 
     def candle(self, setup: Setup) -> Adapter:
-        return SpotCandle(setup) if setup.exchange == _markets.SPOT else FuturesCandle(setup)
+        if setup.exchange == _markets.SPOT:
+            return SpotCandle(setup)
+        return Routed(setup, FuturesCandle, UnifiedCandle)
 
     def ticker_shards(self, exchange: str, table: SymbolTable) -> Sequence[tuple[str, ...]]:
         """There is no all-market channel."""
@@ -103,15 +113,16 @@ class Kraken:
 
     def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:
         setup = recorded_setup(exchange, _markets.table_of_context(context))
+        spot, unified = exchange == _markets.SPOT, context.get("route") == UNIFIED
         if feed == "user":
-            user = SpotUser(setup) if exchange == _markets.SPOT else FuturesUser(setup)
+            user = SpotUser(setup) if spot else UnifiedUser(setup) if unified else FuturesUser(setup)
             user.replay(recorded_account(exchange), _markets.asset_map_of_context(context))
             return user, RECORDED
         if feed == "ticker":
-            ticker = SpotTicker(setup) if exchange == _markets.SPOT else FuturesTicker(setup)
+            ticker = SpotTicker(setup) if spot else UnifiedTicker(setup) if unified else FuturesTicker(setup)
             ticker.replay(RECORDED)
             return ticker, RECORDED
-        candle = SpotCandle(setup) if exchange == _markets.SPOT else FuturesCandle(setup)
+        candle = SpotCandle(setup) if spot else UnifiedCandle(setup) if unified else FuturesCandle(setup)
         candle.replay(RECORDED, str(context.get("requested_interval", "")))
         return candle, RECORDED
 

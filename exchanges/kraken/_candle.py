@@ -1,4 +1,4 @@
-"""Candles, spot and futures: running ones are published, one interval a connection (venues/kraken.md 3, 5 and 6)."""
+"""Candles, spot, futures and unified: running ones too, one interval a connection (venue file sections 3, 5 and 6)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from exchanges.instruments import SymbolTable
 from exchanges.kraken import _markets
 from exchanges.kraken._futures_frames import Frame as FuturesFrame
 from exchanges.kraken._futures_link import CANDLES, FuturesLink
-from exchanges.kraken._rest import FUTURES_REST, SPOT_REST, Failure, read_futures, read_spot
+from exchanges.kraken._rest import FUTURES_REST, SPOT_REST, UNIFIED_WS, Failure, read_futures, read_spot
 from exchanges.kraken._spot_frames import Frame as SpotFrame
 from exchanges.kraken._spot_link import SpotLink
 from exchanges.kraken._spot_orders import Number
-from exchanges.kraken._topic import Topic
+from exchanges.kraken._topic import DERIVATIVES, PRODUCT, Topic
 
 SPOT_ROWS: Final = 720
 """Most candles of one spot answer."""
@@ -176,29 +176,48 @@ class FuturesCandle(_Candles, FuturesLink):
         return self._told(Topic(row.product_id, minutes), [_bar(row.candle.time, row.candle)], now)
 
     def _history(self, topic: Topic, from_ms: int, to_ms: int) -> Call:
-        return self._chart(topic, from_ms // 1000, to_ms // 1000 + 1, 1)
-
-    def _chart(self, topic: Topic, from_s: int, to_s: int, page: int) -> Call:
-        path = f"/api/charts/v1/trade/{quote(topic.symbol)}/{_markets.interval_name(topic.minutes)}"
-        url = f"{FUTURES_REST}{path}?from={from_s}&to={to_s}"
-        return Call(tag="candles", method="GET", url=url, pool="candles", context=(topic, to_s, page))
+        return chart_call(topic, from_ms // 1000, to_ms // 1000 + 1)
 
     def _read(self, call: Call, answer: Answer) -> Page:
-        read = read_futures(answer)
-        if read.failure is not None:
-            return _failed(read.failure)
-        chart = _decode_chart(read.data)
-        bars = [_bar(row.time, row) for row in read_rows(chart.candles, _decode_futures_bar)[0]]
-        if (
-            not chart.more_candles
-            or not bars
-            or not isinstance(call.context, tuple)
-            or call.context[2] >= FUTURES_PAGES
-        ):
-            return Page(bars=bars)
-        topic, to_s, page = call.context
-        following = self._chart(topic, max(bar.start for bar in bars) // 1000 + 1, to_s, page + 1)
-        return Page(bars=bars, more=msgspec.structs.replace(following, stream_id=call.stream_id))
+        return chart_page(call, answer)
+
+
+class UnifiedCandle(SpotCandle):
+    """Products of one interval on the unified socket. Its past is that of the charts, which no notice says to end."""
+
+    url = UNIFIED_WS
+    names = PRODUCT
+    history = FUTURES_ROWS
+
+    def _further(self, minutes: int) -> dict[str, object]:
+        return DERIVATIVES
+
+    def _history(self, topic: Topic, from_ms: int, to_ms: int) -> Call:
+        return chart_call(topic, from_ms // 1000, to_ms // 1000 + 1)
+
+    def _read(self, call: Call, answer: Answer) -> Page:
+        return chart_page(call, answer)
+
+
+def chart_call(topic: Topic, from_s: int, to_s: int, page: int = 1) -> Call:
+    """Past candles of a product."""
+    path = f"/api/charts/v1/trade/{quote(topic.symbol)}/{_markets.interval_name(topic.minutes)}"
+    url = f"{FUTURES_REST}{path}?from={from_s}&to={to_s}"
+    return Call(tag="candles", method="GET", url=url, pool="candles", context=(topic, to_s, page))
+
+
+def chart_page(call: Call, answer: Answer) -> Page:
+    """See `_Candles._read`."""
+    read = read_futures(answer)
+    if read.failure is not None:
+        return _failed(read.failure)
+    chart = _decode_chart(read.data)
+    bars = [_bar(row.time, row) for row in read_rows(chart.candles, _decode_futures_bar)[0]]
+    if not chart.more_candles or not bars or not isinstance(call.context, tuple) or call.context[2] >= FUTURES_PAGES:
+        return Page(bars=bars)
+    topic, to_s, page = call.context
+    following = chart_call(topic, max(bar.start for bar in bars) // 1000 + 1, to_s, page + 1)
+    return Page(bars=bars, more=msgspec.structs.replace(following, stream_id=call.stream_id))
 
 
 def _bar(start_ms: int, row: _SpotBar | _FuturesBar) -> Bar:

@@ -1,4 +1,4 @@
-"""Futures REST: the calls of an account, and the readings of their answers (docs/venues/kraken.md, section 8)."""
+"""Futures REST: the calls of an account, and the readings of their answers (venue file section 8)."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def open_orders_call(rest: str) -> Call:
     return Call(tag="open orders", method="GET", url=f"{rest}{_API}/openorders", pool="futures", weight=2)
 
 
-def accounts_call(rest: str) -> Call:
-    return Call(tag="balances", method="GET", url=f"{rest}{_API}/accounts", pool="futures", weight=2)
+def accounts_call(rest: str, tag: str = "balances") -> Call:
+    return Call(tag=tag, method="GET", url=f"{rest}{_API}/accounts", pool="futures", weight=2)
 
 
 def fills_call(rest: str, before_ms: int | None = None, tag: str = "fills", page: int = 1) -> Call:

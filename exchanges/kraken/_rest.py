@@ -1,4 +1,4 @@
-"""Hosts, signed calls, and what Kraken's error texts mean, spot and futures (docs/venues/kraken.md 1, 2 and 7)."""
+"""Hosts, signed calls, and what Kraken's error texts mean, spot and futures (venue file sections 1, 2 and 7)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from exchanges._frames import UNREADABLE
 from exchanges._signing import base64_secret, hmac_sha512_base64, sha256
 from exchanges.credentials import Credentials
 from exchanges.errors import CredentialUnusable
+from exchanges.kraken._route import route_refusal
 
 # --- hosts ---
 
@@ -24,7 +25,8 @@ FUTURES_HOST: Final = "futures.kraken.com"
 NO_SANDBOX: Final = "Kraken has no sandbox: spot never had one, and the futures demo was retired on 2026-07-14"
 FORM: Final = "application/x-www-form-urlencoded"
 
-
+UNIFIED_WS: Final = "wss://uws.kraken.com/v2/public"
+UNIFIED_PRIVATE_WS: Final = "wss://uws.kraken.com/v2/private"
 FUTURES_WS: Final = f"wss://{FUTURES_HOST}/ws/v1"
 """Public and private frames share a socket address."""
 FUTURES_REST: Final = f"https://{FUTURES_HOST}"
@@ -33,7 +35,7 @@ FUTURES_REST: Final = f"https://{FUTURES_HOST}"
 def option_refusal(options: Mapping[str, str]) -> str | None:
     """None, or why the deployment's options can't be had. A key of the demo must never be sent to production."""
     demo = options.get("KRAKEN_ENV", "").strip().lower() == "demo"
-    return f"KRAKEN_ENV=demo: {NO_SANDBOX}" if demo else None
+    return f"KRAKEN_ENV=demo: {NO_SANDBOX}" if demo else route_refusal(options)
 
 
 def account_refusal(options: Mapping[str, str], credentials: Credentials) -> str | None:

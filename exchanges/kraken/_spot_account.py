@@ -62,12 +62,11 @@ class SpotAccount:
         self._clock = VenueClock(setup)
         self._signer = _rest.Signer(subscription.credentials)
         self.line = RestLine(self._signed)
-        self._orders = Orders(setup.table)
+        self._orders = self._new_orders(setup)
         self._balances = Coalescer()
         self._names: dict[str, str] = {}
-        self._gap = SpotGap(self._orders, subscription.resume, lambda: self.now.wall_ms)
         # Holds live events from the first frame on, so it exists before the first of them.
-        self._repair = GapRepair(subscription, then=self._gap.then)
+        self._repair = self._new_repair(subscription)
         self._parked: Waiting[str, list[Row]] = Waiting()
         self._lookups = Lookups(msgspec.structs.replace)
         """Orders of which rows told nothing that is known."""
@@ -75,6 +74,17 @@ class SpotAccount:
         self._live = True
         if subscription.resume is not None:
             self._orders.resume(subscription.resume.orders, now.wall_ms)
+
+    def _new_orders(self, setup: Setup) -> Orders:
+        return Orders(setup.table)
+
+    def _new_repair(self, subscription: UserSubscription) -> GapRepair:
+        self._gap = SpotGap(self._orders, subscription.resume, lambda: self.now.wall_ms)
+        return GapRepair(subscription, then=self._gap.then)
+
+    def _parse(self, call: Call, answer: Answer) -> Repaired:
+        """An answer of the repair."""
+        return self._gap.parse(call, answer)
 
     def recorded(self, names: dict[str, str]) -> None:
         self._names = names
@@ -96,7 +106,7 @@ class SpotAccount:
 
     def rest_told(self, call: Call, answer: Answer, now: Instant) -> list[Output]:
         if self._repair.owns(call):
-            return self._repair.answered(call, answer, self._gap.parse, now)
+            return self._repair.answered(call, answer, self._parse, now)
         if self._lookups.owns(call):
             return self._lookups.answered(call, answer, self._state, self._repair.live, now)
         return self._looked_up(call, answer, now) if call.tag == LOOKUP else []

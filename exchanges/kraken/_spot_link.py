@@ -1,4 +1,4 @@
-"""A public spot connection: subscribe frames, their answers by symbol, and refusals (venues/kraken.md 3, 4 and 7)."""
+"""A public spot connection: subscribe frames, their answers by symbol, and refusals (venue file sections 3, 4 and 7)."""
 
 from __future__ import annotations
 
@@ -34,6 +34,9 @@ class SpotLink(TopicFeed[Topic]):
     """What ticker and candle connections share. See `exchanges._adapter.Adapter`."""
 
     channel: str
+    url = _rest.SPOT_WS
+    names = _SYMBOL
+    """What a symbol in the text of a refusal looks like."""
     _beat: Heartbeat
 
     def __init__(self, setup: Setup) -> None:
@@ -53,7 +56,7 @@ class SpotLink(TopicFeed[Topic]):
         """A message of the channel. May raise what `UNREADABLE` lists."""
 
     def start(self, now: Instant) -> Outputs:
-        return [Connect(_rest.SPOT_WS)]
+        return [Connect(self.url)]
 
     def connected(self, now: Instant) -> Outputs:
         self._beat.start(now)
@@ -76,15 +79,17 @@ class SpotLink(TopicFeed[Topic]):
 
     def _frame(self, request_: Request[Topic]) -> Send:
         symbols = [topic.symbol for topic in request_.topics]
-        params: dict[str, object] = {"channel": self.channel, "symbol": symbols}
         minutes = request_.topics[0].minutes
+        params: dict[str, object] = {"channel": self.channel, "symbol": symbols}
         if minutes:
             params |= {"interval": minutes}  # a number: text is refused (bug A21)
         if request_.op == "subscribe":
-            params |= {"snapshot": False} if minutes else {"event_trigger": "trades", "snapshot": True}
-        elif not minutes:
-            params |= {"event_trigger": "trades"}
-        return request(request_.op, params, int(request_.id))
+            params |= {"snapshot": not minutes}
+        return request(request_.op, params | self._further(minutes), int(request_.id))
+
+    def _further(self, minutes: int) -> dict[str, object]:
+        """What requests for tickers (0 minutes) or candles name beside it."""
+        return {} if minutes else {"event_trigger": "trades"}
 
     # --- answers ---
 
@@ -109,7 +114,7 @@ class SpotLink(TopicFeed[Topic]):
         if message.result is not None:
             symbol, minutes = message.result.symbol, message.result.interval or minutes
         if not symbol and message.error:
-            found = _SYMBOL.search(message.error)
+            found = self.names.search(message.error)
             symbol = found.group() if found else ""
         return Topic(symbol, minutes) if symbol else self._book.only
 

@@ -1,4 +1,4 @@
-"""Spot orders: rows that tell only what changed, put together, and the reports they become (venues/kraken.md 5, 6, 8)."""
+"""Spot orders: rows that tell only what changed, put together, and the reports they become (venue file sections 5, 6, 8)."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class RestOrder(msgspec.Struct):
     cl_ord_id: str | None = None
 
 
-class _Order:
+class State:
     """What is known of one order."""
 
     __slots__ = (
@@ -183,7 +183,7 @@ class Orders:
     def __init__(self, table: Callable[[], SymbolTable]) -> None:
         self._table = table
         self._pairs = PairNames()
-        self._book: OrderBook[_Order] = OrderBook(_Order)
+        self._book: OrderBook[State] = OrderBook(State)
 
     # --- what is known ---
 
@@ -210,7 +210,7 @@ class Orders:
         for row in rows:
             self._touch(row, now_ms).learn(row, over=False)
 
-    def _touch(self, row: Row, now_ms: int) -> _Order:
+    def _touch(self, row: Row, now_ms: int) -> State:
         first = self._book.get(row.order_id) is None
         order = self._book.touch(row.order_id, now_ms)
         if first:
@@ -230,7 +230,7 @@ class Orders:
         if decimal(found.vol_exec) > order.executed:
             order.executed, order.cost = decimal(found.vol_exec), decimal(found.cost)
 
-    def _describe(self, order: _Order, found: RestOrder) -> None:
+    def _describe(self, order: State, found: RestOrder) -> None:
         order.symbol = order.symbol or self._pairs.pair(self._table(), found.descr.pair)
         order.side = order.side or found.descr.type
         order.order_type = order.order_type or found.descr.ordertype
@@ -259,7 +259,7 @@ class Orders:
         return self._event(order, row, milliseconds(row.timestamp) or now_ms)
 
     @staticmethod
-    def _status(order: _Order, row: Row) -> str:
+    def _status(order: State, row: Row) -> str:
         if row.order_status and row.order_status not in STATUS:
             return ""
         if not row.order_status and row.exec_type not in _BY_EXECUTION and row.exec_type not in _UNCHANGED:
@@ -271,7 +271,7 @@ class Orders:
             return "PARTIALLY_FILLED" if status in ("NEW", "PARTIALLY_FILLED", "FILLED") else status
         return status
 
-    def _event(self, order: _Order, row: Row, time_ms: int) -> ExecutionReport:
+    def _event(self, order: State, row: Row, time_ms: int) -> ExecutionReport:
         client_id = order.client_id or row.order_id
         price = decimal(row.avg_price) or divide(order.cost, order.executed) or order.price
         executed, cost = plain(order.executed), plain(order.cost)
@@ -302,7 +302,7 @@ class Orders:
 
     @staticmethod
     def _fees(
-        order: _Order,
+        order: State,
     ) -> tuple[
         str | msgspec.UnsetType, str | msgspec.UnsetType, list[FeePart] | msgspec.UnsetType, str | msgspec.UnsetType
     ]:

@@ -1,4 +1,4 @@
-"""A spot account: executions and balances on the private socket, with a token from REST (docs/venues/kraken.md 2 to 8).
+"""A spot account: executions and balances on the private socket, with a token from REST (venue file sections 2 to 8).
 
 The token is asked for once the socket is open, so that waiting for the connect budget can't outlast it. It is never used
 again: each connection has its own.
@@ -35,7 +35,7 @@ CHANNELS: Final = ("executions", "balances")
 ACK_S: Final = 10.0
 TOKEN_TRIES: Final = 5
 """Other users of a key may have sent a higher nonce."""
-_MISSING_PERMISSION: Final = "the key needs the permission 'WebSocket interface'"
+_MISSING_PERMISSION: Final = "the key needs the permission 'WebSocket interface' (Kraken Pro: 'Access WebSocket API')"
 
 
 class _Token(msgspec.Struct):
@@ -47,6 +47,8 @@ _decode_token = msgspec.json.Decoder(_Token).decode
 
 class SpotUser(OneAccount):
     """One account: connect → token → subscribe → repair → live. See `exchanges._adapter.Adapter`."""
+
+    url = _rest.SPOT_PRIVATE_WS
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
@@ -64,7 +66,7 @@ class SpotUser(OneAccount):
     def connected(self, now: Instant) -> Outputs:
         self._beat.start(now)
         session = self._session
-        return session.ask([_token_call()], now) if session else []
+        return session.ask([token_call()], now) if session else []
 
     def received(self, frame: bytes, now: Instant) -> Outputs:
         self._beat.heard()
@@ -104,11 +106,13 @@ class SpotUser(OneAccount):
             return outputs
         session.now = now
         for name in self._alarms.due(now):
-            if name == "ack":
-                outputs.append(self._fail(Fail(kind=FailKind.TRANSIENT, reason="no answer to a subscribe request")))
-            else:
-                outputs.extend(session.ask([_token_call(int(name))], now))
+            outputs.extend(self._alarm(session, name, now))
         return [*outputs, *session.due(now)]
+
+    def _alarm(self, session: SpotAccount, name: str, now: Instant) -> list[Output]:
+        if name == "ack":
+            return [self._fail(Fail(kind=FailKind.TRANSIENT, reason="no answer to a subscribe request"))]
+        return session.ask([token_call(int(name))], now)
 
     def deadline(self) -> float | None:
         if self._ended:
@@ -131,8 +135,11 @@ class SpotUser(OneAccount):
         if subscription.credentials.environment == "sandbox":
             return [Fail(kind=FailKind.REQUEST, reason=_rest.NO_SANDBOX, stream_id=subscription.stream_id)]
         self._setup.table()  # orders are told by pair ids: this starts the loading of the symbols
-        self._session = SpotAccount(self._setup, subscription, now)
-        return [Connect(_rest.SPOT_PRIVATE_WS)]
+        self._session = self._account(subscription, now)
+        return [Connect(self.url)]
+
+    def _account(self, subscription: UserSubscription, now: Instant) -> SpotAccount:
+        return SpotAccount(self._setup, subscription, now)
 
     def _token_told(self, session: SpotAccount, call: Call, answer: Answer, now: Instant) -> list[Output]:
         read = _rest.read_spot(answer)
@@ -158,10 +165,14 @@ class SpotUser(OneAccount):
     def _request(self, method: str, channel: str, token: str) -> Output:
         params: dict[str, object] = {"channel": channel, "token": token}
         if method == "subscribe":
-            params |= {"snap_orders": True, "snap_trades": False} if channel == "executions" else {"snapshot": True}
+            params |= self._wishes(channel)
         req_id = self._numbers.next()
         self._asked[req_id] = channel
         return request(method, params, req_id)
+
+    def _wishes(self, channel: str) -> dict[str, object]:
+        """What a subscription asks for beside the channel."""
+        return {"snap_orders": True, "snap_trades": False} if channel == "executions" else {"snapshot": True}
 
     def _answer(self, session: SpotAccount, message: Frame, now: Instant) -> list[Output]:
         channel = message.result.channel if message.result else ""
@@ -183,14 +194,21 @@ class SpotUser(OneAccount):
         if self._unconfirmed:
             return []
         self._alarms.clear("ack")
+        return self._all_confirmed(session, now)
+
+    def _all_confirmed(self, session: SpotAccount, now: Instant) -> list[Output]:
         return session.ask(session.begin(now), now)
+
+    def _advice(self, reason: str) -> str:
+        """What to do about a refused key."""
+        return _MISSING_PERMISSION if "permission" in reason.lower() else ""
 
     def _failed(self, session: SpotAccount, failure: _rest.Failure) -> Fail:
         """What counts per key belongs to the stream, everything else to the connection."""
         kind, reason, wait_s, own = failure
         scoped = kind is FailKind.CREDENTIAL or (kind is FailKind.RATE_LIMITED and own)
-        if kind is FailKind.CREDENTIAL and "permission" in reason.lower():
-            reason = f"{reason} ({_MISSING_PERMISSION})"
+        advice = self._advice(reason) if kind is FailKind.CREDENTIAL else ""
+        reason = f"{reason} ({advice})" if advice else reason
         stream_id = session.stream_id if scoped else None
         kind = FailKind.TRANSIENT if kind is FailKind.REQUEST else kind
         return self._fail(Fail(kind=kind, reason=reason, retry_after_s=wait_s, stream_id=stream_id))
@@ -202,10 +220,10 @@ class SpotUser(OneAccount):
 
     def replay(self, subscription: UserSubscription, names: dict[str, str]) -> None:
         """Enter the live state of a recorded frame: REST can't be asked, and time stands still."""
-        session = self._session = SpotAccount(self._setup, subscription, Instant(0.0, 0))
+        session = self._session = self._account(subscription, Instant(0.0, 0))
         session.recorded(names)
 
 
-def _token_call(attempt: int = 1) -> Call:
+def token_call(attempt: int = 1) -> Call:
     url = f"{_rest.SPOT_REST}/0/private/GetWebSocketsToken"
     return Call(tag=LOGIN, method="POST", url=url, pool="private", attempt=attempt)

@@ -1,4 +1,4 @@
-"""Tickers, spot and futures: each message complete, moved by trades (docs/venues/kraken.md, sections 5 and 6)."""
+"""Tickers, spot, futures and unified: each message complete, moved by trades (venue file sections 5 and 6)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from exchanges.events import Ticker
 from exchanges.kraken._futures_frames import Frame as FuturesFrame
 from exchanges.kraken._futures_link import TICKER, FuturesLink
 from exchanges.kraken._markets import pair_in
+from exchanges.kraken._rest import UNIFIED_WS
 from exchanges.kraken._spot_frames import Frame as SpotFrame
 from exchanges.kraken._spot_link import SpotLink
-from exchanges.kraken._topic import Topic
+from exchanges.kraken._topic import DERIVATIVES, PRODUCT, Topic
 
 _OFFERED: Final = ("PF_", "PI_")
 
@@ -114,6 +115,16 @@ class SpotTicker(_Tickers, SpotLink):
         ]
         notes: list[Output] = [Note(odd.phrase("tickers"))] if odd else []
         return [*notes, *self._told([ticker for ticker in told if ticker is not None])]
+
+
+class UnifiedTicker(SpotTicker):
+    """One shard of products on the unified socket."""
+
+    url = UNIFIED_WS
+    names = PRODUCT
+
+    def _further(self, minutes: int) -> dict[str, object]:
+        return DERIVATIVES
 
 
 class FuturesTicker(_Tickers, FuturesLink):

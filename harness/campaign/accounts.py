@@ -13,6 +13,7 @@ from exchanges import venue_of
 from exchanges.ids import FAMILIES, PAPER_TO_REAL, is_paper, real_id
 from simulator.simulator import Simulator
 from simulator.venues import halves
+from simulator.venues.kraken import DERIVATIVES_KEY
 from simulator.venues.kucoin import UNIFIED_KEY
 
 USER_ID = "64f0c2a9b1d3e4f5a6b7c8d9"
@@ -81,7 +82,7 @@ def material(venue: str, variant: str = "") -> tuple[str, str, str]:
     if venue == "hyperliquid":  # the account's address is the key, and there is no secret
         return f"0x{mark}{secrets.token_hex(12)}", "", ""
     passphrase = f"canaryP{mark}" if venue in {"okx", "kucoin", "bitget"} else ""
-    prefix = UNIFIED_KEY if variant == "unified" else ""
+    prefix = {"unified": UNIFIED_KEY, "derivatives": DERIVATIVES_KEY}.get(variant, "")
     secret = f"canarySS{mark}{secrets.token_hex(8)}"  # also good as base64, which Kraken's are
     if variant == "ed25519":
         secret = _pem(ed25519.Ed25519PrivateKey.generate())
@@ -109,6 +110,8 @@ def make_accounts(sim: Simulator, venues: Sequence[str] = (), copies: int = 1) -
 
 
 def make_account(sim: Simulator, exchange: str, stream: str, variant: str = "") -> Account:
+    if exchange == "krakenUsdm":
+        variant = "derivatives"  # the classic way: a gap of the unified one can't tell orders that came and went
     account = Account(stream, exchange, "", "", variant=variant)
     account.key, account.secret, account.passphrase = material(account.venue, variant)
     account.keys_type = "cloud" if account.venue == "coinbase" and not variant else None

@@ -14,6 +14,7 @@ from exchanges.ids import FAMILIES, PAPER_TO_REAL, is_paper, real_id
 from simulator import controls
 from simulator._values import ApiKey
 from simulator.hub import Hub
+from simulator.venues.kraken import DERIVATIVES_KEY
 
 USER_ID = "64f0c2a9b1d3e4f5a6b7c8d9"
 
@@ -60,7 +61,7 @@ class Account:
     def renew(self, chance: random.Random) -> None:
         """New key material, as after its user made a new key."""
         self.old += [text for text in (self.key, self.secret, self.passphrase) if text]
-        self.key, self.secret, self.passphrase = material(self.venue, chance)
+        self.key, self.secret, self.passphrase = material(self.venue, chance, self.exchange)
 
     def secrets(self) -> list[str]:
         """What must stand nowhere. An address is public."""
@@ -68,7 +69,7 @@ class Account:
         return [text for text in [*own, self.key if self.venue != "hyperliquid" else ""] if text]
 
 
-def material(venue: str, chance: random.Random) -> tuple[str, str, str]:
+def material(venue: str, chance: random.Random, exchange: str = "") -> tuple[str, str, str]:
     """Fresh key, secret, passphrase in the venue's style."""
     mark = f"{chance.getrandbits(64):016x}"
     if venue == "coinbase":
@@ -76,7 +77,9 @@ def material(venue: str, chance: random.Random) -> tuple[str, str, str]:
     if venue == "hyperliquid":
         return f"0x{mark}{chance.getrandbits(96):024x}", "", ""
     passphrase = f"canaryP{mark}" if venue in {"okx", "kucoin", "bitget"} else ""
-    return f"canaryK{mark}", f"canarySS{mark}{chance.getrandbits(64):016x}", passphrase
+    # The classic way: a gap of the unified one can't tell orders that came and went.
+    kind = DERIVATIVES_KEY if exchange == "krakenUsdm" else ""
+    return f"{kind}canaryK{mark}", f"canarySS{mark}{chance.getrandbits(64):016x}", passphrase
 
 
 def _pem(number: int) -> str:
@@ -101,7 +104,7 @@ def exchanges_of(hub: Hub, venues: tuple[str, ...]) -> list[str]:
 
 def make_account(hub: Hub, exchange: str, stream: str, chance: random.Random) -> Account:
     account = Account(stream, exchange)
-    account.key, account.secret, account.passphrase = material(account.venue, chance)
+    account.key, account.secret, account.passphrase = material(account.venue, chance, exchange)
     account.keys_type = "cloud" if account.venue == "coinbase" else None
     controls.add_account(hub, account.venue, key_of(account), account.stream)
     return account

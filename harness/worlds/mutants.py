@@ -153,6 +153,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "process",
         frozenset({"rabbit backwards", "rabbit doubled", "redis backwards", "redis doubled", "redis deposit twice"}),
         _position_not_loaded,
+        faults=("kill", "kill_fast", "drain"),
     ),
     Mutant(
         "order goes backwards",

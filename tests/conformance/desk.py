@@ -77,6 +77,8 @@ class Desk:
         self.keys = new_keys(self.venue)
         if unified:  # the simulated KuCoin and Bitget tell unified accounts by their keys
             self.keys = self.keys._replace(key=f"unified-{self.keys.key}")
+        if exchange == "krakenUsdm":  # the SDKs speak the classic API, which has keys of its own
+            self.keys = self.keys._replace(key=f"derivatives-{self.keys.key}")
         self.account = sim.account(self.venue, *self.keys)
         self._moves = 0
 

@@ -40,6 +40,8 @@ from tests.integration.venue_client import VenueClient, client, load, of
 pytestmark = pytest.mark.integration
 
 KEY = "kraken-test-key"
+FUTURES_KEY = f"derivatives-{KEY}"
+"""A key of the classic futures API, which takes no other."""
 RAW = b"kraken test secret, sixty-four bytes long as the venue makes them"
 SECRET = base64.b64encode(RAW).decode()
 SPOT, FUTURES = "api.kraken.com", "futures.kraken.com"
@@ -57,6 +59,11 @@ def sim() -> Iterator[Simulator]:
 @pytest.fixture
 def account(sim: Simulator) -> str:
     return sim.account("kraken", KEY, SECRET)
+
+
+@pytest.fixture
+def futures_account(sim: Simulator) -> str:
+    return sim.account("kraken", FUTURES_KEY, SECRET)
 
 
 # --- a plain client ---
@@ -82,7 +89,9 @@ def public(sim: Simulator, path: str) -> Any:
     return answer["error"][0] if answer["error"] else answer["result"]
 
 
-def futures(sim: Simulator, method: str, path: str, *, data: str = "", key: str = KEY, secret: bytes = RAW) -> Any:
+def futures(
+    sim: Simulator, method: str, path: str, *, data: str = "", key: str = FUTURES_KEY, secret: bytes = RAW
+) -> Any:
     """A signed futures call; `path` may hold a query."""
     where, _, query = path.partition("?")
     text = query + data + where.removeprefix("/derivatives")
@@ -192,11 +201,11 @@ def test_spot_orders_over_rest(sim, account):
     assert set(spot(sim, "QueryOrders", txid=f"{placed},O000001-SIMUL-KRAKEN")) == {placed}
 
 
-def test_a_signed_challenge_opens_the_private_feeds(sim, account):
+def test_a_signed_challenge_opens_the_private_feeds(sim, futures_account):
     with Client(sim, f"{FUTURES}/ws/v1") as ws:
-        ws.send({"event": "challenge", "api_key": KEY})
+        ws.send({"event": "challenge", "api_key": FUTURES_KEY})
         challenge = ws.until(event="challenge")["message"]
-        proof = {"api_key": KEY, "original_challenge": challenge,
+        proof = {"api_key": FUTURES_KEY, "original_challenge": challenge,
                  "signed_challenge": sha512(hashlib.sha256(challenge.encode()).digest())}  # fmt: skip
         ws.send({"event": "subscribe", "feed": "fills", **proof, "signed_challenge": "d3Jvbmc="})
         assert ws.until(event="alert")["message"] == "Failed to subscribe to authenticated feed"
@@ -204,7 +213,7 @@ def test_a_signed_challenge_opens_the_private_feeds(sim, account):
             ws.send({"event": "subscribe", "feed": feed, **proof})
             assert ws.until(event="subscribed")["feed"] == feed
             ws.until(feed=f"{feed}_snapshot")
-        order = sim.place(account, "krakenUsdm", symbol="PF_XBTUSD", side="SELL", quantity="2", price="62000")
+        order = sim.place(futures_account, "krakenUsdm", symbol="PF_XBTUSD", side="SELL", quantity="2", price="62000")
         body = ws.until(feed="open_orders")["order"]
         assert (body["direction"], body["qty"], body["filled"]) == (1, 2, 0)
         sim.fill(order.order_id, quantity="0.5", price="62000")
@@ -217,7 +226,7 @@ def test_a_signed_challenge_opens_the_private_feeds(sim, account):
         assert (gone["is_cancel"], gone["reason"], "order" in gone) == (True, "cancelled_by_user", False)
 
 
-def test_futures_over_rest(sim, account):
+def test_futures_over_rest(sim, futures_account):
     api = "/derivatives/api/v3"
     form = urlencode({"orderType": "lmt", "symbol": "PF_XBTUSD", "side": "buy", "size": "1", "limitPrice": "60000",
                       "cliOrdId": "A1"})  # fmt: skip
@@ -240,6 +249,7 @@ def test_futures_over_rest(sim, account):
 def test_the_limits_are_kept():
     with Simulator(seed=3, venues=["kraken"], symbols=2) as sim:
         sim.account("kraken", KEY, SECRET)
+        sim.account("kraken", FUTURES_KEY, SECRET)
         told = [spot(sim, "TradesHistory") for _ in range(11)]
         assert "EAPI:Rate limit exceeded" in told
         told = [futures(sim, "GET", "/derivatives/api/v3/fills?lastFillTime=2020-01-01T00:00:00.000Z").get("error")

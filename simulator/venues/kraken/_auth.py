@@ -14,6 +14,8 @@ from simulator.engine import Account
 from simulator.signing import hmac_base64, same, sha256
 
 VENUE: Final = "kraken"
+DERIVATIVES_KEY: Final = "derivatives"
+"""What keys of the classic derivatives API begin with; each API refuses the other's."""
 TOKEN_S: Final = 900.0
 MAX_TOKENS: Final = 10_000
 
@@ -57,7 +59,7 @@ class Nonces:
 def spot_account(world: World, nonces: Nonces, request: Request) -> tuple[Account, str]:
     """The account and key that signed a spot call. Raises `Refusal` in the order in which the venue checks."""
     name = request.headers.get("api-key", "")
-    found = world.engine.find_key(VENUE, name)
+    found = None if name.startswith(DERIVATIVES_KEY) else world.engine.find_key(VENUE, name)
     if found is None:
         raise Refusal("EAPI:Invalid key")
     account, key = found
@@ -74,7 +76,8 @@ def spot_account(world: World, nonces: Nonces, request: Request) -> tuple[Accoun
 
 def futures_account(world: World, request: Request) -> Account:
     """The account that signed a futures call. Raises `Refusal`."""
-    found = world.engine.find_key(VENUE, request.headers.get("apikey", ""))
+    name = request.headers.get("apikey", "")
+    found = world.engine.find_key(VENUE, name) if name.startswith(DERIVATIVES_KEY) else None
     if found is None:
         raise Refusal("authenticationError", 401)
     account, key = found
@@ -88,7 +91,7 @@ def futures_account(world: World, request: Request) -> Account:
 
 def futures_key(world: World, name: str) -> tuple[Account, ApiKey] | None:
     """The account and key of a futures frame, if the venue knows and accepts it."""
-    found = world.engine.find_key(VENUE, name)
+    found = world.engine.find_key(VENUE, name) if name.startswith(DERIVATIVES_KEY) else None
     return found if found is not None and not found[1].rejected else None
 
 

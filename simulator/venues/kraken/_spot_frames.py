@@ -41,6 +41,11 @@ def moment(time_ms: int) -> str:
     return f"{_EPOCH + timedelta(milliseconds=time_ms):%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
+def average(order: Order) -> float | int:
+    """The average price of an order's fills."""
+    return number(_AVERAGE.plus(order.average))
+
+
 def order_id(value: int) -> str:
     return f"O{value:06d}-SIMUL-KRAKEN"
 
@@ -87,7 +92,7 @@ def full_row(order: Order, execution: str, status: str) -> dict[str, Any]:
 def snapshot_row(order: Order) -> dict[str, Any]:
     row = full_row(order, "new", STATUS[order.status])
     if order.executed:
-        row |= {"cum_qty": number(order.executed), "avg_price": number(_AVERAGE.plus(order.average))}
+        row |= {"cum_qty": number(order.executed), "avg_price": average(order)}
     return row | {"timestamp": moment(order.updated_ms)}
 
 
@@ -139,7 +144,7 @@ def _state_row(order: Order, execution: str) -> dict[str, Any]:
         "order_status": STATUS[order.status],
         "cum_qty": number(order.executed),
         "cum_cost": number(order.value),
-        "avg_price": number(_AVERAGE.plus(order.average)),
+        "avg_price": average(order),
         **_stamp(order),
     }
 

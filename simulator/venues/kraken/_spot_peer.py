@@ -26,13 +26,15 @@ MAINTENANCE_S: Final = 3.0
 _encode = msgspec.json.encode
 
 
-class _Request(msgspec.Struct):
+class SpotRequest(msgspec.Struct):
+    """A frame of a client."""
+
     method: str = ""
     params: dict[str, Any] = {}
     req_id: int | None = None
 
 
-_decode = msgspec.json.Decoder(_Request).decode
+_decode = msgspec.json.Decoder(SpotRequest).decode
 
 
 class _SpotPeer(BasePeer):
@@ -70,10 +72,10 @@ class _SpotPeer(BasePeer):
             return self._say(self.unsubscribe(request, now), now)
         return self._say([self._refused(request, "Unsupported method", now)], now)
 
-    def subscribe(self, request: _Request, now: Instant) -> list[Effect]:
+    def subscribe(self, request: SpotRequest, now: Instant) -> list[Effect]:
         return [self._refused(request, "Subscription not found", now)]
 
-    def unsubscribe(self, request: _Request, now: Instant) -> list[Effect]:
+    def unsubscribe(self, request: SpotRequest, now: Instant) -> list[Effect]:
         return [self._refused(request, "Subscription not found", now)]
 
     def subscribed(self) -> bool:
@@ -82,7 +84,7 @@ class _SpotPeer(BasePeer):
 
     # --- answers ---
 
-    def _answer(self, request: _Request, now: Instant, result: object = None) -> Frame:
+    def _answer(self, request: SpotRequest, now: Instant, result: object = None) -> Frame:
         method = "pong" if request.method == "ping" else request.method
         row: dict[str, object] = {"method": method, "time_in": frames.moment(now.wall_ms)}
         if result is not None:
@@ -91,7 +93,7 @@ class _SpotPeer(BasePeer):
             row["req_id"] = request.req_id
         return Frame(_encode(row | {"time_out": frames.moment(now.wall_ms)}), ack=True)
 
-    def _refused(self, request: _Request, text: str, now: Instant, symbol: str = "") -> Frame:
+    def _refused(self, request: SpotRequest, text: str, now: Instant, symbol: str = "") -> Frame:
         row: dict[str, object] = {"error": text, "method": request.method, "success": False}
         if symbol:
             row["symbol"] = symbol
@@ -129,6 +131,7 @@ class PublicPeer(_SpotPeer):
     """Tickers and candles."""
 
     feed = "market"
+    exchange = SPOT
 
     def __init__(self, half: Kraken, now: Instant) -> None:
         super().__init__(half, now)
@@ -139,14 +142,14 @@ class PublicPeer(_SpotPeer):
     def subscribed(self) -> bool:
         return bool(self._tickers or self._candles)
 
-    def subscribe(self, request: _Request, now: Instant) -> list[Effect]:
+    def subscribe(self, request: SpotRequest, now: Instant) -> list[Effect]:
         channel, symbols = request.params.get("channel"), request.params.get("symbol")
         if channel not in ("ticker", "ohlc") or not isinstance(symbols, list):
             text = "Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com"
             return [self._refused(request, text if channel in PRIVATE else "Subscription not found", now)]
         effects: list[Effect] = []
         for symbol in map(str, symbols):
-            if self.world.markets.symbol(SPOT, symbol) is None:
+            if self.world.markets.symbol(self.exchange, symbol) is None:
                 text = f"Currency pair not supported {symbol}"
                 effects.append(self._refused(request, text, now, symbol))
             elif channel == "ticker":
@@ -155,17 +158,17 @@ class PublicPeer(_SpotPeer):
                 effects += self._ohlc(request, symbol, now)
         return effects
 
-    def _ticker(self, request: _Request, symbol: str, now: Instant) -> list[Effect]:
+    def _ticker(self, request: SpotRequest, symbol: str, now: Instant) -> list[Effect]:
         if symbol in self._tickers:
             return [self._refused(request, "Already subscribed", now, symbol)]
         self._tickers.add(symbol)
         result = {"channel": "ticker", "event_trigger": "trades", "snapshot": True, "symbol": symbol}
-        quote = frames.ticker_row(self.world.markets.quote(SPOT, symbol))
+        quote = frames.ticker_row(self.world.markets.quote(self.exchange, symbol))
         snapshot = Frame(_encode({"channel": "ticker", "type": "snapshot", "data": [quote]}))
         noted = Noted("subscribe", f"ticker:{symbol}")
-        return [self._answer(request, now, result), noted, Watch(SPOT), snapshot]
+        return [self._answer(request, now, result), noted, Watch(self.exchange), snapshot]
 
-    def _ohlc(self, request: _Request, symbol: str, now: Instant) -> list[Effect]:
+    def _ohlc(self, request: SpotRequest, symbol: str, now: Instant) -> list[Effect]:
         minutes = request.params.get("interval", 1)
         if not isinstance(minutes, int) or isinstance(minutes, bool):
             return [self._refused(request, "Subscription ohlc interval must be an integer", now, symbol)]
@@ -177,24 +180,28 @@ class PublicPeer(_SpotPeer):
             return [self._refused(request, text, now, symbol)]
         self._candles[symbol] = minutes
         result = {"channel": "ohlc", "interval": minutes, "snapshot": False, "symbol": symbol}
-        watch = Watch(SPOT, symbol, MINUTES[minutes])
+        watch = Watch(self.exchange, symbol, MINUTES[minutes])
         return [self._answer(request, now, result), Noted("subscribe", f"ohlc-{minutes}:{symbol}"), watch]
 
-    def unsubscribe(self, request: _Request, now: Instant) -> list[Effect]:
+    def unsubscribe(self, request: SpotRequest, now: Instant) -> list[Effect]:
         channel, symbols = request.params.get("channel"), request.params.get("symbol")
         effects: list[Effect] = []
         for symbol in map(str, symbols if isinstance(symbols, list) else ()):
             if channel == "ticker":
                 self._tickers.discard(symbol)
             elif symbol in self._candles:
-                effects.append(Unwatch(SPOT, symbol, MINUTES[self._candles.pop(symbol)]))
+                effects.append(Unwatch(self.exchange, symbol, MINUTES[self._candles.pop(symbol)]))
             effects.append(self._answer(request, now, {"channel": channel, "symbol": symbol}))
             effects.append(Noted("unsubscribe", f"{channel}:{symbol}"))
         return effects
 
     def ticked(self, tick: Tick, now: Instant) -> Effects:
-        rendered = self._half.tickers.frames(tick)
+        rendered = self.rendered(tick)
         return self._say([Frame(frame) for wire, frame in rendered.items() if wire in self._tickers], now)
+
+    def rendered(self, tick: Tick) -> dict[str, bytes]:
+        """Wire symbol → frame."""
+        return self._half.tickers.frames(tick)
 
     def candle(self, update: CandleUpdate, now: Instant) -> Effects:
         minutes = self._candles.get(update.symbol.wire)
@@ -225,7 +232,7 @@ class PrivatePeer(_SpotPeer):
     def subscribed(self) -> bool:
         return bool(self._channels)
 
-    def subscribe(self, request: _Request, now: Instant) -> list[Effect]:
+    def subscribe(self, request: SpotRequest, now: Instant) -> list[Effect]:
         channel, token = request.params.get("channel"), str(request.params.get("token", ""))
         if channel not in PRIVATE:
             return [self._refused(request, "Public market data is unavailable on this endpoint", now)]
@@ -256,7 +263,7 @@ class PrivatePeer(_SpotPeer):
         self._sequence += 1
         return Frame(_encode({"channel": channel, "type": kind, "data": rows, "sequence": self._sequence}))
 
-    def unsubscribe(self, request: _Request, now: Instant) -> list[Effect]:
+    def unsubscribe(self, request: SpotRequest, now: Instant) -> list[Effect]:
         channel = str(request.params.get("channel"))
         self._channels.discard(channel)
         effects: list[Effect] = [self._answer(request, now, {"channel": channel}), Noted("unsubscribe", channel)]

@@ -21,6 +21,7 @@ from exchanges._adapter import (
     Emit,
     Fail,
     Instant,
+    KeyKind,
     Live,
     Output,
     Resume,
@@ -43,6 +44,7 @@ from tests.unit.exchanges.pair_books import Books, Row
 from tests.unit.exchanges.pair_budget import Budget
 from tests.unit.exchanges.pair_deeds import Deeds
 from tests.unit.exchanges.pair_facts import (
+    BY_SOCKET,
     ELSEWHERE,
     FACTS,
     Facts,
@@ -116,6 +118,10 @@ class Pair(Deeds):
         self._waiting: deque[Call] = deque()
         self._budgets: dict[str, Budget] = {}
         self._offset_ms = 0
+        self.named: set[str] = set()
+        """What the reports of all gaps have named as missing."""
+        self.key_kind = ""
+        """What a connection found out about the key, for the next ones."""
         self._next_ping = float("inf")
         self._next_pulse = 0.0
         self.table = self.load()
@@ -187,7 +193,13 @@ class Pair(Deeds):
         return self._subscription(self.books.resume(self.last_live_ms - OVERLAP_MS), self.key)
 
     def _subscription(self, resume: Resume | None, key: ApiKey) -> UserSubscription:
-        return UserSubscription(stream_id="u", exchange=self.exchange, credentials=material(key), resume=resume)
+        return UserSubscription(
+            stream_id="u",
+            exchange=self.exchange,
+            credentials=material(key),
+            resume=resume,
+            key_kind=self.key_kind if key is self.key else "",
+        )
 
     def joined(self) -> Pair:
         """A stream of the account that is live, with its gap read."""
@@ -243,6 +255,10 @@ class Pair(Deeds):
                 self.hub.received(self.link, output.text, self.now)
             elif isinstance(output, Emit):
                 self.books.take(output)
+            elif isinstance(output, Live) and output.gap is not None:
+                self.named.update(output.gap.missing)
+            elif isinstance(output, KeyKind):
+                self.key_kind = output.kind
             elif isinstance(output, Fail) and output.stream_id is None:
                 self._close()
                 return
@@ -386,8 +402,17 @@ class Pair(Deeds):
         return row.status if row else ""
 
 
+def unseen(pair: Pair, client: str, order: Order) -> bool:
+    """An order of which nothing was told, because it came and went without a fill, and a gap has named that."""
+    came_and_went = (pair.truth(order).status, order.executed) == ("CANCELED", 0)
+    named = str(pair.seat) in BY_SOCKET and pair.elsewhere in pair.named
+    return named and came_and_went and client not in pair.books.rows
+
+
 def assert_booked(pair: Pair, client: str, order: Order) -> None:
     """What a consumer has under the client id is what the venue did."""
+    if unseen(pair, client, order):
+        return
     assert client in pair.books.rows, f"nothing was told of {client}; the venue has {pair.truth(order)}"
     told, truth = pair.books.rows[client], pair.truth(order)
     assert told.status == truth.status, f"{client}: told {told}, the venue has {truth}"

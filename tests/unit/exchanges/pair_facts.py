@@ -82,8 +82,11 @@ _OTHER_SYMBOLS = "closed orders on other symbols can't be asked for"
 _OTHER_PAIRS = "closed orders on other pairs can't be asked for"
 
 _NEW_SYMBOLS = "orders on symbols that were not used before can't be asked for"
-ELSEWHERE = {"kucoin-unified": _NEW_SYMBOLS}
+ELSEWHERE = {"kucoin-unified": _NEW_SYMBOLS, "krakenUsdm-derivatives": ""}
 """The same by seat, where kinds of accounts differ in it."""
+BY_SOCKET = frozenset({"krakenUsdm"})
+"""Seats whose gaps the connection itself tells: REST is asked for nothing, and an order that came and went without a fill is
+only named."""
 
 VENUES: Mapping[str, Facts] = {
     "binance": Facts(rejections=("-2015", "-2014"), skew=True, elsewhere=_OTHER_SYMBOLS),
@@ -113,6 +116,13 @@ FACTS: Mapping[str, Facts] = {
         accounts=("", "unified", "unified-dated"), symbols={"unified": "_CM"}, rejections=("40006", "40037")
     ),
     "okxInverse": Facts(rejections=("50111", "60005"), contracts=True),
+    "krakenUsdm": Facts(
+        accounts=("", "derivatives"),
+        rejections=("EAPI:Invalid key",),
+        skew=False,
+        public_limit=False,
+        elsewhere="orders placed and cancelled unfilled in the gap can't be asked for",
+    ),
     "kucoinLinear": Facts(accounts=("", "unified"), rejections=("400003",), contracts=True),
     "kucoinInverse": Facts(accounts=("", "unified"), rejections=("400003",), contracts=True),
 }

@@ -21,6 +21,7 @@ from exchanges._adapter import (
     Fail,
     FailKind,
     Instant,
+    KeyKind,
     KnownOrder,
     Live,
     Note,
@@ -101,7 +102,11 @@ class Futures(Driver):
         super().__init__(VENUE.user, "krakenUsdm", TABLE, **options)
         keys = credentials("AK", SECRET)
         self.first = [
-            *self.add(UserSubscription(stream_id="u1", exchange="krakenUsdm", credentials=keys, resume=resume)),
+            *self.add(
+                UserSubscription(
+                    stream_id="u1", exchange="krakenUsdm", credentials=keys, resume=resume, key_kind="derivatives"
+                )
+            ),
             *self.start(),
         ]
 
@@ -177,7 +182,10 @@ def test_live_only_after_all_feeds_are_acknowledged() -> None:
     drive.joining()
     for feed in ("fills", "balances", "balances"):
         assert drive.frame({"event": "subscribed", "feed": feed, "api_key": "AK", "signed_challenge": "x"}) == []
-    assert drive.frame({"event": "subscribed", "feed": "open_orders"}) == [Live("u1")]
+    kind, live = drive.frame({"event": "subscribed", "feed": "open_orders"})
+    assert live == Live("u1")
+    assert isinstance(kind, KeyKind)
+    assert (kind.kind, "2027-03-01" in kind.advice) == ("derivatives", True)
 
 
 def test_three_refused_feeds_are_one_failure() -> None:

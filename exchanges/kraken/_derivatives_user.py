@@ -1,0 +1,158 @@
+"""A derivatives account on whichever way its key opens: found once by asking, then remembered (page section 2).
+
+Both kinds of keys look alike. Only `EAPI:Invalid key` leads to the second question, and neither is asked again for a key
+whose kind is known: repeated invalid keys end in a lockout of the account.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from exchanges._account import OneAccount
+from exchanges._adapter import (
+    Adapter,
+    Answer,
+    Call,
+    Fail,
+    FailKind,
+    Instant,
+    KeyKind,
+    Live,
+    Output,
+    Outputs,
+    Setup,
+    UserSubscription,
+)
+from exchanges._clock import VenueClock
+from exchanges._timers import Alarms
+from exchanges.kraken import _futures_rest, _rest
+from exchanges.kraken._futures_user import FuturesUser
+from exchanges.kraken._line import RestLine
+from exchanges.kraken._route import AUTO, CLASSIC, NEW_KEY, UNIFIED, WARN_MS, route_of
+from exchanges.kraken._spot_user import LOGIN, TOKEN_TRIES, token_call
+from exchanges.kraken._unified_user import PERMISSION, UnifiedUser, refused_key
+
+DERIVATIVES_KEY: Final = "derivatives"
+API_KEY: Final = "api"
+KINDS: Final = "key kind"
+UNKNOWN_KEY: Final = "Kraken knows this key neither as API key nor as Derivatives key"
+
+
+class DerivativesUser(OneAccount):
+    """One account: which way? → the way. See `exchanges._adapter.Adapter`."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._clock = VenueClock(setup)
+        self._inner: Adapter | None = None
+        self._kind = ""
+        self._signer: _rest.Signer | None = None
+        self._line = RestLine(self._signed)
+        self._alarms: Alarms[int] = Alarms()
+
+    # --- which way ---
+
+    def _open(self, subscription: UserSubscription, now: Instant) -> Outputs:
+        refusal = _rest.account_refusal(self._setup.options, subscription.credentials)
+        if refusal is not None:
+            return [Fail(kind=FailKind.REQUEST, reason=refusal, stream_id=subscription.stream_id)]
+        way = route_of(self._setup.options, now.wall_ms)
+        if way == AUTO:
+            way = {DERIVATIVES_KEY: CLASSIC, API_KEY: UNIFIED}.get(subscription.key_kind, AUTO)
+        if way != AUTO:
+            return self._go(way, subscription, now)
+        self._signer = _rest.Signer(subscription.credentials)
+        return self._line.send([token_call()], now)
+
+    def _signed(self, call: Call, now: Instant) -> Call:
+        signer = self._signer
+        if signer is None:
+            return call
+        signed = signer.futures(call) if call.tag == KINDS else signer.spot(call, self._clock.stamp(now))
+        stream_id = self._subscription.stream_id if self._subscription is not None else None
+        return msgspec.structs.replace(signed, stream_id=stream_id)
+
+    def _go(self, way: str, subscription: UserSubscription, now: Instant) -> Outputs:
+        self._kind = DERIVATIVES_KEY if way == CLASSIC else API_KEY
+        inner = self._inner = FuturesUser(self._setup) if way == CLASSIC else UnifiedUser(self._setup)
+        return self._told([*inner.add(subscription, now), *inner.start(now)])
+
+    def _told(self, outputs: Outputs) -> Outputs:
+        """What the way says, with the kind of the key before it is live."""
+        if not any(isinstance(output, Live) for output in outputs) or self._subscription is None:
+            return outputs
+        old = self._kind == DERIVATIVES_KEY
+        kind = KeyKind(
+            stream_id=self._subscription.stream_id,
+            kind=self._kind,
+            advice=NEW_KEY if old else "",
+            warn_ms=WARN_MS if old else 0,
+        )
+        return [kind, *outputs]
+
+    def _asked(self, call: Call, answer: Answer, now: Instant) -> Outputs:
+        subscription, meant = self._subscription, self._line.answered(call)
+        if subscription is None or meant is None:
+            return []
+        if meant.tag == LOGIN:
+            return self._token_told(meant, answer, subscription, now)
+        read = _rest.read_futures(answer)
+        if read.failure is None:
+            return self._go(CLASSIC, subscription, now)
+        if read.failure.kind is FailKind.CREDENTIAL:
+            return [self._failed(_rest.Failure(FailKind.CREDENTIAL, UNKNOWN_KEY))]
+        return [self._failed(read.failure)]
+
+    def _token_told(self, call: Call, answer: Answer, subscription: UserSubscription, now: Instant) -> Outputs:
+        failure = _rest.read_spot(answer).failure
+        if failure is None:
+            return self._go(UNIFIED, subscription, now)
+        if refused_key(failure.reason):
+            return self._line.send([_futures_rest.accounts_call(_rest.FUTURES_REST, KINDS)], now)
+        if _rest.bad_nonce(failure.reason) and call.attempt < TOKEN_TRIES:
+            self._alarms.set(call.attempt + 1, now.mono + _rest.NONCE_WAIT_S)
+            return []
+        if failure.kind is FailKind.CREDENTIAL and "permission" in failure.reason.lower():
+            return [self._failed(failure._replace(reason=f"{failure.reason} ({PERMISSION})"))]
+        return [self._failed(failure)]
+
+    def _failed(self, failure: _rest.Failure) -> Output:
+        kind, reason, wait_s, own = failure
+        scoped = kind is FailKind.CREDENTIAL or (kind is FailKind.RATE_LIMITED and own)
+        stream_id = self._subscription.stream_id if scoped and self._subscription is not None else None
+        kind = FailKind.TRANSIENT if kind is FailKind.REQUEST else kind
+        return Fail(kind=kind, reason=reason, retry_after_s=wait_s, stream_id=stream_id)
+
+    # --- inputs ---
+
+    def connected(self, now: Instant) -> Outputs:
+        return self._told(self._inner.connected(now)) if self._inner is not None else []
+
+    def received(self, frame: bytes, now: Instant) -> Outputs:
+        return self._told(self._inner.received(frame, now)) if self._inner is not None else []
+
+    def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
+        if self._inner is None:
+            return self._asked(call, answer, now)
+        return self._told(self._inner.answered(call, answer, now))
+
+    def woken(self, now: Instant) -> Outputs:
+        if self._inner is not None:
+            return self._told(self._inner.woken(now))
+        return [output for attempt in self._alarms.due(now) for output in self._line.send([token_call(attempt)], now)]
+
+    def deadline(self) -> float | None:
+        return self._inner.deadline() if self._inner is not None else self._alarms.deadline()
+
+    def remove(self, stream_id: str, now: Instant) -> Outputs:
+        if self._inner is not None:
+            return self._inner.remove(stream_id, now)
+        if self._subscription is not None and self._subscription.stream_id == stream_id:
+            self._subscription = None
+            self._alarms = Alarms()
+        return []
+
+    def closing(self, now: Instant) -> Outputs:
+        return self._inner.closing(now) if self._inner is not None else []
