@@ -31,13 +31,14 @@ from connector.sinks.memory import MemorySink
 from connector.state.redis_state import RedisState
 from connector.state.vault import Vault
 from connector.streams.edges import Edges
+from connector.streams.options import engine_options
 from exchanges import venue_of, venues
 from exchanges.ids import FAMILIES
 from tasks import price as tasks_price
 from tasks import user as tasks_user
 from tasks.commands import CandleRequest, Command
 from tasks.service import set_service
-from workers._build import broker_parameters, engine_options, make_sinks, observe, redis_connection
+from workers._build import broker_parameters, make_sinks, observe, redis_connection
 from workers._process import Process
 from workers._readiness import Watch
 from workers._terminal import Terminal

@@ -8,9 +8,10 @@ import dramatiq
 
 from connector.core.settings import Settings
 from connector.streams.edges import Edges
+from connector.streams.options import engine_options
 from tasks import price as tasks_price
 from workers._boot import Boot
-from workers._build import broker_parameters, engine_options, make_sinks, make_state, observe
+from workers._build import broker_parameters, make_sinks, make_state, observe
 from workers._process import Process
 from workers._translate import PRICE_QUEUES
 from workers.broker import PlatformBroker

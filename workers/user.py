@@ -10,9 +10,10 @@ from connector.core.clock import SystemClock
 from connector.core.settings import Settings
 from connector.state.positions_on_disk import PositionsOnDisk
 from connector.streams.edges import Edges
+from connector.streams.options import engine_options
 from tasks import user as tasks_user
 from workers._boot import Boot
-from workers._build import broker_parameters, engine_options, make_sinks, make_state, observe
+from workers._build import broker_parameters, make_sinks, make_state, observe
 from workers._process import Process
 from workers._translate import USER_QUEUES
 from workers.broker import PlatformBroker

@@ -264,6 +264,9 @@ class State(Protocol):
     def add_candle(self, key: CandleKey) -> bool:
         """True if it was new."""
 
+    def remove_candle(self, key: CandleKey) -> None:
+        """Forget it; one that nobody asked for is fine. Processes that still run it write it again."""
+
     def candles(self) -> set[CandleKey]: ...
 
     # ownership

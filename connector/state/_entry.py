@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+import msgspec
+
 from connector.core.log import get_logger
-from connector.core.ports import Wanted
+from connector.core.ports import CandleKey, Wanted
 from connector.state.vault import Vault
 from exchanges.credentials import Credentials
 
@@ -97,3 +99,8 @@ def decode(stream_id: str, row: Sequence[bytes | None], keyring: Keyring) -> Wan
         credentials=found,
         epoch=int(epoch),
     )
+
+
+def candle_member(key: CandleKey) -> bytes:
+    """A candle subscription as a member of the set."""
+    return msgspec.json.encode([key.exchange, key.symbol, key.interval])

@@ -179,6 +179,10 @@ class MemoryState:
             self._candles.add(key)
             return new
 
+    def remove_candle(self, key: CandleKey) -> None:
+        with self._lock:
+            self._candles.discard(key)
+
     def candles(self) -> set[CandleKey]:
         with self._lock:
             return set(self._candles)

@@ -16,7 +16,7 @@ from connector.core.stamps import Stamped
 from connector.core.window import ahead_ms, period_ms, slice_ms
 from connector.state import _scripts as lua
 from connector.state._client import CHUNK, Commands, Connection, connect
-from connector.state._entry import Keyring, decode, options_of
+from connector.state._entry import Keyring, candle_member, decode, options_of
 from connector.state._listener import Listener
 from connector.state.vault import Vault
 from exchanges.credentials import Credentials
@@ -201,8 +201,10 @@ class RedisState:
     # --- candles ---
 
     def add_candle(self, key: CandleKey) -> bool:
-        member = msgspec.json.encode([key.exchange, key.symbol, key.interval])
-        return bool(self._redis.call("SADD", self._key("candles"), member))
+        return bool(self._redis.call("SADD", self._key("candles"), candle_member(key)))
+
+    def remove_candle(self, key: CandleKey) -> None:
+        self._redis.call("SREM", self._key("candles"), candle_member(key))
 
     def candles(self) -> set[CandleKey]:
         found = set()

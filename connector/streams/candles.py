@@ -1,6 +1,7 @@
 """Which candles are wanted, and how far each was published: both live in the state, so they survive every process.
 
-There is no unsubscribe. Missed closed candles are fetched also after a process died, from the saved positions.
+The platform's queues know no unsubscribe; an engine in a program does (`leave_out`).
+Missed closed candles are fetched also after a process died, from the saved positions.
 """
 
 from __future__ import annotations
@@ -66,6 +67,15 @@ class Candles:
             self._by_exchange = {}
             for key in sorted(current):
                 self._by_exchange.setdefault(key.exchange, []).append(key)
+
+    def leave_out(self, key: CandleKey) -> None:
+        """Nobody wants it here any more. Raises `StateUnavailable`; then nothing changed."""
+        self._state.remove_candle(key)
+        self._keys.discard(key)
+        by_exchange = self._by_exchange.get(key.exchange, [])
+        if key in by_exchange:
+            by_exchange.remove(key)
+            self.version += 1
 
     def specs(self, exchange: str) -> list[StreamSpec]:
         """What to run for an exchange that this process has. Raises `StateUnavailable`."""

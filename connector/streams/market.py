@@ -15,7 +15,7 @@ from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.loop import Loop
 from connector.core.metrics import METRICS
-from connector.core.ports import Clock, State
+from connector.core.ports import CandleKey, Clock, State
 from connector.streams.candles import Candles
 from connector.streams.instruments import Instruments
 from connector.streams.leases import Free, Leases
@@ -114,6 +114,10 @@ class Markets:
     def table_changed(self, exchange: str) -> None:
         self.loop.post(partial(self._table_changed, exchange))
 
+    def leave_out_candle(self, key: CandleKey) -> None:
+        """Nobody wants these candles any more."""
+        self.loop.post(partial(self._leave_out_candle, key))
+
     def watch(self) -> None:
         self.loop.post_once("watch", self._watch)
 
@@ -189,6 +193,13 @@ class Markets:
             self._reconcile_unit(unit)
         except StateUnavailable as error:
             log.debug("a candle request waits: the state is unavailable", unit=unit, error=str(error))
+
+    def _leave_out_candle(self, key: CandleKey) -> None:
+        try:
+            self._candles.leave_out(key)
+            self._reconcile_unit(f"candle:{key.exchange}")
+        except StateUnavailable as error:
+            log.warning("candles stay: the state is unavailable", symbol=key.symbol, error=str(error))
 
     def _reconcile_unit(self, unit: str) -> None:
         if not self._leases.holds(unit):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from connector import VERSION
 from connector.core.metrics import METRICS
 from connector.core.ports import Sink, WorkerInfo
+from connector.core.version import VERSION
 from connector.streams.leases import Leases
 from connector.streams.lifecycle import StreamState
 from connector.streams.placement import Placement

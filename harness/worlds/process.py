@@ -17,6 +17,7 @@ from connector.core.ports import Role, State
 from connector.core.settings import Settings
 from connector.state.positions_on_disk import PositionsOnDisk
 from connector.streams.edges import Edges
+from connector.streams.options import engine_options
 from harness.worlds.blocking import Event, kernel
 from harness.worlds.jobs import WorldJobs
 from harness.worlds.kernel import Host, Task
@@ -91,7 +92,7 @@ class ServiceProcess:
             typed: State = state
             edges = self._edges(settings)
             self.process = Process(
-                _build.engine_options(settings, self.role),
+                engine_options(settings, self.role),
                 typed,
                 _build.make_sinks(settings, edges),
                 broker.wait_until_ready,

@@ -328,3 +328,9 @@ class Counting(WithBacking):
         assert not other.add_candle(one)
         assert state.add_candle(two)
         assert other.candles() == {one, two}
+
+        other.remove_candle(one)
+        other.remove_candle(one)
+
+        assert state.candles() == {two}
+        assert state.add_candle(one)

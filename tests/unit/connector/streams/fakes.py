@@ -142,9 +142,9 @@ class MoodyState(MemoryState):
 _STATE_METHODS = frozenset(
     {
         "open", "close", "restart", "wanted", "wanted_ids", "remember", "begin_epoch", "close_stale", "add_candle",
-        "candles", "claim", "renew", "release", "hand_over", "owners", "heartbeat", "workers", "retire", "gate",
-        "set_gate", "clear_gate", "save_positions", "positions", "drop_position", "take", "block", "once", "get", "put",
-        "enabled_exchanges", "notify",
+        "remove_candle", "candles", "claim", "renew", "release", "hand_over", "owners", "heartbeat", "workers", "retire",
+        "gate", "set_gate", "clear_gate", "save_positions", "positions", "drop_position", "take", "block", "once", "get",
+        "put", "enabled_exchanges", "notify",
     }
 )  # fmt: skip
 
