@@ -46,3 +46,21 @@ def option_refusals(options: Mapping[str, str]) -> list[str]:
     asked = (getattr(venue, "option_refusal", None) for venue in venues().values())
     refused = (ask(options) for ask in asked if ask is not None)
     return [reason for reason in refused if reason is not None]
+
+
+@cache
+def closed_candles(exchange: str) -> bool:
+    """Whether the candles of an exchange id are published once, when they have ended (`closed_candles` of the venue);
+    the others are published as they run (contract 2.7)."""
+    return bool(getattr(venue_of(exchange), "closed_candles", False))
+
+
+def key_advice(family: str) -> Mapping[str, str]:
+    """What a person can do about a refused key, by the venue's code (`advice` of the venue); empty if it has none."""
+    found: Mapping[str, str] = getattr(venues().get(family), "advice", {})
+    return found
+
+
+def key_type_advice(family: str) -> str:
+    """The same for a type of key that the venue refuses (`key_type_advice` of the venue); empty if it says nothing."""
+    return str(getattr(venues().get(family), "key_type_advice", ""))

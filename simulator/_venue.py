@@ -20,7 +20,9 @@ Adding a venue
    with `ApiKey.rejected` (the venue's own error code) when that is not empty.
 8. A half whose modify makes a new order under the same client id says `replaces = True` (Hyperliquid): the engine then
    tells the new order first and the end of the old one afterwards, and the old one names the new one in `replaced_by`.
-9. The documented limits (connects, messages, streams, weights) are enforced only while `world.settings.limits` is true.
+9. Where the venue's keys have a form of their own, `demo_key()` makes one (a static method); `plain_client_ids = True` where
+   client ids are letters and digits only.
+10. The documented limits (connects, messages, streams, weights) are enforced only while `world.settings.limits` is true.
 
 Rules: no I/O, no clock, no threads, no environment, no randomness other than `world.random`. Everything runs on the
 simulator's one loop thread. `now` is the venue's clock: a clock-skew fault is already in `now.wall_ms`, so compare client

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import random
-from base64 import b64encode
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from exchanges.ids import FAMILIES
 from simulator import controls
@@ -19,7 +16,7 @@ from simulator._venue import Instant
 from simulator.controls import OrderRef
 from simulator.engine import NewOrder, Refused
 from simulator.hub import Hub
-from simulator.signing import sha256
+from simulator.venues import halves
 
 EVERY_S: Final = 0.8
 """Time between two deeds of the script."""
@@ -114,7 +111,8 @@ class Demo:
 
     def _client_id(self, venue: str) -> str:
         text = f"{self._random.choice(_MARKERS)}-{self._random.getrandbits(40):010x}"
-        return text.replace("-", "") if venue == "okx" else text  # OKX takes letters and digits only
+        half = self._hub.halves.get(venue)
+        return text.replace("-", "") if getattr(half, "plain_client_ids", False) else text
 
     def _part(self, order: Order, now: Instant) -> None:
         symbol = self._hub.world.markets.symbol(order.exchange, order.symbol)
@@ -135,21 +133,12 @@ class Demo:
 
 
 def demo_key(venue: str) -> ApiKey:
-    """The demo account's credentials: fixed, so that commands can be written down."""
-    if venue == "coinbase":
-        return controls.api_key("organizations/demo/apiKeys/demo", _elliptic_pem(venue))
-    if venue == "hyperliquid":  # the account's address; there is no secret
-        return controls.api_key(f"0x{sha256(b'demo').hex()[:40]}", "")
-    if venue == "kraken":  # gives out its secrets in base64
-        return controls.api_key(f"demo-{venue}-key", b64encode(f"demo-{venue}-secret".encode()).decode())
+    """The demo account's credentials: fixed, so that commands can be written down. The half makes them where the venue's
+    keys have a form of their own (`demo_key`)."""
+    own: Callable[[], ApiKey] | None = getattr(halves().get(venue), "demo_key", None)
+    if own is not None:
+        return own()
     return controls.api_key(f"demo-{venue}-key", f"demo-{venue}-secret", "demo-passphrase")
-
-
-def _elliptic_pem(venue: str) -> str:
-    """Coinbase's cloud keys are P-256 keys; this one follows from the venue's name and guards nothing."""
-    number = int.from_bytes(sha256(f"demo {venue}".encode())) >> 1
-    private = ec.derive_private_key(number, ec.SECP256R1())
-    return private.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
 
 
 def _size(symbol: Symbol, price: Decimal, source: random.Random) -> Decimal:

@@ -12,13 +12,12 @@ from typing import Final
 
 from connector.core.metrics import METRICS
 from connector.core.ports import CandleMessage, Sink, TickerMessage
+from exchanges import closed_candles
 from exchanges._adapter import EmitCandle, EmitTickers
 from exchanges._plausible import AHEAD_MS
 from exchanges.events import encode
 
 LONGEST_CANDLE_MS: Final = 32 * 86_400_000
-CLOSED_ONLY: Final = ("binance", "bybit", "okx")
-"""Families whose candles are published once, closed; all others publish the running candle (contract 2.7)."""
 
 
 class MarketFeed:
@@ -59,7 +58,7 @@ class MarketFeed:
 
     def candle(self, emit: EmitCandle, mono: float) -> None:
         key = (emit.exchange, emit.symbol, emit.interval)
-        closed = emit.exchange.startswith(CLOSED_ONLY)
+        closed = closed_candles(emit.exchange)
         if emit.candle.start > self._wall_ms() + max(emit.length_ms, AHEAD_MS):
             METRICS.count("implausible_times_total", exchange=emit.exchange, kind="candle")
             return

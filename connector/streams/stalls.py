@@ -17,8 +17,6 @@ from exchanges.ids import family_of
 
 log = get_logger(__name__)
 
-UNWATCHED: Final = frozenset({"binanceUS", "mexc"})
-"""Not judged by silence (contract 4.7)."""
 CANDLE_ONLY_LIMIT_S: Final = 75.0
 """Limit of candle silence in role `candle` (contract 4.7)."""
 
@@ -53,7 +51,7 @@ class StallWatch:
         states = self._supervisor.states()
         feeds = []
         for session in self._placement.sessions():
-            limit_s = self._limit_s(session.exchange, session.feed, session.limits.data_silence_s)
+            limit_s = self._limit_s(session.feed, session.limits.data_silence_s)
             if session.feed == "user" or not session.opened_mono or session.closed or limit_s is None:
                 continue
             if not any(states.get(stream_id) is StreamState.LIVE for stream_id in list(session.streams)):
@@ -78,8 +76,8 @@ class StallWatch:
         for stall in stalls(feeds):
             self._recover(stall.name, stall.exchange, stall.kind, stall.silent_s)
 
-    def _limit_s(self, exchange: str, feed: str, venue_limit_s: float | None) -> float | None:
-        if venue_limit_s is None or exchange in UNWATCHED:
+    def _limit_s(self, feed: str, venue_limit_s: float | None) -> float | None:
+        if venue_limit_s is None:
             return None
         if feed == "candle":
             if self._candle_stall_s is not None:

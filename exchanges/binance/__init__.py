@@ -21,6 +21,7 @@ from exchanges._adapter import (
 )
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges.binance import _markets
+from exchanges.binance._advice import ADVICE, KEY_TYPE
 from exchanges.binance._markets import MARKETS
 from exchanges.binance.candle import CandleAdapter
 from exchanges.binance.symbols import Loader, refusal
@@ -42,6 +43,9 @@ class _Binance:
     exchanges = FAMILIES["binance"]
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset()
+    closed_candles = True
+    advice = ADVICE
+    key_type_advice = KEY_TYPE
 
     def limits(self, exchange: str, feed: Feed) -> Limits:
         return _markets.limits(exchange, feed)

@@ -7,6 +7,7 @@ from typing import Final, cast
 
 from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
+from exchanges.bybit._advice import ADVICE
 from exchanges.bybit._candle import CandleAdapter, native_interval
 from exchanges.bybit._instruments import Loader
 from exchanges.bybit._public import ARGS_CHARACTERS
@@ -35,6 +36,8 @@ class Bybit:
     exchanges = tuple(CATEGORY)
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset(REGIONS)
+    closed_candles = True
+    advice = ADVICE
 
     def limits(self, exchange: str, feed: Feed) -> Limits:
         return Limits(

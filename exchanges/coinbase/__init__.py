@@ -32,6 +32,10 @@ class Coinbase:
     exchanges: tuple[str, ...] = ("coinbase",)
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset()
+    closed_candles = True
+    key_type_advice = (
+        "only CDP keys work: make one at the developer platform; its name is the key, its PEM (or seed) the secret"
+    )
 
     def limits(self, exchange: str, feed: Feed) -> Limits:
         return Limits(

@@ -14,6 +14,7 @@ from exchanges._topics import chunks
 from exchanges.ids import Feed
 from exchanges.instruments import EMPTY, SymbolTable
 from exchanges.kucoin import _markets
+from exchanges.kucoin._advice import ADVICE
 from exchanges.kucoin._candle import CandleAdapter, refusal_of
 from exchanges.kucoin._classic import ClassicUser
 from exchanges.kucoin._markets import Instruments
@@ -54,6 +55,7 @@ class KuCoin:
     exchanges = ("kucoin", "kucoinLinear", "kucoinInverse")
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset()
+    advice = ADVICE
 
     def limits(self, exchange: str, feed: Feed) -> Limits:
         stall = {"user": None, "ticker": STALL_S, "candle": QUIET_STALL_S}[feed]

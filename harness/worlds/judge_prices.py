@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from connector.core.channels import candle_channel
-from connector.streams.market_feed import CLOSED_ONLY
+from exchanges import closed_candles
 from harness.worlds.failure import Failure
 from harness.worlds.world import World
 
@@ -54,6 +54,6 @@ def _candles(world: World, rows: dict[str, list[tuple[float, bytes]]]) -> Iterat
         if not found or world.kernel.now - found[-1][0] > SILENT_S:
             yield Failure("no candles", f"{channel}: none in the last {SILENT_S:.0f} s")
         starts = [int(json.loads(body)["start"]) for _, body in found]
-        closed = exchange.startswith(CLOSED_ONLY)
+        closed = closed_candles(exchange)
         if any(later < earlier or (closed and later == earlier) for earlier, later in itertools.pairwise(starts)):
             yield Failure("candle went back", f"{channel}: an older candle after a newer one, or one twice")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
 from simulator._peer import PerAddress
-from simulator._values import Coin, Market
+from simulator._values import ApiKey, Coin, Market
 from simulator._venue import Instant, Peer, Refuse, Reply, Request, Signal, World
+from simulator.signing import kind_of, sha256
 from simulator.venues.coinbase import _rest
 from simulator.venues.coinbase._peer import CoinbasePeer
 from simulator.venues.coinbase._profiles import (
@@ -27,6 +31,14 @@ class Coinbase:
     name = "coinbase"
     hosts = MARKET_HOSTS | USER_HOSTS | REST_HOSTS
     sockets = ("/",)
+
+    @staticmethod
+    def demo_key() -> ApiKey:
+        """Cloud keys are P-256 keys; this one follows from the venue's name and guards nothing."""
+        number = int.from_bytes(sha256(b"demo coinbase")) >> 1
+        private = ec.derive_private_key(number, ec.SECP256R1())
+        pem = private.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
+        return ApiKey(key="organizations/demo/apiKeys/demo", secret=pem, kind=kind_of(pem))
 
     def __init__(self, world: World) -> None:
         self.world = world

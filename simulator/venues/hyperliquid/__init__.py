@@ -10,8 +10,9 @@ import msgspec
 
 from exchanges._adapter import Rate
 from simulator._peer import PerAddress
-from simulator._values import Coin, Market, Order, Symbol, Tick
+from simulator._values import ApiKey, Coin, Market, Order, Symbol, Tick
 from simulator._venue import Close, Effects, Instant, Noted, Peer, Refuse, Reply, Request, Signal, World
+from simulator.signing import sha256
 from simulator.venues.hyperliquid._frames import fill_row, text
 from simulator.venues.hyperliquid._markets import LINEAR, SPOT, markets
 from simulator.venues.hyperliquid._peer import USER_TYPES, HyperliquidPeer
@@ -36,6 +37,11 @@ class Hyperliquid:
     replaces = True
     hosts = frozenset({"api.hyperliquid.xyz", "api.hyperliquid-testnet.xyz"})
     sockets = ("/ws",)
+
+    @staticmethod
+    def demo_key() -> ApiKey:
+        """The account's address; there is no secret."""
+        return ApiKey(key=f"0x{sha256(b'demo').hex()[:40]}", secret="")
 
     def __init__(self, world: World) -> None:
         self.world = world

@@ -8,6 +8,7 @@ The demo of the futures is gone. A key is of one kind: it opens spot and the uni
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ import msgspec
 
 from exchanges._adapter import Rate
 from simulator._peer import PerAddress
-from simulator._values import Coin, Market, Quote, Tick
+from simulator._values import ApiKey, Coin, Market, Quote, Tick
 from simulator._venue import Instant, Peer, Refuse, Reply, Request, Signal, World
 from simulator.venues.kraken import _futures_frames, _spot_frames
 from simulator.venues.kraken._auth import DERIVATIVES_KEY, Nonces, Tokens
@@ -58,6 +59,11 @@ class Kraken:
         {_FUTURES_HOST, _DEMO_HOST, "api.kraken.com", "ws.kraken.com", "ws-auth.kraken.com", _UNIFIED_HOST}
     )
     sockets = ("/v2", "/ws/v1", "/v2/public", "/v2/private")
+
+    @staticmethod
+    def demo_key() -> ApiKey:
+        """The venue gives out its secrets in base64."""
+        return ApiKey(key="demo-kraken-key", secret=b64encode(b"demo-kraken-secret").decode())
 
     def __init__(self, world: World) -> None:
         self.world = world

@@ -30,6 +30,7 @@ class Okx:
 
     name = "okx"
     hosts = _WS_HOSTS | _REST_HOSTS
+    plain_client_ids = True
     sockets = ("/ws/v5/private", "/ws/v5/public")
 
     def __init__(self, world: World) -> None:
