@@ -208,6 +208,8 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The processes that were started together: host and process id of what started them."""
     problems: tuple[str, ...] = ()
     """Why this process can't do its work right now, in words; empty = it can."""
+    ttl_s: float = 0.0
+    """How long this heartbeat lasts; the process beats more often. 0 = it does not say."""
 
 
 class CandleKey(msgspec.Struct, frozen=True, order=True):
@@ -277,7 +279,7 @@ class State(Protocol):
         """One round trip for all. Returns the units that are lost to somebody else; a missing lease is re-taken."""
 
     def release(self, leases: Mapping[str, int], owner: str) -> None:
-        """Give leases up (compare and delete)."""
+        """Give leases up (compare and delete). No renewal of that number, also one that comes later, takes them back."""
 
     def hand_over(self, unit: str, fence: int, owner: str, to_owner: str, ttl_s: float) -> int | None:
         """Pass a lease on atomically; the new fencing number, or None if it was not ours."""
@@ -287,6 +289,9 @@ class State(Protocol):
     def heartbeat(self, info: WorkerInfo, ttl_s: float) -> None: ...
 
     def workers(self, role: Role | None = None) -> list[WorkerInfo]: ...
+
+    def beats_left_s(self, owners: Sequence[str]) -> dict[str, float]:
+        """How long the heartbeats of these processes still last, by the state's own clock; the dead are missing."""
 
     def retire(self, owner: str) -> None:
         """Remove the heartbeat of a process that ends."""

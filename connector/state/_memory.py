@@ -41,6 +41,12 @@ class Expiring(Generic[T]):
                 self.get(other)
             self._sweep_at = max(64, 2 * len(self._values))
 
+    def left_s(self, name: str) -> float | None:
+        """How long the value still lives; None = there is none."""
+        _, until = self._values.get(name, (None, None))
+        left_s = until - self._clock.mono() if until is not None else 0.0
+        return left_s if left_s > 0.0 else None
+
     def drop(self, name: str) -> None:
         self._values.pop(name, None)
 

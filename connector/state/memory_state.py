@@ -226,6 +226,8 @@ class MemoryState:
             for unit, fence in leases.items():
                 if self._leases.get(unit) == (owner, fence):
                     self._leases.drop(unit)
+                    # A renewal that is still on its way must not take it back.
+                    self._fenced.set(unit, fence + 1, KEEP_FENCE_S)
 
     def hand_over(self, unit: str, fence: int, owner: str, to_owner: str, ttl_s: float) -> int | None:
         with self._lock:
@@ -247,6 +249,10 @@ class MemoryState:
         with self._lock:
             found = [info for info in self._workers.values() if role in (None, info.role)]
             return sorted(found, key=lambda info: info.owner)
+
+    def beats_left_s(self, owners: Sequence[str]) -> dict[str, float]:
+        with self._lock:
+            return {owner: left_s for owner in owners if (left_s := self._workers.left_s(owner)) is not None}
 
     def retire(self, owner: str) -> None:
         with self._lock:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 
@@ -15,9 +15,10 @@ from connector.core.ports import Applied, CandleKey, Clock, Gate, Role, Wanted, 
 from connector.core.stamps import Stamped
 from connector.core.window import ahead_ms, period_ms, slice_ms
 from connector.state import _scripts as lua
-from connector.state._client import CHUNK, Commands, Connection, connect
+from connector.state._client import Commands, Connection, connect
 from connector.state._entry import Keyring, candle_member, decode, options_of
 from connector.state._listener import Listener
+from connector.state._values import as_ms, chunks, decoded, owner_of
 from connector.state.vault import Vault
 from exchanges.credentials import Credentials
 
@@ -33,8 +34,6 @@ KEEP_BUCKET_MS: Final = 3600 * 1000
 """Least life of a bucket beyond its period and its ban: the callers' clocks may differ from the server's."""
 ADMIN_PREFIX: Final = "gainium:admin:"
 """Contract 3.2."""
-
-T = TypeVar("T")
 
 
 class RedisState:
@@ -135,7 +134,7 @@ class RedisState:
     def _applied(self, stream_id: str, answer: Sequence[Any]) -> Applied:
         changed, lease, row = answer
         wanted = self._seen(decode(stream_id, row, self._keyring))
-        return Applied(wanted=wanted, owner=_owner(lease), changed=bool(changed))
+        return Applied(wanted=wanted, owner=owner_of(lease), changed=bool(changed))
 
     def _seen(self, wanted: Wanted | None) -> Wanted | None:
         """Note the newest epoch: this process can restore it when Redis forgot it."""
@@ -151,7 +150,7 @@ class RedisState:
         """The known ones among them, in one round trip."""
         batches = [
             ([self._key("streams"), *(self._key("stream", stream_id) for stream_id in chunk)], chunk)
-            for chunk in _chunks(stream_ids)
+            for chunk in chunks(stream_ids)
         ]
         rows = [row for answer in self._redis.run_all(lua.WANTED, batches) for row in answer]
         found: dict[str, Wanted] = {}
@@ -209,7 +208,7 @@ class RedisState:
     def candles(self) -> set[CandleKey]:
         found = set()
         for member in self._redis.call("SMEMBERS", self._key("candles")):
-            parts = _decoded(member, tuple[str, str, str], "candle")
+            parts = decoded(member, tuple[str, str, str], "candle")
             if parts is not None:
                 found.add(CandleKey(*parts))
         return found
@@ -222,8 +221,8 @@ class RedisState:
     def claim(self, units: Sequence[str], owner: str, ttl_s: float) -> dict[str, int]:
         """Take the leases that are free, in one round trip. The owner's own are free to it and keep their number: the
         answer to an earlier claim may have been lost."""
-        arguments = [owner, _ms(ttl_s), KEEP_FENCE_MS]
-        answers = self._redis.run_all(lua.CLAIM, [(self._lease_keys(chunk), arguments) for chunk in _chunks(units)])
+        arguments = [owner, as_ms(ttl_s), KEEP_FENCE_MS]
+        answers = self._redis.run_all(lua.CLAIM, [(self._lease_keys(chunk), arguments) for chunk in chunks(units)])
         fences = [fence for answer in answers for fence in answer]
         return {unit: int(fence) for unit, fence in zip(units, fences, strict=True) if fence}
 
@@ -231,46 +230,53 @@ class RedisState:
         """One round trip. A missing lease is taken back with its number, unless somebody else had the unit since."""
         units = list(leases)
         batches = [
-            (self._lease_keys(chunk), [owner, _ms(ttl_s), KEEP_FENCE_MS, *(leases[unit] for unit in chunk)])
-            for chunk in _chunks(units)
+            (self._lease_keys(chunk), [owner, as_ms(ttl_s), KEEP_FENCE_MS, *(leases[unit] for unit in chunk)])
+            for chunk in chunks(units)
         ]
         flags = [flag for answer in self._redis.run_all(lua.RENEW, batches) for flag in answer]
         return {unit for unit, lost in zip(units, flags, strict=True) if lost}
 
     def release(self, leases: Mapping[str, int], owner: str) -> None:
         batches = [
-            ([self._key("lease", unit) for unit in chunk], [f"{leases[unit]}|{owner}" for unit in chunk])
-            for chunk in _chunks(list(leases))
+            (
+                self._lease_keys(chunk)[1:],
+                [KEEP_FENCE_MS, *(leases[unit] for unit in chunk), *(f"{leases[unit]}|{owner}" for unit in chunk)],
+            )
+            for chunk in chunks(list(leases))
         ]
         self._redis.run_all(lua.RELEASE, batches)
 
     def hand_over(self, unit: str, fence: int, owner: str, to_owner: str, ttl_s: float) -> int | None:
-        arguments = [f"{fence}|{owner}", to_owner, _ms(ttl_s), KEEP_FENCE_MS]
+        arguments = [f"{fence}|{owner}", to_owner, as_ms(ttl_s), KEEP_FENCE_MS]
         answer = self._redis.run(lua.HAND_OVER, self._lease_keys([unit]), arguments)
         return None if answer is None else int(answer)
 
     def owners(self, units: Sequence[str]) -> dict[str, str]:
         found = {}
         for unit, lease in zip(units, self._read("lease", units), strict=True):
-            owner = _owner(lease)
+            owner = owner_of(lease)
             if owner is not None:
                 found[unit] = owner
         return found
 
     def _read(self, kind: str, names: Sequence[str]) -> list[bytes | None]:
         """The values of many keys, in one round trip."""
-        commands = [("MGET", *(self._key(kind, name) for name in chunk)) for chunk in _chunks(names)]
+        commands = [("MGET", *(self._key(kind, name) for name in chunk)) for chunk in chunks(names)]
         return [value for answer in self._redis.pipeline(commands) for value in answer]
 
     def heartbeat(self, info: WorkerInfo, ttl_s: float) -> None:
-        beat = ("SET", self._key("worker", info.owner), msgspec.json.encode(info), "PX", _ms(ttl_s))
+        beat = ("SET", self._key("worker", info.owner), msgspec.json.encode(info), "PX", as_ms(ttl_s))
         self._redis.pipeline([beat, ("SADD", self._key("workers"), info.owner)])
 
     def workers(self, role: Role | None = None) -> list[WorkerInfo]:
         """The live ones, by owner."""
         beats = self._redis.run(lua.WORKERS, [self._key("workers")], [self._key("worker:")])
-        found = [info for beat in beats if (info := _decoded(beat, WorkerInfo, "heartbeat")) is not None]
+        found = [info for beat in beats if (info := decoded(beat, WorkerInfo, "heartbeat")) is not None]
         return sorted((info for info in found if role in (None, info.role)), key=lambda info: info.owner)
+
+    def beats_left_s(self, owners: Sequence[str]) -> dict[str, float]:
+        left_ms = self._redis.pipeline([("PTTL", self._key("worker", owner)) for owner in owners])
+        return {owner: ms / 1000 for owner, ms in zip(owners, left_ms, strict=True) if ms > 0}
 
     def retire(self, owner: str) -> None:
         self._redis.pipeline([("DEL", self._key("worker", owner)), ("SREM", self._key("workers"), owner)])
@@ -279,7 +285,7 @@ class RedisState:
 
     def gate(self, stream_id: str) -> Gate | None:
         text = self._redis.call("GET", self._key("gate", stream_id))
-        return None if text is None else _decoded(text, Gate, "gate")
+        return None if text is None else decoded(text, Gate, "gate")
 
     def set_gate(self, stream_id: str, gate: Gate, keep_ms: int) -> None:
         self._redis.call("SET", self._key("gate", stream_id), msgspec.json.encode(gate), "PX", max(1, keep_ms))
@@ -317,14 +323,14 @@ class RedisState:
     # --- once, texts, admin config ---
 
     def once(self, name: str, owner: str, ttl_s: float) -> bool:
-        return self._redis.call("SET", self._key("once", name), owner, "NX", "PX", _ms(ttl_s)) is not None
+        return self._redis.call("SET", self._key("once", name), owner, "NX", "PX", as_ms(ttl_s)) is not None
 
     def get(self, name: str) -> str | None:
         value = self._redis.call("GET", self._key("text", name))
         return None if value is None else value.decode()
 
     def put(self, name: str, value: str, ttl_s: float | None = None) -> None:
-        expiry = () if ttl_s is None else ("PX", _ms(ttl_s))
+        expiry = () if ttl_s is None else ("PX", as_ms(ttl_s))
         self._redis.call("SET", self._key("text", name), value, *expiry)
 
     def enabled_exchanges(self) -> frozenset[str] | None:
@@ -385,26 +391,3 @@ class RedisState:
         for listener in listeners:
             listener.stop()
         self._client.connection_pool.disconnect()
-
-
-def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), CHUNK):
-        yield items[start : start + CHUNK]
-
-
-def _ms(seconds: float) -> int:
-    """Redis refuses an expiry of 0."""
-    return max(1, round(seconds * 1000))
-
-
-def _owner(lease: bytes | None) -> str | None:
-    return None if lease is None else lease.decode().partition("|")[2]
-
-
-def _decoded(text: bytes, kind: type[T], what: str) -> T | None:
-    """A stored JSON value; None, logged, if another version or a stranger wrote something else."""
-    try:
-        return msgspec.json.decode(text, type=kind)
-    except msgspec.MsgspecError as error:
-        _log.warning("unreadable value in Redis", what=what, reason=str(error))
-        return None

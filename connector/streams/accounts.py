@@ -66,7 +66,9 @@ class Accounts:
         self._to_check: list[str] = []
         self.draining = False
         self.loop = loop
-        self.handover = Handover(state, leases, supervisor, pipeline, clock, self.loop, self._start_taken, positions)
+        self.handover = Handover(
+            state, leases, supervisor, pipeline, clock, loop, self._start_taken, positions, lambda: self._room() > 0
+        )
         self._leaving = Leaving(positions, leases, supervisor, pipeline, clock, loop, self.handover)
 
     # --- any thread ---
@@ -141,7 +143,7 @@ class Accounts:
             wanted = self._state.wanted(stream_ids)
             free: list[Wanted] = []
             missing: list[Wanted] = []
-            room = self._capacity - len(self._leases)
+            room = self._room()
             for stream_id in stream_ids:
                 entry = wanted.get(stream_id)
                 if entry is None:
@@ -164,6 +166,10 @@ class Accounts:
             self._claim(free)
         except StateUnavailable as error:
             log.warning("reconcile waits: the state is unavailable", streams=len(stream_ids), error=str(error))
+
+    def _room(self) -> int:
+        """How many streams this process may take more: what it gives away may come back."""
+        return self._capacity - len(self._leases) - self.handover.given
 
     def _update(self, entry: Wanted) -> None:
         """Tell the supervisor what is wanted of a stream that it runs."""
@@ -259,7 +265,7 @@ class Accounts:
             unheld = sorted(ids - held)
             self._free.only(ids)
             owners = self._state.owners(unheld) if unheld else {}
-            room = self._capacity - len(self._leases)
+            room = self._room()
             self.coverage.seen(wanted=len(ids), unowned=len(unheld) - len(owners), room=room)
             if unheld and not self.draining:
                 for stream_id in owners:

@@ -30,7 +30,7 @@ from connector.streams.edges import Edges
 from connector.streams.endpoints import Endpoints
 from connector.streams.instruments import Instruments
 from connector.streams.io import IoThread
-from connector.streams.leases import Leases
+from connector.streams.leases import BEATS_PER_TTL, Leases
 from connector.streams.liveness import LivenessGuard, LivenessRules
 from connector.streams.market import Markets, wanted_exchanges
 from connector.streams.pacing import Ladder
@@ -283,7 +283,7 @@ class Engine:
 
     def _schedule(self) -> None:
         options = self.options
-        self.every(options.lease_ttl_s / 4, self._beat)
+        self.every(options.lease_ttl_s / BEATS_PER_TTL, self._beat)
         self.every(SWEEP_S, self.units.sweep)
         self.every(SWEEP_S, self.supervisor.sweep)
         self.every(SWEEP_S, self._refresh_deadlines)

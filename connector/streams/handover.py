@@ -21,8 +21,8 @@ the taker repairs the gap from the saved position. If the giver dies, the taker 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -32,10 +32,11 @@ from connector.core.loop import Loop
 from connector.core.ports import Clock, State
 from connector.streams.leases import Leases
 from connector.streams.pacing import LINGER_S
-from connector.streams.passing import GIVING, TAKING, Cue, Phase, follow
+from connector.streams.passing import GIVING, TAKING, Cue, Passing, Phase, follow
 from connector.streams.pipeline import Pipeline
 from connector.streams.position_store import PositionStore
 from connector.streams.supervisor import Supervisor
+from connector.streams.takers import Takers
 
 log = get_logger(__name__)
 
@@ -52,29 +53,11 @@ CONFIRM_POLL_S: Final = 0.01
 CONFIRM_TIMEOUT_S: Final = 3.0
 
 
-@dataclass(slots=True)
-class _Passing:
-    """A stream on its way, and what this process knows of the other one."""
-
-    other: str
-    """The taker's name while this process gives, the giver's while it takes."""
-    fence: int
-    since: float
-    """When it was offered, or when this process was ready to take it."""
-    told_at: float
-    phase: Phase = Phase.OURS
-    ready_ms: int = 0
-    """When the taker was live: our session must have been alive until then."""
-    seamless: bool = False
-    mark: object = None
-    """What the sinks had when this process published its last event of the stream."""
-
-
 class Handover:
     """Both sides of the hand-over protocol. The loop's thread only, except `busy`.
 
     `start_taken` opens a stream beside the giver's session; it returns False if this process can't, and raises
-    `StateUnavailable`.
+    `StateUnavailable`. `has_room` tells whether this process may hold one stream more.
     """
 
     def __init__(
@@ -87,11 +70,13 @@ class Handover:
         loop: Loop,
         start_taken: Callable[[str], bool],
         positions: PositionStore,
+        has_room: Callable[[], bool],
     ) -> None:
         self._state, self._leases, self._supervisor = state, leases, supervisor
         self._positions = positions
         self._pipeline, self._clock, self._loop, self._start_taken = pipeline, clock, loop, start_taken
-        self._passing: dict[str, _Passing] = {}
+        self._has_room, self._takers = has_room, Takers(state, leases, clock)
+        self._passing: dict[str, Passing] = {}
         self._refused: dict[str, float] = {}
         self._draining = False
         self._checked_at: float | None = None
@@ -100,6 +85,11 @@ class Handover:
     @property
     def busy(self) -> bool:
         return bool(self._passing)
+
+    @property
+    def given(self) -> int:
+        """Streams that are on their way to others, and may come back."""
+        return sum(passing.phase in GIVING for passing in self._passing.values())
 
     def giving(self, stream_id: str) -> bool:
         """It is on its way to another process."""
@@ -113,7 +103,7 @@ class Handover:
         passing = self._passing.get(stream_id)
         return passing.phase if passing is not None else Phase.OURS
 
-    def _move(self, stream_id: str, passing: _Passing, cue: Cue) -> bool:
+    def _move(self, stream_id: str, passing: Passing, cue: Cue) -> bool:
         """Follow the table; True if the phase changed. What is settled again is forgotten."""
         before, passing.phase = passing.phase, follow(passing.phase, cue)
         if passing.phase is Phase.OURS:
@@ -146,11 +136,13 @@ class Handover:
         return stream_id in self._passing
 
     def give(self, stream_id: str) -> None:
-        target = self._leases.another(stream_id)
         fence = self._leases.fence(stream_id)
-        if target is None or fence is None or not self.givable(stream_id):
+        if fence is None or not self.givable(stream_id):
             return
         try:
+            target = self._takers.choose(stream_id, self._on_their_way())
+            if target is None:
+                return
             new_fence = self._state.hand_over(stream_id, fence, self._leases.owner, target, self._leases.ttl_s * 2)
         except StateUnavailable:
             return
@@ -158,7 +150,7 @@ class Handover:
             return
         now = self._clock.mono()
         self._leases.forget(stream_id)
-        passing = _Passing(target, new_fence, now, now)
+        passing = Passing(target, new_fence, now, now)
         self._move(stream_id, passing, Cue.GIVE)
         self._offer(stream_id, passing)
         if self._supervisor.live_ms(stream_id) is None:
@@ -166,7 +158,10 @@ class Handover:
         else:
             self._supervisor.drain(stream_id)
 
-    def _offer(self, stream_id: str, passing: _Passing) -> None:
+    def _on_their_way(self) -> Counter[str]:
+        return Counter(passing.other for passing in self._passing.values() if passing.phase in GIVING)
+
+    def _offer(self, stream_id: str, passing: Passing) -> None:
         passing.told_at = self._clock.mono()
         self._tell(passing.other, "take", stream_id, giver=self._leases.owner, fence=passing.fence)
 
@@ -181,11 +176,11 @@ class Handover:
             self._supervisor.probe(stream_id)
             self._loop.after(LINGER_S, partial(self._lingered, stream_id, passing))
 
-    def _lingered(self, stream_id: str, passing: _Passing) -> None:
+    def _lingered(self, stream_id: str, passing: Passing) -> None:
         if passing.phase is Phase.LINGERING:
             self._let_go(stream_id, passing, Cue.LINGERED)
 
-    def _let_go(self, stream_id: str, passing: _Passing, cue: Cue) -> None:
+    def _let_go(self, stream_id: str, passing: Passing, cue: Cue) -> None:
         """Stop publishing, and once everything submitted is confirmed tell the taker."""
         if not self._move(stream_id, passing, cue):
             return
@@ -196,7 +191,7 @@ class Handover:
         self._finish_when_confirmed(stream_id, passing, position, self._clock.mono() + CONFIRM_TIMEOUT_S)
 
     def _finish_when_confirmed(
-        self, stream_id: str, passing: _Passing, position: bytes | None, give_up_at: float
+        self, stream_id: str, passing: Passing, position: bytes | None, give_up_at: float
     ) -> None:
         # The other sink, too: what waits there, if only for a moment, must not arrive after what the taker publishes.
         out = self._pipeline.passed(passing.mark)
@@ -216,7 +211,7 @@ class Handover:
         self._supervisor.unwant(stream_id)
         self._check_drained()
 
-    def _take_back(self, stream_id: str, passing: _Passing) -> None:
+    def _take_back(self, stream_id: str, passing: Passing) -> None:
         """The other process can't have it: go on here, with the session that never closed. Raises `StateUnavailable`."""
         owner, ttl_s = self._leases.owner, self._leases.ttl_s
         fence = self._state.hand_over(stream_id, passing.fence, passing.other, owner, ttl_s)
@@ -233,7 +228,7 @@ class Handover:
     def _check_drained(self) -> None:
         if not self._draining or any(passing.phase in GIVING for passing in self._passing.values()):
             return
-        if not self._leases.candidates_beside_us() or not any(self.givable(unit) for unit in self._leases.held()):
+        if not self._takers.beside_us() or not any(self.givable(unit) for unit in self._leases.held()):
             drained, self._drained = self._drained, None
             if drained is not None:
                 self._loop.post(drained)
@@ -252,9 +247,12 @@ class Handover:
             if passing is None or passing.phase is Phase.READY:
                 self._tell(giver, "ready", stream_id, by=self._leases.owner)
             return
+        if not self._has_room():
+            self._tell(giver, "refused", stream_id, full=True, by=self._leases.owner)
+            return
         self._leases.accept(stream_id, fence)
         now = self._clock.mono()
-        passing = _Passing(giver, fence, now, now)
+        passing = Passing(giver, fence, now, now)
         self._move(stream_id, passing, Cue.TAKE)
         try:
             started = self._start_taken(stream_id)
@@ -265,7 +263,7 @@ class Handover:
             self._cant_open(stream_id, passing)
             self._tell(giver, "refused", stream_id)
 
-    def _cant_open(self, stream_id: str, passing: _Passing) -> None:
+    def _cant_open(self, stream_id: str, passing: Passing) -> None:
         self._move(stream_id, passing, Cue.CANT_OPEN)
         self._leases.forget(stream_id)
 
@@ -319,7 +317,10 @@ class Handover:
             case "refused":
                 passing = self._passing.get(stream_id)
                 if passing is not None and passing.phase in {Phase.OFFERED, Phase.LINGERING}:
-                    self._refused[stream_id] = self._clock.mono()
+                    if message.get("full"):
+                        self._takers.said_full(passing.other)
+                    else:
+                        self._refused[stream_id] = self._clock.mono()
                     self._take_back(stream_id, passing)
                     self._check_drained()
             case "closed":

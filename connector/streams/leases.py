@@ -19,6 +19,7 @@ log = get_logger(__name__)
 
 UNOWNED_GRACE_S: Final = 2.0
 """A free unit is left this long to the process that should take it; then anybody takes it."""
+BEATS_PER_TTL: Final = 4
 SETTLE_BEATS: Final = 2
 """Own beats after an outage of the state before anything is claimed: by then every living owner had its turn."""
 
@@ -151,10 +152,10 @@ class Leases:
         self._away = False
         self._settling = max(0, self._settling - 1)
         with self._lock:
+            # Not what was released meanwhile, or came back with another number (hand-over).
+            lost = {unit for unit in lost if self._held.get(unit) == leases[unit]}
             for unit in lost:
-                # Not if it came back meanwhile with another number (hand-over).
-                if self._held.get(unit) == leases[unit]:
-                    del self._held[unit]
+                del self._held[unit]
         return lost
 
     def look_around(self) -> None:
@@ -169,10 +170,3 @@ class Leases:
         """Whether this process should try for a free unit before the others."""
         candidates = self.candidates()
         return not candidates or preferred(unit, candidates) == self.owner
-
-    def another(self, unit: str) -> str | None:
-        """Who should take a unit from this process; None if there is nobody."""
-        return preferred(unit, (owner for owner in self.candidates() if owner != self.owner))
-
-    def candidates_beside_us(self) -> list[str]:
-        return [owner for owner in self.candidates() if owner != self.owner]

@@ -113,7 +113,11 @@ class Lines:
 
     def close(self, stream_id: str, *, announce: bool) -> None:
         """Nothing is published for the stream from here on. `announce`: its last subscriber left (ZREM)."""
-        self._lines.pop(stream_id, None)
+        line = self._lines.pop(stream_id, None)
+        if line is not None:
+            with line.lock:
+                # An I/O thread that found the line before waits here, or has submitted: nothing follows the close.
+                line.closed = True
         self._after_reject.discard(stream_id)
         if announce:
             self._sink.submit([StreamClosed(stream_id=stream_id)])

@@ -11,6 +11,7 @@ table is a bug and raises; nothing changes then.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -108,3 +109,21 @@ def follow(phase: Phase, cue: Cue) -> Phase:
         return MOVES[phase, cue]
     except KeyError:
         raise IllegalCue(f"cue {cue.value!r} in phase {phase.value!r}") from None
+
+
+@dataclass(slots=True)
+class Passing:
+    """A stream on its way, and what this process knows of the other one."""
+
+    other: str
+    """The taker's name while this process gives, the giver's while it takes."""
+    fence: int
+    since: float
+    """When it was offered, or when this process was ready to take it."""
+    told_at: float
+    phase: Phase = Phase.OURS
+    ready_ms: int = 0
+    """When the taker was live: our session must have been alive until then."""
+    seamless: bool = False
+    mark: object = None
+    """What the sinks had when this process published its last event of the stream."""

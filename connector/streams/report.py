@@ -56,6 +56,7 @@ class Report:
             exchanges=dict(live),
             service=self._service,
             problems=tuple(self.problems()),
+            ttl_s=self._leases.ttl_s,
         )
 
     def problems(self) -> list[str]:

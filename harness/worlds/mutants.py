@@ -13,14 +13,19 @@ from functools import partial
 from typing import Any, Final
 from unittest.mock import patch
 
+from msgspec import structs
+
 from connector.core.clock import SystemClock
+from connector.core.ports import StreamClosed, WorkerInfo
 from connector.sinks._amqp_link import AmqpLink
 from connector.state.memory_state import MemoryState
 from connector.state.positions_on_disk import PositionsOnDisk
 from connector.streams.accounts import Accounts
 from connector.streams.announce import Announcer
+from connector.streams.handover import Handover
 from connector.streams.lines import Lines
 from connector.streams.routine import Routine
+from connector.streams.takers import Takers
 from connector.streams.tracker import OrderTracker
 from exchanges.events import ExecutionReport, OrderTradeUpdate
 from harness.worlds.plan import Plan, draw
@@ -146,6 +151,57 @@ def _nothing_outlives_redis() -> Iterator[None]:
         yield
 
 
+def _handed_to_whoever_has_a_heartbeat() -> AbstractContextManager[object]:
+    """E13: a heartbeat that still stands is enough to be given a stream."""
+    return patch.object(Takers, "_has_just_beaten", lambda *_: True)
+
+
+@contextmanager
+def _room_not_asked() -> Iterator[None]:
+    """E14: neither the giver nor the taker looks at the taker's MAX_STREAMS."""
+
+    def beside_us(self: Takers) -> list[WorkerInfo]:
+        leases = self._leases
+        return [
+            structs.replace(worker, capacity=worker.streams + 1_000)
+            for worker in leases.workers
+            if worker.owner in leases.candidates() and worker.owner != leases.owner
+        ]
+
+    genuine = Handover.__init__
+
+    def made(self: Handover, *arguments: Any, **more: Any) -> None:
+        genuine(self, *arguments, **more)
+        self._has_room = lambda: True
+
+    with patch.object(Takers, "beside_us", beside_us), patch.object(Handover, "__init__", made):
+        yield
+
+
+def _release_undone_by_a_renewal() -> AbstractContextManager[object]:
+    """E15: a release leaves no mark, and the renewal that was on its way gives the lease back."""
+
+    def release(self: MemoryState, leases: dict[str, int], owner: str) -> None:
+        with self._lock:
+            for unit, fence in leases.items():
+                if self._leases.get(unit) == (owner, fence):
+                    self._leases.drop(unit)
+
+    return patch.object(MemoryState, "release", release)
+
+
+def _event_after_the_close() -> AbstractContextManager[object]:
+    """E16: a close does not wait for the event that is on its way through the line."""
+
+    def close(self: Lines, stream_id: str, *, announce: bool) -> None:
+        self._lines.pop(stream_id, None)
+        self._after_reject.discard(stream_id)
+        if announce:
+            self._sink.submit([StreamClosed(stream_id=stream_id)])
+
+    return patch.object(Lines, "close", close)
+
+
 MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "position not loaded",
@@ -220,6 +276,34 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "reboot",
         frozenset({"rabbit lost", "rabbit wrong end"}),
         _nothing_outlives_redis,
+    ),
+    Mutant(
+        "E13 handed to the dead",
+        "a process that stops hands its streams to one that is dead already",
+        "master",
+        frozenset({"handed to the dead"}),
+        _handed_to_whoever_has_a_heartbeat,
+    ),
+    Mutant(
+        "E14 room not asked",
+        "who takes a stream over is not asked whether it has room",
+        "full",
+        frozenset({"over capacity"}),
+        _room_not_asked,
+    ),
+    Mutant(
+        "E15 release undone by a renewal",
+        "a release between a beat's look and its renewal gives the lease back to a process that forgot it",
+        "leave",
+        frozenset({"lease of nobody"}),
+        _release_undone_by_a_renewal,
+    ),
+    Mutant(
+        "E16 event after the close",
+        "an event may follow the close of its stream",
+        "leave",
+        frozenset({"closed but judged"}),
+        _event_after_the_close,
     ),
 )
 

@@ -201,7 +201,8 @@ def _get_soon(inbox: Queue) -> bool:
 
 _READS: Final = frozenset(
     {
-        "candles", "enabled_exchanges", "gate", "get", "owners", "ping", "positions", "wanted", "wanted_ids", "workers",
+        "beats_left_s", "candles", "enabled_exchanges", "gate", "get", "owners", "ping", "positions", "wanted", "wanted_ids",
+        "workers",
     }
 )  # fmt: skip
 

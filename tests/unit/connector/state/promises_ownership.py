@@ -123,6 +123,27 @@ class Ownership(WithBacking):
         state.release(mine, "w1")
         assert state.owners(["a"]) == {}
 
+    def test_a_renewal_that_comes_after_the_release_takes_nothing_back(self, state: State, other: State) -> None:
+        mine = state.claim(["a", "b"], "w1", LONG_S)
+        state.release({"a": mine["a"]}, "w1")
+
+        assert state.renew(mine, "w1", LONG_S) == {"a"}
+        assert state.owners(["a", "b"]) == {"b": "w1"}
+        fence = other.claim(["a"], "w2", LONG_S)["a"]
+        assert fence > mine["a"]
+        assert other.renew({"a": fence}, "w2", LONG_S) == set()
+
+    def test_the_life_that_is_left_of_a_heartbeat_is_told(self, state: State, other: State) -> None:
+        state.heartbeat(worker("w1"), LONG_S)
+        other.heartbeat(worker("w2"), LONG_S / 2)
+
+        left_s = other.beats_left_s(["w1", "w2", "nobody"])
+
+        assert set(left_s) == {"w1", "w2"}
+        assert LONG_S / 2 < left_s["w1"] <= LONG_S
+        assert left_s["w2"] <= LONG_S / 2
+        assert state.beats_left_s([]) == {}
+
     def test_hand_over_passes_a_lease_on_in_one_step(self, state: State, other: State) -> None:
         fence = state.claim(["a"], "w1", LONG_S)["a"]
 

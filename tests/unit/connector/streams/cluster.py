@@ -122,6 +122,7 @@ class Process:
         info = WorkerInfo(
             owner=self.name, role="user", host="h", pid=1, started_ms=self.cluster.started[self.name],
             capacity=self.capacity, streams=len(self.leases), draining=self.accounts.draining,
+            ttl_s=self.leases.ttl_s,
         )  # fmt: skip
         lost = self.leases.beat(info)
         if lost:

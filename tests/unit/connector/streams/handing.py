@@ -37,7 +37,7 @@ class Desk:
         self.supervisor = FakeSupervisor(self.clock, self.pipeline)
         self.leases = Leases(self.state, "me", "user", TTL_S)
         self.loop = Loop("test", self.clock, threaded=False)
-        self.starts = True
+        self.starts = self.room = True
         self.handover = Handover(
             self.state,
             self.leases,
@@ -47,6 +47,7 @@ class Desk:
             self.loop,
             self._start,
             PositionStore(self.state, None),
+            lambda: self.room,
         )
         self.drained: list[bool] = []
         self.alive = ["me", "other"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from connector.core.errors import StateUnavailable
 from connector.core.ports import WorkerInfo
 from connector.streams.leases import Leases, preferred
+from connector.streams.takers import Takers
 from tests.unit.connector.streams.fakes import Clock, MoodyState
 
 NAMES = st.sets(st.text(min_size=1, max_size=8), min_size=1, max_size=6)
@@ -116,15 +119,31 @@ def test_a_unit_that_came_back_with_a_new_number_during_the_beat_is_kept(
     assert a.fence("x") == fence + 7
 
 
-def test_processes_that_drain_get_nothing(state: MoodyState) -> None:
+def test_a_release_during_a_beat_is_not_undone_by_its_renewal(
+    state: MoodyState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = Leases(state, "a", "user", 8.0)
+    a.claim(["x", "y"])
+    genuine = state.renew
+
+    def renew(leases: dict[str, int], owner: str, ttl_s: float) -> set[str]:
+        a.release(["x"])
+        return genuine(leases, owner, ttl_s)
+
+    monkeypatch.setattr(state, "renew", renew)
+    assert a.beat(info("a")) == set(), "it is not lost to anybody"
+    assert state.owners(["x", "y"]) == {"y": "a"}
+    assert Leases(state, "b", "user", 8.0).claim(["x"]) == ["x"]
+
+
+def test_processes_that_drain_get_nothing(state: MoodyState, clock: Clock) -> None:
     a = Leases(state, "a", "user", 8.0)
     state.heartbeat(info("b", draining=True), 60)
     a.beat(info("a"))
     assert a.candidates() == ["a"]
-    assert a.another("x") is None
+    assert Takers(state, a, clock).choose("x", Counter()) is None
     assert all(a.mine_first(f"unit-{number}") for number in range(20))
     state.heartbeat(info("b"), 60)
     a.beat(info("a"))
-    assert a.another("x") == "b"
-    assert a.candidates_beside_us() == ["b"]
+    assert Takers(state, a, clock).choose("x", Counter()) == "b"
     assert not all(a.mine_first(f"unit-{number}") for number in range(20))

@@ -180,8 +180,6 @@ def test_without_anybody_alive_this_process_tries_first(state: MoodyState) -> No
     a = owner(state, "a")
     assert a.candidates() == []
     assert a.mine_first("x")
-    assert a.another("x") is None
-    assert a.candidates_beside_us() == []
 
 
 def test_a_process_that_starts_settles_nothing(state: MoodyState) -> None:

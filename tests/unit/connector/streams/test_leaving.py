@@ -219,7 +219,9 @@ def test_the_taker_learns_whether_the_old_connection_was_alive_until_the_new_one
     cluster.tick(3)
     assert a.streams == {"u1"}
     a.supervisor.alive_since = lambda *_: alive  # type: ignore[method-assign]
-    b.accounts._capacity = 10
+    b.capacity = b.accounts._capacity = 10
+    b.beat()
+    a.beat()
     a.drain()
     cluster.tick(4)
     assert ("probe", "u1") in a.supervisor.calls
@@ -231,7 +233,9 @@ def test_a_stream_that_was_not_live_is_never_handed_over_seamlessly(cluster: Clu
     a.supervisor.sick.add("u1")
     cluster.open("u1")
     cluster.tick(3)
-    b.accounts._capacity = 10
+    b.capacity = b.accounts._capacity = 10
+    b.beat()
+    a.beat()
     a.drain()
     cluster.tick(4)
     assert b.supervisor.seams == [("u1", False)]

@@ -131,6 +131,7 @@ def test_what_can_not_be_opened_because_redis_is_away_is_not_refused(desk: Desk)
     desk.handover = Handover(
         desk.state, desk.leases, cast(Supervisor, desk.supervisor), desk.pipeline, desk.clock, desk.loop,
         lambda stream_id: bool(desk.state.wanted([stream_id])), PositionStore(desk.state, None),
+        lambda: True,
     )  # fmt: skip
     desk.state.away = True
     desk.say("take", giver="other", fence=7)
