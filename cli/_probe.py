@@ -42,6 +42,7 @@ from exchanges._adapter import (
     FailKind,
     GapReport,
     Instant,
+    KeyKind,
     Limits,
     Note,
     Outputs,
@@ -108,7 +109,7 @@ def _verdict(venue: Venue, command: OpenStream, attempt: _Attempt, seconds: floa
         return Verdict(exchange=command.exchange, result="rejected", reason=reason, advice=todo, seconds=took_s)
     if attempt.accepted:
         reason = "the venue took the key and confirmed the account stream"
-        todo = f"gaps could not be repaired now: {unread}" if unread else ""
+        todo = "; ".join(filter(None, (unread and f"gaps could not be repaired now: {unread}", attempt.key_advice)))
         return Verdict(exchange=command.exchange, result="accepted", reason=reason, advice=todo, seconds=took_s)
     if fail is not None and fail.kind in _REFUSALS:
         reason = redact.text(fail.reason)
@@ -142,6 +143,8 @@ class _Attempt:
         self._trouble = ""
         self._waited_s = 0.0
         self.accepted = False
+        self.key_advice = ""
+        """What to do about a kind of key that the venue will refuse one day."""
         self.unread: tuple[str, ...] = ()
         """What gap repair could not read."""
         self.fail: Fail | None = None
@@ -210,6 +213,9 @@ class _Attempt:
 
     def clock_read(self, session: Session, offset_ms: int) -> None:
         """The session itself goes on with what it measured."""
+
+    def key_learnt(self, session: Session, kind: KeyKind) -> None:
+        self.key_advice = kind.advice
 
     def lost(self, session: Session, fail: Fail) -> None:
         self._decide(msgspec.structs.replace(fail, reason=fail.reason + self._because()))

@@ -32,6 +32,7 @@ MetricName = Literal[
     "leases",
     "implausible_times_total",
     "metric_errors_total",
+    "old_keys",
     "outbox_damaged_files_total",
     "positions_unkept_total",
     "publish_lag_seconds",
@@ -72,6 +73,7 @@ DEFINITIONS: Final[dict[str, Definition]] = {
         "counter", "Account events that a sink could not take; their streams were ended and repaired", ("sink",)
     ),
     "auth_cooldowns": Definition("gauge", "Streams whose key the venue refuses", ("exchange",)),
+    "old_keys": Definition("gauge", "Accounts whose kind of key the venue will refuse one day", ("exchange",)),
     "auth_rejects_total": Definition("counter", "Times that the auth breaker tripped", ("exchange",)),
     "budget_wait_seconds": Definition(
         "histogram", "Time spent waiting for a venue's rate limit", ("venue", "kind"), SLOW

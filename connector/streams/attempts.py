@@ -13,6 +13,7 @@ from connector.core.log import get_logger
 from connector.core.loop import Loop, Timer
 from connector.core.ports import Clock
 from connector.streams.breaker import AuthBreaker
+from connector.streams.key_kinds import KeyKinds
 from connector.streams.lifecycle import CONNECTED_STATES, Signal, StreamState, move
 from connector.streams.pacing import LINGER_S, Window, backoff_s, forgiven
 from connector.streams.pipeline import Pipeline
@@ -85,7 +86,9 @@ class Attempts:
         breaker: AuthBreaker,
         clock: Clock,
         chance: Chance,
+        keys: KeyKinds,
     ) -> None:
+        self._keys = keys
         self._loop, self._clock, self._chance = loop, clock, chance
         self._placement, self._pipeline, self._breaker = placement, pipeline, breaker
         self.streams: dict[str, Stream] = {}
@@ -234,7 +237,11 @@ class Attempts:
         if stream.gap_from_ms is not None:
             resume = self._pipeline.lines.resume(spec.stream_id, stream.gap_from_ms)
         return UserSubscription(
-            stream_id=spec.stream_id, exchange=spec.exchange, credentials=spec.credentials, resume=resume
+            stream_id=spec.stream_id,
+            exchange=spec.exchange,
+            credentials=spec.credentials,
+            resume=resume,
+            key_kind=self._keys.kind_of(spec),
         )
 
     def carried(self, session: Session) -> list[Stream]:

@@ -78,5 +78,6 @@ class Report:
         METRICS.replace("streams", rows)
         cooling = [row for row in rows if row[0]["state"] == StreamState.COOLING.value]
         METRICS.replace("auth_cooldowns", [({"exchange": labels["exchange"]}, count) for labels, count in cooling])
+        self._supervisor.keys.tell()
         METRICS.gauge("info", 1, version=VERSION, role=self._leases.role)
         METRICS.gauge("leases", len(self._leases))

@@ -24,6 +24,7 @@ from exchanges._adapter import (
     FailKind,
     GapReport,
     Instant,
+    KeyKind,
     Limits,
     Live,
     Note,
@@ -61,6 +62,9 @@ class Listener(Protocol):
 
     def clock_read(self, session: Session, offset_ms: int) -> None:
         """The session measured its venue's clock: venue time minus ours."""
+
+    def key_learnt(self, session: Session, kind: KeyKind) -> None:
+        """The session found out which kind of key a stream has."""
 
 
 class Publisher(Protocol):
@@ -354,6 +358,8 @@ class Session:
                 self._listener.rotate(self, reason)
             case ClockOffset(offset_ms):
                 self._listener.clock_read(self, offset_ms)
+            case KeyKind():
+                self._listener.key_learnt(self, output)
             case Note(what, level):
                 if self._may_note(what):
                     (log.info if level == "info" else log.warning)(what, session=self.name)

@@ -18,6 +18,7 @@ from connector.core.ports import Clock
 from connector.streams.attempts import RESTART_PAUSE_S, Attempts, Stream
 from connector.streams.breaker import AuthBreaker
 from connector.streams.gaps import tell_gap, unknown_gap
+from connector.streams.key_kinds import KeyKinds
 from connector.streams.lifecycle import CONNECTED_STATES, Signal, StreamState
 from connector.streams.lines import OVERLAP_MS
 from connector.streams.pacing import Window
@@ -26,7 +27,7 @@ from connector.streams.placement import Placement
 from connector.streams.positions import decode_position
 from connector.streams.session import Session
 from connector.streams.spec import StreamSpec
-from exchanges._adapter import Fail, FailKind, GapReport
+from exchanges._adapter import Fail, FailKind, GapReport, KeyKind
 
 log = get_logger(__name__)
 
@@ -57,7 +58,8 @@ class Supervisor:
         self.loop = loop
         self._placement, self._pipeline, self._breaker = placement, pipeline, breaker
         self._clock, self._chance = clock, chance
-        self._attempts = Attempts(loop, placement, pipeline, breaker, clock, chance)
+        self.keys = KeyKinds(clock)
+        self._attempts = Attempts(loop, placement, pipeline, breaker, clock, chance, self.keys)
         self._streams = self._attempts.streams
         self._flap = (flap_threshold, flap_window_ms)
         self._observer: Observer | None = None
@@ -177,6 +179,9 @@ class Supervisor:
         # At once: the next connection may be about to sign.
         self._placement.clock_read(session.venue, offset_ms)
 
+    def key_learnt(self, session: Session, kind: KeyKind) -> None:
+        self.loop.post(partial(self._on_key, session, kind))
+
     # --- wanting ---
 
     def _want(self, spec: StreamSpec, position: bytes | None, hold: bool, unknown: bool) -> None:
@@ -219,6 +224,7 @@ class Supervisor:
             self._attempts.cancel(stream)
             self._attempts.detach(stream, polite=True, last_holder=last_holder)
             self._breaker.forget(stream_id)
+            self.keys.ended(stream_id)
         self._pipeline.lines.close(stream_id, announce=announce)
         if self._observer is not None:
             self._observer.stream_closed(stream_id)
@@ -311,6 +317,11 @@ class Supervisor:
             self._attempts.keep_session(stream, fail.reason)
             return
         self._attempts.lose(stream, fail)
+
+    def _on_key(self, session: Session, kind: KeyKind) -> None:
+        stream = self._streams.get(kind.stream_id)
+        if stream is not None and session in (stream.session, stream.replacement):
+            self.keys.learnt(stream.spec, kind)
 
     def _on_lost(self, session: Session, fail: Fail) -> None:
         self._placement.ended(session)

@@ -243,3 +243,11 @@ def test_the_process_ends_although_the_venue_hangs() -> None:
     assert ran.returncode == 3
     assert ran.stdout.startswith("unreachable kucoin: ")
     assert ran.stderr == ""
+
+
+def test_a_key_that_the_venue_will_refuse_one_day_is_accepted_with_what_to_make(sim: Simulator, check: Check) -> None:
+    secret = "c2VjcmV0LW9mLXRoZS1jaGVjaw=="
+    sim.account("kraken", "derivatives-key-of-the-check", secret)
+    code, found = check("krakenUsdm", "derivatives-key-of-the-check", secret)
+    assert (code, found["result"]) == (0, "accepted"), found
+    assert "Settings → API" in found["advice"]

@@ -29,6 +29,7 @@ from exchanges._adapter import (
     Fail,
     GapReport,
     Instant,
+    KeyKind,
     Limits,
     Live,
     Output,
@@ -191,6 +192,9 @@ class Heard:
 
     def clock_read(self, session: Session, offset_ms: int) -> None:
         self._add("clock", (session.venue, offset_ms))
+
+    def key_learnt(self, session: Session, kind: KeyKind) -> None:
+        self._add("key", kind)
 
     def account(self, emit: Emit, mono: float) -> bool:
         self._add("account", emit)
