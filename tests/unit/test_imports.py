@@ -42,6 +42,8 @@ ARROWS: dict[str, set[str]] = {
         "workers",
     },
     "harness": {
+        "cli",
+        "connector.api",
         "connector.core",
         "connector.sinks",
         "connector.state",

@@ -1,0 +1,25 @@
+"""The generated files, as text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from harness.asyncapi import schemas
+from harness.asyncapi.document import document
+from harness.asyncapi.examples import examples
+
+DOCS: Final = Path(__file__).parents[2] / "docs"
+HEAD: Final = "# Made by `make contract`; change the classes and harness/asyncapi instead.\n"
+
+
+def files() -> dict[Path, str]:
+    """Path → what must stand there."""
+    written = yaml.safe_dump(document(examples()), sort_keys=False, allow_unicode=True, width=120)
+    return {
+        DOCS / "asyncapi.yaml": HEAD + written,
+        DOCS / "events.schema.json": json.dumps(schemas.document(), indent=1, ensure_ascii=False) + "\n",
+    }
