@@ -34,7 +34,7 @@ class Service:
                 self._close(stream_id, nonce)
             case RestartStream(stream_id):
                 for one in [stream_id] if stream_id is not None else sorted(self._state.wanted_ids()):
-                    self._wake(one, self._state.restart(one, nonce=nonce and f"{nonce}:{one}"))
+                    self._restart(one, self._state.restart(one, nonce=nonce and f"{nonce}:{one}"))
             case CandleRequest():
                 self._candle(command)
         return None
@@ -65,6 +65,12 @@ class Service:
             self._engine.pipeline.submit([StreamClosed(stream_id=stream_id)])
         self._wake(stream_id, applied)
 
+    def _restart(self, stream_id: str, applied: Applied) -> None:
+        if applied.wanted is None:
+            # Redis may have forgotten it: whoever runs it writes it again.
+            self.reconcile(stream_id)
+        self._wake(stream_id, applied)
+
     def _candle(self, command: CandleRequest) -> None:
         key = CandleKey(exchange=command.exchange, symbol=command.symbol, interval=command.interval)
         refusal = self._refusal(key)
@@ -88,8 +94,11 @@ class Service:
         return venue.candle_refusal(key.exchange, key.symbol, key.interval, table)
 
     def _wake(self, stream_id: str, applied: Applied) -> None:
-        """Tell the owner, or everybody if there is none. A lost notification is made up for by the next sweep."""
-        if not applied.changed:
+        """Tell the owner, or everybody if there is none. A lost notification is made up for by the next sweep.
+
+        The owner hears of every count: it writes the stream again when Redis forgets it.
+        """
+        if not applied.changed and applied.owner is None:
             return
         if applied.owner == self._engine.owner and isinstance(self._engine.units, Accounts):
             self._engine.units.reconcile(stream_id)

@@ -163,6 +163,9 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """None if this process can't know them (no encryption key, and the command came to another process)."""
     epoch: int = 0
     """Raised by every announcement; a stream whose opens date from an older epoch closes after the grace period."""
+    born: int = 0
+    """Rises with every entry that is made; one that is remembered keeps it. So the state tells a stream that it forgot from
+    one that was closed and opened again."""
 
 
 class Applied(msgspec.Struct, frozen=True, kw_only=True):
@@ -253,8 +256,9 @@ class State(Protocol):
 
     def wanted_ids(self) -> set[str]: ...
 
-    def remember(self, wanted: Wanted) -> None:
-        """Re-assert a stream after Redis forgot it: written only if absent (design section 2)."""
+    def remember(self, wanted: Wanted) -> bool:
+        """Re-assert a stream that the state may have forgotten: written if absent (design section 2); what was opened and
+        closed since counts with it. False: it was closed on purpose."""
 
     def begin_epoch(self, now_ms: int) -> int:
         """An announcement went out: all counts restart at 0 (streams stay up). Returns the new epoch."""

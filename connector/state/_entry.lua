@@ -1,6 +1,6 @@
 -- Shared by the scripts that touch wanted entries; prepended to each of them.
 local FIELDS = {'exchange', 'user_id', 'count', 'generation', 'digest', 'epoch', 'sealed',
-                'keys_type', 'okx_source', 'bybit_host', 'environment'}
+                'keys_type', 'okx_source', 'bybit_host', 'environment', 'born'}
 local OPTIONS = {'keys_type', 'okx_source', 'bybit_host', 'environment'}
 
 local function entry(key)
@@ -16,6 +16,19 @@ end
 
 local function carried_out(key, changed, keep_ms)
   if key ~= '' then redis.call('SET', key, tostring(changed), 'PX', keep_ms) end
+end
+
+-- A number for every entry that is made, rising with the clock (µs).
+local function birth()
+  local now = redis.call('TIME')
+  return string.format('%.0f', tonumber(now[1]) * 1000000 + tonumber(now[2]))
+end
+
+-- An entry and a tombstone tell since when the stream's subscribers are known here. Whoever remembers an entry that was born
+-- before knows of others, which Redis forgot. '0': all are known.
+local function before_our_time(born, since)
+  since = tonumber(since)
+  return since > 1 and tonumber(born) < since
 end
 
 -- Options are written only where the command names them: of two senders of the same key one may leave them out.

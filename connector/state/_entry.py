@@ -79,7 +79,7 @@ def decode(stream_id: str, row: Sequence[bytes | None], keyring: Keyring) -> Wan
     exchange, user_id, count, generation, digest, epoch = ((value or b"").decode() for value in row[:6])
     found = keyring.find(stream_id, digest, row[6])
     if found is not None:
-        keys_type, okx_source, bybit_host, environment = (value.decode() if value else None for value in row[7:])
+        keys_type, okx_source, bybit_host, environment = (value.decode() if value else None for value in row[7:11])
         found = replace(
             found,
             # The command's: it was taken before anything reformatted the material (bug B6).
@@ -98,6 +98,7 @@ def decode(stream_id: str, row: Sequence[bytes | None], keyring: Keyring) -> Wan
         digest=digest,
         credentials=found,
         epoch=int(epoch),
+        born=int(row[11] or 0),
     )
 
 

@@ -1,6 +1,6 @@
 -- One subscriber less; the last one takes the entry along.
--- KEYS: entry, ids, tombstone, lease, nonce or ''
--- ARGV: id, seconds to keep the tombstone, 1 = all subscribers leave, ms to keep the nonce
+-- KEYS: entry, ids, tombstone, lease, nonce or '', closes that are owed
+-- ARGV: id, seconds to keep the tombstone, 1 = all subscribers leave, ms to keep the nonce, seconds to keep what is owed
 -- Returns {changed, lease, entry or {}}; to a nonce that was answered the same again, with the entry as it is
 local lease = redis.call('GET', KEYS[4])
 local count = redis.call('HGET', KEYS[1], 'count')
@@ -8,6 +8,11 @@ local before = answered(KEYS[5])
 if before then return {tonumber(before), lease, count and entry(KEYS[1]) or {}} end
 if not count then
   carried_out(KEYS[5], 0, ARGV[4])
+  if tonumber(redis.call('GET', KEYS[3]) or '2') > 1 then
+    -- Redis may have forgotten the stream: its owner still remembers this subscriber.
+    redis.call('INCR', KEYS[6])
+    redis.call('EXPIRE', KEYS[6], ARGV[5])
+  end
   return {0, lease, {}}
 end
 if tonumber(count) > 1 and ARGV[3] ~= '1' then
@@ -15,8 +20,9 @@ if tonumber(count) > 1 and ARGV[3] ~= '1' then
   carried_out(KEYS[5], 0, ARGV[4])
   return {0, lease, entry(KEYS[1])}
 end
+local since = ARGV[3] == '1' and '0' or redis.call('HGET', KEYS[1], 'since') or '0'
 redis.call('DEL', KEYS[1])
 redis.call('SREM', KEYS[2], ARGV[1])
-redis.call('SET', KEYS[3], '1', 'EX', ARGV[2])
+redis.call('SET', KEYS[3], since, 'EX', ARGV[2])
 carried_out(KEYS[5], 1, ARGV[4])
 return {1, lease, {}}

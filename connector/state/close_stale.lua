@@ -8,7 +8,7 @@ for _, id in ipairs(redis.call('SMEMBERS', KEYS[1])) do
   if epoch and tonumber(epoch) < tonumber(ARGV[1]) then
     redis.call('DEL', ARGV[2] .. id)
     redis.call('SREM', KEYS[1], id)
-    redis.call('SET', ARGV[3] .. id, '1', 'EX', ARGV[4])
+    redis.call('SET', ARGV[3] .. id, '0', 'EX', ARGV[4])
     closed[#closed + 1] = id
   end
 end

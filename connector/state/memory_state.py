@@ -19,6 +19,7 @@ from connector.state.bucket import Bucket
 from exchanges.credentials import Credentials
 
 TOMBSTONE_S: Final = 3600.0
+OWED_S: Final = 600.0
 NONCE_S: Final = 600.0
 KEEP_FENCE_S: Final = 24 * 3600.0
 
@@ -37,11 +38,16 @@ class MemoryState:
         self._inboxes: dict[Listening, None] = {}
         self._enabled: frozenset[str] | None = None
         self._fence = 0
+        self._births = 1
         self._clear()
 
     def _clear(self) -> None:
         self._entries: dict[str, Wanted] = {}
-        self._closed: Expiring[bool] = Expiring(self._clock)
+        self._closed: Expiring[int] = Expiring(self._clock)
+        self._since: dict[str, int] = {}
+        """Birth since which a stream's subscribers are known here; 0 = all are. Tombstones hold the same."""
+        self._owed: Expiring[int] = Expiring(self._clock)
+        """Closes of streams that are not known: their owner may still remember them."""
         self._done: Expiring[bool] = Expiring(self._clock)
         """Nonces of the commands of the last minutes → whether they changed something."""
         self._epoch = 0
@@ -89,6 +95,7 @@ class MemoryState:
                 digest=credentials.digest,
                 credentials=_merged(credentials, before.credentials if before and same_key else None),
                 epoch=self._epoch,
+                born=before.born if before else self._born(stream_id),
             )
             self._entries[stream_id] = wanted
             self._closed.drop(stream_id)
@@ -101,9 +108,11 @@ class MemoryState:
                 return again
             wanted = self._entries.get(stream_id)
             if wanted is None:
+                if self._closed.get(stream_id) != 0:
+                    self._owed.set(stream_id, (self._owed.get(stream_id) or 0) + 1, OWED_S)
                 return self._carried_out(nonce, stream_id, None, changed=False)
             if wanted.count <= 1 or everybody:
-                self._forget(stream_id)
+                self._forget(stream_id, since=0 if everybody else self._since.get(stream_id, 0))
                 return self._carried_out(nonce, stream_id, None, changed=True)
             wanted = self._entries[stream_id] = msgspec.structs.replace(wanted, count=wanted.count - 1)
             return self._carried_out(nonce, stream_id, wanted, changed=False)
@@ -133,9 +142,17 @@ class MemoryState:
         lease = self._leases.get(stream_id)
         return Applied(wanted=wanted, owner=lease[0] if lease else None, changed=changed)
 
-    def _forget(self, stream_id: str) -> None:
-        del self._entries[stream_id]
-        self._closed.set(stream_id, True, TOMBSTONE_S)
+    def _born(self, stream_id: str) -> int:
+        """A number for a new entry."""
+        self._births += 1
+        closed = self._closed.get(stream_id)
+        self._since[stream_id] = self._births if closed is None else closed
+        return self._births
+
+    def _forget(self, stream_id: str, since: int = 0) -> None:
+        self._entries.pop(stream_id, None)
+        self._since.pop(stream_id, None)
+        self._closed.set(stream_id, since, TOMBSTONE_S)
 
     def wanted(self, stream_ids: Sequence[str]) -> dict[str, Wanted]:
         with self._lock:
@@ -145,18 +162,37 @@ class MemoryState:
         with self._lock:
             return set(self._entries)
 
-    def remember(self, wanted: Wanted) -> None:
-        """Write the entry if it was flushed; not if it was closed within the last hour."""
+    def remember(self, wanted: Wanted) -> bool:
+        """Write the entry if it was flushed; not if it was closed within the last hour. See `remember.lua`."""
         with self._lock:
             self._epoch = max(self._epoch, wanted.epoch)
-            if wanted.count < 1 or self._closed.get(wanted.stream_id):
-                return
-            present = self._entries.get(wanted.stream_id)
-            if present is None:
-                self._entries[wanted.stream_id] = wanted
-            elif present.generation < wanted.generation:
-                # An open came first: its generation started at 0 again, and a restart would not exceed the session's.
-                self._entries[wanted.stream_id] = msgspec.structs.replace(present, generation=wanted.generation)
+            stream_id, closed = wanted.stream_id, self._closed.get(wanted.stream_id)
+            if wanted.count < 1 or (closed is not None and wanted.born >= closed):
+                return False
+            left = max(0, wanted.count - (self._owed.get(stream_id) or 0))
+            present = self._entries.get(stream_id)
+            if present is not None:
+                self._merge(present, wanted, left)
+                return True
+            self._owed.drop(stream_id)
+            if not left:
+                self._forget(stream_id)
+                return False
+            self._closed.drop(stream_id)
+            self._since[stream_id] = 0
+            self._entries[stream_id] = msgspec.structs.replace(wanted, count=left)
+            return True
+
+    def _merge(self, present: Wanted, wanted: Wanted, left: int) -> None:
+        """An open came before the owner remembered the stream."""
+        # Its generation started at 0 again, and a restart would not exceed the session's.
+        merged = msgspec.structs.replace(present, generation=max(present.generation, wanted.generation))
+        if wanted.born < self._since.get(present.stream_id, 0):
+            if wanted.epoch >= present.epoch:
+                merged = msgspec.structs.replace(merged, count=present.count + left, epoch=wanted.epoch)
+            self._since[present.stream_id] = 0
+            self._owed.drop(present.stream_id)
+        self._entries[present.stream_id] = merged
 
     def begin_epoch(self, now_ms: int) -> int:
         """An entry keeps its count until its first open in the new epoch, which sets it to 1."""

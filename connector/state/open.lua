@@ -3,7 +3,10 @@
 -- ARGV: id, exchange, user id, digest, sealed or '', known epoch, four options, ms to keep the nonce
 -- Returns {changed, lease, entry}; to a nonce that was answered the same again, with the entry as it is
 local before = answered(KEYS[6])
-if before then return {tonumber(before), redis.call('GET', KEYS[5]), entry(KEYS[1])} end
+if before then
+  local row = redis.call('EXISTS', KEYS[1]) == 1 and entry(KEYS[1]) or {}
+  return {tonumber(before), redis.call('GET', KEYS[5]), row}
+end
 local stored = redis.call('HMGET', KEYS[1], 'digest', 'epoch')
 local known_here = stored[1] ~= false
 local stored_epoch = tonumber(stored[2] or '0')
@@ -17,7 +20,10 @@ if stored[1] ~= ARGV[4] then
 end
 if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'sealed', ARGV[5]) end
 set_options(KEYS[1], 7)
-if not known_here then redis.call('HSET', KEYS[1], 'generation', 0) end
+if not known_here then
+  local born = birth()
+  redis.call('HSET', KEYS[1], 'generation', 0, 'born', born, 'since', redis.call('GET', KEYS[3]) or born)
+end
 if known_here and stored_epoch >= epoch then
   redis.call('HINCRBY', KEYS[1], 'count', 1)
 else

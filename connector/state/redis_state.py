@@ -28,6 +28,8 @@ TOMBSTONE_S: Final = 3600
 """For so long a closed stream can't be remembered by an owner that has not noticed yet; it will within a heartbeat."""
 NONCE_MS: Final = 10 * 60 * 1000
 """For so long a command that is sent again finds the answer to the first time. Tried again at least every 5 s."""
+OWED_S: Final = 600
+"""For so long a close of a stream that Redis forgot waits for the owner, who still counts that subscriber."""
 KEEP_FENCE_MS: Final = 24 * 3600 * 1000
 """For so long a holder that comes back late finds out that somebody else had its lease."""
 KEEP_BUCKET_MS: Final = 3600 * 1000
@@ -119,8 +121,9 @@ class RedisState:
             self._key("closed", stream_id),
             self._key("lease", stream_id),
             self._nonce(nonce),
+            self._key("owed", stream_id),
         ]
-        arguments = [stream_id, TOMBSTONE_S, int(everybody), NONCE_MS]
+        arguments = [stream_id, TOMBSTONE_S, int(everybody), NONCE_MS, OWED_S]
         applied = self._applied(stream_id, self._redis.run(lua.CLOSE, keys, arguments))
         if applied.changed:
             self._keyring.drop(stream_id)
@@ -163,11 +166,11 @@ class RedisState:
     def wanted_ids(self) -> set[str]:
         return {member.decode() for member in self._redis.call("SMEMBERS", self._key("streams"))}
 
-    def remember(self, wanted: Wanted) -> None:
+    def remember(self, wanted: Wanted) -> bool:
         """Write the entry if Redis forgot it; not if it was closed within the last hour. Costs one round trip: call it
         for the streams that `wanted` did not return."""
         if wanted.count < 1:
-            return
+            return False
         self._seen(wanted)
         sealed = self._keyring.seal(wanted.credentials)
         keys = [
@@ -175,11 +178,15 @@ class RedisState:
             self._key("streams"),
             self._key("closed", wanted.stream_id),
             self._key("epoch"),
+            self._key("owed", wanted.stream_id),
         ]
         arguments = [wanted.stream_id, wanted.exchange, wanted.user_id, wanted.digest, sealed, self._epoch]
         arguments += [*options_of(wanted.credentials), wanted.count, wanted.generation, wanted.epoch]
-        self._redis.run(lua.REMEMBER, keys, arguments)
+        arguments += [wanted.born, TOMBSTONE_S]
+        if not self._redis.run(lua.REMEMBER, keys, arguments):
+            return False
         self._keyring.hold(wanted.stream_id, wanted.credentials, replace_other=False)
+        return True
 
     def begin_epoch(self, now_ms: int) -> int:
         """The new epoch rises even over a Redis that forgot the last one. An entry keeps its count until its first open

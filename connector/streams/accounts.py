@@ -143,11 +143,14 @@ class Accounts:
             wanted = self._state.wanted(stream_ids)
             free: list[Wanted] = []
             missing: list[Wanted] = []
+            absent: list[str] = []
             room = self._room()
             for stream_id in stream_ids:
                 entry = wanted.get(stream_id)
                 if entry is None:
-                    if asked:
+                    if self._leases.holds(stream_id) and stream_id in self._wanted:
+                        absent.append(stream_id)
+                    elif asked:
                         self._end(stream_id, closed=True)
                 elif not self._enabled(real_id(entry.exchange)):
                     self._disabled(stream_id)
@@ -158,6 +161,7 @@ class Accounts:
                         missing.append(entry)
                 elif not self.draining and len(free) < room and self._may_claim(entry):
                     free.append(entry)
+            self._remember(absent)
             self._run_all(missing)
             if asked and free:
                 # Also not what is in our own name already: it is being handed to us, and its giver still publishes.
@@ -297,12 +301,14 @@ class Accounts:
         lost = self._leases.retake(forgotten)
         self._fenced(sorted(lost))
         forgotten = [stream_id for stream_id in forgotten if stream_id not in lost]
+        closed = []
         for stream_id in forgotten:
             self.loop.still_alive()
-            self._state.remember(self._wanted[stream_id])
-        known = self._state.wanted(forgotten)
-        closed = [stream_id for stream_id in forgotten if stream_id not in known]
+            # That a key is missing proves nothing: Redis may have evicted it. Only a close leaves a tombstone.
+            if not self._state.remember(self._wanted[stream_id]):
+                closed.append(stream_id)
         for stream_id in closed:
+            log.info("stream ends: its last subscriber left", stream=stream_id)
             self._end(stream_id, closed=True)
         if len(closed) < len(forgotten):
             # The positions are gone as well; until they are there again, whoever takes a stream knows nothing of its past.

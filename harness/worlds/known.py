@@ -119,15 +119,6 @@ KNOWN: Final[tuple[Known, ...]] = (
         26,
         "cut",
     ),
-    Known(
-        "B2",
-        "a stream whose key was evicted ends for good",
-        LOST | {"dark", "counts", "connections"},
-        either("redis_evict"),
-        146,
-        "evict",
-        within=200,
-    ),
     Known("B6", "an evicted lease has two owners", ORDERS | {"run twice"}, either("redis_evict"), 45, "evict"),
     Known(
         "B4",
@@ -162,7 +153,7 @@ KNOWN: Final[tuple[Known, ...]] = (
         | {"counts", "dark", "not closed", "rabbit two owners", "redis two owners", "connections", "closed but judged"},
         either(*FORGETS),
         6,
-        "redis",
+        "flush",
     ),
     Known(
         "E19",

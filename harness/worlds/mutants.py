@@ -202,6 +202,11 @@ def _event_after_the_close() -> AbstractContextManager[object]:
     return patch.object(Lines, "close", close)
 
 
+def _absence_is_an_order() -> AbstractContextManager[object]:
+    """B2: a stream whose entry is missing counts as closed."""
+    return patch.object(MemoryState, "remember", lambda self, wanted: wanted.stream_id in self._entries)
+
+
 MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "position not loaded",
@@ -262,6 +267,14 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "commands",
         frozenset({"counts", "dark", "not closed"}),
         _nonces_forgotten,
+    ),
+    Mutant(
+        "B2 absence is an order",
+        "a stream whose key was evicted ends for good",
+        "evict",
+        frozenset({"rabbit lost", "rabbit wrong end", "dark", "counts", "connections"}),
+        _absence_is_an_order,
+        faults=("redis_evict",),
     ),
     Mutant(
         "E11 grace by the wall clock",

@@ -37,6 +37,7 @@ class Counting(WithBacking):
             digest=KEY.digest,
             credentials=KEY,
             epoch=0,
+            born=first.wanted.born if first.wanted else 0,
         )
         assert second.wanted is not None
         assert second.wanted.count == 2
