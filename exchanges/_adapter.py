@@ -232,7 +232,12 @@ class Live(msgspec.Struct, frozen=True):
 
 
 class Fail(msgspec.Struct, frozen=True, kw_only=True):
-    """Something failed. Without `stream_id` the whole connection is meant and the session ends it."""
+    """Something failed.
+
+    Without `stream_id` the whole connection is meant: the session closes it, drops the outputs behind this one, and gives the
+    adapter no further input, so there is nothing to guard. With one, only that stream is: it leaves by `remove`, which may
+    come after further inputs, and the adapter goes on with the others.
+    """
 
     kind: FailKind
     reason: str

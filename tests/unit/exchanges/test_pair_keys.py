@@ -51,6 +51,10 @@ def test_a_key_that_the_venue_refuses_is_told_as_that(seat: Seat, code: str) -> 
     assert fail.kind in (FailKind.CREDENTIAL, FailKind.KEY_TYPE), fail
     assert fail.stream_id == "u"
     assert not pair.live()
+    assert pair.adapter is not None
+    pair.take(pair.adapter.remove("u", pair.now))  # what follows a failure of one stream
+    pair.wait(60.0)
+    assert not pair.live()
 
 
 @pytest.mark.parametrize("seat", [seat for seat in SEATS if facts(seat.exchange).skew], ids=str)
