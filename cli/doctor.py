@@ -60,9 +60,10 @@ VENUES: Final[dict[str, VenueTime]] = {
     "bitget": VenueTime("https://api.bitget.com/api/v2/public/time", _at("data", "serverTime")),
     "kraken": VenueTime("https://api.kraken.com/0/public/Time", _at("result", "unixtime", scale=1000)),
     "coinbase": VenueTime("https://api.coinbase.com/api/v3/brokerage/time", _at("epochMillis")),
+    "whitebit": VenueTime("https://whitebit.com/api/v4/public/time", _at("time", scale=1000)),
     "hyperliquid": VenueTime("https://api.hyperliquid.xyz/info", _at("time"), {"type": "exchangeStatus"}),
 }
-_WHOLE_SECONDS: Final = frozenset({"kraken"})
+_WHOLE_SECONDS: Final = frozenset({"kraken", "whitebit"})
 """Venues whose clock is too coarse to judge ours by."""
 
 

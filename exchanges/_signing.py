@@ -51,6 +51,10 @@ def hmac_sha512_base64(secret: bytes, message: bytes) -> str:
     return base64.b64encode(hmac.new(secret, message, hashlib.sha512).digest()).decode()
 
 
+def hmac_sha512_hex(secret: str, text: str) -> str:
+    return hmac.new(_utf8(secret), _utf8(text), hashlib.sha512).hexdigest()
+
+
 def base64_secret(secret: str) -> bytes:
     """The bytes of a secret that the venue hands out in base64; white space that got into it is dropped."""
     try:

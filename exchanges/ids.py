@@ -27,6 +27,8 @@ PAPER_TO_REAL: Final[dict[str, str]] = {
     "paperKrakenUsdm": "krakenUsdm",
     "paperHyperliquid": "hyperliquid",
     "paperHyperliquidLinear": "hyperliquidLinear",
+    "paperWhitebit": "whitebit",
+    "paperWhitebitUsdm": "whitebitUsdm",
     "paperMexc": "mexc",
     "paperFtx": "ftx",
 }
@@ -40,6 +42,7 @@ FAMILIES: Final[dict[str, tuple[str, ...]]] = {
     "coinbase": ("coinbase",),
     "kraken": ("kraken", "krakenUsdm"),
     "hyperliquid": ("hyperliquid", "hyperliquidLinear"),
+    "whitebit": ("whitebit", "whitebitUsdm"),
 }
 
 DEAD: Final = frozenset({"mexc", "ftx", "ftxUS"})

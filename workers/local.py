@@ -61,6 +61,7 @@ DEMO_CANDLES: Final = {
     "coinbase": ("BTC-USD", "5m"),
     "hyperliquid": ("BTC-USDC", "1m"),
     "kraken": ("BTC-USD", "1"),
+    "whitebit": ("BTC-USDT", "1m"),
 }
 
 

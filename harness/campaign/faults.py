@@ -14,7 +14,7 @@ from harness.rabbit_node import RabbitNode
 
 REJECTED: Mapping[str, str] = {
     "binance": "-2015", "bybit": "10003", "okx": "60005", "kucoin": "400003", "bitget": "40006", "coinbase": "401",
-    "hyperliquid": "missing", "kraken": "EAPI:Invalid key", "paper": "1",
+    "hyperliquid": "missing", "kraken": "EAPI:Invalid key", "whitebit": "2", "paper": "1",
 }  # fmt: skip
 """How each venue says that it doesn't know a key."""
 

@@ -18,7 +18,7 @@ PRICE_ROLES: Final = (("ticker", "candle"), ("candle", "ticker"), ("all",), ("al
 """Price services of a deployment by PRICEROLE, in the order in which they start."""
 CANDLE_S: Final = 75.0
 """So long that every candle of a minute closes once more."""
-VENUES: Final = ("binance", "bybit", "okx", "kucoin", "bitget", "coinbase", "hyperliquid", "kraken")
+VENUES: Final = ("binance", "bybit", "okx", "kucoin", "bitget", "coinbase", "hyperliquid", "kraken", "whitebit")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ LATER = {
     "N": (1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13),
     "M": (*range(1, 11), 12, 13, 14, 15, 18, 20, 21, 22, 23, 24, 26),
     "P": range(1, 33),
+    "F": range(1, 12),
 }
 ROWS += [f"{letter}{number}" for letter, numbers in LATER.items() for number in numbers]
 
@@ -30,7 +31,7 @@ ROWS += [f"{letter}{number}" for letter, numbers in LATER.items() for number in 
 def table() -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     for line in (ROOT / "docs" / "bugs.md").read_text().splitlines():
-        match = re.match(r"\| ([A-EMNP]\d+) \| (.+?) \| (.+) \|$", line)
+        match = re.match(r"\| ([A-FMNP]\d+) \| (.+?) \| (.+) \|$", line)
         if match is not None:
             assert match[1] not in found
             found[match[1]] = (match[2], match[3])

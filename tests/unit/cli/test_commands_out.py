@@ -86,7 +86,7 @@ def test_keys_from_a_file(published: Published, tmp_path: Path) -> None:
         (["--keys", "/no/such/file"], "--keys"),
         (["--secret-file", "/no/such/file"], "--secret-file"),
         (["--keys", "-"], "--keys: not a JSON object"),
-        (["--provider", "whitebit"], "data.api.provider: unknown exchange id whitebit"),
+        (["--provider", "whitebitCoinm"], "data.api.provider: unknown exchange id whitebitCoinm"),
     ],
 )
 def test_what_is_wrong_is_said_without_secrets(

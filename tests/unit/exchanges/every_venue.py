@@ -64,6 +64,7 @@ INTERVALS: dict[str, tuple[str, ...]] = {
     "coinbase": ("5m",),
     "kraken": ("1", "5", "15", "30", "60", "240", "1440", "10080", "21600"),
     "krakenUsdm": ("1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w"),
+    "whitebit": ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "8h", "1d", "1w", "60"),
     "hyperliquid": ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "8h", "1d", "1w"),
 }  # fmt: skip
 """Interval codes that the backend sends (contract 1.6) and that can be served, by exchange id or family."""

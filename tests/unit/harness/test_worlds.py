@@ -10,7 +10,9 @@ from harness.worlds.stage import staged
 from tests.unit.harness.worlds_command import worlds
 
 
-@pytest.mark.parametrize("venue", ["binance", "bybit", "okx", "kucoin", "bitget", "coinbase", "hyperliquid", "kraken"])
+@pytest.mark.parametrize(
+    "venue", ["binance", "bybit", "okx", "kucoin", "bitget", "coinbase", "hyperliquid", "kraken", "whitebit"]
+)
 def test_a_calm_world_publishes_every_order_of_a_venue(venue: str) -> None:
     with staged():
         outcome = play(draw(7, kind="calm", venues=(venue,)))

@@ -1,0 +1,103 @@
+"""WhiteBIT: spot (`whitebit`) and USDT perpetuals (`whitebitUsdm`), one host, one key and one socket protocol for both.
+
+Sources: docs.whitebit.com (WebSocket, HTTP private and public v4, guides, change log).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
+from exchanges._replay import RECORDED, recorded_account, recorded_setup
+from exchanges._topics import chunks
+from exchanges.ids import Feed
+from exchanges.instruments import EMPTY, SymbolTable
+from exchanges.whitebit import _markets
+from exchanges.whitebit._candle import WhitebitCandle, refusal_of
+from exchanges.whitebit._rest import NO_SANDBOX
+from exchanges.whitebit._ticker import WhitebitTicker
+from exchanges.whitebit._user import User
+
+MARKETS_PER_CONNECTION: Final = 2_000
+"""A list has no documented limit, and counts as one request."""
+CONNECTS: Final = Rate(10, 1.0)
+"""1,000 connections a minute; ten a second at most is our own manners."""
+MESSAGES: Final = Rate(180, 60.0)
+"""200 requests a minute and connection; above them the venue answers with code 7."""
+REST: Final[Mapping[str, Rate]] = {
+    # Ten a minute. Limits are documented per address; whether this one is, or per key, is not: 200 accounts of one address
+    # take 20 minutes after a restart.
+    "token": Rate(10, 60.0),
+    # 12,000 in 10 s, shared with the platform's own trading.
+    "private": Rate(600, 10.0),
+    # 1,000 to 2,000 in 10 s.
+    "public": Rate(200, 10.0),
+    "candles": Rate(200, 10.0),
+}
+SILENCE_S: Final = 75.0
+"""Pings go out each 30 s and are answered; no other sign of life is promised."""
+JOIN_S: Final = 180.0
+"""Tokens are scarce, so a connection may wait long for its own."""
+
+
+class Whitebit:
+    """Satisfies `exchanges._adapter.Venue`."""
+
+    name = "whitebit"
+    exchanges = (_markets.SPOT, _markets.FUTURES)
+    feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
+    regions: frozenset[str] = frozenset()
+
+    def limits(self, exchange: str, feed: Feed) -> Limits:
+        return Limits(
+            connects=CONNECTS,
+            messages=MESSAGES,
+            rest=REST,
+            subscriptions_per_connection=1,  # a second candle subscription silences the first
+            ping_interval_s=None,  # control pings are not answered reliably
+            silence_s=SILENCE_S,
+            data_silence_s=None,  # a market without trades may send nothing
+            join_timeout_s=JOIN_S,
+        )
+
+    def user(self, setup: Setup) -> Adapter:
+        return User(setup)
+
+    def ticker(self, setup: Setup) -> Adapter:
+        return WhitebitTicker(setup)
+
+    def candle(self, setup: Setup) -> Adapter:
+        return WhitebitCandle(setup)
+
+    def ticker_shards(self, exchange: str, table: SymbolTable) -> Sequence[tuple[str, ...]]:
+        return chunks(sorted(instrument.wire for instrument in table.active()), MARKETS_PER_CONNECTION)
+
+    def sandbox_refusal(self, exchange: str) -> str | None:
+        return NO_SANDBOX
+
+    def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
+        return refusal_of(exchange, symbol, interval, table)
+
+    def candle_group(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str:
+        return f"{_markets.wire_of(symbol, exchange, table)}:{_markets.seconds_of(interval) or interval}"
+
+    def instruments(self, exchange: str, options: Mapping[str, str], before: SymbolTable = EMPTY) -> InstrumentLoader:
+        return _markets.Loader(exchange)
+
+    def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:
+        setup = recorded_setup(exchange, _markets.table_of_context(context))
+        if feed == "user":
+            user = User(setup)
+            user.replay(recorded_account(exchange))
+            return user, RECORDED
+        if feed == "ticker":
+            ticker = WhitebitTicker(setup)
+            ticker.replay(RECORDED)
+            return ticker, RECORDED
+        candle = WhitebitCandle(setup)
+        candle.replay(RECORDED, str(context.get("requested_interval", "")))
+        return candle, RECORDED
+
+
+VENUE: Final = Whitebit()

@@ -1,0 +1,272 @@
+"""Gap repair of one account: which calls to make, and what their answers mean (docs.whitebit.com: HTTP private)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from exchanges._adapter import Answer, Call, FailKind, KnownOrder, Resume
+from exchanges._frames import UNREADABLE
+from exchanges._numbers import decimal
+from exchanges._plan import Singles, Steps, not_known
+from exchanges._repair import Repaired
+from exchanges.events import AccountEvent, Balance, ExecutionReport
+from exchanges.instruments import SymbolTable
+from exchanges.whitebit._frames import decode_raws
+from exchanges.whitebit._markets import FUTURES, wire_of
+from exchanges.whitebit._orders import (
+    Number,
+    Orders,
+    Row,
+    decode_assets,
+    margin_balance,
+    of_known,
+    position,
+    rest_row,
+    spot_balance,
+    time_ms,
+)
+from exchanges.whitebit._rest import failure_of, private_call
+
+PAGE: Final = 100
+MAX_PAGES: Final = 20
+OVERLAP_S: Final = 60
+MONTHS_S: Final = 31 * 86_400
+"""Longest span of one question for ended orders; no date asks for a month."""
+MAX_SINGLES: Final = 200
+SINGLES_AT_ONCE: Final = 20
+OPEN: Final = "open orders"
+PAST: Final = "ended orders"
+BALANCES: Final = "balances"
+ORDER: Final = "order"
+STILL: Final = "open orders of a market"
+DEALS: Final = "deals of an order"
+
+
+class _Deal(msgspec.Struct):
+    amount: Number = None
+    deal: Number = None
+
+
+class _Deals(msgspec.Struct):
+    records: list[_Deal] = []
+
+
+_decode_deals = msgspec.json.Decoder(_Deals).decode
+
+
+def order_call(order_id: str, tag: str = ORDER) -> Call:
+    """Ask for one ended order by id; dates are ignored then."""
+    number: object = int(order_id) if order_id.isascii() and order_id.isdigit() else order_id
+    return private_call(tag, "trade-account/order/history", {"orderId": number, "limit": PAGE}, context=order_id)
+
+
+def history_rows(body: bytes) -> tuple[list[Row], int]:
+    """The ended orders of an answer and how many can't be read. Raises one of `UNREADABLE`."""
+    if body.strip().startswith(b"["):
+        by_market: Mapping[str, msgspec.Raw] = {}
+        bad = len(decode_raws(body))  # empty, unless the venue tells rows without their markets
+    else:
+        by_market, bad = decode_assets(body), 0
+    rows: list[Row] = []
+    for market, raw in by_market.items():
+        try:
+            listed = decode_raws(raw)
+        except UNREADABLE:
+            bad += 1
+            continue
+        for one in listed:
+            try:
+                rows.append(rest_row(one, market))
+            except (*UNREADABLE, ValueError):
+                bad += 1
+    return rows, bad
+
+
+class Gap:
+    """The plan of one repair: open and ended orders, the wallet, then each order that was open and that no list shows."""
+
+    def __init__(
+        self,
+        exchange: str,
+        orders: Orders,
+        resume: Resume | None,
+        wall_ms: Callable[[], int],
+        table: Callable[[], SymbolTable],
+    ) -> None:
+        self._exchange, self._orders, self._resume, self._wall_ms = exchange, orders, resume, wall_ms
+        self._table = table
+        self._known: dict[str, KnownOrder] = {one.order_id: one for one in resume.orders} if resume else {}
+        self._found: set[str] = set()
+        self._steps = Steps(Singles(self._gone, self._singles, most=MAX_SINGLES, step=SINGLES_AT_ONCE))
+
+    def calls(self) -> Sequence[Call]:
+        if self._resume is None:
+            return []
+        return [self._open(0), self._past(0), self._wallet()]
+
+    def then(self) -> Repaired:
+        return self._steps.then()
+
+    def _open(self, offset: int) -> Call:
+        return private_call(OPEN, "orders", {"limit": PAGE, "offset": offset}, context=offset)
+
+    def _past(self, offset: int) -> Call:
+        since_s = self._resume.since_ms // 1000 - OVERLAP_S if self._resume else 0
+        oldest_s = self._wall_ms() // 1000 - MONTHS_S
+        params = {"startDate": max(since_s, oldest_s), "limit": PAGE, "offset": offset}
+        return private_call(PAST, "trade-account/order/history", params, context=offset)
+
+    def _wallet(self) -> Call:
+        futures = self._exchange == FUTURES
+        return private_call(BALANCES, "collateral-account/balance-summary" if futures else "trade-account/balance", {})
+
+    def _gone(self) -> list[str]:
+        return [one.order_id for one in self._known.values() if not one.terminal and one.order_id not in self._found]
+
+    @staticmethod
+    def _singles(order_ids: Sequence[str]) -> list[Call]:
+        return [order_call(order_id) for order_id in order_ids]
+
+    # --- answers ---
+
+    def parse(self, call: Call, answer: Answer) -> Repaired:
+        failure = failure_of(answer)
+        if failure is not None and "was not found" in failure.reason and call.tag == ORDER:
+            return self._not_ended(str(call.context))
+        if failure is not None:
+            if failure.kind in (FailKind.CREDENTIAL, FailKind.REQUEST):
+                return Repaired(missing=[f"{call.tag}: {failure.reason}"])
+            return Repaired(retry=True, retry_after_s=failure.retry_after_s)
+        try:
+            return self._parse(call, answer.body)
+        except (*UNREADABLE, ValueError):
+            return Repaired(missing=[f"{call.tag}: the answer is not understood"])
+
+    def _parse(self, call: Call, body: bytes) -> Repaired:
+        if call.tag == BALANCES:
+            return self._balances(body)
+        if call.tag == PAST:
+            return self._past_page(call, body)
+        if call.tag == ORDER:
+            rows, bad = history_rows(body)
+            mine = [row for row in rows if str(row.id) == str(call.context)]
+            if mine or bad:
+                return self._told(call, mine, bad, ended=True)
+            return self._not_ended(str(call.context))
+        if call.tag == DEALS:
+            return self._deals(str(call.context), body)
+        return self._open_page(call, body)
+
+    def _open_page(self, call: Call, body: bytes) -> Repaired:
+        raws = decode_raws(body)
+        rows, bad = [], 0
+        for raw in raws:
+            try:
+                rows.append(rest_row(raw))
+            except (*UNREADABLE, ValueError):
+                bad += 1
+        if call.tag == STILL:
+            order_id = str(call.context)
+            mine = [row for row in rows if str(row.id) == order_id]
+            if mine:
+                return self._told(call, mine, 0, ended=False)
+            if bad or len(raws) >= PAGE:
+                return Repaired(missing=[not_known(order_id)])
+            params = {"orderId": int(order_id) if order_id.isdigit() else order_id, "limit": PAGE, "offset": 0}
+            return Repaired(calls=[private_call(DEALS, "trade-account/order", params, context=order_id)])
+        told = self._told(call, rows, bad, ended=False)
+        return self._more(call, told, len(raws), self._open)
+
+    def _past_page(self, call: Call, body: bytes) -> Repaired:
+        rows, bad = history_rows(body)
+        told = self._told(call, rows, bad, ended=True)
+        oldest = self._resume is not None and self._resume.since_ms // 1000 < self._wall_ms() // 1000 - MONTHS_S
+        if oldest:
+            told = msgspec.structs.replace(told, missing=[*told.missing, "orders that ended more than 31 days ago"])
+        return self._more(call, told, len(rows) + bad, self._past)
+
+    def _more(self, call: Call, told: Repaired, count: int, page: Callable[[int], Call]) -> Repaired:
+        following = int(str(call.context)) + PAGE
+        if count < PAGE:
+            return told
+        if following >= MAX_PAGES * PAGE:
+            return msgspec.structs.replace(told, missing=[*told.missing, f"{call.tag}: more than {following}"])
+        return msgspec.structs.replace(told, calls=[page(following)])
+
+    def _told(self, call: Call, rows: Sequence[Row], bad: int, *, ended: bool) -> Repaired:
+        missing = [f"{call.tag}: {bad} that can't be read"] if bad else []
+        events: list[AccountEvent] = []
+        for row in rows:
+            if not self._orders.ours(row):
+                continue
+            order_id = str(row.id)
+            self._found.add(order_id)
+            if ended and not self._ended_since(row):
+                continue
+            report = self._orders.report(row, self._wall_ms(), ended=ended)
+            if isinstance(report, str):
+                missing.append(f"order {order_id}: {report}")
+            elif report is not None and self._news(report):
+                events.append(report)
+        return Repaired(events=events, missing=missing)
+
+    def _ended_since(self, row: Row) -> bool:
+        """Whether an end is of the gap: whether the dates mean creation or end is not documented."""
+        if str(row.id) in self._known:
+            return True
+        since_ms = self._resume.since_ms if self._resume else 0
+        return time_ms(row.ftime, row.mtime, row.ctime) >= since_ms - OVERLAP_S * 1000
+
+    def _news(self, report: ExecutionReport) -> bool:
+        known = self._known.get(str(report.order_id))
+        if known is None:
+            return True
+        if known.terminal:
+            return False
+        changed = decimal(known.executed) != decimal(report.total_trade_quantity)
+        return known.status != report.order_status or changed
+
+    def _not_ended(self, order_id: str) -> Repaired:
+        """Neither open nor ended: a page may have moved while it was read, so its market is asked once more."""
+        known = self._known.get(order_id)
+        if known is None:
+            return Repaired(missing=[not_known(order_id)])
+        params = {"market": wire_of(known.symbol, self._exchange, self._table()), "limit": PAGE, "offset": 0}
+        return Repaired(calls=[private_call(STILL, "orders", params, context=order_id)])
+
+    def _deals(self, order_id: str, body: bytes) -> Repaired:
+        """Brokers' accounts have no cancelled orders in the history: what is left of an order are its deals."""
+        known = self._known.get(order_id)
+        deals = [] if body.strip() == b"[]" else _decode_deals(body).records
+        if known is None or len(deals) >= PAGE:
+            return Repaired(missing=[not_known(order_id)])
+        executed = sum((decimal(one.amount) for one in deals), Decimal(0))
+        money = sum((decimal(one.deal) for one in deals), Decimal(0))
+        if executed < decimal(known.executed):
+            executed, money = decimal(known.executed), decimal(known.executed_quote)
+        return Repaired(events=[of_known(known, executed, money, self._wall_ms())])
+
+    def _balances(self, body: bytes) -> Repaired:
+        balances: list[Balance | None] = []
+        bad = 0
+        if self._exchange == FUTURES:
+            for raw in decode_raws(body):
+                try:
+                    balances.append(margin_balance(raw))
+                except UNREADABLE:
+                    bad += 1
+        else:
+            assets = {} if body.strip() == b"[]" else decode_assets(body)
+            for asset, raw in assets.items():
+                try:
+                    balances.append(spot_balance(asset, raw))
+                except UNREADABLE:
+                    bad += 1
+        bad += sum(one is None for one in balances)
+        told = [one for one in balances if one is not None]
+        missing = [f"{BALANCES}: {bad} that can't be read"] if bad else []
+        return Repaired(events=[position(told, self._wall_ms())] if told else [], missing=missing)

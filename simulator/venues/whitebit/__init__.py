@@ -1,0 +1,60 @@
+"""WhiteBIT as a simulator half: spot and USDT perpetuals on one host, one key and one kind of socket."""
+
+# Hooks have the signature of `VenueHalf` whether they need every argument or not.
+# ruff: noqa: ARG002
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from exchanges._adapter import Rate
+from simulator import _venue
+from simulator._peer import PerAddress
+from simulator._values import Coin, Market
+from simulator._venue import Instant, Refuse, Reply, Request, Signal, World
+from simulator.venues.whitebit._auth import Nonces, Tokens
+from simulator.venues.whitebit._peer import Peer
+from simulator.venues.whitebit._rest import Rest
+from simulator.venues.whitebit._symbols import markets
+
+REST_HOST: Final = "whitebit.com"
+WS_HOST: Final = "api.whitebit.com"
+CONNECTS: Final = Rate(1_000, 60.0)
+
+
+class Whitebit:
+    """Satisfies `VenueHalf`."""
+
+    name = "whitebit"
+    hosts = frozenset({REST_HOST, WS_HOST})
+    sockets = ("/ws",)
+    replaces = True
+    """A modify ends the order and makes one of another id under the same client id."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.nonces = Nonces()
+        self.tokens = Tokens(world)
+        self._rest = Rest(self)
+        self._connects = PerAddress(CONNECTS)
+
+    def markets(self, coins: Sequence[Coin]) -> Sequence[Market]:
+        return markets(coins)
+
+    def rest(self, request: Request, now: Instant) -> Reply:
+        return self._rest.answer(request, now) if request.host == REST_HOST else Reply(404, b"not found", {})
+
+    def connect(self, request: Request, now: Instant) -> _venue.Peer | Refuse:
+        if request.host != WS_HOST or request.path.rstrip("/") != "/ws":
+            return Refuse(404)
+        if self.world.settings.limits and not self._connects.hit(request.remote, now.mono):
+            return Refuse(429, b"Too many requests.")
+        return Peer(self, now)
+
+    def signal(self, signal: Signal, now: Instant) -> None:
+        if signal.name in ("expire_token", "key_changed"):
+            self.tokens.forget(signal.account)
+
+
+HALF = Whitebit
