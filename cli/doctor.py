@@ -125,7 +125,7 @@ def checks(settings: Settings, venues: list[str]) -> Iterator[Check]:
 
 
 def check_credentials_keys(settings: Settings) -> Check:
-    """Without a key, credentials live in process memory only (design section 9): allowed, but worth knowing."""
+    """Without a key, credentials live in process memory only: allowed, but worth knowing."""
     keys = [key for key in settings.credentials_keys.get_secret_value().split(",") if key.strip()]
     if not keys:
         text = "CREDENTIALS_KEYS is not set: accounts stay in memory and are asked for again after a restart"

@@ -1,4 +1,4 @@
-"""`connector run`: everything in one process (design section 7)."""
+"""`connector run`: everything in one process."""
 
 from __future__ import annotations
 

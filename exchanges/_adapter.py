@@ -1,4 +1,4 @@
-"""What an adapter is: a pure object that turns inputs into outputs (design section 4, style.md section 2).
+"""What an adapter is: a pure object that turns inputs into outputs (CONTRIBUTING.md).
 
 One adapter object lives for one connection. The session that owns the connection calls exactly one input at a time, always
 from the same I/O thread, and carries out the returned outputs in order. An adapter never blocks, reads a clock, starts a
@@ -104,7 +104,7 @@ Subscription = UserSubscription | TickerSubscription | CandleSubscription
 
 
 class FailKind(enum.Enum):
-    """What to do next, not what happened (style.md section 7)."""
+    """What to do next, not what happened."""
 
     CREDENTIAL = "credential"
     """The venue refuses the key: auth breaker."""
@@ -453,4 +453,4 @@ class Venue(Protocol):
     ) -> InstrumentLoader: ...
 
     def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:
-        """An adapter in the live state of a golden case, and the stream id that it carries (venues/README.md)."""
+        """An adapter in the live state of a golden case, and the stream id that it carries (CONTRIBUTING.md)."""

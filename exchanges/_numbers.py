@@ -1,4 +1,4 @@
-"""Decimal text in, decimal text out. No float between the venue and an event (design section 4)."""
+"""Decimal text in, decimal text out. No float between the venue and an event."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gap repair of one account stream: hold live events, read the gap over REST, publish in order, go live (design 5).
+"""Gap repair of one account stream: hold live events, read the gap over REST, publish in order, go live.
 
 The venue says which calls to make and how an answer becomes events; everything else is here, once for all venues.
 """

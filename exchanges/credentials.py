@@ -1,4 +1,4 @@
-"""Key material of one account, opaque from the moment that a command is decoded (design section 9)."""
+"""Key material of one account, opaque from the moment that a command is decoded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a venue half is: the pure server side of one exchange family (design section 7).
+"""What a venue half is: the pure server side of one exchange family.
 
 Adding a venue
 --------------

@@ -53,7 +53,7 @@ class Target:
 def target_of(
     hub: Hub, method: str, raw_path: str, headers: Mapping[str, str], body: bytes = b"", remote: str = ""
 ) -> Target:
-    """Gateway convention first (`/<host>[:port]/…`, design section 4), `/socket.io/` at the root, then the `Host` header."""
+    """Gateway convention first (`/<host>[:port]/…`), `/socket.io/` at the root, then the `Host` header."""
     path, _, query = raw_path.partition("?")
     first, _, rest = path.removeprefix("/").partition("/")
     named = _bare(unquote(first))

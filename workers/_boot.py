@@ -1,4 +1,4 @@
-"""Starts and stops a worker process from Dramatiq's hooks (platform-notes section 3).
+"""Starts and stops a worker process from Dramatiq's hooks.
 
 `after_worker_boot` comes after the fork, `before_worker_shutdown` while AMQP and Redis are still usable.
 """

@@ -1,4 +1,4 @@
-"""What a command does: change the wanted state, then wake whoever has to act on it (design section 2)."""
+"""What a command does: change the wanted state, then wake whoever has to act on it."""
 
 from __future__ import annotations
 

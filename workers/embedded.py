@@ -1,4 +1,4 @@
-"""The broker of the embedded mode: no server, but the same translation of the platform's JSON (design section 7)."""
+"""The broker of the embedded mode: no server, but the same translation of the platform's JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The health process of a service: one per service, however many worker processes it has (design section 3).
+"""The health process of a service: one per service, however many worker processes it has.
 
 Dramatiq forks it (see `workers._boot.Boot.forks`). It only reads: heartbeats and metrics of worker processes from the state.
 Whether *this* service can do its work is what its own worker processes say in their heartbeats: others may be well.

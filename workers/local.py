@@ -1,4 +1,4 @@
-"""Everything in one process, the same classes as production: what `make run` starts (design section 7).
+"""Everything in one process, the same classes as production: what `make run` starts.
 
 Without settings nothing else is needed: the simulator plays the venues, an embedded broker carries the commands, an
 in-process Redis keeps the state. `RABBIT_HOST` and `REDIS_HOST` put real servers in their place, `LIVE=1` the public feeds of

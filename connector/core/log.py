@@ -1,4 +1,4 @@
-"""Structured, redacted logs: one line per life-cycle change (design section 10).
+"""Structured, redacted logs: one line per life-cycle change.
 
 `configure` puts one handler on the root logger, so lines of libraries go the same way as ours: through `core.redact`, as
 JSON or for people, with identical lines collapsed. Levels mean something: ERROR = a person should look.

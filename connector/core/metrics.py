@@ -1,4 +1,4 @@
-"""The metrics of the service: counters, gauges and histograms, kept in the process (design section 10).
+"""The metrics of the service: counters, gauges and histograms, kept in the process.
 
 Each worker process fills its own registry and hands out `dump()`; the process that serves `/metrics` merges the dumps of
 all with `render_many`. The names are declared in `connector.core.metric_defs`.

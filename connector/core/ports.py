@@ -257,8 +257,8 @@ class State(Protocol):
     def wanted_ids(self) -> set[str]: ...
 
     def remember(self, wanted: Wanted) -> bool:
-        """Re-assert a stream that the state may have forgotten: written if absent (design section 2); what was opened and
-        closed since counts with it. False: it was closed on purpose."""
+        """Re-assert a stream that the state may have forgotten: written if absent; what was opened and closed since counts
+        with it. False: it was closed on purpose."""
 
     def begin_epoch(self, now_ms: int) -> int:
         """An announcement went out: all counts restart at 0 (streams stay up). Returns the new epoch."""

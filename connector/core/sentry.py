@@ -1,4 +1,4 @@
-"""Sentry, without anything that it must not know (design section 9).
+"""Sentry, without anything that it must not know.
 
 Its own scrubber looks at names; secrets also sit inside texts, and its Dramatiq integration attaches whole commands. So
 every event, breadcrumb and log goes through `connector.core.redact` last, and Dramatiq's message data is taken out.

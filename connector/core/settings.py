@@ -105,7 +105,7 @@ class Settings(BaseModel):
     liveness_max_per_scan: int = Field(15, alias="USER_STREAM_LIVENESS_MAX_PER_SCAN")
     liveness_paper_only: Flag = Field(True, alias="USER_STREAM_LIVENESS_PAPER_ONLY")
 
-    # where venues are reached (design section 4)
+    # where venues are reached
     venue_gateway: str = Field("", alias="VENUE_GATEWAY")
     venue_endpoints: Mapping[str, str] = Field(default_factory=dict, alias="VENUE_ENDPOINTS")
     venue_ca_file: str = Field("", alias="VENUE_CA_FILE")
@@ -123,7 +123,7 @@ class Settings(BaseModel):
     health_port: int = Field(3000, alias="HEALTH_PORT", ge=0, le=65535)
     health_host: str = Field("0.0.0.0", alias="HEALTH_HOST")  # noqa: S104 the compose health check comes from outside
 
-    # events out (design section 6)
+    # events out
     sinks: Names = Field(("rabbitmq", "redis"), alias="SINKS")
     events_exchange: str = Field("gainium.events", alias="EVENTS_EXCHANGE")
     user_events_queue: str = Field("gainium.user-events", alias="USER_EVENTS_QUEUE")

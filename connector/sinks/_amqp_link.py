@@ -28,7 +28,7 @@ STEADY_S: Final = 5.0
 
 
 class Topology(msgspec.Struct, frozen=True, kw_only=True):
-    """What the sink declares (design section 6)."""
+    """What the sink declares."""
 
     exchange: str
     queue: str | None

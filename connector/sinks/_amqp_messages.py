@@ -1,4 +1,4 @@
-"""Messages as RabbitMQ sees them (design section 6), and as they wait on disk."""
+"""Messages as RabbitMQ sees them, and as they wait on disk."""
 
 from __future__ import annotations
 

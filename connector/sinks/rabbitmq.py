@@ -1,4 +1,4 @@
-"""The RabbitMQ side: a topic exchange, publisher confirms in flight, an outbox on disk (design section 6).
+"""The RabbitMQ side: a topic exchange, publisher confirms in flight, an outbox on disk.
 
 Delivery is at least once: after a lost connection everything unconfirmed is sent again, in order and under the same
 `message_id`, before anything newer. Consumers drop what they have seen.

@@ -1,4 +1,4 @@
-"""`State` on Redis: shared by all processes; nothing in it that its owners can't write again (design section 2)."""
+"""`State` on Redis: shared by all processes; nothing in it that its owners can't write again."""
 
 from __future__ import annotations
 

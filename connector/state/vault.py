@@ -1,4 +1,4 @@
-"""Credentials at rest: sealed with Fernet keys from `CREDENTIALS_KEYS` (design section 9)."""
+"""Credentials at rest: sealed with Fernet keys from `CREDENTIALS_KEYS`."""
 
 from __future__ import annotations
 

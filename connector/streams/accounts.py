@@ -1,4 +1,4 @@
-"""Account streams of one process: reconciles the wanted state with leases and the supervisor (design section 2).
+"""Account streams of one process: reconciles the wanted state with leases and the supervisor.
 
 Everything here runs on one thread of its own, because it talks to the state; scheduler jobs, notifications and the supervisor
 only post. What a command changed arrives as `reconcile`; what was missed is found by the sweep.

@@ -1,4 +1,4 @@
-"""One ledger per venue and egress address for connects and REST weight, shared by all processes (design section 5).
+"""One ledger per venue and egress address for connects and REST weight, shared by all processes.
 
 The ledger lives in the state (Redis) and never grants more than a venue's figure in any span of its period. Each process also
 remembers what it was granted. While the state is away it goes on by that memory at half the figure, so that an outage of

@@ -1,4 +1,4 @@
-"""Where a venue's documented URL really goes: gateway, single origins, or as written (design section 4). Pure."""
+"""Where a venue's documented URL really goes: gateway, single origins, or as written. Pure."""
 
 from __future__ import annotations
 

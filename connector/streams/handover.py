@@ -1,4 +1,4 @@
-"""Passing a running stream to another process without a gap and without repeating an event (design section 2, Drain).
+"""Passing a running stream to another process without a gap and without repeating an event (docs/architecture.md, Hand-over).
 
 ::
 

@@ -1,6 +1,6 @@
 """The I/O threads: each drives many non-blocking connections with one poller, and is the only one to touch them.
 
-A connection belongs to exactly one I/O thread, which alone reads and writes it (platform-notes section 4). Other threads
+A connection belongs to exactly one I/O thread, which alone reads and writes it. Other threads
 `post` callables, which wakes the thread.
 """
 

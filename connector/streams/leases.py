@@ -1,4 +1,4 @@
-"""The leases that this process holds, and which process should hold what (design section 2, Ownership).
+"""The leases that this process holds, and which process should hold what (docs/architecture.md, Ownership).
 
 Redis decides who owns a unit; rendezvous hashing over the live processes says who *should* try first, so that every process
 comes to the same answer without talking to the others, and a process that joins or leaves moves only its own share.

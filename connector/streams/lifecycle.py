@@ -1,4 +1,4 @@
-"""Life of a stream as a table: states x signals -> state (design section 5). Pure.
+"""Life of a stream as a table: states x signals -> state. Pure.
 
 A stream is what somebody wants: one account, one shard of tickers, one candle topic. A session carries it, alone or with
 others. Retries, cooldowns and hand-overs are states, not flags::

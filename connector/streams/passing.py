@@ -1,4 +1,4 @@
-"""A stream on its way to another process as a table: phases x cues -> phase (design section 2, Drain). Pure.
+"""A stream on its way to another process as a table: phases x cues -> phase (docs/architecture.md, Hand-over). Pure.
 
 The giver's side and the taker's are one machine, because a process can be on one side of a stream at a time only::
 

@@ -233,7 +233,7 @@ class Session:
         try:
             outputs = self.adapter.received(data, now)
         except Exception:
-            # One odd frame costs that frame, never the connection (style.md section 7).
+            # One odd frame costs that frame, never the connection.
             METRICS.count("frame_errors_total", venue=self.venue)
             if self._may_note("frame error"):
                 log.exception("a frame could not be handled", session=self.name, size=len(data))

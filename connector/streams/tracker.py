@@ -1,8 +1,8 @@
 """What was published of one account: decides what may still be published, and where gap repair starts. Pure.
 
 Order events only move forward: no `FILLED` twice, nothing after a terminal state, cumulative totals never fall
-(design section 5). The same tracker sees the events of every connection of the stream, so that an overlap of two connections
-during rotation publishes each event once.
+(docs/architecture.md, Gap repair). The same tracker sees the events of every connection of the stream, so that an overlap of
+two connections during rotation publishes each event once.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ class WebSocketTransport:
         self._write(payload, ABNF.OPCODE_PONG)
 
     def _write(self, payload: str | bytes, opcode: int) -> None:
-        # A send that stops half way leaves the stream broken, so it gets a short blocking timeout (platform-notes 4).
+        # A send that stops half way leaves the stream broken, so it gets a short blocking timeout.
         connection = self._connection
         try:
             connection.settimeout(SEND_TIMEOUT_S)

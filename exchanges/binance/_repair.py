@@ -1,4 +1,4 @@
-"""Gap repair of one Binance account: which calls to make, and what their answers add (venue page, section 8).
+"""Gap repair of one Binance account: which calls to make, and what their answers add (docs/venues/binance.md 8).
 
 Step one reads the open orders, the balances, and what finished since the gap began (`_history`): of the whole account on
 USD-M, of the known pairs or symbols elsewhere. Step two reads the same of the names that these answers hint at. The last step

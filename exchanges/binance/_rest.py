@@ -1,4 +1,4 @@
-"""Orders, fills and balances as REST tells them, and the events that they become (venue page, section 8)."""
+"""Orders, fills and balances as REST tells them, and the events that they become (docs/venues/binance.md 8)."""
 
 from __future__ import annotations
 

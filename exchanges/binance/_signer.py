@@ -1,4 +1,4 @@
-"""Signs for one account: HMAC, RSA or Ed25519, decided from the secret (venue page, section 2)."""
+"""Signs for one account: HMAC, RSA or Ed25519, decided from the secret (docs/venues/binance.md, section 2)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Candles: streams are subscribed on the live socket, the closed candles of a gap are read over REST.
 
 Closed candles only, each once (contract 2.7). Running ones count as liveness. After a reconnect the candles that closed in
-the gap come first, in their order, then `Live`, then the socket's (venue page, sections 3 and 6).
+the gap come first, in their order, then `Live`, then the socket's (docs/venues/binance.md, sections 3 and 6).
 """
 
 from __future__ import annotations

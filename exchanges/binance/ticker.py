@@ -1,4 +1,4 @@
-"""All-market tickers: one socket a market, hundreds of rows a second (venue page, sections 3 and 6)."""
+"""All-market tickers: one socket a market, hundreds of rows a second (docs/venues/binance.md, sections 3 and 6)."""
 
 from __future__ import annotations
 

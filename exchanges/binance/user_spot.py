@@ -1,4 +1,4 @@
-"""Account streams of binance.com spot: the WebSocket API, many accounts on one connection (venue page, section 2).
+"""Account streams of binance.com spot: the WebSocket API, many accounts on one connection (docs/venues/binance.md 2).
 
 Each account subscribes with a signed `userDataStream.subscribe.signature`; its events carry the `subscriptionId` of the
 answer. No listen key, no keep-alive. Streams with the same key share one subscription: the venue allows one per account.

@@ -1,4 +1,4 @@
-"""Bitget candles: many topics on one connection; running candles are published (venue file sections 3, 5, 6).
+"""Bitget candles: many topics on one connection; running candles are published (docs/venues/bitget.md 3, 5, 6).
 
 Inverse perpetuals and Reality tokens have theirs on the v3 socket, which is another connection (last section).
 """

@@ -1,4 +1,4 @@
-"""Bitget account rows → events, classic and unified (venue file sections 5 and 6).
+"""Bitget account rows → events, classic and unified (docs/venues/bitget.md, sections 5 and 6).
 
 Sample frames stand in `tests/golden/bitget.jsonl` and `bitget-v3.jsonl`.
 """

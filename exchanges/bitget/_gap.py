@@ -1,4 +1,4 @@
-"""Gap repair of a Bitget account: which calls to make, and what their answers mean (venue file section 8 and v3)."""
+"""Gap repair of a Bitget account: which calls to make, and what their answers mean (docs/venues/bitget.md 8 and v3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loads the symbols of one Bitget exchange id: the classic lists, and what only v3 has (venue file sections 9 and v3)."""
+"""Loads the symbols of one Bitget exchange id: the classic lists, and what only v3 has (venues/bitget.md 9 and v3)."""
 
 from __future__ import annotations
 

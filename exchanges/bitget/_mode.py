@@ -1,4 +1,4 @@
-"""Whether an account is classic (v2) or unified (v3), asked by REST (venue file, last section, "Account mode").
+"""Whether an account is classic (v2) or unified (v3), asked by REST (venues/bitget.md last section, "Account mode").
 
 The settings call names the mode. Where it may not be asked, or says something else, the classic calls tell: a unified
 account refuses them with a code of its own. What could not be asked is never "classic".

@@ -1,4 +1,4 @@
-"""One order's event, and what its frames told so far (venue file section 6)."""
+"""One order's event, and what its frames told so far (docs/venues/bitget.md, section 6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bitget REST: signed calls, envelopes and what their errors mean (venue file sections 2 and 7)."""
+"""Bitget REST: signed calls, envelopes and what their errors mean (docs/venues/bitget.md, sections 2 and 7)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OTHER_GENERATION: Final = frozenset({UNIFIED, CLASSIC})
 CLOCK: Final = frozenset({"40004", "40005", "40008"})
 PERMISSION: Final = "40014"
 PASSING: Final = frozenset({"40010", "40015", "40200", "40604", "40725", "40808", "45001"})
-"""The venue is busy or in a release window (venue page, section 7): worth another try."""
+"""The venue is busy or in a release window (docs/venues/bitget.md, section 7): worth another try."""
 NO_ORDER: Final = frozenset({"40109", "40768", "43001", "25204"})
 CREDENTIAL: Final = frozenset(
     {

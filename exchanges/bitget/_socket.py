@@ -1,4 +1,4 @@
-"""One Bitget connection: text pings, subscriptions with one answer per argument, socket errors (venue file 3, 4, 7)."""
+"""One Bitget connection: text pings, subscriptions with one answer per argument, socket errors (venues/bitget.md 3, 4, 7)."""
 
 from __future__ import annotations
 

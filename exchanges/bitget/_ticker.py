@@ -1,4 +1,4 @@
-"""Bitget tickers: one subscription per symbol (venue file sections 3, 5, 6); inverse perpetuals on v3 (last section)."""
+"""Bitget tickers: one subscription per symbol (venues/bitget.md 3, 5, 6); inverse perpetuals on v3 (last section)."""
 
 from __future__ import annotations
 

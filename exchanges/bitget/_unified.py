@@ -1,4 +1,4 @@
-"""Rows of unified (v3) accounts: sizes of inverse perpetuals, forced orders, balances (venue file, last section).
+"""Rows of unified (v3) accounts: sizes of inverse perpetuals, forced orders, balances (venues/bitget.md last section).
 
 Inverse perpetuals are traded in contracts of 1 USD. The pages say base coin, live fills say contracts, and the platform
 books coins: so each row is asked which of the two it holds. Sample frames stand in `tests/golden/bitget-v3.jsonl`.

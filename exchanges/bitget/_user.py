@@ -1,4 +1,4 @@
-"""Bitget account streams: classic (v2) and unified (v3) accounts on one private connection (venue file 2 to 8)."""
+"""Bitget account streams: classic (v2) and unified (v3) accounts on one private connection (venues/bitget.md 2 to 8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The venue's ping in JSON text; WebSocket control pings do not count for it (venue file, section 4)."""
+"""The venue's ping in JSON text; WebSocket control pings do not count for it (docs/venues/bybit.md, section 4)."""
 
 from __future__ import annotations
 

@@ -164,7 +164,7 @@ def envelope_of(answer: Answer) -> Envelope | None:
 
 
 def failure_of(answer: Answer) -> Failure | None:
-    """None for a good answer, else its class (venue file, section 7)."""
+    """None for a good answer, else its class (docs/venues/bybit.md, section 7)."""
     if answer.status == 0:
         return Failure(FailKind.TRANSIENT, answer.error or "no answer")
     envelope = envelope_of(answer)

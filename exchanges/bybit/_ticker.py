@@ -1,4 +1,4 @@
-"""Tickers of Bybit: snapshots and deltas, merged per symbol (venue file, sections 5 and 6)."""
+"""Tickers of Bybit: snapshots and deltas, merged per symbol (docs/venues/bybit.md, sections 5 and 6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys of Coinbase: CDP keys sign JSON web tokens (ES256 or EdDSA), legacy keys HMAC (venue file, section 2)."""
+"""Keys of Coinbase: CDP keys sign JSON web tokens (ES256 or EdDSA), legacy keys HMAC (docs/venues/coinbase.md 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the venue's refusals mean (venue file, section 7)."""
+"""What the venue's refusals mean (docs/venues/coinbase.md, section 7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One Coinbase connection: subscribing channel by channel, heartbeats, sequence numbers (venue file, sections 3 and 4)."""
+"""One Coinbase connection: subscribing channel by channel, heartbeats, sequence numbers (venues/coinbase.md 3 and 4)."""
 
 from __future__ import annotations
 

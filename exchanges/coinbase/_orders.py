@@ -1,4 +1,4 @@
-"""Orders of Coinbase as events, from the `user` channel and from REST (venue file, sections 6 and 8)."""
+"""Orders of Coinbase as events, from the `user` channel and from REST (docs/venues/coinbase.md, sections 6 and 8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Candles: up to some hundred topics on one connection; running candles are published (venue file, sections 3, 5 and 6)."""
+"""Candles: up to some hundred topics on one connection; running candles are published (venues/hyperliquid.md 3, 5 and 6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Client orders: the order ids that one client id has had (venue file, section 6, "Modify").
+"""Client orders: the order ids that one client id has had (docs/venues/hyperliquid.md, section 6, "Modify").
 
 The venue carries out a modify as a cancel and a new order: another order id, the same client id. Whoever books by client id
 must not be told that cancel, and what the ids before executed is part of the order's totals.

@@ -1,4 +1,4 @@
-"""What to read over REST after a reconnect, and how the answers become events (venue file, section 8)."""
+"""What to read over REST after a reconnect, and how the answers become events (docs/venues/hyperliquid.md 8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Joins the two halves of an order: its states, which carry no price, and its fills (venue file, section 6).
+"""Joins the two halves of an order: its states, which carry no price, and its fills (docs/venues/hyperliquid.md 6).
 
 They come in separate frames and in either order. A filled order whose fills are not all here waits for them (it is *parked*),
 then for REST, and goes out in any case: a FILLED that is dropped leaves a deal frozen for ever, one at the limit price books

@@ -1,4 +1,4 @@
-"""Markets: wire codes, pair ids, aliases of bridged coins, and the loader of all lists (venue file, section 9)."""
+"""Markets: wire codes, pair ids, aliases of bridged coins, and the loader of all lists (venues/hyperliquid.md 9)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Orders and fills as Hyperliquid tells them, and the event of an order state (venue file, sections 5 and 6)."""
+"""Orders and fills as Hyperliquid tells them, and the event of an order state (docs/venues/hyperliquid.md 5 and 6)."""
 
 from __future__ import annotations
 

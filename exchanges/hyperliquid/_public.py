@@ -1,4 +1,4 @@
-"""A price connection: one subscribe request at a time, because bursts get it closed as "Inactive" (venue file, section 3)."""
+"""A price connection: one subscribe request at a time: bursts get it closed as "Inactive" (venues/hyperliquid.md 3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mid prices: every coin of a dex in each frame (venue file, sections 5 and 6)."""
+"""Mid prices: every coin of a dex in each frame (docs/venues/hyperliquid.md, sections 5 and 6)."""
 
 from __future__ import annotations
 

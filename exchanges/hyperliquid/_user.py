@@ -1,4 +1,4 @@
-"""One account of Hyperliquid: order states and fills on one connection (venue file, sections 2 to 8).
+"""One account of Hyperliquid: order states and fills on one connection (docs/venues/hyperliquid.md, sections 2 to 8).
 
 Nothing is signed and nobody logs in: whoever knows an address may listen to it. A frame of order states does not say whose
 they are, so a connection carries one account. Beside the subscriptions the venue is asked what the address is, because that

@@ -1,4 +1,4 @@
-"""Hosts, addresses, subscriptions, and the meaning of the venue's texts (venue file, sections 1 to 4 and 7).
+"""Hosts, addresses, subscriptions, and the meaning of the venue's texts (docs/venues/hyperliquid.md 1 to 4 and 7).
 
 Sources: hyperliquid.gitbook.io, for-developers/api: websocket, subscriptions, timeouts-and-heartbeats, info-endpoint,
 rate-limits (2026).

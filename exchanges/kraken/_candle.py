@@ -1,4 +1,4 @@
-"""Candles, spot, futures and unified: running ones too, one interval a connection (venue file sections 3, 5 and 6)."""
+"""Candles, spot, futures and unified: running ones too, one interval a connection (docs/venues/kraken.md 3, 5 and 6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames of the futures WebSocket: answers and alerts, and the heads of all messages (venue file sections 3 and 5)."""
+"""Frames of the futures WebSocket: answers and alerts, and the heads of all messages (venues/kraken.md 3 and 5)."""
 
 from __future__ import annotations
 

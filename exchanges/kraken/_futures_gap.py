@@ -1,4 +1,4 @@
-"""Gap repair of a futures account: which calls to make, and what their answers mean (venue file section 8).
+"""Gap repair of a futures account: which calls to make, and what their answers mean (docs/venues/kraken.md, section 8).
 
 Open orders first, then the fills of the gap, which go through the same count as live ones, then the orders that are gone:
 the venue tells the ones that ended within its last seconds, and the history of orders the others, also those that came and

@@ -1,4 +1,4 @@
-"""A public futures connection: subscribe frames, their answers by product, and refusals (venue file sections 3, 4 and 7)."""
+"""A public futures connection: subscribe frames, their answers by product, and refusals (venues/kraken.md 3, 4 and 7)."""
 
 from __future__ import annotations
 

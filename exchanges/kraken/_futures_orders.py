@@ -1,4 +1,4 @@
-"""Futures orders: frames of the book and single fills put together, and the reports they become (venue file section 6)."""
+"""Futures orders: frames of the book and single fills put together, and the reports they become (venues/kraken.md 6)."""
 
 from __future__ import annotations
 

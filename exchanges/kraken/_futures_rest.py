@@ -1,4 +1,4 @@
-"""Futures REST: the calls of an account, and the readings of their answers (venue file section 8)."""
+"""Futures REST: the calls of an account, and the readings of their answers (docs/venues/kraken.md, section 8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Orders and fills of the futures WebSocket, as the venue writes them (venue file section 5)."""
+"""Orders and fills of the futures WebSocket, as the venue writes them (docs/venues/kraken.md, section 5)."""
 
 from __future__ import annotations
 

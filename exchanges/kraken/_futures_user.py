@@ -1,4 +1,4 @@
-"""A futures account: orders, fills and balances on one socket, with a signed challenge (venue file sections 2 to 8)."""
+"""A futures account: orders, fills and balances on one socket, with a signed challenge (venues/kraken.md 2 to 8)."""
 
 from __future__ import annotations
 

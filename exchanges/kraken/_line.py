@@ -1,4 +1,4 @@
-"""Signed spot calls of one key, one at a time: a nonce must arrive after every smaller one (venue file section 2)."""
+"""Signed spot calls of one key, one at a time: a nonce must arrive after every smaller one (venues/kraken.md 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kraken: names of assets, symbols and intervals, and the symbol lists (venue file sections 3 and 9)."""
+"""Kraken: names of assets, symbols and intervals, and the symbol lists (docs/venues/kraken.md, sections 3 and 9)."""
 
 from __future__ import annotations
 

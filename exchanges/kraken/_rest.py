@@ -1,4 +1,4 @@
-"""Hosts, signed calls, and what Kraken's error texts mean, spot and futures (venue file sections 1, 2 and 7)."""
+"""Hosts, signed calls, and what Kraken's error texts mean, spot and futures (docs/venues/kraken.md 1, 2 and 7)."""
 
 from __future__ import annotations
 

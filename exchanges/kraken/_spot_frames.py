@@ -1,4 +1,4 @@
-"""Frames of the spot WebSocket v2 that are no data of a channel: answers, status, pongs (venue file sections 3 and 4)."""
+"""Frames of the spot WebSocket v2 that are no data of a channel: answers, status, pongs (venues/kraken.md 3 and 4)."""
 
 from __future__ import annotations
 

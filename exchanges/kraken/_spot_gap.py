@@ -1,4 +1,4 @@
-"""Gap repair of a spot account: which calls to make, and what their answers mean (venue file section 8)."""
+"""Gap repair of a spot account: which calls to make, and what their answers mean (docs/venues/kraken.md, section 8)."""
 
 from __future__ import annotations
 

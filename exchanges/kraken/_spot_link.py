@@ -1,4 +1,4 @@
-"""A public spot connection: subscribe frames, their answers by symbol, and refusals (venue file sections 3, 4 and 7)."""
+"""A public spot connection: subscribe frames, their answers by symbol, and refusals (venues/kraken.md 3, 4 and 7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Spot orders: rows that tell only what changed, put together, and the reports they become (venue file sections 5, 6, 8)."""
+"""Spot orders: rows that tell only what changed, put together, and the reports they become (venues/kraken.md 5, 6, 8)."""
 
 from __future__ import annotations
 

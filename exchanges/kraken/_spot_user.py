@@ -1,4 +1,4 @@
-"""A spot account: executions and balances on the private socket, with a token from REST (venue file sections 2 to 8).
+"""A spot account: executions and balances on the private socket, with a token from REST (docs/venues/kraken.md 2 to 8).
 
 The token is asked for once the socket is open, so that waiting for the connect budget can't outlast it. It is never used
 again: each connection has its own.

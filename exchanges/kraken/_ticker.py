@@ -1,4 +1,4 @@
-"""Tickers, spot, futures and unified: each message complete, moved by trades (venue file sections 5 and 6)."""
+"""Tickers, spot, futures and unified: each message complete, moved by trades (docs/venues/kraken.md, sections 5 and 6)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """KuCoin: spot (`kucoin`), linear and inverse futures (`kucoinLinear`, `kucoinInverse`).
 
-Sources: kucoin.com/docs-new (page ids in the venue file), and frames recorded from the venue.
+Sources: kucoin.com/docs-new (page ids in docs/venues/kucoin.md), and frames recorded from the venue.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""KuCoin candles: many topics on one connection; running candles are published (venue file sections 3, 5, 6)."""
+"""KuCoin candles: many topics on one connection; running candles are published (docs/venues/kucoin.md 3, 5, 6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A classic KuCoin account: spot, or the shared futures account filtered to one family (venue file sections 3 to 8)."""
+"""A classic KuCoin account: spot, or the shared futures account filtered to one family (venues/kucoin.md 3 to 8)."""
 
 from __future__ import annotations
 

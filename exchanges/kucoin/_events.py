@@ -1,4 +1,4 @@
-"""KuCoin classic account frames and REST rows → events (venue file sections 5, 6 and 8).
+"""KuCoin classic account frames and REST rows → events (docs/venues/kucoin.md, sections 5, 6 and 8).
 
 Sample frames stand in `tests/golden/kucoin.jsonl`.
 """

@@ -1,4 +1,4 @@
-"""Gap repair of a classic KuCoin account: which calls to make, and what their answers mean (venue file section 8)."""
+"""Gap repair of a classic KuCoin account: which calls to make, and what their answers mean (venues/kucoin.md 8)."""
 
 from __future__ import annotations
 

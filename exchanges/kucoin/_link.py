@@ -1,4 +1,4 @@
-"""One classic KuCoin connection: token, welcome, pings, acknowledged subscriptions (venue file sections 2 to 4 and 7)."""
+"""One classic KuCoin connection: token, welcome, pings, acknowledged subscriptions (venues/kucoin.md 2 to 4 and 7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""KuCoin REST: signed calls, envelopes and what their errors mean (venue file sections 2 and 7)."""
+"""KuCoin REST: signed calls, envelopes and what their errors mean (docs/venues/kucoin.md, sections 2 and 7)."""
 
 from __future__ import annotations
 

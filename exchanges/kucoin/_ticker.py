@@ -1,4 +1,4 @@
-"""KuCoin tickers: one all-market topic on spot, lists of contracts on futures (venue file sections 3, 5, 6)."""
+"""KuCoin tickers: one all-market topic on spot, lists of contracts on futures (docs/venues/kucoin.md 3, 5, 6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""KuCoin unified accounts: another socket, another protocol, other frames (venue file section "Unified account").
+"""KuCoin unified accounts: another socket, another protocol, other frames (docs/venues/kucoin.md "Unified account").
 
 The venue calls this API not final, so it can be switched off (`KUCOIN_UNIFIED=off`).
 """

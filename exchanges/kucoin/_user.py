@@ -1,4 +1,4 @@
-"""KuCoin account streams: which kind of account it is (venue file section "Unified account")."""
+"""KuCoin account streams: which kind of account it is (docs/venues/kucoin.md, section "Unified account")."""
 
 from __future__ import annotations
 

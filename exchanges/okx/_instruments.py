@@ -1,4 +1,4 @@
-"""The symbol list of one exchange id (venue file, section 9). There are no pages; X-Perps stand in the list of futures."""
+"""The symbol list of one exchange id (venues/okx.md 9). There are no pages; X-Perps stand in the list of futures."""
 
 from __future__ import annotations
 

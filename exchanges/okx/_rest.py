@@ -1,4 +1,4 @@
-"""Hosts, signatures and the meaning of error codes (venue file, sections 1, 2 and 7). Source: okx.com/docs-v5 (June 2026)."""
+"""Hosts, signatures and the meaning of error codes (venues/okx.md 1, 2 and 7). Source: okx.com/docs-v5 (June 2026)."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def envelope_of(answer: Answer) -> Envelope | None:
 
 
 def failure_of(answer: Answer) -> Failure | None:
-    """None for a good answer, else its class (venue file, section 7)."""
+    """None for a good answer, else its class (docs/venues/okx.md, section 7)."""
     if answer.status == 0:
         return Failure("", FailKind.TRANSIENT, answer.error or "no answer")
     envelope = envelope_of(answer)

@@ -1,4 +1,4 @@
-"""Tickers of OKX: one channel an instrument, every frame complete (venue file, sections 5 and 6)."""
+"""Tickers of OKX: one channel an instrument, every frame complete (docs/venues/okx.md, sections 5 and 6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`connector run`: everything in one process, as the README starts it (design section 7)."""
+"""`connector run`: everything in one process, as the README starts it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.system.support import WAIT_S
 pytestmark = pytest.mark.system
 
 END_S = 5.0
-"""How soon it must be gone after Ctrl-C (design section 7)."""
+"""How soon it must be gone after Ctrl-C."""
 
 
 class Run:

@@ -1,4 +1,4 @@
-"""Two instances of each service: one vanishes, one is deployed anew; nothing is lost, doubled or announced (design 2)."""
+"""Two instances of each service: one vanishes, one is deployed anew; nothing is lost, doubled or announced."""
 
 from __future__ import annotations
 

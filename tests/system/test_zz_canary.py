@@ -1,4 +1,4 @@
-"""Last: nothing that the whole run has put out contains a secret in any form (bugs C9, C10; design section 9)."""
+"""Last: nothing that the whole run has put out contains a secret in any form (bugs C9, C10)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""User-stream frames: engine changes in Binance's words. Field sets as in section 5 of the venue page; pure functions."""
+"""User-stream frames: engine changes in Binance's words. Field sets: docs/venues/binance.md 5. Pure functions."""
 
 from __future__ import annotations
 

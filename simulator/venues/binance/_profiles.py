@@ -1,4 +1,4 @@
-"""The four Binance markets as the simulator plays them: hosts, paths, limits, symbols. Source: venue page, 1, 3, 9."""
+"""The four Binance markets as the simulator plays them: hosts, paths, limits, symbols. Source: venues/binance.md 1, 3, 9."""
 
 from __future__ import annotations
 

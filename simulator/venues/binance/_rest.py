@@ -1,4 +1,4 @@
-"""REST of the four markets: routes with their weights, signatures, answers. Pure. Source: venue page, sections 2, 7, 8, 9."""
+"""REST of the four markets: routes with their weights, signatures, answers. Pure. Source: venues/binance.md 2, 7, 8, 9."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hosts, markets, limits and ids of Bybit as the simulator plays them. Source: venue page, sections 1, 3, 9."""
+"""Hosts, markets, limits and ids of Bybit as the simulator plays them. Source: docs/venues/bybit.md 1, 3, 9."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hosts, products and limits of Coinbase Advanced Trade as the simulator plays them. Source: venue page, 1, 3, 4, 9."""
+"""Hosts, products and limits of Coinbase Advanced Trade in the simulator. Source: venues/coinbase.md 1, 3, 4, 9."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sentry events carry no secret: values, names, local variables, command arguments (design section 9)."""
+"""Sentry events carry no secret: values, names, local variables, command arguments."""
 
 from __future__ import annotations
 

@@ -190,7 +190,7 @@ def test_threads_together_get_the_figure_and_no_more(take: Callable[..., float],
 def test_venue_modules_take_the_margin_off_the_venues_figures(
     exchange: str, feed: Feed, pool: str, figure: Rate
 ) -> None:
-    """The budget uses what they say in full (venue files, sections 3 and 4)."""
+    """The budget uses what they say in full (docs/venues, sections 3 and 4)."""
     venue = venue_of(exchange)
     assert venue is not None
     limits = venue.limits(exchange, feed)
