@@ -27,6 +27,11 @@ hosts' clocks differ. It is time that has to be spared for this, not a part of t
 The count is used in full, because `exchanges._adapter.Rate` comes with its margin."""
 
 
+AWAY_S: Final = 5.0
+"""After the state did not answer it is not asked for this long: one thread dials for all venues, and must not wait at each
+dial for a Redis that hangs."""
+
+
 class Budget:
     """Any thread. Waits are returned, never slept."""
 
@@ -36,6 +41,7 @@ class Budget:
         self._lock = threading.Lock()
         self._granted: defaultdict[str, SlidingWindow] = defaultdict(SlidingWindow)
         self._blocked: dict[str, int] = {}
+        self._away_until = float("-inf")
 
     def take(self, venue: str, kind: str, ip: str, rate: Rate, cost: int = 1) -> float:
         """Take `cost` from the ledger of (venue, kind, ip). Returns 0.0, or seconds to wait (then nothing was taken).
@@ -86,9 +92,12 @@ class Budget:
             wait_ms > 0
         ):  # this process alone used the figure up; the state would say the same, or was away for some of it
             return wait_ms
+        if self._clock.mono() < self._away_until:
+            return self._take_locally(bucket, cost, max(1, cost, count // 2), period)
         try:
             wait_ms = self._state.take(bucket, cost, count, per_s, now_ms)
         except StateUnavailable:
+            self._away_until = self._clock.mono() + AWAY_S
             return self._take_locally(bucket, cost, max(1, cost, count // 2), period)
         if wait_ms == 0:
             with self._lock:

@@ -303,6 +303,10 @@ class Markets:
 
     def _give_up(self) -> None:
         self._drop(list(self._leases.held()), release=True)
+        self._tell_others()
+
+    def _tell_others(self) -> None:
+        """Something is free. Who is not told finds it with its next sweep."""
         try:
             self._state.notify("*", "sweep")
         except StateUnavailable:
@@ -321,7 +325,7 @@ class Markets:
         if len(self._leases) <= fair or not movable:
             return
         self._drop(movable[:1], release=True)
-        self._state.notify("*", "sweep")
+        self._tell_others()
 
     def _rebuild(self, exchange: str, feed: str) -> None:
         """A feed that stays silent, with a new list of symbols."""

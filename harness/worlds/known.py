@@ -184,14 +184,6 @@ KNOWN: Final[tuple[Known, ...]] = (
         "clock",
         within=400,
     ),
-    Known(
-        "W2",
-        "an error of the state leaves the rebalancing of price feeds as an unexpected exception",
-        frozenset({"exception"}),
-        both(("redis_away", "redis_stall", "redis_drop", "redis_cut"), ("price",)),
-        52,
-        "price",
-    ),
 )
 
 

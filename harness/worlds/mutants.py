@@ -24,6 +24,7 @@ from connector.streams.accounts import Accounts
 from connector.streams.announce import Announcer
 from connector.streams.handover import Handover
 from connector.streams.lines import Lines
+from connector.streams.market import Markets
 from connector.streams.routine import Routine
 from connector.streams.takers import Takers
 from connector.streams.tracker import OrderTracker
@@ -149,6 +150,11 @@ def _nothing_outlives_redis() -> Iterator[None]:
         patch.object(Accounts, "_asked_again", lambda *_: False),
     ):
         yield
+
+
+def _rebalance_trips_over_the_state() -> AbstractContextManager[object]:
+    """W2: an error of the state while a price feed is given up leaves as an unexpected exception."""
+    return patch.object(Markets, "_tell_others", lambda self: self._state.notify("*", "sweep"))
 
 
 def _handed_to_whoever_has_a_heartbeat() -> AbstractContextManager[object]:
@@ -289,6 +295,13 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "reboot",
         frozenset({"rabbit lost", "rabbit wrong end"}),
         _nothing_outlives_redis,
+    ),
+    Mutant(
+        "W2 rebalance trips over the state",
+        "an error of the state leaves the rebalancing of price feeds as an unexpected exception",
+        "price",
+        frozenset({"exception"}),
+        _rebalance_trips_over_the_state,
     ),
     Mutant(
         "E13 handed to the dead",

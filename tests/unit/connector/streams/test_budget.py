@@ -10,7 +10,7 @@ import pytest
 
 from connector.core.errors import StateUnavailable
 from connector.state.memory_state import MemoryState
-from connector.streams.budget import SPREAD_S, Budget
+from connector.streams.budget import AWAY_S, SPREAD_S, Budget
 from exchanges import venue_of
 from exchanges._adapter import Rate
 from exchanges.ids import Feed
@@ -154,7 +154,7 @@ def test_a_block_binds_the_other_processes(state: State, clock: Clock) -> None:
     assert taker(Budget(state, clock))() == pytest.approx(30.0)
 
 
-def test_threads_together_get_the_figure_and_no_more(take: Callable[..., float], state: State) -> None:
+def test_threads_together_get_the_figure_and_no_more(take: Callable[..., float], state: State, clock: Clock) -> None:
     start = threading.Barrier(8)
 
     def greedy(_: int) -> int:
@@ -165,6 +165,19 @@ def test_threads_together_get_the_figure_and_no_more(take: Callable[..., float],
         state.away = away
         with ThreadPoolExecutor(8) as pool:
             assert sum(pool.map(greedy, range(8))) == 5
+        clock.seconds += AWAY_S
+
+
+def test_a_redis_that_hangs_is_waited_for_once_and_not_at_each_dial(
+    take: Callable[..., float], state: State, clock: Clock
+) -> None:
+    state.away = True
+    assert [take(ip=f"10.0.0.{number}") for number in range(200)] == [0.0] * 200
+    assert state.asked == 1
+    state.away = False
+    clock.seconds += AWAY_S
+    assert take() == 0.0
+    assert state.asked == 2
 
 
 @pytest.mark.parametrize(

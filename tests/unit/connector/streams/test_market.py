@@ -526,6 +526,22 @@ def test_a_process_that_joins_gets_its_share_of_the_feeds_one_at_a_time(
     assert len(first.streams) >= 5
 
 
+def test_redis_that_is_away_while_feeds_are_rebalanced_is_no_unexpected_error(
+    venue: FakeVenue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [f"market{number}" for number in range(12)]
+    monkeypatch.setattr(exchanges, "_by_exchange", lambda: dict.fromkeys(ids, venue))
+    hall = Hall(role="ticker", ids=ids)
+    venue.all_market = True
+    first = hall.booth("a")
+    hall.tick(3)
+    hall.booth("b")
+    hall.state.away = True
+    first.markets.rebalance()
+    first.markets.loop.turn()
+    assert len(first.streams) == 11, "it let one go, and nobody could be told"
+
+
 def test_a_state_that_is_away_stops_nothing(venue: FakeVenue) -> None:
     hall = Hall()
     venue.all_market = True
