@@ -269,7 +269,9 @@ def context_of(stack: Stack, exchange: str) -> dict[str, object]:
     # Hyperliquid's codes are unique over both markets, and its accounts trade on both.
     names = FAMILIES[venue] if venue == "hyperliquid" else (exchange,)
     found = [stack.simulator.call(lambda hub, _, name=name: hub.world.markets.symbols(name)) for name in names]
-    return {key: {symbol.wire: symbol.pair_id for symbols in found for symbol in symbols}}
+    context: dict[str, object] = {key: {symbol.wire: symbol.pair_id for symbols in found for symbol in symbols}}
+    # The simulator's account has an API key, which opens Kraken's derivatives on the unified socket.
+    return context | ({"route": "unified"} if exchange == "krakenUsdm" else {})
 
 
 def comparable(event: dict[str, Any], exchange: str) -> dict[str, Any]:

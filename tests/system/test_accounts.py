@@ -47,8 +47,8 @@ def stream(streams: dict[str, Stream], exchange: str) -> Stream:
 
 
 def test_every_id_of_the_contract_is_here() -> None:
-    assert len(LIVE_IDS) == 21
-    assert len(PAPER_IDS) == 22
+    assert len(LIVE_IDS) == 23
+    assert len(PAPER_IDS) == 24
     assert {"paperMexc", "paperFtx"} <= set(PAPER_IDS)
 
 
