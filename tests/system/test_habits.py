@@ -140,12 +140,12 @@ def running(tmp_path: Path) -> Iterator[Dev]:
 
 def test_dev_starts_again_with_the_new_code_and_survives_a_slip(running: Dev) -> None:
     wait_for(running.page, COMMAND_S, "the first answer")
-    version = running.root / "connector" / "__init__.py"
+    version = running.root / "connector" / "core" / "version.py"
     text = version.read_text()
     version.write_text("a slip of the pen\n")
     wait_for(lambda: running.says("ended with code 1: waiting for a change"), COMMAND_S, "the end of the broken code")
     assert running.process.poll() is None
-    version.write_text(text.replace('VERSION = "', 'VERSION = "9.'))
+    version.write_text(text.replace('= "', '= "9.'))
     wait_for(lambda: running.says("websocket-connector 9."), COMMAND_S, "the greeting of the new code")
     wait_for(running.page, COMMAND_S, "an answer of the new code")
     running.process.send_signal(signal.SIGINT)
