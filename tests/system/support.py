@@ -241,6 +241,8 @@ def mapped_frames(stream: Stream) -> list[dict[str, Any]]:
     """The events that the frames sent to this account become, by `connector normalise`, repetitions left out."""
     frames = stream.stack.frames.user(stream.account)
     names = context_of(stream.stack, stream.exchange)
+    if stream.exchange == "krakenUsdm":  # an API key of the simulator opens Kraken's derivatives on the unified socket
+        names["route"] = "unified"
     prior: list[msgspec.Raw] = []
     events: list[dict[str, Any]] = []
     seen: set[tuple[object, ...]] = set()
@@ -269,9 +271,7 @@ def context_of(stack: Stack, exchange: str) -> dict[str, object]:
     # Hyperliquid's codes are unique over both markets, and its accounts trade on both.
     names = FAMILIES[venue] if venue == "hyperliquid" else (exchange,)
     found = [stack.simulator.call(lambda hub, _, name=name: hub.world.markets.symbols(name)) for name in names]
-    context: dict[str, object] = {key: {symbol.wire: symbol.pair_id for symbols in found for symbol in symbols}}
-    # The simulator's account has an API key, which opens Kraken's derivatives on the unified socket.
-    return context | ({"route": "unified"} if exchange == "krakenUsdm" else {})
+    return {key: {symbol.wire: symbol.pair_id for symbols in found for symbol in symbols}}
 
 
 def comparable(event: dict[str, Any], exchange: str) -> dict[str, Any]:
