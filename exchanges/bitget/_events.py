@@ -267,7 +267,7 @@ def _position(rows: Sequence[tuple[str, str, Decimal]], time_ms: int) -> Account
     """All coins of the frame in one event; nothing for an empty list."""
     if not rows:
         return None
-    balances = [Balance(asset=asset, free=free, locked=plain(locked)) for asset, free, locked in rows]
+    balances = [Balance(asset=asset, free=plain(decimal(free)), locked=plain(locked)) for asset, free, locked in rows]
     parts = ":".join(f"{balance.asset}={balance.free}/{balance.locked}" for balance in balances)
     return AccountPosition(
         event_time=time_ms, last_account_update=0, balances=balances, unique_message_id=f"bitget:{time_ms}:{parts}"

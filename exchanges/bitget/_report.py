@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec import UNSET
 
-from exchanges._numbers import divide, plain
+from exchanges._numbers import decimal, divide, plain
 from exchanges.events import TERMINAL, ExecutionReport, FeePart
 
 STATUSES: Final = {
@@ -135,8 +135,9 @@ def report(memory: OrderMemory, facts: Facts) -> ExecutionReport | None:
     memory.status = status
     created_ms, updated_ms = facts.times
     total, price, order_id = plain(facts.filled), plain(facts.price), facts.order_id
+    quantity = plain(decimal(facts.quantity))  # rows of one order differ in zeros behind the point
     moment = updated_ms or created_ms
-    unique = f"bitget:{order_id}:{status}:{total}:{updated_ms}:{price}:{facts.quantity}:{facts.trade_id}"
+    unique = f"bitget:{order_id}:{status}:{total}:{updated_ms}:{price}:{quantity}:{facts.trade_id}"
     event = ExecutionReport(
         symbol=facts.symbol,
         new_client_order_id=facts.client_id,
@@ -146,7 +147,7 @@ def report(memory: OrderMemory, facts: Facts) -> ExecutionReport | None:
         order_type="LIMIT" if facts.order_type == "limit" else "MARKET",
         side=facts.side,
         price=price,
-        quantity=facts.quantity,
+        quantity=quantity,
         total_trade_quantity=total,
         total_quote_trade_quantity=plain(facts.quote),
         creation_time=created_ms or updated_ms,
