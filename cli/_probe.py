@@ -211,6 +211,9 @@ class _Attempt:
     def refused(self, session: Session, stream_id: str, fail: Fail) -> None:
         self._decide(fail)
 
+    def answered(self, session: Session, answer: Answer) -> None:
+        """Its adapter reads it."""
+
     def clock_read(self, session: Session, offset_ms: int) -> None:
         """The session itself goes on with what it measured."""
 

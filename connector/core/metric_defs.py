@@ -23,6 +23,7 @@ MetricName = Literal[
     "events_conflated_total",
     "events_returned_total",
     "events_revoked_total",
+    "clock_off_seconds",
     "events_published_total",
     "frame_errors_total",
     "frames_total",
@@ -94,6 +95,9 @@ DEFINITIONS: Final[dict[str, Definition]] = {
     ),
     "events_published_total": Definition("counter", "Events that a sink confirmed", ("sink", "kind")),
     "frame_errors_total": Definition("counter", "Frames that could not be understood", ("venue",)),
+    "clock_off_seconds": Definition(
+        "gauge", "By how much the host's clock is ahead of the venue's; negative = behind", ("venue",), merge="max"
+    ),
     "frames_total": Definition("counter", "Frames received", ("venue", "feed")),
     "gap_seconds": Definition("histogram", "Length of the times in which a stream was not live", ("venue",), SLOW),
     "gaps_total": Definition("counter", "Gaps by how their repair ended: complete or partial", ("venue", "result")),

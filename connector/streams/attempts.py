@@ -68,9 +68,9 @@ class Stream:
         self.announce = True
         """Publish `Subscribed to user` when it is live the next time."""
         self.gap_from_ms: int | None = None
+        """Last moment that the stream was certainly live, by the venue's clock; None = it never was."""
         self.past_unknown = False
         """It may have run before, and nobody knows where it stood: to be told when it is live."""
-        """Last moment that the stream was certainly live; None = it never was."""
         self.hold = False
         self.flaps = flaps
 
@@ -255,7 +255,7 @@ class Attempts:
     def _note_gap(self, stream: Stream, lost: Session | None = None) -> None:
         session = lost or stream.session
         if session is not None and stream.state in CONNECTED_STATES and stream.gap_from_ms is None:
-            stream.gap_from_ms = session.last_byte_ms
+            stream.gap_from_ms = self._placement.seen_ms(session)
 
     def lose(self, stream: Stream, fail: Fail, lost: Session | None = None, uniform: float | None = None) -> None:
         self._note_gap(stream, lost)

@@ -156,6 +156,7 @@ class Engine:
             self._loop("supervisor"),
             flap_threshold=options.flap_threshold,
             flap_window_ms=options.flap_window_ms,
+            stale_s=options.lease_ttl_s,
         )
         self.leases = Leases(state, self.owner, options.role, options.lease_ttl_s)
         self.units: Accounts | Markets = self._units()

@@ -1,21 +1,39 @@
-"""Tells of the times in which an account was not connected."""
+"""The times in which an account was not connected: when they begin and end, and what is told of them."""
 
 from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from connector.core.metrics import METRICS
+from connector.core.ports import Clock
+from connector.streams.attempts import Stream
 from connector.streams.lines import OVERLAP_MS
 from connector.streams.pipeline import Pipeline
+from connector.streams.placement import Placement
 from connector.streams.spec import StreamSpec
+from connector.streams.tracker import Position
 from exchanges._adapter import GapReport
 
+CLOCK_OFF: Final = "what came before: a clock is off, and it is not known since when the account was not connected"
 PAST_UNKNOWN: Final = "everything before: nothing is known of where the account stood"
 
 
 def unknown_gap(now_ms: int) -> GapReport:
     """Nobody knows since when the account was not connected: `from` is 0."""
     return GapReport(from_ms=0, to_ms=now_ms, missing=(PAST_UNKNOWN,))
+
+
+def measured_gap(gap: GapReport, ahead_ms: int = 0) -> GapReport:
+    """With its end by the venue's clock, which is `ahead_ms` ahead of ours: adapters tell it by ours, the start by theirs.
+
+    One that ends before it begins is of unknown length: a clock was off, and its start can't be true.
+    """
+    gap = msgspec.structs.replace(gap, to_ms=gap.to_ms + ahead_ms)
+    if gap.from_ms <= gap.to_ms:
+        return gap
+    return msgspec.structs.replace(gap, from_ms=0, missing=(*gap.missing, CLOCK_OFF))
 
 
 def tell_gap(pipeline: Pipeline, spec: StreamSpec, gap: GapReport) -> None:
@@ -34,3 +52,36 @@ def tell_gap(pipeline: Pipeline, spec: StreamSpec, gap: GapReport) -> None:
         "missing": list(gap.missing),
     }
     pipeline.service("streamGap", told, redis=False)
+
+
+class Gaps:
+    """Measures the gaps of a process's streams by their venues' clocks. The supervisor's thread only."""
+
+    def __init__(self, placement: Placement, clock: Clock, stale_s: float) -> None:
+        """`stale_s`: a stream's former owner may have been gone for so long before another one begins."""
+        self._placement, self._clock = placement, clock
+        self._stale_ms = int(stale_s * 1000)
+
+    def begun(self, stream: Stream, known: Position | None, *, unknown: bool) -> None:
+        """The stream begins here. `known`: where it stood; `unknown`: it may have run before, and nobody knows where it
+        stood. A position of a clock that is ahead is not later than its owner's lease allows."""
+        if known is not None and known.live_until_ms:
+            latest_ms = self._placement.now_ms(stream.spec.exchange) - self._stale_ms
+            stream.gap_from_ms = min(known.live_until_ms, latest_ms)
+        stream.past_unknown = unknown and stream.gap_from_ms is None
+
+    def ended(self, stream: Stream, gap: GapReport | None) -> GapReport | None:
+        """The stream is live, and its adapter tells of this gap: what is to be told of it."""
+        now_ms = self._placement.now_ms(stream.spec.exchange)
+        if gap is not None:
+            gap = measured_gap(gap, now_ms - self._clock.wall_ms())
+        if stream.past_unknown:
+            stream.past_unknown = False
+            gap = gap or unknown_gap(now_ms)
+        return gap
+
+    @staticmethod
+    def settle(stream: Stream, gap: GapReport | None) -> None:
+        """A gap that is still being read stays the start of the next repair, here and in the saved position."""
+        reading = gap is not None and gap.from_ms and not gap.complete
+        stream.gap_from_ms = gap.from_ms + OVERLAP_MS if gap is not None and reading else None

@@ -56,6 +56,7 @@ class Line:
         "exchange",
         "held",
         "last_event_mono",
+        "live_until_ms",
         "lock",
         "pending",
         "saved_ms",
@@ -73,6 +74,8 @@ class Line:
         self.closed = False
         self.dirty = False
         self.saved_ms = 0
+        self.live_until_ms = 0
+        """Of the last position that was saved while nothing was on its way."""
         self.stamp = 0
         """Of the last position that was saved or loaded."""
         self.held: list[tuple[Emit, float]] | None = None
@@ -153,7 +156,7 @@ class Lines:
             self._sink.revoke(stream_id)
         log.warning("a stream leaves with unconfirmed events", stream=stream_id, events=line.pending)
         with line.lock:
-            return line.position(line.confirmed, line.saved_ms, self._wall_ms()) if line.saved_ms else None
+            return line.position(line.confirmed, line.live_until_ms, self._wall_ms()) if line.live_until_ms else None
 
     def let_through(self, stream_id: str, position: Position | None, *, clean: bool = True) -> bool:
         """The former owner is done: take over what it published, then publish what was held back.
@@ -259,13 +262,13 @@ class Lines:
                     continue
                 if line.pending or until_ms is None:
                     # Something is not confirmed yet: the live time must not pass it.
-                    until_ms = line.saved_ms
+                    until_ms = line.live_until_ms
                 if not until_ms:
                     continue
                 positions[stream_id] = line.position(line.confirmed, until_ms, now_ms)
                 line.dirty = False
                 if not line.pending:
-                    line.saved_ms = now_ms
+                    line.saved_ms, line.live_until_ms = now_ms, until_ms
         return positions
 
     def mark_dirty(self, stream_ids: Iterable[str]) -> None:

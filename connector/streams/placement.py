@@ -22,6 +22,7 @@ from connector.streams.dial import Dialler
 from connector.streams.io import IoThread
 from connector.streams.session import Listener, Publisher, Session
 from connector.streams.spec import StreamSpec
+from connector.streams.venue_time import VenueTime
 from exchanges import venue_of
 from exchanges._adapter import Adapter, Limits, Setup, Subscription, Venue
 from exchanges.ids import Feed
@@ -65,6 +66,7 @@ class Placement:
         self._by_name: dict[str, tuple[Session, IoThread, tuple[str, Feed, str]]] = {}
         self._sealed: set[Session] = set()
         self._numbers = itertools.count(1)
+        self.time = VenueTime(clock)
         self._clocks: dict[str, tuple[int, float]] = {}
         """By venue: its time minus ours in ms, and when it was measured. Written and read by I/O threads."""
 
@@ -74,11 +76,23 @@ class Placement:
         """A connection had to measure its venue's clock: the others start with what it found."""
         log.warning("a venue refused our clock; its own is used", venue=venue, offset_ms=offset_ms)
         self._clocks[venue] = (offset_ms, self._clock.mono())
+        self.time.offset(venue, offset_ms)
+
+    def now_ms(self, exchange: str) -> int:
+        """Time at the venue of an exchange id."""
+        venue = venue_of(exchange)
+        return self.time.now_ms(venue.name if venue is not None else exchange)
+
+    def seen_ms(self, session: Session) -> int:
+        """When the last byte came over a session, by its venue's clock."""
+        return self.time.at(session.venue, session.last_byte_mono)
 
     def clock_offset_ms(self, venue: str) -> int:
         """What was measured last, unless that is long ago."""
-        offset_ms, measured = self._clocks.get(venue, (0, 0.0))
-        return offset_ms if self._clock.mono() - measured < CLOCK_KEPT_S else 0
+        offset_ms, measured = self._clocks.get(venue, (0, -CLOCK_KEPT_S))
+        if self._clock.mono() - measured < CLOCK_KEPT_S:
+            return offset_ms
+        return self.time.now_ms(venue) - self._clock.wall_ms()
 
     def sessions(self) -> list[Session]:
         return [session for session, _, _ in list(self._by_name.values())]

@@ -60,6 +60,9 @@ class Listener(Protocol):
 
     def rotate(self, session: Session, reason: str) -> None: ...
 
+    def answered(self, session: Session, answer: Answer) -> None:
+        """A REST answer came, whatever it says."""
+
     def clock_read(self, session: Session, offset_ms: int) -> None:
         """The session measured its venue's clock: venue time minus ours."""
 
@@ -192,6 +195,7 @@ class Session:
             self._write(self._transport.ping)
 
     def answered(self, call: Call, answer: Answer) -> None:
+        self._listener.answered(self, answer)
         self._input(self.adapter.answered, call, answer, self._io.now())
 
     def readable(self) -> bool:

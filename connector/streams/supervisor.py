@@ -17,17 +17,16 @@ from connector.core.metrics import METRICS
 from connector.core.ports import Clock
 from connector.streams.attempts import RESTART_PAUSE_S, Attempts, Stream
 from connector.streams.breaker import AuthBreaker
-from connector.streams.gaps import tell_gap, unknown_gap
+from connector.streams.gaps import Gaps, tell_gap
 from connector.streams.key_kinds import KeyKinds
 from connector.streams.lifecycle import CONNECTED_STATES, Signal, StreamState
-from connector.streams.lines import OVERLAP_MS
 from connector.streams.pacing import Window
 from connector.streams.pipeline import Pipeline
 from connector.streams.placement import Placement
 from connector.streams.positions import decode_position
 from connector.streams.session import Session
 from connector.streams.spec import StreamSpec
-from exchanges._adapter import Fail, FailKind, GapReport, KeyKind
+from exchanges._adapter import Answer, Fail, FailKind, GapReport, KeyKind
 
 log = get_logger(__name__)
 
@@ -54,7 +53,9 @@ class Supervisor:
         *,
         flap_threshold: int = 4,
         flap_window_ms: int = 600_000,
+        stale_s: float = 8.0,
     ) -> None:
+        """`stale_s`: see `Gaps`."""
         self.loop = loop
         self._placement, self._pipeline, self._breaker = placement, pipeline, breaker
         self._clock, self._chance = clock, chance
@@ -62,6 +63,7 @@ class Supervisor:
         self._attempts = Attempts(loop, placement, pipeline, breaker, clock, chance, self.keys)
         self._streams = self._attempts.streams
         self._flap = (flap_threshold, flap_window_ms)
+        self._gaps = Gaps(placement, clock, stale_s)
         self._observer: Observer | None = None
         placement.listener = self
 
@@ -136,14 +138,14 @@ class Supervisor:
         return stream.spec if stream is not None else None
 
     def live_ms(self, stream_id: str) -> int | None:
-        """Wall time of the last byte of the stream's live session; None if it is not live, or a gap is still being read."""
+        """When the last byte of the live session came, by the venue's clock; None if none is live or a gap is still read."""
         stream = self._streams.get(stream_id)
         session = stream.session if stream is not None else None
         if stream is None or session is None or stream.state not in CONNECTED_STATES:
             return None
         if stream.gap_from_ms is not None:
             return None
-        return session.last_byte_ms
+        return self._placement.seen_ms(session)
 
     def position_time_ms(self, stream_id: str) -> int:
         """Up to when everything was seen: the live session's last byte, or the start of the current gap."""
@@ -174,6 +176,9 @@ class Supervisor:
 
     def rotate(self, session: Session, reason: str) -> None:
         self.loop.post(partial(self._attempts.rotate, session, reason))
+
+    def answered(self, session: Session, answer: Answer) -> None:
+        self._placement.time.answered(session.venue, answer.headers)
 
     def clock_read(self, session: Session, offset_ms: int) -> None:
         # At once: the next connection may be about to sign.
@@ -212,9 +217,7 @@ class Supervisor:
             self._pipeline.lines.open(spec.stream_id, spec.exchange, known, hold=hold)
             stream.hold = hold
             stream.announce = not hold
-            if known is not None and known.live_until_ms:
-                stream.gap_from_ms = known.live_until_ms
-            stream.past_unknown = unknown and stream.gap_from_ms is None
+            self._gaps.begun(stream, known, unknown=unknown)
         self._attempts.schedule(stream, 0.0)
 
     def _unwant(self, stream_id: str, last_holder: bool, announce: bool) -> None:
@@ -252,7 +255,7 @@ class Supervisor:
             old, stream.session, stream.replacement = stream.session, session, None
             self._attempts.signal(stream, Signal.REPLACED)
             stream.live_since = self._clock.mono()
-            self._settle_gap(stream, gap)
+            self._gaps.settle(stream, gap)
             if old is not None:
                 self._attempts.linger(stream, old)
             log.info("stream rotated", stream=stream_id, session=session.name)
@@ -266,9 +269,7 @@ class Supervisor:
         again = stream.state in CONNECTED_STATES
         self._attempts.signal(stream, Signal.LIVE_SEEN)
         stream.live_since = self._clock.mono()
-        if stream.past_unknown:
-            stream.past_unknown = False
-            gap = gap or unknown_gap(self._clock.wall_ms())
+        gap = self._gaps.ended(stream, gap)
         if stream.hold:
             stream.held_gap = gap
         elif gap is not None:
@@ -276,16 +277,11 @@ class Supervisor:
         if stream.spec.feed == "user":
             self._user_live(stream, again=again, gap=gap)
         stream.was_live = True
-        self._settle_gap(stream, gap)
+        self._gaps.settle(stream, gap)
         if self._observer is not None:
             self._observer.stream_live(stream_id, stream.spec.exchange)
         if stream.state is StreamState.LIVE and self._placement.sealed(session):
             self._attempts.rotate(session, "it is being replaced already")
-
-    @staticmethod
-    def _settle_gap(stream: Stream, gap: GapReport | None) -> None:
-        """A gap that is still being read stays the start of the next repair, here and in the saved position."""
-        stream.gap_from_ms = gap.from_ms + OVERLAP_MS if gap is not None and not gap.complete else None
 
     def _user_live(self, stream: Stream, *, again: bool, gap: GapReport | None) -> None:
         spec = stream.spec

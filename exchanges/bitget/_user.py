@@ -275,7 +275,7 @@ class User(OneAccount, Socket):
             if self._subscription is None:
                 raise AssertionError("used before a subscription was added")
             kind = UnifiedGap if self.unified else ClassicGap
-            self._gap = kind(self.account, self._subscription, self._setup.table, lambda: self.now.wall_ms)
+            self._gap = kind(self.account, self._subscription, self._setup.table, lambda: self._clock.stamp(self.now))
             self._asking = Asking(self._gap.single, self._signed)
             self.repair = GapRepair(self._subscription, self._signed, self._gap.then)
         return self.repair

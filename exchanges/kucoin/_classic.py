@@ -88,7 +88,7 @@ class ClassicUser(Link):
         self.subscription = subscription
         known = subscription.resume.orders if subscription.resume else ()
         self.account = _events.Account(setup.exchange, setup.table, known)
-        self._gap = Gap(self.account, subscription, lambda: self.now.wall_ms)
+        self._gap = Gap(self.account, subscription, lambda: self._clock.stamp(self.now))
         self.repair = GapRepair(subscription, self.signed, self._gap.then)
         self._lookups = Lookups(self.signed)
         self._held: Waiting[str, ExecutionReport] = Waiting()

@@ -96,7 +96,7 @@ class UnifiedUser:
         known = subscription.resume.orders if subscription.resume else ()
         self.account = _events.Account(setup.exchange, setup.table, known)
         self._now = Instant(0.0, 0)
-        self._gap = UnifiedGap(self.account, subscription, lambda: self._now.wall_ms, api or Api())
+        self._gap = UnifiedGap(self.account, subscription, lambda: self._clock.stamp(self._now), api or Api())
         self.repair = GapRepair(subscription, self._signed, self._gap.then)
         self._lookups = Lookups(self._signed)
         self._sources: set[str] = set()

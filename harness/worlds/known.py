@@ -121,14 +121,6 @@ KNOWN: Final[tuple[Known, ...]] = (
     ),
     Known("B6", "an evicted lease has two owners", ORDERS | {"run twice"}, either("redis_evict"), 45, "evict"),
     Known(
-        "B4",
-        "a clock that is off loses the gap of a take-over and reports it as complete",
-        LOST,
-        either("clock_step", "restart_step"),
-        124,
-        "clock",
-    ),
-    Known(
         "E8",
         "without CREDENTIALS_KEYS the streams of a process that came back within the life of its heartbeat stay dark",
         LOST | {"dark", "counts", "not closed"},

@@ -22,12 +22,15 @@ from connector.state.memory_state import MemoryState
 from connector.state.positions_on_disk import PositionsOnDisk
 from connector.streams.accounts import Accounts
 from connector.streams.announce import Announcer
+from connector.streams.attempts import Stream
+from connector.streams.gaps import Gaps
 from connector.streams.handover import Handover
 from connector.streams.lines import Lines
 from connector.streams.market import Markets
 from connector.streams.routine import Routine
 from connector.streams.takers import Takers
-from connector.streams.tracker import OrderTracker
+from connector.streams.tracker import OrderTracker, Position
+from connector.streams.venue_time import VenueTime
 from exchanges.events import ExecutionReport, OrderTradeUpdate
 from harness.worlds.plan import Plan, draw
 
@@ -210,6 +213,23 @@ def _event_after_the_close() -> AbstractContextManager[object]:
     return patch.object(Lines, "close", close)
 
 
+@contextmanager
+def _gaps_by_the_hosts_clock() -> Iterator[None]:
+    """B4: a gap begins and ends by the clocks of the hosts, however far they are off."""
+
+    def begun(self: Gaps, stream: Stream, known: Position | None, *, unknown: bool) -> None:
+        del self
+        stream.gap_from_ms = known.live_until_ms if known is not None and known.live_until_ms else None
+        stream.past_unknown = unknown and stream.gap_from_ms is None
+
+    with (
+        patch.object(VenueTime, "answered", lambda *_: None),
+        patch.object(VenueTime, "offset", lambda *_: None),
+        patch.object(Gaps, "begun", begun),
+    ):
+        yield
+
+
 def _absence_is_an_order() -> AbstractContextManager[object]:
     """B2: a stream whose entry is missing counts as closed."""
     return patch.object(MemoryState, "remember", lambda self, wanted: wanted.stream_id in self._entries)
@@ -289,6 +309,15 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "clock",
         frozenset({"rabbit lost", "counts"}),
         _grace_by_the_wall_clock,
+    ),
+    Mutant(
+        "B4 gaps by the host's clock",
+        "a clock that is off loses the gap of a take-over and reports it as complete",
+        "clock",
+        frozenset({"rabbit lost", "redis lost", "rabbit wrong end", "redis wrong end"}),
+        _gaps_by_the_hosts_clock,
+        faults=("clock_step", "restart_step"),
+        first=124,
     ),
     Mutant(
         "B5 nothing outlives Redis",

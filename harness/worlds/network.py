@@ -10,6 +10,7 @@ import itertools
 import random
 from collections import deque
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -107,6 +108,7 @@ class Venues:
         if result.reply is None:
             raise requests.ConnectionError("reset")
         headers = {name.lower(): value for name, value in result.reply.headers.items()}
+        headers.setdefault("date", formatdate(self.now().wall_ms / 1000, usegmt=True))  # as every venue does
         return Answer(result.reply.status, headers, result.reply.body)
 
     def _unanswered(self, until: float) -> None:

@@ -190,6 +190,9 @@ class Heard:
     def rotate(self, session: Session, reason: str) -> None:
         self._add("rotate", reason)
 
+    def answered(self, session: Session, answer: Answer) -> None:
+        del session, answer
+
     def clock_read(self, session: Session, offset_ms: int) -> None:
         self._add("clock", (session.venue, offset_ms))
 

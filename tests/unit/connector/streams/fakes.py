@@ -173,6 +173,8 @@ class FakePlacement:
         self.clock, self.room = clock, room
         self.limits = Limits(connects=Rate(1, 1.0), messages=Rate(1, 1.0), join_timeout_s=30.0)
         self.listener: Any = None
+        self.ahead_ms = 0
+        """Venue's clock minus ours."""
         self.made: list[FakeSession] = []
         self.open: list[FakeSession] = []
         self.joins: list[tuple[str, FakeSession, Subscription, FakeSession | None]] = []
@@ -180,6 +182,13 @@ class FakePlacement:
         self.fail: Exception | None = None
         self._sealed: set[FakeSession] = set()
         self._numbers = itertools.count(1)
+
+    def now_ms(self, exchange: str) -> int:
+        del exchange
+        return self.clock.wall_ms() + self.ahead_ms
+
+    def seen_ms(self, session: FakeSession) -> int:
+        return session.last_byte_ms + self.ahead_ms
 
     def sessions(self) -> list[FakeSession]:
         return list(self.open)

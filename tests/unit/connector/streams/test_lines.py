@@ -171,7 +171,7 @@ def test_what_the_next_owner_finds_itself_is_revoked_and_no_more_waited_for(pipe
     taken = pipeline.lines.take("u1", 2_000)
     position = decode_position(pipeline.lines.last_word("u1", taken, revoke=True))
     assert position is not None
-    assert (position.live_until_ms, position.orders) == (1_000, [known_order(report("NEW"))])
+    assert (position.live_until_ms, position.orders) == (900, [known_order(report("NEW"))])
     assert sink.revoked == ["u1"]
     assert pipeline.lines.pending("u1") == 0
     assert pipeline.lines.last_word("u1", taken, revoke=True) == taken
@@ -233,7 +233,7 @@ def test_a_stream_that_is_not_live_saves_only_what_is_new(pipeline: Pipeline, si
     pipeline.confirmed(sink.account())
     position = decode_position(pipeline.lines.dirty_positions(lambda _: None, 200_001, 60_000)["u1"])
     assert position is not None
-    assert (position.live_until_ms, len(position.orders)) == (100_000, 1)
+    assert (position.live_until_ms, len(position.orders)) == (900, 1)
 
 
 def test_one_stream_that_is_not_live_keeps_no_other_from_being_saved(pipeline: Pipeline) -> None:

@@ -132,7 +132,7 @@ def test_the_live_time_waits_for_what_is_not_confirmed(sink: Sink) -> None:
     pipeline.account(Emit("u1", report("NEW")), 0.0)
     late = decode_position(pipeline.lines.dirty_positions(lambda _: 199_000, 200_000, 60_000)["u1"])
     assert late is not None
-    assert late.live_until_ms == 100_000
+    assert late.live_until_ms == 9_000
     pipeline.confirmed(sink.account())
     now = decode_position(pipeline.lines.dirty_positions(lambda _: 199_000, 200_001, 60_000)["u1"])
     assert now is not None
