@@ -52,6 +52,10 @@ class KnownOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     order_time_ms: int = 0
     creation_time_ms: int = 0
     trade_id: int = -1
+    carried: str = "0"
+    """How much of `executed` was filled under earlier order ids of the client order (a venue that places a modified order
+    anew)."""
+    carried_quote: str = "0"
 
     @property
     def terminal(self) -> bool:

@@ -18,6 +18,24 @@ OrderId = str | int
 """Ids above 2^53-1 are text (bug B11); see `exchanges._numbers.order_id`."""
 
 
+_CARRIED: Final = "+carried:"
+
+
+def carrying(message_id: str, size: str, quote: str) -> str:
+    """The message id of an order that goes on under another order id: how much of its totals the ones before it filled.
+
+    It stands there because positions are made of what was published, and the consumer has no use for it.
+    """
+    return f"{message_id}{_CARRIED}{size}:{quote}"
+
+
+def carried(message_id: str) -> tuple[str, str]:
+    """What a message id says that earlier order ids filled of the totals: size and quote money; `0` for most."""
+    _, found, told = message_id.partition(_CARRIED)
+    size, _, quote = told.partition(":")
+    return (size, quote) if found else ("0", "0")
+
+
 class FeePart(msgspec.Struct, frozen=True):
     asset: str
     amount: str

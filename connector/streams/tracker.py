@@ -22,6 +22,7 @@ from exchanges.events import (
     ExecutionReport,
     OrderEvent,
     OrderTradeUpdate,
+    carried,
 )
 
 MAX_FINISHED_ORDERS: Final = 300
@@ -221,6 +222,7 @@ def known_order(event: OrderEvent) -> KnownOrder:
             order_time_ms=event.order_time,
         )
     canceled = event.order_status == "CANCELED" and event.original_client_order_id
+    size, quote = carried(event.unique_message_id)
     return KnownOrder(
         order_id=str(event.order_id),
         client_order_id=(event.original_client_order_id or "") if canceled else event.new_client_order_id,
@@ -234,6 +236,8 @@ def known_order(event: OrderEvent) -> KnownOrder:
         order_type=event.order_type,
         order_time_ms=event.order_time,
         creation_time_ms=event.creation_time,
+        carried=size,
+        carried_quote=quote,
     )
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from exchanges._adapter import KnownOrder
 from exchanges._numbers import decimal, divide, multiply, plain
-from exchanges.events import TERMINAL, ExecutionReport
+from exchanges.events import TERMINAL, ExecutionReport, carrying
 
 MAX_CLIENT_IDS: Final = 20_000
 """Client ids remembered per account; the least recently told go first."""
@@ -26,15 +26,20 @@ _UNNAMED: Final = ""
 """Stands for orders of which only the sum is known: another connection told it."""
 
 
+def own_totals(order: KnownOrder) -> tuple[Decimal, Decimal]:
+    """Size and value that were filled under this order id: what was published, without what other ids had filled."""
+    return decimal(order.executed) - decimal(order.carried), decimal(order.executed_quote) - decimal(
+        order.carried_quote
+    )
+
+
 class _Part:
     """One order id of a client order: what the venue says of it alone."""
 
-    __slots__ = ("created_ms", "ended", "order_id", "published", "quote", "size")
+    __slots__ = ("created_ms", "ended", "order_id", "quote", "size")
 
     def __init__(self, order_id: str, created_ms: int, size: Decimal, quote: Decimal, *, ended: bool) -> None:
         self.order_id, self.created_ms, self.size, self.quote, self.ended = order_id, created_ms, size, quote, ended
-        self.published: KnownOrder | None = None
-        """What another connection published of it, until the venue tells its own figures."""
 
 
 class _Client:
@@ -61,10 +66,14 @@ class ClientOrders:
                 self._seed(order)
 
     def _seed(self, order: KnownOrder) -> None:
-        size, quote = decimal(order.executed), decimal(order.executed_quote)
-        part = _Part(order.order_id, order.creation_time_ms, size, quote, ended=order.terminal)
-        part.published = order
-        self._take(order.client_order_id, self._clients.get(order.client_order_id), part)
+        """An order that another connection told. What it carried is known without the ids of the orders that filled it."""
+        size, quote = decimal(order.carried), decimal(order.carried_quote)
+        part = _Part(order.order_id, order.creation_time_ms, *own_totals(order), ended=order.terminal)
+        client = self._take(order.client_order_id, self._clients.get(order.client_order_id), part)
+        for older in client.parts[:-1]:
+            size, quote = size - older.size, quote - older.quote
+        if size > 0:
+            client.parts.insert(0, _Part(_UNNAMED, 0, size, quote, ended=True))
 
     def _take(self, client_id: str, client: _Client | None, part: _Part) -> _Client:
         """A new order of a client id. One whose last order has ended begins anew: that was no alter."""
@@ -82,28 +91,40 @@ class ClientOrders:
         client = self._clients.get(client_id)
         return client is not None and client.find(order_id) is not None and client.parts[-1].order_id != order_id
 
-    def told(self, report: ExecutionReport) -> ExecutionReport | None:
-        """What to publish of an order's state; None for the end of one that was replaced."""
+    def ends(self, reports: Iterable[ExecutionReport]) -> list[ExecutionReport]:
+        """What to publish of ends that became known together: of several under one client id, the newest is its end."""
+        ends = sorted(reports, key=lambda report: report.creation_time)
+        newest = {report.new_client_order_id or str(report.order_id): report for report in ends}
+        last = {id(report) for report in newest.values()}
+        told = [self.told(report, replaced=id(report) not in last) for report in ends]
+        return [report for report in told if report is not None]
+
+    def told(self, report: ExecutionReport, *, replaced: bool = False) -> ExecutionReport | None:
+        """What to publish of an order's state; None for the end of one that was replaced.
+
+        `replaced`: another order is known to go on under its client id, though nothing was told of that one yet.
+        """
         client_id, order_id = report.new_client_order_id, str(report.order_id)
         if not client_id or report.liquidation is True:
             return report
         client = self._clients.get(client_id)
+        over = report.order_status in TERMINAL and not replaced
         size, quote = decimal(report.total_trade_quantity), decimal(report.total_quote_trade_quantity)
         part = client.find(order_id) if client is not None else None
         if part is None:
-            part = _Part(order_id, report.creation_time, size, quote, ended=report.order_status in TERMINAL)
+            part = _Part(order_id, report.creation_time, size, quote, ended=over)
             if client is not None and part.created_ms < client.parts[-1].created_ms:
                 return self._older(client, part)
             client = self._take(client_id, client, part)
         assert client is not None  # noqa: S101 - either found or just made
-        if part.published is not None:
-            _resolve(client, part, report)
         grown = size > part.size
         if grown:
             part.size, part.quote = size, quote
-        part.ended = part.ended or report.order_status in TERMINAL
+        part.ended = part.ended or over
         if part is not client.parts[-1]:
             return self._again(client) if grown else None
+        if replaced:
+            return None
         client.last = report
         return _carried(client, report)
 
@@ -112,7 +133,8 @@ class ClientOrders:
         unnamed = client.find(_UNNAMED)
         known = min(unnamed.size, part.size) if unnamed is not None else Decimal(0)
         if unnamed is not None and unnamed.size:  # it was counted already, without its id
-            value = multiply(unnamed.quote, divide(known, unnamed.size))
+            share = part.quote if known == part.size else multiply(unnamed.quote, divide(known, unnamed.size))
+            value = min(share, unnamed.quote)
             unnamed.size, unnamed.quote = unnamed.size - known, unnamed.quote - value
         client.parts.insert(0, part)
         return self._again(client) if part.size > known else None
@@ -120,24 +142,6 @@ class ClientOrders:
     def _again(self, client: _Client) -> ExecutionReport | None:
         """The newest order once more: what was filled before it has become known only now."""
         return _carried(client, client.last) if client.last is not None else None
-
-
-def _resolve(client: _Client, part: _Part, report: ExecutionReport) -> None:
-    """Tell what was published of an order from its own figures: those of the orders before it are in it, as in its size."""
-    published, part.published = part.published, None
-    if published is None:
-        return
-    if len(client.parts) > 1:
-        older = client.parts[: client.parts.index(part)]
-        part.size = max(part.size - sum(one.size for one in older), Decimal(0))
-        part.quote = max(part.quote - sum(one.quote for one in older), Decimal(0))
-        return
-    before = min(decimal(published.quantity) - decimal(report.quantity), part.size)
-    if before <= 0:
-        return
-    value = multiply(part.quote, divide(before, part.size))
-    client.parts.insert(0, _Part(_UNNAMED, 0, before, value, ended=True))
-    part.size, part.quote = part.size - before, part.quote - value
 
 
 def _carried(client: _Client, report: ExecutionReport) -> ExecutionReport:
@@ -154,5 +158,5 @@ def _carried(client: _Client, report: ExecutionReport) -> ExecutionReport:
         quantity=plain(decimal(report.quantity) + size),
         total_trade_quantity=plain(total),
         total_quote_trade_quantity=plain(value),
-        unique_message_id=f"{report.unique_message_id}+{plain(size)}",
+        unique_message_id=carrying(report.unique_message_id, plain(size), plain(quote)),
     )

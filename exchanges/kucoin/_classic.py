@@ -30,6 +30,7 @@ from exchanges._rows import tolerant
 from exchanges._timers import Waiting, earliest
 from exchanges.events import AccountEvent, ExecutionReport
 from exchanges.kucoin import _events, _frames, _markets, _rest
+from exchanges.kucoin._alter import own_totals
 from exchanges.kucoin._gap import Gap
 from exchanges.kucoin._link import Control, Link, Topic
 
@@ -96,8 +97,9 @@ class ClassicUser(Link):
         self._park_s = _park_ms(setup.options.get("KUCOIN_ALTER_PARK_MS", "")) / 1000
         self._removed = False
         for order in subscription.resume.orders if subscription.resume else ():
-            if decimal(order.executed) > 0:
-                self.account.ledger.seed(order.order_id, decimal(order.executed), decimal(order.executed_quote))
+            size, quote = own_totals(order)
+            if size > 0:
+                self.account.ledger.seed(order.order_id, size, quote)
 
     # --- Link hooks ---
 

@@ -7,15 +7,15 @@ from collections.abc import Iterable
 from exchanges._adapter import Answer, Call, KnownOrder, UserSubscription
 from exchanges._numbers import decimal
 from exchanges._repair import Parse, Repaired
-from exchanges.events import AccountEvent, ExecutionReport
+from exchanges.events import TERMINAL, AccountEvent, ExecutionReport
 from exchanges.kucoin import _events
 
 
 class Telling:
     """What of an account's orders is news, and ends that wait until everything else is known. Shared with unified accounts.
 
-    An order that `alter` replaced ends under the client id of the one that goes on: such an end is not told, and which ends
-    are such is known only when all lists are read.
+    An order that `alter` replaced ends under the client id of the one that goes on: such an end is not told, and what it
+    filled is part of the other one's end. Which ends are such is known only when all lists are read.
     """
 
     def __init__(self, account: _events.Account, subscription: UserSubscription) -> None:
@@ -30,7 +30,7 @@ class Telling:
         """Those whose state differs from the last one published."""
         events: list[AccountEvent] = []
         for report in reports:
-            if self.hold and report.order_status == "CANCELED" and report.new_client_order_id:
+            if self.hold and report.order_status in TERMINAL and report.new_client_order_id:
                 self._ends.append(report)
                 continue
             told = self._account.clients.told(report)
@@ -41,8 +41,7 @@ class Telling:
     def ends(self) -> Repaired:
         """The last step of a plan."""
         ends, self._ends = self._ends, []
-        told = [self._account.clients.told(report) for report in sorted(ends, key=lambda report: report.order_time)]
-        return Repaired(events=[report for report in told if report is not None and not self._same(report)])
+        return Repaired(events=[report for report in self._account.clients.ends(ends) if not self._same(report)])
 
     def at_once(self, parse: Parse, call: Call, answer: Answer) -> Repaired:
         """Read the answer about an order that is asked for while the stream is live."""

@@ -1212,6 +1212,65 @@ def test_an_altered_order_that_filled_in_a_gap_is_told_as_filled_only(newest_fir
     assert states(told) == [("B", "FILLED", "2")]
 
 
+def gap_of(before: KnownOrder, *done: dict[str, object]) -> list[tuple[str, str, str, str]]:
+    """What is told of a gap in which these orders ended: id, status, size and value."""
+    driver = dialled(resume=Resume(since_ms=WALL - 60_000, orders=(before,)))
+    calls = of(Call, driver.ack(driver.frame({"id": "id1", "type": "welcome"})))
+
+    def reply(call: Call) -> object:
+        return {"closed orders": {"items": list(done)}, "open symbols": {"symbols": []}}.get(call.tag, [])
+
+    events = [emit.event for emit in of(Emit, answered(driver, calls, reply)[0])]
+    return [
+        (str(e.order_id), e.order_status, e.total_trade_quantity, e.total_quote_trade_quantity)
+        for e in events
+        if isinstance(e, ExecutionReport)
+    ]
+
+
+def test_an_order_that_became_smaller_in_a_gap_does_not_count_its_fills_twice() -> None:
+    """A smaller size was taken for what other orders under the client id had filled."""
+    told = {"status": "PARTIALLY_FILLED", "quantity": "2.6", "executed": "1.6", "executed_quote": "160"}
+    before = known("A", client_order_id="D-A", creation_time_ms=WALL - 90_000, **told)
+    now = row("A", clientOid="D-A", size="2.1", dealSize="1.6", dealFunds="160", cancelExist=True)
+    assert gap_of(before, now) == [("A", "CANCELED", "1.6", "160")]
+
+
+@pytest.mark.parametrize("end", ["FILLED", "CANCELED"])
+def test_what_an_order_filled_before_it_was_altered_and_ended_in_one_gap_is_not_lost(end: str) -> None:
+    before = known("A", client_order_id="D-A", status="PARTIALLY_FILLED", executed="1.6", executed_quote="160",
+                   quantity="2", creation_time_ms=WALL - 90_000)  # fmt: skip
+    first = row("A", clientOid="D-A", cancelExist=True, dealSize="1.6", dealFunds="160", createdAt=WALL - 90_000,
+                lastUpdatedAt=WALL - 9_000)  # fmt: skip
+    filled = {"dealSize": "1", "dealFunds": "90"} if end == "FILLED" else {"cancelExist": True}
+    then = row("B", clientOid="D-A", size="1", createdAt=WALL - 9_000, lastUpdatedAt=WALL - 5_000, **filled)
+    total = ("2.6", "250") if end == "FILLED" else ("1.6", "160")
+    assert gap_of(before, first, then) == [("B", end, *total)]
+    assert gap_of(before, then, first) == [("B", end, *total)]
+
+
+def test_fills_after_a_gap_keep_their_price_on_an_order_that_was_altered_before_it() -> None:
+    """What other ids had filled was taken for fills of this one, so that its own were told at the limit."""
+    before = known("B", client_order_id="D-A", status="PARTIALLY_FILLED", executed="1.6", executed_quote="160",
+                   quantity="2.6", carried="1.6", carried_quote="160", creation_time_ms=WALL - 90_000)  # fmt: skip
+    driver = dialled(resume=Resume(since_ms=WALL - 60_000, orders=(before,)))
+    calls = of(Call, driver.ack(driver.frame({"id": "id1", "type": "welcome"})))
+    going_on = row("B", active=True, clientOid="D-A", size="1", createdAt=WALL - 90_000, lastUpdatedAt=WALL - 90_000)
+
+    def reply(call: Call) -> object:
+        return {"open orders": [going_on], "open symbols": {"symbols": []}, "closed orders": {"items": []}}.get(
+            call.tag, []
+        )
+
+    told, _ = answered(driver, calls, reply)
+    assert not of(Emit, told)
+    match = {"type": "match", "status": "match", "filledSize": "0.5", "remainSize": "0.5", "size": "1", "price": "100"}
+    fill = {"matchPrice": "90", "matchSize": "0.5", "tradeId": "t9"}
+    (emit,) = of(Emit, driver.frame(order(**{**B, **match, **fill, "clientOid": "D-A"})))
+    assert isinstance(emit.event, ExecutionReport)
+    assert (emit.event.total_trade_quantity, emit.event.total_quote_trade_quantity) == ("2.1", "205")
+
+
 def test_a_fill_whose_frame_comes_after_rest_told_it_is_not_counted_twice() -> None:
     book = Ledger()
     book.seed("o", Decimal(6), Decimal(600))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.streams.tracker import Admitted, OrderTracker, known_order
-from exchanges.events import AccountPosition, Balance, BalanceUpdate, ExecutionReport, OrderTradeUpdate
+from exchanges.events import AccountPosition, Balance, BalanceUpdate, ExecutionReport, OrderTradeUpdate, carrying
 
 
 def report(
@@ -71,6 +71,13 @@ def test_an_amended_order_is_published_again() -> None:
         ("NEW", "0"),
         ("NEW", "0"),
     ]
+
+
+def test_a_position_remembers_how_much_other_order_ids_filled_of_a_client_order() -> None:
+    """Positions are made of what was published: without it a smaller size in a gap looked like fills of another id."""
+    first = report("PARTIALLY_FILLED", "0.6", unique_message_id=carrying("kucoin:B:NEW", "0.4", "4"))
+    assert (known_order(first).carried, known_order(first).carried_quote) == ("0.4", "4")
+    assert (known_order(report("NEW")).carried, known_order(report("NEW")).carried_quote) == ("0", "0")
 
 
 def test_the_old_id_of_a_modified_order_is_not_open_for_ever() -> None:
