@@ -26,6 +26,7 @@ log = get_logger(__name__)
 
 STOP_S: Final = 10.0
 QUEUE_LIMIT: Final = 10_000
+STATE_TAKES: Final = "state: takes redis://[:password@]host[:port][/db], or rediss://…"
 _SCHEMES: Final = {"redis": False, "rediss": True}
 
 
@@ -143,12 +144,14 @@ def make_state(state: State | str | None, settings: Settings, edges: Edges) -> S
         return MemoryState(edges.clock)
     if not isinstance(state, str):
         return state
-    parts = urlsplit(state)
+    try:
+        parts = urlsplit(state)
+        port, database = parts.port or 6379, int(parts.path.strip("/") or 0)
+    except ValueError:
+        raise InvalidSetting(STATE_TAKES) from None
     if parts.scheme not in _SCHEMES or not parts.hostname:
-        raise InvalidSetting("state: takes redis://[:password@]host[:port][/db], or rediss://…")
-    connection: dict[str, Any] = {"host": parts.hostname, "port": parts.port or 6379, "ssl": _SCHEMES[parts.scheme]}
-    if parts.path.strip("/"):
-        connection["db"] = int(parts.path.strip("/"))
+        raise InvalidSetting(STATE_TAKES)
+    connection: dict[str, Any] = {"host": parts.hostname, "port": port, "ssl": _SCHEMES[parts.scheme], "db": database}
     if parts.password:
         connection["password"] = unquote(parts.password)
     vault = Vault.from_setting(settings.credentials_keys.get_secret_value())

@@ -45,7 +45,7 @@ class PriceConnector(Running):
             more["price_exchanges"] = tuple(exchanges)
         if symbols:
             given = settings if isinstance(settings, Settings) else Settings.from_env(settings or {})
-            more["price_symbols"] = Settings.model_validate({"PRICE_SYMBOLS": symbols}).price_symbols
+            more["price_symbols"] = Settings.from_env({"PRICE_SYMBOLS": symbols}).price_symbols
             settings = given
         super().__init__("price", PRICE_NAMES, settings, gateway, state, queue_limit, more)
 

@@ -223,9 +223,9 @@ class Lines:
         line.last_event_mono = mono
         taken = self._sink.submit([message])
         if not taken:
-            # Not published: gap repair of the next session must find it again.
+            # Not published: gap repair of the next session must find it again, and only it; what waits will go out.
             line.pending -= 1
-            line.tracker = line.confirmed.clone()
+            line.tracker.take_back(admitted)
             log.error("an account event could not be queued", stream=stream_id, event_type=message.event_type)
         if stream_id in self._after_reject and message.event_type in _GENUINE and self.on_genuine_event is not None:
             self._after_reject.discard(stream_id)

@@ -41,6 +41,8 @@ class Admitted(NamedTuple):
     event: AccountEvent
     event_id: str
     order: KnownOrder | None
+    before: KnownOrder | None = None
+    """What was known of the order until then."""
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -108,7 +110,18 @@ class OrderTracker:
             if not order.creation_time_ms:
                 order = msgspec.structs.replace(order, creation_time_ms=known.creation_time_ms)
         self._remember(order)
-        return Admitted(event, event_id, order)
+        return Admitted(event, event_id, order, known)
+
+    def take_back(self, admitted: Admitted) -> None:
+        """Forget the newest event that was admitted: nobody took it, and a repair shall find it again."""
+        if admitted.order is None:
+            self._seen.pop(admitted.event_id, None)
+            return
+        key = _key(admitted.order)
+        self._finished.pop(key, None)
+        self._forget(key)
+        if admitted.before is not None:
+            self._remember(admitted.before)
 
     def _remember(self, order: KnownOrder) -> None:
         key = _key(order)
@@ -187,13 +200,6 @@ class OrderTracker:
             orders=[*self._open.values(), *self._finished.values()],
             seen=list(self._seen)[-seen:],
         )
-
-    def clone(self) -> OrderTracker:
-        copy = OrderTracker(self._exchange)
-        copy._open, copy._finished = self._open.copy(), self._finished.copy()
-        copy._clients = self._clients.copy()
-        copy._seen, copy._position_times = self._seen.copy(), dict(self._position_times)
-        return copy
 
 
 def _key(order: KnownOrder) -> str:

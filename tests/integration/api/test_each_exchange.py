@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from connector import Connector, Event, InvalidCommand, KeyRejected, UnknownStream
-from exchanges import venue_of
-from exchanges.ids import FAMILIES
-from simulator.demo import demo_key
 from simulator.simulator import Simulator
+from tests.integration.api.desk import EXCHANGES, ORDER_EVENTS, WAIT_S, account, api_of, place
 
 pytestmark = pytest.mark.integration
-
-WAIT_S = 60.0
-EXCHANGES = [one for members in FAMILIES.values() for one in members if venue_of(one) is not None]
 
 
 @pytest.fixture(scope="module")
@@ -33,23 +27,10 @@ def bot(exchange: Simulator) -> Iterator[Connector]:
         yield connector
 
 
-def api_of(provider: str, family: str) -> dict[str, str]:
-    key = demo_key(family)
-    api = {"provider": provider, "key": key.key, "secret": key.secret}
-    if key.passphrase:
-        api["passphrase"] = key.passphrase
-    if key.kind == "ecdsa":
-        api["keysType"] = "cloud"
-    return api
-
-
 @pytest.mark.parametrize("provider", EXCHANGES)
 def test_a_filled_order_is_heard_of(provider: str, exchange: Simulator, bot: Connector) -> None:
-    family = next(name for name, members in FAMILIES.items() if provider in members)
-    api = api_of(provider, family)
-    account = f"a-{provider}"
     exchange.reset()
-    exchange.account(family, api["key"], api["secret"], api.get("passphrase", ""), account_id=account)
+    at = account(exchange, provider)
     filled = threading.Event()
     heard: list[Event[Any]] = []
 
@@ -58,19 +39,11 @@ def test_a_filled_order_is_heard_of(provider: str, exchange: Simulator, bot: Con
         if event.data.order_status == "FILLED":
             filled.set()
 
-    bot.on("executionReport", on_order)
-    bot.on("ORDER_TRADE_UPDATE", on_order)
-    stream = bot.open_stream(user_id="me", api=api)
+    for name in ORDER_EVENTS:
+        bot.on(name, on_order)
+    stream = bot.open_stream(user_id="me", api=api_of(provider))
     bot.wait_live(stream, WAIT_S)
-    symbol = exchange.hub.world.markets.symbols(provider)[0]
-    price = exchange.hub.world.markets.quote(provider, symbol.wire).price
-    step = Decimal(1).scaleb(-symbol.quantity_decimals)
-    worth = Decimal(200) if symbol.inverse else Decimal(200) / (price * symbol.contract_size)
-    order = exchange.place(
-        account, provider, symbol=symbol.wire, side="BUY", quantity=max(worth.quantize(step), step),
-        price=price.quantize(Decimal(1).scaleb(-symbol.price_decimals)),
-    )  # fmt: skip
-    exchange.fill(order.order_id)
+    exchange.fill(place(exchange, at, provider).order_id)
 
     assert filled.wait(WAIT_S)
     assert {(event.exchange, event.stream_id, event.user_id) for event in heard} == {(provider, stream, "me")}

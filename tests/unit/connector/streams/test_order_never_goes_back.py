@@ -234,12 +234,3 @@ def test_an_order_that_was_renamed_stays_open_when_another_takes_its_old_client_
     tracker.admit(report("NEW", order="1", new_client_order_id="new"))
     tracker.admit(report("NEW", order="2", new_client_order_id="old"))
     assert open_ids(tracker) == ["1", "2"]
-
-
-def test_a_copy_follows_a_client_id_to_its_next_order() -> None:
-    tracker = OrderTracker("hyperliquid")
-    tracker.admit(report("NEW", order="1", new_client_order_id="x"))
-    copy = tracker.clone()
-    copy.admit(report("NEW", order="2", new_client_order_id="x"))
-    assert open_ids(copy) == ["2"]
-    assert open_ids(tracker) == ["1"]

@@ -140,6 +140,40 @@ def test_an_event_that_no_sink_took_is_found_again_by_gap_repair(pipeline: Pipel
     assert [message.event_id for message in sink.account()] == ["bybit:BTCUSDT:7:FILLED:1"]
 
 
+def test_what_waits_in_the_sink_is_not_told_again_after_an_event_that_it_refused(
+    pipeline: Pipeline, sink: Sink
+) -> None:
+    delta = BalanceUpdate(asset="BTC", balance_delta="1", clear_time=1, event_time=1, unique_message_id="d1")
+    pipeline.account(Emit("u1", report("NEW")), 0.0)
+    pipeline.account(Emit("u1", report("PARTIALLY_FILLED", "0.4")), 0.0)
+    sink.full = True
+    assert not pipeline.account(Emit("u1", report("FILLED", "1")), 0.0)
+    assert not pipeline.account(Emit("u1", delta), 0.0)
+    assert pipeline.lines.pending("u1") == 2
+    sink.full = False
+    resume = pipeline.lines.resume("u1", 1)
+    assert resume is not None
+    assert [(order.status, order.executed) for order in resume.orders] == [("PARTIALLY_FILLED", "0.4")]
+    for state, executed in (("NEW", "0"), ("PARTIALLY_FILLED", "0.4"), ("FILLED", "1")):
+        pipeline.account(Emit("u1", report(state, executed), repaired=True), 0.0)
+    pipeline.account(Emit("u1", delta), 0.0)
+    assert [message.event_id.rpartition("bybit:")[2] for message in sink.account()] == [
+        "BTCUSDT:7:NEW:0",
+        "BTCUSDT:7:PARTIALLY_FILLED:0.4",
+        "BTCUSDT:7:FILLED:1",
+        "d1",
+    ]
+
+
+def test_an_order_that_the_sink_refused_at_first_sight_is_unknown_again(pipeline: Pipeline, sink: Sink) -> None:
+    sink.full = True
+    for state, executed in (("NEW", "0"), ("FILLED", "1")):
+        assert not pipeline.account(Emit("u1", report(state, executed)), 0.0)
+        resume = pipeline.lines.resume("u1", 1)
+        assert resume is not None
+        assert resume.orders == ()
+
+
 def test_positions_hold_only_what_the_primary_sink_confirmed(pipeline: Pipeline, sink: Sink) -> None:
     pipeline.account(Emit("u1", report("NEW", order="1")), 0.0)
     pipeline.account(Emit("u1", report("NEW", order="2")), 0.0)

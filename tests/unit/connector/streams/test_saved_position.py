@@ -283,15 +283,6 @@ def test_finished_orders_are_bounded_and_the_oldest_goes_first() -> None:
     assert tracker.admit(report("FILLED", "1", order=newest, time=9)) is None, "the newest one's late duplicate"
 
 
-def test_a_copy_knows_everything_and_goes_its_own_way() -> None:
-    tracker = loaded(saved(HALF, seen=("bybit:b1",)))
-    copy = tracker.clone()
-    assert copy.position(1) == tracker.position(1)
-    copy.admit(report("FILLED", "1"))
-    copy.admit(delta("b2"))
-    assert tracker.position(1) == Position(live_until_ms=1, orders=[HALF], seen=["bybit:b1"])
-
-
 def test_a_futures_order_that_was_confirmed_is_in_the_saved_position(sink: Sink) -> None:
     order = OrderTradeUpdate(
         event_time=1, transaction_time=1, symbol="ETHUSDT", client_order_id="D-TP-8", side="BUY", order_type="LIMIT",
