@@ -124,7 +124,7 @@ class GapRepair:
 
     def live(self, event: AccountEvent) -> list[Output]:
         """A live event: published at once, or held until the repair is through."""
-        if self.done or self._open:
+        if self.passing:
             return [Emit(self.stream_id, event)]
         self._held.append(event)
         if len(self._held) > MAX_HELD_EVENTS and self._started is not None:
@@ -154,6 +154,11 @@ class GapRepair:
         elif not self._outstanding and all(call.attempt > ATTEMPTS for _, call in self._retries):
             outputs.extend(self._let_through(now))
         return outputs
+
+    @property
+    def passing(self) -> bool:
+        """Live events pass, whether the gap is still being read or not."""
+        return self.done or self._open
 
     def deadline(self) -> float | None:
         if self.done or self._started is None:

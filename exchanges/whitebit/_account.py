@@ -13,7 +13,8 @@ from exchanges._frames import UNREADABLE
 from exchanges._lookup import Lookups
 from exchanges._repair import GapRepair, Repaired
 from exchanges._timers import Waiting, earliest
-from exchanges.events import AccountEvent, Balance
+from exchanges.events import AccountEvent, Balance, ExecutionReport
+from exchanges.whitebit._clients import ClientOrders
 from exchanges.whitebit._frames import Frame, decode_raws
 from exchanges.whitebit._gap import STILL, Gap, history_rows, order_call
 from exchanges.whitebit._markets import FUTURES
@@ -28,12 +29,15 @@ from exchanges.whitebit._orders import (
     decode_deal,
     decode_row,
     margin_balance,
+    may_go_on,
     position,
     rest_row,
     spot_balance,
 )
 from exchanges.whitebit._rest import Signer, failure_of, private_call
 
+HEIR_WAIT_S: Final = 1.0
+"""For the other half of a modify, before a cancelled order is told as one: the venue tells both at once."""
 DEAL_WAIT_S: Final = 5.0
 """A deal whose order no frame told for so long: its order is asked for."""
 MAX_WAITING: Final = 1_000
@@ -61,9 +65,10 @@ class Account:
         self._signer = Signer(subscription.credentials)
         self._orders = Orders(setup.exchange, setup.table)
         resume = subscription.resume
-        self._gap = Gap(setup.exchange, self._orders, resume, lambda: self.now.wall_ms, setup.table)
+        self._clients = ClientOrders(resume.orders if resume is not None else (), reading=resume is not None)
+        self._gap = Gap(setup.exchange, self._orders, self._clients, resume, lambda: self.now.wall_ms, setup.table)
         # Holds live events from the first frame on, so it exists before the first of them.
-        self._repair = GapRepair(subscription, sign=self.sign, then=self._gap.then)
+        self._repair = GapRepair(subscription, sign=self.sign, then=self._gap.then, given_up=self._gap.given_up)
         self._lookups = Lookups(self.sign)
         self._deals: Waiting[str, Deal] = Waiting()
         self._live = True
@@ -122,7 +127,14 @@ class Account:
         report = self._orders.report(row, self.now.wall_ms, ended=not still)
         if isinstance(report, str):
             return Repaired(missing=[report])
-        return Repaired(events=[report] if report is not None else [])
+        return Repaired(events=self._client_order(row, report))
+
+    def _client_order(self, row: Row, report: ExecutionReport | None) -> list[ExecutionReport]:
+        """What a live state tells of its client order."""
+        if report is None:
+            return []
+        wait_until = self.now.mono + HEIR_WAIT_S if self._live else 0
+        return self._clients.told(report, wait_until=wait_until, may_go_on=may_go_on(row))
 
     # --- time ---
 
@@ -132,10 +144,18 @@ class Account:
             if not self._orders.knows(str(deal.order_id)):
                 outputs.append(Note("a deal of an order that no frame told"))
                 outputs.extend(self._ask(str(deal.order_id), deal.market))
-        return [*outputs, *self._lookups.due(now), *self._repair.due(now)]
+        outputs.extend(self._lookups.due(now))
+        outputs.extend(self._repair.due(now))
+        # Lists that hang must not hold back what happens now.
+        reports = self._clients.lists_read() if self._repair.passing else []
+        for report in (*reports, *self._clients.due(now.mono, gap_is_read=self._repair.done)):
+            outputs.extend(self._repair.live(report))
+        return outputs
 
     def deadline(self) -> float | None:
-        return earliest(self._deals.deadline(), self._lookups.deadline(), self._repair.deadline())
+        return earliest(
+            self._deals.deadline(), self._clients.deadline(), self._lookups.deadline(), self._repair.deadline()
+        )
 
     # --- frames ---
 
@@ -172,7 +192,7 @@ class Account:
         event = self._orders.report(row, now.wall_ms, ended=ended)
         if isinstance(event, str):
             return [Note(f"order: {event}", "error"), *self._ask(str(row.id), row.market)]
-        return self._emit([event] if event is not None else [])
+        return self._emit(self._client_order(row, event))
 
     def _ask_named(self, raw: msgspec.Raw) -> list[Output]:
         """A row that can't be read may be the end of its order."""

@@ -15,6 +15,8 @@ from exchanges._plan import Singles, Steps, not_known
 from exchanges._repair import Repaired
 from exchanges.events import AccountEvent, Balance, ExecutionReport
 from exchanges.instruments import SymbolTable
+from exchanges.whitebit._chain import Unsure
+from exchanges.whitebit._clients import ClientOrders
 from exchanges.whitebit._frames import decode_raws
 from exchanges.whitebit._markets import FUTURES, wire_of
 from exchanges.whitebit._orders import (
@@ -23,6 +25,7 @@ from exchanges.whitebit._orders import (
     Row,
     decode_assets,
     margin_balance,
+    may_go_on,
     of_known,
     position,
     rest_row,
@@ -44,9 +47,11 @@ BALANCES: Final = "balances"
 ORDER: Final = "order"
 STILL: Final = "open orders of a market"
 DEALS: Final = "deals of an order"
+SHARE: Final = "deals of a modified order"
 
 
 class _Deal(msgspec.Struct):
+    time: Number = None
     amount: Number = None
     deal: Number = None
 
@@ -62,6 +67,42 @@ def order_call(order_id: str, tag: str = ORDER) -> Call:
     """Ask for one ended order by id; dates are ignored then."""
     number: object = int(order_id) if order_id.isascii() and order_id.isdigit() else order_id
     return private_call(tag, "trade-account/order/history", {"orderId": number, "limit": PAGE}, context=order_id)
+
+
+def _deals_call(tag: str, order_id: str, context: object) -> Call:
+    number: object = int(order_id) if order_id.isascii() and order_id.isdigit() else order_id
+    params = {"orderId": number, "limit": PAGE, "offset": 0}
+    return private_call(tag, "trade-account/order", params, context=context)
+
+
+def _deals_of(body: bytes) -> list[_Deal]:
+    """Raises one of `UNREADABLE`."""
+    return [] if body.strip() == b"[]" else _decode_deals(body).records
+
+
+def _sum(deals: Sequence[_Deal]) -> tuple[Decimal, Decimal]:
+    """Base and quote."""
+    size = sum((decimal(one.amount) for one in deals), Decimal(0))
+    return size, sum((decimal(one.deal) for one in deals), Decimal(0))
+
+
+def _before(known: KnownOrder, deals: Sequence[_Deal]) -> tuple[Decimal, Decimal] | None:
+    """What ids before this one had executed of what was told of an order whose row is gone; None = that can't be told.
+
+    An order that was never modified was told with the sum of its oldest deals. Of another one what was told then is its
+    deals up to that time, and what is missing there is of the ids before.
+    """
+    told, value = decimal(known.executed), decimal(known.executed_quote)
+    size = Decimal(0)
+    oldest = sorted(deals, key=lambda one: time_ms(one.time))
+    for deal in (None, *oldest):
+        size += decimal(deal.amount) if deal is not None else 0
+        if size == told:
+            return Decimal(0), Decimal(0)
+    if known.order_time_ms <= known.creation_time_ms:
+        return None  # told by a list, which has no other time
+    then = _sum([one for one in oldest if time_ms(one.time) <= known.order_time_ms])
+    return (told - then[0], value - then[1]) if then[0] < told else None
 
 
 def history_rows(body: bytes) -> tuple[list[Row], int]:
@@ -93,15 +134,21 @@ class Gap:
         self,
         exchange: str,
         orders: Orders,
+        clients: ClientOrders,
         resume: Resume | None,
         wall_ms: Callable[[], int],
         table: Callable[[], SymbolTable],
     ) -> None:
-        self._exchange, self._orders, self._resume, self._wall_ms = exchange, orders, resume, wall_ms
-        self._table = table
+        self._exchange, self._orders, self._clients = exchange, orders, clients
+        self._resume, self._wall_ms, self._table = resume, wall_ms, table
         self._known: dict[str, KnownOrder] = {one.order_id: one for one in resume.orders} if resume else {}
         self._found: set[str] = set()
-        self._steps = Steps(Singles(self._gone, self._singles, most=MAX_SINGLES, step=SINGLES_AT_ONCE))
+        self._steps = Steps(
+            lambda: Repaired(events=self._clients.lists_read()),
+            Singles(self._gone, self._singles, most=MAX_SINGLES, step=SINGLES_AT_ONCE),
+            Singles(self._clients.unsure, self._shares, most=MAX_SINGLES, step=SINGLES_AT_ONCE),
+            lambda: Repaired(events=self._clients.gap_read()),
+        )
 
     def calls(self) -> Sequence[Call]:
         if self._resume is None:
@@ -131,6 +178,13 @@ class Gap:
     def _singles(order_ids: Sequence[str]) -> list[Call]:
         return [order_call(order_id) for order_id in order_ids]
 
+    @staticmethod
+    def _shares(orders: Sequence[Unsure]) -> list[Call]:
+        return [_deals_call(SHARE, one.order.order_id, one) for one in orders]
+
+    def given_up(self, _: Call) -> Sequence[AccountEvent]:
+        return self._clients.gap_read()
+
     # --- answers ---
 
     def parse(self, call: Call, answer: Answer) -> Repaired:
@@ -159,6 +213,8 @@ class Gap:
             return self._not_ended(str(call.context))
         if call.tag == DEALS:
             return self._deals(str(call.context), body)
+        if call.tag == SHARE:
+            return self._share(call, body)
         return self._open_page(call, body)
 
     def _open_page(self, call: Call, body: bytes) -> Repaired:
@@ -176,8 +232,7 @@ class Gap:
                 return self._told(call, mine, 0, ended=False)
             if bad or len(raws) >= PAGE:
                 return Repaired(missing=[not_known(order_id)])
-            params = {"orderId": int(order_id) if order_id.isdigit() else order_id, "limit": PAGE, "offset": 0}
-            return Repaired(calls=[private_call(DEALS, "trade-account/order", params, context=order_id)])
+            return Repaired(calls=[_deals_call(DEALS, order_id, order_id)])
         told = self._told(call, rows, bad, ended=False)
         return self._more(call, told, len(raws), self._open)
 
@@ -210,8 +265,9 @@ class Gap:
             report = self._orders.report(row, self._wall_ms(), ended=ended)
             if isinstance(report, str):
                 missing.append(f"order {order_id}: {report}")
-            elif report is not None and self._news(report):
-                events.append(report)
+            elif report is not None:
+                told = self._clients.told(report, wait_until=None, may_go_on=may_go_on(row))
+                events.extend(one for one in told if self._news(one))
         return Repaired(events=events, missing=missing)
 
     def _ended_since(self, row: Row) -> bool:
@@ -241,14 +297,32 @@ class Gap:
     def _deals(self, order_id: str, body: bytes) -> Repaired:
         """Brokers' accounts have no cancelled orders in the history: what is left of an order are its deals."""
         known = self._known.get(order_id)
-        deals = [] if body.strip() == b"[]" else _decode_deals(body).records
+        deals = _deals_of(body)
         if known is None or len(deals) >= PAGE:
             return Repaired(missing=[not_known(order_id)])
-        executed = sum((decimal(one.amount) for one in deals), Decimal(0))
-        money = sum((decimal(one.deal) for one in deals), Decimal(0))
-        if executed < decimal(known.executed):
+        executed, money = _sum(deals)
+        before = _before(known, deals)
+        missing = [] if before is not None else [f"order {order_id}: what it executed before it was modified"]
+        if before is None and executed < decimal(known.executed):
             executed, money = decimal(known.executed), decimal(known.executed_quote)
-        return Repaired(events=[of_known(known, executed, money, self._wall_ms())])
+        elif before is not None:
+            executed, money = executed + before[0], money + before[1]
+        end = of_known(known, executed, money, self._wall_ms())
+        return Repaired(events=self._clients.told(end, wait_until=None, whole=True), missing=missing)
+
+    def _share(self, call: Call, body: bytes) -> Repaired:
+        """Which part of what was told of an order it had executed itself: its oldest deals, up to that amount."""
+        unsure = call.context
+        if not isinstance(unsure, Unsure):
+            return Repaired()
+        size = value = Decimal(0)
+        for deal in sorted(_deals_of(body), key=lambda one: time_ms(one.time)):
+            if size >= unsure.own:
+                break
+            size, value = size + decimal(deal.amount), value + decimal(deal.deal)
+        if size != unsure.own:
+            return Repaired(missing=[f"order {unsure.order.order_id}: its average from before it was modified"])
+        return Repaired(events=self._clients.resolve(unsure, value))
 
     def _balances(self, body: bytes) -> Repaired:
         balances: list[Balance | None] = []

@@ -23,6 +23,7 @@ NEW, CHANGED, ENDED = 1, 2, 3
 SPOT_TYPES: Final = frozenset({1, 2, 3, 4, 202})
 """The other types trade the collateral wallet, also on a spot pair."""
 LIMIT_TYPES: Final = frozenset({1, 3, 7, 9})
+MARKET_TYPES: Final = frozenset({2, 8, 14, 202})
 MONEY_TYPES: Final = frozenset({2, 4})
 """Their buys are sized in quote currency."""
 REST_TYPES: Final[Mapping[str, int]] = {
@@ -165,6 +166,13 @@ def final_status(row: Row) -> str:
 def open_status(row: Row) -> str:
     """The status of an order that goes on, whatever the row says."""
     return "PARTIALLY_FILLED" if decimal(row.deal_stock) > 0 else "NEW"
+
+
+def may_go_on(row: Row) -> bool:
+    """Whether an end may be half of a modify: the venue's own cancels have texts of their own, and only limit and stop
+    orders can be modified."""
+    plain_end = row.status in ("CANCELED", "PARTIALLY_FILLED", "")
+    return plain_end and row.type not in MARKET_TYPES and not row.client_order_id.startswith(f"{LIQUIDATION}_")
 
 
 def _sized_in_money(row: Row) -> bool:

@@ -96,8 +96,7 @@ VENUES: Mapping[str, Facts] = {
     "bitget": Facts(accounts=("", "unified"), rejections=("40006", "40037")),
     "coinbase": Facts(wallet=False, rejections=("401",)),
     "kraken": Facts(rejections=("EAPI:Invalid key",), skew=False, public_limit=False),
-    # A modified order is two at the venue: what the old one had filled is told with its end, and never with the other.
-    "whitebit": Facts(rejections=("2", "4", "30"), modify=False),
+    "whitebit": Facts(rejections=("2", "4", "30")),
     "hyperliquid": Facts(
         wallet=False, key=False, skew=False, rejections=("missing",), liquidations=False, symbol_topics=False
     ),

@@ -85,6 +85,13 @@ def reports(outputs: Any) -> list[ExecutionReport]:
     return [one.event for one in of(Emit, outputs) if isinstance(one.event, ExecutionReport)]
 
 
+def ended(user: Any, end: bytes) -> ExecutionReport:
+    """What an order's end tells, when no modify was the reason."""
+    told = reports(user.received(end, NOW)) + reports(user.woken(after(NOW, 1)))
+    assert len(told) == 1
+    return told[0]
+
+
 FILLED = {"left": "0", "deal_stock": "1", "deal_money": "60000", "status": "FILLED"}
 
 
@@ -115,13 +122,12 @@ def test_resting_orders_and_partial_fills_are_subscribed_and_told() -> None:
 def test_every_kind_of_cancel_ends_the_order_as_cancelled(status: str) -> None:
     user, _ = joined()
     part = {"deal_stock": "0.5", "deal_money": "30000", "left": "0.5"}
-    assert reports(user.received(pending(3, status=status, **part), NOW))[0].order_status == "CANCELED"
+    assert ended(user, pending(3, status=status, **part)).order_status == "CANCELED"
 
 
 def test_an_order_that_ended_part_filled_is_cancelled_with_its_totals() -> None:
     user, _ = joined()
-    ended = pending(3, status="PARTIALLY_FILLED", deal_stock="0.5", deal_money="30000", left="0.5")
-    told = reports(user.received(ended, NOW))[0]
+    told = ended(user, pending(3, status="PARTIALLY_FILLED", deal_stock="0.5", deal_money="30000", left="0.5"))
     assert (told.order_status, told.total_trade_quantity) == ("CANCELED", "0.5")
 
 
