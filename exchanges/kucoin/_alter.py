@@ -23,7 +23,7 @@ MAX_CLIENT_IDS: Final = 20_000
 
 
 _UNNAMED: Final = ""
-"""Stands for orders of which only the sum is known: another connection told it."""
+"""Stands for orders of which only the sum is known: another connection told it, with one that was made after all of them."""
 
 
 def own_totals(order: KnownOrder) -> tuple[Decimal, Decimal]:
@@ -73,7 +73,7 @@ class ClientOrders:
         for older in client.parts[:-1]:
             size, quote = size - older.size, quote - older.quote
         if size > 0:
-            client.parts.insert(0, _Part(_UNNAMED, 0, size, quote, ended=True))
+            client.parts.insert(0, _Part(_UNNAMED, order.creation_time_ms, size, quote, ended=True))
 
     def _take(self, client_id: str, client: _Client | None, part: _Part) -> _Client:
         """A new order of a client id. One whose last order has ended begins anew: that was no alter."""
@@ -131,8 +131,9 @@ class ClientOrders:
     def _older(self, client: _Client, part: _Part) -> ExecutionReport | None:
         """An order from before the one that the client id means now, seen only when it had been replaced."""
         unnamed = client.find(_UNNAMED)
-        known = min(unnamed.size, part.size) if unnamed is not None else Decimal(0)
-        if unnamed is not None and unnamed.size:  # it was counted already, without its id
+        counted = unnamed is not None and part.created_ms < unnamed.created_ms
+        known = min(unnamed.size, part.size) if unnamed is not None and counted else Decimal(0)
+        if unnamed is not None and counted and unnamed.size:  # it was counted already, without its id
             share = part.quote if known == part.size else multiply(unnamed.quote, divide(known, unnamed.size))
             value = min(share, unnamed.quote)
             unnamed.size, unnamed.quote = unnamed.size - known, unnamed.quote - value
