@@ -30,6 +30,8 @@ _STATUS: Final = {
     "canceled": "CANCELED",
     "mmp_canceled": "CANCELED",
 }
+_SPLITS: Final = "13"
+"""`source` of a child of an order that the venue splits (iceberg)."""
 _MARKET_TYPES: Final = frozenset({"market", "optimal_limit_ioc"})
 
 
@@ -44,6 +46,8 @@ class Order(msgspec.Struct, rename="camel"):
     inst_type: str | None = ""
     c_time: str | None = ""
     cl_ord_id: str | None = ""
+    algo_cl_ord_id: str | None = ""
+    source: str | int | None = ""
     ord_type: str | None = ""
     px: str | None = ""
     sz: str | None = ""
@@ -115,7 +119,7 @@ def execution_report(order: Order) -> ExecutionReport:
     """
     if order.side not in ("buy", "sell"):
         raise ValueError(f"no side {order.side[:20]!r}")
-    client_id = order.cl_ord_id or ""
+    client_id = order.cl_ord_id or _algo_client_id(order)
     executed = order.acc_fill_sz or "0"
     price = _price(order)
     status = _STATUS[order.state]
@@ -143,6 +147,16 @@ def execution_report(order: Order) -> ExecutionReport:
         fee_paid=fee,
         fee_asset=fee_asset,
     )
+
+
+def _algo_client_id(order: Order) -> str:
+    """The client id of the algo order (stop, take profit, trailing stop) that this one is the only child of.
+
+    Under an empty id nobody could match it. Children of an order that is split are many, and the first one filled would pass
+    for the end of all of it: they stay without a client id.
+    """
+    alone = str(order.source) != _SPLITS and order.category in ("", "normal", None)
+    return (order.algo_cl_ord_id or "") if alone else ""
 
 
 def _price(order: Order) -> str:

@@ -411,6 +411,29 @@ def test_fees_are_the_size_of_the_charge_and_absent_when_nothing_is_told():
     assert told == ["0.00001", "UNSET", "0.5"]
 
 
+@pytest.mark.parametrize(
+    ("fields", "client_id"),
+    [
+        ({"clOrdId": "", "algoClOrdId": "DSL1", "source": "7"}, "DSL1"),
+        ({"clOrdId": None, "algoClOrdId": "DSL1", "source": None, "category": None}, "DSL1"),
+        ({"clOrdId": "GAIS22", "algoClOrdId": "DSL1"}, "GAIS22"),
+        ({"clOrdId": "", "algoClOrdId": "", "source": "6"}, ""),
+        ({"clOrdId": "", "algoClOrdId": None}, ""),
+        ({"clOrdId": "", "algoClOrdId": "ICE1", "source": "13"}, ""),
+        ({"clOrdId": "", "algoClOrdId": "TWAP1", "category": "twap"}, ""),
+    ],
+)
+def test_the_only_child_of_an_algo_order_is_told_under_the_algo_orders_client_id(
+    fields: dict[str, object], client_id: str
+) -> None:
+    drive = Drive(account())
+    drive.join()
+    filled = order(state="filled", accFillSz="2", avgPx="99", **fields)
+    (emit,) = of(Emit, drive.feed(orders(filled)))
+    assert (emit.event.new_client_order_id, emit.event.original_client_order_id) == (client_id, client_id)
+    assert (emit.event.order_status, emit.event.total_trade_quantity) == ("FILLED", "2")
+
+
 def test_one_unreadable_order_costs_only_itself():
     drive = Drive(account())
     drive.join()
