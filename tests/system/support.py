@@ -265,7 +265,9 @@ def mapped_frames(stream: Stream) -> list[dict[str, Any]]:
 def context_of(stack: Stack, exchange: str) -> dict[str, object]:
     """What an adapter knows beside the frame: the pair ids, as the golden cases of the venue give them."""
     venue = family_of(exchange)
-    key = {"kucoin": "symbols", "kraken": "symbol_map", "hyperliquid": "code_to_pair"}.get(venue)
+    key = {"kucoin": "symbols", "kraken": "symbol_map", "hyperliquid": "code_to_pair", "whitebit": "symbol_map"}.get(
+        venue
+    )
     if key is None or exchange not in LIVE_IDS:
         return {}
     # Hyperliquid's codes are unique over both markets, and its accounts trade on both.

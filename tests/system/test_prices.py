@@ -28,12 +28,10 @@ pytestmark = pytest.mark.system
 CANDLE_IDS = [exchange for exchange in LIVE_IDS if exchange != "coinbase"]
 HOUR = {
     "binance": "1h", "bybit": "60", "okx": "candle1H", "kucoin": "1hour", "bitget": "candle1H", "hyperliquid": "1h",
-    "kraken": "60",
+    "kraken": "60", "whitebit": "1h",
 }  # fmt: skip
 """How the backend names one hour, by family (contract 1.6)."""
-REPLAYED_IDS = [one for one in LIVE_IDS if not one.startswith("whitebit")]
-"""Those whose recorded frames can be mapped alone: WhiteBIT's depend on lists that this suite does not replay yet."""
-UNTIMED = ("hyperliquid",)
+UNTIMED = ("hyperliquid", "whitebit")
 """Families whose price frames have no time."""
 TICKER_FIELDS = {
     "symbol", "time", "price", "volume", "bestAsk", "bestBid", "bestAskQnt", "bestBidQnt", "uniqueMessageId", "eventTime",
@@ -68,7 +66,7 @@ def until(condition: Callable[[], Any], nudge: Callable[[], object], what: str) 
     return wait_for(turn, WAIT_S, what, 0.05)
 
 
-@pytest.mark.parametrize("exchange", REPLAYED_IDS)
+@pytest.mark.parametrize("exchange", LIVE_IDS)
 def test_a_price_arrives_whole_on_both_sinks(stack: Stack, exchange: str) -> None:
     pair = symbol_of(stack, exchange).pair_id
     channel = ticker_channel(pair, exchange)
@@ -158,7 +156,7 @@ def ask(stack: Stack, exchange: str) -> str:
     return candle_channel(pair, exchange, interval)
 
 
-@pytest.mark.parametrize("exchange", [one for one in CANDLE_IDS if one in REPLAYED_IDS])
+@pytest.mark.parametrize("exchange", CANDLE_IDS)
 def test_candles_arrive_as_the_family_does_it(stack: Stack, exchange: str) -> None:
     channel = ask(stack, exchange)
     wire = symbol_of(stack, exchange).wire
