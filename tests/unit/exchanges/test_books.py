@@ -9,11 +9,15 @@ from decimal import Decimal
 import pytest
 
 from connector.streams.tracker import known_order
+from exchanges.ids import LIVE
 from simulator import controls
 from simulator._values import Order
 from tests.unit.exchanges.pair import Pair, Seat, assert_booked, client_text, facts, seats
+from tests.unit.exchanges.pair_facts import PAPER_SEATS
 
 SEATS = [seat for seat in seats() if facts(seat.exchange).remembers]
+FORGETFUL = [seat for seat in seats() if not facts(seat.exchange).remembers]
+"""The paper server: what nobody watched can't be asked for without the key in a URL (`exchanges/paper`)."""
 AWAY = 5
 """Deeds that nobody watches."""
 DEEDS = 22
@@ -24,8 +28,19 @@ BUSY = (0, 5, 10, 15)
 
 
 def runs(losses: Sequence[int | None]) -> list[object]:
-    """Every seat with every loss of the connection."""
-    return [pytest.param(seat, lost_after, id=f"{seat}-{lost_after}") for seat in SEATS for lost_after in losses]
+    """Every seat with every loss of the connection; the ones that can't be asked later without any."""
+    found = [(seat, lost_after) for seat in SEATS for lost_after in losses]
+    found += [(seat, None) for seat in FORGETFUL if None in losses]
+    return [pytest.param(seat, lost_after, id=f"{seat}-{lost_after}") for seat, lost_after in found]
+
+
+def test_no_exchange_id_is_left_out() -> None:
+    """The ids of the paper server are alike: one of spot and one of futures stand for them."""
+    assert {seat.exchange for seat in SEATS} == set(LIVE)
+    assert {seat.exchange for seat in FORGETFUL} == set(PAPER_SEATS)
+    assert all(seat in SEATS for seat in [Seat("okxLinear", "xperp"), Seat("bitgetCoinm", "unified")])
+    unlike = {str(seat) for seat in SEATS if not facts(seat.exchange).modify}
+    assert unlike <= {"whitebit", "whitebitUsdm"}, "whose orders are not modified"
 
 
 class Trader:
