@@ -1,6 +1,7 @@
 """What a person can do about a refused key, by the code or words in the venue's answer. Pure.
 
-Codes stand in the venues' own tables (`exchanges/<venue>/_advice.py`); here are the words of venues that send no codes.
+Codes (or words, of a venue whose codes mean several things) stand in the venues' own tables (`exchanges/<venue>/_advice.py`);
+here are the words of venues that send no codes.
 """
 
 from __future__ import annotations
@@ -49,8 +50,12 @@ def names_refusal(venue: str, reason: str) -> bool:
 
 
 def _by_code(venue: str, reason: str) -> str | None:
+    """Advice by a number in the text, else by words of a venue whose numbers say nothing."""
     codes = key_advice(venue)
-    return next((codes[found] for found in _NUMBER.findall(reason) if found in codes), None)
+    by_number = next((codes[found] for found in _NUMBER.findall(reason) if found in codes), None)
+    lower = reason.lower()
+    words = (text for said, text in codes.items() if not said.lstrip("-").isdecimal() and said in lower)
+    return by_number if by_number is not None else next(words, None)
 
 
 def advice(venue: str, kind: FailKind, reason: str) -> str:

@@ -357,6 +357,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Connection attempts per egress IP."""
     messages: Rate
     """Client frames per connection; sent without the budget's margin in time."""
+    own_connects: Rate | None = None
+    """A further limit per egress IP for this feed's connections alone, because each needs at once what is scarce. They wait
+    for it in a queue of their own, behind which no other connection waits."""
     rest: Mapping[str, Rate] = msgspec.field(default_factory=dict)
     """REST weight per pool and egress IP."""
     used_headers: Mapping[str, str] = msgspec.field(default_factory=dict)
@@ -372,6 +375,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Deployment option that overrides `open_connections`."""
     subscriptions_per_connection: int = 1
     """Accounts (user), shards (ticker: always 1) or topics (candle) that one connection may carry."""
+    candle_connections: int | None = None
+    """Candle connections of an exchange id that a process holds open with `subscriptions_per_connection` topics each. Further
+    topics share connections; None = no maximum."""
+    candle_connections_option: str = ""
+    """Deployment option that overrides `candle_connections`."""
+    shared_topics: int = 1
+    """Topics on one of those shared connections, whose candles the adapter has to get in another way."""
     lifetime_s: float | None = None
     """Rotate a connection when it is this old (already with margin); None = the venue never cuts."""
     ping_interval_s: float | None = 20.0

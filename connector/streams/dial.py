@@ -32,6 +32,8 @@ MIN_PAUSE_S: Final = 0.005
 Dialled = Callable[[Transport | DialFailure], None]
 Address = tuple[str, str]
 """A venue and our own address towards it."""
+Lane = tuple[str, str, bool]
+"""The same, and whether its dials have a limit of their own: those must not make others wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,10 @@ class Dial:
     @property
     def address(self) -> Address:
         return self.venue, self.ip
+
+    @property
+    def lane(self) -> Lane:
+        return self.venue, self.ip, self.limits.own_connects is not None
 
 
 class Opener(Protocol):
@@ -71,9 +77,9 @@ class DialQueue:
     def __init__(self, max_in_flight: int) -> None:
         """`max_in_flight`: of one address at a time."""
         self._max_in_flight = max_in_flight
-        self._waiting: dict[Address, deque[Dial]] = {}
-        self._free_at: dict[Address, float] = {}
-        self._in_flight: Counter[Address] = Counter()
+        self._waiting: dict[Lane, deque[Dial]] = {}
+        self._free_at: dict[Lane, float] = {}
+        self._in_flight: Counter[Lane] = Counter()
         self._held: dict[Address, list[Transport]] = {}
         """What was opened at venues that limit the number, while it is not closed."""
         self._full: set[Address] = set()
@@ -85,11 +91,11 @@ class DialQueue:
         """False if too many wait."""
         if len(self) >= MAX_WAITING:
             return False
-        self._waiting.setdefault(dial.address, deque()).append(dial)
+        self._waiting.setdefault(dial.lane, deque()).append(dial)
         return True
 
     def take(self, now: float) -> list[Dial]:
-        """One dial of every address whose time has come; each is on its way until `finished` or `put_back`."""
+        """One dial of every lane whose time has come; each is on its way until `finished` or `put_back`."""
         batch: list[Dial] = []
         for key, queue in self._waiting.items():
             if queue and self._free_at.get(key, 0.0) <= now and self._in_flight[key] < self._max_in_flight:
@@ -107,13 +113,13 @@ class DialQueue:
         return min(times, default=None)
 
     def put_back(self, dial: Dial, until: float) -> None:
-        """It has to wait, and with it everything of its address."""
-        self._in_flight[dial.address] -= 1
-        self._free_at[dial.address] = until
-        self._waiting.setdefault(dial.address, deque()).appendleft(dial)
+        """It has to wait, and with it everything of its lane."""
+        self._in_flight[dial.lane] -= 1
+        self._free_at[dial.lane] = until
+        self._waiting.setdefault(dial.lane, deque()).appendleft(dial)
 
     def finished(self, dial: Dial, result: Transport | DialFailure) -> None:
-        self._in_flight[dial.address] -= 1
+        self._in_flight[dial.lane] -= 1
         if dial.limits.open_connections is not None and not isinstance(result, DialFailure):
             self._held.setdefault(dial.address, []).append(result)
 
@@ -124,7 +130,7 @@ class DialQueue:
             return True
         key = dial.address
         held = self._held[key] = [one for one in self._held.get(key, ()) if not one.closed]
-        full = len(held) + self._in_flight[key] > limit
+        full = len(held) + self._in_flight[(*key, False)] + self._in_flight[(*key, True)] > limit
         if full and key not in self._full:
             log.warning("a venue's connections are all in use: others wait", venue=dial.venue, ip=dial.ip, limit=limit)
         (self._full.add if full else self._full.discard)(key)
@@ -225,12 +231,19 @@ class Dialler:
             return DialFailure("not wanted any more")
         with self._condition:
             room = self._queue.has_room(dial)
-        wait_s = self._budget.take(dial.venue, "connect", dial.ip, dial.limits.connects) if room else FULL_PAUSE_S
+        wait_s = self._granted(dial) if room else FULL_PAUSE_S
         if wait_s > 0:
             with self._condition:
                 self._queue.put_back(dial, self._clock.mono() + wait_s)
             return None
         return None if self._opener.open(dial, partial(self._opened, dial)) else DialFailure("shutting down")
+
+    def _granted(self, dial: Dial) -> float:
+        """0.0, or seconds to wait. The scarce ledger comes last: what it gives is not given for nothing."""
+        wait_s = self._budget.take(dial.venue, "connect", dial.ip, dial.limits.connects)
+        if wait_s > 0 or dial.limits.own_connects is None:
+            return wait_s
+        return self._budget.take(dial.venue, "connect-own", dial.ip, dial.limits.own_connects)
 
     def _opened(self, dial: Dial, result: Transport | DialFailure) -> None:
         label = "ok" if not isinstance(result, DialFailure) else str(result.status or "failed")

@@ -30,6 +30,8 @@ from exchanges.instruments import SymbolTable
 
 log = get_logger(__name__)
 
+SHARED: Final = "shared"
+"""Group of the connections that candle topics share when an exchange id has all those of its own that it may have."""
 JOINABLE_FOR: Final = 0.8
 """A shared session takes no new streams in the last fifth of its life."""
 
@@ -119,6 +121,9 @@ class Placement:
         key = (spec.exchange, feed, group)
         limits = venue.limits(spec.exchange, feed)
         session = self._with_room(key, limits.subscriptions_per_connection, beside)
+        if session is None and feed == "candle" and self._crowded(spec.exchange, limits):
+            key = (spec.exchange, feed, SHARED)
+            session = self._with_room(key, limits.shared_topics, beside)
         if session is not None:
             io = self._by_name[session.name][1]
             session.streams.add(spec.stream_id)
@@ -128,6 +133,16 @@ class Placement:
         session.streams.add(spec.stream_id)
         io.post(partial(session.start, (subscription,)))
         return session
+
+    def _crowded(self, exchange: str, limits: Limits) -> bool:
+        """Whether no further connection is to be had for one candle topic alone."""
+        text = self._options.get(limits.candle_connections_option, "").strip()
+        most = int(text) if text.isdecimal() else limits.candle_connections
+        if most is None:
+            return False
+        owned = [pool for (owner, feed, group), pool in self._pools.items()
+                 if (owner, feed) == (exchange, "candle") and group != SHARED]  # fmt: skip
+        return sum(map(len, owned)) >= most
 
     def _with_room(self, key: tuple[str, Feed, str], room: int, beside: Session | None) -> Session | None:
         now = self._clock.mono()

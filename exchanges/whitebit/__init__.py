@@ -14,8 +14,9 @@ from exchanges._topics import chunks
 from exchanges.ids import Feed
 from exchanges.instruments import EMPTY, SymbolTable
 from exchanges.whitebit import _markets
+from exchanges.whitebit._advice import ADVICE
 from exchanges.whitebit._candle import WhitebitCandle, refusal_of
-from exchanges.whitebit._rest import NO_SANDBOX
+from exchanges.whitebit._rest import NO_SANDBOX, option_refusal, site_of
 from exchanges.whitebit._ticker import WhitebitTicker
 from exchanges.whitebit._user import User
 
@@ -25,16 +26,22 @@ CONNECTS: Final = Rate(10, 1.0)
 """1,000 connections a minute; ten a second at most is our own manners."""
 MESSAGES: Final = Rate(180, 60.0)
 """200 requests a minute and connection; above them the venue answers with code 7."""
+TOKENS: Final = Rate(10, 60.0)
+"""Ten socket tokens a minute. Limits are documented per address; whether this one is, or per key, is not: 200 accounts of one
+address take 20 minutes after a restart."""
 REST: Final[Mapping[str, Rate]] = {
-    # Ten a minute. Limits are documented per address; whether this one is, or per key, is not: 200 accounts of one address
-    # take 20 minutes after a restart.
-    "token": Rate(10, 60.0),
+    "token": TOKENS,
     # 12,000 in 10 s, shared with the platform's own trading.
     "private": Rate(600, 10.0),
     # 1,000 to 2,000 in 10 s.
     "public": Rate(200, 10.0),
     "candles": Rate(200, 10.0),
 }
+CANDLE_CONNECTIONS: Final = 300
+"""No limit of open connections is documented; one candle topic needs one of its own."""
+CANDLES_OPTION: Final = "WHITEBIT_CANDLE_CONNECTIONS"
+SHARED_CANDLES: Final = 100
+"""Topics on a connection that asks REST for them."""
 SILENCE_S: Final = 75.0
 """Pings go out each 30 s and are answered; no other sign of life is promised."""
 JOIN_S: Final = 180.0
@@ -48,10 +55,15 @@ class Whitebit:
     exchanges = (_markets.SPOT, _markets.FUTURES)
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset()
+    advice = ADVICE
 
     def limits(self, exchange: str, feed: Feed) -> Limits:
         return Limits(
             connects=CONNECTS,
+            own_connects=TOKENS if feed == "user" else None,  # an account that is connected needs its token at once
+            candle_connections=CANDLE_CONNECTIONS,
+            candle_connections_option=CANDLES_OPTION,
+            shared_topics=SHARED_CANDLES,
             messages=MESSAGES,
             rest=REST,
             subscriptions_per_connection=1,  # a second candle subscription silences the first
@@ -83,7 +95,11 @@ class Whitebit:
         return f"{_markets.wire_of(symbol, exchange, table)}:{_markets.seconds_of(interval) or interval}"
 
     def instruments(self, exchange: str, options: Mapping[str, str], before: SymbolTable = EMPTY) -> InstrumentLoader:
-        return _markets.Loader(exchange)
+        return _markets.Loader(exchange, site_of(options))
+
+    def option_refusal(self, options: Mapping[str, str]) -> str | None:
+        """See `exchanges.option_refusals`."""
+        return option_refusal(options)
 
     def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:
         setup = recorded_setup(exchange, _markets.table_of_context(context))

@@ -16,7 +16,7 @@ from exchanges._timers import Waiting, earliest
 from exchanges.events import AccountEvent, Balance, ExecutionReport
 from exchanges.whitebit._clients import ClientOrders
 from exchanges.whitebit._frames import Frame, decode_raws
-from exchanges.whitebit._gap import STILL, Gap, history_rows, order_call
+from exchanges.whitebit._gap import BALANCES, STILL, Gap, history_rows, order_call
 from exchanges.whitebit._markets import FUTURES
 from exchanges.whitebit._orders import (
     CHANGED,
@@ -34,7 +34,7 @@ from exchanges.whitebit._orders import (
     rest_row,
     spot_balance,
 )
-from exchanges.whitebit._rest import Signer, failure_of, private_call
+from exchanges.whitebit._rest import Signer, failure_of, private_call, site_of
 
 HEIR_WAIT_S: Final = 1.0
 """For the other half of a modify, before a cancelled order is told as one: the venue tells both at once."""
@@ -62,7 +62,7 @@ class Account:
         self.now = now
         self.clock = VenueClock(setup)
         self._futures = setup.exchange == FUTURES
-        self._signer = Signer(subscription.credentials)
+        self._signer = Signer(subscription.credentials, site_of(setup.options))
         self._orders = Orders(setup.exchange, setup.table)
         resume = subscription.resume
         self._clients = ClientOrders(resume.orders if resume is not None else (), reading=resume is not None)
@@ -72,6 +72,7 @@ class Account:
         self._lookups = Lookups(self.sign)
         self._deals: Waiting[str, Deal] = Waiting()
         self._live = True
+        self._first = resume is None
         if resume is not None:
             self._orders.resume(resume.orders, now.wall_ms)
 
@@ -87,13 +88,16 @@ class Account:
         return msgspec.structs.replace(signed, stream_id=self.stream_id)
 
     def begin(self, now: Instant) -> list[Output]:
-        return self._repair.begin(self._gap.calls(), now)
+        """The subscriptions stand. No channel tells the wallet as it is, only what changes of it."""
+        wallet = self._lookups.ask(BALANCES, self._gap.wallet()) if self._first else []
+        return [*self._repair.begin(self._gap.calls(), now), *wallet]
 
     def rest_told(self, call: Call, answer: Answer, now: Instant) -> list[Output]:
         if self._repair.owns(call):
             return self._repair.answered(call, answer, self._gap.parse, now)
         if self._lookups.owns(call):
-            return self._lookups.answered(call, answer, self._state, self._repair.live, now)
+            parse = self._gap.parse if call.tag == BALANCES else self._state
+            return self._lookups.answered(call, answer, parse, self._repair.live, now)
         return []
 
     def _ask(self, order_id: str, market: str) -> list[Output]:

@@ -1,4 +1,8 @@
-"""Candles: one market and one interval a connection, each update of the running one published."""
+"""Candles: one market and one interval a connection, each update of the running one published.
+
+A connection that is given a second topic subscribes none: it asks REST for the candles of all of them as they end. REST lists
+ended candles only, so what is shared has no running ones.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,28 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from exchanges._adapter import Answer, Call, CandleSubscription, Fail, FailKind, Instant, Note, Outputs
+from exchanges._adapter import (
+    Answer,
+    Call,
+    CandleSubscription,
+    Fail,
+    FailKind,
+    Instant,
+    Note,
+    Output,
+    Outputs,
+    Setup,
+    Subscription,
+)
 from exchanges._candles import CandleFeed
 from exchanges._catchup import Bar, Page
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
 from exchanges._rows import read_rows
+from exchanges._timers import Alarms, earliest
 from exchanges.instruments import SymbolTable
 from exchanges.whitebit import _rest
-from exchanges.whitebit._frames import decode_raws
+from exchanges.whitebit._frames import decode_raws, request
 from exchanges.whitebit._markets import code_of, name_of, seconds_of, wire_of
 from exchanges.whitebit._public import Public
 
@@ -25,11 +42,33 @@ FIGURES: Final = 7
 """Of a REST row; a pushed one has the market behind them."""
 
 
+POLL_AFTER_S: Final = 2.0
+"""After a candle has ended: then the list has it."""
+POLL_AGAIN_S: Final = 5.0
+POLL_TRIES: Final = 3
+LONGEST_POLL_S: Final = 86_400
+"""When weeks begin is not documented, so whether one has ended is looked at each day."""
+ANSWER_LIMIT_S: Final = 60.0
+POLL: Final = "candles of a shared connection"
+
+
 class Topic(NamedTuple):
     """What one connection can carry."""
 
     market: str
     seconds: int
+
+
+class _Poll:
+    """A topic whose candles are asked for."""
+
+    __slots__ = ("from_ms", "tries")
+
+    def __init__(self, from_ms: int) -> None:
+        self.from_ms = from_ms
+        """Start of the first candle that was not told."""
+        self.tries = 0
+        """For the candle that ended last."""
 
 
 class _Klines(msgspec.Struct):
@@ -65,21 +104,105 @@ def _pushed(raw: bytes) -> tuple[str, Bar]:
 
 
 class WhitebitCandle(CandleFeed[Topic], Public[Topic]):
-    """One candle topic. See `exchanges._adapter.Adapter`."""
+    """One candle topic, or several that are asked for. See `exchanges._adapter.Adapter`."""
 
     channel = "candles"
     history = REPAIR_ROWS
     running = True
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self._shared = False
+        self._polls: dict[Topic, _Poll] = {}
+        self._alarms: Alarms[Topic] = Alarms()
+
+    # --- several topics ---
+
+    def add(self, subscription: Subscription, now: Instant) -> Outputs:
+        route = self._route(subscription) if isinstance(subscription, CandleSubscription) else None
+        first = route is None or isinstance(route, Fail) or self._shared or not self._routes or route[0] in self._routes
+        if first:
+            return super().add(subscription, now)
+        subscribed = list(self._book.confirmed)
+        self._shared = True
+        for topic in subscribed:
+            self._poll_from(topic, now)
+        leaving = [request("candles_unsubscribe", [], self._numbers.next())] if self._book.open else []
+        return [*leaving, *super().add(subscription, now)]
+
+    def remove(self, stream_id: str, now: Instant) -> Outputs:
+        outputs = super().remove(stream_id, now)
+        for topic in [topic for topic in self._polls if topic not in self._routes]:
+            del self._polls[topic]
+            self._alarms.clear(topic)
+        return outputs
+
+    def _pump(self, now: Instant) -> list[Output]:
+        if not self._shared:
+            return super()._pump(now)
+        asked = self._book.pump(now)
+        topics = [topic for one in asked if one.op == "subscribe" for topic in self._book.answered(one.id)]
+        return self._confirmed(topics, now)
+
+    def _confirmed(self, topics: Sequence[Topic], now: Instant) -> list[Output]:
+        if self._shared:
+            for topic in topics:
+                self._poll_from(topic, now)
+        return super()._confirmed(topics, now)
+
+    def _poll_from(self, topic: Topic, now: Instant) -> None:
+        length_ms = topic.seconds * 1000
+        poll = self._polls.setdefault(topic, _Poll(self._venue_time(now).wall_ms // length_ms * length_ms))
+        self._poll_next(topic, poll, now)
+
+    def _poll_next(self, topic: Topic, poll: _Poll, now: Instant) -> None:
+        """When the running candle has ended."""
+        poll.tries = 0
+        span_ms = min(topic.seconds, LONGEST_POLL_S) * 1000
+        left_ms = span_ms - self._venue_time(now).wall_ms % span_ms
+        self._alarms.set(topic, now.mono + left_ms / 1000 + POLL_AFTER_S)
+
+    def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
+        topic = call.context
+        if call.tag != POLL or not isinstance(topic, Topic):
+            return super().answered(call, answer, now)
+        poll = self._polls.get(topic)
+        if poll is None:
+            return []
+        page = self._page(call, answer)
+        bars = sorted((bar for bar in page.bars if bar.start >= poll.from_ms), key=lambda bar: bar.start)
+        outputs = self._told(topic, bars, now) if not page.failed else [Note(f"{POLL}: {page.failed}")]
+        if bars:
+            poll.from_ms = bars[-1].start + topic.seconds * 1000
+            self._poll_next(topic, poll, now)
+        elif poll.tries < POLL_TRIES and topic.seconds <= LONGEST_POLL_S:
+            self._alarms.set(topic, now.mono + POLL_AGAIN_S)
+        else:
+            self._poll_next(topic, poll, now)
+        return outputs
+
+    def woken(self, now: Instant) -> Outputs:
+        outputs = list(super().woken(now))
+        for topic in self._alarms.due(now):
+            poll = self._polls[topic]
+            poll.tries += 1
+            # No answer at all must not end the asking.
+            self._alarms.set(topic, now.mono + ANSWER_LIMIT_S)
+            call = self._history(topic, poll.from_ms, self._venue_time(now).wall_ms)
+            outputs.append(msgspec.structs.replace(call, tag=POLL, context=topic))
+        return outputs
+
+    def deadline(self) -> float | None:
+        return None if self._ended else earliest(super().deadline(), self._alarms.deadline())
+
+    # --- one topic ---
 
     def _route(self, subscription: CandleSubscription) -> tuple[Topic, int] | Fail:
         seconds = seconds_of(subscription.interval)
         if seconds is None:
             reason = f"WhiteBIT has no candle interval {subscription.interval!r}"
             return Fail(kind=FailKind.REQUEST, reason=reason)
-        topic = Topic(wire_of(subscription.symbol, self._exchange, self._setup.table()), seconds)
-        if any(other != topic for other in self._routes):
-            return Fail(kind=FailKind.REQUEST, reason="this connection carries another market or interval")
-        return topic, seconds * 1000
+        return Topic(wire_of(subscription.symbol, self._exchange, self._setup.table()), seconds), seconds * 1000
 
     def _asked_by(self, topic: Topic) -> tuple[str, str] | None:
         interval = code_of(topic.seconds) if topic.seconds else ""
@@ -99,7 +222,7 @@ class WhitebitCandle(CandleFeed[Topic], Public[Topic]):
             "end": to_ms // 1000,
             "limit": REPAIR_ROWS,
         }
-        url = f"{_rest.REST}/api/v1/public/kline?{urlencode(query)}"
+        url = f"{self._site.rest}/api/v1/public/kline?{urlencode(query)}"
         return Call(tag="klines", method="GET", url=url, pool="candles")
 
     def _page(self, call: Call, answer: Answer) -> Page:

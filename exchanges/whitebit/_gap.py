@@ -153,7 +153,7 @@ class Gap:
     def calls(self) -> Sequence[Call]:
         if self._resume is None:
             return []
-        return [self._open(0), self._past(0), self._wallet()]
+        return [self._open(0), self._past(0), self.wallet()]
 
     def then(self) -> Repaired:
         return self._steps.then()
@@ -167,7 +167,8 @@ class Gap:
         params = {"startDate": max(since_s, oldest_s), "limit": PAGE, "offset": offset}
         return private_call(PAST, "trade-account/order/history", params, context=offset)
 
-    def _wallet(self) -> Call:
+    def wallet(self) -> Call:
+        """Ask for the wallet as it is."""
         futures = self._exchange == FUTURES
         return private_call(BALANCES, "collateral-account/balance-summary" if futures else "trade-account/balance", {})
 

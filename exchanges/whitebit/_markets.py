@@ -11,7 +11,7 @@ from exchanges._adapter import Answer, Call
 from exchanges._frames import UNREADABLE
 from exchanges._rows import read_rows, tolerant
 from exchanges.instruments import Instrument, SymbolTable
-from exchanges.whitebit._rest import REST
+from exchanges.whitebit._rest import COM, Site
 
 SPOT: Final = "whitebit"
 FUTURES: Final = "whitebitUsdm"
@@ -86,12 +86,13 @@ _decode_market = tolerant(_Market)
 class Loader:
     """See `exchanges._adapter.InstrumentLoader`: one unsigned call tells all markets."""
 
-    def __init__(self, exchange: str) -> None:
+    def __init__(self, exchange: str, site: Site = COM) -> None:
+        self._site = site
         self._futures = exchange == FUTURES
         self._found: list[Instrument] | None = None
 
     def start(self) -> Sequence[Call]:
-        return [Call(tag="instruments", method="GET", url=f"{REST}/api/v4/public/markets", pool="public")]
+        return [Call(tag="instruments", method="GET", url=f"{self._site.rest}/api/v4/public/markets", pool="public")]
 
     def answered(self, call: Call, answer: Answer) -> Sequence[Call]:
         if answer.status != 200:

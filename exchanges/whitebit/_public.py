@@ -36,6 +36,7 @@ class Public(TopicFeed[Topic]):
 
     def __init__(self, setup: Setup) -> None:
         self._numbers = Numbers()
+        self._site = _rest.site_of(setup.options)
         self._pause_s = _rest.RATE_WAIT_S
         self._asked: dict[str, tuple[Topic, ...]] = {}
         # The venue takes integers as request ids.
@@ -60,7 +61,7 @@ class Public(TopicFeed[Topic]):
         """A push of the channel. May raise what `UNREADABLE` lists."""
 
     def start(self, now: Instant) -> Outputs:
-        return [Connect(_rest.WS)]
+        return [Connect(self._site.ws)]
 
     def connected(self, now: Instant) -> Outputs:
         self._beat.start(now)

@@ -15,8 +15,31 @@ from exchanges._signing import hmac_sha512_hex
 from exchanges.credentials import Credentials
 from exchanges.errors import CredentialUnusable
 
-REST: Final = "https://whitebit.com"
-WS: Final = "wss://api.whitebit.com/ws"
+SITE_OPTION: Final = "WHITEBIT_SITE"
+
+
+class Site(NamedTuple):
+    """Where the venue is reached."""
+
+    rest: str
+    ws: str
+
+
+COM: Final = Site("https://whitebit.com", "wss://api.whitebit.com/ws")
+SITES: Final[Mapping[str, Site]] = {"com": COM, "eu": Site("https://whitebit.eu", "wss://api.whitebit.eu/ws")}
+"""The second one stands in the documents, which mark it as not released."""
+
+
+def site_of(options: Mapping[str, str]) -> Site:
+    return SITES.get(options.get(SITE_OPTION, "").strip().lower(), COM)
+
+
+def option_refusal(options: Mapping[str, str]) -> str | None:
+    """None, or why the chosen site is none."""
+    chosen = options.get(SITE_OPTION, "").strip().lower()
+    return f"{SITE_OPTION}={chosen!r} is none of {', '.join(SITES)}" if chosen and chosen not in SITES else None
+
+
 NO_SANDBOX: Final = "WhiteBIT has no sandbox: its demo tokens trade on the live venue"
 WINDOW_MS: Final = 5_000
 """How far a nonce may be from the venue's clock."""
@@ -27,7 +50,8 @@ MAINTENANCE_WAIT_S: Final = 3.5
 class Signer:
     """Signs the calls of one key. Raises `CredentialUnusable` for material that can't sign. I/O thread only."""
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, credentials: Credentials, site: Site = COM) -> None:
+        self._site = site
         self._key, self._secret = credentials.key.reveal(), credentials.secret.reveal()
         if not self._key or not self._secret:
             raise CredentialUnusable("the API key or its secret is missing")
@@ -55,13 +79,14 @@ class Signer:
             "X-TXC-PAYLOAD": payload,
             "X-TXC-SIGNATURE": hmac_sha512_hex(self._secret, payload),
         }
-        return msgspec.structs.replace(call, body=body, headers=headers)
+        url = call.url if call.url.startswith("https:") else self._site.rest + call.url
+        return msgspec.structs.replace(call, url=url, body=body, headers=headers)
 
 
 def private_call(tag: str, path: str, params: Mapping[str, object], **more: object) -> Call:
-    """An unsigned private call: all of them are POST."""
+    """An unsigned private call, whose site the signature adds: all of them are POST."""
     body = msgspec.json.encode(params).decode()
-    call = Call(tag=tag, method="POST", url=f"{REST}/api/v4/{path}", body=body, pool="private")
+    call = Call(tag=tag, method="POST", url=f"/api/v4/{path}", body=body, pool="private")
     return msgspec.structs.replace(call, **more) if more else call
 
 
@@ -147,6 +172,10 @@ def failure_of(answer: Answer) -> Failure | None:
         return None
     reason = f"HTTP {answer.status}: {text[:200]}" if text else f"HTTP {answer.status}"
     kind = kind_of_text(text)
+    if answer.status >= 500:
+        # Says nothing about the key, whatever stands in the page of a gateway.
+        passing = kind if kind in (FailKind.MAINTENANCE, FailKind.RATE_LIMITED) else FailKind.TRANSIENT
+        return Failure(passing, reason, MAINTENANCE_WAIT_S)
     if kind is FailKind.TRANSIENT or kind is FailKind.CREDENTIAL:
         return Failure(kind, reason)
     if answer.status in (418, 429):
@@ -157,3 +186,18 @@ def failure_of(answer: Answer) -> Failure | None:
         kind = FailKind.REQUEST if answer.status == 422 else FailKind.TRANSIENT
     wait_s = {FailKind.RATE_LIMITED: RATE_WAIT_S, FailKind.MAINTENANCE: MAINTENANCE_WAIT_S}.get(kind)
     return Failure(kind, reason, wait_s or (MAINTENANCE_WAIT_S if answer.status in RETRYABLE else None))
+
+
+class _Status(msgspec.Struct):
+    status: object = ""
+
+
+_decode_status = msgspec.json.Decoder(_Status).decode
+
+
+def under_maintenance(answer: Answer) -> bool:
+    """Whether the platform's status says so (docs.whitebit.com: maintenance status)."""
+    try:
+        return "maintenance" in str(_decode_status(answer.body).status).lower()
+    except UNREADABLE:
+        return False

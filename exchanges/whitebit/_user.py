@@ -34,6 +34,7 @@ from exchanges.whitebit._public import missing_market
 
 TOKEN: Final = "socket token"  # noqa: S105 - a name
 TIME: Final = "time"
+STATUS: Final = "platform status"
 ACK_S: Final = 10.0
 TOKEN_TRIES: Final = 3
 LIST_EVERY_S: Final = 0.5
@@ -62,6 +63,7 @@ class User(OneAccount):
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
+        self._site = _rest.site_of(setup.options)
         self._numbers = Numbers()
         self._beat = heartbeat()
         self._alarms: Alarms[str] = Alarms()
@@ -81,7 +83,7 @@ class User(OneAccount):
             return [Fail(kind=FailKind.REQUEST, reason=_rest.NO_SANDBOX, stream_id=subscription.stream_id)]
         self._setup.table()  # starts the loading of the symbols
         self._account = Account(self._setup, subscription, now)
-        return [Connect(_rest.WS)]
+        return [Connect(self._site.ws)]
 
     def connected(self, now: Instant) -> Outputs:
         self._beat.start(now)
@@ -113,6 +115,8 @@ class User(OneAccount):
         account.now = now
         if call.tag == TOKEN:
             return self._token_told(account, call, answer, now)
+        if call.tag == STATUS:
+            return [self._passing(call, answer)]
         if call.tag == TIME:
             return self._clock_told(account, call, answer, now)
         return account.rest_told(call, answer, now)
@@ -188,14 +192,24 @@ class User(OneAccount):
             self._alarms.set(str(call.attempt), now.mono + TOKEN_WAIT_S)
             return []
         if _rest.bad_nonce(failure.reason) and call.attempt < TOKEN_TRIES:
-            url = f"{_rest.REST}/api/v4/public/time"
+            url = f"{self._site.rest}/api/v4/public/time"
             return [Call(tag=TIME, method="GET", url=url, pool="public", context=call.attempt + 1)]
+        if answer.status >= 500 and failure.kind is FailKind.TRANSIENT:
+            url = f"{self._site.rest}/api/v4/public/platform/status"
+            return [Call(tag=STATUS, method="GET", url=url, pool="public", context=failure)]
         if failure.kind is FailKind.RATE_LIMITED and call.attempt < TOKEN_TRIES:
             # Perhaps not the rate: a nonce that was used before is answered with the same text.
             self._alarms.set(str(call.attempt + 1), now.mono + _rest.RATE_WAIT_S * 2 ** (call.attempt - 1))
             return []
         kind = FailKind.TRANSIENT if failure.kind is FailKind.REQUEST else failure.kind
         return [self._fail(kind, failure.reason, failure.retry_after_s)]
+
+    def _passing(self, call: Call, answer: Answer) -> Fail:
+        """No token for the venue's own reasons, which pass: the platform's status says whether it is maintenance."""
+        reason = call.context.reason if isinstance(call.context, _rest.Failure) else "no token"
+        if _rest.under_maintenance(answer):
+            return self._fail(FailKind.MAINTENANCE, f"system maintenance ({reason})", _rest.MAINTENANCE_WAIT_S)
+        return self._fail(FailKind.TRANSIENT, reason, _rest.MAINTENANCE_WAIT_S)
 
     def _clock_told(self, account: Account, call: Call, answer: Answer, now: Instant) -> list[Output]:
         attempt = int(str(call.context))

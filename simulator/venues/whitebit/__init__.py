@@ -18,8 +18,8 @@ from simulator.venues.whitebit._peer import Peer
 from simulator.venues.whitebit._rest import Rest
 from simulator.venues.whitebit._symbols import markets
 
-REST_HOST: Final = "whitebit.com"
-WS_HOST: Final = "api.whitebit.com"
+REST_HOSTS: Final = frozenset({"whitebit.com", "whitebit.eu"})
+WS_HOSTS: Final = frozenset({"api.whitebit.com", "api.whitebit.eu"})
 CONNECTS: Final = Rate(1_000, 60.0)
 
 
@@ -27,7 +27,7 @@ class Whitebit:
     """Satisfies `VenueHalf`."""
 
     name = "whitebit"
-    hosts = frozenset({REST_HOST, WS_HOST})
+    hosts = REST_HOSTS | WS_HOSTS
     sockets = ("/ws",)
     replaces = True
     """A modify ends the order and makes one of another id under the same client id."""
@@ -43,10 +43,10 @@ class Whitebit:
         return markets(coins)
 
     def rest(self, request: Request, now: Instant) -> Reply:
-        return self._rest.answer(request, now) if request.host == REST_HOST else Reply(404, b"not found", {})
+        return self._rest.answer(request, now) if request.host in REST_HOSTS else Reply(404, b"not found", {})
 
     def connect(self, request: Request, now: Instant) -> _venue.Peer | Refuse:
-        if request.host != WS_HOST or request.path.rstrip("/") != "/ws":
+        if request.host not in WS_HOSTS or request.path.rstrip("/") != "/ws":
             return Refuse(404)
         if self.world.settings.limits and not self._connects.hit(request.remote, now.mono):
             return Refuse(429, b"Too many requests.")

@@ -99,7 +99,7 @@ class Rest:
         if request.path == "/api/v4/public/time":
             return json_reply({"time": now.wall_ms // 1000})
         if request.path == "/api/v4/public/platform/status":
-            return json_reply({"status": "1"})
+            return json_reply({"status": "system operational"})
         if request.path == "/api/v1/public/kline":
             return self._kline(request.params(), now)
         return Reply(404, b"not found", {})

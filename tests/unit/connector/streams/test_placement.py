@@ -244,6 +244,29 @@ def test_addresses_with_equally_few_connections_take_turns(monkeypatch: pytest.M
     assert found == ["10.0.0.2", "10.0.0.3", "10.0.0.2", "10.0.0.2"]
 
 
+@pytest.mark.parametrize(("text", "most"), [("", 2), ("0", 0), ("3", 3), ("many", 2)])
+def test_candle_topics_beyond_the_connections_of_their_own_share_some(
+    monkeypatch: pytest.MonkeyPatch, text: str, most: int
+) -> None:
+    shop = Shop(
+        monkeypatch, options={"MAX": text}, candle_connections=2, candle_connections_option="MAX", shared_topics=2
+    )
+    sessions = [shop.join(candle("A", str(number))) for number in range(7)]
+    other = shop.join(candle("A", "1", exchange="okx"))
+    counts = [len(session.streams) for session in dict.fromkeys(sessions)]
+    shared, alone = 7 - most, [1] * most
+    assert counts == [*alone, *[2] * (shared // 2), *[1] * (shared % 2)]
+    assert other not in sessions
+
+
+def test_a_candle_topic_has_a_connection_of_its_own_again_when_one_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop(monkeypatch, candle_connections=1, shared_topics=10)
+    first, _ = shop.join(candle("A", "1")), shop.join(candle("A", "2"))
+    shop.placement.ended(first)
+    assert len({shop.join(candle("A", "3")), shop.join(candle("A", "4"))}) == 2
+    assert len({session.name for session in shop.placement.sessions()}) == 2
+
+
 @pytest.mark.parametrize(("text", "limit"), [("25", 25), (" 3 ", 3), ("", 10), ("0", 10), ("many", 10)])
 def test_a_deployment_may_know_better_how_many_connections_a_venue_allows(
     monkeypatch: pytest.MonkeyPatch, text: str, limit: int

@@ -56,6 +56,23 @@ def test_what_has_to_wait_comes_first_again_and_holds_up_its_own_address_only() 
     assert queue.take(5.0) == [second]
 
 
+def test_dials_for_what_is_scarce_hold_up_no_other_dial_of_their_address() -> None:
+    queue = DialQueue(max_in_flight=3)
+    scarce = Limits(connects=Rate(1, 1.0), messages=Rate(1, 1.0), own_connects=Rate(1, 60.0))
+    account, price = dial_with(scarce), dial()
+    queue.add(account)
+    assert queue.take(0.0) == [account]
+    queue.put_back(account, until=60.0)
+    queue.add(price)
+    assert queue.take(1.0) == [price]
+    assert queue.next_due(1.0) == 60.0
+    assert queue.take(60.0) == [account]
+
+
+def dial_with(limits: Limits) -> Dial:
+    return Dial(Connect("wss://x"), limits, "v", "", lambda: True, lambda result: None)
+
+
 def test_open_connections_and_those_on_their_way_fill_the_number_of_an_address() -> None:
     queue = DialQueue(max_in_flight=5)
     opened = Open()
