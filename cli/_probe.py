@@ -15,12 +15,12 @@ from typing import Final, Literal
 
 import msgspec
 
-from cli._advice import advice, names_refusal
 from connector.core import redact
 from connector.core.clock import SystemClock
 from connector.core.errors import ConnectorError
 from connector.core.settings import Settings
 from connector.state.memory_state import MemoryState
+from connector.streams.advice import advice, names_refusal
 from connector.streams.budget import Budget
 from connector.streams.dial import Dialler
 from connector.streams.endpoints import Endpoints

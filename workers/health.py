@@ -24,6 +24,7 @@ from connector.streams.edges import service_name
 from workers._build import make_state, observe
 from workers.health_port import HealthServer
 from workers.status_page import Status, summarize
+from workers.streams_seen import StreamsSeen
 
 log = get_logger(__name__)
 
@@ -123,7 +124,12 @@ def serve(role: Role) -> None:
     state = make_state(settings)
     reader = StateReader(state, settings, role, service_name())
     server = HealthServer(
-        settings.health_port, settings.health_host, status=reader.status, ready=reader.ready, metrics=reader.metrics
+        settings.health_port,
+        settings.health_host,
+        status=reader.status,
+        ready=reader.ready,
+        metrics=reader.metrics,
+        seen=StreamsSeen(state, role, SystemClock()),
     )
     while not server.start() and not done.wait(PORT_RETRY_S):
         pass

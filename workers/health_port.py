@@ -1,6 +1,7 @@
 """The service's only listening port: health for the container runtime, readiness, metrics and a page for people.
 
-`GET` and `HEAD` on `/health` (contract 7.3), `/ready`, `/metrics`, `/status.json` and `/`; everything else is 404. Healthy
+`GET` and `HEAD` on `/health` (contract 7.3), `/ready`, `/metrics`, `/status.json`, `/streams.json`, `/streams/<id>.json`,
+`/streams/<id>`, `/streams` and `/`; everything else is 404. Healthy
 means that the process answers: it never depends on a broker, on Redis or on an exchange, or one outage would restart the
 whole stack. Nothing here changes anything.
 """
@@ -10,9 +11,11 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any, Final
+from urllib.parse import unquote
 
 import msgspec
 
@@ -20,12 +23,16 @@ from connector.core.clock import SystemClock
 from connector.core.log import describe_error, get_logger
 from connector.core.ports import Clock
 from workers.status_page import Status, status_json, status_page
+from workers.stream_pages import list_page, query_of, story_page
+from workers.streams_seen import Asked, StreamsSeen
 
 MAX_REQUESTS: Final = 32
 """Requests served at a time; further connections are closed at once."""
 MAX_SLOW_REQUESTS: Final = 8
 """Of these, requests that ask Redis: a hanging Redis must not take `/health` with it."""
 READ_TIMEOUT_S: Final = 5.0
+FIRST_BLIND: Final = 50
+"""Streams that the first page lists; `/streams` has more."""
 REQUEST_TIMEOUT_S: Final = 15.0
 """A connection older than this is cut, however busy its peer pretends to be."""
 
@@ -57,14 +64,17 @@ class HealthServer:
         status: Callable[[], Status],
         ready: Callable[[], Sequence[str]],
         metrics: Callable[[], str],
+        seen: StreamsSeen | None = None,
         clock: Clock | None = None,
     ) -> None:
-        """`ready` returns why the service can't work right now (broker, redis, streams); nothing = it can."""
+        """`ready` returns why the service can't work right now (broker, redis, streams); nothing = it can. `seen`: whom to
+        ask for single streams; None = nobody."""
         self.port = port
         self.host = host
         self._status = status
         self._ready = ready
         self._metrics = metrics
+        self._seen = seen
         self._clock: Clock = clock or SystemClock()
         self._started = self._clock.mono()
         self._slow = threading.BoundedSemaphore(MAX_SLOW_REQUESTS)
@@ -99,13 +109,12 @@ class HealthServer:
         thread.join(timeout_s)
         return not thread.is_alive()
 
-    def reply(self, path: str) -> Reply:
-        """The answer to a GET of this path (query string already taken off)."""
+    def reply(self, target: str) -> Reply:
+        """The answer to a GET of this path, with or without a query string."""
+        path, _, query = target.partition("?")
         if path == "/health":
             return self._health()
-        page = {"/ready": self._readiness, "/metrics": self._figures, "/status.json": self._json, "/": self._page}.get(
-            path
-        )
+        page = self._pages(path, query).get(path) or self._of_stream(path)
         if page is None:
             return _json(404, {"error": "Not Found"})
         if not self._slow.acquire(blocking=False):
@@ -117,6 +126,33 @@ class HealthServer:
             return _json(503, {"error": describe_error(error)})
         finally:
             self._slow.release()
+
+    def _pages(self, path: str, query: str) -> dict[str, Callable[[], Reply]]:
+        pages = {"/ready": self._readiness, "/metrics": self._figures, "/status.json": self._json, "/": self._page}
+        if self._seen is not None and path in {"/streams.json", "/streams"}:
+            pages[path] = partial(self._streams, path, query, self._seen)
+        return pages
+
+    def _of_stream(self, path: str) -> Callable[[], Reply] | None:
+        if self._seen is None or not path.startswith("/streams/"):
+            return None
+        name = unquote(path.removeprefix("/streams/"))
+        return partial(self._stream, name.removesuffix(".json"), name.endswith(".json"), self._seen)
+
+    def _streams(self, path: str, query: str, seen: StreamsSeen) -> Reply:
+        try:
+            asked = query_of(query)
+        except ValueError as error:
+            return _json(400, {"error": str(error)})
+        if path == "/streams.json":
+            return Reply(200, _JSON, msgspec.json.encode(seen.listed(asked)))
+        return Reply(200, _HTML, list_page(seen.listed(asked), asked))
+
+    def _stream(self, stream_id: str, as_json: bool, seen: StreamsSeen) -> Reply:
+        page = seen.page(stream_id)
+        if page is None:
+            return _json(404, {"error": "no such stream: nobody wants it, and nothing is known of it"})
+        return Reply(200, _JSON, msgspec.json.encode(page)) if as_json else Reply(200, _HTML, story_page(page))
 
     def _health(self) -> Reply:
         uptime = round(self._clock.mono() - self._started, 3)
@@ -133,7 +169,8 @@ class HealthServer:
         return Reply(200, _JSON, status_json(self._status()))
 
     def _page(self) -> Reply:
-        return Reply(200, _HTML, status_page(self._status()))
+        blind = self._seen.listed(Asked(limit=FIRST_BLIND)) if self._seen is not None else None
+        return Reply(200, _HTML, status_page(self._status(), blind))
 
 
 def _json(status: int, body: dict[str, object]) -> Reply:
@@ -207,10 +244,10 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
-        self._answer(self.server.answer(self.path.split("?", 1)[0]), with_body=True)
+        self._answer(self.server.answer(self.path), with_body=True)
 
     def do_HEAD(self) -> None:
-        self._answer(self.server.answer(self.path.split("?", 1)[0]), with_body=False)
+        self._answer(self.server.answer(self.path), with_body=False)
 
     def _refuse(self) -> None:
         reply = Reply(405, _JSON, b'{"error":"Method Not Allowed"}')

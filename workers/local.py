@@ -47,6 +47,7 @@ from workers.broker import PlatformBroker
 from workers.embedded import EmbeddedBroker
 from workers.health_port import HealthServer
 from workers.status_page import Status, summarize
+from workers.streams_seen import StreamsSeen
 
 log = get_logger(__name__)
 
@@ -108,6 +109,7 @@ class Local:
             status=self._status,
             ready=list,
             metrics=METRICS.render,
+            seen=StreamsSeen(self.user.engine.state, "user", self._edges.clock),
         )
 
     def _make_broker(self) -> PlatformBroker | EmbeddedBroker:
@@ -204,6 +206,7 @@ class Local:
             now_ms=now_ms,
             role="local",
             version=connector.VERSION,
+            uptime_s=(now_ms - infos[0].started_ms) / 1000,
             lag_s=lag_s,
             prices=self.settings.chosen_prices,
         )

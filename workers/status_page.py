@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from typing import Final
 
 import msgspec
 
 from connector.core import redact
 from connector.core.ports import WorkerInfo
+from workers.pages import REFRESH_S, age, page, table
+from workers.stream_pages import rows_table, text_table
+from workers.streams_seen import StreamList
 
-REFRESH_S = 5
+NOT_LIVE: Final = frozenset({"joining", "opening", "waiting", "cooling"})
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,8 +33,24 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     sinks: Mapping[str, int] = msgspec.field(default_factory=dict)
     lag_s: Mapping[str, float] = msgspec.field(default_factory=dict)
     """Mean time from frame to confirmation by sink, where known."""
+    matrix: Mapping[str, Mapping[str, int]] = msgspec.field(default_factory=dict)
+    """Streams by exchange id and state."""
+    unowned: int = 0
+    """Account streams that no process runs."""
     prices: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Settings that keep symbols without prices, as they are written; empty = every symbol has one."""
+
+    @property
+    def blind(self) -> int:
+        """Streams that are wanted and not live."""
+        return self.unowned + sum(
+            count for states in self.matrix.values() for state, count in states.items() if state in NOT_LIVE
+        )
+
+    @property
+    def streams(self) -> int:
+        """Streams that are wanted."""
+        return self.unowned + sum(sum(states.values()) for states in self.matrix.values())
 
 
 def summarize(
@@ -56,6 +76,8 @@ def summarize(
         exchanges=_sum(worker.exchanges for worker in workers),
         sinks=_sum(worker.sinks for worker in workers),
         lag_s=dict(lag_s or {}),
+        matrix=_by_exchange(workers),
+        unowned=max((worker.unowned for worker in workers), default=0),
         prices=dict(prices or {}),
     )
 
@@ -67,6 +89,14 @@ def _sum(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return dict(sorted(total.items()))
 
 
+def _by_exchange(workers: Sequence[WorkerInfo]) -> dict[str, dict[str, int]]:
+    found: dict[str, Counter[str]] = {}
+    for worker in workers:
+        for exchange, states in worker.matrix.items():
+            found.setdefault(exchange, Counter()).update(states)
+    return {exchange: dict(states) for exchange, states in sorted(found.items())}
+
+
 def status_json(status: Status) -> bytes:
     return msgspec.json.encode(status)
 
@@ -74,15 +104,6 @@ def status_json(status: Status) -> bytes:
 def read_status(body: bytes) -> Status:
     """The snapshot out of its JSON. Raises `msgspec.DecodeError` (or its subclass for a wrong shape)."""
     return msgspec.json.decode(body, type=Status)
-
-
-def _age(ms: int) -> str:
-    seconds = max(0, ms // 1000)
-    if seconds < 120:
-        return f"{seconds} s"
-    if seconds < 7200:
-        return f"{seconds // 60} min"
-    return f"{seconds // 3600} h"
 
 
 def tables(status: Status) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
@@ -93,7 +114,7 @@ def tables(status: Status) -> list[tuple[str, tuple[str, ...], list[tuple[str, .
             worker.role,
             worker.host,
             str(worker.pid),
-            _age(status.now_ms - worker.started_ms),
+            age(status.now_ms - worker.started_ms),
             f"{worker.streams} / {worker.capacity}",
             "draining" if worker.draining else "working",
         )
@@ -117,61 +138,63 @@ def tables(status: Status) -> list[tuple[str, tuple[str, ...], list[tuple[str, .
     return found
 
 
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="{refresh}">
-<meta name="viewport" content="width=device-width"><title>{title}</title><style>
-body{{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#222;background:#fff}}
-h1{{font-size:1.3rem}}h2{{font-size:1rem;margin:1.6rem 0 .4rem}}
-table{{border-collapse:collapse;width:100%}}th,td{{text-align:left;padding:.25rem .6rem;border-bottom:1px solid #ddd}}
-th{{font-weight:600}}td:not(:first-child){{font-variant-numeric:tabular-nums}}
-.ok{{color:#0a6b2d}}.bad{{color:#a3180f}}.quiet{{color:#666}}
-@media(prefers-color-scheme:dark){{body{{color:#ddd;background:#161616}}th,td{{border-color:#333}}.ok{{color:#5fce87}}
-.bad{{color:#ff8d80}}.quiet{{color:#999}}}}
-</style></head><body><h1>{title}</h1>{state}{tables}
-<p class="quiet">Version {version} · up {uptime} · renewed every {refresh} s · <a href="/status.json">JSON</a> ·
-<a href="/metrics">metrics</a></p></body></html>
-"""
-
-
-def status_page(status: Status) -> bytes:
-    """The snapshot as an HTML page that renews itself."""
-    if status.problems:
-        items = "".join(f"<li>{escape(problem)}</li>" for problem in status.problems)
-        state = f'<p class="bad">Not ready:</p><ul class="bad">{items}</ul>'
-    else:
-        state = '<p class="ok">Ready</p>'
-    page = _PAGE.format(
-        title=f"websocket-connector · {escape(status.role)}",
-        refresh=REFRESH_S,
-        state=state,
-        tables="".join(_html_table(*table) for table in tables(status)),
-        version=escape(status.version),
-        uptime=_age(int(status.uptime_s * 1000)),
+def status_page(status: Status, blind: StreamList | None = None) -> bytes:
+    """The snapshot as an HTML page that renews itself; `blind`: the streams that are not live."""
+    title = f"websocket-connector · {status.role}"
+    parts = [f"<h1>{escape(title)}</h1>", _answer(status)]
+    if blind is not None and blind.rows:
+        parts.append(rows_table("Not live", blind))
+    if blind is not None:
+        parts.append('<p><a href="/streams">Search streams</a></p>')
+    rows, red = matrix(status)
+    if rows:
+        parts.append(table("Streams", ("exchange", *_STATES), rows, red=red))
+    parts.extend(
+        table(title, columns, [tuple(escape(cell) for cell in row) for row in cells])
+        for title, columns, cells in tables(status)
     )
-    return page.encode()
+    parts.append(
+        f'<p class="quiet">Version {escape(status.version)} · up {age(int(status.uptime_s * 1000))} · renewed every '
+        f'{REFRESH_S} s · <a href="/status.json">JSON</a> · <a href="/metrics">metrics</a></p>'
+    )
+    return page(title, "".join(parts))
 
 
-def _html_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    if not rows:
-        return f'<h2>{escape(title)}</h2><p class="quiet">none</p>'
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<h2>{escape(title)}</h2><table><tr>{head}</tr>{body}</table>"
+def _answer(status: Status) -> str:
+    """The one line that a person came for."""
+    blind = status.blind
+    lines = [f'<p class="answer bad">Not ready: {escape(problem)}</p>' for problem in status.problems]
+    if blind:
+        lines.append(f'<p class="answer bad">{blind} of {status.streams} streams are not live</p>')
+    elif not status.problems:
+        word = f"all {status.streams} streams are live" if status.streams else "no streams are wanted"
+        lines.append(f'<p class="answer ok">Ready: {word}</p>')
+    return "".join(lines)
+
+
+_STATES = ("live", "rotating", "draining", "joining", "opening", "waiting", "cooling")
+
+
+def matrix(status: Status) -> tuple[list[tuple[str, ...]], list[bool]]:
+    """Exchange x state as rows of text, and which of them have streams that are not live."""
+    rows: list[tuple[str, ...]] = []
+    red: list[bool] = []
+    for exchange, states in sorted(status.matrix.items()):
+        rows.append((escape(exchange), *(str(states.get(state) or "") for state in _STATES)))
+        red.append(any(count for state, count in states.items() if state in NOT_LIVE))
+    return rows, red
 
 
 def status_text(status: Status) -> str:
     """The snapshot for a terminal."""
     lines = [f"{status.role} {status.version}: " + ("not ready" if status.problems else "ready")]
     lines.extend(f"  ! {problem}" for problem in status.problems)
+    lines.append(
+        f"  {status.blind} of {status.streams} streams are not live"
+        if status.blind
+        else f"  {status.streams} streams, all live"
+    )
     for title, columns, rows in tables(status):
         lines.extend(("", title))
-        lines.extend(_text_table(columns, rows) if rows else ["  none"])
+        lines.extend(text_table(columns, rows) if rows else ["  none"])
     return "\n".join(lines)
-
-
-def _text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[index]) for row in (columns, *rows)) for index in range(len(columns))]
-    return [
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (columns, *rows)
-    ]

@@ -211,6 +211,12 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The processes that were started together: host and process id of what started them."""
     problems: tuple[str, ...] = ()
     """Why this process can't do its work right now, in words; empty = it can."""
+    matrix: Mapping[str, Mapping[str, int]] = msgspec.field(default_factory=dict)
+    """Streams by exchange id and life-cycle state."""
+    wanted: int = 0
+    """Account streams that the deployment wants, as this process found at its last sweep."""
+    unowned: int = 0
+    """How many of these nobody runs."""
     ttl_s: float = 0.0
     """How long this heartbeat lasts; the process beats more often. 0 = it does not say."""
 
@@ -332,6 +338,12 @@ class State(Protocol):
     def get(self, name: str) -> str | None: ...
 
     def put(self, name: str, value: str, ttl_s: float | None = None) -> None: ...
+
+    def put_all(self, texts: Mapping[str, str], ttl_s: float) -> None:
+        """`put` of many, in one round trip."""
+
+    def get_all(self, names: Sequence[str]) -> list[str | None]:
+        """`get` of many, in one round trip."""
 
     def enabled_exchanges(self) -> frozenset[str] | None:
         """Admin config (contract 3.2): the enabled real ids, or None = everything."""

@@ -354,6 +354,15 @@ class MemoryState:
         with self._lock:
             self._texts.set(name, value, ttl_s)
 
+    def put_all(self, texts: Mapping[str, str], ttl_s: float) -> None:
+        with self._lock:
+            for name, value in texts.items():
+                self._texts.set(name, value, ttl_s)
+
+    def get_all(self, names: Sequence[str]) -> list[str | None]:
+        with self._lock:
+            return [self._texts.get(name) for name in names]
+
     def enabled_exchanges(self) -> frozenset[str] | None:
         with self._lock:
             return self._enabled

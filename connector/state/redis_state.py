@@ -340,6 +340,14 @@ class RedisState:
         expiry = () if ttl_s is None else ("PX", as_ms(ttl_s))
         self._redis.call("SET", self._key("text", name), value, *expiry)
 
+    def put_all(self, texts: Mapping[str, str], ttl_s: float) -> None:
+        self._redis.pipeline(
+            [("SET", self._key("text", name), value, "PX", as_ms(ttl_s)) for name, value in texts.items()]
+        )
+
+    def get_all(self, names: Sequence[str]) -> list[str | None]:
+        return [None if value is None else value.decode() for value in self._read("text", names)]
+
     def enabled_exchanges(self) -> frozenset[str] | None:
         text = self._redis.call("GET", f"{self._admin_prefix}enabled_exchanges")
         if text is None:

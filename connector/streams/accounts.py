@@ -270,11 +270,11 @@ class Accounts:
             self._free.only(ids)
             owners = self._state.owners(unheld) if unheld else {}
             room = self._room()
-            self.coverage.seen(wanted=len(ids), unowned=len(unheld) - len(owners), room=room)
+            free = [stream_id for stream_id in unheld if stream_id not in owners]
+            self.coverage.seen(wanted=len(ids), without=free, room=room)
             if unheld and not self.draining:
                 for stream_id in owners:
                     self._free.owned(stream_id)
-                free = [stream_id for stream_id in unheld if stream_id not in owners]
                 if free:
                     self._leases.look_around()
                 for start in range(0, len(free), CLAIM_BATCH):

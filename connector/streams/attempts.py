@@ -20,6 +20,7 @@ from connector.streams.pipeline import Pipeline
 from connector.streams.placement import Placement
 from connector.streams.session import Session
 from connector.streams.spec import StreamSpec
+from connector.streams.stories import Stories
 from exchanges._adapter import (
     CandleSubscription,
     Fail,
@@ -40,6 +41,10 @@ JOIN_LIMIT_S: Final = 75.0
 REQUEST_RETRY_S: Final = 900.0
 """A topic that the venue refuses (unknown symbol) is asked for again this much later."""
 ROTATE_RETRY_S: Final = 30.0
+KEYS_UNKNOWN: Final = (
+    "its credentials are not known in this process; set CREDENTIALS_KEYS, or wait until the backend opens it again"
+)
+STILL_COOLING: Final = "the exchange refused this key before, and it is not tried again yet"
 
 
 class Stream:
@@ -87,15 +92,19 @@ class Attempts:
         clock: Clock,
         chance: Chance,
         keys: KeyKinds,
+        stories: Stories,
     ) -> None:
-        self._keys = keys
+        self._keys, self._stories = keys, stories
         self._loop, self._clock, self._chance = loop, clock, chance
         self._placement, self._pipeline, self._breaker = placement, pipeline, breaker
         self.streams: dict[str, Stream] = {}
         self._lingering: dict[str, list[Session]] = {}
 
-    def signal(self, stream: Stream, signal: Signal) -> None:
+    def signal(self, stream: Stream, signal: Signal, reason: str = "", kind: FailKind | None = None) -> None:
+        """`reason`: what went wrong, for the story of the stream."""
         before, stream.state = stream.state, move(stream.state, signal)
+        if before is not stream.state or reason:
+            self._stories.moved(stream.spec, stream.state, reason, kind)
         if before is not stream.state and stream.spec.feed == "user":
             log.debug("stream moved", stream=stream.spec.stream_id, before=before.value, now=stream.state.value)
 
@@ -107,9 +116,9 @@ class Attempts:
         if stream.state is StreamState.COOLING:
             if self._cooling_until(stream) is not None:
                 return
-            self.signal(stream, Signal.LIFTED)
+            self.signal(stream, Signal.LIFTED, reason)
         else:
-            self.signal(stream, Signal.LOST)
+            self.signal(stream, Signal.LOST, reason)
         stream.failures = 0
         stream.announce = True
         self.schedule(stream, pause_s)
@@ -119,6 +128,7 @@ class Attempts:
         again = self.streams[stream.spec.stream_id] = Stream(stream.spec, stream.flaps)
         again.gap_from_ms, again.was_live = stream.gap_from_ms, stream.was_live
         again.past_unknown = stream.past_unknown
+        self._stories.moved(again.spec, again.state)
         self.schedule(again, 0.0)
 
     def resubscribe(self, stream: Stream) -> None:
@@ -158,6 +168,7 @@ class Attempts:
     def schedule(self, stream: Stream, delay_s: float) -> None:
         self.cancel(stream)
         stream.timer = self._loop.after(delay_s, partial(self._due, stream))
+        self._stories.planned(stream.spec.stream_id, delay_s)
 
     def cancel(self, stream: Stream) -> None:
         """No retry of this stream is due any more."""
@@ -171,7 +182,7 @@ class Attempts:
         until_ms = self._cooling_until(stream)
         if until_ms is not None:
             if stream.state is StreamState.WAITING:
-                self.signal(stream, Signal.REFUSED)
+                self.signal(stream, Signal.REFUSED, STILL_COOLING)
                 self._breaker.skipped(stream.spec.stream_id)
             self.schedule(stream, max(1.0, (until_ms - self._clock.wall_ms()) / 1000))
             return
@@ -187,19 +198,15 @@ class Attempts:
         stream.attempt += 1
         subscription = self._subscription(stream)
         if subscription is None:
-            log.warning(
-                "stream can't open: its credentials are not known in this process; set CREDENTIALS_KEYS, "
-                "or wait until the backend opens it again",
-                stream=stream.spec.stream_id,
-            )
-            self.signal(stream, Signal.LOST)
+            log.warning(f"stream can't open: {KEYS_UNKNOWN}", stream=stream.spec.stream_id)
+            self.signal(stream, Signal.LOST, KEYS_UNKNOWN)
             self.schedule(stream, REQUEST_RETRY_S)
             return
         try:
             session = self._placement.join(stream.spec, subscription)
         except Exception:
             log.exception("stream can't open: no session could be made", stream=stream.spec.stream_id)
-            self.signal(stream, Signal.LOST)
+            self.signal(stream, Signal.LOST, "no session could be made: see the log")
             self.schedule(stream, REQUEST_RETRY_S)
             return
         stream.session = session
@@ -269,10 +276,10 @@ class Attempts:
             spec = stream.spec
             until = self._breaker.rejected(spec.stream_id, spec.exchange, spec.user_id, spec.digest, fail)
             if until is not None:
-                self.signal(stream, Signal.REFUSED)
+                self.signal(stream, Signal.REFUSED, fail.reason, fail.kind)
                 self.schedule(stream, max(1.0, (until - self._clock.wall_ms()) / 1000))
                 return
-        self.signal(stream, Signal.LOST)
+        self.signal(stream, Signal.LOST, fail.reason, fail.kind)
         stream.failures = forgiven(stream.failures, live_s)
         floor_s = fail.retry_after_s or 0.0
         if fail.kind is FailKind.REQUEST:

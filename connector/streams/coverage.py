@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Final
 
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
 
 log = get_logger(__name__)
+
+LISTED: Final = 50
+"""Streams without an owner that are listed by name."""
 
 
 class Coverage:
@@ -17,9 +21,17 @@ class Coverage:
         self._capacity = capacity
         self._left_out = 0
         """Streams that nobody runs, and for which this process has no room."""
+        self._seen: frozenset[str] = frozenset()
+        self.wanted = self.unowned = 0
+        self.alone: tuple[str, ...] = ()
+        """The first of the streams that two sweeps in a row found without an owner: the others are being taken."""
 
-    def seen(self, *, wanted: int, unowned: int, room: int) -> None:
-        """What a sweep found: `unowned` of the `wanted` streams have no owner; `room` more would fit into this process."""
+    def seen(self, *, wanted: int, without: Collection[str], room: int) -> None:
+        """What a sweep found: of the `wanted` streams those `without` an owner; `room` more would fit into this process."""
+        unowned = len(without)
+        self.wanted, self.unowned = wanted, unowned
+        before, self._seen = self._seen, frozenset(without)
+        self.alone = tuple(sorted(before & self._seen)[:LISTED])
         METRICS.gauge("streams_wanted", wanted)
         METRICS.gauge("streams_unowned", unowned)
         left_out = unowned if room <= 0 else 0

@@ -168,6 +168,7 @@ class Engine:
         self.every, self.once_after = routine.every, routine.once_after
         self.report = self._report()
         if isinstance(self.units, Accounts):
+            self.report.coverage = self.units.coverage
             self.report.watched.append(self.units.coverage.problems)
         self._clock_watch = ClockWatch(clock)
         self.alive = Alive(clock, edges.end_process)
@@ -288,6 +289,7 @@ class Engine:
         self.every(SWEEP_S, self.units.sweep)
         self.every(SWEEP_S, self.supervisor.sweep)
         self.every(SWEEP_S, self._refresh_deadlines)
+        self.every(SWEEP_S, self._tell_stories)
         self.every(POSITIONS_S, self.units.save_positions)
         self.every(SYMBOL_SWEEP_S, self.instruments.sweep)
         self.every(WATCH_S, self.report.gauges)
@@ -347,6 +349,13 @@ class Engine:
         return self._ended
 
     # --- jobs ---
+
+    def _tell_stories(self) -> None:
+        self.units.loop.post_once("stories", self._stories_told)
+
+    def _stories_told(self) -> None:
+        alone = self.units.coverage.alone if isinstance(self.units, Accounts) else ()
+        self.supervisor.stories.tell(self.state, self.owner, alone)
 
     def _watch_clock(self) -> None:
         jump_ms = self._clock_watch.jumped_ms()

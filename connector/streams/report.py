@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from connector.core.metrics import METRICS
 from connector.core.ports import Sink, WorkerInfo
 from connector.core.version import VERSION
+from connector.streams.coverage import Coverage
 from connector.streams.leases import Leases
 from connector.streams.lifecycle import StreamState
 from connector.streams.placement import Placement
@@ -33,11 +34,17 @@ class Report:
         self._leases, self._supervisor, self._placement, self._sink = leases, supervisor, placement, sink
         self._host, self._pid, self._service = host, pid, service
         self._started_ms, self._capacity = started_ms, capacity
+        self.coverage: Coverage | None = None
+        """Of account streams."""
         self.watched: list[Callable[[], Sequence[str]]] = []
         """Each tells, in words and without waiting, what keeps this process from its work."""
 
     def info(self, *, draining: bool) -> WorkerInfo:
-        states = Counter(state.value for state in self._supervisor.states().values())
+        states: Counter[str] = Counter()
+        matrix: dict[str, dict[str, int]] = {}
+        for (state, exchange), count in self._by_state().items():
+            states[state] += count
+            matrix.setdefault(exchange, {})[state] = count
         live: Counter[str] = Counter()
         for session in self._placement.sessions():
             if session.opened_mono and not session.closed:
@@ -56,6 +63,9 @@ class Report:
             exchanges=dict(live),
             service=self._service,
             problems=tuple(self.problems()),
+            matrix=matrix,
+            wanted=self.coverage.wanted if self.coverage else 0,
+            unowned=self.coverage.unowned if self.coverage else 0,
             ttl_s=self._leases.ttl_s,
         )
 
@@ -68,12 +78,16 @@ class Report:
         ]
         return [*found, *(problem for watch in self.watched for problem in watch())]
 
-    def gauges(self) -> None:
-        states = Counter(
+    def _by_state(self) -> Counter[tuple[str, str]]:
+        """Streams by life-cycle state and exchange id."""
+        return Counter(
             (state.value, spec.exchange)
             for stream_id, state in self._supervisor.states().items()
             if (spec := self._supervisor.spec(stream_id)) is not None
         )
+
+    def gauges(self) -> None:
+        states = self._by_state()
         rows = [({"state": state, "exchange": exchange}, float(count)) for (state, exchange), count in states.items()]
         METRICS.replace("streams", rows)
         cooling = [row for row in rows if row[0]["state"] == StreamState.COOLING.value]

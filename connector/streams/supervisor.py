@@ -26,6 +26,7 @@ from connector.streams.placement import Placement
 from connector.streams.positions import decode_position
 from connector.streams.session import Session
 from connector.streams.spec import StreamSpec
+from connector.streams.stories import Stories
 from exchanges._adapter import Answer, Fail, FailKind, GapReport, KeyKind
 
 log = get_logger(__name__)
@@ -60,7 +61,8 @@ class Supervisor:
         self._placement, self._pipeline, self._breaker = placement, pipeline, breaker
         self._clock, self._chance = clock, chance
         self.keys = KeyKinds(clock)
-        self._attempts = Attempts(loop, placement, pipeline, breaker, clock, chance, self.keys)
+        self.stories = Stories(clock)
+        self._attempts = Attempts(loop, placement, pipeline, breaker, clock, chance, self.keys, self.stories)
         self._streams = self._attempts.streams
         self._flap = (flap_threshold, flap_window_ms)
         self._gaps = Gaps(placement, clock, stale_s)
@@ -210,6 +212,7 @@ class Supervisor:
 
     def _begin(self, spec: StreamSpec, position: bytes | None, hold: bool, unknown: bool) -> None:
         stream = self._streams[spec.stream_id] = Stream(spec, Window(*self._flap))
+        self.stories.moved(spec, stream.state)
         if spec.feed == "user":
             # What this process remembers of the gate may be older than what another owner saved since.
             self._breaker.forget(spec.stream_id)
@@ -228,6 +231,7 @@ class Supervisor:
             self._attempts.detach(stream, polite=True, last_holder=last_holder)
             self._breaker.forget(stream_id)
             self.keys.ended(stream_id)
+        self.stories.ended(stream_id, "its last subscriber left", elsewhere=not last_holder)
         self._pipeline.lines.close(stream_id, announce=announce)
         if self._observer is not None:
             self._observer.stream_closed(stream_id)
@@ -273,7 +277,7 @@ class Supervisor:
         if stream.hold:
             stream.held_gap = gap
         elif gap is not None:
-            tell_gap(self._pipeline, stream.spec, gap)
+            self._tell_gap(stream, gap)
         if stream.spec.feed == "user":
             self._user_live(stream, again=again, gap=gap)
         stream.was_live = True
@@ -282,6 +286,10 @@ class Supervisor:
             self._observer.stream_live(stream_id, stream.spec.exchange)
         if stream.state is StreamState.LIVE and self._placement.sealed(session):
             self._attempts.rotate(session, "it is being replaced already")
+
+    def _tell_gap(self, stream: Stream, gap: GapReport) -> None:
+        tell_gap(self._pipeline, stream.spec, gap)
+        self.stories.gap(stream.spec.stream_id, gap)
 
     def _user_live(self, stream: Stream, *, again: bool, gap: GapReport | None) -> None:
         spec = stream.spec
@@ -376,7 +384,7 @@ class Supervisor:
         whole = self._pipeline.lines.let_through(stream_id, decode_position(position), clean=clean)
         gap, stream.held_gap = stream.held_gap, None
         if gap is not None and not (clean and seamless):
-            tell_gap(self._pipeline, stream.spec, gap)
+            self._tell_gap(stream, gap)
         if stream.state not in CONNECTED_STATES:
             stream.announce = True
         elif stream.announce or not (clean and seamless):

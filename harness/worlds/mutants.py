@@ -242,6 +242,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "process",
         frozenset({"rabbit backwards", "rabbit doubled", "redis backwards", "redis doubled", "redis deposit twice"}),
         _position_not_loaded,
+        first=110,
     ),
     Mutant(
         "order goes backwards",
@@ -361,7 +362,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "leave",
         frozenset({"closed but judged"}),
         _event_after_the_close,
-        first=100,
+        venues=("bybit",),
+        first=10,
     ),
 )
 

@@ -201,8 +201,8 @@ def _get_soon(inbox: Queue) -> bool:
 
 _READS: Final = frozenset(
     {
-        "beats_left_s", "candles", "enabled_exchanges", "gate", "get", "owners", "ping", "positions", "wanted", "wanted_ids",
-        "workers",
+        "beats_left_s", "candles", "enabled_exchanges", "gate", "get", "get_all", "owners", "ping", "positions", "wanted",
+        "wanted_ids", "workers",
     }
 )  # fmt: skip
 

@@ -166,7 +166,9 @@ def test_a_venue_that_takes_connections_and_says_nothing_is_unreachable(
         check = Check(f"127.0.0.1:{silent.getsockname()[1]}", monkeypatch, capsys)
         code, found = check(exchange, *material(exchange), timeout_s=1)
     assert (code, found["result"]) == (3, "unreachable"), found
-    assert "imed out" in found["reason"] or "no answer" in found["reason"] or "did not open" in found["reason"]
+    # Which of the limits ends it first depends on the machine: the probe's own, or one of connect, read and upgrade.
+    words = ("imed out", "no answer", "did not open", "ReadTimeout")
+    assert any(word in found["reason"] for word in words), found["reason"]
 
 
 @pytest.mark.parametrize("exchange", ONE_OF_EACH)

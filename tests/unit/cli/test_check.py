@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 import cli._probe
-from cli._advice import GENERAL, REQUEST, advice
 from cli._probe import Verdict
 from cli.check import EXIT_CODES
 from cli.main import main
 from connector.core.errors import ConnectorError
 from connector.core.settings import Settings
+from connector.streams.advice import GENERAL, REQUEST, advice
 from exchanges._adapter import FailKind
 from tasks.commands import OpenStream
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from cli._advice import advice
+from connector.streams.advice import advice
 from exchanges import option_refusals
 from exchanges._adapter import (
     Answer,

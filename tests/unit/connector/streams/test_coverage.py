@@ -11,14 +11,14 @@ from tests.unit.connector.streams.cluster import Cluster, names
 
 def test_a_full_process_says_so_once_and_again_when_it_has_room(caplog: pytest.LogCaptureFixture) -> None:
     coverage = Coverage(3)
-    coverage.seen(wanted=3, unowned=0, room=0)
+    coverage.seen(wanted=3, without=(), room=0)
     assert coverage.problems() == ()
     for unowned in (212, 213):
-        coverage.seen(wanted=215, unowned=unowned, room=0)
+        coverage.seen(wanted=215, without=[str(number) for number in range(unowned)], room=0)
     assert coverage.problems() == ("capacity: MAX_STREAMS=3 is reached; 213 wanted streams are run by nobody",)
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert (METRICS.value("streams_wanted"), METRICS.value("streams_unowned")) == (215, 213)
-    coverage.seen(wanted=215, unowned=213, room=2)
+    coverage.seen(wanted=215, without=[str(number) for number in range(213)], room=2)
     assert coverage.problems() == ()
 
 

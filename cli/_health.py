@@ -1,0 +1,53 @@
+"""Asking the health port of a running service."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Final
+from urllib.parse import urlsplit
+
+from connector.core.errors import ConnectorError
+
+TIMEOUT_S: Final = 10.0
+_DEFAULT_PORT: Final = 3000
+
+
+class Unanswered(ConnectorError):
+    """The port could not be asked, or answered with an error; the text says which and what to look at."""
+
+    def __init__(self, text: str, *, missing: bool = False) -> None:
+        super().__init__(text)
+        self.missing = missing
+        """The service answered: it does not know what was asked for."""
+
+
+def add_url(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--url", help="health endpoint (default: http://127.0.0.1:HEALTH_PORT)")
+
+
+def ask(url: str | None, path: str, *, missing: str = "") -> bytes:
+    """The body of a GET. `missing`: what to say if there is no such thing. Raises `Unanswered`."""
+    import requests
+
+    base = _base(url)
+    try:
+        response = requests.get(base + path, timeout=TIMEOUT_S)
+    except requests.ConnectionError:
+        where = urlsplit(base).netloc
+        raise Unanswered(f"nothing answers on {where} (HEALTH_PORT, --url)") from None
+    except requests.Timeout:
+        raise Unanswered(f"{base} did not answer within {TIMEOUT_S:.0f} s") from None
+    except requests.RequestException as error:
+        raise Unanswered(f"{base} can't be asked: {type(error).__name__} (--url takes http://host:port)") from None
+    if response.status_code == 404 and missing:
+        raise Unanswered(missing, missing=True)
+    if not response.ok:
+        raise Unanswered(f"{base}{path.partition('?')[0]} answers {response.status_code}: {response.text[:200]}")
+    return response.content
+
+
+def _base(url: str | None) -> str:
+    if not url:
+        return f"http://127.0.0.1:{os.environ.get('HEALTH_PORT') or _DEFAULT_PORT}"
+    return (url if "://" in url else f"http://{url}").rstrip("/")

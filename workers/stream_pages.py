@@ -1,0 +1,155 @@
+"""Lists of streams and the story of one: as pages for people, and as text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from html import escape
+from typing import Final
+from urllib.parse import parse_qsl, quote
+
+from connector.streams.stories import ENDED, UNOWNED, Move
+from workers.pages import age, page, table
+from workers.streams_seen import LIMIT, Asked, Row, StreamList, StreamPage
+
+COLUMNS: Final = ("stream", "exchange", "user", "state", "since", "next try", "why", "what to do")
+_FIELDS: Final = frozenset({"not_live", "exchange", "text", "limit"})
+_TRUE: Final = frozenset({"1", "true", "yes"})
+_FALSE: Final = frozenset({"0", "false", "no"})
+
+
+def query_of(query: str) -> Asked:
+    """`not_live`, `exchange`, `text`, `limit` out of a query string. Raises `ValueError` naming what can't be used."""
+    fields = dict(parse_qsl(query, keep_blank_values=True))
+    unknown = sorted(fields.keys() - _FIELDS)
+    if unknown:
+        raise ValueError(f"{unknown[0]}: takes {', '.join(sorted(_FIELDS))}")
+    not_live = (fields.get("not_live") or "true").lower()
+    if not_live not in _TRUE | _FALSE:
+        raise ValueError("not_live: takes true or false")
+    limit = fields.get("limit") or str(LIMIT)
+    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit) <= LIMIT:
+        raise ValueError(f"limit: takes 1 to {LIMIT}")
+    return Asked(
+        not_live=not_live in _TRUE,
+        exchange=fields.get("exchange", ""),
+        text=fields.get("text", ""),
+        limit=int(limit),
+    )
+
+
+def cells(row: Row, now_ms: int) -> tuple[str, ...]:
+    """One line of a list, as text; the columns are `COLUMNS`."""
+    told = row.told
+    next_try = age(told.next_try_ms - now_ms) if told.next_try_ms > now_ms else "now" if told.next_try_ms else ""
+    return (
+        told.stream_id,
+        told.exchange,
+        told.user_id,
+        told.state,
+        age(now_ms - told.since_ms) if told.since_ms else "",
+        next_try,
+        told.reason,
+        row.advice,
+    )
+
+
+def rows_table(title: str, listed: StreamList) -> str:
+    """The list as HTML, each stream with a link to its story."""
+    rows = []
+    for row in listed.rows:
+        name, *others = cells(row, listed.now_ms)
+        link = f'<a href="/streams/{quote(name, safe="")}">{escape(name)}</a>'
+        rows.append((link, *(escape(text) for text in others)))
+    return table(title, COLUMNS, rows)
+
+
+def list_page(listed: StreamList, asked: Asked) -> bytes:
+    live = "" if asked.not_live else " checked"
+    search = (
+        '<form action="/streams"><input name="text" aria-label="stream or user" placeholder="stream or user" '
+        f'value="{escape(asked.text)}"> <input name="exchange" aria-label="exchange id" placeholder="exchange id" '
+        f'value="{escape(asked.exchange)}"> <label><input type="checkbox" name="not_live" value="false"{live}> '
+        'also those that are live</label> <input type="submit" value="Show"></form>'
+    )
+    more = f'<p class="quiet">Only the first {len(listed.rows)}: narrow the search.</p>' if listed.cut else ""
+    title = "Streams that are not live" if asked.not_live else "Streams"
+    return page(title, f'<h1><a href="/">websocket-connector</a></h1>{search}{rows_table(title, listed)}{more}')
+
+
+def _facts(found: StreamPage) -> list[tuple[str, str]]:
+    story = found.story
+    facts = [
+        ("stream", story.stream_id),
+        ("exchange", story.exchange),
+        ("user", story.user_id),
+        ("state", story.state),
+        ("since", f"{age(found.now_ms - story.since_ms)} ({moment(story.since_ms)})" if story.since_ms else ""),
+        ("why", story.reason),
+        ("what to do", found.advice),
+        ("next try", moment(story.next_try_ms) if story.next_try_ms else ""),
+        ("run by", found.owner or "nobody"),
+        ("subscribers", str(found.subscribers)),
+    ]
+    gap = story.last_gap
+    if gap is not None:
+        since = moment(gap.from_ms) if gap.from_ms else "nobody knows when"
+        missing = f"; could not be repaired: {', '.join(gap.missing)}" if gap.missing else "; repaired"
+        facts.append(("last gap", f"{since} to {moment(gap.to_ms)}{missing}"))
+    return [(name, text) for name, text in facts if text]
+
+
+def moves(found: StreamPage) -> list[tuple[str, str, str]]:
+    """The newest first: when, state, why."""
+    return [(_when(move), move.state, move.reason) for move in reversed(found.story.moves)]
+
+
+def _when(move: Move) -> str:
+    return (
+        moment(move.at_ms)
+        if move.times == 1
+        else f"{moment(move.at_ms)}, {move.times} times until {moment(move.last_ms)}"
+    )
+
+
+def story_page(found: StreamPage) -> bytes:
+    bad = found.story.state not in {"live", "rotating", "draining", ENDED}
+    answer = f'<p class="answer {"bad" if bad else "ok"}">{escape(_answer(found))}</p>'
+    facts = table("Now", ("", ""), [(escape(name), escape(text)) for name, text in _facts(found)])
+    told = table("Before", ("when", "state", "why"), [tuple(escape(cell) for cell in row) for row in moves(found)])
+    head = '<h1><a href="/">websocket-connector</a></h1>'
+    return page(f"Stream {found.story.stream_id}", f"{head}{answer}{facts}{told}")
+
+
+def _answer(found: StreamPage) -> str:
+    state = found.story.state
+    if state == ENDED:
+        return "Nobody wants this stream any more"
+    if state == UNOWNED:
+        return "Blind: no process runs this stream"
+    return "Live" if state in {"live", "rotating", "draining"} else f"Blind: {state}"
+
+
+def story_text(found: StreamPage) -> str:
+    """The story for a terminal."""
+    width = max(len(name) for name, _ in _facts(found))
+    lines = [_answer(found), *(f"  {name.ljust(width)}  {text}" for name, text in _facts(found)), "", "Before"]
+    return "\n".join([*lines, *text_table(("when", "state", "why"), moves(found))])
+
+
+def list_text(listed: StreamList) -> str:
+    lines = text_table(COLUMNS, [cells(row, listed.now_ms) for row in listed.rows]) if listed.rows else ["  none"]
+    return "\n".join([*lines, *(["  … and more: narrow the search"] if listed.cut else [])])
+
+
+def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[index]) for row in (columns, *rows)) for index in range(len(columns))]
+    return [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (columns, *rows)
+    ]
+
+
+def moment(ms: int) -> str:
+    """UTC, to the second."""
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"

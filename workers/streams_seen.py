@@ -1,0 +1,152 @@
+"""Which account is blind, and why: read from what the processes that run the streams tell (`connector.streams.stories`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+
+from connector.core.log import get_logger
+from connector.core.ports import Clock, Role, State
+from connector.streams.advice import advice
+from connector.streams.stories import BLIND, ENDED, STORY, UNOWNED, Blind, Story, read_blind, read_story
+from exchanges._adapter import FailKind
+from exchanges.ids import family_of
+
+log = get_logger(__name__)
+
+LIMIT: Final = 500
+"""Streams of one answer."""
+LOOKED_AT: Final = 20_000
+"""Streams that are looked through for one answer, when those that are live are asked for, too."""
+CHUNK: Final = 500
+UNOWNED_REASON: Final = "no process runs it: every process is full, or none knows its key"
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody wants to see."""
+
+    not_live: bool = True
+    exchange: str = ""
+    text: str = ""
+    """Part of the stream's or the user's id."""
+    limit: int = LIMIT
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One stream, with what to do about it."""
+
+    told: Blind
+    advice: str = ""
+
+
+class StreamList(msgspec.Struct, frozen=True, kw_only=True):
+    now_ms: int
+    rows: tuple[Row, ...] = ()
+    cut: bool = False
+    """There are more than were asked for."""
+
+
+class StreamPage(msgspec.Struct, frozen=True, kw_only=True):
+    """The story of one stream and what the state holds of it."""
+
+    now_ms: int
+    story: Story
+    advice: str = ""
+    subscribers: int = 0
+    """0: nobody wants it."""
+    owner: str = ""
+    """Who runs it now; empty = nobody."""
+
+
+class StreamsSeen:
+    """Any thread. Every method may raise `StateUnavailable`."""
+
+    def __init__(self, state: State, role: Role, clock: Clock) -> None:
+        self._state, self._role, self._clock = state, role, clock
+
+    def listed(self, asked: Asked) -> StreamList:
+        found: list[Row] = []
+        for told in self._all() if not asked.not_live else self._blind():
+            if not _matches(told, asked):
+                continue
+            if len(found) >= asked.limit:
+                return StreamList(now_ms=self._clock.wall_ms(), rows=tuple(found), cut=True)
+            found.append(Row(told=told, advice=advice_for(told)))
+        return StreamList(now_ms=self._clock.wall_ms(), rows=tuple(found))
+
+    def _blind(self) -> list[Blind]:
+        """Those that the living processes tell of, the longest blind first; who runs one knows it better than the others."""
+        owners = [worker.owner for worker in self._state.workers(self._role)]
+        texts = self._state.get_all([BLIND + owner for owner in owners])
+        rows: dict[str, Blind] = {}
+        for owner, text in zip(owners, texts, strict=True):
+            for told in _readable(owner, text):
+                if told.state != UNOWNED or told.stream_id not in rows:
+                    rows[told.stream_id] = told
+        return sorted(rows.values(), key=lambda told: (told.since_ms, told.stream_id))
+
+    def _all(self) -> Iterator[Blind]:
+        ids = sorted(self._state.wanted_ids())[:LOOKED_AT]
+        for start in range(0, len(ids), CHUNK):
+            chunk = ids[start : start + CHUNK]
+            for stream_id, text in zip(chunk, self._state.get_all([STORY + name for name in chunk]), strict=True):
+                story = _story(stream_id, text)
+                yield story if story is not None else Blind(stream_id=stream_id, state=UNOWNED)
+
+    def page(self, stream_id: str) -> StreamPage | None:
+        """None for a stream that nobody wants and of which nothing is known."""
+        wanted = self._state.wanted([stream_id]).get(stream_id)
+        story = _story(stream_id, self._state.get(STORY + stream_id))
+        if wanted is None and story is None:
+            return None
+        owner = self._state.owners([stream_id]).get(stream_id, "")
+        if story is None and wanted is not None:
+            story = Story(stream_id=stream_id, exchange=wanted.exchange, user_id=wanted.user_id, state=UNOWNED)
+        if story is None:
+            return None
+        if wanted is None:
+            story = msgspec.structs.replace(story, state=ENDED)  # who ran it tells so within a second
+        elif not owner:
+            story = msgspec.structs.replace(story, state=UNOWNED)
+        return StreamPage(
+            now_ms=self._clock.wall_ms(),
+            story=story,
+            advice=advice_for(story),
+            subscribers=wanted.count if wanted is not None else 0,
+            owner=owner,
+        )
+
+
+def advice_for(told: Blind) -> str:
+    """What a person can do about it, one sentence; empty = wait, it is tried again."""
+    if told.state == UNOWNED:
+        return f"{UNOWNED_REASON}; see MAX_STREAMS and CREDENTIALS_KEYS in docs/settings.md"
+    if not told.refusal:
+        return ""
+    return advice(family_of(told.exchange), FailKind(told.refusal), told.reason)
+
+
+def _matches(told: Blind, asked: Asked) -> bool:
+    if asked.exchange and told.exchange != asked.exchange:
+        return False
+    return asked.text in told.stream_id or asked.text in told.user_id
+
+
+def _story(stream_id: str, text: str | None) -> Story | None:
+    if text is None:
+        return None
+    try:
+        return read_story(text)
+    except msgspec.DecodeError:
+        log.debug("a story can't be read: another version wrote it", stream=stream_id)
+        return None
+
+
+def _readable(owner: str, text: str | None) -> Iterable[Blind]:
+    try:
+        return () if text is None else read_blind(text)
+    except msgspec.DecodeError:
+        log.debug("a list of streams can't be read: another version wrote it", owner=owner)
+        return ()
