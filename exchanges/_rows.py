@@ -53,10 +53,11 @@ def read_rows(data: bytes | msgspec.Raw, decode: Callable[[bytes], Row]) -> tupl
     return rows, Odd(count, tuple(reasons))
 
 
-def tolerant(shape: type[Row], *, strict: bool = True) -> Callable[[bytes | msgspec.Raw], Row]:
+def tolerant(shape: type[Row], *, strict: bool = True, blank: bool = False) -> Callable[[bytes | msgspec.Raw], Row]:
     """A decoder to which `null` is an absent field wherever the field may be absent. `strict`: see msgspec.
 
-    It raises one of `UNREADABLE` as the strict one does, also for a `null` in a field that has to be there.
+    `blank`: so is an empty text, for rows of figures. It raises one of `UNREADABLE` as the strict one does, also for a `null`
+    in a field that has to be there.
     """
     as_documented = msgspec.json.Decoder(shape, strict=strict).decode
 
@@ -64,7 +65,7 @@ def tolerant(shape: type[Row], *, strict: bool = True) -> Callable[[bytes | msgs
         try:
             return as_documented(data)
         except msgspec.ValidationError:
-            return as_documented(_without_nulls(bytes(data)))
+            return as_documented(_without_nulls(bytes(data), absent=_NULL_OR_BLANK if blank else _NULL))
 
     return decode
 
@@ -74,14 +75,21 @@ MAX_DEPTH: Final = 20
 _decode_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def _without_nulls(text: bytes, depth: int = 0) -> bytes:
+_NULL: Final = (b"null",)
+_NULL_OR_BLANK: Final = (b"null", b'""')
+
+
+def _without_nulls(text: bytes, depth: int = 0, absent: tuple[bytes, ...] = _NULL) -> bytes:
     """JSON without the keys of objects whose value is null. Figures keep their own text, whatever its length."""
-    if depth >= MAX_DEPTH or b"null" not in text:
+    if depth >= MAX_DEPTH or not any(value in text for value in absent):
         return text
     if text.lstrip().startswith(b"{"):
         rows = {key: bytes(raw) for key, raw in _decode_object(text).items()}
-        kept = {key: row for key, row in rows.items() if row.strip() != b"null"}
-        return msgspec.json.encode({key: msgspec.Raw(_without_nulls(row, depth + 1)) for key, row in kept.items()})
+        kept = {key: row for key, row in rows.items() if row.strip() not in absent}
+        plain = {key: msgspec.Raw(_without_nulls(row, depth + 1, absent)) for key, row in kept.items()}
+        return msgspec.json.encode(plain)
     if text.lstrip().startswith(b"["):
-        return msgspec.json.encode([msgspec.Raw(_without_nulls(bytes(raw), depth + 1)) for raw in _decode_raws(text)])
+        return msgspec.json.encode(
+            [msgspec.Raw(_without_nulls(bytes(raw), depth + 1, absent)) for raw in _decode_raws(text)]
+        )
     return text

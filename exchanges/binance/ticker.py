@@ -59,7 +59,7 @@ _TICKERS: Final = frozenset({"24hrMiniTicker", "24hrTicker"})
 
 _decode_combined: Final = msgspec.json.Decoder(_Combined, strict=False).decode
 _decode_rows: Final = msgspec.json.Decoder(list[_Row], strict=False).decode
-_decode_row: Final = tolerant(_Row, strict=False)
+_decode_row: Final = tolerant(_Row, strict=False, blank=True)
 _decode_other: Final = msgspec.json.Decoder(_Other).decode
 
 

@@ -12,6 +12,8 @@ from exchanges._numbers import decimal, plain, positive
 from exchanges._rows import read_rows
 
 Number = str | int | float | None
+Figure = str | int | float
+"""One that has to be there: a balance without it is not told as 0."""
 Time = str | int | None
 Id = str | int
 
@@ -79,7 +81,7 @@ class SpotBalance(msgspec.Struct):
     """One coin of a spot `account` push, and of the REST list."""
 
     coin: str
-    available: Number = None
+    available: Figure
     frozen: Number = None
     locked: Number = None
 
@@ -88,7 +90,7 @@ class FuturesBalance(msgspec.Struct, rename="camel"):
     """One coin of a futures `account` push."""
 
     margin_coin: str
-    available: Number = None
+    available: Figure
     frozen: Number = None
     equity: Number = None
     unrealized_pl: Number = msgspec.field(default=None, name="unrealizedPL")
@@ -172,7 +174,7 @@ class RestOrder(msgspec.Struct, rename="camel"):
 
 class RestFuturesBalance(msgspec.Struct, rename="camel"):
     margin_coin: str
-    available: Number = None
+    available: Figure
     isolated_margin: Number = None
     crossed_margin: Number = None
 
@@ -218,3 +220,15 @@ def fees_of(detail: msgspec.Raw) -> list[Fee]:
     except (*UNREADABLE, ValueError):
         return []
     return [fee for fee in fees if fee.fee_coin and decimal(fee.fee)]
+
+
+_unified_coin = msgspec.json.Decoder(UnifiedCoin).decode
+
+
+def unified_coin(data: bytes) -> UnifiedCoin:
+    """One coin of a unified account. Raises what `UNREADABLE` names, and `ValueError` where a total stands without what is
+    available of it: that is not told as 0."""
+    coin = _unified_coin(data)
+    if coin.available in (None, "") and not (coin.equity in (None, "") and coin.balance in (None, "")):
+        raise ValueError("no available")
+    return coin

@@ -73,7 +73,6 @@ _futures_balance = msgspec.json.Decoder(_frames.RestFuturesBalance).decode
 _unified_page = msgspec.json.Decoder(_UnifiedPage | None).decode
 _unified_row = msgspec.json.Decoder(_frames.UnifiedOrder).decode
 _unified_account = msgspec.json.Decoder(_frames.UnifiedAccount).decode
-_unified_coin = msgspec.json.Decoder(_frames.UnifiedCoin).decode
 
 Table = Callable[[], SymbolTable]
 
@@ -301,7 +300,7 @@ class UnifiedGap(_Plan):
 
     def read(self, call: Call, data: msgspec.Raw) -> Repaired:
         if call.tag == "balances":
-            coins, odd = read_rows(_unified_account(data).assets, _unified_coin)
+            coins, odd = read_rows(_unified_account(data).assets, _frames.unified_coin)
             position = self.account.unified_position(coins, self.wall_ms())
             missing = [odd.phrase("balances"), *self.reach_ms()[1]] if odd else self.reach_ms()[1]
             return Repaired(events=[] if position is None else [position], missing=missing)

@@ -23,6 +23,7 @@ from exchanges._adapter import (
 )
 from exchanges._feed import NO_ANSWER, TopicFeed
 from exchanges._frames import UNREADABLE
+from exchanges._rows import tolerant
 from exchanges._timers import Heartbeat
 from exchanges._topics import Request, Rules
 from exchanges.bitget import _markets
@@ -86,7 +87,7 @@ class Arg(NamedTuple):
         return "/".join(part for part in self if part)
 
 
-_decode = msgspec.json.Decoder(Frame).decode
+_decode = tolerant(Frame)
 
 
 def code_of(frame: Frame) -> int:

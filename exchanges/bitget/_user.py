@@ -66,7 +66,6 @@ _spot = msgspec.json.Decoder(_frames.SpotBalance).decode
 _futures = msgspec.json.Decoder(_frames.FuturesBalance).decode
 _unified_order = msgspec.json.Decoder(_frames.UnifiedOrder).decode
 _unified_account = msgspec.json.Decoder(_frames.UnifiedAccount).decode
-_unified_coin = msgspec.json.Decoder(_frames.UnifiedCoin).decode
 _time = msgspec.json.Decoder(_Time).decode
 
 
@@ -339,7 +338,7 @@ class User(OneAccount, Socket):
         coins: list[_frames.UnifiedCoin] = []
         for account in accounts:
             try:
-                found, odd = read_rows(account.coin, _unified_coin)
+                found, odd = read_rows(account.coin, _frames.unified_coin)
             except UNREADABLE as error:
                 found, odd = [], Odd(1, (str(error),))
             coins += found

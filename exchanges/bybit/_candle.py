@@ -72,7 +72,7 @@ class _Klines(msgspec.Struct):
     rows: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="list")
 
 
-_decode = msgspec.json.Decoder(_Frame).decode
+_decode = tolerant(_Frame)
 _decode_row = tolerant(_Row)
 _decode_klines = msgspec.json.Decoder(_Klines).decode
 _decode_texts = msgspec.json.Decoder(list[str]).decode

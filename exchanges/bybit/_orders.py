@@ -187,7 +187,7 @@ def account_position(
 
     Raises one of `UNREADABLE` for a wallet without a list of coins.
     """
-    lists = [read_rows(wallet.coin, _decode_coin) for wallet in wallets if wallet.account_type == accepted]
+    lists = [read_rows(wallet.coin, _read_coin) for wallet in wallets if wallet.account_type == accepted]
     balances = list(_balances(coin for coins, _ in lists for coin in coins))
     odd = [odd for _, odd in lists if odd]
     if not balances:
@@ -196,6 +196,14 @@ def account_position(
         event_time=time_ms, last_account_update=0, balances=balances, unique_message_id=f"wallet:{message_id}"
     )
     return event, odd
+
+
+def _read_coin(data: bytes) -> Coin:
+    """Raises `ValueError` for a coin that tells no total: it is not told as 0."""
+    coin = _decode_coin(data)
+    if not coin.wallet_balance and not coin.free:
+        raise ValueError("no walletBalance")
+    return coin
 
 
 def _balances(coins: Iterable[Coin]) -> Iterable[Balance]:

@@ -18,6 +18,7 @@ from exchanges._adapter import (
 from exchanges._feed import TickerFeed
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import number
+from exchanges._rows import tolerant
 from exchanges.bybit._public import PublicFeed
 from exchanges.events import Ticker
 
@@ -45,7 +46,7 @@ class _Frame(msgspec.Struct, gc=False):
     ret_msg: str | None = ""
 
 
-_decode = msgspec.json.Decoder(_Frame).decode
+_decode = tolerant(_Frame)
 
 
 class _State:

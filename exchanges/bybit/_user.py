@@ -89,7 +89,7 @@ class _Ref(msgspec.Struct, rename="camel"):
     category: Any = ""
 
 
-_decode_frame = msgspec.json.Decoder(_Frame).decode
+_decode_frame = tolerant(_Frame)
 _decode_info = tolerant(_Info)
 _decode_ref = msgspec.json.Decoder(_Ref).decode
 

@@ -12,6 +12,7 @@ import msgspec
 from exchanges._adapter import Answer, Call, Connect, Fail, FailKind, Instant, Note, Output, Outputs, Send, Setup
 from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
+from exchanges._rows import tolerant
 from exchanges._timers import Alarms
 from exchanges._topics import chunks
 from exchanges.coinbase._auth import Signer
@@ -53,7 +54,7 @@ class _Subscriptions(msgspec.Struct):
     subscriptions: dict[str, Any] = {}
 
 
-_decode = msgspec.json.Decoder(Message).decode
+_decode = tolerant(Message)
 _decode_subscriptions = msgspec.json.Decoder(list[_Subscriptions]).decode
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from exchanges._adapter import Answer, Call, FailKind, Send
 from exchanges._frames import NO_WEIGHT, UNREADABLE
+from exchanges._rows import tolerant
 from exchanges._timers import Heartbeat
 from exchanges.errors import CredentialUnusable
 
@@ -102,7 +103,7 @@ class _Ack(msgspec.Struct):
     subscription: _Subscription
 
 
-decode_frame: Final = msgspec.json.Decoder(Frame).decode
+decode_frame: Final = tolerant(Frame)
 decode_text: Final = msgspec.json.Decoder(str).decode
 _decode_ack = msgspec.json.Decoder(_Ack).decode
 _decode_subscription = msgspec.json.Decoder(_Subscription).decode

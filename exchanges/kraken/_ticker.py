@@ -42,8 +42,8 @@ class _FuturesTick(msgspec.Struct, gc=False):
     time: int = 0
 
 
-_decode_spot = msgspec.json.Decoder(_SpotTick).decode
-_decode_futures = tolerant(_FuturesTick)
+_decode_spot = tolerant(_SpotTick, blank=True)
+_decode_futures = tolerant(_FuturesTick, blank=True)
 
 
 class _Tickers(TickerFeed[Topic]):

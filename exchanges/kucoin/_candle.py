@@ -11,7 +11,7 @@ from exchanges._candles import CandleFeed
 from exchanges._catchup import Bar, Page
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import plain
-from exchanges._rows import read_rows
+from exchanges._rows import read_rows, tolerant
 from exchanges.instruments import SymbolTable
 from exchanges.kucoin import _markets, _rest
 from exchanges.kucoin._link import Control, Link, Topic
@@ -29,7 +29,7 @@ class _Push(msgspec.Struct):
     time: int = 0
 
 
-_push = msgspec.json.Decoder(_Push).decode
+_push = tolerant(_Push)
 _row = msgspec.json.Decoder(list[str | int | float]).decode
 
 

@@ -7,6 +7,8 @@ import msgspec
 from exchanges._numbers import plain, positive
 
 Number = str | int | float | None
+Figure = str | int | float
+"""One that has to be there: a balance without it is not told as 0."""
 
 
 class OrderFrame(msgspec.Struct, rename="camel"):
@@ -39,7 +41,7 @@ class BalanceFrame(msgspec.Struct, rename="camel"):
     """`data` of an `account.balance` push."""
 
     currency: str
-    available: Number
+    available: Figure
     hold: Number = "0"
     relation_event: str = ""
     time: int | str = 0
@@ -49,7 +51,7 @@ class WalletFrame(msgspec.Struct, rename="camel"):
     """`data` of a `walletBalance.change` or (retired) `availableBalance.change` push."""
 
     currency: str
-    available_balance: Number
+    available_balance: Figure
     hold_balance: Number = None
     isolated_pos_margin: Number = None
     isolated_order_margin: Number = None

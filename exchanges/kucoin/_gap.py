@@ -57,14 +57,14 @@ class _Symbols(msgspec.Struct, rename="camel"):
 
 class _SpotAccount(msgspec.Struct):
     currency: str
-    available: _frames.Number
+    available: _frames.Figure
     holds: _frames.Number = "0"
     type: str = ""
 
 
 class _Overview(msgspec.Struct, rename="camel"):
     currency: str
-    available_balance: _frames.Number = None
+    available_balance: _frames.Figure
     position_margin: _frames.Number = None
     order_margin: _frames.Number = None
     frozen_funds: _frames.Number = None

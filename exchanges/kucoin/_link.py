@@ -84,7 +84,7 @@ class _Status(msgspec.Struct):
     msg: str = ""
 
 
-_decode_control = msgspec.json.Decoder(Control).decode
+_decode_control = tolerant(Control)
 _decode_token = msgspec.json.Decoder(_Token).decode
 _decode_server = tolerant(_Server)
 _decode_status = msgspec.json.Decoder(_Status).decode

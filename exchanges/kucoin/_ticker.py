@@ -12,6 +12,7 @@ from exchanges._adapter import EmitTickers, Fail, FailKind, Instant, Note, Outpu
 from exchanges._feed import TickerFeed
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import number
+from exchanges._rows import tolerant
 from exchanges.events import Ticker
 from exchanges.kucoin import _markets
 from exchanges.kucoin._link import Control, Link, Topic
@@ -52,8 +53,8 @@ class _FuturesFrame(msgspec.Struct, gc=False):
 
 
 # Numbers come as text or as numbers, depending on the topic: the lenient decoder takes both.
-_spot = msgspec.json.Decoder(_SpotFrame, strict=False).decode
-_futures = msgspec.json.Decoder(_FuturesFrame, strict=False).decode
+_spot = tolerant(_SpotFrame, strict=False)
+_futures = tolerant(_FuturesFrame, strict=False)
 
 
 class TickerAdapter(TickerFeed[Topic], Link):

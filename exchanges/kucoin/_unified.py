@@ -67,7 +67,7 @@ class _Frame(msgspec.Struct, rename="camel"):
     ping_interval: float | None = None
 
 
-_frame = msgspec.json.Decoder(_Frame).decode
+_frame = tolerant(_Frame)
 _ORDERS: Final = frozenset({"orderAll", "order"})
 """KuCoin's own SDK hands pushes of either topic to whoever subscribed `orderAll`."""
 _order = tolerant(OrderPush)

@@ -10,7 +10,7 @@ import msgspec
 from exchanges._numbers import decimal, multiply, plain
 from exchanges.events import AccountPosition, ExecutionReport
 from exchanges.kucoin import _events, _frames, _markets
-from exchanges.kucoin._frames import Number
+from exchanges.kucoin._frames import Figure, Number
 
 STATUSES: Final = {2: "NEW", 3: "FILLED", 4: "PARTIALLY_FILLED", 5: "CANCELED", 6: "CANCELED"}
 """`os` and REST `status`."""
@@ -78,7 +78,7 @@ class BalancePush(msgspec.Struct, rename={"currency": "c", "available": "a", "ho
     """`d` of a `balance` push."""
 
     currency: str
-    available: Number
+    available: Figure
     hold: Number = "0"
     updated: int | str | None = None
 

@@ -61,7 +61,7 @@ class _Page(msgspec.Struct, rename="camel"):
 
 class _Currency(msgspec.Struct):
     currency: str
-    available: _frames.Number = "0"
+    available: _frames.Figure
     hold: _frames.Number = "0"
 
 

@@ -12,7 +12,7 @@ from exchanges._adapter import Answer, Call, CandleSubscription, Fail, FailKind,
 from exchanges._candles import CandleFeed
 from exchanges._catchup import Bar, CatchUp, Page
 from exchanges._frames import UNREADABLE
-from exchanges._rows import read_rows
+from exchanges._rows import read_rows, tolerant
 from exchanges.instruments import SymbolTable
 from exchanges.okx._frames import Arg
 from exchanges.okx._intervals import EIGHT_HOURS, EightHours, channel_of, length_ms
@@ -33,7 +33,7 @@ class _Frame(msgspec.Struct):
     event: str = ""
 
 
-_decode = msgspec.json.Decoder(_Frame).decode
+_decode = tolerant(_Frame)
 _decode_row = msgspec.json.Decoder(list[str]).decode
 
 

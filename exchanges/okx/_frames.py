@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from exchanges._adapter import Note, Output, Rotate
+from exchanges._rows import tolerant
 from exchanges.okx._rest import UPGRADE_NOTICE
 
 
@@ -30,7 +31,7 @@ class Control(msgspec.Struct, rename="camel"):
     conn_count: str | None = ""
 
 
-decode_control: Final = msgspec.json.Decoder(Control).decode
+decode_control: Final = tolerant(Control)
 
 BENIGN: Final = frozenset({"channel-conn-count", "unsubscribe"})
 

@@ -11,7 +11,7 @@ from exchanges._adapter import EmitTickers, Instant, Note, Output, Outputs, Seen
 from exchanges._feed import TickerFeed
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import number
-from exchanges._rows import read_rows
+from exchanges._rows import read_rows, tolerant
 from exchanges.events import Ticker
 from exchanges.okx._frames import Arg
 from exchanges.okx._keepalive import PONG
@@ -46,7 +46,7 @@ class _OddFrame(msgspec.Struct):
     event: str = ""
 
 
-_decode = msgspec.json.Decoder(_Frame).decode
+_decode = tolerant(_Frame)
 _decode_odd = msgspec.json.Decoder(_OddFrame).decode
 _decode_row = msgspec.json.Decoder(_Row).decode
 

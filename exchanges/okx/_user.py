@@ -29,6 +29,7 @@ from exchanges._adapter import (
     UserSubscription,
 )
 from exchanges._frames import UNREADABLE
+from exchanges._rows import tolerant
 from exchanges._timers import Alarms, earliest
 from exchanges.events import AccountEvent, AccountPosition
 from exchanges.okx._account import XPERP_ORDERS, AccountSession, request
@@ -79,7 +80,7 @@ class _Push(msgspec.Struct, rename="camel"):
     data: msgspec.Raw = msgspec.Raw(b"[]")
 
 
-_decode_push = msgspec.json.Decoder(_Push).decode
+_decode_push = tolerant(_Push)
 _decode_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_order = msgspec.json.Decoder(Order).decode
 _decode_account = msgspec.json.Decoder(Account).decode

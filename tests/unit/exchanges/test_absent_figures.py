@@ -133,3 +133,29 @@ def test_a_price_of_the_future_is_not_told_by_normalise_as_it_is_not_by_the_serv
     rows = case["frame"]["data"]
     rows[0]["E"] *= 1000  # microseconds
     assert [event["symbol"] for event in events(case)] == [row["s"] for row in rows[1:]]
+
+
+FREE = [
+    ("bitget: spot account", ("data", 0), "available"),
+    ("bitget: linear account push", ("data", 0), "available"),
+    ("bitget: unified account: coin balances", ("data", 0, "coin", 0), "available"),
+    ("bybit: wallet after a spot order", ("data", 0, "coin", 0), "walletBalance"),
+    ("kucoin: spot balance after an order hold", ("data",), "available"),
+    ("kucoin: linear wallet push (walletBalance.change)", ("data",), "availableBalance"),
+    ("kucoin: unified account: balance push", ("d",), "a"),
+]
+
+
+@pytest.mark.parametrize("value", [None, "absent"])
+@pytest.mark.parametrize(("name", "place", "figure"), FREE, ids=[row[0] for row in FREE])
+def test_a_balance_whose_free_amount_is_not_told_is_not_told_as_zero(
+    name: str, place: tuple[str | int, ...], figure: str, value: str | None
+) -> None:
+    case = golden(name)
+    told = {row["asset"] for event in events(case) for row in event["balances"]}
+    row = at(case["frame"], *place)
+    row[figure] = None
+    if value == "absent":
+        del row[figure]
+    left = [one for event in events(case) for one in event["balances"]]
+    assert len(told) - len(left) == 1, left

@@ -897,9 +897,10 @@ def test_an_odd_tick_costs_only_itself() -> None:
         {"symbol": None, "last": 1},
         {"symbol": "X/Y", "last": 0},
         {"symbol": "BTC/USD", "last": 2, "volume": None},
+        {"symbol": "BTC/USD", "last": 3, "volume": "", "ask_qty": ""},
     ]
     outputs = drive.frame({"channel": "ticker", "type": "update", "data": rows})
-    assert [row.symbol for row in only(EmitTickers, outputs).tickers] == ["BTC-USD"]
+    assert [(row.symbol, row.price) for row in only(EmitTickers, outputs).tickers] == [("BTC-USD", 2), ("BTC-USD", 3)]
 
 
 def test_a_tick_without_a_price_only_counts_as_data() -> None:

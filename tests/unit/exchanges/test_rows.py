@@ -58,6 +58,20 @@ def test_a_null_where_a_text_is_expected_is_an_absent_value() -> None:
     assert read(b'{"name":"a","note":"b"}') == _Order("a", "b")
 
 
+def test_an_empty_text_among_figures_is_an_absent_value_where_figures_are_read() -> None:
+    class Tick(msgspec.Struct):
+        name: str
+        last: float
+        volume: float = 0.0
+
+    read = tolerant(Tick, strict=False, blank=True)
+    assert read(b'{"name":"a","last":"1.5","volume":""}') == Tick("a", 1.5)
+    with pytest.raises(msgspec.DecodeError):
+        read(b'{"name":"a","last":""}')
+    with pytest.raises(msgspec.DecodeError):
+        tolerant(Tick, strict=False)(b'{"name":"a","last":"1.5","volume":""}')
+
+
 @pytest.mark.parametrize("odd", [b'{"name":null}', b'{"name":"a","note":7}', b"[]", b"null", b"{"])
 def test_what_has_to_be_there_is_not_made_up(odd: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):

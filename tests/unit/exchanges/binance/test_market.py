@@ -112,8 +112,9 @@ def test_a_symbol_without_a_trade_gives_no_ticker() -> None:
     assert [ticker.symbol for ticker in emit.tickers] == ["BTCUSDT"]
 
 
-def test_a_row_without_volumes_still_has_its_price() -> None:
-    rows = [row("BTCUSDT", v=None, q=None), row("ETHUSDT", c=None)]
+@pytest.mark.parametrize("empty", [None, ""])
+def test_a_row_without_volumes_still_has_its_price(empty: str | None) -> None:
+    rows = [row("BTCUSDT", v=empty, q=empty), row("ETHUSDT", c=empty)]
     outputs = tickers().received(frame({"stream": "!miniTicker@arr", "data": rows}), NOW)
     (ticker,) = only(EmitTickers, outputs).tickers
     assert (ticker.symbol, ticker.price, ticker.volume, ticker.best_ask_qnt) == ("BTCUSDT", 1.5, 0, 0)
