@@ -27,7 +27,7 @@ class _Frame(msgspec.Struct):
     refused: list[str] = []
 
 
-_decode = msgspec.json.Decoder(_Frame).decode
+_decode = tolerant(_Frame)
 _decode_row = tolerant(_Row)
 
 

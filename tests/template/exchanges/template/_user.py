@@ -30,7 +30,7 @@ from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._lookup import Lookups
 from exchanges._repair import GapRepair, Repaired
-from exchanges._rows import read_rows
+from exchanges._rows import read_rows, tolerant
 from exchanges._timers import Alarms, earliest
 
 CLOCK_TRIES: Final = 2
@@ -48,7 +48,7 @@ class _Frame(msgspec.Struct):
     message: str = ""
 
 
-_decode = msgspec.json.Decoder(_Frame).decode
+_decode = tolerant(_Frame)
 
 
 class _Account:
