@@ -42,6 +42,8 @@ WIRES = {
     "hyperliquidLinear": "BTC",
     "kraken": "BTC/USD",
     "krakenUsdm": "PF_XBTUSD",
+    "whitebit": "BTC_USDT",
+    "whitebitUsdm": "BTC_PERP",
 }
 """Exchange id → the venue's code of the bitcoin market."""
 

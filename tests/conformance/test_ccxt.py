@@ -35,6 +35,8 @@ CLASSES = {
     "coinbase": ("coinbase", "BTC/USD"),
     "kraken": ("kraken", "BTC/USD"),
     "krakenUsdm": ("krakenfutures", "BTC/USD:USD"),
+    "whitebit": ("whitebit", SPOT),
+    "whitebitUsdm": ("whitebit", LINEAR),
 }
 """Exchange id → ccxt's class and symbol."""
 
@@ -55,6 +57,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "bitget": {"uta": False},
     "coinbase": {},
     "kraken": {},
+    "whitebit": {},
 }
 """Keeps ccxt off what the simulator has no part of: options, margin, fee tables, account questions."""
 
