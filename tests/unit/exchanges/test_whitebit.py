@@ -108,6 +108,13 @@ def test_symbols_of_both_ids_are_pair_ids() -> None:
 
 
 def test_resting_orders_and_partial_fills_are_subscribed_and_told() -> None:
+    user = VENUE.user(setup("whitebit", table()))
+    user.add(UserSubscription(stream_id="s", exchange="whitebit", credentials=KEY), NOW)
+    user.start(NOW)
+    token = user.answered(only(Call, user.connected(NOW)), json_answer({"websocket_token": "T"}), NOW)
+    asked = {one["method"]: one["params"] for one in sent(user.received(acknowledged(sent(token)[0]), NOW))}
+    assert asked["ordersPending_subscribe"] == sorted(MARKETS)
+    assert asked["ordersExecuted_subscribe"] == [sorted(MARKETS), 0]
     user, _ = joined()
     told = reports(user.received(pending(1), NOW)) + reports(
         user.received(pending(2, deal_stock="0.5", deal_money="30000", left="0.5"), NOW)

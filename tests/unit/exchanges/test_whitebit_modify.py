@@ -210,6 +210,18 @@ def test_an_order_that_was_modified_and_filled_in_the_gap_has_the_totals_of_its_
     assert Decimal(told[0].total_quote_trade_quantity) == 24_000 + 61_500 + 60_000
 
 
+def test_an_order_of_which_nothing_was_known_before_its_gap_is_told_whole_and_once() -> None:
+    """Placed, modified and filled while nobody watched: its newest id stands first in the history."""
+    base = {"clientOrderId": "new", "side": "buy", "type": "limit"}
+    filled = {**base, "id": 21, "amount": "1", "dealStock": "1", "dealMoney": "60000", "status": "FILLED",
+              "ctime": CTIME + 40.1, "ftime": CTIME + 50}  # fmt: skip
+    old = {**base, "id": 20, "amount": "2", "dealStock": "0.5", "dealMoney": "31000", "status": "CANCELED",
+           "ctime": CTIME + 5.25, "ftime": CTIME + 40}  # fmt: skip
+    user, outputs = joined(resume=Resume(since_ms=NOW.wall_ms - 60_000))
+    told = reports(read(user, outputs, {"trade-account/order/history": {"BTC_USDT": [filled, old]}}))
+    assert [totals(one) for one in told] == [("21", "FILLED", "1.5", "1.5")]
+
+
 def test_a_cancel_in_the_history_waits_for_the_list_that_shows_who_took_over() -> None:
     user, outputs = joined(resume=RESUME)
     calls = of(Call, outputs)
