@@ -309,12 +309,15 @@ class State(Protocol):
     # auth gates
     def gate(self, stream_id: str) -> Gate | None: ...
 
-    def set_gate(self, stream_id: str, gate: Gate, keep_ms: int) -> None: ...
+    def set_gate(self, stream_id: str, gate: Gate, keep_ms: int, owner: str | None = None) -> None:
+        """With an `owner`, not while another process holds the stream's lease: that one knows of newer keys."""
 
-    def clear_gate(self, stream_id: str) -> None: ...
+    def clear_gate(self, stream_id: str, digest: str) -> None:
+        """Only the gate of this key: a newer key may have been refused since the caller looked."""
 
     # positions: where streams stood, for gap repair after a process died
-    def save_positions(self, positions: Mapping[str, bytes], keep_s: int) -> None: ...
+    def save_positions(self, positions: Mapping[str, bytes], keep_s: int, owner: str | None = None) -> None:
+        """With an `owner`, not those of streams whose lease another process holds: that one knows better."""
 
     def positions(self, stream_ids: Sequence[str]) -> dict[str, bytes]: ...
 

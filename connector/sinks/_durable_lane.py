@@ -170,7 +170,7 @@ class DurableLane:
         message = item.message
         if not isinstance(message, AccountMessage) or not message.repeatable:
             return False
-        return item.born < self._revoked.get(message.stream_id, -1.0)
+        return item.born <= self._revoked.get(message.stream_id, -1.0)
 
     def _oldest(self) -> Outgoing | None:
         while not self._head:

@@ -23,6 +23,9 @@ RENEW = _text("_lease", "renew")
 RELEASE = _text("release")
 HAND_OVER = _text("_lease", "hand_over")
 
+SET_FENCED = _text("set_fenced")
+CLEAR_GATE = _text("clear_gate")
+
 WORKERS = _text("workers")
 TAKE = _text("take")
 BLOCK = _text("block")

@@ -300,20 +300,29 @@ class MemoryState:
         with self._lock:
             return self._gates.get(stream_id)
 
-    def set_gate(self, stream_id: str, gate: Gate, keep_ms: int) -> None:
+    def set_gate(self, stream_id: str, gate: Gate, keep_ms: int, owner: str | None = None) -> None:
         with self._lock:
-            self._gates.set(stream_id, gate, keep_ms / 1000)
+            if not self._others(stream_id, owner):
+                self._gates.set(stream_id, gate, keep_ms / 1000)
 
-    def clear_gate(self, stream_id: str) -> None:
+    def clear_gate(self, stream_id: str, digest: str) -> None:
         with self._lock:
-            self._gates.drop(stream_id)
+            gate = self._gates.get(stream_id)
+            if gate is not None and gate.digest == digest:
+                self._gates.drop(stream_id)
+
+    def _others(self, unit: str, owner: str | None) -> bool:
+        """Whether a process other than `owner`, if that is one, holds the lease. Under the lock."""
+        lease = self._leases.get(unit)
+        return owner is not None and lease is not None and lease[0] != owner
 
     # --- positions ---
 
-    def save_positions(self, positions: Mapping[str, bytes], keep_s: int) -> None:
+    def save_positions(self, positions: Mapping[str, bytes], keep_s: int, owner: str | None = None) -> None:
         with self._lock:
             for stream_id, position in positions.items():
-                self._positions.set(stream_id, position, keep_s)
+                if not self._others(stream_id, owner):
+                    self._positions.set(stream_id, position, keep_s)
 
     def positions(self, stream_ids: Sequence[str]) -> dict[str, bytes]:
         with self._lock:

@@ -294,19 +294,27 @@ class RedisState:
         text = self._redis.call("GET", self._key("gate", stream_id))
         return None if text is None else decoded(text, Gate, "gate")
 
-    def set_gate(self, stream_id: str, gate: Gate, keep_ms: int) -> None:
-        self._redis.call("SET", self._key("gate", stream_id), msgspec.json.encode(gate), "PX", max(1, keep_ms))
+    def set_gate(self, stream_id: str, gate: Gate, keep_ms: int, owner: str | None = None) -> None:
+        self._set_fenced("gate", {stream_id: msgspec.json.encode(gate)}, max(1, keep_ms), owner)
 
-    def clear_gate(self, stream_id: str) -> None:
-        self._redis.call("DEL", self._key("gate", stream_id))
+    def clear_gate(self, stream_id: str, digest: str) -> None:
+        self._redis.run(lua.CLEAR_GATE, [self._key("gate", stream_id)], [digest])
 
     # --- positions ---
 
-    def save_positions(self, positions: Mapping[str, bytes], keep_s: int) -> None:
+    def save_positions(self, positions: Mapping[str, bytes], keep_s: int, owner: str | None = None) -> None:
         """One round trip for all."""
-        self._redis.pipeline(
-            [("SET", self._key("position", name), value, "EX", max(1, keep_s)) for name, value in positions.items()]
-        )
+        self._set_fenced("position", positions, max(1, keep_s) * 1000, owner)
+
+    def _set_fenced(self, kind: str, values: Mapping[str, bytes], keep_ms: int, owner: str | None) -> None:
+        batches = [
+            (
+                [self._key(each, name) for name in chunk for each in ("lease", kind)],
+                [owner or "", keep_ms, *(values[name] for name in chunk)],
+            )
+            for chunk in chunks(list(values))
+        ]
+        self._redis.run_all(lua.SET_FENCED, batches)
 
     def positions(self, stream_ids: Sequence[str]) -> dict[str, bytes]:
         values = self._read("position", stream_ids)

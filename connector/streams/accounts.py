@@ -253,12 +253,17 @@ class Accounts:
 
     def _fenced(self, units: Sequence[str]) -> None:
         for stream_id in units:
-            if self.handover.giving(stream_id) or self._leases.holds(stream_id):
+            again = self.handover.giving(stream_id) or self._leases.holds(stream_id)
+            if again and not self._pipeline.lines.fenced(stream_id):
                 continue  # handed over or taken back while the renewal was on its way
             log.warning("fenced: another process owns this stream", stream=stream_id)
+            self._pipeline.lines.fence(stream_id)
             self._wanted.pop(stream_id, None)
             self.handover.end(stream_id)
             self._supervisor.unwant(stream_id)
+            # If it came back meanwhile: what runs here does not know what another process published. The next sweep begins
+            # it anew, from where it stands by then.
+            self._leases.release([stream_id])
 
     def _sweep(self) -> None:
         try:
@@ -324,12 +329,14 @@ class Accounts:
             self._reconcile(held[start : start + CLAIM_BATCH], asked=False)
 
     def _save_positions(self) -> None:
+        if not self._leases.permitted():
+            return  # others may have gone on from the saved ones; they are due again after the next beat
         positions = self._pipeline.lines.dirty_positions(
             self._supervisor.live_ms, self._clock.wall_ms(), POSITION_EVERY_MS
         )
         if positions:
             try:
-                self._positions.save(positions)
+                self._positions.save(positions, self._leases.owner)
             except StateUnavailable:
                 self._pipeline.lines.mark_dirty(positions)
 

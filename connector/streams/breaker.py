@@ -24,14 +24,23 @@ class AuthBreaker:
     """Gates by stream id, kept in the state with a TTL and cached here, so that asking is cheap and quiet. Any thread."""
 
     def __init__(
-        self, state: State, pipeline: Pipeline, clock: Clock, ladder: Ladder, threshold: int, window_ms: int
+        self,
+        state: State,
+        pipeline: Pipeline,
+        clock: Clock,
+        ladder: Ladder,
+        threshold: int,
+        window_ms: int,
+        owner: str | None = None,
     ) -> None:
+        """`owner`: this process, whose gates are not saved over those of another that runs the stream by now."""
+        self._owner = owner
         self._state, self._pipeline, self._clock, self._ladder = state, pipeline, clock, ladder
         self._threshold, self._window_ms = threshold, max(window_ms, 60_000)
         self._lock = threading.Lock()
         self._gates: dict[str, Gate] = {}
         self._asked: set[str] = set()
-        """Streams whose gate is known, also that there is none."""
+        """Streams of this process whose gate is known, also that there is none. Of others it may change at any moment."""
         self._away_until = float("-inf")
         self._lifted: set[str] = set()
         """Streams whose gate another key opened, and which have not delivered an event since."""
@@ -45,7 +54,7 @@ class AuthBreaker:
         `owned`: this process runs the stream, so it will see when the account recovers.
         """
         now_ms = self._clock.wall_ms()
-        gate = self._gate(stream_id)
+        gate = self._gate(stream_id, owned=owned)
         if owned and (gate is not None or stream_id in self._lifted):
             self._pipeline.lines.watch_for_recovery(stream_id)
         if gate is None or not blocks(gate, digest, now_ms):
@@ -75,7 +84,7 @@ class AuthBreaker:
     def rejected(self, stream_id: str, exchange: str, user_id: str, digest: str, fail: Fail) -> int | None:
         """A rejection. Returns the end of the cooldown (ms) if the breaker is open now, None below the threshold."""
         now_ms = self._clock.wall_ms()
-        gate = self._gate(stream_id)
+        gate = self._gate(stream_id, owned=True)
         with self._lock:
             if gate is not None and gate.digest == digest and now_ms < gate.until_ms:
                 return gate.until_ms  # the same burst
@@ -140,7 +149,7 @@ class AuthBreaker:
             self._suppressed.pop(stream_id, None)
         if known is not None:
             try:
-                self._state.clear_gate(stream_id)
+                self._state.clear_gate(stream_id, known.digest)
             except StateUnavailable:
                 log.warning("a gate could not be removed: the state is unavailable", stream=stream_id)
         return known is not None
@@ -156,7 +165,7 @@ class AuthBreaker:
         """From the first auth error of a stream on: flap alarms are suppressed (contract 4.4)."""
         return stream_id in self._gates or stream_id in self._windows
 
-    def _gate(self, stream_id: str) -> Gate | None:
+    def _gate(self, stream_id: str, *, owned: bool) -> Gate | None:
         with self._lock:
             if stream_id in self._asked:
                 return self._gates.get(stream_id)
@@ -168,14 +177,17 @@ class AuthBreaker:
             self._away_until = self._clock.mono() + AWAY_S
             return None
         with self._lock:
-            self._asked.add(stream_id)
+            if owned:
+                self._asked.add(stream_id)
             if gate is not None:
                 self._gates[stream_id] = gate
+            else:
+                self._gates.pop(stream_id, None)
         return gate
 
     def _save(self, stream_id: str, gate: Gate) -> None:
         try:
-            self._state.set_gate(stream_id, gate, self._ladder.keep_ms(gate))
+            self._state.set_gate(stream_id, gate, self._ladder.keep_ms(gate), self._owner)
         except StateUnavailable:
             self._away_until = self._clock.mono() + AWAY_S
             log.warning("a gate is kept in this process only: the state is unavailable", stream=stream_id)

@@ -7,7 +7,7 @@ supervisor, I/O threads, dialler, REST. The sinks and the state are handed in an
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from functools import partial
 from typing import Final, Protocol
 
@@ -145,7 +145,9 @@ class Engine:
             options.egress_ips,
         )
         ladder = Ladder(options.cooldown_base_ms, options.cooldown_cap_ms)
-        self.breaker = AuthBreaker(state, self.pipeline, clock, ladder, options.auth_threshold, options.auth_window_ms)
+        self.breaker = AuthBreaker(
+            state, self.pipeline, clock, ladder, options.auth_threshold, options.auth_window_ms, self.owner
+        )
         self.pipeline.lines.on_genuine_event = self._recovered
         self.supervisor = Supervisor(
             self.placement,
@@ -158,7 +160,8 @@ class Engine:
             flap_window_ms=options.flap_window_ms,
             stale_s=options.lease_ttl_s,
         )
-        self.leases = Leases(state, self.owner, options.role, options.lease_ttl_s)
+        self.leases = Leases(state, self.owner, options.role, options.lease_ttl_s, clock)
+        self.leases.fence_off = self._fence_off
         self.units: Accounts | Markets = self._units()
         """What this process owns and runs: `Accounts` in role user, `Markets` in role price."""
         self.announcer = self._announcer()
@@ -377,9 +380,13 @@ class Engine:
     def _beat(self) -> None:
         if not self.alive.check():
             return  # who can't care for its streams doesn't hold them
-        lost = self.leases.beat(self.info())
-        if lost:
-            self.units.lost(lost)
+        self.leases.beat(self.info())
+
+    def _fence_off(self, lost: Set[str]) -> None:
+        """What waits of these units is dropped here and now: the very next moment the sinks may go on."""
+        for unit in sorted(lost):
+            self.pipeline.lines.fence(unit)
+        self.units.lost(lost)
 
     def info(self) -> WorkerInfo:
         return self.report.info(draining=self.units.draining)

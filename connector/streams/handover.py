@@ -203,8 +203,9 @@ class Handover:
         self._move(stream_id, passing, Cue.CONFIRMED)
         position = self._pipeline.lines.last_word(stream_id, position, revoke=True)
         try:
-            if position is not None:
-                self._positions.save({stream_id: position})
+            # A giver that stood still is too late: the taker went on without it.
+            if position is not None and self._leases.permitted():
+                self._positions.save({stream_id: position}, passing.other)
         except StateUnavailable:
             log.warning("the position of a stream could not be handed over", stream=stream_id)
         self._tell(passing.other, "released", stream_id, seamless=passing.seamless)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Final
 
+from connector.core.clock import SystemClock
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.ports import Clock, Role, State, WorkerInfo, join_units
@@ -20,6 +21,9 @@ log = get_logger(__name__)
 UNOWNED_GRACE_S: Final = 2.0
 """A free unit is left this long to the process that should take it; then anybody takes it."""
 BEATS_PER_TTL: Final = 4
+MARGIN_PER_TTL: Final = 1 / 8
+"""So much of the leases' life before its end nothing is published any more: what is written then may still be on its way, and
+clocks do not run equally fast."""
 SETTLE_BEATS: Final = 2
 """Own beats after an outage of the state before anything is claimed: by then every living owner had its turn."""
 
@@ -32,6 +36,10 @@ def preferred(unit: str, owners: Iterable[str]) -> str | None:
         if score > best_score:
             best, best_score = owner, score
     return best
+
+
+def _nothing_to_fence(units: Set[str]) -> None:
+    """Of a process that publishes nothing."""
 
 
 class Free:
@@ -60,9 +68,14 @@ class Free:
 class Leases:
     """Units held by this process with their fencing numbers. Any thread."""
 
-    def __init__(self, state: State, owner: str, role: Role, ttl_s: float) -> None:
+    def __init__(self, state: State, owner: str, role: Role, ttl_s: float, clock: Clock | None = None) -> None:
         self.owner, self.role, self.ttl_s = owner, role, ttl_s
-        self._state = state
+        self.fence_off: Callable[[Set[str]], None] = _nothing_to_fence
+        """Called by a beat that found leases in other hands, before `permitted` says yes again: nothing of these units may
+        leave this process any more."""
+        self._state, self._clock = state, clock or SystemClock()
+        self._answered: tuple[float, int] | None = None
+        """When the last beat that was answered began, by both clocks."""
         self._lock = threading.Lock()
         self._held: dict[str, int] = {}
         self._workers: tuple[WorkerInfo, ...] = ()
@@ -133,8 +146,9 @@ class Leases:
     def beat(self, info: WorkerInfo) -> set[str] | None:
         """Heartbeat and renewal in one go. Returns the units lost to others; None = the state is away, nothing is known.
 
-        While the state is away nobody can take a lease, so what is held goes on; the first beat after it is back tells.
+        While the state is away streams stay connected; what they tell waits (`permitted`) until a beat is answered.
         """
+        began = self._clock.mono(), self._clock.wall_ms()
         leases = self.held()
         try:
             # Not longer than the leases: who is dead must not stand in the way of those who take over.
@@ -143,7 +157,7 @@ class Leases:
             self._workers = tuple(self._state.workers(self.role))
         except StateUnavailable as error:
             if not self._away:
-                log.error("the state is unavailable; running streams go on", error=str(error))
+                log.error("the state is unavailable; account events wait", error=str(error))
             self._away = True
             self._settling = SETTLE_BEATS
             return None
@@ -156,7 +170,22 @@ class Leases:
             lost = {unit for unit in lost if self._held.get(unit) == leases[unit]}
             for unit in lost:
                 del self._held[unit]
+        if lost:
+            self.fence_off(lost)
+        self._answered = began
         return lost
+
+    def permitted(self) -> bool:
+        """Whether what this process tells of its units may leave it now: no lease of it can have run out.
+
+        Counted from the start of the last beat that was answered, by the clock that went on further: after a host slept the
+        monotonic one may not know of it. Never waits.
+        """
+        answered = self._answered
+        if answered is None:
+            return False
+        passed_s = max(self._clock.mono() - answered[0], (self._clock.wall_ms() - answered[1]) / 1000)
+        return passed_s < self.ttl_s * (1 - MARGIN_PER_TTL)
 
     def look_around(self) -> None:
         """Find out who is alive now, not at the last beat: free units were found. Raises `StateUnavailable`."""

@@ -92,7 +92,8 @@ class Leaving:
             and self._leases.holds(stream_id)
         }
         try:
-            self._positions.save(positions)
+            if self._leases.permitted():
+                self._positions.save(positions, self._leases.owner)
         except StateUnavailable:
             log.warning("positions could not be saved: the state is unavailable", streams=len(positions))
         for stream_id in held:

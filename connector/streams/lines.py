@@ -106,7 +106,7 @@ class Lines:
     def open(self, stream_id: str, exchange: str, position: Position | None, *, hold: bool = False) -> None:
         """Prepare a stream. `position` is where it stood in an earlier life; `hold` keeps its events back (`let_through`)."""
         line = self._lines.get(stream_id)
-        if line is None:
+        if line is None or line.closed:
             line = self._lines[stream_id] = Line(exchange)
         with line.lock:
             if position is not None:
@@ -125,6 +125,18 @@ class Lines:
         if announce:
             self._sink.submit([StreamClosed(stream_id=stream_id)])
 
+    def fence(self, stream_id: str) -> None:
+        """Another process owns the stream: nothing more of it is taken until it is opened anew; the sinks drop the rest."""
+        line = self._lines.get(stream_id)
+        if line is not None:
+            with line.lock:
+                line.closed = True
+            self._sink.revoke(stream_id)
+
+    def fenced(self, stream_id: str) -> bool:
+        line = self._lines.get(stream_id)
+        return line is not None and line.closed
+
     def take(self, stream_id: str, live_until_ms: int) -> bytes | None:
         """Stop publishing for the stream and return its position, in one step (hand-over, drain).
 
@@ -135,10 +147,10 @@ class Lines:
         if line is None:
             return None
         with line.lock:
-            line.closed = True
-            if line.pending:
+            fenced, line.closed = line.closed, True
+            if line.pending and not fenced:
                 self._leaving[stream_id] = line
-            if not live_until_ms or line.held is not None:
+            if not live_until_ms or line.held is not None or fenced:
                 return None
             return line.position(line.tracker, live_until_ms, self._wall_ms(), seen=MAX_SEEN_IDS)
 
@@ -255,7 +267,7 @@ class Lines:
         for stream_id, line in list(self._lines.items()):
             with line.lock:
                 stale = now_ms - line.saved_ms >= every_ms
-                if (not line.dirty and not stale) or line.held is not None:
+                if (not line.dirty and not stale) or line.held is not None or line.closed:
                     continue
                 until_ms = live_ms(stream_id)
                 if until_ms is None and not line.dirty:

@@ -27,11 +27,11 @@ class PositionStore:
     def __init__(self, state: State, disk: PositionKeeper | None) -> None:
         self._state, self._disk = state, disk
 
-    def save(self, positions: Mapping[str, bytes]) -> None:
-        """Raises `StateUnavailable`; the disk has them then."""
+    def save(self, positions: Mapping[str, bytes], owner: str) -> None:
+        """Not those of streams that another process than `owner` owns. Raises `StateUnavailable`; the disk has them then."""
         if self._disk is not None and positions:
             self._disk.save({stream_id: KeptPosition(data, _stamp(data)) for stream_id, data in positions.items()})
-        self._state.save_positions(positions, POSITION_KEEP_S)
+        self._state.save_positions(positions, POSITION_KEEP_S, owner)
 
     def load(self, stream_ids: Sequence[str]) -> dict[str, bytes]:
         """The newest that is known of each stream. Raises `StateUnavailable`."""

@@ -78,15 +78,6 @@ KNOWN: Final[tuple[Known, ...]] = (
         "price",
     ),
     Known(
-        "E17",
-        "the process that gets the commands deletes the gate of a newer rejected key",
-        frozenset({"gate deleted"}),
-        either("key_bad_twice"),
-        122,
-        "keys",
-        within=120,
-    ),
-    Known(
         "W5",
         "commands from before an announcement, in the queue or in the hands of a process, are carried out after it: a close"
         " takes back what was asked for again, an open counts beside it",
@@ -102,14 +93,6 @@ KNOWN: Final[tuple[Known, ...]] = (
         ALWAYS,
         14,
         "master",
-    ),
-    Known(
-        "E7c",
-        "a process that stood still publishes what its sockets hold, although others own its streams",
-        ORDERS,
-        either("freeze"),
-        26,
-        "freeze",
     ),
     Known(
         "E7ab",
@@ -149,9 +132,10 @@ KNOWN: Final[tuple[Known, ...]] = (
     ),
     Known(
         "E19",
-        "the last second before a kill is not in the saved position: an edit of an order that ended then is told again",
+        "the last second before a kill, or before a process stands still, is not in the saved position: an edit of an order"
+        " that ended then is told again",
         frozenset({"rabbit backwards", "redis backwards", "rabbit doubled", "redis doubled"}),
-        either(*KILLS),
+        either(*KILLS, "freeze"),
         20911,
         "master",
         within=400,

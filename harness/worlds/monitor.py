@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from connector.streams.accounts import Accounts
@@ -67,6 +68,11 @@ class Monitor:
             return
         found = world.hub.world.engine.find_key(account.venue, account.key)
         if found is not None and found[1].rejected and gate.digest == account.digest():
+            world.kernel.after(0.0, partial(self._gate_gone, stream, host))
+
+    def _gate_gone(self, stream: str, host: Host) -> None:
+        """The call has been carried out: one for the gate of another key has changed nothing."""
+        if self._world.redis.registry.gate(stream) is None:
             self._tell("gate deleted", f"{host.name} deletes the gate of the key that the venue refuses", stream)
 
     # --- the world's turn ---

@@ -23,8 +23,10 @@ from connector.state.positions_on_disk import PositionsOnDisk
 from connector.streams.accounts import Accounts
 from connector.streams.announce import Announcer
 from connector.streams.attempts import Stream
+from connector.streams.breaker import AuthBreaker
 from connector.streams.gaps import Gaps
 from connector.streams.handover import Handover
+from connector.streams.leases import Leases
 from connector.streams.lines import Lines
 from connector.streams.market import Markets
 from connector.streams.routine import Routine
@@ -230,6 +232,33 @@ def _gaps_by_the_hosts_clock() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _nothing_is_fenced() -> Iterator[None]:
+    """E7c: whoever held a lease once publishes, however long ago its last beat was, and ends what it lost some time later."""
+    with (
+        patch.object(Leases, "permitted", lambda _: True),
+        patch.object(Lines, "fence", lambda *_: None),
+    ):
+        yield
+
+
+@contextmanager
+def _any_gate_is_deleted() -> Iterator[None]:
+    """E17: the process that gets the commands remembers gates of others, and deletes whichever gate stands there."""
+    genuine = AuthBreaker._gate
+
+    def clear_gate(self: MemoryState, stream_id: str, digest: str) -> None:
+        del digest
+        with self._lock:
+            self._gates.drop(stream_id)
+
+    with (
+        patch.object(AuthBreaker, "_gate", lambda self, stream_id, **_: genuine(self, stream_id, owned=True)),
+        patch.object(MemoryState, "clear_gate", clear_gate),
+    ):
+        yield
+
+
 def _absence_is_an_order() -> AbstractContextManager[object]:
     """B2: a stream whose entry is missing counts as closed."""
     return patch.object(MemoryState, "remember", lambda self, wanted: wanted.stream_id in self._entries)
@@ -326,6 +355,23 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "reboot",
         frozenset({"rabbit lost", "rabbit wrong end"}),
         _nothing_outlives_redis,
+    ),
+    Mutant(
+        "E7c nothing is fenced",
+        "a process that stood still publishes what its sockets hold, although others own its streams",
+        "freeze",
+        frozenset(
+            {"rabbit two owners", "redis two owners", "rabbit backwards", "redis backwards", "redis deposit twice"}
+        ),
+        _nothing_is_fenced,
+    ),
+    Mutant(
+        "E17 any gate is deleted",
+        "the process that gets the commands deletes the gate of a newer rejected key",
+        "keys",
+        frozenset({"gate deleted"}),
+        _any_gate_is_deleted,
+        first=122,
     ),
     Mutant(
         "W2 rebalance trips over the state",

@@ -52,6 +52,16 @@ def test_what_was_fenced_while_it_waited_never_reaches_rabbitmq_but_a_balance_ch
     assert rabbit.sent == ["e2", "e3"]
 
 
+def test_what_came_in_the_very_moment_in_which_it_was_fenced_never_reaches_rabbitmq() -> None:
+    rabbit, beat = Rabbit(), Beat()
+    rabbit.sink.permitted = beat
+    rabbit.sink.submit([event(1), event(2, stream_id="other")])
+    rabbit.sink.revoke("u")
+    beat.finished = True
+    rabbit.play(0.2)
+    assert rabbit.sent == ["e2"]
+
+
 def test_a_connection_lost_while_not_permitted_sends_nothing_again() -> None:
     rabbit, beat = Rabbit(), Beat()
     beat.finished = True

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
+
 from connector.core.ports import Gate, State
 from tests.unit.connector.state.backing import (
     KEY,
@@ -209,9 +211,23 @@ class Ownership(WithBacking):
         other.set_gate("s1", gate, 30)
         eventually(lambda: state.gate("s1") is None)
         state.set_gate("s1", gate, 60_000)
-        state.clear_gate("s1")
+        state.clear_gate("s1", "of another key")
+        assert state.gate("s1") == gate
+        state.clear_gate("s1", KEY.digest)
         assert state.gate("s1") is None
-        state.clear_gate("s1")
+        state.clear_gate("s1", KEY.digest)
+
+    def test_a_process_that_lost_a_stream_overwrites_neither_its_gate_nor_its_position(
+        self, state: State, other: State
+    ) -> None:
+        gate = Gate(digest="new", strikes=1, until_ms=NOW, last_reject_ms=NOW, cooldown_ms=1, reason="refused")
+        state.claim(["s1"], "w2", 60)
+        other.set_gate("s1", gate, 60_000, "w2")
+        other.save_positions({"s1": b"of its owner"}, 60, "w2")
+        state.set_gate("s1", msgspec.structs.replace(gate, digest="old"), 60_000, "w1")
+        state.save_positions({"s1": b"of a sleeper", "s2": b"of nobody's stream"}, 60, "w1")
+        assert other.gate("s1") == gate
+        assert other.positions(["s1", "s2"]) == {"s1": b"of its owner", "s2": b"of nobody's stream"}
 
     def test_positions_are_bytes_as_given(self, state: State, other: State) -> None:
         state.save_positions({"a": b"\x00\xff", "b": b"", "c": b"x"}, 60)

@@ -320,7 +320,7 @@ CALLS: list[tuple[str, Callable[[State], object]]] = [
             "s1", Gate(digest="d", strikes=1, until_ms=1, last_reject_ms=1, cooldown_ms=1, reason=""), 1
         ),
     ),
-    ("clear_gate", lambda state: state.clear_gate("s1")),
+    ("clear_gate", lambda state: state.clear_gate("s1", "d")),
     ("save_positions", lambda state: state.save_positions({"a": b"x", "b": b"y"}, 1)),
     ("positions", lambda state: state.positions(["a"])),
     ("drop_position", lambda state: state.drop_position("a")),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any, cast
 
 import msgspec
@@ -102,7 +102,7 @@ class Process:
         self.cluster, self.name, self.capacity = cluster, name, capacity
         self.sink = FakeSink()
         self.pipeline = Pipeline(self.sink, Chance(1))
-        self.leases = Leases(cluster.state, name, "user", ttl_s)
+        self.leases = Leases(cluster.state, name, "user", ttl_s, cluster.clock)
         self.supervisor = FakeSupervisor(cluster.clock, self.pipeline)
         self.alive = True
         self.gone: list[bool] = []
@@ -113,6 +113,7 @@ class Process:
             positions=PositionStore(cluster.state, cluster.disk),
         )  # fmt: skip
         self.supervisor.on_live = self.accounts.stream_live
+        self.leases.fence_off = self._fence_off
 
     @property
     def streams(self) -> set[str]:
@@ -124,9 +125,13 @@ class Process:
             capacity=self.capacity, streams=len(self.leases), draining=self.accounts.draining,
             ttl_s=self.leases.ttl_s,
         )  # fmt: skip
-        lost = self.leases.beat(info)
-        if lost:
-            self.accounts.lost(lost)
+        self.leases.beat(info)
+
+    def _fence_off(self, lost: Set[str]) -> None:
+        """As the engine does."""
+        for unit in lost:
+            self.pipeline.lines.fence(unit)
+        self.accounts.lost(lost)
 
     def drain(self, timeout_s: float = 1_000.0) -> None:
         """Begin to leave, as the engine does; `gone` tells when that is over."""

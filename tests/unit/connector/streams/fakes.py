@@ -73,6 +73,7 @@ class FakeSink:
         self.full = False
         self.slow = False
         """Whether another sink beside the confirming one still has everything."""
+        self.revoked: list[str] = []
 
     def start(self) -> None: ...
 
@@ -81,6 +82,9 @@ class FakeSink:
 
     def passed(self, mark: object) -> bool:
         return not self.slow
+
+    def revoke(self, stream_id: str) -> None:
+        self.revoked.append(stream_id)
 
     def submit(self, messages: Sequence[Message]) -> bool:
         if self.full:

@@ -35,7 +35,7 @@ class Desk:
         self.sink = FakeSink()
         self.pipeline = Pipeline(self.sink, Chance(1))
         self.supervisor = FakeSupervisor(self.clock, self.pipeline)
-        self.leases = Leases(self.state, "me", "user", TTL_S)
+        self.leases = Leases(self.state, "me", "user", TTL_S, self.clock)
         self.loop = Loop("test", self.clock, threaded=False)
         self.starts = self.room = True
         self.handover = Handover(

@@ -87,6 +87,53 @@ def test_a_process_that_lost_its_lease_ends_the_stream_at_once(cluster: Cluster)
     assert a.sink.closed() == [], "the stream goes on elsewhere"
 
 
+def test_nothing_of_a_lost_stream_waits_for_the_owners_turn_to_be_dropped(cluster: Cluster) -> None:
+    """With the beat that tells, the sinks may go on: by then they must have forgotten what others published since."""
+    a = cluster.process("a")
+    cluster.open("u1")
+    cluster.tick(1)
+    cluster.clock.seconds += 30
+    cluster.state.claim(["u1"], "b", 8.0)
+    assert not a.leases.permitted()
+    a.beat()
+    assert a.leases.permitted()
+    assert a.sink.revoked == ["u1"]
+    assert a.pipeline.account(Emit("u1", report("NEW")), 0.0), "taken, and gone"
+    assert a.sink.messages == []
+
+
+def test_a_stream_that_came_back_before_its_loss_was_noticed_begins_anew(cluster: Cluster) -> None:
+    """Its line is fenced: without a new one the stream would run and tell nothing, for ever."""
+    a = cluster.process("a")
+    cluster.open("u1")
+    cluster.tick(1)
+    cluster.clock.seconds += 30
+    taken = cluster.state.claim(["u1"], "b", 8.0)
+    a.beat()
+    cluster.state.release(taken, "b")
+    a.leases.claim(["u1"])
+    cluster.tick(4)
+    assert a.streams == {"u1"}
+    assert not a.pipeline.lines.fenced("u1")
+    a.pipeline.account(Emit("u1", report("NEW")), 0.0)
+    assert [type(message).__name__ for message in a.sink.messages] == ["AccountMessage"]
+
+
+def test_a_process_that_stood_still_saves_no_positions(cluster: Cluster) -> None:
+    a = cluster.process("a")
+    cluster.open("u1")
+    cluster.tick(2)
+    saved = cluster.state.positions(["u1"])
+    cluster.clock.seconds += 30
+    a.accounts.save_positions()
+    cluster.settle()
+    assert cluster.state.positions(["u1"]) == saved
+    a.beat()
+    a.accounts.save_positions()
+    cluster.settle()
+    assert cluster.state.positions(["u1"]) != saved
+
+
 def test_a_key_that_only_another_process_knows_is_left_to_it(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -294,6 +341,7 @@ def test_positions_are_saved_and_due_again_after_a_failure(cluster: Cluster) -> 
     cluster.state.away = False
     assert b'"order_id":"7"' not in cluster.state.positions(["u1"])["u1"]
     cluster.clock.seconds += 11
+    a.beat()
     a.accounts.save_positions()
     cluster.settle()
     assert b'"order_id":"7"' in cluster.state.positions(["u1"])["u1"]

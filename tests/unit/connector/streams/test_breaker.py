@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+import msgspec
 import pytest
 
 from connector.core.clock import Chance
@@ -144,9 +145,30 @@ def test_a_gate_of_an_earlier_life_ends_with_the_first_event(desk: Desk) -> None
     assert desk.state.gate("u1") is None
 
 
-def test_asking_is_cheap(desk: Desk) -> None:
+FAR_MS = 9_000_000_000_000_000
+
+
+def test_a_process_that_only_reads_the_commands_does_not_delete_the_gate_of_a_newer_key(desk: Desk) -> None:
+    """It asks about streams of others: what it heard once may be old, and the key of a late command older still."""
+    desk.state.set_gate(
+        "u1", Gate(digest="d1", strikes=0, until_ms=FAR_MS, last_reject_ms=1, cooldown_ms=1, reason="x"), 10_000_000
+    )
+    assert desk.blocked("d1") is not None
+    newer = Gate(digest="d2", strikes=0, until_ms=FAR_MS, last_reject_ms=2, cooldown_ms=1, reason="x")
+    desk.state.set_gate("u1", newer, 10_000_000)
+    assert desk.blocked("d2") is not None, "asked again: not what was heard before"
+    assert desk.state.gate("u1") == newer
+    desk.breaker.rejected("u1", "bybit", "owner", "d2", rejected())
+    desk.state.set_gate("u1", msgspec.structs.replace(newer, digest="d3"), 10_000_000)
+    assert desk.breaker.blocked_until_ms("u1", "d4", owned=True) is None
+    gate = desk.state.gate("u1")
+    assert gate is not None
+    assert gate.digest == "d3", "only the gate that was looked at is lifted"
+
+
+def test_asking_is_cheap_for_whoever_runs_the_stream(desk: Desk) -> None:
     for _ in range(100):
-        desk.blocked()
+        desk.breaker.blocked_until_ms("u1", "d1", owned=True)
     assert desk.state.asked["gate"] == 1
     desk.reject()
     for _ in range(100):

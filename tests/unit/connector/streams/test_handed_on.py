@@ -208,7 +208,7 @@ def test_a_position_is_kept_for_its_time(desk: Desk) -> None:
 
 
 def test_the_taker_is_told_though_the_position_could_not_be_saved(desk: Desk) -> None:
-    def refuse(_positions: object, _keep_s: float) -> None:
+    def refuse(_positions: object, _keep_s: float, _owner: str) -> None:
         raise StateUnavailable("away")
 
     desk.runs()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -147,3 +148,75 @@ def test_processes_that_drain_get_nothing(state: MoodyState, clock: Clock) -> No
     a.beat(info("a"))
     assert Takers(state, a, clock).choose("x", Counter()) == "b"
     assert not all(a.mine_first(f"unit-{number}") for number in range(20))
+
+
+# --- whether anything may leave the process ---
+
+
+class Stepped(Clock):
+    """Its wall clock may go on while the other one does not: a host that sleeps."""
+
+    slept_s = 0.0
+
+    def wall_ms(self) -> int:
+        return super().wall_ms() + int(self.slept_s * 1000)
+
+
+def test_a_process_publishes_until_shortly_before_its_leases_can_have_run_out(state: MoodyState, clock: Clock) -> None:
+    leases = Leases(state, "a", "user", 8.0, clock)
+    assert not leases.permitted(), "it has not beaten yet"
+    leases.beat(info("a"))
+    clock.seconds += 6.99
+    assert leases.permitted()
+    clock.seconds += 0.01
+    assert not leases.permitted()
+    leases.beat(info("a"))
+    assert leases.permitted()
+
+
+def test_a_late_answer_counts_from_when_it_was_asked_for(state: MoodyState, clock: Clock) -> None:
+    leases = Leases(state, "a", "user", 8.0, clock)
+    genuine = state.heartbeat
+
+    def slow(*arguments: Any) -> None:
+        genuine(*arguments)
+        clock.seconds += 6.5
+
+    state.heartbeat = slow  # type: ignore[method-assign]
+    leases.beat(info("a"))
+    assert leases.permitted()
+    clock.seconds += 0.5
+    assert not leases.permitted()
+
+
+def test_a_beat_without_an_answer_permits_nothing(state: MoodyState, clock: Clock) -> None:
+    leases = Leases(state, "a", "user", 8.0, clock)
+    leases.beat(info("a"))
+    clock.seconds += 7
+    state.away = True
+    assert leases.beat(info("a")) is None
+    assert not leases.permitted()
+
+
+def test_a_host_that_slept_publishes_nothing_before_its_next_beat(state: MoodyState) -> None:
+    clock = Stepped()
+    leases = Leases(state, "a", "user", 8.0, clock)
+    leases.beat(info("a"))
+    clock.slept_s = 3_600.0
+    assert not leases.permitted()
+    leases.beat(info("a"))
+    clock.slept_s = 0.0
+    assert leases.permitted(), "a clock that is set back says nothing"
+
+
+def test_what_is_lost_is_fenced_off_before_anything_is_permitted_again(state: MoodyState, clock: Clock) -> None:
+    leases = Leases(state, "a", "user", 8.0, clock)
+    leases.beat(info("a"))
+    leases.claim(["x", "y"])
+    clock.seconds += 20
+    state.claim(["x"], "b", 8.0)
+    seen = []
+    leases.fence_off = lambda lost: seen.append((set(lost), leases.permitted()))
+    assert leases.beat(info("a")) == {"x"}
+    assert seen == [({"x"}, False)]
+    assert leases.permitted()

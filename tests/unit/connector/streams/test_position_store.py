@@ -44,7 +44,7 @@ def emptied(clock: Clock) -> MoodyState:
 def test_a_position_is_found_when_redis_comes_back_empty(
     clock: Clock, state: MoodyState, disk: PositionsOnDisk
 ) -> None:
-    PositionStore(state, disk).save({"a": position(1), "b": position(2)})
+    PositionStore(state, disk).save({"a": position(1), "b": position(2)}, "me")
     assert PositionStore(emptied(clock), disk).load(["a", "b", "c"]) == {"a": position(1), "b": position(2)}
 
 
@@ -53,14 +53,14 @@ def test_the_newer_copy_is_used(
     state: MoodyState, disk: PositionsOnDisk, in_redis: int, on_disk: int, used: int
 ) -> None:
     """Redis may come back with an older dump; the disk may be that of the owner before the last."""
-    PositionStore(state, disk).save({"a": position(on_disk)})
-    PositionStore(state, None).save({"a": position(in_redis)})
+    PositionStore(state, disk).save({"a": position(on_disk)}, "me")
+    PositionStore(state, None).save({"a": position(in_redis)}, "me")
     assert PositionStore(state, disk).load(["a"]) == {"a": position(used)}
 
 
 def test_a_position_that_can_not_be_read_is_older_than_any(state: MoodyState, disk: PositionsOnDisk) -> None:
-    PositionStore(state, disk).save({"a": position(1)})
-    PositionStore(state, None).save({"a": b"not JSON"})
+    PositionStore(state, disk).save({"a": position(1)}, "me")
+    PositionStore(state, None).save({"a": b"not JSON"}, "me")
     assert PositionStore(state, disk).load(["a"]) == {"a": position(1)}
 
 
@@ -68,14 +68,14 @@ def test_what_redis_can_not_take_is_on_the_disk(clock: Clock, state: MoodyState,
     state.away = True
     store = PositionStore(state, disk)
     with pytest.raises(StateUnavailable):
-        store.save({"a": position(1)})
+        store.save({"a": position(1)}, "me")
     assert PositionStore(emptied(clock), disk).load(["a"]) == {"a": position(1)}
 
 
 def test_a_disk_that_is_full_costs_nothing_but_its_copies(tmp_path: Path, clock: Clock, state: MoodyState) -> None:
     (tmp_path / "file").write_text("")
     store = PositionStore(state, PositionsOnDisk(tmp_path / "file", clock))
-    store.save({"a": position(1)})
+    store.save({"a": position(1)}, "me")
     assert store.load(["a"]) == {"a": position(1)}
     store.drop_position("a")
     assert store.load(["a"]) == {}
@@ -83,7 +83,7 @@ def test_a_disk_that_is_full_costs_nothing_but_its_copies(tmp_path: Path, clock:
 
 def test_an_account_that_was_closed_on_purpose_has_no_gap(state: MoodyState, disk: PositionsOnDisk) -> None:
     store = PositionStore(state, disk)
-    store.save({"a": position(1)})
+    store.save({"a": position(1)}, "me")
     store.drop_position("a")
     assert store.load(["a"]) == {}
 

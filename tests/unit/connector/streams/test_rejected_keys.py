@@ -51,7 +51,7 @@ def test_a_longer_cooldown_of_another_process_holds_when_the_stream_comes_back(d
 
 def test_a_gate_that_another_process_lifted_is_gone_when_the_stream_comes_back(desk: Desk) -> None:
     desk.reject()
-    desk.state.clear_gate("u1")
+    desk.state.clear_gate("u1", "d1")
     desk.breaker.forget("u1")
     assert desk.blocked() is None
 

@@ -37,7 +37,7 @@ class Look:
     def __init__(self) -> None:
         self.clock = Clock()
         self.state = MoodyState(self.clock)
-        self.leases = Leases(self.state, "a", "user", TTL_S)
+        self.leases = Leases(self.state, "a", "user", TTL_S, self.clock)
         self.takers = Takers(self.state, self.leases, self.clock)
 
     def beats(self, *workers: WorkerInfo) -> None:
