@@ -350,6 +350,19 @@ def test_a_symbol_that_is_nowhere_is_looked_for_once_and_refused(
     hall.tick(61)
     ask(hall, "NOPE9")
     assert hall.instruments.refreshed == ["bybit", "bybit"]
+    for _ in range(3):
+        hall.tick(61)
+        hall.instruments.tables["bybit"] = table("A")
+        booth.markets.table_changed("bybit")
+        booth.turn()
+    looked_for = 2 + 3  # NOPE and NOPE9 were, the three others are now: each of them once
+    assert len(hall.instruments.refreshed) <= looked_for
+    for _ in range(5):
+        hall.tick(61)
+        hall.instruments.tables["bybit"] = table("A")
+        booth.markets.table_changed("bybit")
+        booth.turn()
+    assert len(hall.instruments.refreshed) <= looked_for
 
 
 class Chosen:
