@@ -13,7 +13,7 @@ import msgspec
 from connector.api._events import ACCOUNT_NAMES, Event
 from connector.api._running import QUEUE_LIMIT, Running
 from connector.api._values import KeyRejected, StreamInfo, UnknownStream
-from connector.core.errors import InvalidCommand
+from connector.core.errors import ConnectorError, InvalidCommand
 from connector.core.ports import AccountMessage, InfoMessage, Message, ServiceMessage, State
 from connector.core.settings import Settings
 from connector.streams.lifecycle import CONNECTED_STATES, StreamState
@@ -101,16 +101,18 @@ class Connector(Running):
             for stream, (user_id, exchange) in sorted(dict(self._users).items())
         ]
 
-    def wait_live(self, stream_id: str, timeout_s: float) -> None:
+    def wait_live(self, stream_id: str, timeout_s: float, *, given_up: threading.Event | None = None) -> None:
         """Wait until the account's events flow and what was missed is told. Not from a callback.
 
-        Raises `KeyRejected` as soon as the exchange refuses the key, `TimeoutError`, `UnknownStream`.
+        Raises `KeyRejected` as soon as the exchange refuses the key, `TimeoutError`, `UnknownStream` (also if it is closed
+        meanwhile), `ConnectorError` if the connector is stopped. Returns early once `given_up` is set.
         """
-        self._of(stream_id)
         clock = self._engine.clock
         deadline = clock.mono() + timeout_s
         with self._moved:
-            while (state := self._engine.supervisor.states().get(stream_id)) not in CONNECTED_STATES:
+            while (state := self._state_of(stream_id)) not in CONNECTED_STATES:
+                if given_up is not None and given_up.is_set():
+                    return
                 if state is StreamState.COOLING:
                     gate = self._state.gate(stream_id)
                     raise KeyRejected(gate.reason if gate is not None else "the exchange refuses the key")
@@ -118,6 +120,13 @@ class Connector(Running):
                 if left_s <= 0:
                     raise TimeoutError(f"{stream_id} is {state.value if state else 'not begun'} after {timeout_s} s")
                 self._moved.wait(min(left_s, LOOK_S))
+
+    def _state_of(self, stream_id: str) -> StreamState | None:
+        """None: not begun. Raises `UnknownStream`, and `ConnectorError` once this connector was stopped."""
+        if self._ended:
+            raise ConnectorError("this connector was stopped")
+        self._of(stream_id)
+        return self._engine.supervisor.states().get(stream_id)
 
     def _of(self, of: str) -> list[str]:
         """The ids of a stream, or of a user's streams."""
