@@ -32,8 +32,16 @@ class Service:
     """One started service: a Dramatiq master, its worker processes and the health process."""
 
     def __init__(
-        self, role: str, env: Mapping[str, str], *, threads: int = 8, processes: int = 1, log: Path | None = None
+        self,
+        role: str,
+        env: Mapping[str, str],
+        *,
+        threads: int = 8,
+        processes: int = 1,
+        log: Path | None = None,
+        plain: bool = False,
     ) -> None:
+        """`plain`: without any option of Dramatiq, so with a worker process for each core."""
         self.role, self.health_port = role, free_port()
         self.log = log or Path(tempfile.mkstemp(prefix=f"{role}-", suffix=".log")[1])
         clean = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "TMPDIR"}}
@@ -45,10 +53,10 @@ class Service:
             "HEALTH_PORT": str(self.health_port),
             **env,
         }
-        command = [
-            sys.executable, "-m", "dramatiq", f"workers.{role}", "--processes", str(processes),
-            "--threads", str(threads), "--worker-shutdown-timeout", "30000",
+        options = [
+            "--processes", str(processes), "--threads", str(threads), "--worker-shutdown-timeout", "30000",
         ]  # fmt: skip
+        command = [sys.executable, "-m", "dramatiq", f"workers.{role}", *([] if plain else options)]
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=environment, stdout=out, stderr=out, start_new_session=True

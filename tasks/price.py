@@ -29,11 +29,10 @@ def subscribe_candle(delivery: Delivery) -> None:
 
 
 def declare(
-    broker: dramatiq.Broker, *, queue: str = QUEUE, prefix: str = PREFIX
+    broker: dramatiq.Broker, *, queue: str = QUEUE, prefix: str = PREFIX, platform: bool = True
 ) -> dict[str, dramatiq.Actor[..., None]]:
-    """Declare all actors of the price role; returns them by name."""
-    actors = [
-        declare_actor(broker, "platform_candle", platform_candle, queue),
-        declare_actor(broker, "subscribe_candle", subscribe_candle, f"{prefix}price"),
-    ]
+    """Declare all actors of the price role; returns them by name. `platform`: whether the backend's queue is served."""
+    actors = [declare_actor(broker, "subscribe_candle", subscribe_candle, f"{prefix}price")]
+    if platform:
+        actors.append(declare_actor(broker, "platform_candle", platform_candle, queue))
     return {actor.actor_name: actor for actor in actors}

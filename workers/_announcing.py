@@ -1,84 +1,95 @@
-"""When a process announces: once commands arrive here, and whenever some may have been lost (bug A8, contract 3.1).
+"""Where announcements are decided: once commands arrive here, and every second from then on (bug A8, contract 3.1).
 
-What is announced, and whether somebody else has, is decided in `connector.streams.announce`.
+What is announced, and whether it was already, is decided in `connector.streams.announce`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.loop import Loop, Timer
-from connector.streams.engine import Engine
+from connector.streams.announce import Announcer
 from workers._readiness import ConsumerUp
 
 log = get_logger(__name__)
 
 LOOK_S: Final = 1.0
-"""How often to look whether commands are consumed, beside being told."""
-RETRY_S: Final = 2.0
 
 
 class Announcing:
-    """Decides on a loop of its own, because the state may take seconds to answer. `consumer_up` and `ask`: any thread."""
+    """On a loop of its own, because the state may take seconds to answer. `consumer_up`: any thread."""
 
-    def __init__(self, engine: Engine, ready: Callable[[], bool], loop: Loop) -> None:
-        """`ready` tells whether this process consumes commands now."""
-        self._engine, self._ready, self.loop = engine, ready, loop
-        self._announced = False
+    def __init__(
+        self, announcer: Announcer, ready: Callable[[], bool], loop: Loop, announced: Callable[[], None] | None = None
+    ) -> None:
+        """`ready` tells whether this process consumes commands now; `announced` notes with the broker that those who send to
+        the queues that exist now have been asked."""
+        self._announcer, self._ready, self.loop = announcer, ready, loop
+        self._announced = announced
         self._lost = False
-        """Commands may have been lost since the last announcement."""
-        self._stopping = False
+        """A queue is consumed here whose senders were not asked since it exists."""
+        self._away = False
+        self._leaving = False
         self._next: Timer | None = None
 
     def start(self) -> None:
         self.loop.start()
         self.loop.post(self.step)
 
-    def stop(self, timeout_s: float) -> bool:
-        self._stopping = True
-        return self.loop.stop(timeout_s)
-
     def consumer_up(self, up: ConsumerUp) -> None:
-        """A queue that did not exist: whatever was published meanwhile went nowhere (contract 1.1)."""
+        """A queue that is new: whatever was published before it was there went nowhere (contract 1.1)."""
         if up.created:
             if not up.first:
                 log.warning("the command queue was gone: senders are asked again", queue=up.queue)
             self._lost = True
         self.loop.post_once("step", self.step)
 
-    def ask(self) -> None:
-        """Everybody has to ask again, whoever else is live."""
-        self._lost = True
+    def retire(self) -> None:
+        """Announce nothing more. The life of the role goes on until the streams are handed over (`stop`)."""
+        self._leaving = True
         self.loop.post_once("step", self.step)
+
+    def stop(self, timeout_s: float) -> bool:
+        """After the heartbeat is gone."""
+        self._leaving = True
+        self.loop.post(self._leave)
+        return self.loop.stop(timeout_s)
 
     def step(self) -> None:
         """Announce if it is due. On the loop; comes again by itself."""
         self.loop.cancel(self._next)
-        if self._stopping:
-            return
         self._next = self.loop.after(LOOK_S, self.step)
-        if not self._ready() or (self._announced and not self._lost):
+        if not self._announcer.announces:
             return
-        lost, self._lost = self._lost, False
         try:
-            self._announce(lost)
-            self._announced, lost = True, False
+            self._announcer.lineage.beat()
+            if self._leaving:
+                self._announcer.settle()
+            elif self._ready():
+                self._look()
+            self._away = False
         except StateUnavailable as error:
-            log.warning("the announcement waits: the state is unavailable", error=str(error))
-            self.loop.cancel(self._next)
-            self._next = self.loop.after(RETRY_S, self.step)
-        finally:
-            self._lost = self._lost or lost
+            if not self._away:
+                log.warning("announcements wait: the state is unavailable", error=str(error))
+            self._away = True
 
-    def _announce(self, lost: bool) -> None:
-        announcer = self._engine.announcer
-        if self._engine.options.role == "price":
-            announcer.price_started(lost=lost)
+    def _look(self) -> None:
+        lost, self._lost = self._lost, False
+        covered = False
+        try:
+            covered = self._announcer.look(lost=lost)
+        finally:
+            self._lost = self._lost or (lost and not covered)
+        if covered and self._announced is not None:
+            self._announced()
+
+    def _leave(self) -> None:
+        if not self._announcer.announces:
             return
-        epoch = announcer.user_started(lost=lost)
-        if epoch is not None:
-            self._engine.once_after(announcer.grace_s, partial(announcer.close_stale, epoch))
+        try:
+            self._announcer.lineage.conclude()
+        except StateUnavailable:
+            log.debug("the life of the role runs out by itself: the state is unavailable")

@@ -25,6 +25,9 @@ class Waking(Protocol):
     def wake(self) -> None:
         """End its wait, so that it sends replies or releases its queue. Any thread."""
 
+    def mark(self) -> None:
+        """Note with the broker that the senders were asked since its queue exists. Any thread."""
+
 
 class Unfinished:
     """Commands whose connection was lost before their acknowledgement is known to have arrived.
@@ -110,6 +113,13 @@ class Commands:
         for consumer in consumers:
             consumer.wake()
         return self.readiness.wait_down(self.translator.queues, timeout_s)
+
+    def announced(self) -> None:
+        """Those who send to the queues that exist now were asked to do so again. Any thread."""
+        with self._lock:
+            consumers = list(self._consumers.values())
+        for consumer in consumers:
+            consumer.mark()
 
     # --- for the consumers ---
 

@@ -54,7 +54,7 @@ class PlatformConsumer(CommandConsumer):
         self._cancelled = False
         self._released = commands.released
         self._release_by: float | None = None
-        self._created = False
+        self._to_mark = False
         self._standby_told = False
         self._next_try = 0.0
         try:
@@ -83,7 +83,6 @@ class PlatformConsumer(CommandConsumer):
         self._channel.exchange_declare(self._commands.exchange, exchange_type="direct", durable=True)
         if self._consumers() is None:
             self._channel.queue_declare(self.queue_name, durable=True)
-            self._created = True
         self._channel.queue_bind(self.queue_name, self._commands.exchange, routing_key=self.queue_name)
 
     def _consumers(self) -> int | None:
@@ -115,10 +114,51 @@ class PlatformConsumer(CommandConsumer):
             self._open_channel()
             self._stand_by()
             return
-        _log.info("consuming commands", queue=self.queue_name, created=self._created)
+        new = not self._marked()
+        _log.info("consuming commands", queue=self.queue_name, new=new)
         self._standby_told = False
-        self._commands.readiness.up(self.queue_name, created=self._created)
-        self._created = False
+        self._commands.readiness.up(self.queue_name, created=new)
+
+    # --- whether the senders were asked since the queue exists ---
+
+    @property
+    def _marker(self) -> str:
+        """An exchange that the broker deletes together with the queue: what it is bound to is the queue of that time."""
+        return f"{self.queue_name}.announced"
+
+    def _marked(self) -> bool:
+        channel = self._connection.channel()
+        try:
+            channel.exchange_declare(self._marker, passive=True)
+        except pika.exceptions.ChannelClosedByBroker as error:
+            if error.reply_code != NOT_FOUND:
+                raise
+            return False
+        channel.close()
+        return True
+
+    def mark(self) -> None:
+        """Note with the broker that the senders were asked since this queue exists. Soon; any thread."""
+        self._to_mark = True
+        self.wake()
+
+    def _mark(self) -> None:
+        if not self._to_mark or self._tag is None:
+            return
+        channel = self._connection.channel()
+        try:
+            channel.exchange_declare(self._marker, exchange_type="fanout", durable=True, auto_delete=True)
+            channel.queue_bind(self.queue_name, self._marker, routing_key="")
+            channel.close()
+        except pika.exceptions.ChannelClosedByBroker as error:
+            # A queue that was deleted meanwhile is told by the cancelled consumer; a missing permission by this line.
+            _log.error(
+                "can't note that this queue is known: each process that takes it over will ask all senders again",
+                queue=self.queue_name,
+                needs=f"the permission to configure and read the exchange {self._marker}",
+                reason=error.reply_text,
+            )
+        self._to_mark = False
 
     def _stand_by(self) -> None:
         self._commands.readiness.stand_by(self.queue_name)
@@ -150,6 +190,7 @@ class PlatformConsumer(CommandConsumer):
     def _work(self) -> None:
         """One turn of I/O: replies out, then wait for a delivery, an acknowledgement to send, or the time to be over."""
         self._send_replies()
+        self._mark()
         releasing = self._commands.released and not self._released
         self._connection.process_data_events(time_limit=RELEASE_POLL_S if releasing else self._timeout_s)
         self._confirm_acknowledgements()

@@ -18,11 +18,10 @@ from connector.streams.alive import stamped
 from connector.streams.edges import Edges
 from connector.streams.engine import LEAVE_S, Engine, EngineOptions
 from tasks.service import set_service
-from workers import _orphans, _shared_metrics
+from workers import _shared_metrics
 from workers._announcing import Announcing
 from workers._leftovers import OwnedElsewhere
 from workers._limits import raise_file_limit, say_what_runs
-from workers._orphans import Orphans
 from workers._readiness import Watch
 from workers._service import Service
 from workers._shared_metrics import SharedMetrics
@@ -31,7 +30,7 @@ log = get_logger(__name__)
 
 FLUSH_S: Final = 10.0
 ANNOUNCING_S: Final = 0.5
-"""How long a stop waits for an announcement that is being made; it may go on while the streams are handed over."""
+"""How long a stop waits for the state to learn that the last process of its role has gone."""
 
 
 class Process:
@@ -46,18 +45,19 @@ class Process:
         watch: Callable[[Watch], None] | None = None,
         edges: Edges | None = None,
         problems: Callable[[], Sequence[str]] = tuple,
+        announced: Callable[[], None] | None = None,
     ) -> None:
         """`wait_ready` tells, after at most so many seconds, whether commands are consumed; `watch` tells when that begins,
-        and whether the queue was gone. `edges`: time, chance and who turns the loops; None = those of a deployment.
-        `problems` tells in words why commands can't reach this process; its heartbeat carries them."""
+        and whether the queue is new; `announced` is told when its senders were asked. `edges`: time, chance and who turns the
+        loops; None = those of a deployment. `problems` tells in words why commands can't reach this process; its heartbeat
+        carries them."""
         edges = edges or Edges()
         self.state, self.sink = state, sink
         self.engine = Engine(options, state, sink, edges)
         self.engine.report.watched.append(problems)
         self.service = Service(self.engine)
         ready = partial(wait_ready, 0.0)
-        self.announcing = Announcing(self.engine, ready, edges.loop("announcer"))
-        self.orphans = Orphans(self.engine, ready, self.announcing.ask)
+        self.announcing = Announcing(self.engine.announcer, ready, edges.loop("announcer"), announced)
         self._metrics = SharedMetrics(state, self.engine.owner)
         self._watch = watch
         sink.on_confirmed = self.engine.pipeline.confirmed
@@ -69,11 +69,8 @@ class Process:
         raise_file_limit(self.engine.options.capacity)
         self.sink.start()
         self.engine.start()
-        self.engine.announcer.met()
         say_what_runs(self.engine)
         self.engine.every(_shared_metrics.SHARE_S, self._metrics.share)
-        if self.engine.options.role == "user":
-            self.engine.every(_orphans.LOOK_S, self.orphans.look)
         if self._watch is not None:
             self._watch(self.announcing.consumer_up)
         set_service(self.service)
@@ -84,12 +81,13 @@ class Process:
         """Blocks; see `Engine.stop`."""
         self._stop_announcing()
         clean = self.engine.stop(timeout_s)
+        self.announcing.stop(ANNOUNCING_S)
         return self._end(self.sink.stop(FLUSH_S)) and clean
 
     def _stop_announcing(self) -> None:
         set_service(None)
         self.engine.alive.forget(self.announcing.loop.name)
-        self.announcing.stop(ANNOUNCING_S)
+        self.announcing.retire()
 
     def _end(self, flushed: bool) -> bool:
         self.state.close_connections()
@@ -118,6 +116,7 @@ class Process:
         self.engine.drain(drain_s, left.append)
         yield Wait(lambda: bool(left), self.engine.clock.mono() + drain_s + LEAVE_S)
         clean = self.engine.take_down(handed_over=left == [True])
+        self.announcing.stop(ANNOUNCING_S)
         return self._end((yield from self.sink.ending(FLUSH_S))) and clean
 
     def _recovered(self, stream_ids: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ class ConsumerUp(NamedTuple):
 
     queue: str
     created: bool
-    """The queue did not exist: what was published before went nowhere, so senders have to be asked again."""
+    """Nobody was asked since the queue exists: what was published before went nowhere, so senders have to be asked again."""
     first: bool
     """The first time in this process; otherwise a reconnect or a takeover after an interruption."""
 

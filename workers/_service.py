@@ -60,8 +60,8 @@ class Service:
 
     def _close(self, stream_id: str, nonce: str) -> None:
         applied = self._state.close(stream_id, nonce=nonce)
-        if applied.wanted is None and applied.owner is None:
-            # Nobody holds it, so nobody else will say so (contract 1.4: also for an unknown id).
+        if applied.wanted is None and applied.owner != self._engine.owner:
+            # Also for an unknown id (contract 1.4), and where an owner is known: it may be dead and say nothing any more.
             self._engine.pipeline.submit([StreamClosed(stream_id=stream_id)])
         self._wake(stream_id, applied)
 

@@ -48,6 +48,12 @@ class PlatformQueue:
 USER_QUEUES: Final = {"usersStreamAction": PlatformQueue("platform_command", parse_command, 200)}
 PRICE_QUEUES: Final = {"candlesRequests": PlatformQueue("platform_candle", parse_candle, 50)}
 
+
+def price_queues(price_role: str) -> Mapping[str, PlatformQueue]:
+    """Of a price service: one for tickers has no candles, and would keep the queue from those who have (contract 1.6)."""
+    return {} if price_role == "ticker" else PRICE_QUEUES
+
+
 _NATIVE: Final[dict[str, Parse]] = {
     "open_stream": parse_open,
     "close_stream": parse_close,

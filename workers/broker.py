@@ -130,6 +130,10 @@ class PlatformBroker(RabbitmqBroker):
         """See `Readiness.watch`."""
         self.commands.readiness.watch(callback)
 
+    def announced(self) -> None:
+        """See `Commands.announced`."""
+        self.commands.announced()
+
     def release_commands(self, timeout_s: float = 5.0) -> bool:
         """Stop taking commands, for good, so that another process can take over while this one still drains.
 

@@ -13,12 +13,13 @@ from tasks import price as tasks_price
 from workers._boot import Boot
 from workers._build import broker_parameters, make_sinks, make_state, observe
 from workers._process import Process
-from workers._translate import PRICE_QUEUES
+from workers._translate import price_queues
 from workers.broker import PlatformBroker
 
 settings = Settings.from_env(os.environ)
 observe(settings)
-broker = PlatformBroker(PRICE_QUEUES, parameters=[broker_parameters(settings, "connector-price")])
+queues = price_queues(settings.price_role)
+broker = PlatformBroker(queues, parameters=[broker_parameters(settings, "connector-price")])
 
 
 def make_process() -> Process:
@@ -31,9 +32,10 @@ def make_process() -> Process:
         broker.watch_consumers,
         edges,
         broker.problems,
+        broker.announced,
     )
 
 
 broker.add_middleware(Boot("price", make_process))
 dramatiq.set_broker(broker)
-actors = tasks_price.declare(broker)
+actors = tasks_price.declare(broker, platform=bool(queues))

@@ -35,6 +35,7 @@ def make_process() -> Process:
         broker.watch_consumers,
         edges,
         broker.problems,
+        broker.announced,
     )
 
 

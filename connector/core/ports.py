@@ -219,6 +219,11 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """How many of these nobody runs."""
     ttl_s: float = 0.0
     """How long this heartbeat lasts; the process beats more often. 0 = it does not say."""
+    feeds: tuple[str, ...] = ()
+    """What a process of the price role runs: "ticker", "candle"; empty = whatever its role has."""
+
+    def runs(self, feed: str) -> bool:
+        return not self.feeds or feed in self.feeds
 
 
 class CandleKey(msgspec.Struct, frozen=True, order=True):
@@ -347,6 +352,9 @@ class State(Protocol):
 
     def get_all(self, names: Sequence[str]) -> list[str | None]:
         """`get` of many, in one round trip."""
+
+    def swap(self, name: str, before: str | None, after: str | None, ttl_s: float | None = None) -> bool:
+        """Write a text if it still reads as `before` (None = absent); `after` None forgets it. False if it does not."""
 
     def enabled_exchanges(self) -> frozenset[str] | None:
         """Admin config (contract 3.2): the enabled real ids, or None = everything."""

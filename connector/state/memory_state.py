@@ -372,6 +372,13 @@ class MemoryState:
         with self._lock:
             return [self._texts.get(name) for name in names]
 
+    def swap(self, name: str, before: str | None, after: str | None, ttl_s: float | None = None) -> bool:
+        with self._lock:
+            if self._texts.get(name) != before:
+                return False
+            self._texts.drop(name) if after is None else self._texts.set(name, after, ttl_s)
+            return True
+
     def enabled_exchanges(self) -> frozenset[str] | None:
         with self._lock:
             return self._enabled

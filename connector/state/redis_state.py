@@ -18,6 +18,7 @@ from connector.state import _scripts as lua
 from connector.state._client import Commands, Connection, connect
 from connector.state._entry import Keyring, candle_member, decode, options_of
 from connector.state._listener import Listener
+from connector.state._texts import Texts
 from connector.state._values import as_ms, chunks, decoded, owner_of
 from connector.state.vault import Vault
 from exchanges.credentials import Credentials
@@ -38,7 +39,7 @@ ADMIN_PREFIX: Final = "gainium:admin:"
 """Contract 3.2."""
 
 
-class RedisState:
+class RedisState(Texts):
     """The `State` of `connector.core.ports` on one Redis (not a cluster: scripts build key names). Any thread.
 
     Every Redis error arrives as `StateUnavailable`, except that `ping` answers False and `notify`, whose loss is harmless,
@@ -335,18 +336,7 @@ class RedisState:
         """The longest ban counts."""
         self._redis.run(lua.BLOCK, [self._key("bucket", bucket)], [until_ms, KEEP_BUCKET_MS])
 
-    # --- once, texts, admin config ---
-
-    def once(self, name: str, owner: str, ttl_s: float) -> bool:
-        return self._redis.call("SET", self._key("once", name), owner, "NX", "PX", as_ms(ttl_s)) is not None
-
-    def get(self, name: str) -> str | None:
-        value = self._redis.call("GET", self._key("text", name))
-        return None if value is None else value.decode()
-
-    def put(self, name: str, value: str, ttl_s: float | None = None) -> None:
-        expiry = () if ttl_s is None else ("PX", as_ms(ttl_s))
-        self._redis.call("SET", self._key("text", name), value, *expiry)
+    # --- admin config (once and texts: `Texts`) ---
 
     def put_all(self, texts: Mapping[str, str], ttl_s: float) -> None:
         self._redis.pipeline(

@@ -1,4 +1,9 @@
-"""Service announcements on `serviceLog`: restart of the user role, restart and beacon of the price role (contract 3.1)."""
+"""Service announcements on `serviceLog`: restart of the user role, restart and beacon of the price role (contract 3.1).
+
+What was announced last stands in the state, so it is a level: whoever gets the commands compares it with what is, and
+announces when they differ. An announcement that is due stands there as well until it was made, so that it does not end with
+its process.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +11,41 @@ import json
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from connector.core.clock import Chance
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.ports import Clock, State
 from connector.streams.leases import Leases
+from connector.streams.lineage import Lineage, announced_key
+from connector.streams.orphans import Orphans
 from connector.streams.pipeline import Pipeline
 
 log = get_logger(__name__)
 
 BEACON_S: Final = 60.0
-_BOOT_KEY: Final = "boot:price"
-_ANNOUNCED_KEY: Final = "announced:user"
-"""There once the user role was announced, as long as the state remembers anything."""
+LONGEST_LOOK_S: Final = 5.0
+"""A process that stood still counts no more than this of the grace period: what was sent to it meanwhile still waits."""
+KEEP_GRACE_S: Final = 5.0
+"""The rest of the grace period is written down this often."""
+
+
+class Announced(msgspec.Struct, frozen=True, kw_only=True):
+    """What was announced last, or is due."""
+
+    id: str
+    """Of the price role: its boot id."""
+    life: str
+    """The life of the role in which it was made."""
+    epoch: int = 0
+    """That began with it; 0 = it is due, and nobody has written down that it was made."""
+    left_s: float | None = None
+    """Of its grace period; None = over."""
 
 
 class Announcer:
-    """Called by the boot code once the command consumer is ready and the state answers. Any thread."""
+    """Called where commands arrive, once the state answers. `beacon`: a job; everything else: one thread."""
 
     def __init__(
         self,
@@ -35,65 +58,117 @@ class Announcer:
         price_role: str,
         rejoin_grace_s: float,
         sweep: Callable[[], None],
+        enabled: Callable[[str], bool],
     ) -> None:
-        self._state, self._leases, self._pipeline, self._clock = state, leases, pipeline, clock
-        self._chance = chance
+        self._state, self._pipeline, self._clock, self._chance = state, pipeline, clock, chance
+        self._role = leases.role
         self._price_role, self._grace_s, self._sweep = price_role, rejoin_grace_s, sweep
+        self.lineage = Lineage(state, leases.owner, leases.role, clock, chance)
+        self._owner = leases.owner
+        self._orphans = Orphans(state, clock, enabled)
         self.beacon_s = BEACON_S
         self.boot_id: str | None = None
-        self._met_others = False
+        self._key = announced_key(leases.role)
+        self._made: Announced | None = None
+        """What this process announced and has not yet written down as made."""
+        self._left: tuple[str, float] = ("", 0.0)
+        self._looked_at: float | None = None
 
-    def met(self) -> None:
-        """Note who else is live. Called at the start of the process, after the first beat.
+    @property
+    def announces(self) -> bool:
+        """Whether this role has anything to announce: candles are subscribed, prices of a ticker service are not."""
+        return self._role == "user" or self._price_role in {"all", "candle"}
 
-        A process that is deployed beside an old one gets the commands only when that one lets them go, and may be alone by
-        then: what counts is that somebody kept the streams when it came.
+    def look(self, *, lost: bool) -> bool:
+        """Compare what was announced with what is, and announce what is due. The caller gets the commands.
+
+        `lost`: commands may have been lost, so everybody is asked again. True if an announcement is made or due that covers
+        this. Raises `StateUnavailable`: the caller tries again.
         """
-        self._met_others = any(worker.owner != self._leases.owner for worker in self._leases.workers)
+        life = self.lineage.life
+        if life is None:
+            return False  # others may be alive
+        text = self._state.get(self._key)
+        last = _read(text)
+        if last is not None and not last.epoch:
+            self._make(text, last, life)
+            return True
+        self._made = None
+        reason = self._reason(last, life, lost)
+        if reason is None:
+            if last is not None:
+                self._grace(text, last)
+            return False
+        due = Announced(id=self._new_id(), life=life)
+        if not self._state.swap(self._key, text, _text(due)):
+            return False  # another process is at it
+        log.info("asking everybody again", role=self._role, reason=reason)
+        self._make(_text(due), due, life)
+        return True
 
-    def user_started(self, *, lost: bool = False) -> int | None:
-        """Announce the user role if no other process kept its streams. Returns the new epoch, or None.
+    def settle(self) -> None:
+        """Write down at once that an announcement was made: this process gets no more commands. Raises `StateUnavailable`."""
+        text = self._state.get(self._key)
+        last = _read(text)
+        if self._made is not None and last is not None and last.id == self._made.id and not last.epoch:
+            self._state.swap(self._key, text, _text(self._made))
 
-        `lost`: commands may have been lost, so everybody is asked again whoever is live. All counts start again at 0 while
-        the sockets stay up; `close_stale` ends later what nobody asked for again. Raises `StateUnavailable`: the caller
-        tries again.
-        """
-        others = [worker for worker in self._state.workers("user") if worker.owner != self._leases.owner]
-        if (others or self._met_others) and not lost:
-            # Live is not enough: processes that start together on an empty state would all leave it to the others.
-            if self._state.get(_ANNOUNCED_KEY) is not None:
-                log.info("no announcement: other processes of the role are live", others=len(others))
-                return None
-            if not self._state.once("announce:user", self._leases.owner, 30.0):
-                log.info("no announcement: another process is at it", others=len(others))
-                return None
-        self._state.put(_ANNOUNCED_KEY, self._leases.owner)
+    def _new_id(self) -> str:
+        name = self._chance.new_id()
+        return name if self._role == "user" else f"{self._price_role}-{name}"
+
+    def _reason(self, last: Announced | None, life: str, lost: bool) -> str | None:
+        """Why to announce, or None."""
+        if last is None:
+            return "the state knows of no announcement"
+        if lost:
+            return "the command queue was made anew"
+        if last.life != life:
+            return "all processes of the role had ended"
+        if self._role == "user":
+            orphans = self._orphans.lasting(last.epoch)
+            if orphans:
+                log.error("nobody knows the keys of some streams any more; set CREDENTIALS_KEYS", streams=len(orphans))
+                return "keys were lost"
+        return None
+
+    def _make(self, text: str | None, due: Announced, life: str) -> None:
+        """Announce; and when it is surely out, write down that it was made. Until then any process would make it again."""
+        if self._made is None or self._made.id != due.id:
+            if self._role == "user":
+                epoch = self._say_user()
+                left_s: float | None = self._grace_s
+            else:
+                epoch, left_s = self._say_price(due), None
+            self._made = msgspec.structs.replace(due, life=life, epoch=epoch, left_s=left_s)
+        elif self._state.swap(self._key, text, _text(self._made)):
+            self._made = None
+
+    def _say_user(self) -> int:
+        """All counts start again at 0 while the sockets stay up; `close_stale` ends later what nobody asked for again."""
         epoch = self._state.begin_epoch(self._clock.wall_ms())
         self._pipeline.raw_service("restart", {"restart": "userStream"})
         log.info("announced the start of the account streams", epoch=epoch)
         return epoch
 
-    def orphans(self, enabled: Callable[[str], bool]) -> set[str]:
-        """Wanted streams that nobody runs and that this process can't open, because their keys are not known here.
+    # --- grace period ---
 
-        Without CREDENTIALS_KEYS the keys go with the process that got them. Raises `StateUnavailable`.
-        """
-        ids = self._state.wanted_ids()
-        unowned = sorted(ids - self._state.owners(sorted(ids)).keys()) if ids else []
-        wanted = self._state.wanted(unowned) if unowned else {}
-        return {name for name, entry in wanted.items() if entry.credentials is None and enabled(entry.exchange)}
+    def _grace(self, text: str | None, last: Announced) -> None:
+        now = self._clock.mono()
+        passed = 0.0 if self._looked_at is None else min(now - self._looked_at, LONGEST_LOOK_S)
+        self._looked_at = now
+        if last.left_s is None:
+            return
+        known, left_s = self._left
+        left_s = last.left_s if known != last.id else left_s - passed
+        self._left = (last.id, left_s)
+        if left_s <= 0:
+            self._close_stale(last.epoch)
+            self._state.swap(self._key, text, _text(msgspec.structs.replace(last, left_s=None)))
+        elif last.left_s - left_s >= KEEP_GRACE_S:
+            self._state.swap(self._key, text, _text(msgspec.structs.replace(last, left_s=left_s)))
 
-    def ask_for_orphans(self, orphans: int) -> bool:
-        """Whether to announce again because of streams that only their senders can bring back; once per grace period."""
-        if not self._state.once("orphans", self._leases.owner, self._grace_s):
-            return False
-        log.error(
-            "streams whose keys no process knows: asking for all of them again; set CREDENTIALS_KEYS", streams=orphans
-        )
-        return True
-
-    def close_stale(self, epoch: int) -> None:
-        """End of the grace period after an announcement. Raises `StateUnavailable`: the caller tries again."""
+    def _close_stale(self, epoch: int) -> None:
         stale = self._state.close_stale(epoch)
         if not stale:
             return
@@ -105,50 +180,46 @@ class Announcer:
             log.debug("nobody was told; the sweeps find it", streams=len(stale))
         self._sweep()
 
-    @property
-    def grace_s(self) -> float:
-        return self._grace_s
+    # --- price role ---
 
-    def price_started(self, *, lost: bool = False) -> None:
-        """Announce the price role with a boot id, unless another process of the role is live and its id known.
-
-        `lost`: candle requests may have been lost, so a new id asks for them again. Raises `StateUnavailable`: the caller
-        tries again.
-        """
-        if self._price_role not in {"all", "candle"}:
-            return
-        others = [worker for worker in self._state.workers("price") if worker.owner != self._leases.owner]
-        self.boot_id = self._state.get(_BOOT_KEY)
-        if (others or self._met_others) and self.boot_id is not None and not lost:
-            return
-        self._new_boot()
-
-    def _new_boot(self) -> None:
-        self.boot_id = f"{self._price_role}-{self._chance.new_id()[:8]}-{self._clock.wall_ms()}-1"
-        self._state.put(_BOOT_KEY, self.boot_id)
+    def _say_price(self, due: Announced) -> int:
+        now_ms = self._clock.wall_ms()
+        self.boot_id = due.id
         self._pipeline.raw_service("restart", {"restart": "priceConnector", "bootId": self.boot_id})
         self._beacon_now()
         log.info("announced the start of the price feeds", boot_id=self.boot_id)
+        return now_ms
 
     def beacon(self) -> None:
-        """One beacon a minute for the whole role (scheduler job); a forgotten boot id means forgotten subscriptions."""
-        if self.boot_id is None:
+        """One beacon a minute for the whole role (scheduler job)."""
+        if not self.announces:
             return
         try:
-            known = self._state.get(_BOOT_KEY)
-            if known is None:
-                if self._state.once("boot-lost", self._leases.owner, 30.0):
-                    log.warning("the state forgot the candle subscriptions: announcing a new boot id")
-                    self._new_boot()
-                return
-            self.boot_id = known
-            if self._state.once("beacon", self._leases.owner, BEACON_S - 1.0):
+            last = _read(self._state.get(self._key))
+            if last is None or not last.epoch:
+                return  # an announcement is due, which tells as much
+            self.boot_id = last.id
+            if self._state.once("beacon", self._owner, BEACON_S - 1.0):
                 self._beacon_now()
         except StateUnavailable:
-            self._beacon_now()
+            if self.boot_id is not None:
+                self._beacon_now()
 
     def _beacon_now(self) -> None:
-        role = self._price_role or "ticker"
-        self._pipeline.raw_service(
-            "priceConnectorAlive", {"priceConnectorAlive": {"bootId": self.boot_id, "role": role}}
-        )
+        body = {"priceConnectorAlive": {"bootId": self.boot_id, "role": self._price_role}}
+        self._pipeline.raw_service("priceConnectorAlive", body)
+
+
+def _text(announced: Announced) -> str:
+    return msgspec.json.encode(announced).decode()
+
+
+def _read(text: str | None) -> Announced | None:
+    """None as well for what another version wrote: then it is announced again."""
+    if text is None:
+        return None
+    try:
+        return msgspec.json.decode(text, type=Announced)
+    except msgspec.MsgspecError as error:
+        log.warning("what was announced last can't be read", reason=str(error))
+        return None

@@ -168,7 +168,7 @@ class Engine:
         self.liveness = LivenessGuard(options.liveness, self.supervisor, self.pipeline, clock)
         self.jobs = edges.make_jobs(self._loop)
         routine = Routine(self.jobs)
-        self.every, self.once_after = routine.every, routine.once_after
+        self.every = routine.every
         self.report = self._report()
         if isinstance(self.units, Accounts):
             self.report.coverage = self.units.coverage
@@ -232,6 +232,7 @@ class Engine:
             price_role=self.options.price_role,
             rejoin_grace_s=self.options.rejoin_grace_s,
             sweep=self.units.sweep,
+            enabled=self.enabled,
         )
 
     def _report(self) -> Report:
@@ -245,6 +246,7 @@ class Engine:
             service=self.edges.service,
             started_ms=self.clock.wall_ms(),
             capacity=self.options.capacity,
+            feeds=self.units.feeds if isinstance(self.units, Markets) else (),
         )
 
     def _price_exchanges(self) -> list[str]:

@@ -208,7 +208,7 @@ class Handover:
                 self._positions.save({stream_id: position}, passing.other)
         except StateUnavailable:
             log.warning("the position of a stream could not be handed over", stream=stream_id)
-        self._tell(passing.other, "released", stream_id, seamless=passing.seamless)
+        self._tell(passing.other, "released", stream_id, seamless=passing.seamless, fence=passing.fence)
         self._supervisor.unwant(stream_id)
         self._check_drained()
 
@@ -313,6 +313,9 @@ class Handover:
                 self._take(stream_id, str(message.get("giver", "")), int(str(message.get("fence", 0))))
             case "ready":
                 self._taker_ready(stream_id, str(message.get("by", "")))
+            case "released" if stream_id not in self._passing and not self._leases.holds(stream_id):
+                # It was refused here, too late for the giver to take it back: nobody runs it in our name.
+                self._state.release({stream_id: int(str(message.get("fence", 0)))}, self._leases.owner)
             case "released":
                 self._release(stream_id, Cue.RELEASED, clean=True, seamless=bool(message.get("seamless", True)))
             case "refused":

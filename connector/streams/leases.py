@@ -102,7 +102,7 @@ class Leases:
 
     @property
     def settling(self) -> bool:
-        """The state was away a moment ago: leases may have run out meanwhile, and their owners renew them first."""
+        """The state was away or forgot a moment ago: leases may be gone, and their owners renew them first."""
         return self._settling > 0
 
     def claim(self, units: Sequence[str]) -> list[str]:
@@ -189,13 +189,20 @@ class Leases:
 
     def look_around(self) -> None:
         """Find out who is alive now, not at the last beat: free units were found. Raises `StateUnavailable`."""
+        known = self._has_beaten()
         self._workers = tuple(self._state.workers(self.role))
+        if known and not self._has_beaten():
+            # Our own heartbeat is gone: the state forgot. Whoever holds leases writes them again with the next beat.
+            self._settling = SETTLE_BEATS
 
-    def candidates(self) -> list[str]:
-        """Owners that may take streams: live, not draining."""
-        return [worker.owner for worker in self._workers if not worker.draining]
+    def _has_beaten(self) -> bool:
+        return any(worker.owner == self.owner for worker in self._workers)
+
+    def candidates(self, feed: str = "") -> list[str]:
+        """Owners that may take streams: live, not draining, and running this feed."""
+        return [worker.owner for worker in self._workers if not worker.draining and (not feed or worker.runs(feed))]
 
     def mine_first(self, unit: str) -> bool:
         """Whether this process should try for a free unit before the others."""
-        candidates = self.candidates()
+        candidates = self.candidates(unit.partition(":")[0] if self.role == "price" else "")
         return not candidates or preferred(unit, candidates) == self.owner

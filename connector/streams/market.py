@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Final
 
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
@@ -32,6 +33,8 @@ from exchanges.ids import FAMILIES, LIVE, Feed
 from exchanges.instruments import SymbolTable
 
 log = get_logger(__name__)
+
+_FEEDS: Final[tuple[Feed, ...]] = ("ticker", "candle")
 
 
 def wanted_exchanges(price_exchanges: Sequence[str]) -> list[str]:
@@ -66,6 +69,8 @@ class Markets:
         self._state, self._leases, self._supervisor, self._placement = state, leases, supervisor, placement
         self._pipeline, self._instruments, self._clock = pipeline, instruments, clock
         self._role, self._exchanges, self._enabled = role, exchanges, enabled
+        self.feeds: tuple[Feed, ...] = tuple(feed for feed in _FEEDS if role in {"all", feed})
+        """What this process runs, by its PRICEROLE."""
         self._streams: dict[str, set[str]] = {}
         self._free = Free(leases, clock)
         self._reconciled: dict[str, tuple[SymbolTable, int]] = {}
@@ -96,16 +101,11 @@ class Markets:
 
     def units(self) -> list[str]:
         """Every unit that this deployment runs, by role and switches."""
-        feeds: list[Feed] = []
-        if self._role in {"all", "ticker"}:
-            feeds.append("ticker")
-        if self._role in {"all", "candle"}:
-            feeds.append("candle")
         units: list[str] = []
         for exchange in self._exchanges():
             venue = venue_of(exchange)
             if venue is not None and self._enabled(exchange):
-                units.extend(f"{feed}:{exchange}" for feed in feeds if feed in venue.feeds)
+                units.extend(f"{feed}:{exchange}" for feed in self.feeds if feed in venue.feeds)
         return units
 
     def sweep(self) -> None:
@@ -177,6 +177,10 @@ class Markets:
 
     def _claim(self, units: Sequence[str]) -> None:
         owners = self._state.owners(units) if units else {}
+        if len(owners) < len(units):
+            self._leases.look_around()
+            if self._leases.settling:
+                return
         take = []
         for unit in units:
             if unit in owners:
@@ -317,10 +321,15 @@ class Markets:
 
         The feed pauses until the other process has claimed and joined it; missed closed candles are fetched then.
         """
-        candidates = self._leases.candidates()
-        if self.draining or len(candidates) < 2:
+        if self.draining or not self._leases.candidates():
             return
-        fair = math.ceil(len(self.units()) / len(candidates)) + 1
+        units = self.units()
+        # A service of another PRICEROLE is no candidate for feeds that it does not run.
+        shares = (
+            sum(unit.startswith(f"{feed}:") for unit in units) / max(1, len(self._leases.candidates(feed)))
+            for feed in self.feeds
+        )
+        fair = math.ceil(sum(shares)) + 1
         movable = [unit for unit in sorted(self._leases.held()) if not self._leases.mine_first(unit)]
         if len(self._leases) <= fair or not movable:
             return

@@ -30,10 +30,11 @@ class Report:
         service: str,
         started_ms: int,
         capacity: int,
+        feeds: tuple[str, ...] = (),
     ) -> None:
         self._leases, self._supervisor, self._placement, self._sink = leases, supervisor, placement, sink
         self._host, self._pid, self._service = host, pid, service
-        self._started_ms, self._capacity = started_ms, capacity
+        self._started_ms, self._capacity, self._feeds = started_ms, capacity, feeds
         self.coverage: Coverage | None = None
         """Of account streams."""
         self.watched: list[Callable[[], Sequence[str]]] = []
@@ -67,6 +68,7 @@ class Report:
             wanted=self.coverage.wanted if self.coverage else 0,
             unowned=self.coverage.unowned if self.coverage else 0,
             ttl_s=self._leases.ttl_s,
+            feeds=self._feeds,
         )
 
     def problems(self) -> list[str]:

@@ -129,6 +129,7 @@ def freeze(world: World, fault: Fault) -> None:
     if process is None:
         return
     world.note(f"{process.host.name} is frozen")
+    world.trouble(process.host)
     world.kernel.freeze(process.host)
     world.rabbit.host_frozen(process.host)
 
@@ -188,6 +189,7 @@ def redis_cut(world: World, fault: Fault) -> None:
     process = process_of(world, fault)
     if process is not None:
         world.note(f"{process.host.name} is cut off from Redis")
+        world.trouble(process.host)
         world.redis.cut(process.host)
         later(world, fault.seconds, partial(world.redis.mend, process.host))
 
@@ -222,6 +224,7 @@ def rabbit_cut(world: World, fault: Fault) -> None:
     process = process_of(world, fault)
     if process is not None:
         world.note(f"{process.host.name} is cut off from RabbitMQ")
+        world.trouble(process.host)
         world.rabbit.cut(process.host)
         later(world, fault.seconds, partial(world.rabbit.mend, process.host))
 

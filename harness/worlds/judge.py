@@ -14,6 +14,7 @@ from typing import Final
 from connector.streams.lifecycle import StreamState
 from harness.campaign.check import Verdict, deduplicated, judge, rank, read_event
 from harness.worlds.failure import Failure
+from harness.worlds.judge_announcements import announcements
 from harness.worlds.judge_prices import prices
 from harness.worlds.kernel import EPOCH_MS
 from harness.worlds.monitor import Monitor
@@ -35,14 +36,20 @@ MAX_TASKS: Final = 60
 def verdicts(world: World, plan: Plan, monitor: Monitor) -> list[Failure]:
     """Everything that is wrong with a world at rest."""
     if world.setup.price_roles:
-        return [*prices(world), *_growth(world), *_secrets(world), *_traces(world)]
+        return [
+            *prices(world),
+            *announcements(world, plan, monitor),
+            *_growth(world),
+            *_secrets(world),
+            *_traces(world),
+        ]
     return [
         *_orders(world, plan),
         *_deposits(world),
         *_two_owners(world),
         *_owned(world),
         *_counts(world),
-        *_announcements(world, plan),
+        *announcements(world, plan, monitor),
         *_hash(world),
         *_watched(world, monitor),
         *_growth(world),
@@ -189,21 +196,6 @@ def _counts(world: World) -> list[Failure]:
         if counted != wanted:
             found.append(Failure("counts", f"{stream}: {counted} counted, {wanted} bots listen", stream))
     return found
-
-
-def _announcements(world: World, plan: Plan) -> list[Failure]:
-    """One at the first start; later ones only when commands, keys or the registry may have been lost (contract 3.1)."""
-    excuses = (
-        "redis", "reboot", "restart_all", "kill", "commands_deleted", "rabbit_away",
-    )  # fmt: skip
-    allowed = 1 + sum(kind.kind.startswith(excuses) for kind in plan.faults) * 2
-    told = [row for row in world.record.services if row.kind == "restart"]
-    if not told:
-        return [Failure("not announced", "the account streams started and nobody was told")]
-    if len(told) > allowed:
-        times = ", ".join(f"{row.at:.1f} s by {row.host}" for row in told)
-        return [Failure("announced too often", f"{len(told)} times: {times}")]
-    return []
 
 
 def _watched(world: World, monitor: Monitor) -> list[Failure]:

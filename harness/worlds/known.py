@@ -70,29 +70,14 @@ ALWAYS: Final = (frozenset[str](),)
 
 KNOWN: Final[tuple[Known, ...]] = (
     Known(
-        "E6",
-        "PRICEROLE=ticker beside candle: whoever starts first holds the queue, and nobody is told a boot id",
-        frozenset({"prices not announced", "no candles"}),
-        either("split_roles"),
-        14,
-        "price",
-    ),
-    Known(
         "W5",
         "commands from before an announcement, in the queue or in the hands of a process, are carried out after it: a close"
         " takes back what was asked for again, an open counts beside it",
         LOST | {"counts", "dark", "not closed"},
         both(("kill", "kill_fast", "drain", "commands_deleted"), ("kill", "redis_cut", "redis_stall", "redis_away")),
-        41,
+        173,
         "commands",
-    ),
-    Known(
-        "W1",
-        "a standby that declared the queue counts it as gone when it takes over much later, and announces",
-        frozenset({"announced too often"}),
-        ALWAYS,
-        14,
-        "master",
+        within=120,
     ),
     Known(
         "E7ab",
@@ -103,24 +88,6 @@ KNOWN: Final[tuple[Known, ...]] = (
         "cut",
     ),
     Known("B6", "an evicted lease has two owners", ORDERS | {"run twice"}, either("redis_evict"), 45, "evict"),
-    Known(
-        "E8",
-        "without CREDENTIALS_KEYS the streams of a process that came back within the life of its heartbeat stay dark",
-        LOST | {"dark", "counts", "not closed"},
-        both(("unsealed",), DEATHS),
-        70,
-        "unsealed",
-        ("kill_fast",),
-        within=200,
-    ),
-    Known(
-        "E2",
-        "the registry is forgotten while a process dies: its streams are known to nobody and nobody asks",
-        LOST | {"dark", "counts", "not closed"},
-        both(FORGETS, (*DEATHS, "freeze", "redis_cut")),
-        2,
-        "flush",
-    ),
     Known(
         "E3",
         "commands that come before a flushed entry is written again count from one",

@@ -14,6 +14,8 @@ from harness.worlds.world import World
 LOOK_S: Final = 0.5
 NOBODY_S: Final = 5.0
 """A lease in the name of a process that does not know of it: longer than hand-over messages take, shorter than it lives."""
+UNSEEN_S: Final = 4.5
+"""A role of which nobody can be seen for so long may count as gone."""
 BEAT_S: Final = 2.5
 """A process that has been dead for longer than a beat could have been known to be."""
 
@@ -26,6 +28,9 @@ class Monitor:
         self.broken: list[tuple[str, str, str]] = []
         self.most_held: dict[str, int] = {}
         """The most streams that each process held."""
+        self.unseen: list[float] = []
+        """When nobody of those who live had been able to show it for so long: all stood still or were cut off."""
+        self._seen_at = 0.0
         self._since: dict[tuple[str, str], float] = {}
         self._told: set[tuple[str, str]] = set()
 
@@ -81,6 +86,7 @@ class Monitor:
         world, now = self._world, self._world.kernel.now
         world.kernel.after(LOOK_S, self._look)
         living = {process.owner: process for process in world.living() if process.process is not None}
+        self._seek_anybody()
         for account in world.accounts:
             if not world.traffic.joined(account) and any(_live(process, account.stream) for process in living.values()):
                 world.traffic.join(account)
@@ -99,6 +105,15 @@ class Monitor:
                 if now - since >= NOBODY_S:
                     self._tell("lease of nobody", f"{holder.host.name} has its lease and does not know of it", unit)
         self._since = {key: since for key, since in self._since.items() if key in seen}
+
+    def _seek_anybody(self) -> None:
+        world, now = self._world, self._world.kernel.now
+        speakers = world.speakers()
+        if not speakers or any(not each.host.frozen and not world.redis.cut_off(each.host) for each in speakers):
+            self._seen_at = now
+        elif now - self._seen_at >= UNSEEN_S:
+            self.unseen.append(self._seen_at)
+            self._seen_at = now
 
 
 def gives(process: ServiceProcess, unit: str) -> bool:

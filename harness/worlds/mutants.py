@@ -9,32 +9,34 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 from unittest.mock import patch
 
 from msgspec import structs
 
-from connector.core.clock import SystemClock
 from connector.core.ports import StreamClosed, WorkerInfo
 from connector.sinks._amqp_link import AmqpLink
 from connector.state.memory_state import MemoryState
 from connector.state.positions_on_disk import PositionsOnDisk
 from connector.streams.accounts import Accounts
-from connector.streams.announce import Announcer
+from connector.streams.announce import Announced, Announcer
 from connector.streams.attempts import Stream
 from connector.streams.breaker import AuthBreaker
 from connector.streams.gaps import Gaps
 from connector.streams.handover import Handover
 from connector.streams.leases import Leases
+from connector.streams.lineage import Lineage
 from connector.streams.lines import Lines
 from connector.streams.market import Markets
-from connector.streams.routine import Routine
+from connector.streams.orphans import Orphans
 from connector.streams.takers import Takers
 from connector.streams.tracker import OrderTracker, Position
 from connector.streams.venue_time import VenueTime
 from exchanges.events import ExecutionReport, OrderTradeUpdate
+from harness.worlds import process
 from harness.worlds.plan import Plan, draw
+from workers._consumer import PlatformConsumer
+from workers._translate import PRICE_QUEUES
 
 WITHIN: Final = 1000
 """Worlds within which each must be found."""
@@ -97,7 +99,7 @@ def _deltas_forgotten() -> AbstractContextManager[object]:
 
 
 def _announcement_suppressed() -> AbstractContextManager[object]:
-    return patch.object(Announcer, "user_started", lambda *_, **__: None)
+    return patch.object(Announcer, "look", lambda *_, **__: False)
 
 
 def _lease_for_a_day() -> AbstractContextManager[object]:
@@ -132,21 +134,71 @@ def _nonces_forgotten() -> AbstractContextManager[object]:
 
 def _grace_by_the_wall_clock() -> AbstractContextManager[object]:
     """E11: the grace period after an announcement ends at a time of the wall clock, and moves with its steps."""
-    genuine = Routine.once_after
+    genuine = Announcer._grace
 
-    def once_after(self: Routine, seconds: float, job: Callable[[], Any]) -> None:
-        clock = SystemClock()
-        due_ms = clock.wall_ms() + seconds * 1000
+    def grace(self: Announcer, text: str | None, last: Announced) -> None:
+        due_ms = last.epoch + self._grace_s * 1000
+        if last.left_s is not None:
+            self._left = (last.id, (due_ms - self._clock.wall_ms()) / 1000)
+        genuine(self, text, last)
 
-        def look() -> None:
-            if clock.wall_ms() >= due_ms:
-                job()
-            else:
-                genuine(self, 1.0, partial(look))
+    return patch.object(Announcer, "_grace", grace)
 
-        genuine(self, 1.0, partial(look))
 
-    return patch.object(Routine, "once_after", once_after)
+def _announced_once() -> AbstractContextManager[object]:
+    """E2: who has announced once does so again only if the queue was gone, whatever became of the state."""
+    genuine = Announcer.look
+
+    def look(self: Announcer, *, lost: bool) -> bool:
+        if self.__dict__.get("announced_once") and not lost:
+            return False
+        made = self._made
+        covered = genuine(self, lost=lost)
+        if made is not None and self._made is None:
+            self.__dict__["announced_once"] = True
+        return covered
+
+    return patch.object(Announcer, "look", look)
+
+
+@contextmanager
+def _heartbeats_of_the_dead() -> Iterator[None]:
+    """E8: a heartbeat counts as a process that lives, also that of one's own predecessor; keys that are gone are asked for
+    once in a grace period, if at all."""
+    genuine = Lineage.beat
+
+    def beat(self: Lineage) -> None:
+        text = self._state.get(self._key)
+        if self.life is None and text is not None and "|" in text:
+            self.life = text.partition("|")[0]
+        genuine(self)
+
+    with patch.object(Lineage, "beat", beat), patch.object(Orphans, "lasting", lambda *_: set()):
+        yield
+
+
+@contextmanager
+def _tickers_take_the_queue() -> Iterator[None]:
+    """E6: a service for tickers only consumes the candle requests as well, and announces nothing."""
+    with patch.object(process, "price_queues", lambda _role: PRICE_QUEUES):
+        yield
+
+
+@contextmanager
+def _creation_remembered() -> Iterator[None]:
+    """W1: a consumer that made the queue counts it as new when it gets it, be it much later."""
+    declare = PlatformConsumer._declare
+
+    def _declare(self: PlatformConsumer) -> None:
+        if self._consumers() is None:
+            self.__dict__["made_it"] = True
+        declare(self)
+
+    with (
+        patch.object(PlatformConsumer, "_declare", _declare),
+        patch.object(PlatformConsumer, "_marked", lambda self: not self.__dict__.pop("made_it", False)),
+    ):
+        yield
 
 
 @contextmanager
@@ -324,6 +376,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "commands",
         frozenset({"counts", "dark", "not closed"}),
         _nonces_forgotten,
+        first=50,
     ),
     Mutant(
         "B2 absence is an order",
@@ -339,6 +392,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "clock",
         frozenset({"rabbit lost", "counts"}),
         _grace_by_the_wall_clock,
+        first=60,
     ),
     Mutant(
         "B4 gaps by the host's clock",
@@ -410,6 +464,35 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         _event_after_the_close,
         venues=("bybit",),
         first=10,
+    ),
+    Mutant(
+        "E2 announced once",
+        "the registry is forgotten while a process dies: its streams are known to nobody and nobody asks",
+        "flush",
+        frozenset({"dark", "counts", "not closed", "rabbit lost", "rabbit wrong end"}),
+        _announced_once,
+    ),
+    Mutant(
+        "E6 tickers take the queue",
+        "PRICEROLE=ticker beside candle: whoever starts first holds the queue, and nobody is told a boot id",
+        "price",
+        frozenset({"prices not announced", "no candles"}),
+        _tickers_take_the_queue,
+    ),
+    Mutant(
+        "E8 heartbeats of the dead",
+        "without keys in the state the streams of a process that came back within the life of its heartbeat stay dark",
+        "unsealed",
+        frozenset({"dark", "counts", "not closed", "rabbit lost"}),
+        _heartbeats_of_the_dead,
+        faults=("kill_fast",),
+    ),
+    Mutant(
+        "W1 creation remembered",
+        "a standby that declared the queue counts it as gone when it takes over much later, and announces",
+        "master",
+        frozenset({"announced too often"}),
+        _creation_remembered,
     ),
 )
 

@@ -171,9 +171,22 @@ class Channel:
     def add_on_cancel_callback(self, callback: Callable[[Any], None]) -> None:
         self._on_cancel = callback
 
-    def exchange_declare(self, exchange: str, exchange_type: str = "direct", durable: bool = False) -> None:
+    def exchange_declare(
+        self,
+        exchange: str,
+        exchange_type: str = "direct",
+        passive: bool = False,
+        durable: bool = False,
+        auto_delete: bool = False,
+    ) -> None:
         del durable
-        self._ask(lambda: rabbit().declare_exchange(exchange, exchange_type))
+
+        def work() -> None:
+            if passive and exchange not in rabbit().exchanges:
+                raise self._closed(404, f"NOT_FOUND - no exchange '{exchange}' in vhost '/'")
+            rabbit().declare_exchange(exchange, exchange_type, auto_delete=auto_delete)
+
+        self._ask(work)
 
     def queue_declare(self, queue: str, passive: bool = False, durable: bool = False) -> Frame:
         def work() -> _Ok:
@@ -186,7 +199,16 @@ class Channel:
         return Frame(self._ask(work))
 
     def queue_bind(self, queue: str, exchange: str, routing_key: str) -> None:
-        self._ask(lambda: rabbit().bind(queue, exchange, routing_key))
+        def work() -> None:
+            if queue not in rabbit().queues:
+                raise self._closed(404, f"NOT_FOUND - no queue '{queue}' in vhost '/'")
+            rabbit().bind(queue, exchange, routing_key)
+
+        self._ask(work)
+
+    def close(self) -> None:
+        self._ask(lambda: None)
+        self.is_open = False
 
     def basic_consume(self, queue: str, on_message_callback: Callable[..., None], exclusive: bool = False) -> str:
         def work() -> str:

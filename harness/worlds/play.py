@@ -9,9 +9,11 @@ from typing import Final
 
 from connector.streams.lifecycle import StreamState
 from harness.campaign.check import covers
+from harness.worlds.backend import REJOIN_S
 from harness.worlds.failure import Failure
 from harness.worlds.faults import carry_out
 from harness.worlds.judge import verdicts
+from harness.worlds.judge_announcements import owed
 from harness.worlds.kernel import Spinning
 from harness.worlds.monitor import Monitor
 from harness.worlds.plan import Plan
@@ -80,9 +82,12 @@ def _run(world: World, plan: Plan, monitor: Monitor) -> None:
     world.traffic.end()
     end = world.kernel.now + SETTLE_S
     world.run(world.kernel.now + QUIET_S)
-    while world.kernel.now < end and not at_rest(world):
-        world.run(world.kernel.now + LOOK_S)
-    world.run(world.kernel.now + QUIET_S)
+    while True:
+        while world.kernel.now < end and not at_rest(world):
+            world.run(world.kernel.now + LOOK_S)
+        world.run(world.kernel.now + QUIET_S)
+        if world.kernel.now >= end or at_rest(world):
+            return
 
 
 def _boot_prices(world: World, plan: Plan) -> None:
@@ -132,7 +137,11 @@ def _everybody_leaves(world: World, until_s: float) -> None:
 
 
 def at_rest(world: World) -> bool:
-    """Everybody wanted is live, nothing waits, and every order is told to its end."""
+    """Everybody wanted is live, nothing waits, every bot has asked again, and every order is told to its end."""
+    if owed(world):
+        return False
+    if world.backend.restarts and world.kernel.now - world.backend.restarts[-1] <= REJOIN_S:
+        return False
     living = [process for process in world.living() if process.process is not None]
     states = [process.process.engine.supervisor.states() for process in living if process.process is not None]
     for stream, bots in world.backend.bots.items():

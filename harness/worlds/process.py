@@ -29,7 +29,7 @@ from tasks import price as tasks_price
 from tasks import user as tasks_user
 from workers import _boot, _build
 from workers._process import Process
-from workers._translate import PRICE_QUEUES, USER_QUEUES, CommandMessage
+from workers._translate import USER_QUEUES, CommandMessage, price_queues
 from workers.broker import PlatformBroker
 
 WORKER_THREADS: Final = 8
@@ -44,6 +44,7 @@ class ServiceProcess:
     def __init__(self, host: Host, role: Role, machine: str, environ: Mapping[str, str]) -> None:
         self.host, self.role, self.machine, self.environ = host, role, machine, dict(environ)
         self.terminated = False
+        self.born_at = 0.0
         self.died_at: float | None = None
         self.on_end: Callable[[ServiceProcess], None] = _nobody
         self.broker: PlatformBroker | None = None
@@ -81,11 +82,14 @@ class ServiceProcess:
     # --- on its own tasks ---
 
     def _live(self) -> None:
-        queues = USER_QUEUES if self.role == "user" else PRICE_QUEUES
         settings = Settings.from_env(self.environ)
+        queues = USER_QUEUES if self.role == "user" else price_queues(settings.price_role)
         broker = PlatformBroker(queues, parameters=[_build.broker_parameters(settings, f"connector-{self.role}")])
         self.broker = broker
-        (tasks_user if self.role == "user" else tasks_price).declare(broker)
+        if self.role == "user":
+            tasks_user.declare(broker)
+        else:
+            tasks_price.declare(broker, platform=bool(queues))
 
         def make() -> Process:
             state: Any = Registry(server(), self.host, sealed=bool(settings.credentials_keys.get_secret_value()))
@@ -99,6 +103,7 @@ class ServiceProcess:
                 broker.watch_consumers,
                 edges,
                 broker.problems,
+                broker.announced,
             )
             return self.process
 

@@ -130,6 +130,10 @@ class Rabbit:
         self.exchanges: dict[str, str] = {}
         self.queues: dict[str, Queue] = {}
         self.bindings: set[tuple[str, str, str]] = set()
+        self.auto_deleted: set[str] = set()
+        """Exchanges that go with the last queue that was bound to them."""
+        self.deleted: list[tuple[float, str]] = []
+        """When which queue was deleted."""
         self.connections: set[Connection] = set()
         self.readers: dict[str, Callable[[Message], None]] = {}
         self.lost_commands: list[Message] = []
@@ -212,8 +216,12 @@ class Rabbit:
 
     def delete_queue(self, name: str) -> None:
         queue = self.queues.pop(name, None)
+        bound = {row[0] for row in self.bindings if row[1] == name}
         self.bindings = {row for row in self.bindings if row[1] != name}
+        for exchange in bound & self.auto_deleted - {row[0] for row in self.bindings}:
+            self.exchanges.pop(exchange)
         if queue is not None:
+            self.deleted.append((self.kernel.now, name))
             self.lost_commands += queue.messages
             if queue.consumer is not None:
                 consumer, queue.consumer = queue.consumer, None
@@ -228,7 +236,9 @@ class Rabbit:
 
     # --- topology ---
 
-    def declare_exchange(self, name: str, kind: str) -> None:
+    def declare_exchange(self, name: str, kind: str, *, auto_delete: bool = False) -> None:
+        if name not in self.exchanges and auto_delete:
+            self.auto_deleted.add(name)
         self.exchanges.setdefault(name, kind)
 
     def declare_queue(self, name: str, *, durable: bool) -> Queue:

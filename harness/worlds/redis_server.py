@@ -63,6 +63,8 @@ class RedisServer:
         self._lost: dict[Host, list[Callable[[], object]]] = {}
         self._asking = ""
         self.evicted: list[str] = []
+        self.forgot: list[float] = []
+        """When it lost what was announced."""
 
     # --- reaching it ---
 
@@ -90,6 +92,7 @@ class RedisServer:
     def flush(self) -> None:
         """Everything is forgotten, as by FLUSHALL, or by a restart without a disk."""
         self.registry.flush()
+        self.forgot.append(self.kernel.now)
         self.last_event.clear()
         self.orders.clear()
         self.expiries.clear()
@@ -120,6 +123,8 @@ class RedisServer:
             kind, name, drop = source.choice(keys)
             drop(name)
             self.evicted.append(f"{kind} {name}")
+            if kind == "text" and name.startswith("announced:"):
+                self.forgot.append(self.kernel.now)
 
     def drop_connections(self) -> None:
         self.losses += 1

@@ -27,6 +27,8 @@ from simulator.hub import Hub
 OPENED_AT_S: Final = 3.0
 EXIT_RESTART_S: Final = 3.0
 TRAFFIC_AT_S: Final = 8.0
+JOINED_S: Final = 3.0
+"""Who has lived beside another process for so long knows that this one lived."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,12 @@ class World:
         self.processes: list[ServiceProcess] = []
         self.story: list[tuple[float, str]] = []
         self.ended_themselves = 0
+        self.deserted: list[float] = []
+        """When nobody was left who announces: what comes then is a start."""
+        self.hardly_met: list[float] = []
+        """When only such were left that had just come, and can't know of those before them."""
+        self.troubles: list[tuple[float, str]] = []
+        """When which host began to stand still or lost its way to Redis or RabbitMQ."""
         self._born = 0
         self._readers()
 
@@ -151,6 +159,7 @@ class World:
         process = ServiceProcess(host, "user" if role == "user" else "price", machine, given)
         process.on_end = self._ended
         self.processes.append(process)
+        process.born_at = self.kernel.now
         process.start()
         self.note(f"{host.name} starts")
         return process
@@ -167,6 +176,13 @@ class World:
     def living(self) -> list[ServiceProcess]:
         return [process for process in self.processes if process.alive]
 
+    def speakers(self) -> list[ServiceProcess]:
+        """Those who live and have anything to announce."""
+        return [process for process in self.living() if announces(process)]
+
+    def trouble(self, host: Host) -> None:
+        self.troubles.append((self.kernel.now, host.name))
+
     def _ended(self, process: ServiceProcess) -> None:
         self.note(f"{process.host.name} has ended")
         self.kernel.kill(process.host)
@@ -180,6 +196,11 @@ class World:
     def gone(self, process: ServiceProcess) -> None:
         """A process ended: its connections are reset."""
         process.died_at = self.kernel.now
+        speakers = self.speakers()
+        if announces(process) and not speakers:
+            self.deserted.append(self.kernel.now)
+        elif announces(process) and all(self.kernel.now - other.born_at < JOINED_S for other in speakers):
+            self.hardly_met.append(self.kernel.now)
         self.rabbit.host_died(process.host)
         self.venues.host_died(process.host)
         self.redis.host_died(process.host, process.owner)
@@ -189,6 +210,11 @@ class World:
 
     def run(self, until: float) -> None:
         self.kernel.run(until)
+
+
+def announces(process: ServiceProcess) -> bool:
+    """A price service for tickers only has no part in announcements (contract 3.1)."""
+    return process.environ.get("PRICEROLE") != "ticker"
 
 
 @contextmanager

@@ -357,6 +357,12 @@ def _wait(event: threading.Event) -> None:
 # --- broken connections ---
 
 
+def _asked(side: Side, names: Names) -> None:
+    """The senders were asked, and the broker knows it for as long as the queue exists."""
+    side.broker.announced()
+    eventually(lambda: not side.broker.commands._consumers[names.commands]._to_mark)
+
+
 def test_consumption_comes_back_after_the_broker_dropped_the_connections(
     sides: Make, backend: Backend, names: Names, service: Service, proxy: Proxy
 ) -> None:
@@ -364,6 +370,7 @@ def test_consumption_comes_back_after_the_broker_dropped_the_connections(
     ups: list[ConsumerUp] = []
     side.broker.watch_consumers(ups.append)
     assert side.broker.wait_until_ready(10)
+    _asked(side, names)
     backend.publish(closing("1"))
     eventually(lambda: len(service.applied) == 1)
     proxy.refuse = True
@@ -414,6 +421,7 @@ def test_a_deleted_queue_is_made_again_and_told(sides: Make, backend: Backend, n
     ups: list[ConsumerUp] = []
     side.broker.watch_consumers(ups.append)
     assert side.broker.wait_until_ready(10)
+    _asked(side, names)
     backend.channel.queue_delete(names.commands)
     eventually(lambda: len([up for up in ups if up.queue == names.commands]) == 2)
     assert ups[-1] == ConsumerUp(names.commands, created=True, first=False)

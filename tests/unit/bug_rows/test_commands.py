@@ -70,6 +70,14 @@ def test_a_close_of_an_unknown_stream_still_removes_the_account(desk: Desk) -> N
     assert desk.zrems() == ["nobody"]
 
 
+def test_the_last_close_removes_the_account_although_its_owner_has_just_died(desk: Desk) -> None:
+    """Its lease still stood, so nobody said it, and the backend judged an account dead that nobody listens to."""
+    desk.open("s")
+    desk.state.claim(["s"], "a process that was killed", 8.0)
+    desk.service.apply(CloseStream("s"))
+    assert desk.zrems() == ["s"]
+
+
 def test_a_restart_of_all_keeps_every_streams_own_id_and_count(desk: Desk) -> None:
     """Bugs D3, C15."""
     for stream_id in ("a", "b", "b"):

@@ -31,6 +31,8 @@ class Server:
 
     def __init__(self) -> None:
         self.exists = True
+        self.marked = True
+        """Whether the exchange is there that tells that the queue is known."""
         self.ready: deque[tuple[bytes, bool]] = deque()
         self.consumer: Connection | None = None
         self.acknowledged = 0
@@ -46,6 +48,25 @@ class Server:
         unacknowledged.clear()
 
 
+class Aside:
+    """A channel beside that of the consumer."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def exchange_declare(self, exchange: str, *, passive: bool = False, auto_delete: bool = False, **_: object) -> None:
+        assert exchange == f"{QUEUE}.announced"
+        assert passive or auto_delete
+        if passive and not self._server.marked:
+            raise pika.exceptions.ChannelClosedByBroker(404, "NOT_FOUND")
+
+    def queue_bind(self, queue: str, exchange: str, routing_key: str) -> None:
+        assert (queue, exchange, routing_key) == (QUEUE, f"{QUEUE}.announced", "")
+        self._server.marked = True
+
+    def close(self) -> None: ...
+
+
 class Connection:
     """As pika's blocking one, as far as it is used; also its own channel."""
 
@@ -59,7 +80,9 @@ class Connection:
         self._tags = 0
         self._out: dict[int, tuple[bytes, bool]] = {}
 
-    def channel(self) -> Connection:
+    def channel(self) -> Any:
+        if self._on_message is not None:
+            return Aside(self._server)
         self.is_open = True
         return self
 
@@ -90,7 +113,8 @@ class Connection:
         if queue != QUEUE or (passive and not self._server.exists):
             self.end()
             raise pika.exceptions.ChannelClosedByBroker(404, "NOT_FOUND")
-        self._server.exists = self._server.exists or durable
+        if not self._server.exists:
+            self._server.exists, self._server.marked = durable, False
         return Frame(Ok(int(self._server.consumer is not None)))
 
     def basic_consume(self, _queue: str, *, on_message_callback: Callable[..., None], exclusive: bool) -> str:

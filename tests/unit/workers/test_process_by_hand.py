@@ -188,7 +188,7 @@ def test_what_nobody_asks_for_again_after_an_announcement_is_closed_and_told_on_
     with pytest.raises(Exception, match="cancelled"):
         next(instance.consumer)
     instance.consumer = PlatformConsumer(instance.commands, QUEUE, 0)
-    town.play(31.0)
+    town.play(34.0)
     assert town.told() == ["userStream"] * 2
     assert town.state.wanted(["a"]) == {}
     assert [parts for parts in town.redis.done if parts[0] == b"ZREM"] == [[b"ZREM", b"stream:lastEventTime", b"a"]]

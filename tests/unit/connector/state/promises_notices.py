@@ -31,6 +31,25 @@ class Notices(WithBacking):
         assert other.get("bootId") == "all-17–1"
         eventually(lambda: state.get("short") is None)
 
+    def test_a_text_is_swapped_by_one_of_those_who_read_the_same(self, state: State, other: State) -> None:
+        assert not state.swap("life", "old", "new")
+        assert state.swap("life", None, "1")
+        assert not other.swap("life", None, "2")
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda i: [state, other][i % 2].swap("life", "1", f"by {i} ü"), range(20)))
+
+        assert answers.count(True) == 1
+        assert other.get("life") == f"by {answers.index(True)} ü"
+        assert other.swap("life", state.get("life"), None)
+        assert state.get("life") is None
+        assert state.swap("empty", None, "")
+        assert state.swap("empty", "", "full")
+
+    def test_a_swapped_text_may_lapse(self, state: State) -> None:
+        state.put("life", "1")
+        assert state.swap("life", "1", "2", SHORT_S)
+        eventually(lambda: state.swap("life", None, "3"))
+
     # --- notifications, admin config ---
 
     def test_a_notification_reaches_its_owner_and_a_star_reaches_all(self, state: State, other: State) -> None:

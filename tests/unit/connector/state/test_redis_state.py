@@ -329,6 +329,7 @@ CALLS: list[tuple[str, Callable[[State], object]]] = [
     ("once", lambda state: state.once("job", "w1", 1)),
     ("get", lambda state: state.get("x")),
     ("put", lambda state: state.put("x", "y")),
+    ("swap", lambda state: state.swap("x", "y", "z")),
     ("enabled_exchanges", lambda state: state.enabled_exchanges()),
 ]
 

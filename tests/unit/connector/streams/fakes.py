@@ -146,9 +146,9 @@ class MoodyState(MemoryState):
 _STATE_METHODS = frozenset(
     {
         "open", "close", "restart", "wanted", "wanted_ids", "remember", "begin_epoch", "close_stale", "add_candle",
-        "remove_candle", "candles", "claim", "renew", "release", "hand_over", "owners", "heartbeat", "workers", "retire",
-        "gate", "set_gate", "clear_gate", "save_positions", "positions", "drop_position", "take", "block", "once", "get",
-        "put", "enabled_exchanges", "notify",
+        "block", "candles", "claim", "clear_gate", "drop_position", "enabled_exchanges", "gate", "get", "hand_over",
+        "heartbeat", "notify", "once", "owners", "positions", "put", "release", "remove_candle", "renew", "retire",
+        "save_positions", "set_gate", "swap", "take", "workers",
     }
 )  # fmt: skip
 

@@ -194,6 +194,21 @@ def test_a_taker_that_does_not_know_the_key_gives_the_stream_back(
     assert drained(cluster, a, 3), "and a drain does not wait for it"
 
 
+def test_a_stream_that_nobody_else_can_open_is_free_at_once_when_its_giver_ends(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was refused, too late to be taken back; its lease stood in the name of the taker, who did not know of it."""
+    a = cluster.process("a")
+    a.supervisor.sick.add("u1")
+    cluster.open("u1")
+    cluster.tick(1)
+    b = cluster.process("b")
+    hide_keys(cluster, monkeypatch, b)
+    assert drained(cluster, a, 2)
+    assert b.streams == set()
+    assert cluster.state.owners(["u1"]) == {}
+
+
 def test_a_process_that_drains_takes_nothing(cluster: Cluster) -> None:
     a = cluster.process("a")
     cluster.open("u1")

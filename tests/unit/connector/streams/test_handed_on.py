@@ -99,7 +99,7 @@ def test_a_stream_without_a_live_session_is_let_go_at_once(desk: Desk) -> None:
     desk.runs()
     desk.handover.give("u1")
     assert [kind for kind, _ in desk.told] == ["take", "released"]
-    assert desk.told[1][1] == {"id": "u1", "seamless": False}
+    assert desk.told[1][1] == {"id": "u1", "seamless": False, "fence": 2}
     assert not desk.supervisor.has("u1")
     assert not desk.handover.busy
 
@@ -117,7 +117,7 @@ def test_a_ready_taker_gets_the_stream_after_the_giver_lingered(desk: Desk) -> N
     assert desk.kinds() == ["take"]
     desk.pipeline.confirmed(desk.sink.account()[1:])
     desk.passes(0.02)
-    assert desk.told[1:] == [("released", {"id": "u1", "seamless": True})]
+    assert desk.told[1:] == [("released", {"id": "u1", "seamless": True, "fence": 2})]
     assert desk.saved() == [("7", "FILLED")]
     assert not desk.supervisor.has("u1")
     assert not desk.handover.busy
@@ -148,7 +148,7 @@ def test_a_session_that_died_meanwhile_leaves_a_seam(desk: Desk) -> None:
     desk.say("ready", by="other")
     desk.supervisor.sick.add("u1")
     desk.passes(LINGER_S + 0.02)
-    assert desk.told[-1] == ("released", {"id": "u1", "seamless": False})
+    assert desk.told[-1] == ("released", {"id": "u1", "seamless": False, "fence": 2})
 
 
 def test_the_last_word_waits_for_confirmations(desk: Desk) -> None:
@@ -256,7 +256,7 @@ def test_a_taker_that_does_not_get_live_in_time_gets_the_stream_all_the_same(des
         desk.checked()
     assert "released" not in desk.kinds()
     desk.checked()
-    assert desk.told[-1] == ("released", {"id": "u1", "seamless": False})
+    assert desk.told[-1] == ("released", {"id": "u1", "seamless": False, "fence": 2})
     assert desk.saved() == [("7", "NEW")]
 
 
@@ -304,7 +304,7 @@ def test_what_a_third_process_has_is_let_go(desk: Desk) -> None:
     desk.checked(0.5)
     assert not desk.supervisor.has("u1")
     assert not desk.handover.busy
-    assert desk.told[-1] == ("released", {"id": "u1", "seamless": False})
+    assert desk.told[-1] == ("released", {"id": "u1", "seamless": False, "fence": 2})
 
 
 def test_what_a_third_process_has_is_not_taken_back_from_a_dead_taker(desk: Desk) -> None:
@@ -426,7 +426,7 @@ def test_at_the_deadline_everything_is_let_go_with_its_position(desk: Desk) -> N
     desk.pipeline.confirmed(desk.sink.account())
     desk.handover.give("u1")
     desk.handover.abandon()
-    assert desk.told[-1] == ("released", {"id": "u1", "seamless": False})
+    assert desk.told[-1] == ("released", {"id": "u1", "seamless": False, "fence": 2})
     assert desk.saved() == [("7", "NEW")]
     assert not desk.supervisor.has("u1")
 

@@ -89,6 +89,19 @@ def test_after_an_outage_nothing_is_claimed_for_two_beats(state: MoodyState) -> 
     assert not a.settling
 
 
+def test_after_a_flush_nothing_is_claimed_before_the_owners_wrote_their_leases_again(state: MoodyState) -> None:
+    """Who looked before the owner's next beat took its feed, and both published prices."""
+    a = owner(state, "a")
+    a.beat(info("a"))
+    state.flush()
+    a.look_around()
+    for _ in range(SETTLE_BEATS):
+        assert a.settling
+        a.beat(info("a"))
+    a.look_around()
+    assert not a.settling
+
+
 def test_an_outage_and_its_end_are_told_once_each(state: MoodyState, caplog: pytest.LogCaptureFixture) -> None:
     a = owner(state, "a")
     with caplog.at_level(logging.INFO):

@@ -514,6 +514,23 @@ def test_two_processes_never_hold_one_feed(venue: FakeVenue) -> None:
     assert len(second.streams) == 4
 
 
+def test_no_feed_changes_hands_because_redis_forgot(venue: FakeVenue) -> None:
+    """Who swept before the owner's next beat found the feed free and took it: prices came from both, and went back."""
+    hall = Hall(ids=["bybit", "okx", "okxLinear", "kraken"])
+    venue.all_market = True
+    first = hall.booth("a")
+    hall.tick(3)
+    second = hall.booth("b")
+    hall.tick(1)
+    assert len(first.streams) == 4
+    hall.state.flush()
+    second.markets.sweep()
+    second.turn()
+    assert second.streams == set()
+    hall.tick(5)
+    assert (len(first.streams), second.streams) == (4, set())
+
+
 def test_a_process_that_joins_gets_its_share_of_the_feeds_one_at_a_time(
     venue: FakeVenue, monkeypatch: pytest.MonkeyPatch
 ) -> None:

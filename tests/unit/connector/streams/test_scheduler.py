@@ -152,11 +152,11 @@ def test_a_step_of_the_wall_clock_neither_fires_a_job_nor_delays_one(
     opened again yet was closed; set back, a process stopped beating for as long as the step was."""
     clock = Stepped()
     engine = Engine(EngineOptions(role="user", drain_timeout_s=0.0), MemoryState(), MemorySink(), Edges(clock=clock))
-    grace_over, beats = list[int](), list[int]()
+    fired, beats = list[int](), list[int]()
     engine.sink.start()
     engine.start()
     try:
-        engine.once_after(600.0, lambda: grace_over.append(1))
+        engine.jobs.after("in ten minutes", 600.0, lambda: fired.append(1))
         clock.wall_step_ms = step_ms
         seen = threading.Event()
 
@@ -167,7 +167,7 @@ def test_a_step_of_the_wall_clock_neither_fires_a_job_nor_delays_one(
 
         engine.every(0.1, beat)
         assert seen.wait(WAIT_S), "it is told, and jobs run on"
-        assert grace_over == []
+        assert fired == []
     finally:
         assert engine.stop(1.0)
         engine.sink.stop(1.0)
