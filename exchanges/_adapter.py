@@ -181,7 +181,11 @@ class Send(msgspec.Struct, frozen=True):
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """A REST request; its answer comes back through `answered` with this object."""
+    """A REST request; its answer comes back through `answered` with this object.
+
+    With a `wss` URL it is one question over a socket of its own: `body` is sent, and the first frame with the text `until` is
+    the body of the answer. For what a venue tells over sockets only.
+    """
 
     tag: str
     """Meaning of the call inside the adapter."""
@@ -196,6 +200,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     pool: str = "rest"
     """Name of the budget in `Limits.rest` that the weight counts against."""
     timeout_s: float = 10.0
+    until: str = ""
     attempt: int = 1
 
     def __repr__(self) -> str:  # headers and query hold signatures

@@ -1,4 +1,5 @@
-"""REST calls over requests, on one small pool of threads per venue, so that a hanging venue costs only itself."""
+"""REST calls over requests, and questions over sockets, on one small pool of threads per venue, so that a hanging venue
+costs only itself."""
 
 from __future__ import annotations
 
@@ -13,7 +14,9 @@ from requests.adapters import HTTPAdapter
 from connector.core.log import get_logger
 from connector.core.ports import Clock
 from connector.streams.endpoints import Endpoints
+from connector.streams.question import ask
 from connector.streams.rest import FULL, NO_HEADERS, Answered, Errand, RestQueue, given_up
+from connector.streams.websocket_client import SocketOpener, tls_context
 from exchanges._adapter import Answer, Call, Limits
 
 log = get_logger(__name__)
@@ -41,14 +44,22 @@ class HttpClient:
     def __init__(self, endpoints: Endpoints, clock: Clock, ca_file: str = "") -> None:
         self._endpoints, self._clock = endpoints, clock
         self._verify: bool | str = ca_file or True
+        self._ca_file = ca_file
         self._local = threading.local()
 
     def answer(self, call: Call, ip: str) -> Answer:
         try:
-            return self._request(call, ip)
+            return self._ask(call, ip) if call.url.startswith("wss:") else self._request(call, ip)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             # The text of the error holds the URL, and with it a signature: only its type is told.
             return Answer(0, NO_HEADERS, b"", type(error).__name__)
+
+    def _ask(self, call: Call, ip: str) -> Answer:
+        opener = SocketOpener(self._endpoints, tls_context(self._ca_file), threads=1)
+        try:
+            return ask(opener, call, ip, self._clock)
+        finally:
+            opener.stop()
 
     def _request(self, call: Call, ip: str) -> Answer:
         sessions: dict[str, requests.Session] | None = getattr(self._local, "sessions", None)

@@ -99,7 +99,10 @@ class _Candles(CandleFeed[Topic]):
     def _asked_by(self, topic: Topic) -> tuple[str, str] | None:
         spot = self._exchange == _markets.SPOT
         pair = _markets.pair_in(self._setup.table(), topic.symbol)
-        return pair, str(topic.minutes) if spot else _markets.interval_name(topic.minutes)
+        if spot:
+            return pair, str(topic.minutes)
+        known = _markets.minutes_of(self._exchange, str(topic.minutes)) is not None
+        return (pair, _markets.interval_name(topic.minutes)) if known else None
 
     def _minutes(self) -> int:
         return next((topic.minutes for topic in self._routes), 0)

@@ -11,12 +11,15 @@ from exchanges._adapter import Answer, Call
 from exchanges._frames import UNREADABLE
 from exchanges._rows import read_rows
 from exchanges.instruments import Instrument, SymbolTable
-from exchanges.kraken._rest import FUTURES_REST, SPOT_REST, option_refusal, read_futures, read_spot
+from exchanges.kraken._rest import FUTURES_REST, SPOT_REST, UNIFIED_WS, option_refusal, read_futures, read_spot
+from exchanges.kraken._route import UNIFIED, route_of
 
 SPOT: Final = "kraken"
 FUTURES: Final = "krakenUsdm"
 TOKENIZED: Final = "tokenized_asset"
 """Class of tokenised stocks, which calls about a single one have to name."""
+UNIFIED_LIST: Final = "instruments of the unified socket"
+LIST_LIMIT_S: Final = 20.0
 PERPETUAL: Final = "PF_"
 """Linear perpetuals; `PI_` (coin-margined) and dated contracts are not offered."""
 
@@ -167,12 +170,31 @@ class _Contracts(msgspec.Struct):
     instruments: msgspec.Raw
 
 
+class _ListedPair(msgspec.Struct):
+    """A row of the unified socket's list."""
+
+    symbol: str
+    base: str | None = None
+    quote: str | None = None
+    status: str | None = None
+
+
+class _ListedData(msgspec.Struct):
+    pairs: msgspec.Raw
+
+
+class _Listed(msgspec.Struct):
+    data: _ListedData
+
+
 T = TypeVar("T")
 
 _decode_rows = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_asset = msgspec.json.Decoder(_Asset).decode
 _decode_pair = msgspec.json.Decoder(_Pair).decode
 _decode_contracts = msgspec.json.Decoder(_Contracts).decode
+_decode_listed = msgspec.json.Decoder(_Listed).decode
+_decode_listed_pair = msgspec.json.Decoder(_ListedPair).decode
 _decode_contract = msgspec.json.Decoder(_Contract).decode
 _PRICED: Final = frozenset({"online", "post_only", "limit_only", "reduce_only", "cancel_only"})
 
@@ -249,32 +271,68 @@ class SpotLoader:
 
 
 class FuturesLoader:
-    """The linear perpetuals. Satisfies `exchanges._adapter.InstrumentLoader`."""
+    """The linear perpetuals. Satisfies `exchanges._adapter.InstrumentLoader`.
+
+    The futures API lists them until it ends (docs/venues/kraken-unified.md, section 9); when it does not, or the unified way
+    is chosen, the unified public socket is asked, which has the list as the snapshot of a channel.
+    """
 
     def __init__(self, options: Mapping[str, str]) -> None:
         self._refused = option_refusal(options) is not None
+        self._unified = route_of(options, 0) == UNIFIED
         self._found: list[Instrument] | None = None
 
     def start(self) -> Sequence[Call]:
         if self._refused:
             return []
+        if self._unified:
+            return [_unified_list()]
         url = f"{FUTURES_REST}/derivatives/api/v3/instruments"
         return [Call(tag="instruments", method="GET", url=url, pool="public")]
 
     def answered(self, call: Call, answer: Answer) -> Sequence[Call]:
-        read = read_futures(answer)
-        if read.failure is not None:
+        if call.tag == UNIFIED_LIST:
+            self._found = _unified_contracts(answer)
             return ()
+        read = read_futures(answer)
         try:
             rows, _ = read_rows(_decode_contracts(read.data).instruments, _decode_contract)
         except UNREADABLE:
-            return ()
+            rows = []
         contracts = [_contract(row) for row in rows if row.symbol.startswith(PERPETUAL)]
         self._found = [contract for contract in contracts if contract is not None] or None
-        return ()
+        return () if self._found else [_unified_list()]
 
     def result(self) -> Sequence[Instrument] | None:
         return self._found
+
+
+def _unified_list() -> Call:
+    params = {"channel": "instrument", "asset_class": "derivatives", "snapshot": True}
+    body = msgspec.json.encode({"method": "subscribe", "params": params, "req_id": 1}).decode()
+    return Call(
+        tag=UNIFIED_LIST,
+        method="GET",
+        url=UNIFIED_WS,
+        body=body,
+        until='"pairs"',
+        pool="public",
+        timeout_s=LIST_LIMIT_S,
+    )
+
+
+def _unified_contracts(answer: Answer) -> list[Instrument] | None:
+    """The list, or None. Each row as the futures API would have it."""
+    try:
+        rows, _ = read_rows(_decode_listed(answer.body).data.pairs, _decode_listed_pair)
+    except UNREADABLE:
+        return None
+    found = (
+        _contract(_Contract(row.symbol, row.base, row.quote, tradeable=(row.status or "online") in _PRICED))
+        for row in rows
+        if row.symbol.startswith(PERPETUAL)
+    )
+    return [contract for contract in found if contract is not None] or None
 
 
 def _contract(row: _Contract) -> Instrument | None:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import requests
 
 from connector.streams.transport import DialFailure, Kind, TransportLost
-from exchanges._adapter import Answer, Call, Connect, Limits
+from exchanges._adapter import Answer, Call, Connect, Limits, Rate
 from harness.worlds.blocking import host
 from harness.worlds.kernel import EPOCH_MS, Host, Kernel, Timer
 from simulator._link import Action, Link
@@ -26,6 +26,7 @@ from simulator.hub import Hub
 
 WAY_S: Final = (0.002, 0.04)
 CONNECT_TIMEOUT_S: Final = 5.0
+LOOK_S: Final = 0.05
 
 
 class Where:
@@ -110,6 +111,30 @@ class Venues:
         headers = {name.lower(): value for name, value in result.reply.headers.items()}
         headers.setdefault("date", formatdate(self.now().wall_ms / 1000, usegmt=True))  # as every venue does
         return Answer(result.reply.status, headers, result.reply.body)
+
+    def ask(self, call: Call, ip: str) -> Answer:
+        """One question over a socket of its own."""
+        until = self.kernel.now + call.timeout_s
+        once = Rate(1, 1.0)
+        try:
+            socket = self.dial(Connect(call.url), Limits(connects=once, messages=once), ip)
+        except OSError as error:
+            return Answer(0, {}, b"", type(error).__name__)
+        if isinstance(socket, DialFailure):
+            return Answer(socket.status or 0, {}, b"", socket.reason)
+        try:
+            socket.send(call.body or "")
+            while self.kernel.now < until:
+                frame = socket.read()
+                if frame is None:
+                    self.kernel.wait(LOOK_S)
+                elif frame[0] is Kind.DATA and call.until.encode() in frame[1]:
+                    return Answer(200, {}, frame[1])
+        except TransportLost as error:
+            return Answer(0, {}, b"", str(error))
+        finally:
+            socket.close()
+        return Answer(0, {}, b"", "no frame answered in time")
 
     def _unanswered(self, until: float) -> None:
         self.kernel.wait(max(0.0, until - self.kernel.now))

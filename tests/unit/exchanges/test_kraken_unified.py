@@ -6,9 +6,11 @@ import base64
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from exchanges._adapter import (
+    Answer,
     Call,
     CandleSubscription,
     Connect,
@@ -34,7 +36,7 @@ from exchanges.instruments import Instrument, SymbolTable
 from exchanges.kraken import VENUE
 from exchanges.kraken._route import END_MS
 from exchanges.kraken._unified_gap import UNSEEN
-from tests.unit.exchanges.driver import Driver, of, only, path, sent
+from tests.unit.exchanges.driver import Driver, json_answer, of, only, path, sent
 
 WALL = 1_795_300_000_000
 ORDER = "0c9f1e52-6a4b-4c1d-9f6e-2b1d7a90c3e1"
@@ -512,3 +514,51 @@ def test_prices_stay_on_the_classic_way_until_its_end(feed: str) -> None:
         drive = Driver(make, "krakenUsdm", TABLE)
         drive.begin = Instant(1_000.0, wall_ms)
         assert only(Connect, drive.start()).url == url
+
+
+# --- the list of symbols ---
+
+
+def listed(*rows: dict[str, object]) -> Answer:
+    return json_answer({"channel": "instrument", "type": "snapshot", "data": {"assets": [], "pairs": list(rows)}})
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Answer(410, {}, b"Gone"), Answer(404, {}, b""), Answer(301, {}, b""), Answer(0, {}, b"", "no answer"),
+     json_answer({"result": "success", "instruments": []})],
+)  # fmt: skip
+def test_when_the_futures_api_lists_nothing_any_more_the_unified_socket_is_asked(answer: Answer) -> None:
+    loader = VENUE.instruments("krakenUsdm", {})
+    call = loader.start()[0]
+    (question,) = loader.answered(call, answer)
+    assert question.url == "wss://uws.kraken.com/v2/public"
+    rows = (
+        {"symbol": "PF_XBTUSD", "base": "XBT", "quote": "USD", "status": "online", "price_increment": 0.5},
+        {"symbol": "PF_NEWCOINUSD", "status": "work_in_progress"},
+        {"symbol": "PI_XBTUSD", "base": "XBT", "quote": "USD", "status": "online"},
+        {"symbol": None},
+    )
+    assert not loader.answered(question, listed(*rows))
+    found = [(one.wire, one.pair, one.active, one.settle) for one in loader.result() or ()]
+    assert found == [("PF_XBTUSD", "BTC-USD", True, "USD"), ("PF_NEWCOINUSD", "NEWCOIN-USD", False, "USD")]
+
+
+def test_a_list_that_neither_way_tells_leaves_the_old_one_in_place() -> None:
+    loader = VENUE.instruments("krakenUsdm", {})
+    (question,) = loader.answered(loader.start()[0], Answer(410, {}, b"Gone"))
+    assert not loader.answered(question, Answer(0, {}, b"", "no frame answered in time"))
+    assert loader.result() is None
+
+
+def test_the_unified_way_asks_its_own_socket_for_the_list() -> None:
+    (question,) = VENUE.instruments("krakenUsdm", {"KRAKEN_FUTURES_ROUTE": "unified"}).start()
+    assert question.url.startswith("wss://uws.")
+
+
+def test_a_recorded_candle_of_a_length_that_the_venue_does_not_have_is_no_exception() -> None:
+    adapter, _ = VENUE.replay("krakenUsdm", "candle", {"route": "unified", "symbol_map": {"PF_XBTUSD": "BTC-USD"}})
+    row = {"symbol": "PF_XBTUSD", "open": 1, "high": 1, "low": 1, "close": 1, "volume": 1, "interval": 0,
+           "interval_begin": rfc3339(WALL)}  # fmt: skip
+    frame = msgspec.json.encode({"channel": "ohlc", "type": "update", "data": [row]})
+    assert not of(EmitCandle, adapter.received(frame, Instant(0.0, WALL)))
