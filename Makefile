@@ -35,7 +35,7 @@ fix: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# docs/asyncapi.yaml and docs/events.schema.json from the event classes; a test fails while they are stale.
+# docs/asyncapi.yaml, docs/events.schema.json and examples/types.d.ts from the event classes; a test fails while they are stale.
 contract: $(STAMP)
 	$(BIN)/python -m harness.asyncapi
 

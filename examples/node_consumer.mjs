@@ -7,7 +7,12 @@ const QUEUE = env.USER_EVENTS_QUEUE ?? "gainium.user-events";
 const KEPT = 100_000;
 const done = new Set();
 
-// What your program does with an event. Its fields are those of docs/events.schema.json.
+/**
+ * What your program does with an event.
+ * @param {string} stream
+ * @param {string} kind
+ * @param {any} body a value of `AccountEvent` of types.d.ts
+ */
 async function act(stream, kind, body) {
   console.log(stream, kind, body.orderStatus ?? "", body.totalTradeQuantity ?? "");
 }

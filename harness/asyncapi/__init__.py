@@ -1,1 +1,2 @@
-"""The contract as documents, docs/asyncapi.yaml and docs/events.schema.json, made from the classes (`make contract`)."""
+"""The contract as documents, made from the classes (`make contract`): docs/asyncapi.yaml, docs/events.schema.json, and
+examples/types.d.ts."""

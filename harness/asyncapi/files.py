@@ -11,8 +11,10 @@ import yaml
 from harness.asyncapi import schemas
 from harness.asyncapi.document import document
 from harness.asyncapi.examples import examples
+from harness.asyncapi.types import types
 
-DOCS: Final = Path(__file__).parents[2] / "docs"
+ROOT: Final = Path(__file__).parents[2]
+DOCS: Final = ROOT / "docs"
 HEAD: Final = "# Made by `make contract`; change the classes and harness/asyncapi instead.\n"
 
 
@@ -22,4 +24,5 @@ def files() -> dict[Path, str]:
     return {
         DOCS / "asyncapi.yaml": HEAD + written,
         DOCS / "events.schema.json": json.dumps(schemas.document(), indent=1, ensure_ascii=False) + "\n",
+        ROOT / "examples" / "types.d.ts": types(),
     }

@@ -41,6 +41,14 @@ def queue() -> Iterator[tuple[Rabbit, Any, str]]:
     rabbit.stop()
 
 
+def install(folder: Path, *packages: str) -> None:
+    """From npm, into this folder."""
+    (folder / "package.json").write_text("{}")
+    command = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", *packages]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_S, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def publish(channel: Any, queue: str, stream: str, event_id: str) -> None:
     """As the service does, but straight into the queue."""
     message = AccountMessage(
@@ -76,9 +84,6 @@ def test_the_python_consumer_acts_once(queue: tuple[Rabbit, Any, str], tmp_path:
 
 @pytest.mark.skipif(shutil.which("npm") is None, reason="node with npm is not installed here")
 def test_the_node_consumer_acts_once(queue: tuple[Rabbit, Any, str], tmp_path: Path) -> None:
-    (tmp_path / "package.json").write_text("{}")
-    command = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", AMQPLIB]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=INSTALL_S, check=False)
-    assert done.returncode == 0, done.stderr
+    install(tmp_path, AMQPLIB)
     shutil.copy(EXAMPLES / "node_consumer.mjs", tmp_path)
     acts_once(["node", "node_consumer.mjs"], tmp_path, *queue, tmp_path / "out")
