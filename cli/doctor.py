@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from connector.core import redact
 from connector.core.errors import ConnectorError, InvalidSetting
 from connector.core.log import describe_error
+from connector.state.derived import weakness
+from connector.state.vault import NONE
 
 if TYPE_CHECKING:
     import requests
@@ -126,9 +128,17 @@ def checks(settings: Settings, venues: list[str]) -> Iterator[Check]:
 
 def check_credentials_keys(settings: Settings) -> Check:
     """Without a key, credentials live in process memory only: allowed, but worth knowing."""
-    keys = [key for key in settings.credentials_keys.get_secret_value().split(",") if key.strip()]
+    given = settings.credentials_keys.get_secret_value()
+    keys = [key for key in given.split(",") if key.strip()]
+    if given.strip().lower() == NONE:
+        return Check(
+            "credentials", True, "CREDENTIALS_KEYS=none: keys stay in memory, and are asked for after a restart"
+        )
     if not keys:
-        text = "CREDENTIALS_KEYS is not set: accounts stay in memory and are asked for again after a restart"
+        weak = weakness(settings.rabbit_password.get_secret_value())
+        text = "keys at rest are encrypted with a key made from RABBIT_PASSWORD"
+        if weak is not None:
+            text = f"RABBIT_PASSWORD: {weak}, so keys stay in memory, and are asked for after a restart"
         return Check("credentials", True, text)
     from cryptography.fernet import Fernet
 

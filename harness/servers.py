@@ -107,6 +107,7 @@ class Rabbit:
         self.port = int(os.environ.get("RABBIT_PORT", "") or 5672)
         self.user = os.environ.get("RABBIT_USER", "") or "guest"
         self.password = os.environ.get("RABBIT_PASSWORD", "") or "guest"
+        self._users: set[str] = set()
         self.vhost = self._made = f"run-{uuid.uuid4().hex[:10]}"
         self._own = self._ctl("add_vhost", self.vhost) and self._ctl(
             "set_permissions", "-p", self.vhost, self.user, ".*", ".*", ".*"
@@ -154,11 +155,19 @@ class Rabbit:
             "RABBIT_VHOST": self.vhost,
         }
 
+    def allow(self, name: str, password: str) -> bool:
+        """A user of the virtual host, or a new password for one; False where `rabbitmqctl` can't make it."""
+        made = self._ctl("add_user", name, password) or self._ctl("change_password", name, password)
+        self._users.add(name)
+        return made and self._ctl("set_permissions", "-p", self.vhost, name, ".*", ".*", ".*")
+
     def drop_connections(self) -> bool:
         """Close every client connection of the virtual host, as a broker restart would."""
         return self._ctl("close_all_connections", "-p", self.vhost, "closed by the test")
 
     def stop(self) -> None:
+        for name in sorted(self._users):
+            self._ctl("delete_user", name)
         if self._own:
             self._ctl("delete_vhost", self._made)
 

@@ -32,7 +32,7 @@ class Keyring:
         self._vault = vault
         self._lock = threading.Lock()
         self._local: dict[str, Credentials] = {}
-        self._unreadable: dict[str, str] = {}
+        self._told = False
 
     def seal(self, credentials: Credentials | None) -> bytes:
         """What goes into Redis for these credentials; b"" without a vault."""
@@ -56,20 +56,23 @@ class Keyring:
             return None
         found = self._vault.open(sealed)
         if found is None:
-            self._report(stream_id, digest)
+            self._report(stream_id)
         return found
 
-    def _report(self, stream_id: str, digest: str) -> None:
+    def _report(self, stream_id: str) -> None:
+        """Once: this process's keys don't change, and after a change of the password no account's key can be read."""
         with self._lock:
-            told = self._unreadable.get(stream_id) == digest
-            self._unreadable[stream_id] = digest
+            told, self._told = self._told, True
         if not told:
-            _log.error("stored credentials can't be opened; is a key missing in CREDENTIALS_KEYS?", stream=stream_id)
+            _log.error(
+                "keys at rest can't be read and are asked for again: was RABBIT_PASSWORD changed, or a key taken out of "
+                "CREDENTIALS_KEYS?",
+                stream=stream_id,
+            )
 
     def drop(self, stream_id: str) -> None:
         with self._lock:
             self._local.pop(stream_id, None)
-            self._unreadable.pop(stream_id, None)
 
 
 def decode(stream_id: str, row: Sequence[bytes | None], keyring: Keyring) -> Wanted | None:

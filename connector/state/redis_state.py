@@ -74,7 +74,8 @@ class RedisState(Texts):
         self._listeners: set[Listener] = set()
         if vault is None:
             _log.warning(
-                "without CREDENTIALS_KEYS streams can't be taken over by other processes, nor survive a restart"
+                "without CREDENTIALS_KEYS or a strong RABBIT_PASSWORD streams can't be taken over by other processes, "
+                "nor survive a restart"
             )
 
     def __repr__(self) -> str:

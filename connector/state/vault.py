@@ -1,4 +1,4 @@
-"""Credentials at rest: sealed with Fernet keys from `CREDENTIALS_KEYS`."""
+"""Credentials at rest: sealed with Fernet keys from `CREDENTIALS_KEYS`, or with one made from the broker's password."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import msgspec
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from connector.core.errors import InvalidSetting
+from connector.state.derived import derived_key, weakness
 from exchanges.credentials import Credentials, Secret
 
 SETTING = "CREDENTIALS_KEYS"
+NONE = "none"
+"""As the setting: keys stay in the memory of the process that read them."""
 _KEY = re.compile(r"[A-Za-z0-9_-]{43}=", re.ASCII)
 """32 bytes in url-safe base64. Python's decoder skips foreign characters, so that a mangled key would pass as another one."""
 
@@ -41,10 +44,16 @@ class Vault:
         self._cipher = MultiFernet(ciphers)
 
     @classmethod
-    def from_setting(cls, text: str | None) -> Vault | None:
-        """The vault of a comma-separated list of keys; None if the setting is absent or blank."""
+    def from_setting(cls, text: str | None, password: str = "") -> Vault | None:
+        """The vault of a comma-separated list of keys. Without any: that of the password, unless it is weak. None: no vault.
+
+        The password's key opens behind keys that are set, too, so that nothing is lost when they are set for the first time.
+        """
+        if (text or "").strip().lower() == NONE:
+            return None
         keys = [key.strip() for key in (text or "").split(",") if key.strip()]
-        return cls(keys) if keys else None
+        vault = cls(keys) if keys else None
+        return vault if weakness(password) is not None else cls([*keys, derived_key(password)])
 
     def seal(self, credentials: Credentials) -> bytes:
         passphrase = credentials.passphrase

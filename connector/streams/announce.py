@@ -128,7 +128,9 @@ class Announcer:
         if self._role == "user":
             orphans = self._orphans.lasting(last.epoch)
             if orphans:
-                log.error("nobody knows the keys of some streams any more; set CREDENTIALS_KEYS", streams=len(orphans))
+                log.error(
+                    "the keys of some streams can't be read any more: they are asked for again", streams=len(orphans)
+                )
                 return "keys were lost"
         return None
 

@@ -42,7 +42,7 @@ REQUEST_RETRY_S: Final = 900.0
 """A topic that the venue refuses (unknown symbol) is asked for again this much later."""
 ROTATE_RETRY_S: Final = 30.0
 KEYS_UNKNOWN: Final = (
-    "its credentials are not known in this process; set CREDENTIALS_KEYS, or wait until the backend opens it again"
+    "its credentials are not known in this process (README, Credentials at rest): the backend has to open it again"
 )
 STILL_COOLING: Final = "the exchange refused this key before, and it is not tried again yet"
 

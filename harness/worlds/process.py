@@ -16,6 +16,7 @@ from connector.core.clock import Chance, SystemClock
 from connector.core.ports import Role, State
 from connector.core.settings import Settings
 from connector.state.positions_on_disk import PositionsOnDisk
+from connector.state.vault import NONE
 from connector.streams.edges import Edges
 from connector.streams.options import engine_options
 from harness.worlds.blocking import Event, kernel
@@ -92,7 +93,7 @@ class ServiceProcess:
             tasks_price.declare(broker, platform=bool(queues))
 
         def make() -> Process:
-            state: Any = Registry(server(), self.host, sealed=bool(settings.credentials_keys.get_secret_value()))
+            state: Any = Registry(server(), self.host, sealed=settings.credentials_keys.get_secret_value() != NONE)
             typed: State = state
             edges = self._edges(settings)
             self.process = Process(

@@ -19,7 +19,7 @@ def _lines(outcome: Outcome) -> Iterator[str]:
     setup = plan.setup
     yield (
         f"world {setup.seed}: {plan.kind}, {', '.join(setup.venues)}, {setup.processes} processes, "
-        f"{setup.accounts} accounts, {'with' if setup.sealed else 'without'} CREDENTIALS_KEYS, {outcome.virtual_s:.0f} s"
+        f"{setup.accounts} accounts, {'with' if setup.sealed else 'without'} keys at rest, {outcome.virtual_s:.0f} s"
     )
     yield "faults:"
     yield from (f"  {fault}" for fault in plan.faults)

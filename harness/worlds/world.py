@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from connector.state.vault import NONE
 from harness.worlds import disk, network, pika_blocking, redis_clients
 from harness.worlds.accounts import Account, exchanges_of, make_account
 from harness.worlds.backend import Backend, topics_of
@@ -43,7 +44,7 @@ class Setup:
     bots: int = 2
     """Subscribers of each account at the most."""
     sealed: bool = True
-    """Whether CREDENTIALS_KEYS is set."""
+    """Whether keys are kept in the state."""
     per_s: float = 3.0
     """Deeds of traffic a second."""
     redis_way_s: tuple[float, float] = (0.0001, 0.002)
@@ -154,8 +155,8 @@ class World:
             given["MAX_STREAMS"] = str(self.setup.capacity)
         if self.setup.grace_s:
             given["REJOIN_GRACE_S"] = str(self.setup.grace_s)
-        if self.setup.sealed:
-            given.setdefault("CREDENTIALS_KEYS", "sealed")
+        if not self.setup.sealed:
+            given.setdefault("CREDENTIALS_KEYS", NONE)
         process = ServiceProcess(host, "user" if role == "user" else "price", machine, given)
         process.on_end = self._ended
         self.processes.append(process)

@@ -95,6 +95,10 @@ def test_credential_keys_are_tried():
     good = Fernet.generate_key().decode()
     assert doctor.check_credentials_keys(Settings.from_env({})).ok
     assert doctor.check_credentials_keys(Settings.from_env({"CREDENTIALS_KEYS": f"{good},{good}"})).ok
+    assert "RABBIT_PASSWORD" in doctor.check_credentials_keys(Settings.from_env({"RABBIT_PASSWORD": "guest"})).text
+    made = doctor.check_credentials_keys(Settings.from_env({"RABBIT_PASSWORD": "a password that is good"}))
+    assert "made from RABBIT_PASSWORD" in made.text
+    assert "none" in doctor.check_credentials_keys(Settings.from_env({"CREDENTIALS_KEYS": "none"})).text
     check = doctor.check_credentials_keys(Settings.from_env({"CREDENTIALS_KEYS": f"{good},not-a-key"}))
     assert not check.ok
     assert "key 2" in check.text

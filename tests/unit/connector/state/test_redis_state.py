@@ -171,6 +171,23 @@ def test_a_key_that_was_removed_too_early_is_told_once(backing: FakeBacking, cap
     assert len([record for record in caplog.records if "CREDENTIALS_KEYS" in record.message]) == 1
 
 
+def test_a_changed_password_is_one_line_and_the_next_opens_are_kept(
+    backing: FakeBacking, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = RedisState(backing.client, prefix="t:", vault=Vault.from_setting("", "the password of last year"))
+    names = [f"s{number}" for number in range(20)]
+    for name in names:
+        before.open(name, "kraken", "u", SECRETS, NOW)
+    after = RedisState(backing.client, prefix="t:", vault=Vault.from_setting("", "the password of this year"))
+    with caplog.at_level(logging.ERROR):
+        assert {entry.credentials for entry in after.wanted(names).values()} == {None}
+    assert [record.message.split(":")[0] for record in caplog.records] == [
+        "keys at rest can't be read and are asked for again"
+    ]
+    after.open("s1", "kraken", "u", SECRETS, NOW)
+    assert after.wanted(["s1"])["s1"].credentials == SECRETS
+
+
 def test_nothing_printable_shows_secrets(backing: FakeBacking, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         state = backing.state()
