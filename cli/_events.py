@@ -7,15 +7,22 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, get_args
 
 from connector.core.channels import SERVICE_LOG, candle_channel, subscribed_text, ticker_channel, user_info_channel
+from exchanges.events import AccountEvent
 
 _TICKER: Final = re.compile(re.escape(ticker_channel("\0", "\1")).replace("\0", "(.+)").replace("\1", "([^@]+)"))
 _CANDLE: Final = re.compile(
     re.escape(candle_channel("\0", "\1", "\2")).replace("\0", "(.+)").replace("\1", "([^@]+)").replace("\2", "([^@]+)")
 )
 _INFO: Final = re.compile(re.escape(user_info_channel("\0")).replace("\0", "(.+)"))
+TYPES: Final = (
+    *sorted(kind.__struct_config__.tag for kind in get_args(AccountEvent)),
+    "info", "ticker", "candle", "restart", "priceConnectorAlive", "streamGap", "userStreamAuthReject",
+    "userStreamAuthRecovered", "userStreamFlap", "watchdogStall", "error",
+)  # fmt: skip
+"""Every type of row that there is."""
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 

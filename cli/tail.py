@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from cli._connections import Unreachable, rabbit, redis_client, settings
-from cli._events import Filter, Row, as_json, as_text, binding_keys, from_rabbitmq, from_redis, redis_channels
+from cli._events import TYPES, Filter, Row, as_json, as_text, binding_keys, from_rabbitmq, from_redis, redis_channels
+from cli._values import count, seconds
 
 if TYPE_CHECKING:
     import pika
@@ -43,12 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="TYPE",
+        choices=TYPES,
         help="only this type (repeat): executionReport, outboundAccountPosition, info, ticker, candle, restart, …",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    parser.add_argument("--count", type=int, metavar="N", help="stop after N events")
+    parser.add_argument("--count", type=count, metavar="N", help="stop after N events")
     parser.add_argument(
-        "--seconds", type=float, metavar="S", help="stop after S seconds (exit code 1 if --count was not reached)"
+        "--seconds", type=seconds, metavar="S", help="stop after S seconds (exit code 1 if --count was not reached)"
     )
     parser.add_argument("--events-exchange", help="AMQP exchange of the events (EVENTS_EXCHANGE)")
 

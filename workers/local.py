@@ -22,7 +22,7 @@ import pika
 from cryptography.fernet import Fernet
 
 import connector
-from connector.core.errors import ConnectorError
+from connector.core.errors import ConnectorError, InvalidSetting
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS, means
 from connector.core.settings import Settings
@@ -83,7 +83,7 @@ class Local:
     """The whole product in one process. `start` and `stop` once each, from the main thread."""
 
     def __init__(self, environ: Mapping[str, str], out: TextIO | None = None) -> None:
-        self.live = environ.get("LIVE", "").strip().lower() in {"1", "true", "yes"}
+        self.live = _yes("LIVE", environ.get("LIVE", ""))
         defaults = {"LOG_FORMAT": "console", "LOG_LEVEL": "WARNING", "PRICEROLE": "all"}
         given = {**defaults, "CREDENTIALS_KEYS": Fernet.generate_key().decode(), **environ}
         # First: it is what can be missing.
@@ -92,7 +92,10 @@ class Local:
             given |= {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(self._fake_redis.port)}
         self._simulator = None if self.live or environ.get("VENUE_GATEWAY") else _simulator(environ)
         if self._simulator is not None:
-            self._simulator.start()
+            try:
+                self._simulator.start()
+            except (OSError, OverflowError) as error:
+                raise InvalidSetting(f"SIMULATOR_PORT: the simulator can't listen there: {error}") from None
             given |= {"VENUE_GATEWAY": self._simulator.gateway, "PAPER_WS": f"ws://{self._simulator.gateway}"}
         given["SINKS"] = given.get("SINKS") or ("rabbitmq,redis" if environ.get("RABBIT_HOST") else "redis")
         self.settings = Settings.from_env(given)
@@ -103,6 +106,8 @@ class Local:
         self.user = self._process("user")
         self.price = self._process("price")
         self.worker = dramatiq.Worker(self.broker, worker_threads=4, worker_timeout=100)
+        self.health_up = False
+        """Whether the status page is ours."""
         self.health = HealthServer(
             self.settings.health_port,
             self.settings.health_host,
@@ -147,7 +152,7 @@ class Local:
         self.price.start()
         set_service(LocalService(self.user, self.price))
         self.worker.start()
-        self.health.start()
+        self.health_up = self.health.start()
 
     def demo(self) -> int:
         """Open the demo accounts and ask for candles, with the bodies that the backend would publish."""
@@ -242,7 +247,18 @@ class _FakeRedis:
 def _simulator(environ: Mapping[str, str]) -> Any:
     from simulator.simulator import Simulator
 
-    return Simulator(port=int(environ.get("SIMULATOR_PORT", "0") or "0"), seed=1)
+    port = environ.get("SIMULATOR_PORT", "").strip() or "0"
+    if not port.isascii() or not port.isdigit():
+        raise InvalidSetting("SIMULATOR_PORT: takes a port number, 0 = any free one")
+    return Simulator(port=int(port), seed=1)
+
+
+def _yes(name: str, text: str) -> bool:
+    """Raises `InvalidSetting` for a word that means neither yes nor no."""
+    word = text.strip().lower()
+    if word not in {"", "0", "1", "false", "no", "true", "yes"}:
+        raise InvalidSetting(f"{name}: takes true or false")
+    return word in {"1", "true", "yes"}
 
 
 def run(environ: Mapping[str, str]) -> int:
@@ -261,12 +277,18 @@ def run(environ: Mapping[str, str]) -> int:
     return 0 if clean else 1
 
 
+def _page(local: Local) -> str:
+    if local.health_up:
+        return f"status page http://localhost:{local.health.port}/   metrics /metrics"
+    return f"no status page: another program has port {local.health.port} (HEALTH_PORT)"
+
+
 def _greet(local: Local, accounts: int) -> None:
     names = ", ".join(sorted(venues()))
     where = "the real exchanges (public feeds)" if local.live else "the built-in simulator"
     lines = [
         f"websocket-connector {connector.VERSION}: {accounts} demo account streams, venues {names}, from {where}",
-        f"status page http://localhost:{local.health.port}/   metrics /metrics   Ctrl-C to stop",
+        f"{_page(local)}   Ctrl-C to stop",
     ]
     sys.stderr.write("\n".join(lines) + "\n")
     sys.stderr.flush()

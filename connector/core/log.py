@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Final, TextIO
+from typing import Final, NamedTuple, TextIO
 
 from connector.core import redact
 from connector.core.clock import SystemClock
@@ -60,6 +60,14 @@ def get_logger(name: str) -> Logger:
     return Logger(name)
 
 
+class _Again(NamedTuple):
+    """How often a line came again after it was printed, and between which moments (seconds since the epoch)."""
+
+    times: int
+    first: float
+    last: float
+
+
 class _Line:
     """What one record says, without secrets. Two records of equal `identity` are the same line."""
 
@@ -92,30 +100,39 @@ def _trace(record: logging.LogRecord) -> str:
         return f"{record.exc_info[0].__name__}: its text could not be made"
 
 
-def _as_json(line: _Line, created: float, thread: str, repeated: int) -> str:
+def _iso(created: float, sep: str = "T") -> str:
+    return datetime.fromtimestamp(created, UTC).isoformat(sep=sep, timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _as_json(line: _Line, created: float, thread: str, again: _Again | None) -> str:
     data: dict[str, object] = {
-        "time": datetime.fromtimestamp(created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "level": line.level.lower(),
+        "time": _iso(created),
+        "level": "info" if again else line.level.lower(),
         "logger": line.logger,
         "message": line.text,
         "thread": thread,
     }
     for name, value in line.fields.items():
         data[f"field_{name}" if name in data else name] = value
-    if repeated:
-        data["repeated"] = repeated
+    if again:
+        data |= {
+            "repeated": again.times,
+            "first": _iso(again.first),
+            "last": _iso(again.last),
+            "of": line.level.lower(),
+        }
     if line.trace:
         data["exception"] = line.trace
     return json_module.dumps(data, ensure_ascii=False, default=str)
 
 
-def _as_text(line: _Line, created: float, thread: str, repeated: int) -> str:
-    moment = datetime.fromtimestamp(created, UTC).isoformat(sep=" ", timespec="milliseconds").replace("+00:00", "Z")
+def _as_text(line: _Line, created: float, thread: str, again: _Again | None) -> str:
     fields = "".join(f" {name}={_field(value)}" for name, value in line.fields.items())
-    times = f" (repeated {repeated} times within {COLLAPSE_S:.0f} s)" if repeated else ""
+    times = f" (again {again.times} times, the last at {_iso(again.last, ' ')})" if again else ""
+    level = "INFO" if again else line.level
     # A line break inside a message would let a venue's text look like a line of ours.
     text = line.text.replace("\r", "\\r").replace("\n", "\\n")
-    head = f"{moment} {line.level:<7} {line.logger} [{redact.text(thread)}] {text}{fields}{times}"
+    head = f"{_iso(created, ' ')} {level:<7} {line.logger} [{redact.text(thread)}] {text}{fields}{times}"
     return f"{head}\n{line.trace}" if line.trace else head
 
 
@@ -130,14 +147,20 @@ def _field(value: object) -> str:
 
 
 class LineHandler(logging.Handler):
-    """Writes redacted lines to a stream; collapses identical ones. Any thread; never raises (bug A52)."""
+    """Writes redacted lines to a stream; collapses identical ones. Any thread; never raises (bug A52).
+
+    How often a line came again is told when its window ends, at level info: on a quiet night nothing else is logged that
+    could bring it along, and an alarm on errors must not ring for what is over (review A8).
+    """
 
     def __init__(self, stream: TextIO, *, json: bool, clock: Clock | None = None) -> None:
         super().__init__()
         self._stream = stream
         self._render = _as_json if json else _as_text
         self._clock: Clock = clock or SystemClock()
-        self._seen: OrderedDict[tuple[str, ...], tuple[float, int, _Line]] = OrderedDict()
+        self._seen: OrderedDict[tuple[str, ...], tuple[float, _Line, _Again | None]] = OrderedDict()
+        self._teller: threading.Thread | None = None
+        self._ended = threading.Event()
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -146,12 +169,15 @@ class LineHandler(logging.Handler):
             self._close_windows(now, record.created)
             known = self._seen.get(line.identity)
             if known is not None:
-                self._seen[line.identity] = (known[0], known[1] + 1, line)
+                again = known[2] or _Again(0, record.created, record.created)
+                again = again._replace(times=again.times + 1, last=record.created)
+                self._seen[line.identity] = (known[0], known[1], again)
+                self._tell_later()
                 return
-            self._seen[line.identity] = (now, 0, line)
+            self._seen[line.identity] = (now, line, None)
             if len(self._seen) > MAX_COLLAPSED:
                 self._close_oldest(record.created)
-            self._write(self._render(line, record.created, record.threadName or "", 0))
+            self._write(self._render(line, record.created, record.threadName or "", None))
         except Exception:  # noqa: BLE001 - a log call must never hurt its caller; stderr is all that is left
             self._complain()
 
@@ -161,6 +187,28 @@ class LineHandler(logging.Handler):
             while self._seen:
                 self._close_oldest(self._clock.wall_ms() / 1000)
 
+    def tell_due(self) -> float:
+        """Tell of the lines whose windows are over; returns for how long there is nothing to tell, seconds."""
+        with self.lock or threading.RLock():
+            now = self._clock.mono()
+            self._close_windows(now, self._clock.wall_ms() / 1000)
+            ends = (started + COLLAPSE_S - now for started, _, again in self._seen.values() if again is not None)
+            return max(0.1, min(ends, default=COLLAPSE_S))
+
+    def close(self) -> None:
+        self._ended.set()
+        super().close()
+
+    def _tell_later(self) -> None:
+        """A thread of its own, from the first repetition on; in a forked process a new one."""
+        if self._teller is None or not self._teller.is_alive():
+            self._teller = threading.Thread(target=self._tell_on, name="log-repetitions", daemon=True)
+            self._teller.start()
+
+    def _tell_on(self) -> None:
+        while not self._ended.wait(self.tell_due()):
+            pass
+
     def _close_windows(self, now: float, created: float) -> None:
         while self._seen:
             started, _, _ = next(iter(self._seen.values()))
@@ -169,10 +217,10 @@ class LineHandler(logging.Handler):
             self._close_oldest(created)
 
     def _close_oldest(self, created: float) -> None:
-        _, (_, repeated, line) = self._seen.popitem(last=False)
-        if repeated:
+        _, (_, line, again) = self._seen.popitem(last=False)
+        if again is not None:
             line.trace = ""
-            self._write(self._render(line, created, "", repeated))
+            self._write(self._render(line, created, "", again))
 
     def _write(self, text: str) -> None:
         try:
@@ -218,6 +266,7 @@ def configure(json: bool = True, level: str = "INFO", stream: TextIO | None = No
 
     def undo() -> None:
         handler.flush()
+        handler.close()
         root.removeHandler(handler)
         for old in replaced:
             root.addHandler(old)

@@ -17,6 +17,7 @@ import websocket
 from websocket import ABNF
 
 from connector.core.clock import SystemClock
+from connector.core.errors import InvalidSetting
 from connector.core.log import get_logger
 from connector.streams import tcp
 from connector.streams.dial import Dial
@@ -131,10 +132,14 @@ class WebSocketTransport:
 
 
 def tls_context(ca_file: str = "") -> ssl.SSLContext:
-    """The one context of a process: certificates are always verified; `ca_file` adds a private authority."""
+    """The one context of a process: certificates are always verified; `ca_file` adds a private authority. Raises
+    `InvalidSetting` for a file that holds none."""
     context = ssl.create_default_context()
     if ca_file:
-        context.load_verify_locations(ca_file)
+        try:
+            context.load_verify_locations(ca_file)
+        except OSError as error:  # also `ssl.SSLError`
+            raise InvalidSetting(f"VENUE_CA_FILE: no certificate authority in {ca_file}: {error}") from None
     return context
 
 

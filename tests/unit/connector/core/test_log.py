@@ -14,6 +14,7 @@ import pytest
 
 from connector.core.log import COLLAPSE_S, LineHandler, configure, describe_error, get_logger
 from exchanges.credentials import credentials
+from harness.servers import wait_for
 from tests.clocks import Standing
 
 KEY = "AKlogcanary0123456789"
@@ -129,6 +130,35 @@ def test_identical_lines_collapse_and_the_count_follows():
     log("venue down")
     handler.flush()
     assert json.loads(stream.getvalue().splitlines()[-1])["repeated"] == 1
+
+
+def test_the_count_of_a_quiet_night_is_told_in_time_and_rings_no_alarm():
+    """It came with the next line, whenever that was, at the old level and with the new time (review A8)."""
+    clock = Standing(0.0)
+    stream = io.StringIO()
+    handler = LineHandler(stream, json=True, clock=clock)
+    for created in (10.0, 12.0, 14.0):
+        record = logging.makeLogRecord({"name": "x", "levelname": "ERROR", "levelno": 40, "msg": "broker away"})
+        record.created = created
+        handler.handle(record)
+    assert 0 < handler.tell_due() <= COLLAPSE_S
+    assert len(stream.getvalue().splitlines()) == 1
+    clock.now = COLLAPSE_S + 0.1
+    handler.tell_due()
+    told = json.loads(stream.getvalue().splitlines()[-1])
+    assert (told["level"], told["of"], told["repeated"]) == ("info", "error", 2)
+    assert (told["first"], told["last"]) == ("1970-01-01T00:00:12.000Z", "1970-01-01T00:00:14.000Z")
+
+
+def test_repetitions_are_told_by_a_thread_when_nothing_else_is_logged(monkeypatch):
+    monkeypatch.setattr("connector.core.log.COLLAPSE_S", 0.2)
+    stream = io.StringIO()
+    handler = LineHandler(stream, json=True)
+    for _ in range(3):
+        handler.handle(logging.makeLogRecord({"name": "x", "levelname": "INFO", "levelno": 20, "msg": "again"}))
+    wait_for(lambda: len(stream.getvalue().splitlines()) == 2, 10.0, "the count")
+    handler.close()
+    assert json.loads(stream.getvalue().splitlines()[-1])["repeated"] == 2
 
 
 def test_lines_that_differ_in_a_field_are_all_printed(out):
