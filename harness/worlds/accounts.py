@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -61,7 +62,8 @@ class Account:
     def renew(self, chance: random.Random) -> None:
         """New key material, as after its user made a new key."""
         self.old += [text for text in (self.key, self.secret, self.passphrase) if text]
-        self.key, self.secret, self.passphrase = material(self.venue, chance, self.exchange)
+        classic = self.key.startswith(DERIVATIVES_KEY)
+        self.key, self.secret, self.passphrase = material(self.venue, chance, self.exchange, classic=classic)
 
     def secrets(self) -> list[str]:
         """What must stand nowhere. An address is public."""
@@ -69,16 +71,21 @@ class Account:
         return [text for text in [*own, self.key if self.venue != "hyperliquid" else ""] if text]
 
 
-def material(venue: str, chance: random.Random, exchange: str = "") -> tuple[str, str, str]:
-    """Fresh key, secret, passphrase in the venue's style."""
+CLASSIC_SHARE: Final = 0.5
+"""Of the accounts of Kraken's perpetuals: keys of the classic API, the others of the unified socket."""
+
+
+def material(venue: str, chance: random.Random, exchange: str = "", *, classic: bool = True) -> tuple[str, str, str]:
+    """Fresh key, secret, passphrase in the venue's style. `classic`: Kraken's may be one of the API that ends, which nobody
+    goes back to."""
     mark = f"{chance.getrandbits(64):016x}"
     if venue == "coinbase":
         return f"organizations/canary{mark}/apiKeys/key{mark}", _pem(chance.getrandbits(250)), ""
     if venue == "hyperliquid":
         return f"0x{mark}{chance.getrandbits(96):024x}", "", ""
     passphrase = f"canaryP{mark}" if venue in {"okx", "kucoin", "bitget"} else ""
-    # The classic way: a gap of the unified one can't tell orders that came and went.
-    kind = DERIVATIVES_KEY if exchange == "krakenUsdm" else ""
+    old = exchange == "krakenUsdm" and classic and chance.random() < CLASSIC_SHARE
+    kind = DERIVATIVES_KEY if old else ""
     return f"{kind}canaryK{mark}", f"canarySS{mark}{chance.getrandbits(64):016x}", passphrase
 
 

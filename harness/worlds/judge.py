@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from connector.streams.lifecycle import StreamState
-from harness.campaign.check import Verdict, deduplicated, judge, rank, read_event
+from exchanges.kraken._unified_gap import UNSEEN
+from harness.campaign.check import Transition, Verdict, deduplicated, judge, rank, read_event
 from harness.worlds.failure import Failure
 from harness.worlds.judge_announcements import announcements
 from harness.worlds.judge_prices import prices
@@ -62,11 +63,11 @@ def verdicts(world: World, plan: Plan, monitor: Monitor) -> list[Failure]:
 
 
 def _orders(world: World, plan: Plan) -> list[Failure]:
-    gaps = _told_gaps(world)
+    gaps = _told_gaps(world, lambda missing: set(missing) != {UNSEEN})
     for stream, at in world.backend.left.items():
         before_s = LEFT_DARK_S if plan.faults else LEAVING_S
         gaps.setdefault(stream, []).append((at - before_s, float("inf")))
-    record, steps = world.record, world.traffic.transitions
+    record, steps = world.record, _tellable(world)
     found = _failures("rabbit", judge(steps, record.rabbit, gaps=gaps))
     found += _failures("redis", judge(steps, record.redis, gaps=gaps, coverage=_redis_complete(plan)))
     return found
@@ -79,12 +80,31 @@ def _redis_complete(plan: Plan) -> bool:
     return not any(kind.startswith(touched) for kind in plan.fault_kinds)
 
 
-def _told_gaps(world: World) -> dict[str, list[tuple[float, float]]]:
+def _tellable(world: World) -> list[Transition]:
+    """All steps but those of orders that came and went without a fill in a gap in which the venue can't tell just those, if
+    nothing was published of them."""
+    gaps = _told_gaps(world, lambda missing: set(missing) == {UNSEEN})
+    told = {(event.stream, event.order) for event in (*world.record.rabbit, *world.record.redis)}
+    lives: dict[tuple[str, str], list[Transition]] = {}
+    for step in world.traffic.transitions:
+        lives.setdefault((step.stream, step.order), []).append(step)
+    unseen = {
+        key
+        for key, life in lives.items()
+        if key not in told
+        and rank(life[-1].status) == FINAL
+        and not any(step.executed for step in life)
+        and any(start <= life[0].at and life[-1].at <= end for start, end in gaps.get(key[0], ()))
+    }
+    return [step for step in world.traffic.transitions if (step.stream, step.order) not in unseen]
+
+
+def _told_gaps(world: World, counts: Callable[[list[str]], bool]) -> dict[str, list[tuple[float, float]]]:
     """Gaps that were announced as not read whole, in seconds of the world: what fell in there is told, not lost."""
     gaps: dict[str, list[tuple[float, float]]] = {}
     for told in world.record.services:
         gap = told.body.get("streamGap")
-        if gap and gap.get("missing"):
+        if gap and gap.get("missing") and counts(gap["missing"]):
             start, end = (moment / 1000 - EPOCH_MS / 1000 for moment in (gap["from"], gap["to"]))
             gaps.setdefault(gap["stream"], []).append((start, end + 0.5))
     return gaps
