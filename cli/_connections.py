@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from cli._demo import add_demo, send
 from connector.core.errors import ConnectorError
 from connector.core.settings import Settings
 
@@ -65,13 +66,18 @@ def rabbit(name: str) -> pika.BlockingConnection:
     raise Unreachable(problem)
 
 
-def redis_client() -> redis.Redis:
-    """A client of Redis that has answered (REDIS_HOST, REDIS_PORT, REDIS_PASSWORD, REDIS_TLS)."""
+def redis_client(demo: str = "") -> redis.Redis:
+    """A client of Redis that has answered (REDIS_HOST, REDIS_PORT, REDIS_PASSWORD, REDIS_TLS); `demo`: `host:port` of that of
+    a `connector run` instead."""
     import redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
     found = settings()
+    if demo:
+        host, _, port = demo.rpartition(":")
+        found = found.model_copy(update={"redis_host": host, "redis_port": int(port), "redis_tls": False})
+        found = found.model_copy(update={"redis_password": None})
     client = redis.Redis(
         host=found.redis_host,
         port=found.redis_port,
@@ -96,6 +102,7 @@ def redis_client() -> redis.Redis:
 
 def add_target_arguments(parser: argparse.ArgumentParser, queue: str) -> None:
     """Options for installations, and tests, that renamed things."""
+    add_demo(parser)
     parser.add_argument("--exchange-name", default=EXCHANGE, help="AMQP exchange of the commands (%(default)s)")
     parser.add_argument("--queue", default=queue, help="routing key = queue of the service (%(default)s)")
 
@@ -103,10 +110,19 @@ def add_target_arguments(parser: argparse.ArgumentParser, queue: str) -> None:
 def publish(args: argparse.Namespace, body: bytes, what: str) -> int:
     """Publish one command exactly as the backend does: no properties, exchange `gainium`, routing key = queue.
 
-    Unlike the backend, say so when nobody has declared the queue: the message would be lost without a word.
+    Unlike the backend, say so when nobody has declared the queue: the message would be lost without a word. Which broker that
+    is must be said: one that merely runs on this machine may be somebody else's.
     """
     import pika.exceptions
 
+    if args.demo:
+        send(args.queue, body)
+        print(f"sent to the demo: {what}")
+        return 0
+    if not os.environ.get("RABBIT_HOST"):
+        raise Unreachable(
+            "RABBIT_HOST: say which RabbitMQ the service listens to, or --demo for a `connector run` here"
+        )
     connection = rabbit("connector command line")
     try:
         channel: Any = connection.channel()
@@ -118,7 +134,7 @@ def publish(args: argparse.Namespace, body: bytes, what: str) -> int:
     except (pika.exceptions.AMQPError, OSError) as error:
         problem = f"publishing failed: {type(error).__name__}"
     else:
-        print(f"sent: {what}")
+        print(f"sent to {settings().rabbit_host}: {what}")
         return 0
     finally:
         if connection.is_open:

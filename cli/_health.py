@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -28,11 +29,19 @@ def add_url(parser: argparse.ArgumentParser) -> None:
 
 def ask(url: str | None, path: str, *, missing: str = "") -> bytes:
     """The body of a GET. `missing`: what to say if there is no such thing. Raises `Unanswered`."""
+    return _request("GET", _base(url), path, None, {}, missing)
+
+
+def tell(path: str, body: bytes, headers: Mapping[str, str], *, missing: str = "") -> None:
+    """A POST to the health port of this machine. Raises `Unanswered`."""
+    _request("POST", _base(None), path, body, headers, missing)
+
+
+def _request(method: str, base: str, path: str, body: bytes | None, headers: Mapping[str, str], missing: str) -> bytes:
     import requests
 
-    base = _base(url)
     try:
-        response = requests.get(base + path, timeout=TIMEOUT_S)
+        response = requests.request(method, base + path, data=body, headers=dict(headers), timeout=TIMEOUT_S)
     except requests.ConnectionError:
         where = urlsplit(base).netloc
         raise Unanswered(f"nothing answers on {where} (HEALTH_PORT, --url)") from None
@@ -40,7 +49,7 @@ def ask(url: str | None, path: str, *, missing: str = "") -> bytes:
         raise Unanswered(f"{base} did not answer within {TIMEOUT_S:.0f} s") from None
     except requests.RequestException as error:
         raise Unanswered(f"{base} can't be asked: {type(error).__name__} (--url takes http://host:port)") from None
-    if response.status_code == 404 and missing:
+    if response.status_code in {404, 405} and missing:
         raise Unanswered(missing, missing=True)
     if not response.ok:
         raise Unanswered(f"{base}{path.partition('?')[0]} answers {response.status_code}: {response.text[:200]}")

@@ -6,10 +6,12 @@ import argparse
 import math
 import os
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from cli._demo import add_demo, redis_and_gateway
 from cli._keys import add_key_arguments, material
 from connector.core import log
 from connector.core.errors import InvalidCommand
@@ -21,6 +23,7 @@ NAME: Final = "check"
 HELP: Final = "try a key against its exchange: exit code 0 accepted, 2 rejected, 3 the exchange could not be asked"
 
 TIMEOUT_S: Final = 30.0
+DEMO_KEY: Final = "demo-"
 EXIT_CODES: Final = {"accepted": 0, "rejected": 2, "unreachable": 3}
 
 
@@ -36,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_key_arguments(parser)
+    add_demo(parser)
 
 
 def _seconds(text: str) -> float:
@@ -61,14 +65,25 @@ def run(args: argparse.Namespace) -> int:
         "bybitHost": args.bybit_host,
     }
     command = parse_open({"uuid": "check", "data": {"userId": "check", "api": api}})
+    environ = _environ(args, keys["key"])
     # Standard output is for the verdict; what the service would log as an error is worth seeing here, too.
     undo = log.configure(json=False, level="ERROR", stream=sys.stderr)
     try:
-        verdict = probe(command, Settings.from_env(os.environ), args.timeout)
+        verdict = probe(command, Settings.from_env(environ), args.timeout)
     finally:
         undo()
     print(msgspec.json.encode(verdict).decode() if args.json else as_text(verdict))
     return EXIT_CODES[verdict.result]
+
+
+def _environ(args: argparse.Namespace, key: str) -> Mapping[str, str]:
+    """The settings of the check. A key of the simulated exchanges never goes to a real one."""
+    if args.demo:
+        gateway = redis_and_gateway()[1]
+        return {**os.environ, "VENUE_GATEWAY": gateway, "PAPER_WS": f"ws://{gateway}"}
+    if key.startswith(DEMO_KEY) and not os.environ.get("VENUE_GATEWAY"):
+        raise InvalidCommand("this is a key of the simulated exchanges: --demo tries it against a `connector run` here")
+    return os.environ
 
 
 def as_text(verdict: Verdict) -> str:

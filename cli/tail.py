@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from cli._connections import Unreachable, rabbit, redis_client, settings
+from cli._demo import add_demo, redis_and_gateway
 from cli._events import TYPES, Filter, Row, as_json, as_text, binding_keys, from_rabbitmq, from_redis, redis_channels
 from cli._values import count, seconds
 
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=TYPES,
         help="only this type (repeat): executionReport, outboundAccountPosition, info, ticker, candle, restart, …",
     )
+    add_demo(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--count", type=count, metavar="N", help="stop after N events")
     parser.add_argument(
@@ -58,7 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     wanted = Filter(frozenset(args.stream), frozenset(args.exchange), frozenset(args.type))
     deadline = None if args.seconds is None else time.monotonic() + args.seconds
-    rows = _rabbit_rows(args, wanted) if args.sink == "rabbitmq" else _redis_rows(wanted)
+    demo = redis_and_gateway()[0] if args.demo else ""
+    rows = _redis_rows(wanted, demo) if demo or args.sink == "redis" else _rabbit_rows(args, wanted)
     shown = 0
     try:
         for row in rows:
@@ -108,11 +111,11 @@ def _consume(connection: pika.BlockingConnection, exchange: str, wanted: Filter)
         yield from from_rabbitmq(method.routing_key, properties.headers or {}, body)
 
 
-def _redis_rows(wanted: Filter) -> Iterator[Row | None]:
+def _redis_rows(wanted: Filter, demo: str) -> Iterator[Row | None]:
     """Like `_rabbit_rows`, from pub/sub."""
     import redis
 
-    client = redis_client()
+    client = redis_client(demo)
     listener = client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
     channels, patterns = redis_channels(wanted)
     try:

@@ -22,6 +22,7 @@ import msgspec
 from connector.core.clock import SystemClock
 from connector.core.log import describe_error, get_logger
 from connector.core.ports import Clock
+from workers.door import FACTS, MAX_BODY, Door
 from workers.status_page import Status, status_json, status_page
 from workers.stream_pages import list_page, query_of, story_page
 from workers.streams_seen import Asked, StreamsSeen
@@ -65,16 +66,17 @@ class HealthServer:
         ready: Callable[[], Sequence[str]],
         metrics: Callable[[], str],
         seen: StreamsSeen | None = None,
+        door: Door | None = None,
         clock: Clock | None = None,
     ) -> None:
         """`ready` returns why the service can't work right now (broker, redis, streams); nothing = it can. `seen`: whom to
-        ask for single streams; None = nobody."""
+        ask for single streams; None = nobody. `door`: what takes commands on this port; None = nothing does."""
         self.port = port
         self.host = host
         self._status = status
         self._ready = ready
         self._metrics = metrics
-        self._seen = seen
+        self._seen, self._door = seen, door
         self._clock: Clock = clock or SystemClock()
         self._started = self._clock.mono()
         self._slow = threading.BoundedSemaphore(MAX_SLOW_REQUESTS)
@@ -86,7 +88,7 @@ class HealthServer:
         """Listen. A port that is taken is logged, once, and the service goes on without it (False): two may share a host.
         It may be tried again."""
         try:
-            self._server = _Server((self.host, self.port), self.reply, self._clock)
+            self._server = _Server((self.host, self.port), self.reply, self._clock, self._door)
         except OSError as error:
             if not self._told:
                 _log.warning("health port not available, going on without", port=self.port, error=describe_error(error))
@@ -114,6 +116,8 @@ class HealthServer:
         path, _, query = target.partition("?")
         if path == "/health":
             return self._health()
+        if path == FACTS and self._door is not None:
+            return Reply(200, _JSON, msgspec.json.encode(self._door.facts))
         page = self._pages(path, query).get(path) or self._of_stream(path)
         if page is None:
             return _json(404, {"error": "Not Found"})
@@ -182,8 +186,10 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 64
 
-    def __init__(self, address: tuple[str, int], answer: Callable[[str], Reply], clock: Clock) -> None:
-        self._clock = clock
+    def __init__(
+        self, address: tuple[str, int], answer: Callable[[str], Reply], clock: Clock, door: Door | None
+    ) -> None:
+        self._clock, self.door = clock, door
         self.answer = answer
         self._room = threading.BoundedSemaphore(MAX_REQUESTS)
         self._open: dict[socket.socket, float] = {}
@@ -253,7 +259,23 @@ class _Handler(BaseHTTPRequestHandler):
         reply = Reply(405, _JSON, b'{"error":"Method Not Allowed"}')
         self._answer(reply, with_body=True, allow="GET, HEAD")
 
-    do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _refuse  # noqa: N815 - http.server looks for these names
+    def do_POST(self) -> None:  # http.server looks for this name
+        door = self.server.door
+        if door is None:
+            self._refuse()
+            return
+        length = self.headers.get("Content-Length", "")
+        if not length.isascii() or not length.isdigit() or int(length) > MAX_BODY:
+            self._answer(_json(413, {"error": f"takes up to {MAX_BODY} bytes, and their number"}), with_body=True)
+            return
+        body = self.rfile.read(int(length))
+        try:
+            reply = _json(*door.knock(str(self.client_address[0]), self.path, dict(self.headers), body))
+        except Exception as error:  # noqa: BLE001 - the edge: whatever the queue raises, the caller hears it
+            reply = _json(503, {"error": describe_error(error)})
+        self._answer(reply, with_body=True)
+
+    do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _refuse  # noqa: N815 - http.server looks for these names
 
     def _answer(self, reply: Reply, *, with_body: bool, allow: str = "") -> None:
         self.close_connection = True  # one request a connection: the next one may find a free thread

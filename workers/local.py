@@ -15,6 +15,7 @@ import threading
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final, TextIO
 
 import dramatiq
@@ -44,6 +45,7 @@ from workers._readiness import Watch
 from workers._terminal import Terminal
 from workers._translate import PRICE_QUEUES, USER_QUEUES
 from workers.broker import PlatformBroker
+from workers.door import Door, Facts
 from workers.embedded import EmbeddedBroker
 from workers.health_port import HealthServer
 from workers.status_page import Status, summarize
@@ -114,6 +116,7 @@ class Local:
             status=self._status,
             ready=list,
             metrics=METRICS.render,
+            door=self._door(),
             seen=StreamsSeen(self.user.engine.state, "user", self._edges.clock),
         )
 
@@ -177,6 +180,17 @@ class Local:
                 request = {"symbol": symbol, "exchange": exchange, "interval": interval}
                 self._command(tasks_price.QUEUE, request)
         return opened
+
+    def _door(self) -> Door | None:
+        """Commands from this machine's command line, while nothing here can reach a real exchange or broker."""
+        broker = self.broker
+        if self._simulator is None or not isinstance(broker, EmbeddedBroker):
+            return None
+        queues = (tasks_user.QUEUE, tasks_price.QUEUE)
+        return Door(
+            Facts(redis=f"{self.settings.redis_host}:{self.settings.redis_port}", gateway=self._simulator.gateway),
+            {queue: partial(broker.publish_platform, queue) for queue in queues},
+        )
 
     def _command(self, queue: str, payload: object) -> None:
         body = json.dumps({"payload": payload}).encode()

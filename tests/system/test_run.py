@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import tempfile
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,3 +82,50 @@ def test_run_needs_no_server_and_ends_with_ctrl_c(run: Run) -> None:
     assert demo not in run.out.read_bytes() + run.err.read_bytes()
     run.process.send_signal(signal.SIGINT)
     assert run.process.wait(END_S) == 0, run.err.read_text()[-2_000:]
+
+
+STREAM = "0b7e1c1e-5a0f-4c0a-9a5e-2f6d3c1b9a01"
+BLOCK = re.compile(r"^    export PATH=.*?(?=\n\n)", re.MULTILINE | re.DOTALL)
+
+
+def command(run: Run, line: str, **more: str) -> tuple[int, str]:
+    environment = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG"}}
+    keys = {"KEY": "demo-bybit-key", "SECRET": "demo-bybit-secret", "HEALTH_PORT": str(run.port)}
+    ended = subprocess.run(
+        [sys.executable, "-m", "cli.main", *shlex.split(line)],
+        cwd=ROOT, env=environment | keys | more, capture_output=True, text=True, timeout=60.0, check=False,
+    )  # fmt: skip
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+def test_the_command_line_of_the_readme_works_inside_the_demo(run: Run) -> None:
+    """It left the demo: for a real exchange with a demo key, and for whatever broker ran on this machine."""
+    found = BLOCK.search((ROOT / "README.md").read_text())
+    assert found is not None
+    lines = [line.strip().removeprefix("connector ") for line in found[0].splitlines()[1:]]
+    assert [line.split()[0] for line in lines] == ["check", "open", "why", "tail", "candle", "close"]
+    wait_for(lambda: run.get("/health")[0] == 200, WAIT_S, "/health")
+    for line in lines:
+        if line.startswith("why"):
+            wait_for(lambda: command(run, line)[0] == 0, WAIT_S, "the stream is live")  # noqa: B023 - called at once
+            continue
+        code, told = command(run, line)
+        assert code == 0, (line, told)
+        if line.startswith("tail"):
+            assert "executionReport" in told, told
+    wait_for(lambda: command(run, f"why {STREAM}")[0] == 1, WAIT_S, "the stream is closed")
+
+
+def test_nothing_leaves_for_a_broker_or_an_exchange_that_nobody_named(run: Run) -> None:
+    wait_for(lambda: run.get("/health")[0] == 200, WAIT_S, "/health")
+    code, told = command(run, f"close {STREAM}")
+    assert (code, "RABBIT_HOST" in told, "--demo" in told) == (1, True, True)
+    code, told = command(run, "check --exchange bybitLinear --key-env KEY --secret-env SECRET")
+    assert (code, "simulated exchanges" in told) == (1, True)
+    for name in ("X-Nothing", "X-Connector-Demo"):
+        asked = urllib.request.Request(
+            f"http://127.0.0.1:{run.port}/demo/commands/nowhere", b"{}", {name: "1"}, method="POST"
+        )
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(asked, timeout=5.0)
+        assert refused.value.code == (404 if name == "X-Connector-Demo" else 403)
