@@ -28,6 +28,8 @@ REACH_MS: Final = 60_000
 """Fills that reach this far behind the beginning of the gap leave none of it out: the venue sorts by its own clock."""
 BRIEF_MS: Final = 5_000
 """In a shorter gap nobody places and cancels an order."""
+SAME_MS: Final = 1_000
+"""How much later one way may date a fill than the other."""
 MAX_ASKED: Final = 50
 """Orders that are asked for over REST in one gap; the others are named at once."""
 UNSEEN: Final = "orders placed and cancelled unfilled in the gap can't be asked for"
@@ -70,7 +72,8 @@ class UnifiedGap:
             if not one.terminal and one.order_id not in self._open and one.order_id not in self._renamed:
                 self._tell_gone(one)
         for order_id, told in self._fills.items():
-            if order_id not in self._known and order_id not in self._open and order_id not in self._renamed.values():
+            listed = order_id in self._known or order_id in self._open or order_id in self._renamed.values()
+            if not listed and not any(self._is_of(one, told) for one in self._known.values()):
                 self._tell_stranger(order_id, told)
         if now_ms - self._resume.since_ms > BRIEF_MS:
             self.missing.append(UNSEEN)
@@ -98,6 +101,14 @@ class UnifiedGap:
         """Orders have other ids than before: that one is not found by its id means nothing."""
         seen = self._known.keys() & (self._open.keys() | self._fills.keys())
         return bool(self._renamed) and not seen
+
+    def _is_of(self, one: KnownOrder, told: Sequence[UnifiedRow]) -> bool:
+        """Whether fills under an unknown id are those of an order that the classic API told, and that is not open."""
+        if not one.client_order_id or all(fill.cl_ord_id != one.client_order_id for fill in told):
+            return False
+        if one.terminal:  # its client id may have been used again since
+            return all(moment(fill) <= one.order_time_ms + SAME_MS for fill in told)
+        return one.order_id not in self._open and one.order_id not in self._renamed
 
     # --- what became of the orders ---
 

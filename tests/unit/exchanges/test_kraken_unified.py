@@ -454,6 +454,23 @@ def test_orders_of_the_classic_way_go_on_under_other_ids() -> None:
 # --- prices ---
 
 
+@pytest.mark.parametrize("status", ["FILLED", "NEW"])
+def test_an_order_that_the_classic_way_told_is_not_filled_once_more_when_its_user_made_a_new_key(status: str) -> None:
+    """Its fills stand in the snapshot under an id that nobody knows; told or not, it is one order and ends once."""
+    executed = {"executed": "0.35", "executed_quote": "31937.5"} if status == "FILLED" else {}
+    before = known("classic-uuid", status=status, order_time_ms=WALL - 8_000, **executed)
+    outputs = gap(OLD, trade(0.1, 1, ago_ms=9_000), trade(0.25, 2, "filled", 8_000), orders=(before,))
+    assert steps(outputs) == ([] if status == "FILLED" else [("FILLED", "0.35", "31937.5")])
+
+
+def test_a_client_id_that_was_used_again_after_the_change_of_keys_is_another_order() -> None:
+    before = known(
+        "classic-uuid", status="FILLED", executed="0.35", executed_quote="31937.5", order_time_ms=WALL - 30_000
+    )
+    outputs = gap(OLD, trade(0.1, 1, ago_ms=9_000), trade(0.25, 2, "filled", 8_000, order_qty=0.35), orders=(before,))
+    assert steps(outputs) == [("FILLED", "0.35", "31937.5")]
+
+
 def market(make: Any, subscription: Any, **options: str) -> Driver:
     drive = Driver(make, "krakenUsdm", TABLE, **options)
     drive.begin = Instant(1_000.0, WALL)
