@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import requests
 
     from connector.core.settings import Settings
-
 NAME: Final = "doctor"
 HELP: Final = "check settings, broker, Redis, the clock and the way to the exchanges"
 
@@ -79,9 +78,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 = every check passed, 1 = at least one failed."""
     from connector.core.settings import Settings
+    from workers._check import check_files
 
     try:
         settings = Settings.from_env(os.environ)
+        check_files(settings)
     except InvalidSetting as error:
         _print(Check("settings", False, str(error), "correct the variables named above"))
         return 1

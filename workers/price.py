@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import os
-
 import dramatiq
 
-from connector.core.settings import Settings
 from connector.streams.edges import Edges
 from connector.streams.options import engine_options
 from tasks import price as tasks_price
 from workers._boot import Boot
 from workers._build import broker_parameters, make_sinks, make_state, observe
+from workers._check import check
 from workers._process import Process
+from workers._refusal import settings_or_end
 from workers._translate import price_queues
 from workers.broker import PlatformBroker
 
-settings = Settings.from_env(os.environ)
+settings = settings_or_end()
 observe(settings)
 queues = price_queues(settings.price_role)
 broker = PlatformBroker(queues, parameters=[broker_parameters(settings, "connector-price")])
 
 
 def make_process() -> Process:
+    check(settings)
     edges = Edges()  # after the fork: its process id, its own chance
     return Process(
         engine_options(settings, "price"),

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import os
-
 import dramatiq
 
 from connector.core.clock import SystemClock
-from connector.core.settings import Settings
 from connector.state.positions_on_disk import PositionsOnDisk
 from connector.streams.edges import Edges
 from connector.streams.options import engine_options
 from tasks import user as tasks_user
 from workers._boot import Boot
 from workers._build import broker_parameters, make_sinks, make_state, observe
+from workers._check import check
 from workers._process import Process
+from workers._refusal import settings_or_end
 from workers._translate import USER_QUEUES
 from workers.broker import PlatformBroker
 
-settings = Settings.from_env(os.environ)
+settings = settings_or_end()
 observe(settings)
 broker = PlatformBroker(USER_QUEUES, parameters=[broker_parameters(settings, "connector-user")])
 
 
 def make_process() -> Process:
+    check(settings)
     clock = SystemClock()
     # After the fork: its process id, its own chance.
     edges = Edges(clock=clock, positions=PositionsOnDisk(settings.outbox_dir, clock))

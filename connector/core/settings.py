@@ -23,7 +23,9 @@ from pydantic import (
 
 import exchanges
 from connector.core.errors import InvalidSetting
+from connector.core.setting_forms import addresses, families, host, level, name_of_255, origin, paper, url
 from connector.core.symbol_patterns import read_patterns
+from connector.core.venue_options import VENUE_OPTIONS, option_problems
 
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
 _FALSE: Final = frozenset({"false", "0", "no", "off", ""})
@@ -147,12 +149,20 @@ class Settings(BaseModel):
     @classmethod
     def _without_scheme(cls, value: str) -> str:
         # An old sample file wrote http://localhost (contract 7.1).
-        return value.split("://", 1)[-1].strip().rstrip("/")
+        return host(value.split("://", 1)[-1].strip().rstrip("/"))
 
     @field_validator("user_events_queue", mode="after")
     @classmethod
     def _none_is_none(cls, value: str) -> str:
         return "" if value.strip().lower() == "none" else value.strip()
+
+    _level = field_validator("log_level", mode="after")(level)
+    _url = field_validator("exchange_service_url", mode="after")(url)
+    _paper = field_validator("paper_ws", mode="after")(paper)
+    _origin = field_validator("venue_gateway", mode="after")(origin)
+    _addresses = field_validator("egress_ips", mode="after")(addresses)
+    _families = field_validator("price_exchanges", mode="after")(families)
+    _names = field_validator("events_exchange", "user_events_queue", mode="after")(name_of_255)
 
     @field_validator("venue_endpoints", mode="before")
     @classmethod
@@ -204,37 +214,13 @@ class Settings(BaseModel):
         aliases = {field.alias: name for name, field in cls.model_fields.items() if field.alias}
         given = {alias: environ[alias] for alias in aliases if environ.get(alias, "").strip()}
         options = {name: environ[name] for name in VENUE_OPTIONS if environ.get(name, "").strip()}
-        refused = exchanges.option_refusals(options)
+        refused = exchanges.option_refusals(options) or option_problems(options)
         if refused:
             raise InvalidSetting("; ".join(refused))
         try:
             return cls.model_validate({**given, "venue_options": options})
         except (ValidationError, json.JSONDecodeError) as error:
             raise InvalidSetting(_explain(error)) from None
-
-
-VENUE_OPTIONS: Final = (
-    "PAPER_WS",
-    "ENVOKX",
-    "OKX_EU_ONLY",
-    "OKX_EU_SPOT_QUOTES",
-    "BITGETENV",
-    "KUCOIN_UNIFIED",
-    "KUCOIN_ALTER_PARK_MS",
-    "HYPERLIQUIDENV",
-    "KRAKEN_ENV",
-    "KRAKEN_FUTURES_ROUTE",
-    "KRAKEN_XSTOCKS_ENABLED",
-    "COINBASE_API_KEY",
-    "COINBASE_API_SECRET",
-    "HYPERLIQUID_MAX_WS_CONNECTIONS",
-    "WHITEBIT_SITE",
-    "WHITEBIT_CANDLE_CONNECTIONS",
-    "HL_FILL_PARK_GRACE_MS",
-    "HL_FILL_PARK_MAX_SIZE",
-    "HL_FILL_REST_RETRIES",
-    "HL_FILL_REST_RETRY_DELAY_MS",
-)
 
 
 def _explain(error: ValidationError | json.JSONDecodeError) -> str:

@@ -92,7 +92,7 @@ def _run(world: World, plan: Plan, monitor: Monitor) -> None:
 
 def _boot_prices(world: World, plan: Plan) -> None:
     """Price services one after the other, in the order of their roles."""
-    exchanges = ",".join(world.exchanges)
+    exchanges = ",".join(plan.setup.venues)
     for number, role in enumerate(plan.setup.price_roles):
         start = partial(world.boot, "price", f"m{1 + number}", PRICEROLE=role, PRICE_CONNECTOR_EXCHANGES=exchanges)
         world.kernel.at(number * world.fault_chance.uniform(0.5, 4.0), start)

@@ -108,7 +108,7 @@ class ServiceProcess:
             )
             return self.process
 
-        broker.add_middleware(_boot.Boot(self.role, make))
+        broker.add_middleware(_boot.Boot(self.role, make, _could_not_start))
         self._work(broker)
 
     def _edges(self, settings: Settings) -> Edges:
@@ -177,3 +177,7 @@ class ServiceProcess:
 
 def _nobody(_process: ServiceProcess) -> None:
     return None
+
+
+def _could_not_start(code: int) -> None:
+    raise RuntimeError(f"a process could not start: code {code}")

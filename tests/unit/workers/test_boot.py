@@ -1,0 +1,64 @@
+"""A worker process that can't start ends: Dramatiq would go on without an engine, holding the command queue (E4)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from connector.core.errors import InvalidSetting
+from workers._boot import Boot
+from workers._process import Process
+from workers._refusal import CRASHED, REFUSED
+
+
+class FailsAtStart:
+    def start(self) -> None:
+        raise InvalidSetting("VENUE_ENDPOINTS: an origin is none")
+
+
+def boot(make: Callable[[], object]) -> tuple[Boot, list[int]]:
+    codes: list[int] = []
+
+    def end(code: int) -> None:
+        codes.append(code)
+        raise SystemExit(code)
+
+    return Boot("user", cast(Callable[[], Process], make), end), codes
+
+
+def broken(error: BaseException) -> Callable[[], object]:
+    def make() -> object:
+        raise error
+
+    return make
+
+
+def hook(call: Callable[[Any, Any], None]) -> None:
+    with pytest.raises(SystemExit):
+        call(None, None)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(InvalidSetting("CREDENTIALS_KEYS: key 1 of 1 is unusable"), REFUSED), (OSError("no threads"), CRASHED)],
+)
+def test_what_cannot_be_made_ends_the_process_before_a_consumer_is_there(
+    error: Exception, code: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, codes = boot(broken(error))
+    with caplog.at_level(logging.ERROR):
+        hook(one.before_worker_boot)
+    assert codes == [code]
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == ["can't start"]
+
+
+def test_what_cannot_be_started_ends_the_process(caplog: pytest.LogCaptureFixture) -> None:
+    one, codes = boot(FailsAtStart)
+    one.before_worker_boot(cast(Any, None), None)
+    with caplog.at_level(logging.ERROR):
+        hook(one.after_worker_boot)
+    assert codes == [REFUSED]
+    assert [record.getMessage() for record in caplog.records] == ["can't start: VENUE_ENDPOINTS: an origin is none"]
