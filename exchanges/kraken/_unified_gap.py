@@ -59,7 +59,9 @@ class UnifiedGap:
         if self._resume is None:
             return
         self._now_ms = now_ms
-        fills = sorted((row for row in rows if row.exec_type == "trade"), key=moment)
+        trades = [row for row in rows if row.exec_type == "trade"]
+        # A snapshot that comes twice tells the same fills twice.
+        fills = sorted({row.exec_id or f"#{number}": row for number, row in enumerate(trades)}.values(), key=moment)
         self._open = {row.order_id: row for row in rows if row.exec_type != "trade"}
         for fill in fills:
             self._fills.setdefault(fill.order_id, []).append(fill)

@@ -219,15 +219,16 @@ class ClassicUser(Link):
         return [Seen(self.subscription.stream_id)] if told is None else self.repair.live(told)
 
     def _publish(self, event: ExecutionReport, wire: str, now: Instant) -> Outputs:
-        """A final report without a value is worth a question: the backend books the first FILLED for good.
+        """A final report whose fills were not all seen is worth a question: the backend books the first FILLED for good.
 
-        While a gap is read, so is one whose fills were not all seen: its value is the limit price's, not that of the fills.
+        Its value would be the limit price's, not that of the fills, or none.
         """
         final = event.order_status in ("FILLED", "CANCELED")
         filled = decimal(event.total_trade_quantity)
-        known = decimal(event.total_quote_trade_quantity) > 0 or not filled
-        if not self.repair.done and filled:
-            known = known and self.account.ledger.totals(str(event.order_id))[0] == filled
+        known = not filled or (
+            decimal(event.total_quote_trade_quantity) > 0
+            and self.account.ledger.totals(str(event.order_id))[0] == filled
+        )
         if known or not final or not self.subscription.credentials.key:
             return self._live(event)
         order_id = str(event.order_id)
@@ -244,7 +245,12 @@ class ClassicUser(Link):
                 found = self.account.rest_order(_rest_row(envelope.data))
             except (*UNREADABLE, ValueError):
                 found = None
-            if found is not None and found.order_status == event.order_status:
+            same = found is not None and found.order_status == event.order_status
+            if (
+                found is not None
+                and same
+                and decimal(found.total_trade_quantity) == decimal(event.total_trade_quantity)
+            ):
                 event = msgspec.structs.replace(
                     event, price=found.price, total_quote_trade_quantity=found.total_quote_trade_quantity
                 )

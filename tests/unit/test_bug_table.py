@@ -21,7 +21,7 @@ LATER = {
     "E": range(1, 6),
     "N": (1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13),
     "M": (*range(1, 11), 12, 13, 14, 15, 18, 20, 21, 22, 23, 24, 26),
-    "P": range(1, 36),
+    "P": range(1, 37),
     "F": range(1, 12),
 }
 ROWS += [f"{letter}{number}" for letter, numbers in LATER.items() for number in numbers]

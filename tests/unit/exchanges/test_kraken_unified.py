@@ -436,6 +436,12 @@ def test_a_fill_is_counted_once_whether_a_total_or_an_earlier_connection_had_it(
     assert (report.total_trade_quantity, report.order_time) == ("0.3", WALL - 9_000)
 
 
+def test_a_snapshot_that_comes_twice_counts_its_fills_once() -> None:
+    fills = [trade(0.2, 1, "filled", 9_000, order_id="new", cl_ord_id="N", order_qty=0.2)] * 2
+    (report,) = reports(gap(*fills, OLD, OLD, orders=()))
+    assert (report.order_status, report.total_trade_quantity) == ("FILLED", "0.2")
+
+
 def test_orders_of_the_classic_way_go_on_under_other_ids() -> None:
     """Both ways tell the same order under an id of their own: none of them is cancelled by the change of the way."""
     orders = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -555,6 +555,31 @@ def test_the_retired_wallet_push_is_ignored_once_the_full_one_was_seen() -> None
     assert push("availableBalance.change") == [Seen("s1")]
 
 
+def row(order_id: str, **fields: object) -> dict[str, object]:
+    return {
+        "id": order_id,
+        "symbol": "BTC-USDT",
+        "side": "buy",
+        "type": "limit",
+        "price": "100",
+        "size": "2",
+        "dealSize": "0",
+        "dealFunds": "0",
+        "clientOid": f"c{order_id}",
+        "cancelExist": False,
+        "active": False,
+        "createdAt": WALL - 9_000,
+        "lastUpdatedAt": WALL - 1_000,
+        **fields,
+    }
+
+
+def looked_up(driver: Driver, outputs: Iterable[Output], told: dict[str, object]) -> Sequence[Output]:
+    """What is told of a final frame when REST has answered about its order."""
+    (call,) = of(Call, outputs)
+    return driver.answer(call, {"code": "200000", "data": told})
+
+
 def test_a_final_market_report_without_a_value_asks_rest_first() -> None:
     driver = live()
     end = order(orderType="market", price=None, type="canceled", status="done", filledSize="2", remainSize="0")
@@ -568,6 +593,26 @@ def test_a_final_market_report_without_a_value_asks_rest_first() -> None:
     assert emit.event.order_status == "FILLED"
     assert emit.event.total_quote_trade_quantity == "201"
     assert emit.event.price == "100.5"
+
+
+@pytest.mark.parametrize(
+    ("answer", "value"),
+    [
+        (row("o1", dealSize="2", dealFunds="199"), "199"),
+        (row("o1", dealSize="1", dealFunds="99"), "200"),
+        (row("o1", active=True), "200"),
+    ],
+    ids=["told", "behind", "still open"],
+)
+def test_a_final_report_that_overtakes_its_fills_is_not_told_at_the_limit_price(
+    answer: dict[str, object], value: str
+) -> None:
+    """Two frames in the wrong order, or one lost: the first FILLED is booked for good, with the price that it has."""
+    driver = live()
+    end = order(type="filled", status="done", filledSize="2", remainSize="0")
+    (emit,) = of(Emit, looked_up(driver, driver.frame(end), answer))
+    assert isinstance(emit.event, ExecutionReport)
+    assert (emit.event.order_status, emit.event.total_quote_trade_quantity) == ("FILLED", value)
 
 
 def test_a_final_report_does_not_wait_for_ever_for_rest() -> None:
@@ -604,25 +649,6 @@ def test_a_liquidation_with_quantity_zero_uses_the_last_one() -> None:
 def known(order_id: str, **fields: Any) -> KnownOrder:
     values: dict[str, Any] = {"symbol": "BTC-USDT", "status": "NEW", "client_order_id": f"c{order_id}"} | fields
     return KnownOrder(order_id=order_id, **values)
-
-
-def row(order_id: str, **fields: object) -> dict[str, object]:
-    return {
-        "id": order_id,
-        "symbol": "BTC-USDT",
-        "side": "buy",
-        "type": "limit",
-        "price": "100",
-        "size": "2",
-        "dealSize": "0",
-        "dealFunds": "0",
-        "clientOid": f"c{order_id}",
-        "cancelExist": False,
-        "active": False,
-        "createdAt": WALL - 9_000,
-        "lastUpdatedAt": WALL - 1_000,
-        **fields,
-    }
 
 
 def test_a_spot_gap_is_read_per_symbol_and_vanished_orders_one_by_one() -> None:
@@ -1103,7 +1129,8 @@ def test_the_end_of_an_altered_order_is_not_told_under_the_live_client_id() -> N
     assert of(Seen, driver.frame(order(**A, **END)))
     assert not of(Emit, driver.frame(order(**A, **END)))
     filled = {"type": "filled", "status": "done", "filledSize": "2", "remainSize": "0"}
-    assert states(driver.frame(order(**B, **filled))) == [("B", "FILLED", "2")]
+    told = looked_up(driver, driver.frame(order(**B, **filled)), row("B", dealSize="2", dealFunds="199"))
+    assert states(told) == [("B", "FILLED", "2")]
 
 
 def test_totals_go_on_over_an_alter_because_the_backend_books_by_client_id() -> None:
@@ -1125,7 +1152,9 @@ def test_a_fill_that_shows_only_in_the_end_of_the_altered_order_is_counted_at_on
     driver = live()
     driver.frame(order(**A))
     driver.frame(order(**B))
-    assert states(driver.frame(order(**A, **END, filledSize="0.5"))) == [("B", "PARTIALLY_FILLED", "0.5")]
+    end = row("A", dealSize="0.5", dealFunds="50", cancelExist=True)
+    told = looked_up(driver, driver.frame(order(**A, **END, filledSize="0.5")), end)
+    assert states(told) == [("B", "PARTIALLY_FILLED", "0.5")]
 
 
 def test_a_cancel_that_comes_before_the_new_order_is_told_as_the_venue_tells_it() -> None:
