@@ -62,7 +62,7 @@ class Process:
         self._watch = watch
         sink.on_confirmed = self.engine.pipeline.confirmed
         sink.on_recovered = self._recovered
-        sink.permitted = self.engine.leases.permitted
+        sink.permitted = self.engine.leases.permitted_s
         sink.owned_elsewhere = OwnedElsewhere(state, self.engine.owner, self.engine.clock)
 
     def start(self) -> None:

@@ -154,6 +154,12 @@ class AmqpLink:
         if connection is not None and not connection.is_closed and not connection.is_closing:
             connection.close(320, why[:100])
 
+    def abort(self, why: str) -> None:
+        """Give this connection up with everything that it has not got rid of: nothing of that arrives any more."""
+        self._why = why
+        if self._connection is not None and not self._connection.is_closed:
+            self._connection.abort(why)
+
     def close(self) -> None:
         """Close for good; `lost` is called when that is done."""
         self._closing = True

@@ -14,8 +14,8 @@ from connector.core.ports import Clock
 Callback = Callable[..., None]
 
 Connect = Callable[[Callback, Callback, Callback], Any]
-"""Begin to connect; returns the connection (pika's, or what behaves like it). Called back with the connection once it is
-open; with it and an error if it could not be opened; with it and the reason when it is closed."""
+"""Begin to connect; returns the connection (pika's, with an `abort`, or what behaves like it). Called back with the
+connection once it is open; with it and an error if it could not be opened; with it and the reason when it is closed."""
 
 
 class Turning(Protocol):

@@ -13,6 +13,7 @@ from connector.core.log import get_logger
 from connector.core.metrics import METRICS
 from connector.core.ports import AccountMessage, CandleMessage, Clock, Confirmed, InfoMessage, TickerMessage
 from connector.core.stamps import NOT_NOW
+from connector.sinks._amqp_deadline import Deadline
 from connector.sinks._amqp_intake import Intake
 from connector.sinks._amqp_link import AmqpLink, Topology
 from connector.sinks._amqp_messages import Outgoing, joined, kind_of, publishing, short, ticker_properties
@@ -55,10 +56,8 @@ class Publisher:
     ) -> None:
         self._clock, self._chance = clock, chance
         self.on_confirmed: Confirmed | None = None
-        self._intake = intake
-        self._lane = intake.lane
-        self._topology = topology
-        self._options = options
+        self._intake, self._lane = intake, intake.lane
+        self._topology, self._options = topology, options
         self._name = options.name
         self._loop: Turning | None = None
         self._link: AmqpLink | None = None
@@ -71,11 +70,10 @@ class Publisher:
         self._pump_scheduled = False
         self._ticker_timer = False
         self._hold_timer = False
+        self._deadline = Deadline(self._lane, lambda: self._durable_in_flight > 0)
         self._ticker_ids = f"{chance.new_id()[:12]}-t"
-        self._ticker_id = 0
-        self._reported_drops = 0
-        self._finishing = False
-        self.finished = False
+        self._ticker_id = self._reported_drops = 0
+        self._finishing = self.finished = False
         """Everything is confirmed or kept on disk, as far as it goes; nothing more will happen."""
         self._alive_mono = NOT_NOW
 
@@ -99,6 +97,7 @@ class Publisher:
         self._loop = loop
         self._link = AmqpLink(loop, connect, self._topology, self, self._clock, self._chance)
         self._pump_scheduled = self._ticker_timer = self._hold_timer = False
+        self._deadline.begin(loop)
         self._alive_mono = self._clock.mono()
         loop.call_later(0, self._link.connect)
         loop.call_later(TICK_S, self._tick)
@@ -266,6 +265,7 @@ class Publisher:
             return True
         outgoing.tag = tag
         self._durable_in_flight += 1
+        self._deadline.watch(link)
         self._fly(tag, outgoing)
         return True
 

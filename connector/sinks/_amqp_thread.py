@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from typing import Any
 
 import pika
 from pika.adapters.select_connection import IOLoop, SelectConnection
+from pika.exceptions import StreamLostError
 
 from connector.core.log import get_logger
 from connector.sinks._amqp_ports import Callback
 from connector.sinks._amqp_publisher import Publisher
+from connector.sinks._common import DISCARD
 
 log = get_logger(__name__)
+
+
+class AbortableConnection(SelectConnection):  # type: ignore[misc]  # pika is not typed
+    """pika's, which can also be given up together with what did not arrive yet."""
+
+    def abort(self, why: str) -> None:
+        """At once, without a word to the broker; told as any loss."""
+        transport: Any = self._transport
+        sock = getattr(transport, "_sock", None)
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, DISCARD)
+        self._terminate_stream(StreamLostError(why))
 
 
 class PublisherThread:
@@ -58,7 +73,7 @@ def connecting(parameters: pika.ConnectionParameters, loop: IOLoop) -> Any:
     """How a deployment connects: see `Connect`."""
 
     def connect(opened: Callback, failed: Callback, closed: Callback) -> Any:
-        return SelectConnection(
+        return AbortableConnection(
             parameters,
             on_open_callback=opened,
             on_open_error_callback=failed,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Callable, Collection, Sequence
 from typing import Final, TypeVar
 
@@ -15,8 +17,9 @@ T = TypeVar("T")
 
 Elsewhere = Callable[[Sequence[str]], Collection[str] | None]
 """Which of these streams other processes run now; None = can't be told now. Called on a sink's thread; may take seconds."""
-Permitted = Callable[[], bool]
-"""Whether this process may publish account messages now. Called on a sink's thread under its lock; must not wait."""
+Permitted = Callable[[], float]
+"""For how many seconds this process may still publish account messages; 0 = not now. Called on a sink's thread under its
+lock; must not wait."""
 HOLD_S: Final = 0.1
 """What may not go out is looked at again after this long."""
 
@@ -44,9 +47,14 @@ def backoff_s(failures: int, chance: Chance) -> float:
     return chance.uniform(0.02, min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** min(failures, 16)))
 
 
-def always() -> bool:
+def always() -> float:
     """`Permitted` of a process that shares its streams with nobody."""
-    return True
+    return math.inf
+
+
+DISCARD: Final = struct.pack("ii", 1, 0)
+"""`SO_LINGER` of a connection whose end takes back what did not arrive yet: the kernel would go on sending it for minutes,
+also behind what another process published meanwhile."""
 
 
 class Throttle:

@@ -132,7 +132,7 @@ class DurableLane:
         while (item := self._oldest()) is not None:
             if self._is_revoked(item):
                 self.settle([item])
-            elif isinstance(item.message, AccountMessage | InfoMessage) and not self.permitted():
+            elif isinstance(item.message, AccountMessage | InfoMessage) and self.permitted() <= 0:
                 self._head.appendleft(item)
                 self.held_back = True
                 return None

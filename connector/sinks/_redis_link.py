@@ -6,7 +6,9 @@ uses its `Connection` directly: connect, send, read one reply per command. Publi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import socket
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from redis import Connection, SSLConnection
@@ -19,12 +21,19 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
 )
+from redis.exceptions import (
+    TimeoutError as RedisTimeoutError,
+)
 from redis.retry import Retry
 
 from connector.core.channels import ORDERS
+from connector.sinks._common import DISCARD, always
 
 EXPIRY_KEY: Final = "wsc:orders:expiry"
 """Deadlines of the `orders` fields where the server has no HEXPIRE: a sorted set, field → ms."""
+
+REPLY_S: Final = 5.0
+"""A reply is waited for this long."""
 
 _PUBLISH_PAIRS: Final = """
 for i = 1, #ARGV, 2 do redis.call('PUBLISH', ARGV[i], ARGV[i + 1]) end
@@ -79,7 +88,29 @@ class Wire(Protocol):
 
     def send_packed_command(self, command: Sequence[bytes], check_health: bool = True) -> None: ...
 
+    def can_read(self, timeout: float) -> bool:
+        """Whether a reply, or the beginning of one, is there within so many seconds."""
+
     def read_response(self) -> object: ...
+
+
+class DiscardingConnection(Connection):
+    """What it has not got rid of when it is closed is never sent."""
+
+    def _connect(self) -> socket.socket:
+        return _discarding(super()._connect())  # type: ignore[no-untyped-call]
+
+
+class DiscardingTls(SSLConnection):
+    """The same over TLS."""
+
+    def _connect(self) -> socket.socket:
+        return _discarding(super()._connect())  # type: ignore[no-untyped-call]
+
+
+def _discarding(made: socket.socket) -> socket.socket:
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, DISCARD)
+    return made
 
 
 def wire(
@@ -112,7 +143,7 @@ def wire(
     if tls:
         options |= {"ssl_ca_certs": tls_ca_file, "ssl_cert_reqs": "required", "ssl_check_hostname": True}
     # redis-py's connection classes carry few annotations; this is the one place that touches them.
-    made: Any = SSLConnection(**options) if tls else Connection(**options)  # type: ignore[no-untyped-call]
+    made: Any = DiscardingTls(**options) if tls else DiscardingConnection(**options)  # type: ignore[no-untyped-call]
     return made  # type: ignore[no-any-return]
 
 
@@ -137,8 +168,9 @@ class RedisLink:
     def close(self) -> None:
         self._connection.disconnect()
 
-    def ask(self, packed: bytes, count: int = 1) -> list[object]:
-        """Send commands and read `count` replies; an error reply is returned in its place as a `ResponseError`.
+    def ask(self, packed: bytes, count: int = 1, left_s: Callable[[], float] = always) -> list[object]:
+        """Send commands and read `count` replies; an error reply is returned in its place as a `ResponseError`. `left_s`
+        tells how much longer replies may be waited for, if not until the connection's own timeout.
 
         Raises `PartialReply` (a `LinkLost`) if the connection failed; it holds the replies that did arrive.
         """
@@ -146,6 +178,8 @@ class RedisLink:
         try:
             self._connection.send_packed_command([packed], check_health=False)
             for _ in range(count):
+                if (left := left_s()) != math.inf and not self._connection.can_read(min(left, REPLY_S)):
+                    raise RedisTimeoutError("no answer in time")
                 try:
                     replies.append(self._connection.read_response())
                 except BusyLoadingError as error:

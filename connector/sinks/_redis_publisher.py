@@ -225,7 +225,7 @@ class RedisPublisher:
         if lanes.missed_closes:
             return self._send_closes
         if lanes.account and now >= self._held_until:
-            if self.permitted():
+            if self.permitted() > 0:
                 return self._check_backlog if self._unchecked else self._send_account
             self._held_until = now + HOLD_S
         if lanes.service:
@@ -280,7 +280,7 @@ class RedisPublisher:
         elsewhere = self.owned_elsewhere(streams) if streams and self.owned_elsewhere is not None else ()
         with self.lock:
             if elsewhere is None:
-                # Order changes could go backwards and deltas count twice: they wait until the state answers.
+                # Orders could go backwards and deltas count twice: they wait until the state answers.
                 self._held_until = self._clock.mono() + HOLD_S
                 return
             self._unchecked = False
@@ -288,13 +288,14 @@ class RedisPublisher:
 
     def _send_account(self, link: RedisLink) -> None:
         with self.lock:
-            items = self.lanes.take_account(ACCOUNT_BATCH)
+            # Asked again: this process may have stood still just now.
+            items = self.lanes.take_account(ACCOUNT_BATCH if self.permitted() > 0 else 0)
         lost: LinkLost | None = None
         outcomes = [Outcome.FORBIDDEN] * len(items)
         try:
             batch = AccountBatch(items, self._clock.wall_ms(), link.has_hexpire)
             try:
-                replies = link.ask(batch.packed, batch.count)
+                replies = link.ask(batch.packed, batch.count, self.permitted)
             except PartialReply as error:
                 lost, replies = error, error.replies
             outcomes = batch.outcomes(replies)

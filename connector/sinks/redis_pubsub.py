@@ -17,7 +17,7 @@ from connector.core.stamps import Stamped
 from connector.core.waits import Ending, Wait, wait_through
 from connector.sinks._common import Elsewhere, Permitted, left
 from connector.sinks._redis_lanes import RedisLanes
-from connector.sinks._redis_link import Wire, wire
+from connector.sinks._redis_link import REPLY_S, Wire, wire
 from connector.sinks._redis_publisher import GATHER_S, MARKET_BATCH, RedisPublisher
 
 
@@ -50,7 +50,7 @@ class RedisSink:
         candle_messages: int = 20_000,
         service_messages: int = 1_000,
         connect_timeout_s: float = 3.0,
-        reply_timeout_s: float = 5.0,
+        reply_timeout_s: float = REPLY_S,
         sweep_interval_s: float = 30.0,
         name: str = "redis",
         clock: Clock | None = None,

@@ -176,16 +176,20 @@ class Leases:
         return lost
 
     def permitted(self) -> bool:
-        """Whether what this process tells of its units may leave it now: no lease of it can have run out.
+        """Whether what this process tells of its units may leave it now: no lease of it can have run out."""
+        return self.permitted_s() > 0
+
+    def permitted_s(self) -> float:
+        """For how long it may, from now on.
 
         Counted from the start of the last beat that was answered, by the clock that went on further: after a host slept the
         monotonic one may not know of it. Never waits.
         """
         answered = self._answered
         if answered is None:
-            return False
+            return 0.0
         passed_s = max(self._clock.mono() - answered[0], (self._clock.wall_ms() - answered[1]) / 1000)
-        return passed_s < self.ttl_s * (1 - MARGIN_PER_TTL)
+        return max(0.0, self.ttl_s * (1 - MARGIN_PER_TTL) - passed_s)
 
     def look_around(self) -> None:
         """Find out who is alive now, not at the last beat: free units were found. Raises `StateUnavailable`."""

@@ -79,14 +79,6 @@ KNOWN: Final[tuple[Known, ...]] = (
         "commands",
         within=120,
     ),
-    Known(
-        "E7ab",
-        "a process that is cut off from Redis goes on beside the next owner, and its backlog goes out behind newer events",
-        ORDERS,
-        either("redis_cut"),
-        26,
-        "cut",
-    ),
     Known("B6", "an evicted lease has two owners", ORDERS | {"run twice"}, either("redis_evict"), 45, "evict"),
     Known(
         "E3",

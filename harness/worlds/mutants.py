@@ -20,19 +20,15 @@ from connector.state.memory_state import MemoryState
 from connector.state.positions_on_disk import PositionsOnDisk
 from connector.streams.accounts import Accounts
 from connector.streams.announce import Announced, Announcer
-from connector.streams.attempts import Stream
-from connector.streams.breaker import AuthBreaker
-from connector.streams.gaps import Gaps
 from connector.streams.handover import Handover
-from connector.streams.leases import Leases
 from connector.streams.lineage import Lineage
 from connector.streams.lines import Lines
 from connector.streams.market import Markets
 from connector.streams.orphans import Orphans
 from connector.streams.takers import Takers
-from connector.streams.tracker import OrderTracker, Position
-from connector.streams.venue_time import VenueTime
+from connector.streams.tracker import OrderTracker
 from exchanges.events import ExecutionReport, OrderTradeUpdate
+from harness.worlds import mutants_fencing as fencing
 from harness.worlds import process
 from harness.worlds.plan import Plan, draw
 from workers._consumer import PlatformConsumer
@@ -267,50 +263,6 @@ def _event_after_the_close() -> AbstractContextManager[object]:
     return patch.object(Lines, "close", close)
 
 
-@contextmanager
-def _gaps_by_the_hosts_clock() -> Iterator[None]:
-    """B4: a gap begins and ends by the clocks of the hosts, however far they are off."""
-
-    def begun(self: Gaps, stream: Stream, known: Position | None, *, unknown: bool) -> None:
-        del self
-        stream.gap_from_ms = known.live_until_ms if known is not None and known.live_until_ms else None
-        stream.past_unknown = unknown and stream.gap_from_ms is None
-
-    with (
-        patch.object(VenueTime, "answered", lambda *_: None),
-        patch.object(VenueTime, "offset", lambda *_: None),
-        patch.object(Gaps, "begun", begun),
-    ):
-        yield
-
-
-@contextmanager
-def _nothing_is_fenced() -> Iterator[None]:
-    """E7c: whoever held a lease once publishes, however long ago its last beat was, and ends what it lost some time later."""
-    with (
-        patch.object(Leases, "permitted", lambda _: True),
-        patch.object(Lines, "fence", lambda *_: None),
-    ):
-        yield
-
-
-@contextmanager
-def _any_gate_is_deleted() -> Iterator[None]:
-    """E17: the process that gets the commands remembers gates of others, and deletes whichever gate stands there."""
-    genuine = AuthBreaker._gate
-
-    def clear_gate(self: MemoryState, stream_id: str, digest: str) -> None:
-        del digest
-        with self._lock:
-            self._gates.drop(stream_id)
-
-    with (
-        patch.object(AuthBreaker, "_gate", lambda self, stream_id, **_: genuine(self, stream_id, owned=True)),
-        patch.object(MemoryState, "clear_gate", clear_gate),
-    ):
-        yield
-
-
 def _absence_is_an_order() -> AbstractContextManager[object]:
     """B2: a stream whose entry is missing counts as closed."""
     return patch.object(MemoryState, "remember", lambda self, wanted: wanted.stream_id in self._entries)
@@ -399,7 +351,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "a clock that is off loses the gap of a take-over and reports it as complete",
         "clock",
         frozenset({"rabbit lost", "redis lost", "rabbit wrong end", "redis wrong end"}),
-        _gaps_by_the_hosts_clock,
+        fencing.gaps_by_the_hosts_clock,
         faults=("clock_step", "restart_step"),
         first=124,
     ),
@@ -417,14 +369,32 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         frozenset(
             {"rabbit two owners", "redis two owners", "rabbit backwards", "redis backwards", "redis deposit twice"}
         ),
-        _nothing_is_fenced,
+        fencing.nothing_is_fenced,
+    ),
+    Mutant(
+        "E7a nothing is fenced",
+        "a process that is cut off from Redis goes on beside the next owner, and its backlog goes out behind newer events",
+        "cut",
+        frozenset(
+            {"rabbit two owners", "redis two owners", "rabbit backwards", "redis backwards", "redis deposit twice"}
+        ),
+        fencing.nothing_is_fenced,
+        faults=("redis_cut",),
+    ),
+    Mutant(
+        "E7b what was written arrives",
+        "what a process wrote before its time was up arrives behind the next owner's events when it can be reached again",
+        "cut",
+        frozenset({"rabbit two owners", "redis two owners", "rabbit backwards", "redis backwards"}),
+        fencing.what_was_written_arrives,
+        faults=("redis_cut",),
     ),
     Mutant(
         "E17 any gate is deleted",
         "the process that gets the commands deletes the gate of a newer rejected key",
         "keys",
         frozenset({"gate deleted"}),
-        _any_gate_is_deleted,
+        fencing.any_gate_is_deleted,
         first=122,
     ),
     Mutant(

@@ -137,6 +137,13 @@ class SelectConnection:
         self.channels.append(channel)
         channel.ask(lambda: None, lambda _result: on_open_callback(channel))
 
+    def abort(self, why: str) -> None:
+        """What did not arrive yet never does."""
+        if self.link is not None:
+            self.link.told = True
+            self.link.end(why, tell=False)
+        self._loop.call_later(0.001, lambda: self._gone(StreamLostError(why)))
+
     def close(self, reply_code: int = 200, reply_text: str = "") -> None:
         if self.is_closed or self.is_closing:
             raise ConnectionWrongStateError("the connection is closed")

@@ -218,6 +218,8 @@ class Connection:
         self._losses = -1
         self._waiting: Task | None = None
         self._expected = 0
+        self._life = 0
+        """Rises with each end: what did not arrive in its life never does (SO_LINGER, see `connector.sinks._common`)."""
 
     def connect(self) -> None:
         where = server()
@@ -232,17 +234,18 @@ class Connection:
 
     def disconnect(self, *_: object) -> None:
         self._losses = -1
+        self._life += 1
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         del check_health
         where = server()
-        losses = self._losses
+        losses, life = self._losses, self._life
         if losses != where.seen(self._host) or not where.running:
             raise RedisConnectionError("Error 32 while writing to socket. Broken pipe.")
         packed = b"".join(command) if isinstance(command, list | tuple) else command
 
         def there() -> None:
-            if losses != where.seen(self._host) or not where.running:
+            if losses != where.seen(self._host) or not where.running or life != self._life:
                 return
             if where.cut_off(self._host):
                 where.after_mend(self._host, there)
@@ -258,18 +261,23 @@ class Connection:
 
         kernel().at(max(kernel().now + where.way_s(), where.stalled_until), there)
 
-    def read_response(self, *_: object, **__: object) -> object:
+    def can_read(self, timeout: float = 0) -> bool:
         where = server()
-        until = kernel().now + self._timeout_s
+        until = kernel().now + min(timeout, self._timeout_s)
         while not self._replies:
             if self._losses != where.seen(self._host):
                 raise RedisConnectionError("Connection closed by server.")
             if kernel().now >= until:
-                raise RedisTimeoutError("Timeout reading from socket")
+                return False
             self._waiting = kernel().task
             # A lost connection is looked for now and then; nobody counts on finding it at once.
             kernel().wait(min(0.25, until - kernel().now))
             self._waiting = None
+        return True
+
+    def read_response(self, *_: object, **__: object) -> object:
+        if not self.can_read(self._timeout_s):
+            raise RedisTimeoutError("Timeout reading from socket")
         reply = self._replies.popleft()
         if isinstance(reply, ResponseError):
             raise reply

@@ -138,7 +138,7 @@ class RedisServer:
 
     def mend(self, host: Host) -> None:
         """The way is free again. What the host's kernel could not get rid of arrives now, also what its process has given up
-        long ago: closing a socket does not take back what was written."""
+        long ago: closing a socket does not take back what was written (unless it is told to: the event sinks' are)."""
         self._cut.discard(host)
         lost = self._lost.pop(host, [])
         for work in lost:

@@ -22,11 +22,12 @@ from types import ModuleType
 from typing import Any, Final, NoReturn
 
 import pika
-import redis
-from pika.adapters.select_connection import IOLoop, SelectConnection
+from pika.adapters.select_connection import IOLoop
 
 from connector.core import metrics
+from connector.sinks._amqp_thread import AbortableConnection
 from connector.sinks._disk import RealDisk
+from connector.sinks._redis_link import DiscardingConnection
 from connector.state import positions_on_disk
 from harness.worlds import blocking, disk, network, pika_blocking, pika_loop, pools, redis_clients
 from harness.worlds.blocking import host, kernel
@@ -121,8 +122,8 @@ def _instead() -> dict[int, object]:
         (socket, Borrowed(socket, gethostname=lambda: host().name)),
         (pika, Borrowed(pika, BlockingConnection=pika_blocking.BlockingConnection)),
         (IOLoop, pika_loop.IOLoop),
-        (SelectConnection, pika_loop.SelectConnection),
-        (redis.Connection, redis_clients.Connection),
+        (AbortableConnection, pika_loop.SelectConnection),
+        (DiscardingConnection, redis_clients.Connection),
         (RealDisk, disk.disk),
         (positions_on_disk.connect, disk.connect),
         (metrics.METRICS, _NoMetrics()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,29 @@ def test_cuts_in_the_middle_of_the_flow_lose_nothing_and_keep_the_order(
         wait_for(lambda stream=stream: len(set(unique_ids(rabbit_receiver, stream))) == 1_500)  # type: ignore[misc]
         assert unique_ids(rabbit_receiver, stream) == ids(stream, 1_500)
         assert [message.event_id for message in confirmed if message.stream_id == stream] == ids(stream, 1_500)
+
+
+def test_a_connection_without_answers_is_given_up_when_the_time_of_the_process_is_up(
+    run: Running, rabbit_receiver: RabbitReceiver, rabbit_proxy: TcpProxy, mark: str
+) -> None:
+    """Cut off from Redis and the broker: what is on its way must not arrive behind the next owner's events."""
+    until = [time.monotonic() + 60]
+    sink = run(port=rabbit_proxy.port)
+    sink.permitted = lambda: max(0.0, until[0] - time.monotonic())
+    wait_for(lambda: sink.status().connected)
+    before = rabbit_proxy.connections
+    rabbit_proxy.stall()
+    until[0] = time.monotonic() + 0.5
+    stream = f"{mark}-u"
+    sink.submit([account(stream, 0)])
+    wait_for(lambda: not sink.status().connected)
+    rabbit_proxy.resume()
+    wait_for(lambda: sink.status().connected)
+    assert rabbit_proxy.connections > before
+    assert not sink.flush(0.5), "it waits for its process's next beat"
+    until[0] = time.monotonic() + 60
+    assert sink.flush(10)
+    wait_for(lambda: unique_ids(rabbit_receiver, stream) == ids(stream, 1))
 
 
 def test_an_outage_goes_to_disk_and_comes_back_in_order(

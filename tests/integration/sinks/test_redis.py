@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,8 @@ import pytest
 
 from connector.core.channels import LAST_EVENT_TIME, ORDERS
 from connector.core.ports import InfoMessage, ServiceMessage, StreamClosed
-from connector.sinks._redis_link import EXPIRY_KEY
+from connector.sinks._common import DISCARD
+from connector.sinks._redis_link import EXPIRY_KEY, PartialReply, RedisLink, command, wire
 from connector.sinks.redis_pubsub import RedisSink
 from tests.integration.sinks.receivers import (
     REDIS_DB,
@@ -283,6 +285,21 @@ def test_account_messages_overtake_a_backlog_of_tickers(
     position = [message.channel for message in redis_receiver.messages].index(f"{mark}-u")
     # At most the batch that was on its way, and one more.
     assert position <= 1_000
+
+
+def test_a_connection_that_is_closed_takes_back_what_did_not_arrive() -> None:
+    """The kernel would go on sending it when the way is free again, behind what another process published."""
+    made: Any = wire(
+        **DIRECT, username=None, password=None, tls=False, tls_ca_file=None, connect_timeout_s=1.0, reply_timeout_s=1.0
+    )
+    link = RedisLink(made)
+    try:
+        assert made._sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(DISCARD)) == DISCARD
+        assert link.ask(command(b"PING"), left_s=lambda: 0.5) == [b"PONG"]
+        with pytest.raises(PartialReply, match="no answer in time"):
+            link.ask(command(b"BLPOP", b"wsc:nothing", b"1"), left_s=lambda: 0.05)
+    finally:
+        link.close()
 
 
 def test_scripts_that_the_server_forgot_are_loaded_again(

@@ -12,6 +12,7 @@ from pika.exceptions import (
     ChannelWrongStateError,
     ConnectionClosedByBroker,
     ConnectionClosedByClient,
+    StreamLostError,
 )
 from redis._parsers.base import BaseParser
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -81,6 +82,7 @@ class Connection:
         self.broker = broker
         self.is_closed = self.is_closing = False
         self.channel_: Channel | None = None
+        self.aborted = ""
         self._closed = closed
         self._blocked: Callback | None = None
         self._unblocked: Callback | None = None
@@ -103,6 +105,10 @@ class Connection:
     def close(self, code: int = 200, text: str = "") -> None:
         self.is_closing = True
         self.broker.soon(lambda: self._end(ConnectionClosedByClient(code, text)))
+
+    def abort(self, why: str) -> None:
+        self.aborted = why
+        self.broker.soon(lambda: self._end(StreamLostError(why)))
 
     def lose(self) -> None:
         self._end(ConnectionClosedByBroker(320, "CONNECTION_FORCED"))
@@ -190,6 +196,8 @@ class Redis:
         self.readonly = False
         self.during: Callable[[], None] | None = None
         """Called while commands are carried out, before their answer."""
+        self.waited_s: list[float] = []
+        """How long its answers would have been waited for, where that was bounded."""
         self.done: list[list[bytes]] = []
         """Commands that were carried out, beside those of a connection's start."""
 
@@ -230,6 +238,10 @@ class RedisWire:
             return _error("READONLY You can't write against a read only replica.")
         self._server.done.append(parts)
         return 0 if parts[0] == b"EVALSHA" else 1
+
+    def can_read(self, timeout: float) -> bool:
+        self._server.waited_s.append(timeout)
+        return not self._server.late
 
     def read_response(self) -> object:
         if self._server.late:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,8 +25,8 @@ class Beat:
     def __init__(self) -> None:
         self.finished = False
 
-    def __call__(self) -> bool:
-        return self.finished
+    def __call__(self) -> float:
+        return math.inf if self.finished else 0.0
 
 
 def test_a_process_that_stood_still_sends_nothing_to_rabbitmq_before_its_next_beat() -> None:
@@ -182,6 +183,60 @@ def test_the_backlog_of_redis_waits_until_the_state_tells_who_runs_the_streams()
     on.play(5.0)
     assert answers == []
     assert on.server.published("u") == [b"1"]
+
+
+class Lease:
+    """A permission with an end."""
+
+    def __init__(self, clock: Standing, until: float) -> None:
+        self.clock, self.until = clock, until
+
+    def __call__(self) -> float:
+        return max(0.0, self.until - self.clock.now)
+
+
+def test_what_the_broker_has_not_answered_when_the_time_is_up_does_not_arrive_later() -> None:
+    """Cut off together with Redis: the kernel would send it when the way is free again, behind the next owner's events."""
+    rabbit = Rabbit()
+    rabbit.sink.permitted = lease = Lease(rabbit.clock, rabbit.clock.now + 7)
+    rabbit.play(1.0)
+    rabbit.sink.submit([event(1)])
+    rabbit.play(5.9)
+    first = rabbit.broker.link
+    assert first.aborted == ""
+    rabbit.play(0.3)
+    assert first.aborted != ""
+    rabbit.play(10.0)
+    assert rabbit.sent == ["e1"], "once, and then it waits"
+    lease.until = rabbit.clock.now + 7
+    rabbit.play(0.2)
+    assert rabbit.sent == ["e1", "e1"], "the stream is still ours: again, under its id"
+
+
+def test_a_connection_whose_messages_are_confirmed_outlives_the_time() -> None:
+    rabbit = Rabbit()
+    rabbit.sink.permitted = Lease(rabbit.clock, rabbit.clock.now + 7)
+    rabbit.play(1.0)
+    rabbit.sink.submit([event(1)])
+    rabbit.play(0.1)
+    rabbit.channel.confirm(1)
+    rabbit.play(30.0)
+    assert len(rabbit.broker.connections) == 1
+    assert rabbit.broker.link.aborted == ""
+
+
+def test_redis_is_not_waited_for_beyond_the_time() -> None:
+    on = OnRedis()
+    on.sink.permitted = Lease(on.clock, on.clock.now + 3)
+    on.play(1.0)
+    on.sink.submit([event(1), event(2, "balanceUpdate")])
+    on.play(0.0)
+    assert on.server.waited_s
+    assert max(on.server.waited_s) <= 2.0
+    on.sink.permitted = Lease(on.clock, on.clock.now + 100)
+    on.sink.submit([event(3)])
+    on.play(0.1)
+    assert max(on.server.waited_s) == 5.0, "no longer than without a lease"
 
 
 def test_a_fanout_hands_the_permission_to_every_sink() -> None:
