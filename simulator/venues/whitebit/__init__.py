@@ -1,7 +1,6 @@
 """WhiteBIT as a simulator half: spot and USDT perpetuals on one host, one key and one kind of socket."""
 
 # Hooks have the signature of `VenueHalf` whether they need every argument or not.
-# ruff: noqa: ARG002
 
 from __future__ import annotations
 
@@ -21,6 +20,7 @@ from simulator.venues.whitebit._symbols import markets
 REST_HOSTS: Final = frozenset({"whitebit.com", "whitebit.eu"})
 WS_HOSTS: Final = frozenset({"api.whitebit.com", "api.whitebit.eu"})
 CONNECTS: Final = Rate(1_000, 60.0)
+MAINTENANCE_S: Final = 5.0
 
 
 class Whitebit:
@@ -38,6 +38,8 @@ class Whitebit:
         self.tokens = Tokens(world)
         self._rest = Rest(self)
         self._connects = PerAddress(CONNECTS)
+        self._closed_until = 0.0
+        """Monotonic end of a maintenance."""
 
     def markets(self, coins: Sequence[Coin]) -> Sequence[Market]:
         return markets(coins)
@@ -48,12 +50,20 @@ class Whitebit:
     def connect(self, request: Request, now: Instant) -> _venue.Peer | Refuse:
         if request.host not in WS_HOSTS or request.path.rstrip("/") != "/ws":
             return Refuse(404)
+        if self.closed(now):
+            return Refuse(503)
         if self.world.settings.limits and not self._connects.hit(request.remote, now.mono):
             return Refuse(429, b"Too many requests.")
         return Peer(self, now)
 
+    def closed(self, now: Instant) -> bool:
+        """Whether the platform is under maintenance."""
+        return now.mono < self._closed_until
+
     def signal(self, signal: Signal, now: Instant) -> None:
-        if signal.name in ("expire_token", "key_changed"):
+        if signal.name == "maintenance":
+            self._closed_until = now.mono + float(signal.params.get("seconds", MAINTENANCE_S))
+        elif signal.name in ("expire_token", "key_changed"):
             self.tokens.forget(signal.account)
 
 

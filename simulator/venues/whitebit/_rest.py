@@ -24,6 +24,8 @@ PUBLIC: Final = Rate(1_000, 10.0)
 MAX_ROWS: Final = 100
 MAX_CANDLES: Final = 1_440
 SPAN_S: Final = 31 * 86_400
+GATEWAY: Final = Reply(503, b"<html>503 Service Temporarily Unavailable</html>", {})
+"""Every call but the platform's status during a maintenance."""
 _REFUSED: Final = {
     "balance": "Not enough balance.",
     "duplicate": "Client order id is already in use.",
@@ -51,6 +53,7 @@ class Rest:
             "order/collateral/limit": self._place,
             "order/collateral/market": self._place,
             "order/cancel": self._cancel,
+            "order/modify": self._modify,
             "trade-account/balance": lambda account, _, __: frames.spot_wallet(account.holdings(SPOT)) or [],
             "trade-account/order": self._deals,
             "trade-account/order/history": self._history,
@@ -70,6 +73,8 @@ class Rest:
                 return self._public(request, now)
             name = request.path.removeprefix("/api/v4/")
             token = name == "profile/websocket_token"
+            if self._half.closed(now):
+                return GATEWAY
             if request.method != "POST" or not request.path.startswith("/api/v4/"):
                 return Reply(404, b"not found", {})
             call = self._private.get(name)
@@ -99,7 +104,9 @@ class Rest:
         if request.path == "/api/v4/public/time":
             return json_reply({"time": now.wall_ms // 1000})
         if request.path == "/api/v4/public/platform/status":
-            return json_reply({"status": "system operational"})
+            return json_reply({"status": "system maintenance" if self._half.closed(now) else "system operational"})
+        if self._half.closed(now):
+            return GATEWAY
         if request.path == "/api/v1/public/kline":
             return self._kline(request.params(), now)
         return Reply(404, b"not found", {})
@@ -218,6 +225,24 @@ class Rest:
         )
         order = self._world.engine.place(account.account_id, exchange, new, now.wall_ms)
         return frames.rest_order(order, ended=False)
+
+    def _modify(self, account: Account, params: Params, now: Instant) -> Any:
+        """The order is cancelled and placed anew under its client id: `amount` is the size of the new one."""
+        exchange, _ = self._symbol(params.get("market"))
+        if ("orderId" in params) == ("clientOrderId" in params) or not {"amount", "price"} & params.keys():
+            raise Refusal(422, "Validation failed", 30, "orderId")
+        open_ = [one for one in self._orders(account, is_open=True) if one.exchange == exchange]
+        wanted = str(params.get("orderId", params.get("clientOrderId")))
+        names = ((str(one.order_id), one) if "orderId" in params else (one.client_id, one) for one in open_)
+        order = next((one for name, one in names if name == wanted), None)
+        if order is None:
+            raise Refusal(400, "Inner validation failed", 2, "orderId")
+        quantity = _amount(params["amount"]) if "amount" in params else order.quantity
+        price = _amount(params["price"]) if "price" in params else None
+        after = self._world.engine.replace(
+            account.account_id, exchange, order.order_id, now.wall_ms, quantity=quantity, price=price
+        )
+        return frames.rest_order(after, ended=False)
 
     def _cancel(self, account: Account, params: Params, now: Instant) -> Any:
         exchange, _ = self._symbol(params.get("market"))

@@ -8,7 +8,7 @@ import pytest
 
 from connector.core.loop import Loop
 from connector.streams.budget import Budget
-from connector.streams.dial import Dial, DialQueue
+from connector.streams.dial import Dial, Dialler, DialQueue
 from connector.streams.rest import MAX_BUDGET_WAIT_S, Errand, LoopRest, RestQueue
 from connector.streams.transport import DialFailure
 from exchanges._adapter import Answer, Call, Connect, Limits, Rate
@@ -87,6 +87,50 @@ def test_open_connections_and_those_on_their_way_fill_the_number_of_an_address()
     assert not queue.has_room(third)
     opened.closed = True
     assert queue.has_room(third)
+
+
+class Books:
+    """A budget with so much left in each ledger."""
+
+    def __init__(self, **left: int) -> None:
+        self.left = left
+
+    def take(self, venue: str, kind: str, ip: str, rate: Rate, cost: int = 1) -> float:
+        if self.left[kind] < cost:
+            return 9.0
+        self.left[kind] -= cost
+        return 0.0
+
+
+class Nobody:
+    """Opens nothing."""
+
+    width = 3
+
+    def __init__(self) -> None:
+        self.asked: list[Dial] = []
+
+    def open(self, dial: Dial, done: object) -> bool:
+        self.asked.append(dial)
+        return True
+
+    def aside(self, work: object) -> bool:
+        return True
+
+    def stop(self) -> None: ...
+
+
+@pytest.mark.parametrize(("general", "scarce", "opened", "left"), [(0, 1, 0, 1), (1, 0, 0, 0), (1, 1, 1, 0)])
+def test_what_is_scarce_is_taken_only_for_a_connection_that_may_be_opened(
+    general: int, scarce: int, opened: int, left: int
+) -> None:
+    books, opener = Books(**{"connect": general, "connect-own": scarce}), Nobody()
+    dialler = Dialler(cast(Budget, books), Clock(), opener, threaded=False)
+    limits = Limits(connects=Rate(1, 1.0), messages=Rate(1, 1.0), own_connects=Rate(10, 60.0))
+    dialler.dial(Connect("wss://x"), limits, "v", "", lambda: True, lambda _: None)
+    dialler.turn()
+    assert len(opener.asked) == opened
+    assert books.left["connect-own"] == left
 
 
 class Ledger:
