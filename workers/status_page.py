@@ -40,6 +40,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     prices: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Settings that keep symbols without prices, as they are written; empty = every symbol has one."""
 
+    old_keys: Mapping[str, int] = msgspec.field(default_factory=dict)
+    """Accounts by exchange id whose kind of key the exchange will refuse one day."""
+
     @property
     def blind(self) -> int:
         """Streams that are wanted and not live."""
@@ -79,6 +82,7 @@ def summarize(
         matrix=_by_exchange(workers),
         unowned=max((worker.unowned for worker in workers), default=0),
         prices=dict(prices or {}),
+        old_keys=_sum(worker.old_keys for worker in workers),
     )
 
 
@@ -133,6 +137,9 @@ def tables(status: Status) -> list[tuple[str, tuple[str, ...], list[tuple[str, .
     if status.lag_s:
         lags: list[tuple[str, ...]] = [(name, f"{lag * 1000:.1f} ms") for name, lag in sorted(status.lag_s.items())]
         found.append(("Lag from frame to confirmation", ("sink", "mean"), lags))
+    if status.old_keys:
+        old: list[tuple[str, ...]] = [(exchange, str(count)) for exchange, count in status.old_keys.items()]
+        found.append(("Keys that the exchange will refuse one day", ("exchange", "accounts"), old))
     if status.prices:
         found.append(("Symbols with prices", ("setting", "value"), list(status.prices.items())))
     return found

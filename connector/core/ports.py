@@ -221,6 +221,8 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """How long this heartbeat lasts; the process beats more often. 0 = it does not say."""
     feeds: tuple[str, ...] = ()
     """What a process of the price role runs: "ticker", "candle"; empty = whatever its role has."""
+    old_keys: Mapping[str, int] = msgspec.field(default_factory=dict)
+    """Accounts by exchange id whose kind of key the venue will refuse one day."""
 
     def runs(self, feed: str) -> bool:
         return not self.feeds or feed in self.feeds

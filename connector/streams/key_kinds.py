@@ -62,6 +62,10 @@ class KeyKinds:
         """The stream does not run here any more."""
         self._keys.pop(stream_id, None)
 
+    def old(self) -> dict[str, int]:
+        """Accounts by exchange id whose kind of key the venue will refuse one day. Any thread."""
+        return dict(Counter(key.exchange for key in list(self._keys.values()) if key.kind.advice))
+
     def tell(self) -> None:
         """The gauge of accounts with an old kind of key, and from the venue's date on a warning each day."""
         old = [key for key in list(self._keys.values()) if key.kind.advice]

@@ -69,6 +69,7 @@ class Report:
             unowned=self.coverage.unowned if self.coverage else 0,
             ttl_s=self._leases.ttl_s,
             feeds=self._feeds,
+            old_keys=self._supervisor.keys.old(),
         )
 
     def problems(self) -> list[str]:

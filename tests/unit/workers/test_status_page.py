@@ -20,6 +20,7 @@ WORKERS = [
         states={"live": 2, "cooling": 1},
         sinks={"redis": 4},
         exchanges={"okx": 2},
+        old_keys={"krakenUsdm": 1},
     ),
     WorkerInfo(
         owner="user-a-1",
@@ -33,6 +34,7 @@ WORKERS = [
         states={"live": 5},
         sinks={"redis": 1, "rabbitmq": 2},
         exchanges={"okx": 1, "bybit": 4},
+        old_keys={"krakenUsdm": 2},
     ),
 ]
 
@@ -49,6 +51,14 @@ def test_the_sums_cover_all_processes(status):
     assert status.exchanges == {"bybit": 4, "okx": 3}
     assert status.sinks == {"rabbitmq": 2, "redis": 5}
     assert [worker.owner for worker in status.workers] == ["user-a-1", "user-b-2"]
+
+
+def test_the_page_counts_the_accounts_whose_keys_the_exchange_will_refuse(status):
+    assert status.old_keys == {"krakenUsdm": 3}
+    for text in (status_page(status).decode(), status_text(status)):
+        assert "Keys that the exchange will refuse one day" in text
+    none = summarize([], now_ms=0, role="user", version="1")
+    assert "will refuse" not in status_page(none).decode()
 
 
 def test_json_comes_back_equal(status):

@@ -92,8 +92,10 @@ def test_old_kinds_are_counted_and_warned_of_once_a_day_from_the_date_on(
         keys.tell()
     assert warnings(caplog) == days + 1
     assert 'connector_old_keys{exchange="bybit"} 1' in METRICS.render()
+    assert keys.old() == {"bybit": 1}
     bench.unwant()
     keys.tell()
+    assert keys.old() == {}
     assert "connector_old_keys{" not in METRICS.render()
 
 
