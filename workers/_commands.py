@@ -12,6 +12,7 @@ from connector.core.ports import Clock
 from tasks.delivery import Delivery
 from tasks.envelope import MAX_BODY_BYTES, ReplyAddress
 from tasks.lanes import Lanes
+from workers._broker_name import broker_name
 from workers._readiness import Readiness
 from workers._translate import PlatformQueue, Translator
 
@@ -73,7 +74,9 @@ class Commands:
         chance: Chance | None = None,
     ) -> None:
         """`connect` makes a blocking connection as pika's, or raises pika's errors; each consumer has one of its own."""
-        self.connect = connect
+        self._connect = connect
+        self.broker = ""
+        """The broker of the newest connection, as it names itself; empty = not known."""
         self.exchange = exchange
         self.exclusive = exclusive
         self.standby_poll_s = standby_poll_s
@@ -91,6 +94,12 @@ class Commands:
             name: deque(maxlen=MAX_REPLIES) for name in self.translator.queues
         }
         self._unfinished = {name: Unfinished() for name in self.translator.queues}
+
+    def connect(self) -> Any:
+        """A connection of a consumer's own; raises pika's errors."""
+        connection = self._connect()
+        self.broker = broker_name(connection)
+        return connection
 
     def wait_until_ready(self, timeout_s: float) -> bool:
         """Wait until this process consumes all platform queues."""

@@ -19,6 +19,7 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 
 from connector.core.clock import Chance
 from connector.core.ports import Clock
+from connector.streams.report import Report
 from tasks.envelope import MAX_BODY_BYTES
 from tasks.lanes import Lanes
 from workers._commands import Commands
@@ -133,6 +134,12 @@ class PlatformBroker(RabbitmqBroker):
     def announced(self) -> None:
         """See `Commands.announced`."""
         self.commands.announced()
+
+    def knows_its_name(self, report: Report, name: str) -> None:
+        """Put the broker's name into the heartbeats: of who has commands, because others do not see it made anew."""
+        if self.translator.queues:
+            self.commands.broker = name
+            report.broker = lambda: self.commands.broker
 
     def release_commands(self, timeout_s: float = 5.0) -> bool:
         """Stop taking commands, for good, so that another process can take over while this one still drains.

@@ -10,6 +10,7 @@ from tasks import price as tasks_price
 from workers._boot import Boot
 from workers._build import broker_parameters, make_sinks, make_state, observe
 from workers._check import check
+from workers._deployment import refuse_beside_another
 from workers._process import Process
 from workers._refusal import settings_or_end
 from workers._translate import price_queues
@@ -18,15 +19,18 @@ from workers.broker import PlatformBroker
 settings = settings_or_end()
 observe(settings)
 queues = price_queues(settings.price_role)
-broker = PlatformBroker(queues, parameters=[broker_parameters(settings, "connector-price")])
+parameters = broker_parameters(settings, "connector-price")
+broker = PlatformBroker(queues, parameters=[parameters])
 
 
 def make_process() -> Process:
     check(settings)
     edges = Edges()  # after the fork: its process id, its own chance
-    return Process(
+    state = make_state(settings, edges)
+    name = refuse_beside_another(state, parameters)
+    process = Process(
         engine_options(settings, "price"),
-        make_state(settings, edges),
+        state,
         make_sinks(settings, edges),
         broker.wait_until_ready,
         broker.watch_consumers,
@@ -34,6 +38,8 @@ def make_process() -> Process:
         broker.problems,
         broker.announced,
     )
+    broker.knows_its_name(process.engine.report, name)
+    return process
 
 
 broker.add_middleware(Boot("price", make_process))

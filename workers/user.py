@@ -12,6 +12,7 @@ from tasks import user as tasks_user
 from workers._boot import Boot
 from workers._build import broker_parameters, make_sinks, make_state, observe
 from workers._check import check
+from workers._deployment import refuse_beside_another
 from workers._process import Process
 from workers._refusal import settings_or_end
 from workers._translate import USER_QUEUES
@@ -19,7 +20,8 @@ from workers.broker import PlatformBroker
 
 settings = settings_or_end()
 observe(settings)
-broker = PlatformBroker(USER_QUEUES, parameters=[broker_parameters(settings, "connector-user")])
+parameters = broker_parameters(settings, "connector-user")
+broker = PlatformBroker(USER_QUEUES, parameters=[parameters])
 
 
 def make_process() -> Process:
@@ -27,9 +29,11 @@ def make_process() -> Process:
     clock = SystemClock()
     # After the fork: its process id, its own chance.
     edges = Edges(clock=clock, positions=PositionsOnDisk(settings.outbox_dir, clock))
-    return Process(
+    state = make_state(settings, edges)
+    name = refuse_beside_another(state, parameters)
+    process = Process(
         engine_options(settings, "user"),
-        make_state(settings, edges),
+        state,
         make_sinks(settings, edges),
         broker.wait_until_ready,
         broker.watch_consumers,
@@ -37,6 +41,8 @@ def make_process() -> Process:
         broker.problems,
         broker.announced,
     )
+    broker.knows_its_name(process.engine.report, name)
+    return process
 
 
 broker.add_middleware(Boot("user", make_process))

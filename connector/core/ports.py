@@ -219,6 +219,8 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """How many of these nobody runs."""
     ttl_s: float = 0.0
     """How long this heartbeat lasts; the process beats more often. 0 = it does not say."""
+    broker: str = ""
+    """Which broker its commands come from, as that names itself (`workers._broker_name`); empty = not known."""
     feeds: tuple[str, ...] = ()
     """What a process of the price role runs: "ticker", "candle"; empty = whatever its role has."""
     old_keys: Mapping[str, int] = msgspec.field(default_factory=dict)
@@ -280,8 +282,15 @@ class State(Protocol):
         """Forget the streams that nobody asked for again since `epoch`; returns their ids."""
 
     # candles
-    def add_candle(self, key: CandleKey) -> bool:
-        """True if it was new."""
+    def add_candle(self, key: CandleKey, *, asked: bool = True) -> bool:
+        """True if it was new. `asked` False: nobody asked for it now, it is only written again."""
+
+    def begin_candles(self) -> None:
+        """An announcement goes out: note from here on what is asked for."""
+
+    def drop_candles(self, name: str) -> set[CandleKey]:
+        """Forget, in one step, what nobody asked for since `begin_candles`, and write `name` into the text `candles:dropped`
+        if that is anything. Nothing is forgotten where it is not known what was asked for."""
 
     def remove_candle(self, key: CandleKey) -> None:
         """Forget it; one that nobody asked for is fine. Processes that still run it write it again."""

@@ -17,6 +17,7 @@ WANTED = _text("_entry", "wanted")
 REMEMBER = _text("_entry", "remember")
 BEGIN_EPOCH = _text("_entry", "begin_epoch")
 CLOSE_STALE = _text("close_stale")
+DROP_CANDLES = _text("drop_candles")
 
 CLAIM = _text("_lease", "claim")
 RENEW = _text("_lease", "renew")

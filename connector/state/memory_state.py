@@ -52,6 +52,7 @@ class MemoryState:
         """Nonces of the commands of the last minutes → whether they changed something."""
         self._epoch = 0
         self._candles: set[CandleKey] = set()
+        self._asked_candles: set[CandleKey] | None = None
         self._leases: Expiring[tuple[str, int]] = Expiring(self._clock)
         self._fenced: Expiring[int] = Expiring(self._clock)
         self._workers: Expiring[WorkerInfo] = Expiring(self._clock)
@@ -209,11 +210,26 @@ class MemoryState:
 
     # --- candles ---
 
-    def add_candle(self, key: CandleKey) -> bool:
+    def add_candle(self, key: CandleKey, *, asked: bool = True) -> bool:
         with self._lock:
             new = key not in self._candles
             self._candles.add(key)
+            if asked and self._asked_candles is not None:
+                self._asked_candles.add(key)
             return new
+
+    def begin_candles(self) -> None:
+        with self._lock:
+            self._asked_candles = set()
+
+    def drop_candles(self, name: str) -> set[CandleKey]:
+        with self._lock:
+            asked, self._asked_candles = self._asked_candles, None
+            unasked = self._candles - asked if asked is not None else set()
+            self._candles -= unasked
+            if unasked:
+                self._texts.set("candles:dropped", name, None)
+            return unasked
 
     def remove_candle(self, key: CandleKey) -> None:
         with self._lock:

@@ -11,12 +11,13 @@ import msgspec
 
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
-from connector.core.ports import Applied, CandleKey, Clock, Gate, Role, Wanted, WorkerInfo
+from connector.core.ports import Applied, Clock, Gate, Role, Wanted, WorkerInfo
 from connector.core.stamps import Stamped
 from connector.core.window import ahead_ms, period_ms, slice_ms
 from connector.state import _scripts as lua
+from connector.state._candles import CandleSubscriptions
 from connector.state._client import Commands, Connection, connect
-from connector.state._entry import Keyring, candle_member, decode, options_of
+from connector.state._entry import Keyring, decode, options_of
 from connector.state._listener import Listener
 from connector.state._texts import Texts
 from connector.state._values import as_ms, chunks, decoded, owner_of
@@ -39,7 +40,7 @@ ADMIN_PREFIX: Final = "gainium:admin:"
 """Contract 3.2."""
 
 
-class RedisState(Texts):
+class RedisState(Texts, CandleSubscriptions):
     """The `State` of `connector.core.ports` on one Redis (not a cluster: scripts build key names). Any thread.
 
     Every Redis error arrives as `StateUnavailable`, except that `ping` answers False and `notify`, whose loss is harmless,
@@ -206,22 +207,6 @@ class RedisState(Texts):
             self._keyring.drop(stream_id)
         return closed
 
-    # --- candles ---
-
-    def add_candle(self, key: CandleKey) -> bool:
-        return bool(self._redis.call("SADD", self._key("candles"), candle_member(key)))
-
-    def remove_candle(self, key: CandleKey) -> None:
-        self._redis.call("SREM", self._key("candles"), candle_member(key))
-
-    def candles(self) -> set[CandleKey]:
-        found = set()
-        for member in self._redis.call("SMEMBERS", self._key("candles")):
-            parts = decoded(member, tuple[str, str, str], "candle")
-            if parts is not None:
-                found.add(CandleKey(*parts))
-        return found
-
     # --- ownership ---
 
     def _lease_keys(self, units: Sequence[str]) -> list[str]:
@@ -337,7 +322,7 @@ class RedisState(Texts):
         """The longest ban counts."""
         self._redis.run(lua.BLOCK, [self._key("bucket", bucket)], [until_ms, KEEP_BUCKET_MS])
 
-    # --- admin config (once and texts: `Texts`) ---
+    # --- admin config (once and texts: `Texts`, candles: `CandleSubscriptions`) ---
 
     def put_all(self, texts: Mapping[str, str], ttl_s: float) -> None:
         self._redis.pipeline(

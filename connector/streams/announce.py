@@ -137,12 +137,8 @@ class Announcer:
     def _make(self, text: str | None, due: Announced, life: str) -> None:
         """Announce; and when it is surely out, write down that it was made. Until then any process would make it again."""
         if self._made is None or self._made.id != due.id:
-            if self._role == "user":
-                epoch = self._say_user()
-                left_s: float | None = self._grace_s
-            else:
-                epoch, left_s = self._say_price(due), None
-            self._made = msgspec.structs.replace(due, life=life, epoch=epoch, left_s=left_s)
+            epoch = self._say_user() if self._role == "user" else self._say_price(due)
+            self._made = msgspec.structs.replace(due, life=life, epoch=epoch, left_s=self._grace_s)
         elif self._state.swap(self._key, text, _text(self._made)):
             self._made = None
 
@@ -165,7 +161,7 @@ class Announcer:
         left_s = last.left_s if known != last.id else left_s - passed
         self._left = (last.id, left_s)
         if left_s <= 0:
-            self._close_stale(last.epoch)
+            self._close_stale(last.epoch) if self._role == "user" else self._drop_candles(last.id)
             self._state.swap(self._key, text, _text(msgspec.structs.replace(last, left_s=None)))
         elif last.left_s - left_s >= KEEP_GRACE_S:
             self._state.swap(self._key, text, _text(msgspec.structs.replace(last, left_s=left_s)))
@@ -184,8 +180,16 @@ class Announcer:
 
     # --- price role ---
 
+    def _drop_candles(self, name: str) -> None:
+        dropped = self._state.drop_candles(name)
+        if dropped:
+            log.info("forgot candles that nobody asked for again", topics=len(dropped))
+            self._sweep()
+
     def _say_price(self, due: Announced) -> int:
+        """What is subscribed goes on; what nobody asked for again by the end of the grace period is forgotten."""
         now_ms = self._clock.wall_ms()
+        self._state.begin_candles()
         self.boot_id = due.id
         self._pipeline.raw_service("restart", {"restart": "priceConnector", "bootId": self.boot_id})
         self._beacon_now()

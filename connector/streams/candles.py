@@ -25,6 +25,8 @@ from exchanges.instruments import EMPTY, SymbolTable
 log = get_logger(__name__)
 
 CANDLE_POSITION_KEEP_S: Final = 2 * 86_400
+DROPPED: Final = "candles:dropped"
+"""A text of the state that changes when subscriptions were forgotten on purpose: those are not written again."""
 POSITIONS_EVERY_S: Final = 5.0
 LOOK_EVERY_S: Final = 60.0
 """Time between two loads of a symbol list for the sake of a symbol that it does not have."""
@@ -41,6 +43,7 @@ class Candles:
         self._state, self._leases, self._feed, self._instruments = state, leases, feed, instruments
         self._clock, self._loop = clock, loop
         self._keys: set[CandleKey] = set()
+        self._dropped: str | None = None
         self.version = 0
         """Another number whenever the subscriptions changed."""
         self._by_exchange: dict[str, list[CandleKey]] = {}
@@ -53,13 +56,18 @@ class Candles:
 
     def refresh(self) -> None:
         """Read the subscriptions; what is missing was forgotten, and is written again. Raises `StateUnavailable`."""
+        dropped = self._state.get(DROPPED)  # first: what changes after it is found the next time
         current = self._state.candles()
         forgotten = self._keys - current
+        if forgotten and self._state.get(DROPPED) not in {None, self._dropped}:
+            log.info("candles end that nobody asked for again", topics=len(forgotten))
+            forgotten = set()
+        self._dropped = dropped
         if forgotten:
             log.warning("the state forgot candle subscriptions; they were written again", topics=len(forgotten))
             for key in sorted(forgotten):
                 self._loop.still_alive()
-                self._state.add_candle(key)
+                self._state.add_candle(key, asked=False)
             current |= forgotten
         if current != self._keys:
             self._keys = current

@@ -37,6 +37,8 @@ class Report:
         self._started_ms, self._capacity, self._feeds = started_ms, capacity, feeds
         self.coverage: Coverage | None = None
         """Of account streams."""
+        self.broker: Callable[[], str] = str
+        """Which broker the commands come from; empty = not known."""
         self.watched: list[Callable[[], Sequence[str]]] = []
         """Each tells, in words and without waiting, what keeps this process from its work."""
 
@@ -68,6 +70,7 @@ class Report:
             wanted=self.coverage.wanted if self.coverage else 0,
             unowned=self.coverage.unowned if self.coverage else 0,
             ttl_s=self._leases.ttl_s,
+            broker=self.broker(),
             feeds=self._feeds,
             old_keys=self._supervisor.keys.old(),
         )

@@ -321,6 +321,25 @@ class Counting(WithBacking):
 
     # --- candles ---
 
+    def test_candles_that_nobody_asked_for_since_an_announcement_are_forgotten(
+        self, state: State, other: State
+    ) -> None:
+        old, again, new, kept = (CandleKey("okx", f"{name}-USDT", "candle1H") for name in ("A", "B", "C", "D"))
+        for key in (old, again, kept):
+            state.add_candle(key)
+
+        assert state.drop_candles("1") == set(), "nothing was announced: nobody was asked"
+        state.begin_candles()
+        assert not other.add_candle(again)
+        assert other.add_candle(new)
+        other.add_candle(kept, asked=False)
+
+        assert state.drop_candles("2") == {old, kept}
+        assert other.candles() == {again, new}
+        assert other.get("candles:dropped") == "2"
+        assert state.drop_candles("3") == set()
+        assert other.get("candles:dropped") == "2"
+
     def test_candle_subscriptions_are_a_set_of_typed_keys(self, state: State, other: State) -> None:
         one, two = CandleKey("okxLinear", "BTC-USDT", "candle1H"), CandleKey("okxLinear", "BTC-USDT", "candle1h")
 

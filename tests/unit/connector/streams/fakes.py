@@ -148,7 +148,7 @@ _STATE_METHODS = frozenset(
         "open", "close", "restart", "wanted", "wanted_ids", "remember", "begin_epoch", "close_stale", "add_candle",
         "block", "candles", "claim", "clear_gate", "drop_position", "enabled_exchanges", "gate", "get", "hand_over",
         "heartbeat", "notify", "once", "owners", "positions", "put", "release", "remove_candle", "renew", "retire",
-        "save_positions", "set_gate", "swap", "take", "workers",
+        "begin_candles", "drop_candles", "save_positions", "set_gate", "swap", "take", "workers",
     }
 )  # fmt: skip
 

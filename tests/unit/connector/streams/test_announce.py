@@ -9,7 +9,7 @@ import pytest
 
 from connector.core.clock import Chance
 from connector.core.errors import StateUnavailable
-from connector.core.ports import Role, Wanted, WorkerInfo
+from connector.core.ports import CandleKey, Role, Wanted, WorkerInfo
 from connector.streams.announce import Announcer
 from connector.streams.leases import Leases
 from connector.streams.pipeline import Pipeline
@@ -354,6 +354,26 @@ def test_what_another_version_wrote_is_announced_again(office: Office) -> None:
     office.start("a")
     office.play(30)
     assert office.asked == 1
+
+
+def test_candles_that_nobody_asked_for_again_are_forgotten_after_the_grace_period() -> None:
+    office = Office("price")
+    old, again = (CandleKey("okx", f"{name}-USDT", "candle1H") for name in "AB")
+    office.start("a")
+    office.play(30)
+    for key in (old, again):
+        office.state.add_candle(key)
+    office.kill("a")
+    office.start("b")
+    office.play(20)
+    assert office.asked == 2
+    office.state.add_candle(again)
+    office.play(GRACE_S - 60)
+    assert office.state.candles() == {old, again}
+    office.play(90)
+    assert office.state.candles() == {again}
+    office.play(3_600)
+    assert office.state.candles() == {again}
 
 
 def test_candle_services_have_one_boot_id_and_a_life_of_their_own_beside_those_for_tickers() -> None:

@@ -447,6 +447,25 @@ def test_candles_survive_a_state_that_forgets(venue: FakeVenue) -> None:
     assert not any(call[0] == "unwant" for call in booth.supervisor.calls)
 
 
+def test_candles_that_nobody_asked_for_again_end_and_are_not_written_again(venue: FakeVenue) -> None:
+    """They were subscribed for ever: also topics of indicators that were deleted long ago."""
+    hall = Hall("candle")
+    first, second = hall.booth("a"), hall.booth("b")
+    hall.tick(3)
+    for symbol in "ABC":
+        ask(hall, symbol)
+    hall.tick(1)
+    hall.state.begin_candles()
+    ask(hall, "B")
+    assert len(hall.state.drop_candles("boot-2")) == 2
+    hall.tick(5)
+    assert len(first.streams | second.streams) == 1
+    assert len(hall.state.candles()) == 1
+    hall.state.flush()
+    hall.tick(3)
+    assert len(hall.state.candles()) == 1, "what Redis forgot is written again"
+
+
 def test_the_position_of_the_candles_goes_to_the_next_owner(venue: FakeVenue) -> None:
     hall = Hall("candle")
     first = hall.booth("a")
