@@ -136,13 +136,18 @@ class UnifiedGap:
         executed, cost = decimal(one.executed) + quantity, decimal(one.executed_quote) + value
         size = decimal(one.quantity)
         newest = fills[-1] if fills else None
-        shrunk = self._whole and newest is not None and newest.order_status == "filled" and not self._moved
-        if size > 0 and executed >= size - TOLERANCE:
+        certain = self._whole and newest is not None and not self._moved
+        shrunk = certain and newest is not None and newest.order_status == "filled"
+        # Made larger by an edit that nobody saw, and its last fill says that something was left.
+        grown = (
+            certain and newest is not None and newest.order_status == "partially_filled" and executed > size + TOLERANCE
+        )
+        if size > 0 and executed >= size - TOLERANCE and not grown:
             self._end(one.order_id, "filled", executed, cost, newest)
         elif shrunk:  # made smaller by an edit that nobody saw
             self._end(one.order_id, "filled", executed, cost, newest, size=executed)
         elif self._whole and not self._moved:
-            self._end(one.order_id, "canceled", executed, cost, newest)
+            self._end(one.order_id, "canceled", executed, cost, newest, size=executed if grown else None)
         elif len(self._unasked) < MAX_ASKED:
             self._unasked[one.order_id] = one
         else:

@@ -436,6 +436,16 @@ def test_a_fill_is_counted_once_whether_a_total_or_an_earlier_connection_had_it(
     assert (report.total_trade_quantity, report.order_time) == ("0.3", WALL - 9_000)
 
 
+@pytest.mark.parametrize(("says", "told"), [("partially_filled", "CANCELED"), ("filled", "FILLED")])
+def test_an_order_that_was_made_larger_in_a_gap_and_ended_is_filled_only_if_its_last_fill_says_so(
+    says: str, told: str
+) -> None:
+    """More was filled than the size that was known: that alone made it FILLED, though it was cancelled."""
+    fills = [trade(0.35, 1, "partially_filled", 9_000), trade(0.05, 2, says, 8_000)]
+    (report,) = reports(gap(*fills, OLD))
+    assert (report.order_status, report.total_trade_quantity) == (told, "0.4")
+
+
 def test_a_snapshot_that_comes_twice_counts_its_fills_once() -> None:
     fills = [trade(0.2, 1, "filled", 9_000, order_id="new", cl_ord_id="N", order_qty=0.2)] * 2
     (report,) = reports(gap(*fills, OLD, OLD, orders=()))
