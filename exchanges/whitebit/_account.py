@@ -137,8 +137,10 @@ class Account:
         """What a live state tells of its client order."""
         if report is None:
             return []
-        wait_until = self.now.mono + HEIR_WAIT_S if self._live else 0
-        return self._clients.told(report, wait_until=wait_until, may_go_on=may_go_on(row))
+        if not self._live:
+            return self._clients.told(report, wait_until=0)
+        mono = self.now.mono
+        return self._clients.told(report, wait_until=mono + HEIR_WAIT_S, heard_mono=mono, may_go_on=may_go_on(row))
 
     # --- time ---
 

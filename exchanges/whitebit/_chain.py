@@ -40,8 +40,8 @@ class Part:
     """One order id of a client order: what the venue says of it alone."""
 
     __slots__ = (
-        "before", "ended_ms", "filled", "number", "open_told", "own", "published", "report", "seeded", "told", "unsure",
-        "whole",
+        "before", "ended_mono", "ended_ms", "filled", "heard_mono", "number", "open_told", "own", "published", "report",
+        "seeded", "told", "unsure", "whole",
     )  # fmt: skip
 
     def __init__(self, number: int, known: KnownOrder | None = None) -> None:
@@ -51,6 +51,10 @@ class Part:
         """What ids that this connection has not seen executed before this one."""
         self.ended_ms = 0
         """0 = it is not known to have ended."""
+        self.ended_mono: float | None = None
+        """When its end came over this connection (monotonic seconds), if the venue gave it no time of its own."""
+        self.heard_mono: float | None = None
+        """When it was first heard of there."""
         self.filled = False
         self.report: ExecutionReport | None = None
         """Its newest state, with its own figures."""
@@ -90,6 +94,16 @@ class Part:
         return self.published.side if self.published is not None else ""
 
 
+def _used_again(older: Part, part: Part) -> bool:
+    """Whether an id had ended for too long to have been modified into the next one: by the venue's times and by when we heard
+    of both, because whether a cancel changes the time of an order is not documented."""
+    if not older.ended_ms or not part.placed_ms or older.ended_ms >= part.placed_ms - HAND_OVER_MS:
+        return False
+    if older.ended_mono is None or part.heard_mono is None:
+        return True
+    return part.heard_mono - older.ended_mono > HAND_OVER_MS / 1000
+
+
 class Client:
     """The ids of one client order, the oldest first."""
 
@@ -117,8 +131,7 @@ class Client:
     def chain(self, part: Part) -> Iterator[Part]:
         """The ids from which this one took its client order over, the newest first."""
         for older in reversed([one for one in self.parts if one.number < part.number]):
-            ended_before = older.ended_ms and part.placed_ms and older.ended_ms < part.placed_ms - HAND_OVER_MS
-            if older.filled or ended_before or {older.side, part.side} == {"BUY", "SELL"}:
+            if older.filled or _used_again(older, part) or {older.side, part.side} == {"BUY", "SELL"}:
                 return
             yield older
             part = older
@@ -146,7 +159,7 @@ def learn(part: Part, report: ExecutionReport, *, whole: bool) -> bool:
     """Take a state in; whether it changes what the ids after this one have to add."""
     total = part.own.plus(part.before)
     size, value = decimal(report.total_trade_quantity), decimal(report.total_quote_trade_quantity)
-    part.whole = whole
+    part.whole = part.whole or whole
     if whole:
         part.own, part.before, part.published, part.unsure = Sums(size, value), NOTHING, None, None
     else:

@@ -53,10 +53,17 @@ class ClientOrders:
     # --- what is told ---
 
     def told(
-        self, report: ExecutionReport, *, wait_until: float | None, may_go_on: bool = False, whole: bool = False
+        self,
+        report: ExecutionReport,
+        *,
+        wait_until: float | None,
+        heard_mono: float | None = None,
+        may_go_on: bool = False,
+        whole: bool = False,
     ) -> list[ExecutionReport]:
         """What follows from a state of an order.
 
+        `heard_mono`: when it came over the connection (monotonic seconds; None = it was read in a list).
         `wait_until`: how long an end may wait (monotonic seconds; None = until the gap is read; 0 = not at all).
         `may_go_on`: it is an end of the kind that a modify makes. `whole`: its totals are those of the client order.
         """
@@ -65,7 +72,11 @@ class ClientOrders:
             return [report]
         client = self._client(report.symbol, client_id)
         part = client.part(int(order_id))
+        before, first = part.report, part.report is None and not part.seeded
         grown = learn(part, report, whole=whole)
+        _hear(part, report, before, heard_mono)
+        if first and part.own.size and not part.ended_ms and part.own == client.before(part):
+            part.whole = True  # the venue told what the id before had executed as this one's own
         newest = client.parts[-1]
         if part is not newest and part in list(client.chain(newest)):
             return self._older(client, newest, grown=grown)
@@ -169,6 +180,15 @@ class ClientOrders:
         part.before = Sums(part.before.size, decimal(order.executed_quote) - own_value)
         newest = client.parts[-1]
         return self._older(client, newest, grown=True)
+
+
+def _hear(part: Part, report: ExecutionReport, before: ExecutionReport | None, mono: float | None) -> None:
+    """When this id, and its end, was heard of first. An end with a time of its own needs no other."""
+    if part.heard_mono is None:
+        part.heard_mono = mono
+    timed = report.order_time > (before.order_time if before is not None else report.creation_time)
+    if part.ended_ms and part.ended_mono is None and not timed:
+        part.ended_mono = mono
 
 
 def _carried(report: ExecutionReport, own: Sums, before: Sums, fee: tuple[str, str] | None) -> ExecutionReport:

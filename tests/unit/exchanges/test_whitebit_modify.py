@@ -91,6 +91,28 @@ def test_a_new_order_that_comes_very_late_still_has_what_was_executed_before() -
     ]
 
 
+def test_a_cancel_that_keeps_the_time_of_the_last_fill_is_half_of_a_modify_all_the_same() -> None:
+    """Whether a cancel changes an order's time is not documented: then both halves come together, and that tells."""
+    user, _ = joined()
+    user.received(pending(1, **{**OLD, "mtime": CTIME}), NOW)
+    late = {"id": 8, "ctime": CTIME + 600, "mtime": CTIME + 600}
+    frames = (pending(3, **{**OLD, "mtime": CTIME}, **PART, status="CANCELED"), pending(1, **late))
+    told = [one for raw in frames for one in reports(user.received(raw, NOW))] + reports(user.woken(after(NOW, 5)))
+    assert [totals(one) for one in told] == [("8", "PARTIALLY_FILLED", "1.4", "0.4")]
+
+
+def test_what_was_executed_before_is_not_counted_twice_should_the_venue_tell_it_as_the_new_orders_own() -> None:
+    """Nothing documents that it does; the very same quantity and money would be no accident."""
+    user, _ = joined()
+    user.received(pending(2, **OLD, **PART), NOW)
+    user.received(modified()[0], NOW)
+    whole = {**NEW, **PART, "status": "PARTIALLY_FILLED"}
+    told = reports(user.received(pending(1, **whole), NOW))
+    told += reports(user.received(pending(2, **{**whole, "deal_stock": "0.7", "deal_money": "42000"}), NOW))
+    assert [one.total_trade_quantity for one in told] == ["0.4", "0.7"]
+    assert {one.quantity for one in told} == {"1"}
+
+
 def test_a_client_id_that_is_used_again_later_begins_at_nothing() -> None:
     user, _ = joined()
     user.received(modified()[0], NOW)
