@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Final, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -298,8 +298,9 @@ class State(Protocol):
     def candles(self) -> set[CandleKey]: ...
 
     # ownership
-    def claim(self, units: Sequence[str], owner: str, ttl_s: float) -> dict[str, int]:
-        """Take the leases that are free; returns unit → fencing number (rises with every change of hands)."""
+    def claim(self, units: Sequence[str], owner: str, ttl_s: float, wary: Set[str] = frozenset()) -> dict[str, int]:
+        """Take the leases that are free; returns unit → fencing number (rises with every change of hands). Of `wary` only
+        those that were given up: where a lease is missing without that, the state may have forgotten it."""
 
     def renew(self, leases: Mapping[str, int], owner: str, ttl_s: float) -> set[str]:
         """One round trip for all. Returns the units that are lost to somebody else; a missing lease is re-taken."""

@@ -10,6 +10,12 @@ local function new_fence(counter)
   return string.format('%.0f', fence)
 end
 
+-- Whether the last fence says that its owner gave the lease up (release.lua). Else a lease that is missing ran out, or Redis
+-- forgot it.
+local function given_up(last)
+  return last and string.find(last, '.', 1, true)
+end
+
 -- The second key outlives the lease: it tells a holder that comes back late whether somebody else had the unit since.
 local function give(lease, last, fence, owner, ttl_ms, keep_ms)
   redis.call('SET', lease, fence .. '|' .. owner, 'PX', ttl_ms)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Final
 
@@ -55,6 +55,7 @@ class MemoryState:
         self._asked_candles: set[CandleKey] | None = None
         self._leases: Expiring[tuple[str, int]] = Expiring(self._clock)
         self._fenced: Expiring[int] = Expiring(self._clock)
+        self._given_up: Expiring[bool] = Expiring(self._clock)
         self._workers: Expiring[WorkerInfo] = Expiring(self._clock)
         self._gates: Expiring[Gate] = Expiring(self._clock)
         self._positions: Expiring[bytes] = Expiring(self._clock)
@@ -241,13 +242,14 @@ class MemoryState:
 
     # --- ownership ---
 
-    def claim(self, units: Sequence[str], owner: str, ttl_s: float) -> dict[str, int]:
+    def claim(self, units: Sequence[str], owner: str, ttl_s: float, wary: Set[str] = frozenset()) -> dict[str, int]:
         """Take the leases that are free. The owner's own are free to it and keep their number."""
         with self._lock:
             taken: dict[str, int] = {}
             for unit in units:
                 lease = self._leases.get(unit)
-                if lease is None or lease[0] == owner:
+                free = lease is None and (unit not in wary or self._given_up.get(unit))
+                if free or (lease is not None and lease[0] == owner):
                     taken[unit] = self._give(unit, owner, ttl_s, lease[1] if lease else None)
             return taken
 
@@ -258,6 +260,7 @@ class MemoryState:
         self._fence = max(self._fence, fence)
         self._leases.set(unit, (owner, fence), ttl_s)
         self._fenced.set(unit, fence, KEEP_FENCE_S)
+        self._given_up.drop(unit)
         return fence
 
     def renew(self, leases: Mapping[str, int], owner: str, ttl_s: float) -> set[str]:
@@ -280,6 +283,7 @@ class MemoryState:
                     self._leases.drop(unit)
                     # A renewal that is still on its way must not take it back.
                     self._fenced.set(unit, fence + 1, KEEP_FENCE_S)
+                    self._given_up.set(unit, True, KEEP_FENCE_S)
 
     def hand_over(self, unit: str, fence: int, owner: str, to_owner: str, ttl_s: float) -> int | None:
         with self._lock:

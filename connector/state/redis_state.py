@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import partial
 from typing import Any, Final
 
@@ -212,11 +212,14 @@ class RedisState(Texts, CandleSubscriptions):
     def _lease_keys(self, units: Sequence[str]) -> list[str]:
         return [self._key("fence")] + [self._key(kind, unit) for unit in units for kind in ("lease", "fenced")]
 
-    def claim(self, units: Sequence[str], owner: str, ttl_s: float) -> dict[str, int]:
+    def claim(self, units: Sequence[str], owner: str, ttl_s: float, wary: Set[str] = frozenset()) -> dict[str, int]:
         """Take the leases that are free, in one round trip. The owner's own are free to it and keep their number: the
         answer to an earlier claim may have been lost."""
-        arguments = [owner, as_ms(ttl_s), KEEP_FENCE_MS]
-        answers = self._redis.run_all(lua.CLAIM, [(self._lease_keys(chunk), arguments) for chunk in chunks(units)])
+        batches = [
+            (self._lease_keys(chunk), [owner, as_ms(ttl_s), KEEP_FENCE_MS, *(int(unit in wary) for unit in chunk)])
+            for chunk in chunks(units)
+        ]
+        answers = self._redis.run_all(lua.CLAIM, batches)
         fences = [fence for answer in answers for fence in answer]
         return {unit: int(fence) for unit, fence in zip(units, fences, strict=True) if fence}
 

@@ -200,9 +200,12 @@ class Accounts:
         for start in range(0, len(entries), CLAIM_BATCH):
             self.loop.still_alive()
             batch = entries[start : start + CLAIM_BATCH]
-            taken = set(self._leases.claim([entry.stream_id for entry in batch]))
-            for entry in batch:
-                self._free.owned(entry.stream_id)
+            ids = [entry.stream_id for entry in batch]
+            wary = {stream_id for stream_id in ids if self._free.wary(stream_id)}
+            taken = set(self._leases.claim(ids, wary))
+            for stream_id in ids:
+                if stream_id in taken or stream_id not in wary:
+                    self._free.owned(stream_id)
             self._run_all([entry for entry in batch if entry.stream_id in taken])
 
     def _run_all(self, entries: Sequence[Wanted]) -> None:
@@ -278,8 +281,8 @@ class Accounts:
             free = [stream_id for stream_id in unheld if stream_id not in owners]
             self.coverage.seen(wanted=len(ids), without=free, room=room)
             if unheld and not self.draining:
-                for stream_id in owners:
-                    self._free.owned(stream_id)
+                for stream_id, owner in owners.items():
+                    self._free.owned(stream_id, owner)
                 if free:
                     self._leases.look_around()
                 for start in range(0, len(free), CLAIM_BATCH):

@@ -24,6 +24,9 @@ BEATS_PER_TTL: Final = 4
 MARGIN_PER_TTL: Final = 1 / 8
 """So much of the leases' life before its end nothing is published any more: what is written then may still be on its way, and
 clocks do not run equally fast."""
+SPARE_OWNERS: Final = 1_000
+"""Former owners of units that nobody wants now are remembered, up to so many beyond twice the wanted ones: the state may only
+have forgotten that they are wanted."""
 SETTLE_BEATS: Final = 2
 """Own beats after an outage of the state before anything is claimed: by then every living owner had its turn."""
 
@@ -48,6 +51,10 @@ class Free:
     def __init__(self, leases: Leases, clock: Clock) -> None:
         self._leases, self._clock = leases, clock
         self._since: dict[str, float] = {}
+        self._owner: dict[str, str] = {}
+        """Who was seen to own a unit last …"""
+        self._stands_until: dict[str, float] = {}
+        """… and how long that lease must still stand, of units that were found without one all the same."""
 
     def may_claim(self, unit: str) -> bool:
         """Whether this process may take a unit that it found without an owner."""
@@ -56,13 +63,27 @@ class Free:
         now = self._clock.mono()
         return now - self._since.setdefault(unit, now) >= UNOWNED_GRACE_S
 
-    def owned(self, unit: str) -> None:
+    def wary(self, unit: str) -> bool:
+        """Whether the lease of a free unit went before its time: the state forgot it (or it was given up, which the state
+        knows). Its owner is alive, publishes, and takes the lease back with its next beat."""
+        if unit not in self._stands_until:
+            owner = self._owner.get(unit)
+            self._stands_until[unit] = self._leases.stands_until(owner) if owner is not None else float("-inf")
+        return self._clock.mono() < self._stands_until[unit]
+
+    def owned(self, unit: str, owner: str | None = None) -> None:
         """Somebody has it, or nobody wants it: the next time that it is free, its grace begins anew."""
         self._since.pop(unit, None)
+        self._stands_until.pop(unit, None)
+        if owner is not None:
+            self._owner[unit] = owner
 
     def only(self, wanted: Set[str]) -> None:
         """Forget what is not wanted any more."""
         self._since = {unit: since for unit, since in self._since.items() if unit in wanted}
+        self._stands_until = {unit: until for unit, until in self._stands_until.items() if unit in wanted}
+        if len(self._owner) > 2 * len(wanted) + SPARE_OWNERS:
+            self._owner = {unit: owner for unit, owner in self._owner.items() if unit in wanted}
 
 
 class Leases:
@@ -79,6 +100,8 @@ class Leases:
         self._lock = threading.Lock()
         self._held: dict[str, int] = {}
         self._workers: tuple[WorkerInfo, ...] = ()
+        self._stands: dict[str, float] = {}
+        """Owner → until when its heartbeat, and so its leases, must stand, by our monotonic clock."""
         self._away = False
         self._settling = 0
 
@@ -105,11 +128,11 @@ class Leases:
         """The state was away or forgot a moment ago: leases may be gone, and their owners renew them first."""
         return self._settling > 0
 
-    def claim(self, units: Sequence[str]) -> list[str]:
-        """Take the free ones of these. Raises `StateUnavailable`."""
+    def claim(self, units: Sequence[str], wary: Set[str] = frozenset()) -> list[str]:
+        """Take the free ones of these; of `wary` only those that were given up. Raises `StateUnavailable`."""
         if not units:
             return []
-        taken = self._state.claim(units, self.owner, self.ttl_s)
+        taken = self._state.claim(units, self.owner, self.ttl_s, wary)
         with self._lock:
             self._held.update(taken)
         return list(taken)
@@ -154,7 +177,7 @@ class Leases:
             # Not longer than the leases: who is dead must not stand in the way of those who take over.
             self._state.heartbeat(info, self.ttl_s)
             lost = self._state.renew(leases, self.owner, self.ttl_s) if leases else set()
-            self._workers = tuple(self._state.workers(self.role))
+            self._look()
         except StateUnavailable as error:
             if not self._away:
                 log.error("the state is unavailable; account events wait", error=str(error))
@@ -194,10 +217,22 @@ class Leases:
     def look_around(self) -> None:
         """Find out who is alive now, not at the last beat: free units were found. Raises `StateUnavailable`."""
         known = self._has_beaten()
-        self._workers = tuple(self._state.workers(self.role))
+        self._look()
         if known and not self._has_beaten():
             # Our own heartbeat is gone: the state forgot. Whoever holds leases writes them again with the next beat.
             self._settling = SETTLE_BEATS
+
+    def _look(self) -> None:
+        now = self._clock.mono()
+        self._workers = tuple(self._state.workers(self.role))
+        left_s = self._state.beats_left_s([worker.owner for worker in self._workers])
+        # A heartbeat that is missing may only have been forgotten by the state.
+        stands = {owner: until for owner, until in self._stands.items() if until > now}
+        self._stands = stands | {owner: now + left for owner, left in left_s.items()}
+
+    def stands_until(self, owner: str) -> float:
+        """Until when the leases of this process must stand, by our monotonic clock; long ago for one that is not known."""
+        return self._stands.get(owner, float("-inf"))
 
     def _has_beaten(self) -> bool:
         return any(worker.owner == self.owner for worker in self._workers)

@@ -79,7 +79,6 @@ KNOWN: Final[tuple[Known, ...]] = (
         "commands",
         within=120,
     ),
-    Known("B6", "an evicted lease has two owners", ORDERS | {"run twice"}, either("redis_evict"), 45, "evict"),
     Known(
         "E3",
         "commands that come before a flushed entry is written again count from one",

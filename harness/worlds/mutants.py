@@ -390,6 +390,16 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         faults=("redis_cut",),
     ),
     Mutant(
+        "B6 a missing lease is free",
+        "an evicted lease has two owners",
+        "evict",
+        frozenset(
+            {"rabbit two owners", "redis two owners", "rabbit backwards", "redis backwards", "redis deposit twice"}
+        ),
+        fencing.a_missing_lease_is_free,
+        first=60,
+    ),
+    Mutant(
         "E17 any gate is deleted",
         "the process that gets the commands deletes the gate of a newer rejected key",
         "keys",

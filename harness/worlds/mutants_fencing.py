@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from unittest.mock import patch
 
 from connector.sinks._amqp_deadline import Deadline
@@ -12,7 +12,7 @@ from connector.state.memory_state import MemoryState
 from connector.streams.attempts import Stream
 from connector.streams.breaker import AuthBreaker
 from connector.streams.gaps import Gaps
-from connector.streams.leases import Leases
+from connector.streams.leases import Free, Leases
 from connector.streams.lines import Lines
 from connector.streams.tracker import Position
 from connector.streams.venue_time import VenueTime
@@ -58,6 +58,11 @@ def what_was_written_arrives() -> Iterator[None]:
 
     with patch.object(Deadline, "_due", due), patch.object(Connection, "disconnect", nothing_given_up):
         yield
+
+
+def a_missing_lease_is_free() -> AbstractContextManager[object]:
+    """B6: whoever finds a stream without a lease takes it, although its owner has beaten a moment ago."""
+    return patch.object(Free, "wary", lambda *_: False)
 
 
 @contextmanager

@@ -122,6 +122,8 @@ class RedisServer:
         if keys:
             kind, name, drop = source.choice(keys)
             drop(name)
+            if kind == "fenced":
+                registry._given_up.drop(name)  # one key in Redis
             self.evicted.append(f"{kind} {name}")
             if kind == "text" and name.startswith("announced:"):
                 self.forgot.append(self.kernel.now)

@@ -146,6 +146,19 @@ class Ownership(WithBacking):
         assert left_s["w2"] <= LONG_S / 2
         assert state.beats_left_s([]) == {}
 
+    def test_a_wary_claim_takes_only_what_was_given_up(self, backing: Backing, state: State, other: State) -> None:
+        """A lease that is missing without that may have been forgotten, and its owner goes on."""
+        units = ["given up", "ran out", "never owned", "mine"]
+        mine = state.claim(["given up", "ran out"], "w1", SHORT_S) | other.claim(["mine"], "w2", LONG_S)
+        state.release({"given up": mine["given up"]}, "w1")
+        eventually(lambda: state.owners(units) == {"mine": "w2"})
+        assert set(other.claim(units, "w2", LONG_S, set(units))) == {"given up", "mine"}
+        other.release(other.claim(["given up"], "w2", LONG_S), "w2")
+        assert set(other.claim(["given up"], "w2", SHORT_S)) == {"given up"}
+        eventually(lambda: state.owners(["given up"]) == {})
+        assert state.claim(["given up"], "w1", LONG_S, {"given up"}) == {}, "it was taken since it was given up"
+        assert set(state.claim(units, "w1", LONG_S)) == {"given up", "ran out", "never owned"}
+
     def test_hand_over_passes_a_lease_on_in_one_step(self, state: State, other: State) -> None:
         fence = state.claim(["a"], "w1", LONG_S)["a"]
 

@@ -102,6 +102,48 @@ def test_nothing_of_a_lost_stream_waits_for_the_owners_turn_to_be_dropped(cluste
     assert a.sink.messages == []
 
 
+def test_a_lease_that_redis_forgot_is_left_to_its_owner(cluster: Cluster) -> None:
+    """Under eviction: two processes would publish until the owner's next beat."""
+    a, b = cluster.process("a"), cluster.process("b")
+    cluster.open("u1")
+    cluster.tick(3)
+    owner, rival = (a, b) if a.streams else (b, a)
+    fence = owner.leases.fence("u1")
+    for forget in (cluster.state._leases, cluster.state._fenced, cluster.state._workers):
+        forget.drop("u1")
+        forget.drop(owner.name)
+    for _ in range(6):
+        rival.accounts.sweep()
+        cluster.settle()
+        cluster.clock.seconds += 1.0
+    assert rival.streams == set()
+    owner.beat()
+    assert owner.leases.fence("u1") == fence
+    assert cluster.state.owners(["u1"]) == {"u1": owner.name}
+
+
+def test_the_streams_of_a_dead_process_are_not_left_to_it_longer_than_its_leases(cluster: Cluster) -> None:
+    a, b = cluster.process("a"), cluster.process("b")
+    cluster.open("u1")
+    cluster.tick(3)
+    owner, rival = (a, b) if a.streams else (b, a)
+    owner.die()
+    cluster.tick(10.5)
+    assert rival.streams == {"u1"}
+
+
+def test_a_stream_that_a_living_process_gave_up_is_taken_at_once(cluster: Cluster) -> None:
+    a, b = cluster.process("a"), cluster.process("b")
+    cluster.open("u1")
+    cluster.tick(3)
+    owner, rival = (a, b) if a.streams else (b, a)
+    owner.accounts._end("u1", closed=False)
+    owner.accounts.draining = True
+    owner.beat()
+    cluster.tick(1)
+    assert rival.streams == {"u1"}
+
+
 def test_a_stream_that_came_back_before_its_loss_was_noticed_begins_anew(cluster: Cluster) -> None:
     """Its line is fenced: without a new one the stream would run and tell nothing, for ever."""
     a = cluster.process("a")

@@ -84,8 +84,8 @@ def test_one_look_serves_many_streams() -> None:
         asked.append(owners)
         return genuine(owners)
 
-    look.state.beats_left_s = beats_left_s  # type: ignore[method-assign]
     look.beats(worker("b"), worker("c"))
+    look.state.beats_left_s = beats_left_s  # type: ignore[method-assign]
     for _ in range(100):
         look.choice()
     assert asked == [["b", "c"]]
