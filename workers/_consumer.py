@@ -18,6 +18,7 @@ from dramatiq import MessageProxy
 from dramatiq.errors import ConnectionClosed
 
 from connector.core.log import get_logger
+from connector.core.traces import TRACES
 from tasks.delivery import Delivery
 from tasks.envelope import ReplyAddress
 from workers._commands import Commands
@@ -228,6 +229,7 @@ class PlatformConsumer(CommandConsumer):
         if translated is None:
             self._channel.basic_ack(tag)
             return None
+        TRACES.came_with(translated[1].nonce, properties.headers)
         self._unacknowledged[tag] = (digest, translated[1])
         return CommandMessage(*translated, acknowledge=partial(self.acknowledge, tag))
 

@@ -7,6 +7,7 @@ import json
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.ports import Applied, CandleKey, StreamClosed
+from connector.core.traces import TRACES
 from connector.streams.accounts import Accounts
 from connector.streams.engine import Engine
 from exchanges import venue_of
@@ -27,20 +28,21 @@ class Service:
     def apply(self, command: Command, nonce: str = "") -> object:
         """Carry out one command; the reply's value is always null. Raises `StateUnavailable` if it is not known to have
         taken effect; called again with the same `nonce` it counts once."""
-        match command:
-            case OpenStream():
-                self._open(command, nonce)
-            case CloseStream(stream_id):
-                self._close(stream_id, nonce)
-            case RestartStream(stream_id):
-                for one in [stream_id] if stream_id is not None else sorted(self._state.wanted_ids()):
-                    self._restart(one, self._state.restart(one, nonce=nonce and f"{nonce}:{one}"))
-            case CandleRequest():
-                self._candle(command)
+        with TRACES.command(command.name, getattr(command, "stream_id", None), nonce):
+            match command:
+                case OpenStream():
+                    self._open(command, nonce)
+                case CloseStream(stream_id):
+                    self._close(stream_id, nonce)
+                case RestartStream(stream_id):
+                    for one in [stream_id] if stream_id is not None else sorted(self._state.wanted_ids()):
+                        self._restart(one, self._state.restart(one, nonce=nonce and f"{nonce}:{one}"))
+                case CandleRequest():
+                    self._candle(command)
         return None
 
     def reconcile(self, stream_id: str) -> None:
-        self._state.notify("*", json.dumps({"t": "reconcile", "id": stream_id}))
+        self._state.notify("*", _reconcile(stream_id))
 
     def _open(self, command: OpenStream, nonce: str) -> None:
         exchange = command.exchange
@@ -104,6 +106,11 @@ class Service:
             self._engine.units.reconcile(stream_id)
             return
         try:
-            self._state.notify(applied.owner or "*", json.dumps({"t": "reconcile", "id": stream_id}))
+            self._state.notify(applied.owner or "*", _reconcile(stream_id))
         except StateUnavailable:
             log.debug("nobody was told; the sweep finds it", stream=stream_id)
+
+
+def _reconcile(stream_id: str) -> str:
+    """The notification: what is wanted of this stream may have changed."""
+    return json.dumps({"t": "reconcile", "id": stream_id, **TRACES.carried(stream_id)})

@@ -26,6 +26,7 @@ import connector
 from connector.core.errors import ConnectorError, InvalidSetting
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS, means
+from connector.core.otel import init_traces
 from connector.core.settings import Settings
 from connector.sinks.fanout import FanoutSink
 from connector.sinks.memory import MemorySink
@@ -102,6 +103,7 @@ class Local:
         given["SINKS"] = given.get("SINKS") or ("rabbitmq,redis" if environ.get("RABBIT_HOST") else "redis")
         self.settings = Settings.from_env(given)
         observe(self.settings)
+        init_traces(environ)
         self._edges = Edges()
         self.broker = self._make_broker()
         self._terminal = Terminal(out)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import dramatiq
 
+from connector.core.otel import init_traces
 from connector.streams.edges import Edges
 from connector.streams.options import engine_options
 from tasks import price as tasks_price
@@ -25,6 +28,7 @@ broker = PlatformBroker(queues, parameters=[parameters])
 
 def make_process() -> Process:
     check(settings)
+    init_traces(os.environ)  # after the fork: it has a thread
     edges = Edges()  # after the fork: its process id, its own chance
     state = make_state(settings, edges)
     name = refuse_beside_another(state, parameters)

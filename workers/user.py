@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import dramatiq
 
 from connector.core.clock import SystemClock
+from connector.core.otel import init_traces
 from connector.state.positions_on_disk import PositionsOnDisk
 from connector.streams.edges import Edges
 from connector.streams.options import engine_options
@@ -26,6 +29,7 @@ broker = PlatformBroker(USER_QUEUES, parameters=[parameters])
 
 def make_process() -> Process:
     check(settings)
+    init_traces(os.environ)  # after the fork: it has a thread
     clock = SystemClock()
     # After the fork: its process id, its own chance.
     edges = Edges(clock=clock, positions=PositionsOnDisk(settings.outbox_dir, clock))

@@ -15,6 +15,7 @@ from connector.core.errors import ConnectorError, InvalidSetting
 from connector.core.log import get_logger
 from connector.core.ports import Message, Role, State
 from connector.core.settings import Settings
+from connector.core.traces import TRACES
 from connector.state.memory_state import MemoryState
 from connector.state.redis_state import RedisState
 from connector.state.vault import Vault
@@ -81,6 +82,7 @@ class Running:
             if self._ended:
                 raise ConnectorError("this connector was stopped; make another one")
             if not self._began:
+                TRACES.begin_if_provided()
                 self._sink.start()
                 self._engine.start()
                 self._began = True

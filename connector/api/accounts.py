@@ -16,6 +16,7 @@ from connector.api._values import KeyRejected, StreamInfo, UnknownStream
 from connector.core.errors import ConnectorError, InvalidCommand
 from connector.core.ports import AccountMessage, InfoMessage, Message, ServiceMessage, State
 from connector.core.settings import Settings
+from connector.core.traces import TRACES
 from connector.streams.lifecycle import CONNECTED_STATES, StreamState
 from exchanges import venue_of, venues
 from exchanges.credentials import Credentials, credentials
@@ -66,24 +67,27 @@ class Connector(Running):
         self.start()
         self._closed.discard(stream)
         self._users[stream] = (user_id, exchange)
-        applied = self._state.open(stream, exchange, user_id, keys, self._engine.clock.wall_ms())
-        if applied.changed:
-            self._wake(stream, applied.owner)
+        with TRACES.command("open", stream):
+            applied = self._state.open(stream, exchange, user_id, keys, self._engine.clock.wall_ms())
+            if applied.changed:
+                self._wake(stream, applied.owner)
         return stream
 
     def close_stream(self, of: str) -> None:
         """Close a stream, or all of a user. Raises `UnknownStream`."""
         for stream in self._of(of):
-            applied = self._state.close(stream, everybody=True)
-            self._closed.add(stream)
-            self._users.pop(stream, None)
-            self._wake(stream, applied.owner)
+            with TRACES.command("close", stream):
+                applied = self._state.close(stream, everybody=True)
+                self._closed.add(stream)
+                self._users.pop(stream, None)
+                self._wake(stream, applied.owner)
 
     def reconnect(self, of: str) -> None:
         """Replace the connection of a stream, or of all of a user; what happened meanwhile is repaired. Raises
         `UnknownStream`."""
         for stream in self._of(of):
-            self._wake(stream, self._state.restart(stream).owner)
+            with TRACES.command("restart", stream):
+                self._wake(stream, self._state.restart(stream).owner)
 
     def streams(self) -> list[StreamInfo]:
         """The streams that this connector runs or was asked for."""
@@ -149,7 +153,7 @@ class Connector(Running):
         return self._users[stream_id][0]
 
     def _wake(self, stream_id: str, owner: str | None) -> None:
-        self._state.notify(owner or "*", json.dumps({"t": "reconcile", "id": stream_id}))
+        self._state.notify(owner or "*", json.dumps({"t": "reconcile", "id": stream_id, **TRACES.carried(stream_id)}))
 
     def _deliver(self, message: Message) -> None:
         if not isinstance(message, AccountMessage) and isinstance(message, InfoMessage | ServiceMessage):

@@ -11,6 +11,7 @@ import pika
 
 from connector.core.channels import subscribed_text
 from connector.core.ports import AccountMessage, CandleMessage, InfoMessage, ServiceMessage, TickerMessage
+from connector.core.traces import TRACES
 from connector.sinks._common import utf8
 from connector.sinks.outbox import Segment
 
@@ -70,6 +71,8 @@ def publishing(outgoing: Outgoing, now_s: int) -> tuple[str, bytes, pika.BasicPr
         key = f"user.{message.exchange}.{message.event_type}.{message.stream_id}"
         kind, body = message.event_type, message.body
         headers |= {"stream": message.stream_id, "exchange": message.exchange}
+        if TRACES.on:
+            headers |= TRACES.headers(message)
         timestamp_s = message.event_time_ms // 1000 or now_s
     elif isinstance(message, InfoMessage):
         key = f"user.{message.exchange}.info.{message.stream_id}"

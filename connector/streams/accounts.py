@@ -18,6 +18,7 @@ from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.loop import Loop
 from connector.core.ports import Clock, State, Wanted
+from connector.core.traces import TRACES
 from connector.streams.coverage import Coverage
 from connector.streams.handover import Handover
 from connector.streams.leases import Free, Leases
@@ -130,6 +131,7 @@ class Accounts:
         except (ValueError, KeyError, TypeError):
             log.warning("a notification can't be read", size=len(text))
             return
+        TRACES.continues(stream_id, message)
         if kind == "reconcile":
             self._reconcile((stream_id,), asked=True)
             return

@@ -12,6 +12,7 @@ from connector.core.clock import Chance
 from connector.core.log import get_logger
 from connector.core.loop import Loop, Timer
 from connector.core.ports import Clock
+from connector.core.traces import TRACES
 from connector.streams.breaker import AuthBreaker
 from connector.streams.key_kinds import KeyKinds
 from connector.streams.lifecycle import CONNECTED_STATES, Signal, StreamState, move
@@ -105,6 +106,8 @@ class Attempts:
         before, stream.state = stream.state, move(stream.state, signal)
         if before is not stream.state or reason:
             self._stories.moved(stream.spec, stream.state, reason, kind)
+        if before is not stream.state:
+            TRACES.moved(id(self), stream.spec.stream_id, stream.spec.exchange, stream.state.value, reason)
         if before is not stream.state and stream.spec.feed == "user":
             log.debug("stream moved", stream=stream.spec.stream_id, before=before.value, now=stream.state.value)
 

@@ -8,6 +8,7 @@ import msgspec
 
 from connector.core.metrics import METRICS
 from connector.core.ports import Clock
+from connector.core.traces import TRACES
 from connector.streams.attempts import Stream
 from connector.streams.lines import OVERLAP_MS
 from connector.streams.pipeline import Pipeline
@@ -52,6 +53,7 @@ def tell_gap(pipeline: Pipeline, spec: StreamSpec, gap: GapReport) -> None:
         "missing": list(gap.missing),
     }
     pipeline.service("streamGap", told, redis=False)
+    TRACES.gap(spec.stream_id, spec.exchange, gap.orders, gap.missing)
 
 
 class Gaps:

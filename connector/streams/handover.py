@@ -30,6 +30,7 @@ from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.loop import Loop
 from connector.core.ports import Clock, State
+from connector.core.traces import TRACES
 from connector.streams.leases import Leases
 from connector.streams.pacing import LINGER_S
 from connector.streams.passing import GIVING, TAKING, Cue, Passing, Phase, follow
@@ -106,6 +107,7 @@ class Handover:
     def _move(self, stream_id: str, passing: Passing, cue: Cue) -> bool:
         """Follow the table; True if the phase changed. What is settled again is forgotten."""
         before, passing.phase = passing.phase, follow(passing.phase, cue)
+        TRACES.passing(self._leases.owner, stream_id, before.value, passing.phase.value, cue.value)
         if passing.phase is Phase.OURS:
             self._passing.pop(stream_id, None)
         else:
@@ -393,6 +395,7 @@ class Handover:
     def _tell(self, owner: str, kind: str, stream_id: str, **fields: object) -> None:
         """Best effort: whatever gets lost is repeated by `check`."""
         try:
-            self._state.notify(owner, json.dumps({"t": kind, "id": stream_id, **fields}))
+            fields |= {"t": kind, "id": stream_id, **TRACES.carried(stream_id, self._leases.owner)}
+            self._state.notify(owner, json.dumps(fields))
         except StateUnavailable:
             log.debug("a notification could not be sent", kind=kind, stream=stream_id)

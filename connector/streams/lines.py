@@ -16,6 +16,7 @@ from connector.core.clock import Chance
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
 from connector.core.ports import AccountMessage, Sink, StreamClosed
+from connector.core.traces import TRACES
 from connector.streams.messages import account_message
 from connector.streams.positions import encode_position
 from connector.streams.tracker import MAX_SEEN_IDS, OrderTracker, Position, known_order
@@ -29,6 +30,7 @@ log = get_logger(__name__)
 OVERLAP_MS: Final = 5_000
 """Gap repair starts this much before the last moment that the stream was certainly live."""
 MAX_HELD: Final = 20_000
+NO_ROOM: Final = "no sink took it"
 
 ORDER_EVENTS: Final = frozenset({"executionReport", "ORDER_TRADE_UPDATE"})
 _order_event = msgspec.json.Decoder(ExecutionReport | OrderTradeUpdate).decode
@@ -233,8 +235,11 @@ class Lines:
         message = account_message(stream_id, line.exchange, admitted, mono, self._chance)
         line.pending += 1
         line.last_event_mono = mono
+        if TRACES.on:
+            TRACES.event(message, repaired=emit.repaired)
         taken = self._sink.submit([message])
         if not taken:
+            TRACES.confirmed([message], NO_ROOM)
             # Not published: gap repair of the next session must find it again, and only it; what waits will go out.
             line.pending -= 1
             line.tracker.take_back(admitted)
@@ -248,6 +253,8 @@ class Lines:
 
     def confirmed(self, messages: Sequence[AccountMessage]) -> None:
         """From the primary sink: these are safe."""
+        if TRACES.on:
+            TRACES.confirmed(messages)
         for message in messages:
             line = self._lines.get(message.stream_id) or self._leaving.get(message.stream_id)
             if line is None:

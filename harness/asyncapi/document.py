@@ -158,6 +158,10 @@ def headers() -> Schema:
             "schema": {"type": "integer", "const": SCHEMA, "description": "Version of bodies and headers."},
             "exchange": {"type": "string", "description": "Exchange id; not on service messages."},
             "stream": {"type": "string", "description": "Whole id of the account stream; only on its events."},
+            "traceparent": {
+                "type": "string",
+                "description": "W3C trace context; only with traces on (docs/traces.md).",
+            },
         },
         "required": ["schema"],
     }

@@ -51,6 +51,7 @@ class _Method(NamedTuple):
 
 class _Properties(NamedTuple):
     reply_to: str | None = None
+    headers: dict[str, object] | None = None
     correlation_id: str | None = None
 
 

@@ -36,7 +36,7 @@ from harness.worlds.kernel import Killed
 
 ROOMS: Final = ("connector.", "workers.", "tasks.")
 _ABSENT: Final = object()
-AS_THEY_ARE: Final = ("connector.core.log", "connector.core.redact", "connector.core.metrics")
+AS_THEY_ARE: Final = ("connector.core.log", "connector.core.redact", "connector.core.metrics", "connector.core.traces")
 """Shared by every process of a world, and never asked to wait."""
 
 

@@ -21,6 +21,14 @@ BROUGHT = {"lupa": "fakeredis", "pydantic-core": "pydantic", "urllib3": "request
 """Imported, too, but a part of another one, which names it with the version that it needs."""
 
 
+SHARED = {
+    "opentelemetry.sdk": "opentelemetry-sdk",
+    "opentelemetry.exporter": "opentelemetry-exporter-otlp-proto-http",
+    "opentelemetry": "opentelemetry-api",
+}
+"""Distributions that share a top-level name, by the longest part of a module's name that tells them apart."""
+
+
 def packages() -> list[str]:
     return find_packages(str(ROOT), include=PROJECT["tool"]["setuptools"]["packages"]["find"]["include"])
 
@@ -37,13 +45,17 @@ def imported() -> set[str]:
         for path in (ROOT / package).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Import):
-                    modules |= {alias.name.partition(".")[0] for alias in node.names}
+                    modules |= {_top(alias.name) for alias in node.names}
                 elif isinstance(node, ast.ImportFrom):
-                    modules.add((node.module or "").partition(".")[0])
-    known = packages_distributions()
+                    modules.add(_top(node.module or ""))
+    known = {**packages_distributions(), **{part: [name] for part, name in SHARED.items()}}
     outside = modules - SHIPPED - sys.stdlib_module_names
     assert outside <= known.keys(), f"not installed: {outside - known.keys()}"
     return {known[module][0].lower().replace("_", "-") for module in outside}
+
+
+def _top(module: str) -> str:
+    return next((part for part in SHARED if f"{module}.".startswith(f"{part}.")), module.partition(".")[0])
 
 
 def test_exactly_the_six_packages_are_installed() -> None:
@@ -67,10 +79,14 @@ def test_every_data_file_is_taken_along() -> None:
 
 def test_dependencies_are_those_that_the_services_import() -> None:
     runtime = names(PROJECT["project"]["dependencies"])
-    demo = names(PROJECT["project"]["optional-dependencies"]["demo"])
+    chosen = {name for extra in ("demo", "otel") for name in names(PROJECT["project"]["optional-dependencies"][extra])}
     used = {BROUGHT.get(name, name) for name in imported()}
-    assert runtime == used - demo
-    assert not runtime & demo
+    assert runtime == used - chosen
+    assert not runtime & chosen
+
+
+def test_the_extras_are_those_that_the_docs_name() -> None:
+    assert PROJECT["project"]["optional-dependencies"].keys() == {"demo", "otel", "dev", "bench", "conformance"}
 
 
 def test_setup_and_the_image_take_the_demo_along() -> None:
