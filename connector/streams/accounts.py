@@ -232,7 +232,9 @@ class Accounts:
         entry = self._state.wanted([stream_id]).get(stream_id)
         if entry is None or entry.credentials is None:
             return False
-        self._run(entry, self._positions.load([stream_id]).get(stream_id), hold=True)
+        position = self._positions.load([stream_id]).get(stream_id)
+        # Its giver had one: that the state has none means that it forgot, and the giver may not be there to tell the rest.
+        self._run(entry, position, hold=True, unknown=position is None)
         return True
 
     def _end(self, stream_id: str, *, closed: bool) -> None:

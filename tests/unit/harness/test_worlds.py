@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from harness.worlds.mutants import MUTANTS, WITHIN, put_in
 from harness.worlds.plan import Plan, draw
 from harness.worlds.play import play
 from harness.worlds.stage import staged
-from tests.unit.harness.worlds_command import worlds
+from harness.worlds.story import told
 
 
 @pytest.mark.parametrize(
@@ -30,10 +31,14 @@ def test_the_same_seed_gives_the_same_bytes() -> None:
 
 
 def test_two_processes_that_publish_for_one_stream_are_found_and_told() -> None:
-    done = worlds("--seed", "26", "--kind", "freeze")
-    assert "rabbit backwards" in done.stdout
-    assert "is frozen" in done.stdout
-    assert "published" in done.stdout
+    (mutant,) = [one for one in MUTANTS if one.name == "E7c nothing is fenced"]
+    with put_in(mutant), staged():
+        outcomes = (play(mutant.plan(seed)) for seed in range(mutant.first, mutant.first + WITHIN))
+        outcome = next(one for one in outcomes if any("two owners" in failure.invariant for failure in one.failures))
+    story = told(outcome)
+    assert any("two owners" in failure.text or "had taken over" in failure.text for failure in outcome.failures)
+    assert "is frozen" in story
+    assert "published" in story
 
 
 def test_our_modules_are_as_before_when_the_world_is_over() -> None:

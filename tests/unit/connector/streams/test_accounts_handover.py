@@ -161,6 +161,25 @@ def test_a_giver_that_dies_is_not_waited_for(cluster: Cluster) -> None:
     assert not b.accounts.handover.busy
 
 
+@pytest.mark.parametrize("forgot", [True, False])
+def test_a_stream_that_is_taken_while_redis_forgets_where_it_stood_tells_that_nothing_is_known(
+    cluster: Cluster, forgot: bool
+) -> None:
+    """A flush in a hand-over: the giver ended without a word, and the fills of that time were neither told nor missed."""
+    a = cluster.process("a")
+    cluster.open("u1")
+    cluster.tick(1)
+    b = cluster.process("b")
+    a.accounts.save_positions()
+    cluster.settle()
+    assert cluster.state.positions(["u1"])
+    if forgot:
+        cluster.state.drop_position("u1")
+    a.accounts.handover.give("u1")
+    cluster.settle()
+    assert b.supervisor.unknown["u1"] is forgot
+
+
 def test_streams_without_a_session_do_not_hold_up_a_drain(cluster: Cluster) -> None:
     """A key in cooldown never gets live, neither here nor there."""
     a = cluster.process("a")
