@@ -10,17 +10,19 @@ from typing import Any, Final
 
 import pytest
 
+from connector.core.ports import WorkerInfo
 from harness.backend import USER_QUEUE
 from harness.evidence import Canaries, Evidence
 from harness.servers import wait_for
 from harness.services import Service
 from harness.stack import Stack
-from tests.system.support import WAIT_S
+from tests.system.support import WAIT_S, Accounts
 
 pytestmark = pytest.mark.system
 
 LOST_S: Final = 10.0
 """What the state or the broker lost is announced within this time."""
+LEASE_S: Final = 3.0
 QUIET_S: Final = 8.0
 """An announcement that should not be would have come by then: longer than a role's life outlasts its last process."""
 
@@ -114,6 +116,33 @@ def test_what_redis_or_the_broker_lost_is_announced_within_ten_seconds(deploymen
     services[0].kill()
     announced(deployment, 4, LOST_S)
     nothing_more(deployment, 4)
+
+
+def test_keys_that_went_with_a_process_are_asked_for_within_ten_seconds_of_the_end_of_its_leases(
+    deployment: Stack,
+) -> None:
+    """Without keys at rest only the process that read a command can run its account."""
+    kept = {"CREDENTIALS_KEYS": "none", "LEASE_TTL_S": "3"}
+    first, second = (deployment.service("user", plain=True, **kept) for _ in range(2))
+    deployment.ready()
+    announced(deployment, 1)
+    accounts = Accounts(deployment)
+    streams = [accounts.live("binance") for _ in range(3)]
+    holder = next(one for one in (first, second) if any(worker.streams for worker in mine(one)))
+    other = second if holder is first else first
+    holder.kill()
+    assert announced(deployment, 2, LEASE_S + LOST_S) <= LEASE_S + LOST_S
+    for stream in streams:
+        stream.open()
+    for stream in streams:
+        stream.prove_live()
+    nothing_more(deployment, 2)
+    assert other.process.poll() is None
+
+
+def mine(service: Service) -> list[WorkerInfo]:
+    pids = set(service.worker_pids())
+    return [worker for worker in service.status().workers if worker.pid in pids]
 
 
 @pytest.mark.parametrize("order", [("ticker", "candle"), ("candle", "ticker")], ids="-".join)
