@@ -19,6 +19,8 @@ LIFE_S: Final = 6.0
 """So long a life outlasts its last renewal: a call of the state may take some seconds to fail."""
 RESTORE_S: Final = 2.5
 """How long a process that starts leaves a forgotten text to those who know it: the state may have been away."""
+BACK_S: Final = 5.0
+"""So long after the state forgot them the heartbeats of those who live are there again, and tell who is alone."""
 _OVER: Final = "over"
 
 
@@ -41,6 +43,9 @@ class Lineage:
         """None until it is known whether others are alive."""
         self._seen: str | None = None
         self._missed_at: float | None = None
+        self._renewals = 0
+        self._young_at = float("-inf")
+        """When the text was last missing, or had been: then heartbeats were missing as well."""
 
     def beat(self) -> None:
         """Renew it, or find out which it is. Often: several times within `LIFE_S`. Raises `StateUnavailable`."""
@@ -66,7 +71,7 @@ class Lineage:
         text = self._state.get(self._key)
         if text is None or self.life is None or not text.startswith(f"{self.life}|"):
             return
-        if self._alone():
+        if self._alone() and self._clock.mono() - self._young_at >= BACK_S:
             self._state.swap(self._key, text, _OVER)
         else:
             self._renew(text)
@@ -78,6 +83,7 @@ class Lineage:
 
     def _restore(self) -> None:
         """It ran out while all stood still or the state was away, or the state forgot it: who has it writes it again."""
+        self._young_at = self._clock.mono()
         if self.life is not None:
             self._state.swap(self._key, None, f"{self.life}|1", LIFE_S)
             return
@@ -96,6 +102,9 @@ class Lineage:
 
     def _renew(self, text: str) -> None:
         life, _, renewals = text.partition("|")
+        if int(renewals) < self._renewals:
+            self._young_at = self._clock.mono()
+        self._renewals = int(renewals)
         if life != self.life:
             log.info("joined the processes of the role", role=self._role)
         self.life = life

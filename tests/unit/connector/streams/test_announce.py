@@ -162,6 +162,23 @@ def test_a_process_that_starts_right_after_a_flush_joins_those_whose_heartbeats_
     assert office.asked == 2
 
 
+def test_a_process_that_ends_right_after_a_flush_does_not_end_the_life_of_the_others(office: Office) -> None:
+    """Their heartbeats were not back yet: it took itself for the last one, and everybody was asked twice."""
+    office.start("a", "b")
+    office.play(30)
+    office.state.flush()
+    for owner in ("a", "b"):
+        office.living[owner].lineage.beat()
+    office.living["a"].look(lost=False)
+    office.end("b")
+    office.play(60)
+    assert office.asked == 2
+    office.end("a")
+    office.start("c")
+    office.play(1)
+    assert office.asked == 3, "the last one of all still ends it"
+
+
 def test_a_process_that_starts_when_redis_is_back_after_an_outage_joins_those_who_sat_it_out(office: Office) -> None:
     """Their heartbeats and their life had run out, and nobody was asked to do anything."""
     office.start("a")
