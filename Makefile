@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup init run dev lint fix contract check unit test integration system worlds mutants bench chaos conformance clean
+.PHONY: setup init run dev lint fix contract check unit test integration system worlds mutants bench chaos conformance dist clean
 
 setup: $(STAMP)
 
@@ -72,6 +72,10 @@ chaos: $(STAMP)
 conformance: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[conformance]'
 	$(BIN)/python -m pytest -q tests/conformance
+
+# Wheel and sdist in dist/: the same bytes from the same commit.
+dist: $(STAMP)
+	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} $(BIN)/python -m harness.dist dist
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
