@@ -132,39 +132,49 @@ class DurableLane:
         while (item := self._oldest()) is not None:
             if self._is_revoked(item):
                 self.settle([item])
-            elif isinstance(item.message, AccountMessage | InfoMessage) and self.permitted() <= 0:
+                continue
+            theirs = self._left_to_others(item) if self._may_go(item) else None
+            if theirs is None:
                 self._head.appendleft(item)
                 self.held_back = True
                 return None
-            elif self._left_to_others(item):
-                self.settle([item])
-            else:
+            if not theirs:
                 return item
+            self.settle([item])
         return None
 
-    def _left_to_others(self, item: Outgoing) -> bool:
-        """Whether an earlier process left this event, and another process has published later ones of its stream since."""
+    def _may_go(self, item: Outgoing) -> bool:
+        return not isinstance(item.message, AccountMessage | InfoMessage) or self.permitted() > 0
+
+    def _left_to_others(self, item: Outgoing) -> bool | None:
+        """Whether an earlier process left this event, and another process has published later ones of its stream since. None:
+        that can't be told now."""
         message = item.message
         if item.counted or not isinstance(message, AccountMessage) or not message.repeatable:
             return False
         if self.owned_elsewhere is None:
             return False
         now = self._clock.mono()
-        if message.stream_id not in self._asked or now - self._answered_at >= ANSWER_GOOD_FOR_S:
-            self._ask_for_owners(self.owned_elsewhere, [item, *self._head])
+        old = message.stream_id not in self._asked or now - self._answered_at >= ANSWER_GOOD_FOR_S
+        if old and not self._ask_for_owners(self.owned_elsewhere, [item, *self._head]):
+            return None
         return message.stream_id in self._elsewhere
 
-    def _ask_for_owners(self, ask: Elsewhere, items: Iterable[Outgoing]) -> None:
-        """About all streams of these leftovers at once: the state may take seconds for an answer."""
+    def _ask_for_owners(self, ask: Elsewhere, items: Iterable[Outgoing]) -> bool:
+        """About all streams of these leftovers at once: the state may take seconds for an answer. False if it gave none."""
         self._asked = {
             message.stream_id
             for item in items
             if not item.counted and isinstance(message := item.message, AccountMessage) and message.repeatable
         }
         self.alive_mono = self._clock.mono()
-        # Without an answer they go out: what an earlier process could not deliver is worth more than its order.
-        self._elsewhere = ask(sorted(self._asked)) or ()
+        elsewhere = ask(sorted(self._asked))
         self.alive_mono = self._answered_at = self._clock.mono()
+        if elsewhere is None:
+            self._asked = set()
+            return False
+        self._elsewhere = elsewhere
+        return True
 
     def _is_revoked(self, item: Outgoing) -> bool:
         message = item.message

@@ -90,6 +90,23 @@ def test_what_an_earlier_process_left_waits_for_the_first_beat(tmp_path: Path) -
     assert after.sent == ["e1"]
 
 
+def test_what_an_earlier_process_left_waits_until_the_state_tells_who_runs_its_streams(tmp_path: Path) -> None:
+    """Behind it waits all that is newer: that keeps the order."""
+    before = Rabbit(outbox_dir=tmp_path)
+    before.broker.up = False
+    before.sink.submit([event(1), event(2, stream_id="theirs")])
+    before.play(1.0)
+    before.end(before.sink.ending(10.0), 20.0)
+    after = Rabbit(seed=2, outbox_dir=tmp_path)
+    answers: list[set[str] | None] = [None, None, {"theirs"}]
+    after.sink.owned_elsewhere = lambda _stream_ids: answers.pop(0)
+    after.sink.submit([event(3)])
+    after.play(0.15)
+    assert after.sent == []
+    after.play(0.2)
+    assert after.sent == ["e1", "e3"]
+
+
 def test_a_process_that_stood_still_sends_nothing_to_redis_before_its_next_beat() -> None:
     on, beat = OnRedis(), Beat()
     on.sink.permitted = beat
