@@ -128,7 +128,7 @@ class Booth:
         self.hall, self.name, self.alive = hall, name, True
         self.sink = FakeSink()
         self.pipeline = Pipeline(self.sink, Chance(1))
-        self.leases = Leases(hall.state, name, "price", 8.0)
+        self.leases = Leases(hall.state, name, "price", 8.0, hall.clock)
         self.supervisor = FakeSupervisor(hall.clock, self.pipeline)
         self.placement = FakePlacement(hall.clock)
         self.restarted: list[str] = []
@@ -533,7 +533,8 @@ def test_two_processes_never_hold_one_feed(venue: FakeVenue) -> None:
     assert len(second.streams) == 4
 
 
-def test_no_feed_changes_hands_because_redis_forgot(venue: FakeVenue) -> None:
+@pytest.mark.parametrize("beaten", [False, True], ids=["before", "after its own beat"])
+def test_no_feed_changes_hands_because_redis_forgot(venue: FakeVenue, beaten: bool) -> None:
     """Who swept before the owner's next beat found the feed free and took it: prices came from both, and went back."""
     hall = Hall(ids=["bybit", "okx", "okxLinear", "kraken"])
     venue.all_market = True
@@ -543,6 +544,8 @@ def test_no_feed_changes_hands_because_redis_forgot(venue: FakeVenue) -> None:
     hall.tick(1)
     assert len(first.streams) == 4
     hall.state.flush()
+    if beaten:
+        second.beat()
     second.markets.sweep()
     second.turn()
     assert second.streams == set()
