@@ -114,9 +114,8 @@ KNOWN: Final[tuple[Known, ...]] = (
         "Kraken: nonces follow the wall clock, so an account stays dark for as long as the clock was set back",
         LOST | {"dark"},
         both(("clock_step", "restart_step"), ("kraken",)),
-        20810,
+        10,
         "clock",
-        within=400,
     ),
 )
 
