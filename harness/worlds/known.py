@@ -75,8 +75,9 @@ KNOWN: Final[tuple[Known, ...]] = (
         " takes back what was asked for again, an open counts beside it",
         LOST | {"counts", "dark", "not closed"},
         both(("kill", "kill_fast", "drain", "commands_deleted"), ("kill", "redis_cut", "redis_stall", "redis_away")),
-        173,
+        70,
         "commands",
+        ("kill", "redis_stall", "commands_deleted", "drain", "redis_away"),
         within=120,
     ),
     Known(
