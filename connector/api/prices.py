@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from connector.api._events import PRICE_NAMES
 from connector.api._running import QUEUE_LIMIT, Running
@@ -13,6 +14,11 @@ from connector.core.settings import Settings
 from connector.streams.market import Markets
 from exchanges import venue_of
 from exchanges.ids import FAMILIES, real_id
+from exchanges.instruments import SymbolTable
+
+LIST_S: Final = 10.0
+LOOK_S: Final = 0.02
+"""A list that is waited for is looked at this often."""
 
 PriceRole = Literal["all", "ticker", "candle"]
 
@@ -56,6 +62,7 @@ class PriceConnector(Running):
     def subscribe_candle(self, *, symbol: str, exchange: str, interval: str) -> None:
         """Tell candles of this symbol; `interval` in the exchange's own spelling (`1m`, `1min`, `candle1m` …).
 
+        The exchange's list of symbols is waited for, up to 10 s: without it some would be asked for under a wrong name.
         Raises `InvalidCommand` with the reason why they can't be had, `StateUnavailable` if Redis is away.
         """
         key = CandleKey(exchange=real_id(exchange), symbol=symbol, interval=interval)
@@ -63,11 +70,19 @@ class PriceConnector(Running):
         if venue is None or "candle" not in venue.feeds:
             raise InvalidCommand(f"exchange: {exchange} has no candles")
         self.start()
-        refusal = venue.candle_refusal(key.exchange, symbol, interval, self._engine.instruments.table(key.exchange))
+        refusal = venue.candle_refusal(key.exchange, symbol, interval, self._listed(key.exchange))
         if refusal is not None:
             raise InvalidCommand(refusal)
         if self._state.add_candle(key):
             self._state.notify("*", f"candle:{key.exchange}")
+
+    def _listed(self, exchange: str) -> SymbolTable:
+        """The symbols of an exchange; empty if its list did not come in time."""
+        clock, never = self._engine.clock, threading.Event()
+        deadline = clock.mono() + LIST_S
+        while not len(table := self._engine.instruments.table(exchange)) and clock.mono() < deadline:
+            never.wait(LOOK_S)
+        return table
 
     def unsubscribe_candle(self, *, symbol: str, exchange: str, interval: str) -> None:
         """No candles of it any more. One that nobody asked for is fine."""
