@@ -81,13 +81,33 @@ KNOWN: Final[tuple[Known, ...]] = (
         within=120,
     ),
     Known(
-        "E3",
-        "commands that come before a flushed entry is written again count from one",
-        LOST
-        | {"counts", "dark", "not closed", "rabbit two owners", "redis two owners", "connections", "closed but judged"},
+        "W6",
+        "after Redis forgot everything another process takes a stream before its owner wrote its lease again: both publish"
+        " for up to a second",
+        ORDERS,
         either(*FORGETS),
-        6,
+        25,
         "flush",
+        within=250,
+    ),
+    Known(
+        "W7",
+        "after Redis forgot everything, while a process of the role ends, the announcement is made twice within seconds",
+        frozenset({"announced too often"}),
+        either(*FORGETS),
+        270,
+        "commands",
+        within=250,
+    ),
+    Known(
+        "W8",
+        "a command that the broker brings again to another process, because the connection broke before it was acknowledged,"
+        " counts again: the backend's messages have no id",
+        frozenset({"counts", "not closed"}),
+        either("rabbit_drop"),
+        171,
+        "commands",
+        within=250,
     ),
     Known(
         "E19",

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-TIMEOUT_S = 400.0
+TIMEOUT_S = 900.0
 
 
 def worlds(*arguments: str) -> subprocess.CompletedProcess[str]:
