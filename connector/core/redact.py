@@ -58,8 +58,8 @@ _LOGIN_ARGUMENTS: Final = frozenset({"args", "arg", "params", "data", "request",
 _WORDS: Final = frozenset(
     {*_SUFFIXES, *_LOGIN_MARKS, *_LOGIN_VERBS, *_LOGIN_ARGUMENTS, "apikey", "apisecret", "secretkey", "listenkey"}
 )
-"""What the nets look for. A key or secret that is such a word (a placeholder, mostly) is no secret, and masking it would
-hide the names by which the secrets of others are found."""
+"""What the nets look for. A key or secret that is such a word or a part of one (a placeholder, mostly) is no secret, and
+masking it would hide the names by which the secrets of others are found."""
 
 _SUFFIX_PATTERN: Final = "|".join(_SUFFIXES)
 _NAME: Final = rf"[\w.\-]{{0,40}}?(?:{_SUFFIX_PATTERN})"
@@ -167,7 +167,7 @@ REGISTRY: Final = Registry()
 def register(*values: str | None) -> None:
     """Never let these values out again. Empty and very short ones, and the words that the nets look for, are ignored."""
     for value in values:
-        if value and len(value) >= MIN_LENGTH and _plain(value) not in _WORDS:
+        if value and len(value) >= MIN_LENGTH and not any(_plain(value) in word for word in _WORDS):
             REGISTRY.add(value)
 
 

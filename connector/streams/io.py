@@ -26,7 +26,13 @@ from exchanges._adapter import Call, Connect, Instant
 
 log = get_logger(__name__)
 
-MAX_WAIT_S = 5.0
+MAX_WAIT_S = 2.0
+STALL_S = 2.0
+"""A look at the connections that is so late means that the thread, or the machine, stood still. Together with `MAX_WAIT_S`
+less than what gap repair reads beyond the gap: a shorter stall needs no care."""
+AFTER_STALL_S = 30.0
+"""What a venue sent or tried to send in a stall arrives within this time, or within as long as the stall took: a peer that
+got no acknowledgement waits longer with each repetition."""
 TIMER_PAUSE_S = 0.02
 """At least this long between two looks at the deadlines of one session."""
 
@@ -60,6 +66,10 @@ class IoThread:
         self._stopping = False
         self._ended = False
         self._now = Instant(clock.mono(), clock.wall_ms())
+        self._looked_mono = self._now.mono
+        """When the connections were last looked at."""
+        self._stall: tuple[float, float] | None = None
+        """The last stall, while its frames may still arrive: when it began, and until when, monotonic seconds."""
         self.thread = threading.Thread(target=self._run, name=name, daemon=True) if threaded else None
 
     # --- any thread ---
@@ -96,6 +106,9 @@ class IoThread:
 
     def now(self) -> Instant:
         return self._now
+
+    def heard_mono(self) -> float:
+        return self._now.mono if self._stall is None else self._stall[0]
 
     def adopt(self, session: Session) -> None:
         self._sessions[session] = None
@@ -184,6 +197,7 @@ class IoThread:
         """Wait until there is something to do, as far as the poller waits, and do it; False if there was nothing."""
         ready = self._poller.wait(self._wait_s())
         self._tick()
+        self._look()
         did = bool(ready or self._more or self._inbox)
         for session in ready:
             self._guard(self._read, session)
@@ -192,11 +206,25 @@ class IoThread:
         self._run_inbox()
         return self._run_timers() or did
 
+    def _look(self) -> None:
+        """The process may have stood still since the last look: then nobody knows when in between a frame came, nor whether
+        the venue gave up on the connection right after it."""
+        mono, before = self._now.mono, self._looked_mono
+        self._looked_mono = mono
+        if self._stall is not None and mono > self._stall[1]:
+            self._stall = None
+        if self._registered and mono - before > MAX_WAIT_S + STALL_S:
+            began = before if self._stall is None else self._stall[0]
+            self._stall = (began, mono + max(AFTER_STALL_S, mono - before))
+
     def next_due(self) -> float | None:
         """When `turn` has something to do even if nothing comes in: monotonic seconds, None = never."""
         if self._inbox or self._more:
             return self._clock.mono()
-        return self._heap[0][0] if self._heap else None
+        due = self._heap[0][0] if self._heap else math.inf
+        if self._registered:
+            due = min(due, self._looked_mono + MAX_WAIT_S)
+        return None if due == math.inf else due
 
     def _wait_s(self) -> float:
         if self._inbox or self._more:

@@ -87,7 +87,7 @@ class Placement:
 
     def seen_ms(self, session: Session) -> int:
         """When the last byte came over a session, by its venue's clock."""
-        return self.time.at(session.venue, session.last_byte_mono)
+        return self.time.at(session.venue, session.heard_mono)
 
     def clock_offset_ms(self, venue: str) -> int:
         """What was measured last, unless that is long ago."""

@@ -86,6 +86,9 @@ class Io(Protocol):
     def now(self) -> Instant:
         """The moment at which the thread began to handle its current input."""
 
+    def heard_mono(self) -> float:
+        """Since when a frame that is read now may have been here: now, but after a stall of the process."""
+
     def adopt(self, session: Session) -> None:
         """The session starts: it is closed when the thread stops."""
 
@@ -114,8 +117,8 @@ class Io(Protocol):
 class Session:
     """Owns one adapter and, once dialled, one connection.
 
-    `streams` belongs to the supervisor's thread; the clocks `opened_mono`, `last_byte_*` and `last_data_mono` may be read
-    from other threads; everything else belongs to the I/O thread.
+    `streams` belongs to the supervisor's thread; the clocks `opened_mono`, `last_byte_*`, `heard_mono` and `last_data_mono`
+    may be read from other threads; everything else belongs to the I/O thread.
     """
 
     def __init__(
@@ -136,6 +139,8 @@ class Session:
         self.streams: set[str] = set()
         self.created_mono = self.opened_mono = self.last_byte_mono = self.last_data_mono = 0.0
         self.last_byte_ms = 0
+        self.heard_mono = 0.0
+        """Until when all that the venue sent was certainly heard."""
         self.closed = False
         self.scheduled_at: float | None = None
         self.queued_wakes: set[float] = set()
@@ -181,6 +186,7 @@ class Session:
         self._transport = result
         self.opened_mono = self.last_byte_mono = self.last_data_mono = self._last_ping = now.mono
         self.last_byte_ms = now.wall_ms
+        self.heard_mono = now.mono
         self._io.register(self, result)
         self._listener.connected(self)
         self._input(self.adapter.connected, now, vital=True)
@@ -214,6 +220,7 @@ class Session:
             kind, data = frame
             now = self._io.now()
             self.last_byte_mono, self.last_byte_ms = now.mono, now.wall_ms
+            self.heard_mono = max(self._io.heard_mono(), self.opened_mono)
             if kind is Kind.DATA:
                 self._received(data, now)
             elif kind is Kind.PING:

@@ -25,6 +25,7 @@ from connector.streams.lineage import Lineage
 from connector.streams.lines import Lines
 from connector.streams.market import Markets
 from connector.streams.orphans import Orphans
+from connector.streams.placement import Placement
 from connector.streams.takers import Takers
 from connector.streams.tracker import OrderTracker
 from exchanges.events import ExecutionReport, OrderTradeUpdate
@@ -195,6 +196,11 @@ def _creation_remembered() -> Iterator[None]:
         patch.object(PlatformConsumer, "_marked", lambda self: not self.__dict__.pop("made_it", False)),
     ):
         yield
+
+
+def _last_words_are_the_end() -> AbstractContextManager[object]:
+    """W9: what is read after a stall counts as having come just now."""
+    return patch.object(Placement, "seen_ms", lambda self, session: self.time.at(session.venue, session.last_byte_mono))
 
 
 @contextmanager
@@ -466,6 +472,14 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         frozenset({"dark", "counts", "not closed", "rabbit lost"}),
         _heartbeats_of_the_dead,
         faults=("kill_fast",),
+    ),
+    Mutant(
+        "W9 last words are the end",
+        "a process that stood still takes the end of a connection for that of the stall, and asks for nothing before it",
+        "freeze",
+        frozenset({"rabbit lost", "redis lost"}),
+        _last_words_are_the_end,
+        first=1230,
     ),
     Mutant(
         "W1 creation remembered",

@@ -228,3 +228,9 @@ def test_an_object_that_can_not_be_told_is_named_by_its_type() -> None:
     assert redact.scrub(Broken()) == "<Broken>"
     assert redact.text_of(Broken()) == "<Broken>"
     assert redact.text_of(7) == "7"
+
+
+def test_a_passphrase_that_is_part_of_a_name_hides_no_name() -> None:
+    """With a passphrase `phrase` in the process the passphrases of others stood in the log: their name was masked."""
+    redact.register("phrase")
+    assert told(f"a=passphrase={HIDE} b=2") == f"a=passphrase={MASK} b=2"
