@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import itertools
 import re
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -81,6 +82,10 @@ class Evidence:
         self._lock = threading.Lock()
         self._parts: list[tuple[str, bytes]] = []
         self._files: dict[str, Path] = {}
+
+    def apart(self) -> Evidence:
+        """For a deployment whose error lines are meant: its own folder, or its logs would be appended to others'."""
+        return Evidence(Canaries(), Path(tempfile.mkdtemp(prefix="apart-", dir=self.folder)))
 
     def add(self, source: str, data: bytes) -> None:
         with self._lock:

@@ -12,7 +12,7 @@ import pytest
 
 from connector.core.ports import WorkerInfo
 from harness.backend import USER_QUEUE
-from harness.evidence import Canaries, Evidence
+from harness.evidence import Evidence
 from harness.servers import wait_for
 from harness.services import Service
 from harness.stack import Stack
@@ -29,7 +29,7 @@ QUIET_S: Final = 8.0
 
 @pytest.fixture
 def deployment(evidence: Evidence) -> Iterator[Stack]:
-    with Stack(Evidence(Canaries(), evidence.folder), venues=("binance",)) as running:
+    with Stack(evidence.apart(), venues=("binance",)) as running:
         yield running
 
 
@@ -128,7 +128,9 @@ def test_keys_that_went_with_a_process_are_asked_for_within_ten_seconds_of_the_e
     announced(deployment, 1)
     accounts = Accounts(deployment)
     streams = [accounts.live("binance") for _ in range(3)]
-    holder = next(one for one in (first, second) if any(worker.streams for worker in mine(one)))
+    holders = lambda: [one for one in (first, second) if any(worker.streams for worker in mine(one))]  # noqa: E731
+    wait_for(holders, WAIT_S, "a heartbeat that tells of the accounts")
+    (holder, *_) = holders()
     other = second if holder is first else first
     holder.kill()
     assert announced(deployment, 2, LEASE_S + LOST_S) <= LEASE_S + LOST_S

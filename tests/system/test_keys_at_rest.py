@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.evidence import Canaries, Evidence
+from harness.evidence import Evidence
 from harness.servers import wait_for
 from harness.stack import Stack
 from tests.system.support import WAIT_S, Accounts
@@ -21,7 +21,7 @@ UNREADABLE = "keys at rest can't be read and are asked for again"
 
 @pytest.fixture
 def deployment(evidence: Evidence) -> Iterator[Stack]:
-    with Stack(Evidence(Canaries(), evidence.folder), venues=("binance",)) as running:
+    with Stack(evidence.apart(), venues=("binance",)) as running:
         yield running
 
 

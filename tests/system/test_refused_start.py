@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.backend import USER_QUEUE
-from harness.evidence import Canaries, Evidence
+from harness.evidence import Evidence
 from harness.stack import Stack
 from workers._refusal import REFUSED
 
@@ -19,7 +19,7 @@ ENDS_WITHIN_S = 30.0
 
 @pytest.fixture(scope="module")
 def deployment(evidence: Evidence) -> Iterator[Stack]:
-    with Stack(Evidence(Canaries(), evidence.folder), venues=("binance",)) as running:
+    with Stack(evidence.apart(), venues=("binance",)) as running:
         yield running
 
 

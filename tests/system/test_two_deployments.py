@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.evidence import Canaries, Evidence
+from harness.evidence import Evidence
 from harness.servers import Rabbit
 from harness.stack import Stack
 from tests.system.test_announcements import announced
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.system
 
 @pytest.fixture
 def deployment(evidence: Evidence) -> Iterator[Stack]:
-    with Stack(Evidence(Canaries(), evidence.folder), venues=("binance",)) as running:
+    with Stack(evidence.apart(), venues=("binance",)) as running:
         yield running
 
 
