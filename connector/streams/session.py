@@ -220,7 +220,6 @@ class Session:
             kind, data = frame
             now = self._io.now()
             self.last_byte_mono, self.last_byte_ms = now.mono, now.wall_ms
-            self.heard_mono = max(self._io.heard_mono(), self.opened_mono)
             if kind is Kind.DATA:
                 self._received(data, now)
             elif kind is Kind.PING:
@@ -228,6 +227,8 @@ class Session:
             elif kind is Kind.CLOSE:
                 self._closed_by_venue(_close_text(data))
                 return False
+            if not self.closed:  # a frame that shows that others are missing proves nothing of the time before it
+                self.heard_mono = max(self._io.heard_mono(), self.opened_mono)
         return True
 
     def _closed_by_venue(self, text: str) -> None:

@@ -16,7 +16,7 @@ from connector.streams.io import AFTER_STALL_S, MAX_WAIT_S, STALL_S, IoThread
 from connector.streams.rest import Rest
 from connector.streams.session import Session
 from connector.streams.transport import Kind, Transport
-from exchanges._adapter import Limits, Rate
+from exchanges._adapter import Fail, FailKind, Limits, Rate
 from tests.unit.connector.streams.fakes import Clock
 
 
@@ -64,9 +64,10 @@ class Deaf:
 
     def __init__(self) -> None:
         self.lost_with: list[object] = []
+        self.answers: dict[str, Sequence[object]] = {}
 
     def __getattr__(self, name: str) -> Any:
-        return lambda *_, **__: None if name == "deadline" else ()
+        return lambda *_, **__: None if name == "deadline" else self.answers.get(name, ())
 
     def lost(self, session: Session, fail: object) -> None:
         self.lost_with.append(fail)
@@ -131,6 +132,17 @@ def test_what_arrives_soon_after_a_stall_may_be_old_and_what_comes_later_is_not(
     assert thread.hears() == before, "the venue's repetitions come later with each try"
     thread.passes(AFTER_STALL_S + 2)
     assert thread.hears() == thread.clock.seconds
+
+
+def test_a_frame_that_shows_that_others_are_missing_proves_nothing_of_the_time_before_it(thread: Thread) -> None:
+    """World 50414: the first frame after a cut had a gap in its sequence, and the gap of the account began with it."""
+    thread.passes(10)
+    before = thread.hears()
+    thread.passes(13)
+    gap = Fail(kind=FailKind.TRANSIENT, reason="messages were lost: the sequence has a gap")
+    thread.deaf.answers["received"] = [gap]
+    assert thread.hears() == before
+    assert thread.deaf.lost_with == [gap]
 
 
 def test_a_quiet_connection_and_a_short_pause_are_no_stall(thread: Thread) -> None:
