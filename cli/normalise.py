@@ -1,7 +1,8 @@
 """`connector normalise`: raw frames in, the events they become out, through the adapters that the live service uses.
 
 Input is one JSON object a line: `case` (a name), `exchange`, `feed`, `frame` (the message as it came from the socket) and
-optionally `context`, what the adapter knows beside the frame. Output is one JSON object a line, in the order of the input.
+optionally `context`, what the adapter knows beside the frame. With `positions` true, `positionUpdate` events are shown, too:
+they do not go where the others go (`POSITION_EVENTS`). Output is one JSON object a line, in the order of the input.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from connector.core.channels import candle_channel, ticker_channel
 from exchanges import venue_of
 from exchanges._adapter import Emit, EmitCandle, EmitTickers, Instant, Output, Venue
 from exchanges._plausible import AHEAD_MS, plausible_candle
-from exchanges.events import AccountEvent, Candle, Ticker, encode
+from exchanges.events import AccountEvent, Candle, PositionUpdate, Ticker, encode
 from exchanges.ids import is_paper, real_id
 
 NAME: Final = "normalise"
@@ -35,6 +36,7 @@ class _Line(msgspec.Struct):
     feed: str
     frame: msgspec.Raw
     case: object = None
+    positions: bool = False
     context: dict[str, msgspec.Raw] | None = None
 
 
@@ -113,7 +115,10 @@ def _events_of(case: _Line, now: Instant, venue: Venue | None) -> list[Json]:
         raise _Unusable(f"{exchange} {feed}: the context can't be used: {type(error).__name__}: {error}") from error
     for frame in prior:
         adapter.received(_frame_bytes(frame), now)
-    return list(_published(adapter.received(_frame_bytes(case.frame), now), now.wall_ms))
+    outputs = adapter.received(_frame_bytes(case.frame), now)
+    if not case.positions:
+        outputs = [one for one in outputs if not (isinstance(one, Emit) and isinstance(one.event, PositionUpdate))]
+    return list(_published(outputs, now.wall_ms))
 
 
 def _frame_bytes(frame: msgspec.Raw) -> bytes:

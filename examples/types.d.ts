@@ -366,6 +366,40 @@ export interface OrderTradeUpdate {
   realizedProfit?: string;
 }
 
+/** What an account of derivatives holds of one symbol (and side, in hedge mode) now. Both sizes are 0 when it is closed. Told when size, entry price, leverage or margin mode changed; the other figures are those of that moment. */
+export interface PositionUpdate {
+  /** Tells the events of an account apart. */
+  eventType: "positionUpdate";
+  /** Symbol, as the exchange writes it. */
+  symbol: string;
+  /** `BOTH` for a net position; `LONG` or `SHORT` in hedge mode. */
+  positionSide: string;
+  /** Size in the base asset (of inverse contracts: at the entry price); negative: short; 0: closed. (decimal text) */
+  quantity?: string;
+  /** Size in the exchange's contracts; negative: short; 0: closed. (decimal text) */
+  contracts?: string;
+  /** Mean price of the position. (decimal text) */
+  entryPrice?: string;
+  /** Price by which the exchange values the position. (decimal text) */
+  markPrice?: string;
+  /** Where the exchange would close the position, as it reckoned then. (decimal text) */
+  liquidationPrice?: string;
+  /** Leverage of the position. (decimal text) */
+  leverage?: string;
+  /** `cross` or `isolated`. */
+  marginType?: string;
+  /** Profit of the open position at the mark price; may be negative. (decimal text) */
+  unrealizedPnL?: string;
+  /** When the exchange changed the position. (ms since the epoch) */
+  updateTime?: number;
+  /** Whether it is part of what was held when the connection began; else something changed. */
+  snapshot: boolean;
+  /** When the exchange made the event; for tickers, when this service sent it. (ms since the epoch) */
+  eventTime: number;
+  /** Tells this message from others; for repetitions use AMQP's `message_id`. */
+  uniqueMessageId: string;
+}
+
 /** The price service is there: after each start, then every 60 s. */
 export interface PriceConnectorAliveMessage {
   priceConnectorAlive: Alive;
@@ -526,4 +560,4 @@ export interface CandleRequest {
 }
 
 /** What comes on an account's channel and queue; `eventType` tells which. */
-export type AccountEvent = AccountConfigUpdate | AccountPosition | AccountUpdate | BalanceUpdate | ExecutionReport | MarginCall | OrderTradeUpdate | UserDataStreamExpired;
+export type AccountEvent = AccountConfigUpdate | AccountPosition | AccountUpdate | BalanceUpdate | ExecutionReport | MarginCall | OrderTradeUpdate | PositionUpdate | UserDataStreamExpired;

@@ -21,7 +21,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import msgspec
 
 from exchanges.credentials import Credentials
-from exchanges.events import AccountEvent, Candle, Ticker
+from exchanges.events import AccountEvent, Candle, PositionKey, Ticker
 from exchanges.ids import Feed
 from exchanges.instruments import EMPTY, Instrument, SymbolTable
 
@@ -69,6 +69,8 @@ class Resume(msgspec.Struct, frozen=True, kw_only=True):
     """Everything before this moment was published (an overlap is already taken off)."""
     orders: tuple[KnownOrder, ...] = ()
     """Every order that is not known to be finished, and the ones that finished lately."""
+    holds: tuple[PositionKey, ...] = ()
+    """The positions that were told as open last."""
 
 
 class UserSubscription(msgspec.Struct, frozen=True, kw_only=True):

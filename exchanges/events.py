@@ -228,6 +228,55 @@ class UserDataStreamExpired(
     unique_message_id: str
 
 
+class PositionUpdate(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="eventType", tag="positionUpdate"
+):
+    """What an account of derivatives holds of one symbol (and side, in hedge mode) now. Both sizes are 0 when it is closed.
+
+    Told when size, entry price, leverage or margin mode changed; the other figures are those of that moment.
+    """
+
+    symbol: str
+    position_side: str
+    """`BOTH` for a net position, `LONG` or `SHORT` in hedge mode."""
+    quantity: str | UnsetType = UNSET
+    """In the base asset; a short one is negative."""
+    contracts: str | UnsetType = UNSET
+    """In the venue's contracts; a short one is negative."""
+    entry_price: str | UnsetType = UNSET
+    mark_price: str | UnsetType = UNSET
+    liquidation_price: str | UnsetType = UNSET
+    leverage: str | UnsetType = UNSET
+    margin_type: str | UnsetType = UNSET
+    """`cross` or `isolated`."""
+    unrealized_pnl: str | UnsetType = field(default=UNSET, name="unrealizedPnL")
+    update_time: int | UnsetType = UNSET
+    """When the venue changed it, by the venue's clock."""
+    snapshot: bool
+    """Part of what the account held when the connection began; else something changed."""
+    event_time: int
+    unique_message_id: str
+
+    @property
+    def key(self) -> PositionKey:
+        """What tells one position of an account from its others."""
+        return self.symbol, self.position_side
+
+    @property
+    def open(self) -> bool:
+        """Whether anything is held."""
+        sizes = [size for size in (self.quantity, self.contracts) if isinstance(size, str)]
+        return any(size.strip("-0.") for size in sizes)
+
+    @property
+    def terms(self) -> tuple[object, ...]:
+        """What is told when it changes."""
+        return self.quantity, self.contracts, self.entry_price, self.leverage, self.margin_type
+
+
+PositionKey = tuple[str, str]
+"""Symbol and side."""
+
 AccountEvent = (
     ExecutionReport
     | OrderTradeUpdate
@@ -237,6 +286,7 @@ AccountEvent = (
     | AccountConfigUpdate
     | MarginCall
     | UserDataStreamExpired
+    | PositionUpdate
 )
 OrderEvent = ExecutionReport | OrderTradeUpdate
 

@@ -8,12 +8,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from simulator._values import ZERO, Holding, Order, Position, Symbol
+from simulator._values import LEVERAGE, ZERO, Holding, Order, Position, Symbol
 
 TAKER: Final = Decimal("0.001")
 MAKER: Final = Decimal("0.0008")
-LEVERAGE: Final = Decimal(20)
-"""A futures order needs its value / 20 as free balance; nothing is locked for it."""
 _UNIT: Final = Decimal("0.00000001")
 
 
@@ -48,13 +46,16 @@ class Ledger:
     def positions(self, exchange: str) -> list[Position]:
         return [p for (where, _, _), p in self._positions.items() if where == exchange and p.amount]
 
-    def drain(self, exchange: str) -> tuple[tuple[Holding, ...], tuple[Position, ...]]:
-        """Holdings and positions that changed since the last call."""
+    def drain(self, exchange: str, time_ms: int) -> tuple[tuple[Holding, ...], tuple[Position, ...]]:
+        """Holdings and positions that changed since the last call: at this time."""
         holdings = []
         for (wallet, asset), total in self._before.items():
             holding = self._wallets[wallet][asset]
             holdings.append(msgspec.structs.replace(holding, delta=holding.total - total))
-        positions = [self._positions[key] for key in self._moved if key[0] == exchange]
+        moved = [key for key in self._moved if key[0] == exchange]
+        for key in moved:
+            self._positions[key] = msgspec.structs.replace(self._positions[key], updated_ms=time_ms)
+        positions = [self._positions[key] for key in moved]
         self._before.clear()
         self._moved.clear()
         return tuple(holdings), tuple(positions)
@@ -69,6 +70,7 @@ class Ledger:
     def lock(self, wallet: str, symbol: Symbol, order: Order, price: Decimal) -> bool:
         """Set the cost of a new order aside; False if there is not enough."""
         if symbol.settle:
+            # Nothing is locked for it.
             need = symbol.value(order.quantity, price) / LEVERAGE
             return order.reduce_only or self._get(wallet, symbol.settle).free >= need
         asset = symbol.quote if order.side == "BUY" else symbol.base

@@ -73,7 +73,7 @@ class Record:
         self, account: Account, exchange: str, wallet: str, now_ms: int, reason: str, order_seq: int = 0
     ) -> tuple[Holding, ...]:
         """What the ledger moved since the last call, if anything; returns the holdings."""
-        holdings, positions = account.ledger.drain(exchange)
+        holdings, positions = account.ledger.drain(exchange, max(now_ms, account.last_ms + 1))
         if holdings or positions:
             self._seq += 1
             self._changes.append(

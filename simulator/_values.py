@@ -198,6 +198,28 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     entry: Decimal
     realised: Decimal
     side: str = "BOTH"
+    updated_ms: int = 0
+
+
+LEVERAGE: Final = Decimal(20)
+"""Of every account and symbol; all margin is cross."""
+
+
+def unrealised(position: Position, quote: Quote) -> Decimal:
+    """Profit of a position at the last price, in the settle asset."""
+    symbol, units = quote.symbol, position.amount * quote.symbol.contract_size
+    if not position.entry:
+        return ZERO
+    if symbol.inverse:
+        return units / position.entry - units / quote.price
+    return units * (quote.price - position.entry)
+
+
+def liquidation_price(position: Position, symbol: Symbol) -> Decimal:
+    """Where the margin of the position alone would be lost; 0 without one."""
+    part = 1 / LEVERAGE if position.amount < 0 else -1 / LEVERAGE
+    price = position.entry * (1 + part) if position.amount else ZERO
+    return price.quantize(Decimal(1).scaleb(-symbol.price_decimals))
 
 
 class Trade(msgspec.Struct, frozen=True, kw_only=True):

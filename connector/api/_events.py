@@ -108,6 +108,7 @@ ACCOUNT_EVENTS: Final = (
     "ACCOUNT_CONFIG_UPDATE",
     "MARGIN_CALL",
     "USER_DATA_STREAM_EXPIRED",
+    "positionUpdate",
 )
 NOTICES: Final[dict[str, tuple[str, type[msgspec.Struct]]]] = {
     "streamGap": ("streamGap", StreamGap),

@@ -18,6 +18,9 @@ Role = Literal["user", "price"]
 BALANCE_DELTA: Final = "balanceUpdate"
 """The one event type that the backend adds up instead of storing: never published twice (contract 2.2)."""
 
+PositionEvents = Literal["rabbitmq", "all", "none"]
+"""Where an account's positions go: everywhere but to Redis, everywhere, or nowhere."""
+
 
 class AccountMessage(msgspec.Struct, frozen=True, kw_only=True):
     """One account event on its way out, encoded once for all sinks."""
@@ -34,6 +37,8 @@ class AccountMessage(msgspec.Struct, frozen=True, kw_only=True):
     order_field: str | None = None
     """Field of the `orders` hash to store the body under, or None (contract 2.5)."""
     order_ttl_s: int = 0
+    redis: bool = True
+    """Whether it also goes to Redis, whose listeners read every message of a stream's channel."""
 
     @property
     def repeatable(self) -> bool:

@@ -23,6 +23,7 @@ from pydantic import (
 
 import exchanges
 from connector.core.errors import InvalidSetting
+from connector.core.ports import PositionEvents
 from connector.core.setting_forms import addresses, families, host, level, name_of_255, origin, paper, url
 from connector.core.symbol_patterns import read_patterns
 from connector.core.venue_options import VENUE_OPTIONS, option_problems
@@ -133,6 +134,7 @@ class Settings(BaseModel):
     user_events_queue_type: Literal["classic", "quorum"] = Field("classic", alias="USER_EVENTS_QUEUE_TYPE")
     user_events_max: int = Field(1_000_000, alias="USER_EVENTS_MAX", ge=1)
     ticker_messages: Literal["batch", "symbol"] = Field("batch", alias="TICKER_MESSAGES")
+    position_events: PositionEvents = Field("rabbitmq", alias="POSITION_EVENTS")
     outbox_dir: str = Field("var/outbox", alias="OUTBOX_DIR")
     outbox_max_mb: int = Field(1024, alias="OUTBOX_MAX_MB", ge=1)
 

@@ -72,7 +72,7 @@ class RedisLanes:
         elif isinstance(message, ServiceMessage):
             if message.redis:
                 self._add_service(message)
-        else:
+        elif not isinstance(message, AccountMessage) or message.redis:
             self.account.append(message)
             self.account_progress.added += 1
             if len(self.account) > self._account_limit:

@@ -336,6 +336,7 @@ class Accounts:
             self._reconcile(held[start : start + CLAIM_BATCH], asked=False)
 
     def _save_positions(self) -> None:
+        self._pipeline.lines.send_waiting()
         if not self._leases.permitted():
             return  # others may have gone on from the saved ones; they are due again after the next beat
         positions = self._pipeline.lines.dirty_positions(

@@ -16,7 +16,7 @@ import msgspec
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.loop import Loop
-from connector.core.ports import Role, Sink, State, WorkerInfo
+from connector.core.ports import PositionEvents, Role, Sink, State, WorkerInfo
 from connector.core.symbol_patterns import read_patterns
 from connector.streams.accounts import Accounts
 from connector.streams.admin import AdminSwitches
@@ -87,6 +87,8 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     admin_refresh_s: float = 10.0
     service_url: str = ""
     venue_options: Mapping[str, str] = {}
+    position_events: PositionEvents = "all"
+    """Where the accounts' positions go."""
     liveness: LivenessRules | None = None
 
 
@@ -122,7 +124,7 @@ class Engine:
         self._admin = AdminSwitches(state, used=options.admin_config)
         self.enabled = self._admin.enabled
         self._loops: list[Loop] = []
-        self.pipeline = Pipeline(sink, chance, wall_ms=clock.wall_ms)
+        self.pipeline = Pipeline(sink, chance, clock.wall_ms, options.position_events)
         endpoints = Endpoints(options.gateway, options.endpoints)
         self.budget = Budget(state, clock)
         opener = edges.opener or SocketOpener(endpoints, tls_context(options.ca_file), options.connect_threads)

@@ -15,14 +15,22 @@ import msgspec
 from connector.core.clock import Chance
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
-from connector.core.ports import AccountMessage, Sink, StreamClosed
+from connector.core.ports import AccountMessage, PositionEvents, Sink, StreamClosed
 from connector.core.traces import TRACES
+from connector.streams.holdings import Outgoing
 from connector.streams.messages import account_message
 from connector.streams.positions import encode_position
 from connector.streams.tracker import MAX_SEEN_IDS, OrderTracker, Position, known_order
 from exchanges._adapter import Emit, Resume
 from exchanges._plausible import AHEAD_MS
-from exchanges.events import AccountPosition, AccountUpdate, BalanceUpdate, ExecutionReport, OrderTradeUpdate
+from exchanges.events import (
+    AccountPosition,
+    AccountUpdate,
+    BalanceUpdate,
+    ExecutionReport,
+    OrderTradeUpdate,
+    PositionUpdate,
+)
 from exchanges.ids import family_of
 
 log = get_logger(__name__)
@@ -33,7 +41,9 @@ MAX_HELD: Final = 20_000
 NO_ROOM: Final = "no sink took it"
 
 ORDER_EVENTS: Final = frozenset({"executionReport", "ORDER_TRADE_UPDATE"})
+POSITION_EVENT: Final = "positionUpdate"
 _order_event = msgspec.json.Decoder(ExecutionReport | OrderTradeUpdate).decode
+_position_event = msgspec.json.Decoder(PositionUpdate).decode
 
 _GENUINE: Final = frozenset(
     {
@@ -60,6 +70,7 @@ class Line:
         "last_event_mono",
         "live_until_ms",
         "lock",
+        "outgoing",
         "pending",
         "saved_ms",
         "stamp",
@@ -72,6 +83,8 @@ class Line:
         self.tracker = OrderTracker(exchange)
         self.confirmed = OrderTracker(exchange)
         """Only what the primary sink confirmed: the position that another process may start from."""
+        self.outgoing = Outgoing()
+        """Positions of the account; everything else is submitted at once."""
         self.pending = 0
         self.closed = False
         self.dirty = False
@@ -97,7 +110,11 @@ class Line:
 class Lines:
     """Every line of a process. I/O threads call `account`, the owner and the supervisor the rest, sinks `confirmed`."""
 
-    def __init__(self, sink: Sink, chance: Chance, wall_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, sink: Sink, chance: Chance, wall_ms: Callable[[], int], positions: PositionEvents = "all"
+    ) -> None:
+        """`positions`: where those of the account go."""
+        self._positions = positions
         self._sink, self._chance, self._wall_ms = sink, chance, wall_ms
         self._lines: dict[str, Line] = {}
         self._leaving: dict[str, Line] = {}
@@ -191,6 +208,7 @@ class Lines:
                     continue
                 if not self._publish(stream_id, line, emit, mono):
                     return False
+            self._send_positions(line)
         return True
 
     def resume(self, stream_id: str, live_until_ms: int) -> Resume | None:
@@ -216,6 +234,9 @@ class Lines:
             return True
         with line.lock:
             if line.closed:
+                return True
+            if isinstance(emit.event, PositionUpdate):
+                self._publish_position(emit.stream_id, line, emit, mono)
                 return True
             if line.held is not None:
                 line.held.append((emit, mono))
@@ -249,6 +270,38 @@ class Lines:
             self.on_genuine_event(stream_id)
         return taken
 
+    def _publish_position(self, stream_id: str, line: Line, emit: Emit, mono: float) -> None:
+        """Behind everything else: where it finds no room, it waits here, and ends no session."""
+        if self._positions == "none":
+            return
+        admitted = line.tracker.admit(emit.event, repaired=emit.repaired)
+        if admitted is None or not isinstance(admitted.event, PositionUpdate):
+            return
+        message = account_message(stream_id, line.exchange, admitted, mono, self._chance)
+        line.outgoing.put(admitted.event.key, msgspec.structs.replace(message, redis=self._positions == "all"))
+        self._send_positions(line)
+
+    def _send_positions(self, line: Line, *, all_of_them: bool = False) -> None:
+        """Under the line's lock. Not before the former owner is done."""
+        if line.held is not None:
+            return
+        for key, message in line.outgoing.ready(all_of_them=all_of_them):
+            if not self._sink.submit([message]):
+                return
+            line.outgoing.sent(key)
+            line.pending += 1
+            if TRACES.on:
+                TRACES.event(message, repaired=False)
+
+    def send_waiting(self) -> None:
+        """From time to time: the positions that found no room. Nothing while the receiver is away."""
+        waiting = [line for line in list(self._lines.values()) if line.outgoing]
+        if waiting and self._sink.status().connected:
+            for line in waiting:
+                with line.lock:
+                    if not line.closed:
+                        self._send_positions(line, all_of_them=True)
+
     # --- confirmations and positions ---
 
     def confirmed(self, messages: Sequence[AccountMessage]) -> None:
@@ -265,7 +318,11 @@ class Lines:
                 line.pending = max(0, line.pending - 1)
                 if line.closed and not line.pending:
                     self._leaving.pop(message.stream_id, None)
-                line.confirmed.confirm(message.event_id, order)
+                if message.event_type == POSITION_EVENT:
+                    line.outgoing.confirmed()
+                    line.confirmed.holdings.confirm(_position_event(message.body))
+                else:
+                    line.confirmed.confirm(message.event_id, order)
                 line.dirty = True
 
     def dirty_positions(self, live_ms: Callable[[str], int | None], now_ms: int, every_ms: int) -> dict[str, bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from connector.core.ports import Role
+from connector.core.ports import PositionEvents, Role
 from connector.core.settings import Settings
 from connector.streams.engine import EngineOptions
 from connector.streams.liveness import LivenessRules
@@ -47,5 +47,12 @@ def engine_options(settings: Settings, role: Role) -> EngineOptions:
         admin_refresh_s=settings.admin_config_refresh_ms / 1000,
         service_url=settings.exchange_service_url,
         venue_options={"PAPER_WS": settings.paper_ws, **settings.venue_options},
+        position_events=_position_events(settings),
         liveness=liveness,
     )
+
+
+def _position_events(settings: Settings) -> PositionEvents:
+    """Without RabbitMQ nobody takes what is kept from Redis."""
+    alone = settings.position_events == "rabbitmq" and "rabbitmq" not in settings.sinks
+    return "none" if alone else settings.position_events

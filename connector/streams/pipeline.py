@@ -10,7 +10,7 @@ import msgspec
 from connector.core.channels import subscribed_text
 from connector.core.clock import Chance, SystemClock
 from connector.core.log import get_logger
-from connector.core.ports import InfoMessage, Message, ServiceMessage, Sink
+from connector.core.ports import InfoMessage, Message, PositionEvents, ServiceMessage, Sink
 from connector.streams.lines import Lines
 from connector.streams.market_feed import MarketFeed
 
@@ -26,10 +26,16 @@ _REAL: Final = SystemClock()
 class Pipeline:
     """What every session of a process publishes through. Any thread."""
 
-    def __init__(self, sink: Sink, chance: Chance, wall_ms: Callable[[], int] = _REAL.wall_ms) -> None:
-        """`wall_ms`: our clock, by which the times that venues tell are judged."""
+    def __init__(
+        self,
+        sink: Sink,
+        chance: Chance,
+        wall_ms: Callable[[], int] = _REAL.wall_ms,
+        positions: PositionEvents = "all",
+    ) -> None:
+        """`wall_ms`: our clock, by which the times that venues tell are judged. `positions`: where those of accounts go."""
         self._sink = sink
-        self.lines = Lines(sink, chance, wall_ms)
+        self.lines = Lines(sink, chance, wall_ms, positions)
         self.market = MarketFeed(sink, wall_ms)
         # The parts themselves: an event on its way takes no step more than it must.
         self.account = self.lines.account

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from connector.streams.holdings import Holdings
 from exchanges._adapter import KnownOrder, Resume
 from exchanges._numbers import decimal, plain
 from exchanges.events import (
@@ -22,6 +23,8 @@ from exchanges.events import (
     ExecutionReport,
     OrderEvent,
     OrderTradeUpdate,
+    PositionKey,
+    PositionUpdate,
     carried,
 )
 
@@ -54,12 +57,14 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     clock's ms, as far as that rises."""
     orders: list[KnownOrder] = []
     seen: list[str] = []
+    holds: list[PositionKey] = []
+    """Positions of the account that were told as open."""
 
 
 class OrderTracker:
     """One account's order states and recent message ids. I/O thread of the stream only."""
 
-    __slots__ = ("_clients", "_exchange", "_finished", "_open", "_position_times", "_seen")
+    __slots__ = ("_clients", "_exchange", "_finished", "_open", "_position_times", "_seen", "holdings")
 
     def __init__(self, exchange: str) -> None:
         self._exchange = exchange
@@ -69,6 +74,7 @@ class OrderTracker:
         self._finished: OrderedDict[str, KnownOrder] = OrderedDict()
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._position_times: dict[str, int] = {}
+        self.holdings = Holdings()
 
     def admit(self, event: AccountEvent, *, repaired: bool = False, latest_ms: int = ANY_TIME) -> Admitted | None:
         """The event as it may be published now, or None if it is a repetition or older than what was published.
@@ -78,6 +84,9 @@ class OrderTracker:
         if isinstance(event, ExecutionReport | OrderTradeUpdate):
             return self._admit_order(event)
         event_id = f"{self._exchange}:{event.unique_message_id}"
+        if isinstance(event, PositionUpdate):
+            # By its state, and not among the ids: those of balances would be forgotten sooner.
+            return Admitted(event, event_id, None) if self.holdings.admit(event) else None
         if isinstance(event, BalanceUpdate) and repaired:
             return None
         if event_id in self._seen:
@@ -169,7 +178,11 @@ class OrderTracker:
 
     def resume(self, since_ms: int) -> Resume:
         """Where gap repair starts."""
-        return Resume(since_ms=since_ms, orders=(*self._open.values(), *self._finished.values()))
+        return Resume(
+            since_ms=since_ms,
+            orders=(*self._open.values(), *self._finished.values()),
+            holds=tuple(self.holdings.held()),
+        )
 
     def load(self, position: Position) -> None:
         """Take over what another process (or an earlier life) published. States only move forward."""
@@ -182,6 +195,7 @@ class OrderTracker:
                 self._remember(order)
         for event_id in position.seen:
             self._seen[event_id] = None
+        self.holdings.load(position.holds)
 
     def confirm(self, event_id: str, order: KnownOrder | None) -> None:
         """Remember an event that another tracker admitted and the primary sink confirmed; `order` is what it tells."""
@@ -199,6 +213,7 @@ class OrderTracker:
             stamp=stamp,
             orders=[*self._open.values(), *self._finished.values()],
             seen=list(self._seen)[-seen:],
+            holds=self.holdings.held(),
         )
 
 

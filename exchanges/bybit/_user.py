@@ -27,6 +27,7 @@ from exchanges._adapter import (
 from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._lookup import Lookups
+from exchanges._positions import Positions, Read
 from exchanges._repair import GapRepair, Repaired
 from exchanges._rows import read_rows, tolerant
 from exchanges._timers import Alarms, earliest
@@ -41,6 +42,7 @@ from exchanges.bybit._orders import (
     execution_report,
     unclear,
 )
+from exchanges.bybit._positions import decode_held, position_calls, position_update, read_positions
 from exchanges.bybit._rest import (
     AUTH_AHEAD_MS,
     CATEGORY,
@@ -59,7 +61,7 @@ ASK_LIMIT_S: Final = 8.0
 ACK_TIMEOUT_S: Final = 10.0
 CLOCK_TRIES: Final = 3
 TOPICS: Final = ("order", "wallet")
-_SILENT_TOPICS: Final = ("position", "execution", "greeks", "dcp")
+_SILENT_TOPICS: Final = ("execution", "greeks", "dcp")
 
 
 Phase = enum.Enum("Phase", ["IDLE", "ASKING", "CONNECTING", "LOGIN", "SUBSCRIBING", "JOINED"])
@@ -73,6 +75,7 @@ class _Frame(msgspec.Struct):
     op: str = ""
     success: bool | None = None
     ret_msg: str | None = ""
+    req_id: str = ""
     id: str = ""
     creationTime: int = 0  # noqa: N815 - the venue's name
     data: msgspec.Raw = msgspec.Raw(b"[]")
@@ -80,6 +83,7 @@ class _Frame(msgspec.Struct):
 
 class _Info(msgspec.Struct):
     unifiedMarginStatus: int = 0  # noqa: N815
+    marginMode: str = ""  # noqa: N815
 
 
 class _Ref(msgspec.Struct, rename="camel"):
@@ -108,6 +112,17 @@ class _Account:
         # Holds live events from the first frame on, so it exists before the first of them.
         self.repair = GapRepair(subscription, sign=self.sign, then=self.plan.then)
         self.lookups = Lookups(self.sign)
+        self.margin_mode = ""
+        self.position_request = ""
+        """Id of the request for the positions' topic."""
+        self.positions = Positions(
+            subscription,
+            calls=lambda: position_calls(self.site.rest, category, self.stream_id),
+            parse=self._read_positions,
+            sign=self.sign,
+            ready=lambda: self.repair.passing,
+        )
+        self._category = category
         self._signer = Signer(subscription.credentials)
 
     def sign(self, call: Call) -> Call:
@@ -115,6 +130,9 @@ class _Account:
 
     def parse(self, call: Call, answer: Answer) -> Repaired:
         return self.plan.parse(call, answer, self.now)
+
+    def _read_positions(self, call: Call, answer: Answer) -> Read:
+        return read_positions(call, answer, self.site.rest, self._category, self.margin_mode)
 
     def login(self) -> list[str | int]:
         return self._signer.login(self.clock.stamp(self.now) + AUTH_AHEAD_MS)
@@ -145,7 +163,8 @@ class UserAdapter(OneAccount):
             return []
         self._subscription, self._account = None, None
         self._alarms = Alarms()
-        return [self._frame("unsubscribe", TOPICS)] if self._phase is Phase.JOINED else []
+        topics = TOPICS if self._category == "spot" else (*TOPICS, self._position_topic)
+        return [self._frame("unsubscribe", topics)] if self._phase is Phase.JOINED else []
 
     def connected(self, now: Instant) -> Outputs:
         self._beat.start(now)
@@ -173,6 +192,8 @@ class UserAdapter(OneAccount):
             return self._orders(account, message)
         if message.topic == "wallet":
             return self._wallet(account, message)
+        if message.topic.startswith("position"):
+            return self._positions(account, message)
         return [] if message.topic.startswith(_SILENT_TOPICS) else [Note(f"unknown private topic {message.topic}")]
 
     def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
@@ -184,6 +205,8 @@ class UserAdapter(OneAccount):
             return account.repair.answered(call, answer, account.parse, now)
         if account.lookups.owns(call):
             return account.lookups.answered(call, answer, account.parse, account.repair.live, now)
+        if account.positions.owns(call):
+            return account.positions.answered(call, answer, now)
         if call.tag == "account-info" and self._phase is Phase.ASKING:
             return self._asked(account, answer)
         if call.tag == "time":
@@ -212,13 +235,14 @@ class UserAdapter(OneAccount):
                 outputs.append(Fail(kind=FailKind.TRANSIENT, reason=reason))
         outputs.extend(account.repair.due(now))
         outputs.extend(account.lookups.due(now))
+        outputs.extend(account.positions.due(now))
         return outputs
 
     def deadline(self) -> float | None:
         account = self._account
         if account is None:
             return earliest(self._alarms.deadline(), self._beat.deadline())
-        reading = earliest(account.repair.deadline(), account.lookups.deadline())
+        reading = earliest(account.repair.deadline(), account.lookups.deadline(), account.positions.deadline())
         return earliest(self._alarms.deadline(), self._beat.deadline(), reading)
 
     # --- before the connection ---
@@ -250,6 +274,7 @@ class UserAdapter(OneAccount):
         except UNREADABLE as error:
             return [Note(f"the account's mode can't be read ({error}); unified 2.0 is assumed"), *self._dial(account)]
         account.plan.account_type = account_type(self._category, info.unifiedMarginStatus)
+        account.margin_mode = info.marginMode
         return self._dial(account)
 
     def _dial(self, account: _Account) -> list[Output]:
@@ -280,6 +305,9 @@ class UserAdapter(OneAccount):
         if message.op in ("ping", "pong"):
             return []
         text = message.ret_msg or ""
+        if message.op == "subscribe" and message.req_id and message.req_id == account.position_request:
+            account.positions.begin(now)
+            return [] if message.success else [Note(f"changes of positions are not told: {text}")]
         if message.op == "auth" and self._phase is Phase.LOGIN:
             return self._logged_in(now) if message.success else self._check(account, text, now)
         if message.op == "subscribe" and self._phase is Phase.SUBSCRIBING:
@@ -322,9 +350,16 @@ class UserAdapter(OneAccount):
         self._phase = Phase.JOINED
         self._alarms.clear("ack")
         if account.resume is not None:
-            return account.repair.begin(account.plan.first(account.resume, now), now)
-        # Nothing is pushed on subscribing, so a stream that begins reads its balances once.
-        return [*account.repair.begin([], now), account.sign(account.plan.wallet())]
+            outputs = account.repair.begin(account.plan.first(account.resume, now), now)
+        else:
+            # Nothing is pushed on subscribing, so a stream that begins reads its balances once.
+            outputs = [*account.repair.begin([], now), account.sign(account.plan.wallet())]
+        if self._category == "spot":
+            return outputs
+        # By a request of its own: one refused topic refuses the whole request.
+        account.position_request = self._setup.new_id()
+        account.positions.expect(now, ACK_TIMEOUT_S)
+        return [*outputs, self._frame("subscribe", [self._position_topic], account.position_request)]
 
     def _first_wallet(self, account: _Account, call: Call, answer: Answer) -> list[Output]:
         repaired = account.parse(call, answer)
@@ -393,10 +428,26 @@ class UserAdapter(OneAccount):
         self._wallet_time = max(self._wallet_time, event.event_time)
         return [*account.repair.live(event), *outputs]
 
+    def _positions(self, account: _Account, message: _Frame) -> list[Output]:
+        try:
+            rows, odd = read_rows(message.data, decode_held)
+        except UNREADABLE as error:
+            return [Note(f"unreadable position frame: {error}", "error")]
+        outputs = account.positions.live(
+            position_update(row, self._category, account.margin_mode, message.creationTime)
+            for row in rows
+            if row.category == self._category
+        )
+        return [*outputs, Note(odd.phrase("positions"), "error")] if odd else outputs
+
     # --- helpers ---
 
-    def _frame(self, op: str, args: Sequence[str | int]) -> Send:
-        frame = {"req_id": self._setup.new_id(), "op": op, "args": args}
+    @property
+    def _position_topic(self) -> str:
+        return f"position.{self._category}"
+
+    def _frame(self, op: str, args: Sequence[str | int], request_id: str = "") -> Send:
+        frame = {"req_id": request_id or self._setup.new_id(), "op": op, "args": args}
         return Send(msgspec.json.encode(frame).decode())
 
     def replay(self, subscription: UserSubscription, unified_margin_status: int) -> None:

@@ -98,6 +98,16 @@ NOTES: Final[dict[str, tuple[str, str]]] = {
     "Ticker.volume": ("", "Traded in 24 hours, in the base asset."),
     "walletBalance": (DECIMAL, "Balance without unrealised profit; absolute."),
     "workingType": ("", "Price that triggers: `MARK_PRICE` or `CONTRACT_PRICE`."),
+    "contracts": (DECIMAL, "Size in the exchange's contracts; negative: short; 0: closed."),
+    "liquidationPrice": (DECIMAL, "Where the exchange would close the position, as it reckoned then."),
+    "PositionUpdate.leverage": (DECIMAL, "Leverage of the position."),
+    "PositionUpdate.marginType": ("", "`cross` or `isolated`."),
+    "PositionUpdate.positionSide": ("", "`BOTH` for a net position; `LONG` or `SHORT` in hedge mode."),
+    "PositionUpdate.quantity": (
+        DECIMAL, "Size in the base asset (of inverse contracts: at the entry price); negative: short; 0: closed.",
+    ),
+    "snapshot": ("", "Whether it is part of what was held when the connection began; else something changed."),
+    "updateTime": (TIME, "When the exchange changed the position."),
     # service messages
     "stream": ("", "Id of the account stream."),
     "from": (TIME, "When the account was last surely connected; 0: nobody knows."),

@@ -16,6 +16,7 @@ from exchanges.kraken._unified_gap import UNSEEN
 from harness.campaign.check import Transition, Verdict, deduplicated, judge, rank, read_event
 from harness.worlds.failure import Failure
 from harness.worlds.judge_announcements import announcements
+from harness.worlds.judge_positions import positions
 from harness.worlds.judge_prices import prices
 from harness.worlds.kernel import EPOCH_MS
 from harness.worlds.monitor import Monitor
@@ -47,6 +48,7 @@ def verdicts(world: World, plan: Plan, monitor: Monitor) -> list[Failure]:
     return [
         *_orders(world, plan),
         *_deposits(world),
+        *positions(world),
         *_two_owners(world),
         *_owned(world),
         *_counts(world),

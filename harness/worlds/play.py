@@ -14,6 +14,7 @@ from harness.worlds.failure import Failure
 from harness.worlds.faults import carry_out
 from harness.worlds.judge import verdicts
 from harness.worlds.judge_announcements import owed
+from harness.worlds.judge_positions import untold
 from harness.worlds.kernel import Spinning
 from harness.worlds.monitor import Monitor
 from harness.worlds.plan import Plan
@@ -150,6 +151,8 @@ def at_rest(world: World) -> bool:
         if (bots and (live, held) != (1, 1)) or (not bots and held):
             return False
     if any(process.process.sink.status().queued for process in living if process.process is not None):
+        return False
+    if untold(world):
         return False
     last = {step.order: step for step in world.traffic.transitions}
     seen = {event.order: event for event in world.record.rabbit}

@@ -13,6 +13,7 @@ from harness.campaign.check import Seen, read_event
 from harness.worlds.kernel import Kernel
 from harness.worlds.rabbit import Message
 
+POSITION_EVENT: Final = "positionUpdate"
 EVENTS_QUEUE: Final = "gainium.user-events"
 EVENTS_EXCHANGE: Final = "gainium.events"
 SERVICE_QUEUE: Final = "world.service"
@@ -54,6 +55,8 @@ class Record:
     infos: list[tuple[float, str]] = field(default_factory=list)
     prices: list[tuple[float, str, bytes]] = field(default_factory=list)
     """Tickers and candles on Redis: time, channel, body."""
+    positions: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
+    """The last body of each position: by stream, symbol and side."""
     services: list[Told] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     crashes: list[str] = field(default_factory=list)
@@ -80,6 +83,9 @@ class Record:
         stream = str((message.properties.headers or {}).get("stream", ""))
         if message.properties.type == "info":
             return
+        if message.properties.type == POSITION_EVENT:
+            body = json.loads(message.body)
+            self.positions[stream, body["symbol"], body["positionSide"]] = body
         self.rabbit.append(seen(self.kernel.now, stream, message_id, message.body))
         if self.rabbit[-1].kind != BALANCE_DELTA:
             # Those may still come from a former owner, which is the only one that saw them; their ids tell repetitions.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from simulator._values import ZERO, Trade
+from simulator._values import ZERO, Trade, unrealised
 from simulator.venues.binance._context import Context
 from simulator.venues.binance._errors import Failure
-from simulator.venues.binance._frames import ALIAS, digits, eight, price_text, quantity_text, unrealised
+from simulator.venues.binance._frames import ALIAS, digits, eight, price_text, quantity_text
 from simulator.venues.binance._profiles import US
 from simulator.venues.binance._trading import span_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Final
 
-from simulator._values import ZERO, Order, OrderChange, Position, Quote, Symbol, WalletChange
+from simulator._values import ZERO, Order, OrderChange, Position, Quote, Symbol, WalletChange, unrealised
 from simulator.venues.binance._profiles import Profile
 
 Row = dict[str, Any]
@@ -219,16 +219,6 @@ def _position(position: Position, quote: Quote) -> Row:
         "iw": "0",
         "ps": position.side,
     }
-
-
-def unrealised(position: Position, quote: Quote) -> Decimal:
-    """Profit of a position at the last price, in the settle asset."""
-    symbol, units = quote.symbol, position.amount * quote.symbol.contract_size
-    if not position.entry:
-        return ZERO
-    if symbol.inverse:
-        return units / position.entry - units / quote.price
-    return units * (quote.price - position.entry)
 
 
 def frames_of(

@@ -7,7 +7,20 @@ from decimal import Decimal
 from typing import Any, Final
 
 from simulator._values import INTERVALS as LENGTHS
-from simulator._values import ZERO, Candle, CandleUpdate, Holding, Order, Quote, Symbol, Trade
+from simulator._values import (
+    LEVERAGE,
+    ZERO,
+    Candle,
+    CandleUpdate,
+    Holding,
+    Order,
+    Position,
+    Quote,
+    Symbol,
+    Trade,
+    liquidation_price,
+    unrealised,
+)
 from simulator.venues.bybit._profiles import CATEGORIES, CODES, wire_id
 
 Row = dict[str, Any]
@@ -148,6 +161,45 @@ def wallet_row(holdings: Iterable[Holding]) -> Row:
         "totalWalletBalance": "0",
         "totalAvailableBalance": "0",
         "coin": [coin_row(holding) for holding in holdings],
+    }
+
+
+# --- positions ---
+
+
+def position_row(held: Position, quote: Quote, category: str) -> Row:
+    """An entry of topic `position`; an empty position has no side."""
+    symbol = quote.symbol
+    side = ("Buy" if held.amount > 0 else "Sell") if held.amount else ""
+    liquidation = liquidation_price(held, symbol)
+    return {
+        "category": category,
+        "symbol": held.symbol,
+        "side": side,
+        "size": text(abs(held.amount)),
+        "positionIdx": 0,
+        "tradeMode": 0,
+        "positionValue": text(symbol.value(abs(held.amount), held.entry).quantize(Decimal("0.00000001"))),
+        "riskId": 1,
+        "riskLimitValue": "2000000",
+        "entryPrice": text(held.entry),
+        "markPrice": places(quote.price, symbol.price_decimals),
+        "leverage": text(LEVERAGE),
+        "autoAddMargin": 0,
+        "positionBalance": "0",
+        "liqPrice": text(liquidation) if liquidation else "",
+        "bustPrice": "",
+        "takeProfit": "",
+        "stopLoss": "",
+        "trailingStop": "0",
+        "unrealisedPnl": text(unrealised(held, quote).quantize(Decimal("0.00000001"))),
+        "cumRealisedPnl": text(held.realised),
+        "positionStatus": "Normal",
+        "adlRankIndicator": 2 if held.amount else 0,
+        "isReduceOnly": False,
+        "seq": held.updated_ms,
+        "createdTime": str(held.updated_ms),
+        "updatedTime": str(held.updated_ms),
     }
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from simulator._peer import BasePeer
-from simulator._values import CandleUpdate, Change, OrderChange, Tick
+from simulator._values import CandleUpdate, Change, OrderChange, Tick, WalletChange
 from simulator._venue import (
     Close,
     Effect,
@@ -26,7 +26,7 @@ from simulator._venue import (
     Watch,
 )
 from simulator.signing import signed_by
-from simulator.venues.bybit._frames import kline_row, order_row, ticker_row, wallet_row
+from simulator.venues.bybit._frames import kline_row, order_row, position_row, ticker_row, wallet_row
 from simulator.venues.bybit._profiles import (
     ARGS_CHARACTERS,
     ARGS_PER_REQUEST,
@@ -45,7 +45,8 @@ Row = dict[str, Any]
 
 ORDER_TOPICS: Final = frozenset({"order", "order.spot", "order.linear", "order.inverse", "order.option"})
 WALLET_TOPICS: Final = frozenset({"wallet"})
-_PRIVATE_TOPICS: Final = ORDER_TOPICS | WALLET_TOPICS | {"position", "execution", "greeks"}
+POSITION_TOPICS: Final = frozenset({"position", "position.linear", "position.inverse", "position.option"})
+_PRIVATE_TOPICS: Final = ORDER_TOPICS | WALLET_TOPICS | POSITION_TOPICS | {"execution", "greeks"}
 DELTA_EVERY: Final = 4
 """One derivative tick in so many carries only the book side: a delta without a last price."""
 
@@ -168,9 +169,19 @@ class PrivatePeer(BybitPeer):
                 return ()
             topic = "order" if "order" in wanted else f"order.{category}"
             return (self._event(topic, change.time_ms, order_row(change.order, symbol)),)
-        if not self._topics & WALLET_TOPICS or not change.holdings:
+        effects: list[Effect] = []
+        if self._topics & WALLET_TOPICS and change.holdings:
+            effects.append(self._event("wallet", change.time_ms, wallet_row(change.holdings)))
+        return (*effects, *self._positions(change))
+
+    def _positions(self, change: WalletChange) -> Effects:
+        category = CATEGORIES.get(change.exchange, "")
+        wanted = {"position", f"position.{category}"} & self._topics
+        if not wanted:
             return ()
-        return (self._event("wallet", change.time_ms, wallet_row(change.holdings)),)
+        topic, markets = min(wanted), self.world.markets
+        rows = [position_row(held, markets.quote(change.exchange, held.symbol), category) for held in change.positions]
+        return [self._event(topic, change.time_ms, row) for row in rows]
 
     def _event(self, topic: str, time_ms: int, row: Row) -> Frame:
         message_id = f"{self._connection}-{self._sent}"

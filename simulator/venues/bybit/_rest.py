@@ -12,7 +12,7 @@ from simulator._values import ApiKey, Order, Symbol
 from simulator._venue import Instant, Reply, Request, json_reply
 from simulator.engine import Account, NewOrder, Refused
 from simulator.signing import signed_by
-from simulator.venues.bybit._frames import execution_row, kline_list, order_row, ticker_row, wallet_row
+from simulator.venues.bybit._frames import execution_row, kline_list, order_row, position_row, ticker_row, wallet_row
 from simulator.venues.bybit._profiles import EXCHANGES, INTERVALS, WALLET, engine_id, site_fits, wire_id
 
 if TYPE_CHECKING:
@@ -230,6 +230,23 @@ def _wallet(context: Context) -> Row:
     return {"list": [{**wallet_row(holdings), "accountType": kind}]}
 
 
+def _positions(context: Context) -> Row:
+    """Only what is held, unless a symbol is named."""
+    wire, settle = context.params.get("symbol"), context.params.get("settleCoin")
+    if context.category == "linear" and not (wire or settle):
+        raise Failure(10001, "Missing some parameters that must be filled in, symbol or settleCoin")
+    rows = []
+    for held in context.owner.positions(context.exchange):
+        quote = context.half.world.markets.quote(context.exchange, held.symbol)
+        if (wire and held.symbol != wire) or (settle and not wire and quote.symbol.settle != settle):
+            continue
+        row = position_row(held, quote, context.category)
+        row["avgPrice"] = row.pop("entryPrice")
+        del row["category"]  # stands beside the list
+        rows.append(row)
+    return _paged(context, context.category, rows, 20, 200)
+
+
 def _filtered(context: Context, orders: list[Order]) -> list[Order]:
     params, category = context.params, context.category
     order_id, client_id = params.get("orderId"), params.get("orderLinkId")
@@ -393,6 +410,7 @@ _ROUTES: Final[dict[tuple[str, str], tuple[Handler, bool]]] = {
     ("GET", "/v5/market/tickers"): (_tickers, False),
     ("GET", "/v5/account/info"): (_account_info, True),
     ("GET", "/v5/account/wallet-balance"): (_wallet, True),
+    ("GET", "/v5/position/list"): (_positions, True),
     ("GET", "/v5/order/realtime"): (_realtime, True),
     ("GET", "/v5/order/history"): (_history, True),
     ("GET", "/v5/execution/list"): (_executions, True),

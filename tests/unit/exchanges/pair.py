@@ -31,7 +31,7 @@ from exchanges._adapter import (
     TickerSubscription,
     UserSubscription,
 )
-from exchanges.events import ExecutionReport, OrderTradeUpdate
+from exchanges.events import ExecutionReport, OrderTradeUpdate, PositionUpdate
 from exchanges.ids import Feed, family_of, real_id
 from exchanges.instruments import EMPTY, SymbolTable
 from simulator import controls
@@ -390,7 +390,9 @@ class Pair(Deeds):
         return [o for o in self.of(Emit) if isinstance(o.event, ExecutionReport | OrderTradeUpdate)]
 
     def balances(self) -> list[Emit]:
-        return [o for o in self.of(Emit) if not isinstance(o.event, ExecutionReport | OrderTradeUpdate)]
+        return [
+            o for o in self.of(Emit) if not isinstance(o.event, ExecutionReport | OrderTradeUpdate | PositionUpdate)
+        ]
 
     def missing(self) -> str:
         """All that complete gap reports name as missing."""

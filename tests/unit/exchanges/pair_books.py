@@ -8,7 +8,7 @@ from typing import NamedTuple
 from connector.streams.tracker import OrderTracker, known_order
 from exchanges._adapter import Emit, Resume
 from exchanges._numbers import decimal
-from exchanges.events import ExecutionReport, OrderEvent, OrderTradeUpdate
+from exchanges.events import ExecutionReport, OrderEvent, OrderTradeUpdate, PositionKey, PositionUpdate
 from tests.unit.exchanges.pair_facts import facts
 
 
@@ -28,10 +28,14 @@ class Books:
         self._tracker = OrderTracker(exchange)
         self.rows: dict[str, Row] = {}
         self.told: list[OrderEvent] = []
+        self.holdings: list[PositionUpdate] = []
+        """Every position that was told, in order."""
         self.last_ms = 0
 
     def take(self, emit: Emit) -> None:
         admitted = self._tracker.admit(emit.event, repaired=emit.repaired)
+        if admitted is not None and isinstance(admitted.event, PositionUpdate):
+            self.holdings.append(admitted.event)
         if admitted is None or not isinstance(admitted.event, ExecutionReport | OrderTradeUpdate):
             return
         event, known = admitted.event, known_order(admitted.event)
@@ -39,6 +43,10 @@ class Books:
         swapped = facts(self._exchange).swapped and isinstance(event, ExecutionReport)
         executed = decimal(known.executed_quote if swapped else known.executed)
         self.rows[known.client_order_id] = Row(event.order_status, executed, average_of(event))
+
+    def held(self) -> dict[PositionKey, PositionUpdate]:
+        """The newest state of each position."""
+        return {event.key: event for event in self.holdings}
 
     def resume(self, since_ms: int) -> Resume:
         return self._tracker.resume(since_ms)

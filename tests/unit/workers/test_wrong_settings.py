@@ -67,6 +67,7 @@ WRONG: Final[dict[str, tuple[str, ...]]] = {
     "USER_EVENTS_QUEUE_TYPE": ("stream",),
     "USER_EVENTS_MAX": ("0", "many"),
     "TICKER_MESSAGES": ("each",),
+    "POSITION_EVENTS": ("redis",),
     "OUTBOX_DIR": ("no certificate", "no certificate/below"),
     "OUTBOX_MAX_MB": ("0", "large"),
     "LOG_LEVEL": ("LOUD",),
