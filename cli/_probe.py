@@ -23,6 +23,7 @@ from connector.state.memory_state import MemoryState
 from connector.streams.advice import advice, names_refusal
 from connector.streams.budget import Budget
 from connector.streams.dial import Dialler
+from connector.streams.egress import Egresses
 from connector.streams.endpoints import Endpoints
 from connector.streams.http_client import HttpClient, RestPool
 from connector.streams.io import IoThread
@@ -76,6 +77,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     reason: str
     advice: str = ""
     retry_after_s: float | None = None
+    through: str = ""
+    """Our address or the proxy by which the venue was asked; empty = directly."""
     seconds: float = 0.0
 
 
@@ -96,7 +99,8 @@ def probe(command: OpenStream, settings: Settings, timeout_s: float) -> Verdict:
                 break
             again = parts.attempt(venue, command, left_s)
             attempt = again if again.decided else attempt
-    return _verdict(venue, command, attempt, time.monotonic() - started)
+    verdict = _verdict(venue, command, attempt, time.monotonic() - started)
+    return msgspec.structs.replace(verdict, through=attempt.through)
 
 
 def _verdict(venue: Venue, command: OpenStream, attempt: _Attempt, seconds: float) -> Verdict:
@@ -136,7 +140,8 @@ def _way_out(fail: Fail | None) -> str:
 class _Attempt:
     """One session's listener and publisher. Told on the I/O thread, read after `wait`."""
 
-    def __init__(self) -> None:
+    def __init__(self, through: str) -> None:
+        self.through = through
         self._done = threading.Event()
         self._upgraded = False
         self._asked: str | None = None
@@ -300,10 +305,11 @@ class _Parts:
         clock = self._clock = SystemClock()
         endpoints = Endpoints(settings.venue_gateway, settings.venue_endpoints)
         budget = Budget(MemoryState(), clock)
-        self._dialler = Dialler(
-            budget, clock, SocketOpener(endpoints, tls_context(settings.venue_ca_file), threads=ATTEMPTS)
-        )
-        self._rest = _HurriedRest(RestQueue(budget), HttpClient(endpoints, clock, settings.venue_ca_file))
+        self._egresses = Egresses(settings.ways, clock)
+        opener = SocketOpener(endpoints, tls_context(settings.venue_ca_file), ATTEMPTS, self._egresses)
+        self._dialler = Dialler(budget, clock, opener)
+        client = HttpClient(endpoints, clock, self._egresses, settings.venue_ca_file)
+        self._rest = _HurriedRest(RestQueue(budget), client)
         self._io = IoThread("io-check", clock, self._dialler, self._rest, SocketPoller())
 
     @contextmanager
@@ -319,7 +325,7 @@ class _Parts:
 
     def attempt(self, venue: Venue, command: OpenStream, timeout_s: float) -> _Attempt:
         """Run one session until the venue has decided or the time is over."""
-        attempt = _Attempt()
+        attempt = _Attempt(self._egresses.working(venue.name)[0])
         self._rest.limit_s = timeout_s
         setup = Setup(
             exchange=command.exchange,
@@ -337,7 +343,7 @@ class _Parts:
             self._io,
             attempt,
             attempt,
-            next(iter(self._settings.egress_ips), ""),
+            attempt.through,
         )
         subscription = UserSubscription(
             stream_id=command.stream_id,

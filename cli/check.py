@@ -89,5 +89,6 @@ def _environ(args: argparse.Namespace, key: str) -> Mapping[str, str]:
 def as_text(verdict: Verdict) -> str:
     """One line for the result, a second one for what to do."""
     wait = f"; wait {verdict.retry_after_s:.0f} s" if verdict.retry_after_s else ""
-    line = f"{verdict.result:<12}{verdict.exchange}: {verdict.reason}{wait}"
+    through = f" (through {verdict.through})" if verdict.through else ""
+    line = f"{verdict.result:<12}{verdict.exchange}: {verdict.reason}{wait}{through}"
     return f"{line}\n{'':<12}→ {verdict.advice}" if verdict.advice else line

@@ -6,6 +6,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from connector.core import redact
@@ -15,9 +16,13 @@ from connector.state.derived import weakness
 from connector.state.vault import NONE
 
 if TYPE_CHECKING:
+    import socket
+
     import requests
 
     from connector.core.settings import Settings
+    from connector.streams.egress import Egresses
+    from connector.streams.http_connections import Reach
 NAME: Final = "doctor"
 HELP: Final = "check settings, broker, Redis, the clock and the way to the exchanges"
 
@@ -110,7 +115,10 @@ def _print(check: Check) -> None:
 
 
 def checks(settings: Settings, venues: list[str]) -> Iterator[Check]:
-    """Run the checks one by one; each returns within about `TIMEOUT_S`."""
+    """Run the checks one by one; each returns within about `TIMEOUT_S`. Exchanges are asked by each way that they may be."""
+    from connector.core.clock import SystemClock
+    from connector.streams.egress import Egresses
+
     yield Check("settings", True, f"sinks {', '.join(settings.sinks)}; price role {settings.price_role}")
     if settings.chosen_prices:
         chosen = "; ".join(f"{name}={value}" for name, value in settings.chosen_prices.items())
@@ -121,8 +129,12 @@ def checks(settings: Settings, venues: list[str]) -> Iterator[Check]:
     if settings.exchange_service_url:
         yield check_exchange_service(settings)
     offsets: list[float] = []
+    egresses = Egresses(settings.ways, SystemClock())
+    if said := settings.ways.said():
+        yield Check("proxies", True, said)
     for venue in venues:
-        yield check_venue(venue, settings, offsets)
+        for way in egresses.names(venue):
+            yield check_venue(venue, settings, offsets, egresses, way)
     if offsets:
         yield check_clock(offsets)
 
@@ -217,36 +229,52 @@ def check_redis(settings: Settings) -> Check:
 def check_exchange_service(settings: Settings) -> Check:
     url = f"{settings.exchange_service_url.rstrip('/')}/health"
     try:
-        _get(url)
+        _get(url, True, None, None)
     except Exception as error:  # noqa: BLE001 - a doctor reports whatever it meets
         advice = "check EXCHANGE_SERVICE_API_URL; until it answers, symbol lists come from the exchanges themselves"
         return Check("exchange service", False, f"{url}: {describe_error(error)}", advice)
     return Check("exchange service", True, url)
 
 
-def check_venue(venue: str, settings: Settings, offsets: list[float]) -> Check:
-    """Whether a venue answers; its clock is added to `offsets` (venue minus ours, ms)."""
+def check_venue(venue: str, settings: Settings, offsets: list[float], egresses: Egresses, way: str) -> Check:
+    """Whether a venue answers by one of our ways; its clock is added to `offsets` (venue minus ours, ms)."""
     from connector.streams.endpoints import Endpoints
 
     known = VENUES[venue]
+    by = f" through {way}" if way else ""
     try:
         url = Endpoints(settings.venue_gateway, settings.venue_endpoints).resolve(known.url)
         before = time.time() * 1000
         started = time.monotonic()
-        response = _get(url, settings.venue_ca_file or True, known.ask)
+        response = _get(url, settings.venue_ca_file or True, known.ask, partial(_reach, egresses, way))
         took_ms = (time.monotonic() - started) * 1000
         if known.read_ms is None:
-            return Check(venue, True, f"answers in {took_ms:.0f} ms")
+            return Check(venue, True, f"answers in {took_ms:.0f} ms{by}")
         offset = known.read_ms(response.json()) - (before + took_ms / 2)
     except ConnectorError as error:
         return Check(venue, False, str(error), "correct VENUE_GATEWAY or VENUE_ENDPOINTS")
     except Exception as error:  # noqa: BLE001 - a doctor reports whatever it meets
-        advice = "check the network, DNS, firewall and VENUE_GATEWAY; some exchanges refuse certain countries"
-        return Check(venue, False, f"{known.url}: {describe_error(error)}", advice)
+        return _unreachable(venue, known.url, way, error)
     if venue in _WHOLE_SECONDS:
-        return Check(venue, True, f"answers in {took_ms:.0f} ms")
+        return Check(venue, True, f"answers in {took_ms:.0f} ms{by}")
     offsets.append(offset)
-    return Check(venue, True, f"answers in {took_ms:.0f} ms, its clock is {offset:+.0f} ms from ours")
+    return Check(venue, True, f"answers in {took_ms:.0f} ms{by}, its clock is {offset:+.0f} ms from ours")
+
+
+def _unreachable(venue: str, url: str, way: str, error: Exception) -> Check:
+    from connector.streams.http_client import proxy_failure
+
+    if why := proxy_failure(error):
+        advice = f"check EGRESS_PROXIES, PROXY_{venue.upper()} or HTTPS_PROXY, and that the proxy runs and lets us in"
+        return Check(venue, False, f"{url}: {why}", advice)
+    advice = "check the network, DNS, firewall and VENUE_GATEWAY; some exchanges refuse certain countries"
+    return Check(venue, False, f"{url}: {describe_error(error)}{f' (through {way})' if way else ''}", advice)
+
+
+def _reach(egresses: Egresses, way: str, host: str, port: int, timeout_s: float, secure: bool) -> socket.socket:
+    from connector.streams.tunnel import reach
+
+    return reach(egresses, way, host, port, timeout_s, secure=secure)
 
 
 def check_clock(offsets: list[float]) -> Check:
@@ -258,9 +286,18 @@ def check_clock(offsets: list[float]) -> Check:
     return Check("clock", False, f"{middle:+.0f} ms from {len(offsets)} exchange clock(s)", advice)
 
 
-def _get(url: str, verify: str | bool = True, ask: Mapping[str, str] | None = None) -> requests.Response:
+def _get(url: str, verify: str | bool, ask: Mapping[str, str] | None, reach: Reach | None) -> requests.Response:
+    """`reach` opens the connection; None = the host itself. Raises whatever goes wrong."""
     import requests
 
-    response = requests.request("GET" if ask is None else "POST", url, json=ask, timeout=TIMEOUT_S, verify=verify)
+    from connector.streams.http_connections import Through
+
+    with requests.Session() as session:
+        session.trust_env = False  # the proxies of the environment are among ours
+        if reach is not None:
+            session.mount("https://", Through(reach))
+            session.mount("http://", Through(reach))
+        method = "GET" if ask is None else "POST"
+        response = session.request(method, url, json=ask, timeout=TIMEOUT_S, verify=verify)
     response.raise_for_status()
     return response

@@ -36,6 +36,8 @@ def say_what_runs(engine: Engine) -> None:
         log.warning("tickers are off (PRICEROLE=candle): paper orders fill only if another price service sends them")
     elif options.price_role == "ticker":
         log.warning("candles are off (PRICEROLE=ticker): indicators get them only from another price service")
+    if said := options.ways.said():
+        log.info(f"exchanges are reached through proxies: {said}")
 
 
 def raise_file_limit(streams: int) -> int:

@@ -36,6 +36,7 @@ MetricName = Literal[
     "old_keys",
     "outbox_damaged_files_total",
     "positions_unkept_total",
+    "proxy_failures_total",
     "publish_lag_seconds",
     "ready",
     "reconnects_total",
@@ -112,6 +113,9 @@ DEFINITIONS: Final[dict[str, Definition]] = {
     "metric_errors_total": Definition("counter", "Uses of a metric that is not declared like that", ("name",)),
     "positions_unkept_total": Definition(
         "counter", "Positions of account streams that could not be kept on disk; the state has them", ()
+    ),
+    "proxy_failures_total": Definition(
+        "counter", "Times that a proxy was found not to let connections through", ("proxy",)
     ),
     "publish_lag_seconds": Definition("histogram", "From frame read to sink confirmation", ("sink", "kind"), FAST),
     "ready": Definition("gauge", "1 while /ready says so: this service can do its work", merge="min"),

@@ -24,6 +24,7 @@ from pydantic import (
 import exchanges
 from connector.core.errors import InvalidSetting
 from connector.core.ports import PositionEvents
+from connector.core.proxies import OF_VENUE, Proxy, Standard, Ways, read_proxies, read_proxy
 from connector.core.setting_forms import addresses, families, host, level, name_of_255, origin, paper, url
 from connector.core.symbol_patterns import read_patterns
 from connector.core.venue_options import VENUE_OPTIONS, option_problems
@@ -47,6 +48,17 @@ def _names(value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
 
+
+def _proxy(value: object) -> object:
+    return read_proxy(value) if isinstance(value, str) else value
+
+
+def _proxies(value: object) -> object:
+    return read_proxies(value) if isinstance(value, str) else value
+
+
+STANDARD_PROXIES: Final = ("HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+"""Variables that other programs have, too; in small letters they count as well, and first."""
 
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
@@ -113,6 +125,15 @@ class Settings(BaseModel):
     venue_endpoints: Mapping[str, str] = Field(default_factory=dict, alias="VENUE_ENDPOINTS")
     venue_ca_file: str = Field("", alias="VENUE_CA_FILE")
     egress_ips: Names = Field((), alias="EGRESS_IPS")
+    egress_proxies: Annotated[tuple[Proxy | None, ...], BeforeValidator(_proxies)] = Field((), alias="EGRESS_PROXIES")
+    """None = without a proxy."""
+    venue_proxies: Mapping[str, tuple[Proxy | None, ...]] = Field(default_factory=dict)
+    """By venue, from `PROXY_<VENUE>`."""
+    unused_proxies: tuple[str, ...] = ()
+    """Variables that look like `PROXY_<VENUE>` and name no exchange."""
+    https_proxy: Annotated[Proxy | None, BeforeValidator(_proxy)] = Field(None, alias="HTTPS_PROXY")
+    all_proxy: Annotated[Proxy | None, BeforeValidator(_proxy)] = Field(None, alias="ALL_PROXY")
+    no_proxy: str = Field("", alias="NO_PROXY")
 
     # this process
     io_threads: int = Field(1, alias="IO_THREADS", ge=1, le=16)
@@ -200,6 +221,12 @@ class Settings(BaseModel):
         return {name: value for name, value in given.items() if value}
 
     @property
+    def ways(self) -> Ways:
+        """How this deployment gets out to the exchanges."""
+        standard = Standard(self.https_proxy, self.all_proxy, self.no_proxy)
+        return Ways(self.egress_ips, self.egress_proxies, self.venue_proxies, standard, self.unused_proxies)
+
+    @property
     def cooldown_base_ms(self) -> int:
         return max(self.auth_cooldown_ms, 60_000)
 
@@ -215,14 +242,35 @@ class Settings(BaseModel):
         """
         aliases = {field.alias: name for name, field in cls.model_fields.items() if field.alias}
         given = {alias: environ[alias] for alias in aliases if environ.get(alias, "").strip()}
+        small = {name: environ[name.lower()] for name in STANDARD_PROXIES if environ.get(name.lower(), "").strip()}
+        venue_proxies, unused = _venue_proxies(environ)
+        more = {**small, "venue_proxies": venue_proxies, "unused_proxies": unused}
         options = {name: environ[name] for name in VENUE_OPTIONS if environ.get(name, "").strip()}
         refused = exchanges.option_refusals(options) or option_problems(options)
         if refused:
             raise InvalidSetting("; ".join(refused))
         try:
-            return cls.model_validate({**given, "venue_options": options})
+            return cls.model_validate({**given, **more, "venue_options": options})
         except (ValidationError, json.JSONDecodeError) as error:
             raise InvalidSetting(_explain(error)) from None
+
+
+def _venue_proxies(environ: Mapping[str, str]) -> tuple[dict[str, tuple[Proxy | None, ...]], tuple[str, ...]]:
+    """The proxies of single venues, and the names of variables that look alike and name none."""
+    found: dict[str, tuple[Proxy | None, ...]] = {}
+    unused = []
+    for name in sorted(environ):
+        venue = name.removeprefix(OF_VENUE).lower()
+        if not name.startswith(OF_VENUE) or not environ[name].strip():
+            continue
+        if venue not in exchanges.venues():
+            unused.append(name)
+            continue
+        try:
+            found[venue] = read_proxies(environ[name])
+        except ValueError as error:
+            raise InvalidSetting(f"{name}: {error}") from None
+    return found, tuple(unused)
 
 
 def _explain(error: ValidationError | json.JSONDecodeError) -> str:

@@ -13,6 +13,7 @@ from connector.core.loop import Loop
 from connector.core.ports import Clock, Jobs, PositionKeeper
 from connector.streams.alive import end_process
 from connector.streams.dial import Opener
+from connector.streams.egress import Egresses
 from connector.streams.endpoints import Endpoints
 from connector.streams.http_client import HttpClient, RestPool
 from connector.streams.poller import Poller, SocketPoller
@@ -58,10 +59,12 @@ class Edges:
     def loop(self, name: str) -> Loop:
         return Loop(name, self.clock, threaded=self.threaded)
 
-    def make_rest(self, queue: RestQueue, endpoints: Endpoints, ca_file: str, loop: Callable[[str], Loop]) -> Rest:
+    def make_rest(
+        self, queue: RestQueue, endpoints: Endpoints, ca_file: str, egresses: Egresses, loop: Callable[[str], Loop]
+    ) -> Rest:
         if self.perform is not None:
             return LoopRest(queue, loop("rest"), self.perform)
-        return RestPool(queue, HttpClient(endpoints, self.clock, ca_file))
+        return RestPool(queue, HttpClient(endpoints, self.clock, egresses, ca_file))
 
     def make_jobs(self, loop: Callable[[str], Loop]) -> Jobs:
         if self.jobs is not None:

@@ -17,6 +17,7 @@ from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.loop import Loop
 from connector.core.ports import PositionEvents, Role, Sink, State, WorkerInfo
+from connector.core.proxies import Ways
 from connector.core.symbol_patterns import read_patterns
 from connector.streams.accounts import Accounts
 from connector.streams.admin import AdminSwitches
@@ -27,6 +28,7 @@ from connector.streams.budget import Budget
 from connector.streams.clock import ClockWatch
 from connector.streams.dial import Dialler
 from connector.streams.edges import Edges
+from connector.streams.egress import Egresses
 from connector.streams.endpoints import Endpoints
 from connector.streams.instruments import Instruments
 from connector.streams.io import IoThread
@@ -69,7 +71,8 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     gateway: str = ""
     endpoints: Mapping[str, str] = {}
     ca_file: str = ""
-    egress_ips: tuple[str, ...] = ()
+    ways: Ways = Ways()
+    """How connections get out: addresses of ours, proxies."""
     io_threads: int = 1
     connect_threads: int = 16
     capacity: int = 5_000
@@ -127,11 +130,17 @@ class Engine:
         self.pipeline = Pipeline(sink, chance, clock.wall_ms, options.position_events)
         endpoints = Endpoints(options.gateway, options.endpoints)
         self.budget = Budget(state, clock)
-        opener = edges.opener or SocketOpener(endpoints, tls_context(options.ca_file), options.connect_threads)
+        self.egresses = Egresses(options.ways, clock)
+        opener = edges.opener or SocketOpener(
+            endpoints, tls_context(options.ca_file), options.connect_threads, self.egresses
+        )
         self.dialler = Dialler(self.budget, clock, opener, threaded=edges.threaded)
-        self.rest = edges.make_rest(RestQueue(self.budget, clock.wall_ms), endpoints, options.ca_file, self._loop)
+        queue = RestQueue(self.budget, clock.wall_ms)
+        self.rest = edges.make_rest(queue, endpoints, options.ca_file, self.egresses, self._loop)
         self.io = [self._io(number) for number in range(options.io_threads)]
-        self.instruments = Instruments(self.rest, clock, options.venue_options, options.service_url)
+        self.instruments = Instruments(
+            self.rest, clock, options.venue_options, options.service_url, egress=self.egresses.working
+        )
         self.price_symbols = PriceSymbols(
             self.rest, clock, read_patterns(options.price_symbols), options.service_url, listed=options.symbols_listed
         )
@@ -144,7 +153,7 @@ class Engine:
             chance,
             self.instruments.table,
             options.venue_options,
-            options.egress_ips,
+            self.egresses,
         )
         ladder = Ladder(options.cooldown_base_ms, options.cooldown_cap_ms)
         self.breaker = AuthBreaker(

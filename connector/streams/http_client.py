@@ -3,19 +3,22 @@ costs only itself."""
 
 from __future__ import annotations
 
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from functools import partial
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 
 from connector.core.log import get_logger
 from connector.core.ports import Clock
+from connector.streams.egress import Egresses, ProxyFailed
 from connector.streams.endpoints import Endpoints
+from connector.streams.http_connections import Through
 from connector.streams.question import ask
 from connector.streams.rest import FULL, NO_HEADERS, Answered, Errand, RestQueue, given_up
+from connector.streams.tunnel import reach
 from connector.streams.websocket_client import SocketOpener, tls_context
 from exchanges._adapter import Answer, Call, Limits
 
@@ -27,22 +30,11 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 """Symbol lists are some MB; anything beyond this is not an answer."""
 
 
-class _FromAddress(HTTPAdapter):
-    """Sends from one local address, so that a call counts against the same address as its budget."""
-
-    def __init__(self, ip: str) -> None:
-        self._ip = ip
-        super().__init__()
-
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, source_address=(self._ip, 0), **options)
-
-
 class HttpClient:
     """Makes one call at a time on the calling thread, each within its timeout. Any thread."""
 
-    def __init__(self, endpoints: Endpoints, clock: Clock, ca_file: str = "") -> None:
-        self._endpoints, self._clock = endpoints, clock
+    def __init__(self, endpoints: Endpoints, clock: Clock, egresses: Egresses, ca_file: str = "") -> None:
+        self._endpoints, self._clock, self._egresses = endpoints, clock, egresses
         self._verify: bool | str = ca_file or True
         self._ca_file = ca_file
         self._local = threading.local()
@@ -52,10 +44,10 @@ class HttpClient:
             return self._ask(call, ip) if call.url.startswith("wss:") else self._request(call, ip)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             # The text of the error holds the URL, and with it a signature: only its type is told.
-            return Answer(0, NO_HEADERS, b"", type(error).__name__)
+            return Answer(0, NO_HEADERS, b"", proxy_failure(error) or type(error).__name__)
 
     def _ask(self, call: Call, ip: str) -> Answer:
-        opener = SocketOpener(self._endpoints, tls_context(self._ca_file), threads=1)
+        opener = SocketOpener(self._endpoints, tls_context(self._ca_file), 1, self._egresses)
         try:
             return ask(opener, call, ip, self._clock)
         finally:
@@ -69,9 +61,9 @@ class HttpClient:
         if session is None:
             session = sessions[ip] = requests.Session()
             session.trust_env = False
-            if ip:
-                session.mount("https://", _FromAddress(ip))
-                session.mount("http://", _FromAddress(ip))
+            adapter = Through(partial(self._reach, ip))
+            session.mount("https://", adapter)
+            session.mount("http://", adapter)
         with session.request(
             call.method,
             self._endpoints.resolve(call.url),
@@ -82,9 +74,21 @@ class HttpClient:
             allow_redirects=False,
             stream=True,
         ) as response:
-            body = _body(response, call.timeout_s, self._clock)
+            body = _body(response)
             headers = {name.lower(): value for name, value in response.headers.items()}
             return Answer(response.status_code, headers, body)
+
+    def _reach(self, ip: str, host: str, port: int, timeout_s: float, secure: bool) -> socket.socket:
+        return reach(self._egresses, ip, host, port, timeout_s, secure=secure)
+
+
+def proxy_failure(error: BaseException) -> str:
+    """What a proxy did, if it is behind an error; else empty."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, ProxyFailed):
+        reason = getattr(seen, "reason", None) or next(iter(seen.args), None)
+        seen = seen.__cause__ or seen.__context__ or (reason if isinstance(reason, BaseException) else None)
+    return str(seen) if seen is not None else ""
 
 
 class RestPool:
@@ -136,14 +140,13 @@ class RestPool:
         return given_up()
 
 
-def _body(response: requests.Response, timeout_s: float, clock: Clock) -> bytes:
-    """The whole body. A venue that sends it in drops, or without end, must not keep the thread."""
-    give_up_at = clock.mono() + 2 * timeout_s
+def _body(response: requests.Response) -> bytes:
+    """The whole body. It ends in time, or at its longest: a venue that sends without end must not keep the thread."""
     parts: list[bytes] = []
     size = 0
     while part := response.raw.read1(65_536, decode_content=True):
         parts.append(part)
         size += len(part)
-        if size > MAX_BODY_BYTES or clock.mono() > give_up_at:
+        if size > MAX_BODY_BYTES:
             raise requests.Timeout("the answer does not end")
     return b"".join(parts)

@@ -8,7 +8,7 @@ service fills in when the venue's list can't be had (contract section 6).
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -65,7 +65,10 @@ class Instruments:
         options: Mapping[str, str],
         service_url: str = "",
         on_table: Callable[[str], None] | None = None,
+        egress: Callable[[str], Sequence[str]] = lambda _: ("",),
     ) -> None:
+        """`egress`: by which ways a venue can be asked now, the first one first."""
+        self._egress = egress
         self._rest, self._clock, self._options = rest, clock, options
         self._service_url = service_url.rstrip("/")
         self.on_table = on_table
@@ -117,8 +120,10 @@ class Instruments:
     def _issue(self, exchange: str, load: _Load, calls: list[Call]) -> None:
         venue = venue_of(exchange)
         limits = venue.limits(exchange, "ticker") if venue is not None else None
+        family = family_of(exchange)
         for call in calls:
-            self._rest.submit(call, family_of(exchange), "", limits, partial(self._answered, exchange, load, call))
+            done = partial(self._answered, exchange, load, call)
+            self._rest.submit(call, family, self._egress(family)[0], limits, done)
 
     def _answered(self, exchange: str, load: _Load, call: Call, answer: Answer) -> None:
         result = None

@@ -29,7 +29,7 @@ def engine_options(settings: Settings, role: Role) -> EngineOptions:
         gateway=settings.venue_gateway,
         endpoints=settings.venue_endpoints,
         ca_file=settings.venue_ca_file,
-        egress_ips=settings.egress_ips,
+        ways=settings.ways,
         io_threads=settings.io_threads,
         connect_threads=settings.connect_threads,
         capacity=settings.max_streams,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Final
 
@@ -18,7 +18,9 @@ import msgspec
 from connector.core.clock import Chance
 from connector.core.log import get_logger
 from connector.core.ports import Clock
+from connector.core.proxies import Ways
 from connector.streams.dial import Dialler
+from connector.streams.egress import Egresses
 from connector.streams.io import IoThread
 from connector.streams.session import Listener, Publisher, Session
 from connector.streams.spec import StreamSpec
@@ -57,13 +59,14 @@ class Placement:
         chance: Chance,
         table: Callable[[str], SymbolTable],
         options: Mapping[str, str],
-        egress_ips: tuple[str, ...] = (),
+        egresses: Egresses | None = None,
     ) -> None:
+        """`egresses`: the ways out, which the sessions of a venue take in turn; None = there is one."""
         self._io, self._dialler, self._publisher, self._clock = io_threads, dialler, publisher, clock
         self._chance = chance
         self._table, self._options = table, options
-        self._ips = egress_ips or ("",)
-        self._turn = itertools.cycle(self._ips)
+        self._egresses = egresses or Egresses(Ways(), clock)
+        self._turns: dict[tuple[str, ...], Iterator[str]] = {}
         self._pools: dict[tuple[str, Feed, str], list[Session]] = {}
         self._by_name: dict[str, tuple[Session, IoThread, tuple[str, Feed, str]]] = {}
         self._sealed: set[Session] = set()
@@ -191,7 +194,7 @@ class Placement:
             io,
             self.listener,
             self._publisher,
-            self._ip(venue, limits),
+            self._egress(venue, limits),
         )
         self._pools.setdefault(key, []).append(session)
         self._by_name[session.name] = (session, io, key)
@@ -205,14 +208,19 @@ class Placement:
             return limits
         return msgspec.structs.replace(limits, open_connections=int(text))
 
-    def _ip(self, venue: Venue, limits: Limits) -> str:
-        """The next address in turn; where the venue limits how many connections one has, the one with the fewest."""
-        turn = next(self._turn)
-        if limits.open_connections is None or len(self._ips) == 1:
-            return turn
+    def _egress(self, venue: Venue, limits: Limits) -> str:
+        """The next way out in turn that works; where the venue limits how many connections one has, the one with the
+        fewest."""
+        names = self._egresses.names(venue.name)
+        if len(names) == 1:
+            return names[0]
+        at = names.index(next(self._turns.setdefault(names, itertools.cycle(names))))
+        working = self._egresses.working(venue.name)
+        in_turn = [name for name in (*names[at:], *names[:at]) if name in working]
+        if limits.open_connections is None:
+            return in_turn[0]
         used = Counter(session.ip for session in self.sessions() if session.venue == venue.name)
-        at = self._ips.index(turn)
-        return min((*self._ips[at:], *self._ips[:at]), key=lambda ip: used[ip])
+        return min(in_turn, key=lambda name: used[name])
 
     def leave(self, session: Session, stream_id: str, *, polite: bool, last_holder: bool = False) -> None:
         """Take a stream off a session; the last one closes it."""

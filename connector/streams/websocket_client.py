@@ -19,10 +19,11 @@ from websocket import ABNF
 from connector.core.clock import SystemClock
 from connector.core.errors import InvalidSetting
 from connector.core.log import get_logger
-from connector.streams import tcp
 from connector.streams.dial import Dial
+from connector.streams.egress import Egresses
 from connector.streams.endpoints import Endpoints
 from connector.streams.transport import DialFailure, Kind, Transport, TransportLost
+from connector.streams.tunnel import reach
 from exchanges._times import retry_after_s
 
 log = get_logger(__name__)
@@ -146,8 +147,8 @@ def tls_context(ca_file: str = "") -> ssl.SSLContext:
 class SocketOpener:
     """Opens connections on a pool of threads. Any thread; the callback runs on a pool thread."""
 
-    def __init__(self, endpoints: Endpoints, context: ssl.SSLContext, threads: int) -> None:
-        self._endpoints, self._context = endpoints, context
+    def __init__(self, endpoints: Endpoints, context: ssl.SSLContext, threads: int, egresses: Egresses) -> None:
+        self._endpoints, self._context, self._egresses = endpoints, context, egresses
         self.width = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="connect")
 
@@ -166,9 +167,13 @@ class SocketOpener:
 
     def _open(self, dial: Dial) -> Transport | DialFailure:
         """The venue's address; then the others that it has, while none can be opened. "Too many" is an answer."""
+        if self._egresses.rests(dial.venue, dial.ip):
+            return DialFailure(f"{dial.ip} did not work a moment ago: another way is taken")
         result = self._try(dial, dial.connect.url)
         for url in dial.connect.others:
             if not isinstance(result, DialFailure) or result.status in _TOO_MANY:
+                break
+            if self._egresses.rests(dial.venue, dial.ip):  # it was the proxy
                 break
             log.warning("an address of the venue can't be opened: the next one is tried", venue=dial.venue)
             result = self._try(dial, url)
@@ -195,7 +200,7 @@ class SocketOpener:
         secure = parts.scheme == "wss"
         host, port = parts.hostname or "", parts.port or (443 if secure else 80)
         timeout_s = dial.limits.connect_timeout_s
-        sock = tcp.connect(host, port, timeout_s, dial.ip)
+        sock = reach(self._egresses, dial.ip, host, port, timeout_s, secure=secure)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -9,8 +9,10 @@ import msgspec
 import pytest
 
 from connector.core.clock import SystemClock
+from connector.core.proxies import Ways
 from connector.state.memory_state import MemoryState
 from connector.streams.budget import Budget
+from connector.streams.egress import Egresses
 from connector.streams.endpoints import Endpoints
 from connector.streams.http_client import HttpClient, RestPool
 from connector.streams.instruments import Instruments
@@ -37,7 +39,7 @@ def sim() -> Iterator[Simulator]:
 def rest(sim: Simulator) -> Iterator[RestPool]:
     clock = SystemClock()
     budget = Budget(MemoryState(), clock)
-    pool = RestPool(RestQueue(budget), HttpClient(Endpoints(sim.gateway), clock))
+    pool = RestPool(RestQueue(budget), HttpClient(Endpoints(sim.gateway), clock, Egresses(Ways(), clock)))
     yield pool
     pool.stop()
 

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from connector.core.clock import SystemClock
+from connector.core.proxies import Ways
 from connector.state.memory_state import MemoryState
 from connector.streams.budget import Budget
 from connector.streams.dial import Dialler
+from connector.streams.egress import Egresses
 from connector.streams.endpoints import Endpoints
 from connector.streams.http_client import HttpClient, RestPool
 from connector.streams.io import IoThread
@@ -213,14 +215,15 @@ class Heard:
 class Rig:
     """Dialler, REST pool and one I/O thread, as the engine makes them."""
 
-    def __init__(self, ca_file: str = "", threads: int = 4) -> None:
+    def __init__(self, ca_file: str = "", threads: int = 4, ways: Ways | None = None) -> None:
         self.clock = SystemClock()
         self.state = MemoryState()
         self.budget = Budget(self.state, self.clock)
         endpoints = Endpoints()
-        self.opener = SocketOpener(endpoints, tls_context(ca_file), threads)
+        self.egresses = Egresses(ways or Ways(), self.clock)
+        self.opener = SocketOpener(endpoints, tls_context(ca_file), threads, self.egresses)
         self.dialler = Dialler(self.budget, self.clock, self.opener)
-        self.rest = RestPool(RestQueue(self.budget), HttpClient(endpoints, self.clock, ca_file))
+        self.rest = RestPool(RestQueue(self.budget), HttpClient(endpoints, self.clock, self.egresses, ca_file))
         self.io = IoThread("io-test", self.clock, self.dialler, self.rest, SocketPoller())
         self.heard = Heard()
         self._number = 0

@@ -15,8 +15,10 @@ import msgspec
 import pytest
 
 from connector.core.clock import SystemClock
+from connector.core.proxies import Ways
 from connector.state.memory_state import MemoryState
 from connector.streams.budget import Budget
+from connector.streams.egress import Egresses
 from connector.streams.endpoints import Endpoints
 from connector.streams.http_client import HttpClient, RestPool
 from connector.streams.rest import RestQueue
@@ -97,7 +99,7 @@ class Client:
         self.clock = SystemClock()
         self.state = MemoryState()
         self.budget = Budget(self.state, self.clock)
-        self.pool = RestPool(RestQueue(self.budget), HttpClient(Endpoints(), self.clock))
+        self.pool = RestPool(RestQueue(self.budget), HttpClient(Endpoints(), self.clock, Egresses(Ways(), self.clock)))
         self.answers: queue.Queue[Answer] = queue.Queue()
 
     def submit(self, url: str, limits: Limits | None = None, venue: str = "v", **more: Any) -> None:

@@ -16,10 +16,12 @@ import pytest
 
 from connector.core.clock import SystemClock
 from connector.core.metrics import METRICS
+from connector.core.proxies import Ways
 from connector.state.memory_state import MemoryState
 from connector.streams.budget import Budget
 from connector.streams.dial import Dialler
 from connector.streams.edges import Edges
+from connector.streams.egress import Egresses
 from connector.streams.endpoints import Endpoints
 from connector.streams.engine import Engine, EngineOptions
 from connector.streams.instruments import Instruments
@@ -127,7 +129,7 @@ class Hanging(Dialler):
         self.release = threading.Event()
         self.clock = SystemClock()
         budget = Budget(MemoryState(), self.clock)
-        opener = SocketOpener(Endpoints(), tls_context(), threads)
+        opener = SocketOpener(Endpoints(), tls_context(), threads, Egresses(Ways(), SystemClock()))
         opener.connect = self.connect  # type: ignore[method-assign]
         super().__init__(budget, self.clock, opener)
 

@@ -13,7 +13,9 @@ from cryptography.fernet import Fernet
 
 from cli import doctor
 from cli.main import main
+from connector.core.clock import SystemClock
 from connector.core.settings import Settings
+from connector.streams.egress import Egresses
 from exchanges import venues
 
 ROOT = Path(__file__).parents[3]
@@ -32,7 +34,7 @@ def fetched(monkeypatch):
     """Answers by URL; whatever is not in here can't be reached."""
     answers: dict[str, object] = {}
 
-    def get(url: str, verify: str | bool = True, ask: object = None) -> FakeAnswer:
+    def get(url: str, verify: str | bool, ask: object, reach: object) -> FakeAnswer:
         if ask is not None:
             url = f"{url} {json.dumps(ask)}"
         if url not in answers:
@@ -42,6 +44,12 @@ def fetched(monkeypatch):
     monkeypatch.setattr(doctor, "_get", get)
     monkeypatch.setattr(doctor.time, "time", lambda: 1_790_000_000.0)
     return answers
+
+
+def asked_venue(venue: str, environ: dict[str, str], offsets: list[float]) -> doctor.Check:
+    settings = Settings.from_env(environ)
+    egresses = Egresses(settings.ways, SystemClock())
+    return doctor.check_venue(venue, settings, offsets, egresses, egresses.names(venue)[0])
 
 
 @pytest.fixture
@@ -57,7 +65,7 @@ def test_every_venue_of_the_project_can_be_checked():
 def test_a_venue_that_answers_gives_its_clock(fetched):
     fetched["https://openapi.okx.com/api/v5/public/time"] = {"data": [{"ts": "1790000000250"}]}
     offsets: list[float] = []
-    check = doctor.check_venue("okx", Settings.from_env({}), offsets)
+    check = asked_venue("okx", {}, offsets)
     assert check.ok
     assert offsets == [pytest.approx(250, abs=200)]
 
@@ -68,22 +76,22 @@ def test_a_venue_with_one_path_is_asked_its_question(fetched):
         "time": 1790000000250,
     }
     offsets: list[float] = []
-    assert doctor.check_venue("hyperliquid", Settings.from_env({}), offsets).ok
+    assert asked_venue("hyperliquid", {}, offsets).ok
     assert offsets == [pytest.approx(250, abs=200)]
 
 
 def test_the_gateway_setting_is_followed(fetched):
     fetched["http://sim:8800/openapi.okx.com/api/v5/public/time"] = {"data": [{"ts": "1790000000000"}]}
-    assert doctor.check_venue("okx", Settings.from_env({"VENUE_GATEWAY": "sim:8800"}), []).ok
+    assert asked_venue("okx", {"VENUE_GATEWAY": "sim:8800"}, []).ok
 
 
 def test_unreachable_and_odd_answers_fail_with_advice(fetched):
-    check = doctor.check_venue("okx", Settings.from_env({}), [])
+    check = asked_venue("okx", {}, [])
     assert not check.ok
     assert "no route" in check.text
     assert check.advice
     fetched["https://openapi.okx.com/api/v5/public/time"] = ["odd"]
-    assert not doctor.check_venue("okx", Settings.from_env({}), []).ok
+    assert not asked_venue("okx", {}, []).ok
 
 
 def test_the_clock_is_judged_by_the_middle_of_the_venues():
@@ -112,6 +120,31 @@ def test_the_exit_code_tells_whether_everything_is_well(fetched, capsys):
     assert main(["doctor", "--venue", "bybit"]) == 1
     assert main(["doctor", "--no-venues"]) == 0
     assert "FAILED  bybit" in capsys.readouterr().out
+
+
+def test_each_way_to_an_exchange_is_checked_and_named(fetched, monkeypatch):
+    for name in ("check_credentials_keys", "check_broker", "check_redis"):
+        monkeypatch.setattr(doctor, name, lambda settings: doctor.Check("x", True, ""))
+    fetched["https://openapi.okx.com/api/v5/public/time"] = {"data": [{"ts": "1790000000000"}]}
+    environ = {
+        "EGRESS_PROXIES": "socks5://u:hidden-word@a:1,direct",
+        "PROXY_OKX": "http://u:hidden-word@b:2,http://c:3",
+    }
+    told = [(check.name, check.text) for check in doctor.checks(Settings.from_env(environ), ["okx"])]
+    assert ("proxies", "EGRESS_PROXIES: socks5://a:1, direct; PROXY_OKX: http://b:2, http://c:3") in told
+    assert [text.split("through ")[1].split(",")[0] for name, text in told if name == "okx"] == [
+        "http://b:2",
+        "http://c:3",
+    ]
+    assert "hidden-word" not in str(told)
+
+
+def test_a_proxy_that_is_not_there_is_told_as_that(monkeypatch):
+    check = asked_venue("okx", {"PROXY_OKX": "http://u:hidden-word@127.0.0.1:9"}, [])
+    assert not check.ok
+    assert "http://127.0.0.1:9 can't be reached" in check.text
+    assert "PROXY_OKX" in check.advice
+    assert "hidden-word" not in check.text
 
 
 @pytest.mark.usefixtures("bare_environment")

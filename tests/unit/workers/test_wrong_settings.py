@@ -52,6 +52,9 @@ WRONG: Final[dict[str, tuple[str, ...]]] = {
     "VENUE_ENDPOINTS": ("not json", "[]", '{"wss://a": 1}', '{"wss://a": "nowhere"}'),
     "VENUE_CA_FILE": ("/nowhere/ca.pem", "a folder", "no certificate"),
     "EGRESS_IPS": ("eth0", "10.0.0.1,here", "203.0.113.77"),
+    "EGRESS_PROXIES": ("ftp://u:p4ss@proxy:1", "https://proxy", "http://u:p4ss@proxy:many"),
+    "HTTPS_PROXY": ("socks4://u:p4ss@proxy:1",),
+    "ALL_PROXY": ("ftp://u:p4ss@proxy",),
     "IO_THREADS": ("0", "17", "many"),
     "CONNECT_THREADS": ("0", "257", "many"),
     "MAX_STREAMS": ("0", "many"),
@@ -94,10 +97,13 @@ WRONG: Final[dict[str, tuple[str, ...]]] = {
 """Values that can't be used. `a folder` and `no certificate` are a folder and a text file of that name."""
 ANY_TEXT: Final = {
     "RABBIT_USER", "RABBIT_PASSWORD", "RABBIT_VHOST", "REDIS_PASSWORD", "STATE_PREFIX", "ENVIRONMENT", "COINBASE_API_KEY",
-    "COINBASE_API_SECRET",
+    "COINBASE_API_SECRET", "NO_PROXY",
 }  # fmt: skip
 """Whether these are right only the server that they are for can tell; it is asked again and again."""
-SECRET: Final = {"RABBIT_HOST", "REDIS_HOST", "CREDENTIALS_KEYS", "SENTRY_DSN", "EXCHANGE_SERVICE_API_URL"}
+SECRET: Final = {
+    "RABBIT_HOST", "REDIS_HOST", "CREDENTIALS_KEYS", "SENTRY_DSN", "EXCHANGE_SERVICE_API_URL", "EGRESS_PROXIES",
+    "HTTPS_PROXY", "ALL_PROXY",
+}  # fmt: skip
 """Settings whose value may hold a secret where it is wrong."""
 
 

@@ -7,7 +7,10 @@ from typing import cast
 import pytest
 import websocket
 
+from connector.core.clock import SystemClock
+from connector.core.proxies import Ways
 from connector.streams.dial import Dial
+from connector.streams.egress import Egresses
 from connector.streams.endpoints import Endpoints
 from connector.streams.transport import DialFailure, Transport
 from connector.streams.websocket_client import SocketOpener, tls_context
@@ -20,7 +23,7 @@ class Opener(SocketOpener):
     """Knows what each address answers instead of asking it."""
 
     def __init__(self, answers: dict[str, Exception]) -> None:
-        super().__init__(Endpoints(), tls_context(), 1)
+        super().__init__(Endpoints(), tls_context(), 1, Egresses(Ways(), SystemClock()))
         self.answers = answers
         self.tried: list[str] = []
 

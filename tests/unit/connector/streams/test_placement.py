@@ -11,7 +11,9 @@ import pytest
 
 import exchanges
 from connector.core.clock import Chance
+from connector.core.proxies import Ways
 from connector.streams.dial import Dialler
+from connector.streams.egress import Egresses
 from connector.streams.io import IoThread
 from connector.streams.placement import JOINABLE_FOR, Placement, UnknownExchange
 from connector.streams.session import Session
@@ -74,9 +76,10 @@ class Shop:
         registry: Mapping[str, Any] = dict.fromkeys(("bybit", "okx"), self.venue)
         monkeypatch.setattr(exchanges, "_by_exchange", lambda: registry)
         self.io = [FakeIo() for _ in range(threads)]
+        self.egresses = Egresses(Ways(ips), self.clock)
         self.placement = Placement(
             cast("list[IoThread]", self.io), cast(Dialler, None), cast(Any, FakeSink()), self.clock, Chance(1),
-            lambda exchange: EMPTY, options or {}, ips,
+            lambda exchange: EMPTY, options or {}, self.egresses,
         )  # fmt: skip
         self.placement.listener = cast(Any, None)
 
@@ -205,6 +208,14 @@ def test_a_session_that_ended_is_forgotten_entirely(monkeypatch: pytest.MonkeyPa
 def test_connections_are_spread_over_the_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     shop = Shop(monkeypatch, ips=("10.0.0.1", "10.0.0.2"))
     assert [shop.join(user(f"u{number}")).ip for number in range(4)] == ["10.0.0.1", "10.0.0.2"] * 2
+
+
+def test_the_accounts_of_a_proxy_that_does_not_work_go_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop(monkeypatch, ips=("10.0.0.1", "10.0.0.2"))
+    shop.egresses.failed("10.0.0.1", "dead")
+    assert [shop.join(user(f"u{number}")).ip for number in range(4)] == ["10.0.0.2"] * 4
+    shop.egresses.worked("10.0.0.1")
+    assert {shop.join(user(f"v{number}")).ip for number in range(4)} == {"10.0.0.1", "10.0.0.2"}
 
 
 def test_request_ids_are_short_and_unique(monkeypatch: pytest.MonkeyPatch) -> None:
