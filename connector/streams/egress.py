@@ -8,7 +8,6 @@ takes by itself. Pure but for a lock: any thread.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -31,6 +30,15 @@ LONGEST_REST_S: Final = 300.0
 
 class ProxyFailed(OSError):
     """A proxy can't be reached or does not let us through. The text names it, and holds no secret."""
+
+    answered = False
+    """It works, and said that there is no way from it to the exchange."""
+
+
+class NoWayThere(ProxyFailed):
+    """A proxy says that it can't reach the exchange, or must not."""
+
+    answered = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,8 @@ class Egresses:
     def __init__(self, ways: Ways, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._resting: dict[str, _Rest] = {}
+        self._resting: dict[tuple[str, str], _Rest] = {}
+        """By name and venue; venue "" = every one."""
         self._ways: dict[str, Way] = {ANY: Way()}
         common = [*map(self._of_address, ways.ips), *map(self._of_proxy, ways.proxies)]
         self._of_venue = {venue: tuple(map(self._of_proxy, proxies)) for venue, proxies in sorted(ways.venues.items())}
@@ -103,34 +112,30 @@ class Egresses:
         names = self.names(venue)
         with self._lock:
             now = self._clock.mono()
-            return tuple(name for name in names if not self._rests(name, now)) or names
+            return tuple(name for name in names if not self._rests(name, venue, now)) or names
 
     def rests(self, venue: str, name: str) -> bool:
         """Whether a connection had better be opened another way."""
         return name not in self.working(venue) and name in self.names(venue)
 
-    def _rests(self, name: str, now: float) -> bool:
-        rest = self._resting.get(name)
-        return rest is not None and now < rest.until
+    def _rests(self, name: str, venue: str, now: float) -> bool:
+        found = (self._resting.get((name, "")), self._resting.get((name, venue)))
+        return any(rest is not None and now < rest.until for rest in found)
 
-    def failed(self, name: str, reason: str) -> None:
-        """A proxy did not let a connection through."""
+    def failed(self, name: str, reason: str, venue: str = "") -> None:
+        """A proxy did not let a connection through; to one venue, if it has a name."""
         with self._lock:
-            now, before = self._clock.mono(), self._resting.get(name)
+            now, before = self._clock.mono(), self._resting.get((name, venue))
             if before is not None and now < before.until:
                 return  # one failure of several at the same time
             pause_s = REST_S if before is None else min(before.pause_s * 2, LONGEST_REST_S)
-            self._resting[name] = _Rest(now + pause_s, pause_s)
+            self._resting[name, venue] = _Rest(now + pause_s, pause_s)
         METRICS.count("proxy_failures_total", proxy=name)
-        log.warning("a proxy does not work: others are taken, if there are any", proxy=name, reason=reason)
+        log.warning("a proxy does not work: others are taken, if there are any", proxy=name, venue=venue, reason=reason)
 
-    def worked(self, name: str) -> None:
+    def worked(self, name: str, venue: str = "") -> None:
+        """A proxy let a connection through: to that venue, and so it lives."""
         with self._lock:
-            rested = self._resting.pop(name, None)
-        if rested is not None:
-            log.info("a proxy works again", proxy=name)
-
-
-def shown(names: Sequence[str]) -> str:
-    """Ways in words."""
-    return ", ".join(name or "directly" for name in names)
+            rested = [self._resting.pop((name, one), None) for one in {"", venue}]
+        if any(rested):
+            log.info("a proxy works again", proxy=name, venue=venue)

@@ -14,7 +14,7 @@ from typing import Final
 from connector.core.clock import SystemClock
 from connector.core.proxies import Proxy
 from connector.streams import tcp
-from connector.streams.egress import Egresses, ProxyFailed
+from connector.streams.egress import Egresses, NoWayThere, ProxyFailed
 
 _CLOCK: Final = SystemClock()
 """Sockets keep real time: nobody hands them another."""
@@ -39,7 +39,7 @@ _REPLIES: Final = {
 def reach(egresses: Egresses, name: str, host: str, port: int, timeout_s: float, *, secure: bool) -> socket.socket:
     """A connected socket to `host`, by the way of this name; it blocks for at most `timeout_s`.
 
-    Raises `OSError`; `ProxyFailed` if the fault is a proxy's, which then rests.
+    Raises `OSError`; `ProxyFailed` if the fault is a proxy's, which then rests; `NoWayThere` if it is not, and nothing rests.
     """
     way = egresses.way(name)
     proxy = way.proxy_for(host, port, secure=secure)
@@ -48,7 +48,8 @@ def reach(egresses: Egresses, name: str, host: str, port: int, timeout_s: float,
     try:
         sock = connect(proxy, host, port, timeout_s)
     except ProxyFailed as error:
-        egresses.failed(name, str(error))
+        if not error.answered:
+            egresses.failed(name, str(error))
         raise
     egresses.worked(name)
     return sock
@@ -67,7 +68,8 @@ def connect(proxy: Proxy, host: str, port: int, timeout_s: float) -> socket.sock
         sock.settimeout(timeout_s)
     except (OSError, UnicodeError) as error:
         sock.close()
-        raise ProxyFailed(f"{proxy} does not lead to {host}:{port}: {error}") from None
+        failure = NoWayThere if isinstance(error, NoWayThere) else ProxyFailed
+        raise failure(f"{proxy} does not lead to {host}:{port}: {error}") from None
     except BaseException:
         sock.close()
         raise
@@ -79,6 +81,8 @@ class _Talk:
 
     def __init__(self, sock: socket.socket, give_up_at: float) -> None:
         self._sock, self._give_up_at = sock, give_up_at
+        self.told = False
+        """It knows where to: some hang up, instead of an answer, when they can't get there."""
 
     def say(self, data: bytes) -> None:
         self._sock.settimeout(self._left_s())
@@ -90,7 +94,7 @@ class _Talk:
             self._sock.settimeout(self._left_s())
             part = self._sock.recv(size - len(data))
             if not part:
-                raise OSError("it hung up")
+                raise (NoWayThere if self.told else OSError)("it hung up")
             data += part
         return data
 
@@ -108,6 +112,7 @@ def _http(talk: _Talk, proxy: Proxy, host: str, port: int) -> None:
         login = base64.b64encode(f"{proxy.user}:{proxy.password}".encode()).decode()
         lines.append(f"Proxy-Authorization: Basic {login}")
     talk.say("\r\n".join([*lines, "", ""]).encode())
+    talk.told = True
     answer = bytearray()
     while not answer.endswith(b"\r\n\r\n"):
         if len(answer) >= MAX_ANSWER_BYTES:
@@ -119,7 +124,7 @@ def _http(talk: _Talk, proxy: Proxy, host: str, port: int) -> None:
     if words[1] == "407":
         raise OSError("it wants another user and password" if proxy.user else "it wants a user and a password")
     if not words[1].startswith("2"):
-        raise OSError(f"HTTP {words[1]}")
+        raise NoWayThere(f"HTTP {words[1]}")
 
 
 def _socks(talk: _Talk, proxy: Proxy, host: str, port: int) -> None:
@@ -136,9 +141,10 @@ def _socks(talk: _Talk, proxy: Proxy, host: str, port: int) -> None:
     elif method != _NO_LOGIN:
         raise OSError("it wants another way to log in" if proxy.user else "it wants a user and a password")
     talk.say(bytes([_VERSION, 1, 0]) + _destination(host) + port.to_bytes(2, "big"))
+    talk.told = True
     _, reply, _, kind = talk.hear(4)
     if reply != 0:
-        raise OSError(_REPLIES.get(reply, f"SOCKS reply {reply}"))
+        raise NoWayThere(_REPLIES.get(reply, f"SOCKS reply {reply}"))
     length = {_BY_ADDRESS_4: 4, _BY_ADDRESS_6: 16}.get(kind)
     talk.hear((talk.hear(1)[0] if length is None else length) + 2)
 

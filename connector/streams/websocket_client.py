@@ -20,7 +20,7 @@ from connector.core.clock import SystemClock
 from connector.core.errors import InvalidSetting
 from connector.core.log import get_logger
 from connector.streams.dial import Dial
-from connector.streams.egress import Egresses
+from connector.streams.egress import Egresses, NoWayThere
 from connector.streams.endpoints import Endpoints
 from connector.streams.transport import DialFailure, Kind, Transport, TransportLost
 from connector.streams.tunnel import reach
@@ -200,7 +200,7 @@ class SocketOpener:
         secure = parts.scheme == "wss"
         host, port = parts.hostname or "", parts.port or (443 if secure else 80)
         timeout_s = dial.limits.connect_timeout_s
-        sock = reach(self._egresses, dial.ip, host, port, timeout_s, secure=secure)
+        sock = self._reached(dial, host, port, timeout_s, secure)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -219,6 +219,15 @@ class SocketOpener:
             sock.close()
             raise
         return WebSocketTransport(connection)
+
+    def _reached(self, dial: Dial, host: str, port: int, timeout_s: float, secure: bool) -> socket.socket:
+        try:
+            sock = reach(self._egresses, dial.ip, host, port, timeout_s, secure=secure)
+        except NoWayThere as error:
+            self._egresses.failed(dial.ip, str(error), dial.venue)
+            raise
+        self._egresses.worked(dial.ip, dial.venue)
+        return sock
 
 
 def _refused(error: websocket.WebSocketBadStatusException) -> DialFailure:

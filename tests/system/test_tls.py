@@ -21,7 +21,7 @@ def endpoints(stack: Stack) -> dict[str, str]:
     port = stack.simulator.port
     found: dict[str, str] = {}
     for host in stack.simulator.hub.hosts:
-        for netloc in (host, f"{host}:8443", f"{host}:9443"):
+        for netloc in (host, f"{host}:443", f"{host}:8443", f"{host}:9443"):
             found[f"wss://{netloc}"] = f"wss://localhost:{port}/{netloc}"
             found[f"https://{netloc}"] = f"https://localhost:{port}/{netloc}"
     return found

@@ -145,6 +145,13 @@ def test_a_dead_proxy_rests_and_is_named(pem: Path, server: WsServer) -> None:
             result.close()
 
 
+def test_an_exchange_that_is_down_does_not_cost_the_proxy(proxy: RealProxy, pem: Path) -> None:
+    with rigged(pem, given(proxy), None) as rig:
+        result = dialled(rig, "wss://127.0.0.1:9/", proxy.label)
+        assert isinstance(result, DialFailure)
+        assert rig.egresses.working("another") == (proxy.label, "")
+
+
 # --- proxies that a test plays ---
 
 

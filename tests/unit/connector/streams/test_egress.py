@@ -93,6 +93,18 @@ def test_failures_at_the_same_time_count_once_and_the_rest_has_a_bound() -> None
         assert not two.rests("okx", "http://a:1")
 
 
+def test_an_exchange_that_a_proxy_cannot_reach_costs_the_others_nothing() -> None:
+    """It answers "bad gateway" also while that exchange is down for everybody."""
+    two = egresses(proxies=read_proxies("http://a:1,http://b:1"))
+    two.failed("http://a:1", "HTTP 502", "okx")
+    assert two.working("okx") == ("http://b:1",)
+    assert two.working("bybit") == ("http://a:1", "http://b:1")
+    two.worked("http://a:1", "bybit")
+    assert two.rests("okx", "http://a:1")
+    two.worked("http://a:1", "okx")
+    assert not two.rests("okx", "http://a:1")
+
+
 @pytest.mark.parametrize("name", ["", "10.0.0.9"])
 def test_a_way_that_no_setting_named_never_rests(name: str) -> None:
     assert not egresses(proxies=read_proxies("http://a:1")).rests("okx", name)
