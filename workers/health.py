@@ -11,20 +11,22 @@ import signal
 import socket
 import threading
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import connector
 from connector.core.clock import SystemClock
 from connector.core.errors import ConnectorError, StateUnavailable
 from connector.core.log import get_logger
-from connector.core.metrics import METRICS, means, render_many
+from connector.core.metrics import METRICS, means
 from connector.core.ports import Clock, Role, State, WorkerInfo
 from connector.core.settings import Settings
 from connector.streams.edges import service_name
 from workers._build import make_state, observe
-from workers.health_port import HealthServer
 from workers.status_page import Status, summarize
 from workers.streams_seen import StreamsSeen
+
+if TYPE_CHECKING:
+    from workers.health_port import Figures
 
 log = get_logger(__name__)
 
@@ -43,6 +45,7 @@ class StateReader:
         self._state, self._settings, self._role, self._service = state, settings, role, service
         self._started = self._clock.mono()
         self._known: list[bytes] = []
+        self._pids: dict[str, int] = {}
         self._known_mono = self._started
 
     def workers(self) -> list[WorkerInfo]:
@@ -70,27 +73,44 @@ class StateReader:
             return []
         return ["broker: no connection to RabbitMQ"]
 
-    def metrics(self) -> str:
-        """Own figures first: they are there whatever is away."""
+    def metrics(self) -> Figures:
+        """Own figures first: they are there whatever is away. Those of the worker processes are this service's alone, so
+        that the figures of all services add up to the deployment's; while Redis is away they are the last that are known."""
         problems = self.ready()
-        METRICS.gauge("ready", float(not problems))
+        try:
+            mine = [worker for worker in self._state.workers(self._role) if worker.service == self._service]
+            self._known = self._dumps(mine)
+        except StateUnavailable:
+            log.debug("the figures of the worker processes are those of before: the state is unavailable")
+        else:
+            self._known_mono = self._clock.mono()
+            self._pids = {worker.owner: worker.pid for worker in mine}
         METRICS.gauge("redis_up", float(not any(problem.startswith("redis") for problem in problems)))
         out_of_broker = any(problem.startswith(("broker", "rabbitmq", "commands")) for problem in problems)
         METRICS.gauge("broker_up", float(not out_of_broker))
-        dumps = self._dumps()
-        METRICS.gauge("worker_figures_age_seconds", self._clock.mono() - self._known_mono)
-        return render_many([METRICS.dump(), *dumps])
+        return self._figures(ready=not problems)
 
-    def _dumps(self) -> list[bytes]:
-        """The figures of the worker processes; while Redis is away, the last that are known."""
+    def known_metrics(self) -> Figures:
+        """What is known without asking the state, which gives no answer. Never waits."""
+        METRICS.gauge("redis_up", 0.0)
+        return self._figures(ready=False)
+
+    def _figures(self, *, ready: bool) -> Figures:
+        from workers.health_port import Figures
+
+        METRICS.gauge("ready", float(ready))
+        METRICS.gauge("worker_figures_age_seconds", self._clock.mono() - self._known_mono)
+        return Figures([METRICS.dump(), *self._known], {"health": os.getpid(), **self._pids})
+
+    def _dumps(self, workers: Sequence[WorkerInfo]) -> list[bytes]:
+        texts = self._state.get_all([METRICS_KEY + worker.owner for worker in workers])
+        return [text.encode() for text in texts if text is not None]
+
+    def _lags(self) -> dict[str, float]:
         try:
-            texts = [self._state.get(METRICS_KEY + worker.owner) for worker in self._state.workers(self._role)]
+            return means(self._dumps(self.workers()), "publish_lag_seconds", "sink")
         except StateUnavailable:
-            log.debug("the figures of the worker processes are those of before: the state is unavailable")
-            return self._known
-        self._known = [text.encode() for text in texts if text is not None]
-        self._known_mono = self._clock.mono()
-        return self._known
+            return {}
 
     def status(self) -> Status:
         return summarize(
@@ -100,7 +120,7 @@ class StateReader:
             version=connector.VERSION,
             uptime_s=self._clock.mono() - self._started,
             problems=self.ready(),
-            lag_s=means(self._dumps(), "publish_lag_seconds", "sink"),
+            lag_s=self._lags(),
             prices=self._settings.chosen_prices,
         )
 
@@ -116,6 +136,8 @@ def _reachable(host: str, port: int) -> bool:
 def serve(role: Role) -> None:
     """Run until SIGTERM. A busy port is not fatal: two services may share a host, and in a rolling deploy the next one gets
     the port when the former one leaves."""
+    from workers.health_port import HealthServer  # here alone: worker processes have no use for an HTTP server
+
     settings = Settings.from_env(os.environ)
     observe(settings)
     done = threading.Event()
@@ -129,6 +151,7 @@ def serve(role: Role) -> None:
         status=reader.status,
         ready=reader.ready,
         metrics=reader.metrics,
+        known_metrics=reader.known_metrics,
         seen=StreamsSeen(state, role, SystemClock()),
     )
     while not server.start() and not done.wait(PORT_RETRY_S):

@@ -8,40 +8,49 @@ whole stack. Nothing here changes anything.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import TCPServer
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote
 
 import msgspec
+from aiohttp import web
 
 from connector.core.clock import SystemClock
 from connector.core.log import describe_error, get_logger
 from connector.core.ports import Clock
+from workers._guard import GuardedServer
 from workers.door import FACTS, MAX_BODY, Door
+from workers.exposition import exposition
 from workers.status_page import Status, status_json, status_page
 from workers.stream_pages import list_page, query_of, story_page
 from workers.streams_seen import Asked, StreamsSeen
 
-MAX_REQUESTS: Final = 32
-"""Requests served at a time; further connections are closed at once."""
 MAX_SLOW_REQUESTS: Final = 8
-"""Of these, requests that ask Redis: a hanging Redis must not take `/health` with it."""
-READ_TIMEOUT_S: Final = 5.0
+"""Pages made at a time: each asks Redis. Further ones are refused; `/ready` and `/metrics` are not among them."""
+VITAL_S: Final = 3.0
+"""What deploys and alarms are waiting for is answered by then, also while Redis hangs."""
+PAGE_S: Final = 10.0
 FIRST_BLIND: Final = 50
 """Streams that the first page lists; `/streams` has more."""
-REQUEST_TIMEOUT_S: Final = 15.0
-"""A connection older than this is cut, however busy its peer pretends to be."""
+BACKLOG: Final = 256
+STOP_S: Final = 1.0
+"""How long a stop waits for answers that are on their way."""
 
 _log = get_logger(__name__)
 
 _JSON: Final = "application/json"
 _HTML: Final = "text/html; charset=utf-8"
-_PROMETHEUS: Final = "text/plain; version=0.0.4; charset=utf-8"
+_HEADERS: Final = {
+    "Server": "connector",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+}
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -50,11 +59,18 @@ class Reply(msgspec.Struct, frozen=True):
     body: bytes
 
 
-class HealthServer:
-    """Serves the health endpoints from threads of its own between `start` and `stop`.
+class Figures(msgspec.Struct, frozen=True):
+    """What `/metrics` is made of (`workers.exposition`)."""
 
-    The callables are asked once per request, from a request's thread; they must bring their own timeouts. What they raise
-    becomes a 503 with the error's description.
+    dumps: Sequence[bytes] = ()
+    pids: Mapping[str, int] = msgspec.field(default_factory=dict)
+
+
+class HealthServer:
+    """Serves the health endpoints from a thread of its own between `start` and `stop`.
+
+    The callables are asked from a pool of threads and must bring their own timeouts. What they raise becomes a 503 with the
+    error's description. Whoever asks for `/ready` or `/metrics` while that is being made gets the same answer.
     """
 
     def __init__(
@@ -64,75 +80,142 @@ class HealthServer:
         *,
         status: Callable[[], Status],
         ready: Callable[[], Sequence[str]],
-        metrics: Callable[[], str],
+        metrics: Callable[[], Figures],
+        known_metrics: Callable[[], Figures] = Figures,
         seen: StreamsSeen | None = None,
         door: Door | None = None,
         clock: Clock | None = None,
     ) -> None:
-        """`ready` returns why the service can't work right now (broker, redis, streams); nothing = it can. `seen`: whom to
-        ask for single streams; None = nobody. `door`: what takes commands on this port; None = nothing does."""
+        """`ready` returns why the service can't work right now (broker, redis, streams); nothing = it can. `known_metrics`
+        stands in when `metrics` takes too long, and never waits. `seen`: whom to ask for single streams; None = nobody.
+        `door`: what takes commands on this port; None = nothing does."""
         self.port = port
         self.host = host
-        self._status = status
-        self._ready = ready
-        self._metrics = metrics
+        self._status, self._ready, self._metrics, self._known_metrics = status, ready, metrics, known_metrics
         self._seen, self._door = seen, door
         self._clock: Clock = clock or SystemClock()
         self._started = self._clock.mono()
-        self._slow = threading.BoundedSemaphore(MAX_SLOW_REQUESTS)
-        self._server: _Server | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ending: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
+        self._slow = 0
+        self._vital: dict[str, asyncio.Future[Reply]] = {}
         self._told = False
 
     def start(self) -> bool:
         """Listen. A port that is taken is logged, once, and the service goes on without it (False): two may share a host.
         It may be tried again."""
         try:
-            self._server = _Server((self.host, self.port), self.reply, self._clock, self._door)
+            listening = _listen(self.host, self.port)
         except OSError as error:
             if not self._told:
                 _log.warning("health port not available, going on without", port=self.port, error=describe_error(error))
             self._told = True
             return False
-        self.port = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.5,), name="health", daemon=True)
+        self.port = listening.getsockname()[1]
+        up = threading.Event()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._serve(listening, up)), name="health", daemon=True
+        )
         self._thread.start()
+        up.wait(STOP_S * 5)
         _log.info("health endpoint up", host=self.host, port=self.port)
         return True
 
     def stop(self, timeout_s: float = 5.0) -> bool:
         """Stop listening; True if the server's thread ended in time. Without a running server nothing happens."""
-        server, thread = self._server, self._thread
-        self._server = self._thread = None
-        if server is None or thread is None:
+        loop, thread, ending = self._loop, self._thread, self._ending
+        self._loop = self._thread = self._ending = None
+        if loop is None or thread is None or ending is None:
             return True
-        server.shutdown()
-        server.server_close()
+        loop.call_soon_threadsafe(ending.set)
         thread.join(timeout_s)
         return not thread.is_alive()
 
-    def reply(self, target: str) -> Reply:
+    async def _serve(self, listening: socket.socket, up: threading.Event) -> None:
+        runner = web.ServerRunner(GuardedServer(self._answer), shutdown_timeout=STOP_S)
+        self._loop, self._ending = asyncio.get_running_loop(), asyncio.Event()
+        ending = self._ending
+        self._pages_pool = ThreadPoolExecutor(MAX_SLOW_REQUESTS, "health-page")
+        self._vital_pool = ThreadPoolExecutor(2, "health-vital")
+        await runner.setup()
+        await web.SockSite(runner, listening, backlog=BACKLOG).start()
+        up.set()
+        await ending.wait()
+        await runner.cleanup()
+        self._pages_pool.shutdown(wait=False, cancel_futures=True)
+        self._vital_pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
+        if request.method == "POST" and self._door is not None:
+            reply = await self._knock(request, self._door)
+        elif request.method in {"GET", "HEAD"}:
+            reply = await self._reply(request.raw_path, request.headers.get("Accept", ""))
+        else:
+            reply = _json(405, {"error": "Method Not Allowed"})
+        headers = {**_HEADERS, "Content-Type": reply.content_type}
+        if reply.status == 405:
+            headers["Allow"] = "GET, HEAD"
+        return web.Response(status=reply.status, body=reply.body, headers=headers)
+
+    async def _reply(self, target: str, accept: str) -> Reply:
         """The answer to a GET of this path, with or without a query string."""
         path, _, query = target.partition("?")
         if path == "/health":
             return self._health()
         if path == FACTS and self._door is not None:
             return Reply(200, _JSON, msgspec.json.encode(self._door.facts))
+        if path == "/ready":
+            return await self._shared("/ready", self._readiness) or _not_ready(
+                [f"redis: no answer within {VITAL_S:g} s"]
+            )
+        if path == "/metrics":
+            make = partial(self._exposed, accept, self._metrics)
+            return await self._shared(f"/metrics {accept}", make) or self._exposed(accept, self._known_metrics)
         page = self._pages(path, query).get(path) or self._of_stream(path)
         if page is None:
             return _json(404, {"error": "Not Found"})
-        if not self._slow.acquire(blocking=False):
+        return await self._page_of(path, page)
+
+    async def _shared(self, name: str, make: Callable[[], Reply]) -> Reply | None:
+        """None if it takes too long; it goes on, and whoever comes meanwhile waits for the same."""
+        running = self._vital.get(name)
+        if running is None:
+            running = asyncio.get_running_loop().run_in_executor(self._vital_pool, self._made, name, make)
+            self._vital[name] = running
+            running.add_done_callback(lambda _: self._vital.pop(name))
+        done, _ = await asyncio.wait([running], timeout=VITAL_S)
+        return running.result() if done else None
+
+    async def _page_of(self, path: str, make: Callable[[], Reply]) -> Reply:
+        if self._slow >= MAX_SLOW_REQUESTS:
             return _json(503, {"error": "Busy"})
+        self._slow += 1
+        running = asyncio.get_running_loop().run_in_executor(self._pages_pool, self._made, path, make)
+        running.add_done_callback(self._one_less)
+        done, _ = await asyncio.wait([running], timeout=PAGE_S)
+        return running.result() if done else _json(503, {"error": f"no answer within {PAGE_S:g} s"})
+
+    def _one_less(self, _: object) -> None:
+        self._slow -= 1
+
+    def _made(self, path: str, make: Callable[[], Reply]) -> Reply:
         try:
-            return page()
+            return make()
         except Exception as error:  # noqa: BLE001 - the edge: whatever the readers raise, the page says so
             _log.warning("health page failed", path=path, error=describe_error(error))
             return _json(503, {"error": describe_error(error)})
-        finally:
-            self._slow.release()
+
+    async def _knock(self, request: web.BaseRequest, door: Door) -> Reply:
+        length = request.content_length
+        if length is None or length > MAX_BODY:
+            return _json(413, {"error": f"takes up to {MAX_BODY} bytes, and their number"})
+        body = await request.read()
+        knock = partial(door.knock, request.remote or "", request.raw_path, dict(request.headers), body)
+        return await self._page_of(request.raw_path, lambda: _json(*knock()))
 
     def _pages(self, path: str, query: str) -> dict[str, Callable[[], Reply]]:
-        pages = {"/ready": self._readiness, "/metrics": self._figures, "/status.json": self._json, "/": self._page}
+        pages = {"/status.json": self._json, "/": self._page}
         if self._seen is not None and path in {"/streams.json", "/streams"}:
             pages[path] = partial(self._streams, path, query, self._seen)
         return pages
@@ -164,10 +247,12 @@ class HealthServer:
 
     def _readiness(self) -> Reply:
         reasons = list(self._ready())
-        return _json(503 if reasons else 200, {"ready": not reasons, "reasons": reasons})
+        return _not_ready(reasons) if reasons else _json(200, {"ready": True, "reasons": []})
 
-    def _figures(self) -> Reply:
-        return Reply(200, _PROMETHEUS, self._metrics().encode())
+    @staticmethod
+    def _exposed(accept: str, figures: Callable[[], Figures]) -> Reply:
+        found = figures()
+        return Reply(200, *exposition(found.dumps, accept, found.pids))
 
     def _json(self) -> Reply:
         return Reply(200, _JSON, status_json(self._status()))
@@ -181,116 +266,18 @@ def _json(status: int, body: dict[str, object]) -> Reply:
     return Reply(status, _JSON, msgspec.json.encode(body))
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 64
-
-    def __init__(
-        self, address: tuple[str, int], answer: Callable[[str], Reply], clock: Clock, door: Door | None
-    ) -> None:
-        self._clock, self.door = clock, door
-        self.answer = answer
-        self._room = threading.BoundedSemaphore(MAX_REQUESTS)
-        self._open: dict[socket.socket, float] = {}
-        self._open_lock = threading.Lock()
-        if ":" in address[0]:
-            self.address_family = socket.AF_INET6
-        super().__init__(address, _Handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._room.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
-        with self._open_lock:
-            self._open[request] = self._clock.mono()
-        try:
-            super().process_request(request, client_address)
-        except RuntimeError:  # no thread to be had
-            self._closed(request)
-            self.shutdown_request(request)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._closed(request)
-
-    def _closed(self, request: Any) -> None:
-        with self._open_lock:
-            self._open.pop(request, None)
-        self._room.release()
-
-    def service_actions(self) -> None:
-        """Called twice a second by the server's loop: cut connections that are too old."""
-        now = self._clock.mono()
-        with self._open_lock:
-            overdue = [request for request, since in self._open.items() if now - since > REQUEST_TIMEOUT_S]
-        for request in overdue:
-            try:
-                request.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # its thread was faster
-
-    def server_bind(self) -> None:
-        # HTTPServer asks the resolver for the host's full name here, which can hang; nobody needs it.
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class's signature
-        # A peer that goes away in the middle; the default prints a traceback to stderr.
-        _log.debug("health request broken off")
+def _not_ready(reasons: Sequence[str]) -> Reply:
+    return _json(503, {"ready": False, "reasons": list(reasons)})
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    timeout = READ_TIMEOUT_S
-    protocol_version = "HTTP/1.1"
-    server_version = "connector"
-    sys_version = ""
-
-    def do_GET(self) -> None:
-        self._answer(self.server.answer(self.path), with_body=True)
-
-    def do_HEAD(self) -> None:
-        self._answer(self.server.answer(self.path), with_body=False)
-
-    def _refuse(self) -> None:
-        reply = Reply(405, _JSON, b'{"error":"Method Not Allowed"}')
-        self._answer(reply, with_body=True, allow="GET, HEAD")
-
-    def do_POST(self) -> None:  # http.server looks for this name
-        door = self.server.door
-        if door is None:
-            self._refuse()
-            return
-        length = self.headers.get("Content-Length", "")
-        if not length.isascii() or not length.isdigit() or int(length) > MAX_BODY:
-            self._answer(_json(413, {"error": f"takes up to {MAX_BODY} bytes, and their number"}), with_body=True)
-            return
-        body = self.rfile.read(int(length))
-        try:
-            reply = _json(*door.knock(str(self.client_address[0]), self.path, dict(self.headers), body))
-        except Exception as error:  # noqa: BLE001 - the edge: whatever the queue raises, the caller hears it
-            reply = _json(503, {"error": describe_error(error)})
-        self._answer(reply, with_body=True)
-
-    do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _refuse  # noqa: N815 - http.server looks for these names
-
-    def _answer(self, reply: Reply, *, with_body: bool, allow: str = "") -> None:
-        self.close_connection = True  # one request a connection: the next one may find a free thread
-        self.send_response(reply.status)
-        self.send_header("Content-Type", reply.content_type)
-        self.send_header("Content-Length", str(len(reply.body)))
-        self.send_header("Cache-Control", "no-store")
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.send_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-        self.send_header("Connection", "close")
-        if allow:
-            self.send_header("Allow", allow)
-        self.end_headers()
-        if with_body:
-            self.wfile.write(reply.body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        _log.debug("health request", line=format % args)
+def _listen(host: str, port: int) -> socket.socket:
+    """Raises `OSError`."""
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(BACKLOG)
+    except OSError:
+        listening.close()
+        raise
+    return listening

@@ -48,7 +48,7 @@ from workers._translate import PRICE_QUEUES, USER_QUEUES
 from workers.broker import PlatformBroker
 from workers.door import Door, Facts
 from workers.embedded import EmbeddedBroker
-from workers.health_port import HealthServer
+from workers.health_port import Figures, HealthServer
 from workers.status_page import Status, summarize
 from workers.streams_seen import StreamsSeen
 
@@ -117,7 +117,7 @@ class Local:
             self.settings.health_host,
             status=self._status,
             ready=list,
-            metrics=METRICS.render,
+            metrics=self._figures,
             door=self._door(),
             seen=StreamsSeen(self.user.engine.state, "user", self._edges.clock),
         )
@@ -217,6 +217,9 @@ class Local:
         if self._fake_redis is not None:
             self._fake_redis.stop()
         return all(ended)
+
+    def _figures(self) -> Figures:
+        return Figures([METRICS.dump()], {"local": self._edges.pid})
 
     def _status(self) -> Status:
         infos = [self.user.engine.info(), self.price.engine.info()]

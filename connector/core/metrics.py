@@ -1,23 +1,22 @@
 """The metrics of the service: counters, gauges and histograms, kept in the process.
 
 Each worker process fills its own registry and hands out `dump()`; the process that serves `/metrics` merges the dumps of
-all with `render_many`. The names are declared in `connector.core.metric_defs`.
+all (`merged`) and writes them for Prometheus (`workers.exposition`). The names are declared in `connector.core.metric_defs`.
 """
 
 from __future__ import annotations
 
-import math
 import threading
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from connector.core.metric_defs import DEFINITIONS, Definition, MetricName
 
 PREFIX: Final = "connector_"
-"""In front of every name in the Prometheus text."""
+"""In front of every name that Prometheus sees."""
 MAX_SERIES: Final = 5_000
 """Label sets of one metric: more is a mistake in the labels, and would fill the memory of whoever collects them."""
 
@@ -34,7 +33,6 @@ class Histogram(msgspec.Struct):
 class Snapshot(msgspec.Struct):
     """All values of one process at one moment: (name, label values in declared order, value)."""
 
-    process: str = ""
     values: list[tuple[str, Labels, float]] = msgspec.field(default_factory=list)
     histograms: list[tuple[str, Labels, Histogram]] = msgspec.field(default_factory=list)
 
@@ -121,11 +119,8 @@ class Metrics:
             self._values.clear()
             self._histograms.clear()
 
-    def dump(self, process: str = "") -> bytes:
-        """All values as JSON, for `render_many` in another process.
-
-        With `process` every series gets a label of that name; without, equal series of several dumps become one.
-        """
+    def dump(self) -> bytes:
+        """All values as JSON, for `merged` in another process."""
         with self._lock:
             values = [(name, key, value) for name, series in self._values.items() for key, value in series.items()]
             histograms = [
@@ -133,11 +128,7 @@ class Metrics:
                 for name, observed in self._histograms.items()
                 for key, histogram in observed.items()
             ]
-        return _encode(Snapshot(process, values, histograms))
-
-    def render(self) -> str:
-        """This process's metrics in the Prometheus text format 0.0.4."""
-        return render_many([self.dump()])
+        return _encode(Snapshot(values, histograms))
 
     def _key(self, name: str, kind: str, labels: Mapping[str, str]) -> Labels | None:
         definition = DEFINITIONS.get(name)
@@ -156,8 +147,15 @@ class Metrics:
         return None
 
 
-def render_many(dumps: Sequence[bytes]) -> str:
-    """Merge the dumps of several processes into one Prometheus text. A dump that can't be read is left out."""
+class Merged(NamedTuple):
+    """The figures of several processes as one: label values in declared order → value, by name."""
+
+    values: Mapping[str, Mapping[Labels, float]]
+    histograms: Mapping[str, Mapping[Labels, Histogram]]
+
+
+def merged(dumps: Sequence[bytes]) -> Merged:
+    """Add the dumps of several processes up. A dump that can't be read is left out."""
     values: dict[str, dict[Labels, float]] = {}
     histograms: dict[str, dict[Labels, Histogram]] = {}
     for dump in dumps:
@@ -166,33 +164,14 @@ def render_many(dumps: Sequence[bytes]) -> str:
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
         _merge(snapshot, values, histograms)
-    lines: list[str] = []
-    for name, definition in DEFINITIONS.items():
-        rows = values.get(name)
-        buckets = histograms.get(name)
-        if not rows and not buckets:
-            continue
-        lines.append(f"# HELP {PREFIX}{name} {_escape_help(definition.help)}")
-        lines.append(f"# TYPE {PREFIX}{name} {definition.kind}")
-        for key, value in sorted((rows or {}).items()):
-            lines.append(f"{PREFIX}{name}{_labels(definition, key)} {_number(value)}")
-        for key, histogram in sorted((buckets or {}).items()):
-            lines.extend(_render_histogram(name, definition, key, histogram))
-    return "\n".join(lines) + "\n"
+    return Merged(values, histograms)
 
 
 def means(dumps: Sequence[bytes], name: str, label: str) -> dict[str, float]:
     """Mean observation of a histogram by one of its labels, over the dumps of several processes."""
-    values: dict[str, dict[Labels, float]] = {}
-    histograms: dict[str, dict[Labels, Histogram]] = {}
-    for dump in dumps:
-        try:
-            _merge(_decode(dump), values, histograms)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            continue
     place = DEFINITIONS[name].labels.index(label)
     sums: dict[str, tuple[float, int]] = {}
-    for key, histogram in histograms.get(name, {}).items():
+    for key, histogram in merged(dumps).histograms.get(name, {}).items():
         total, number = sums.get(key[place], (0.0, 0))
         sums[key[place]] = (total + histogram.total, number + sum(histogram.counts))
     return {value: total / number for value, (total, number) in sums.items() if number}
@@ -203,61 +182,30 @@ def _merge(
     values: dict[str, dict[Labels, float]],
     histograms: dict[str, dict[Labels, Histogram]],
 ) -> None:
-    tail = (snapshot.process,) if snapshot.process else ()
     for name, key, value in snapshot.values:
         definition = DEFINITIONS.get(name)
         if definition is None or len(key) != len(definition.labels):
             continue  # written by a process of another version
-        merged = values.setdefault(name, {})
-        known = merged.get(key + tail)
-        merged[key + tail] = value if known is None else _combine(definition, known, value)
+        series = values.setdefault(name, {})
+        known = series.get(key)
+        series[key] = value if known is None else _combine(definition, known, value)
     for name, key, histogram in snapshot.histograms:
         definition = DEFINITIONS.get(name)
         if definition is None or len(histogram.counts) != len(definition.buckets) + 1:
             continue
         target = histograms.setdefault(name, {})
-        before = target.get(key + tail)
+        before = target.get(key)
         if before is None:
-            target[key + tail] = histogram
+            target[key] = histogram
         else:
             counts = [a + b for a, b in zip(before.counts, histogram.counts, strict=True)]
-            target[key + tail] = Histogram(counts, before.total + histogram.total)
+            target[key] = Histogram(counts, before.total + histogram.total)
 
 
 def _combine(definition: Definition, a: float, b: float) -> float:
     if definition.merge == "max":
         return max(a, b)
     return min(a, b) if definition.merge == "min" else a + b
-
-
-def _render_histogram(name: str, definition: Definition, key: Labels, histogram: Histogram) -> list[str]:
-    lines = []
-    running = 0
-    for bound, count in zip((*definition.buckets, math.inf), histogram.counts, strict=True):
-        running += count
-        lines.append(f"{PREFIX}{name}_bucket{_labels(definition, key, ('le', _number(bound)))} {running}")
-    lines.append(f"{PREFIX}{name}_sum{_labels(definition, key)} {_number(histogram.total)}")
-    lines.append(f"{PREFIX}{name}_count{_labels(definition, key)} {running}")
-    return lines
-
-
-def _labels(definition: Definition, key: Labels, *more: tuple[str, str]) -> str:
-    pairs = [*zip((*definition.labels, "process"), key, strict=False), *more]
-    return "{" + ",".join(f'{label}="{_escape(value)}"' for label, value in pairs) + "}" if pairs else ""
-
-
-def _escape(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-
-def _escape_help(value: str) -> str:
-    return value.replace("\\", "\\\\").replace("\n", "\\n")
-
-
-def _number(value: float) -> str:
-    if value == math.inf:
-        return "+Inf"
-    return str(int(value)) if float(value).is_integer() and abs(value) < 2**53 else repr(float(value))
 
 
 METRICS: Final = Metrics()

@@ -7,6 +7,8 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -14,8 +16,8 @@ import pytest
 from connector.core.metrics import Metrics
 from harness.servers import wait_for
 from tests.clocks import Standing
-from workers import health_port
-from workers.health_port import HealthServer
+from workers import _guard, health_port
+from workers.health_port import Figures, HealthServer
 from workers.status_page import Status, read_status, summarize
 
 pytestmark = pytest.mark.integration
@@ -26,18 +28,33 @@ class Service:
     problems: list[str] = field(default_factory=list)
     metrics: Metrics = field(default_factory=lambda: Metrics(strict=True))
     block: threading.Event | None = None
-    entered: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    block_ready: bool = True
+    asked: int = 0
     fail: Exception | None = None
 
     def ready(self) -> list[str]:
-        if self.block is not None:
-            self.entered.release()
-            assert self.block.wait(20)
+        if self.block_ready:
+            self._hang()
         if self.fail is not None:
             raise self.fail
         return self.problems
 
+    def figures(self) -> Figures:
+        self._hang()
+        return Figures([self.metrics.dump()])
+
+    def known_figures(self) -> Figures:
+        own = Metrics(strict=True)
+        own.gauge("redis_up", 0)
+        return Figures([own.dump()])
+
+    def _hang(self) -> None:
+        if self.block is not None:
+            self.asked += 1
+            assert self.block.wait(20)
+
     def status(self) -> Status:
+        self._hang()
         return summarize([], now_ms=1, role="user", version="0.1.0", problems=self.problems)
 
     def server(self, port: int = 0, **options: object) -> HealthServer:
@@ -46,7 +63,8 @@ class Service:
             "127.0.0.1",
             status=self.status,
             ready=self.ready,
-            metrics=self.metrics.render,
+            metrics=self.figures,
+            known_metrics=self.known_figures,
             clock=Standing(wall_at_0_ms=1_790_000_000_000 - 100_000),
         )
 
@@ -120,7 +138,7 @@ def test_metrics_are_prometheus_text(server, service):
     status, headers, body = ask(server, "/metrics")
     assert status == 200
     assert headers["content-type"].startswith("text/plain; version=0.0.4")
-    assert b"\nconnector_leases 3\n" in body
+    assert b"\nconnector_leases 3.0\n" in body
 
 
 def test_the_page_and_its_json(server):
@@ -139,55 +157,96 @@ def test_a_failing_reader_is_a_503_and_health_stays_up(server, service):
     assert ask(server, "/health")[0] == 200
 
 
-def test_hanging_readers_do_not_take_health_with_them(server, service):
+def ask_many(server: HealthServer, path: str, number: int) -> list[tuple[int, bytes]]:
+    with ThreadPoolExecutor(number) as pool:
+        answers = list(pool.map(lambda _: ask(server, path), range(number)))
+    return [(status, body) for status, _, body in answers]
+
+
+def test_ready_and_metrics_are_answered_while_redis_hangs(server, service, monkeypatch):
+    """Whoever waited for a deploy or an alarm got no answer at all, or "Busy"."""
+    monkeypatch.setattr(health_port, "VITAL_S", 0.3)
+    service.metrics.gauge("leases", 3)
     service.block = threading.Event()
-    threads = [threading.Thread(target=ask, args=(server, "/ready")) for _ in range(health_port.MAX_SLOW_REQUESTS)]
-    for thread in threads:
-        thread.start()
-    for _ in threads:
-        assert service.entered.acquire(timeout=10)
     try:
-        assert ask(server, "/ready")[0] == 503
+        for status, body in ask_many(server, "/ready", 40):
+            assert (status, json.loads(body)) == (503, {"ready": False, "reasons": ["redis: no answer within 0.3 s"]})
+        assert service.asked == 1, "all wait for the same answer"
+        for status, body in ask_many(server, "/metrics", 20):
+            assert (status, b"connector_redis_up 0.0" in body) == (200, True)
         assert ask(server, "/health")[0] == 200
     finally:
         service.block.set()
-        for thread in threads:
-            thread.join(10)
+    wait_for(lambda: ask(server, "/ready")[0] == 200, 10.0, "ready again")
+    assert b"connector_leases 3.0" in ask(server, "/metrics")[2]
 
 
-def answers(server: HealthServer) -> bool:
-    try:
-        return ask(server, "/health")[0] == 200
-    except http.client.RemoteDisconnected:
-        return False
+def test_pages_that_hang_are_bounded_and_take_nothing_with_them(server, service):
+    service.block = threading.Event()
+    with ThreadPoolExecutor(health_port.MAX_SLOW_REQUESTS) as pool:
+        hanging = [pool.submit(ask, server, "/status.json") for _ in range(health_port.MAX_SLOW_REQUESTS)]
+        wait_for(lambda: service.asked == len(hanging), 10.0, "all of them hang")
+        try:
+            assert ask(server, "/")[::2] == (503, b'{"error":"Busy"}')
+            assert ask(server, "/health")[0] == 200
+            service.block_ready = False
+            assert ask(server, "/ready")[0] == 200
+        finally:
+            service.block.set()
+        assert all(one.result(10)[0] == 200 for one in hanging)
 
 
-def test_silent_connections_are_bounded_and_cut(service, monkeypatch):
-    monkeypatch.setattr(health_port, "MAX_REQUESTS", 4)
-    monkeypatch.setattr(health_port._Handler, "timeout", 0.3)
+def test_slow_clients_never_switch_health_off(server):
+    """64 clients with a header byte each half second: none of 38 requests for /health was answered, for 20 s."""
+    with ExitStack() as open_ones:
+        slow = [
+            open_ones.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+            for _ in range(_guard.MAX_CONNECTIONS + 64)
+        ]
+        for number, connection in enumerate(slow[64:]):
+            connection.sendall(b"GET /health HTTP/1.1\r\nX: "[: 1 + number % 25])
+            if number % 8 == 0:
+                assert ask(server, "/health")[0] == 200
+        for connection in slow[:64]:  # the oldest made room
+            with suppress(ConnectionResetError):
+                assert connection.recv(1) == b""
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /health HT", b"POST /health HTTP/1.1\r\nContent-Length: 9\r\n\r\n12"])
+def test_a_peer_that_sends_nothing_or_byte_by_byte_is_cut(service, monkeypatch, sent):
+    monkeypatch.setattr(_guard, "ASK_S", 0.2)
+    monkeypatch.setattr(_guard, "ANSWER_S", 0.2)
     server = service.server()
     assert server.start()
-    silent = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(8)]
     try:
-        for connection in silent:  # over the bound: at once; under it: by the read timeout
-            assert connection.recv(1) == b""
-        wait_for(lambda: answers(server), 10.0, "room again: a cut connection gives its place back a moment later")
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection, suppress(ConnectionError):
+            connection.sendall(sent)
+            while connection.recv(4096):
+                pass
     finally:
-        for connection in silent:
-            connection.close()
         assert server.stop()
 
 
-def test_a_peer_that_trickles_is_cut_at_the_deadline(service, monkeypatch):
-    monkeypatch.setattr(health_port, "REQUEST_TIMEOUT_S", 0.2)
-    server = service.server()
-    assert server.start()
-    try:
+def test_what_is_no_request_is_refused_without_a_line_in_the_log(server, caplog):
+    for sent in (
+        b"\x16\x03\x01\x02\x00\x01\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+        b"\0" * 9000 + b"\r\n\r\n",
+    ):
         with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
-            connection.sendall(b"GET /health HT")
-            assert connection.recv(1) == b""
-    finally:
-        assert server.stop()
+            connection.sendall(sent)
+            assert connection.recv(64).startswith(b"HTTP/1.0 400 ")
+    assert [record.message for record in caplog.records if record.levelname not in {"DEBUG", "INFO"}] == []
+
+
+def test_openmetrics_for_whoever_asks_for_it(server, service):
+    service.metrics.gauge("leases", 3)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection.request("GET", "/metrics", headers={"Accept": "application/openmetrics-text;version=1.0.0"})
+    response = connection.getresponse()
+    assert response.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert response.read().endswith(b"# EOF\n")
+    connection.close()
 
 
 def test_a_busy_port_is_no_reason_to_fail(server, service):

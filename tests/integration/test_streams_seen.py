@@ -16,7 +16,7 @@ from exchanges._adapter import Fail, FailKind
 from exchanges.credentials import credentials
 from tests.clocks import Standing
 from tests.unit.connector.streams.fakes import Bench, user
-from workers.health_port import HealthServer
+from workers.health_port import Figures, HealthServer
 from workers.status_page import Status, summarize
 from workers.streams_seen import StreamsSeen
 
@@ -57,7 +57,13 @@ def server(bench: Bench) -> Iterator[HealthServer]:
         return summarize(state.workers(), now_ms=clock.wall_ms(), role="user", version="1", uptime_s=1)
 
     server = HealthServer(
-        0, "127.0.0.1", status=status, ready=list, metrics=str, clock=Standing(), seen=StreamsSeen(state, "user", clock)
+        0,
+        "127.0.0.1",
+        status=status,
+        ready=list,
+        metrics=Figures,
+        clock=Standing(),
+        seen=StreamsSeen(state, "user", clock),
     )
     assert server.start()
     yield server

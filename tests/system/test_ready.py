@@ -39,7 +39,7 @@ def reasons(service: Service) -> list[str] | None:
 
 
 def workers(service: Service) -> list[int]:
-    """The children that run a worker: those with threads, the health process has two."""
+    """The children that run a worker: those with many threads, the health process has a handful."""
     children = psutil.Process(service.process.pid).children(recursive=True)
     return [child.pid for child in children if child.num_threads() > 8]
 

@@ -14,7 +14,9 @@ from connector.core.ports import Role, WorkerInfo
 from connector.core.settings import Settings
 from connector.state.memory_state import MemoryState
 from tests.clocks import Standing
+from workers.exposition import exposition
 from workers.health import METRICS_KEY, StateReader
+from workers.health_port import Figures
 
 MINE, OTHER = "host-a:100", "host-b:7"
 
@@ -78,7 +80,8 @@ def test_a_service_that_is_ending_is_not_ready(state: MemoryState, reader: State
     assert reader.ready() == ["streams: this service is ending and takes no streams"]
 
 
-def samples(text: str) -> dict[str, float]:
+def samples(figures: Figures) -> dict[str, float]:
+    text = exposition(figures.dumps)[1].decode()
     rows = [line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#")]
     return {name.removeprefix(PREFIX): float(value) for name, value in rows}
 
