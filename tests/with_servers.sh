@@ -175,6 +175,13 @@ else
     start_rabbit
 fi
 
+# Proves the alert rules; their test is skipped without it.
+if [ "${INSTALL_SERVERS:-}" = 1 ] && [ "$(id -u)" = 0 ] && ! command -v prometheus >/dev/null; then
+    say "installing prometheus"
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends prometheus; } \
+        >"$scratch/apt.log" 2>&1 || say "there is no prometheus: the alert rules are not played"
+fi
+
 # In the foreground: a background command of a script could not be interrupted from the terminal.
 "$@"
 exit $?

@@ -33,6 +33,7 @@ MetricName = Literal[
     "leases",
     "implausible_times_total",
     "metric_errors_total",
+    "notes_total",
     "old_keys",
     "outbox_damaged_files_total",
     "positions_unkept_total",
@@ -108,6 +109,9 @@ DEFINITIONS: Final[dict[str, Definition]] = {
         "counter",
         "Prices, candles and balances dated far in the future or in another unit; prices and candles are not published",
         ("exchange", "kind"),
+    ),
+    "notes_total": Definition(
+        "counter", "Times that a venue sent what was left out or not expected; the log says what", ("venue", "feed")
     ),
     "outbox_damaged_files_total": Definition("counter", "Files of the outbox that were kept aside as damaged", ()),
     "metric_errors_total": Definition("counter", "Uses of a metric that is not declared like that", ("name",)),

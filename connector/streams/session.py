@@ -373,8 +373,10 @@ class Session:
             case KeyKind():
                 self._listener.key_learnt(self, output)
             case Note(what, level):
+                if level != "info":
+                    METRICS.count("notes_total", venue=self.venue, feed=self.feed)
                 if self._may_note(what):
-                    (log.info if level == "info" else log.warning)(what, session=self.name)
+                    {"info": log.info, "error": log.error}.get(level, log.warning)(what, session=self.name)
 
     def _flush(self) -> None:
         """Send what the venue's message limit allows."""
