@@ -7,7 +7,7 @@ tells changes only is asked for the whole over REST, behind the orders and balan
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Final
 
 import msgspec
@@ -15,11 +15,13 @@ from msgspec import UNSET
 
 from exchanges._adapter import Answer, Call, Emit, Instant, Note, Output, UserSubscription
 from exchanges._frames import RETRYABLE
-from exchanges._numbers import decimal, divide, plain
+from exchanges._numbers import decimal, plain
 from exchanges.events import PositionKey, PositionUpdate
 
 Figure = Decimal | float | int | str | None
 ZERO: Final = Decimal(0)
+_COINS: Final = Context(prec=16)
+"""Digits to which the coins of inverse contracts are reckoned."""
 BOTH: Final = "BOTH"
 
 FIRST_WAIT_S: Final = 1.0
@@ -67,12 +69,16 @@ def position(
 
 
 def coins(contracts: Decimal, contract_size: Figure, *, inverse: bool, entry: Figure) -> Decimal | None:
-    """How much of the base asset so many contracts are: inverse ones at their entry price. None where that is not told."""
+    """How much of the base asset so many contracts are: inverse ones at their entry price. None where that is not known."""
+    if not contracts:
+        return ZERO
+    if contract_size is None:
+        return None
     units = contracts * decimal(contract_size)
     if not inverse:
         return units
     price = decimal(entry)
-    return divide(units, price) if price or not units else None
+    return _COINS.divide(units, price) if price else None
 
 
 def signed(size: Figure, *, short: bool) -> Decimal:
@@ -98,6 +104,8 @@ class Read(msgspec.Struct, frozen=True, kw_only=True):
     """Why the answer can't be used; it is asked for again."""
     notes: Sequence[str] = ()
     """What of it could not be read."""
+    outputs: Sequence[Output] = ()
+    """Told at once: a question for the venue's clock."""
 
 
 def _no_calls() -> Sequence[Call]:
@@ -155,6 +163,8 @@ class Positions:
         outputs: list[Output] = []
         for event in events:
             before = self._told.get(event.key)
+            if before is None and not event.open and event.key not in self._held:
+                continue  # some venues list every symbol, held or not
             if before is not None and (before.terms == event.terms or not (before.open or event.open)):
                 continue
             self._tell(event, outputs)
@@ -233,10 +243,10 @@ class Positions:
             self._out.clear()
             self._due = now.mono + self._wait_s
             self._wait_s = min(self._wait_s * 4, MAX_WAIT_S)
-            return [Note(f"the positions could not be read and are asked for again: {read.failed}")]
+            return [*read.outputs, Note(f"the positions could not be read and are asked for again: {read.failed}")]
         self._found.extend(read.positions)
         self._odd = self._odd or bool(read.notes)
-        outputs: list[Output] = [Note(note, "error") for note in read.notes]
+        outputs: list[Output] = [*read.outputs, *(Note(note, "error") for note in read.notes)]
         outputs.extend(self._issue(read.calls))
         if not self._out:
             self._wait_s = FIRST_WAIT_S

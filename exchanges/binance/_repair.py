@@ -100,6 +100,11 @@ class AccountRepair:
     def done(self) -> bool:
         return self._gap.done
 
+    @property
+    def passing(self) -> bool:
+        """Live events pass, whether the gap is still being read or not."""
+        return self._gap.passing
+
     def begin(self, now: Instant) -> list[Output]:
         self._now = now
         return self._gap.begin(self._first_calls(), now)

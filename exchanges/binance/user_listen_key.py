@@ -32,6 +32,7 @@ from exchanges._timers import earliest
 from exchanges.binance import _errors, _events
 from exchanges.binance._clock import BinanceClock
 from exchanges.binance._markets import Market, market_of
+from exchanges.binance._positions import AccountPositions
 from exchanges.binance._repair import AccountRepair
 from exchanges.binance._signer import Signer, encoded
 from exchanges.events import AccountEvent
@@ -69,6 +70,7 @@ class ListenKeyUser(OneAccount):
         self._clock = BinanceClock(market, setup)
         self._signer: Signer | None = None
         self._repair: AccountRepair | None = None
+        self._positions: AccountPositions | None = None
         self._up = False
         self._call: Call | None = None
         self._key = ""
@@ -81,12 +83,18 @@ class ListenKeyUser(OneAccount):
         self._market = market_of(self._market, subscription.credentials)
         self._clock = BinanceClock(self._market, self._setup)
         self._signer = Signer(subscription.credentials)
-        self._repair = AccountRepair(self._market, subscription, self._signer, self._clock, self._setup.table)
+        repair = AccountRepair(self._market, subscription, self._signer, self._clock, self._setup.table)
+        self._repair = repair
+        self._positions = AccountPositions(
+            self._market, subscription, self._signer, self._clock, self._setup.table, lambda: repair.passing
+        )
         return self._create()
 
     def connected(self, now: Instant) -> list[Output]:
         self._up = True
         # The upgrade is the confirmation: there is no other one on these sockets.
+        if self._positions is not None:
+            self._positions.begin(now)
         return self._repair.begin(now) if self._repair is not None else []
 
     def received(self, frame: bytes, now: Instant) -> list[Output]:
@@ -109,6 +117,8 @@ class ListenKeyUser(OneAccount):
             note = _events.unknown(kind) if kind else "account frame without a type"
             return [Note(note)] if note else []
         outputs = self._repair.live(event)
+        if self._positions is not None:
+            outputs += self._positions.live(event)
         if odd:
             outputs.append(Note(f"unreadable fields in {kind}: {', '.join(odd)}"))
         return outputs
@@ -121,6 +131,8 @@ class ListenKeyUser(OneAccount):
             return self._created(answer, now) if call.tag == _CREATE else self._refreshed(answer, now)
         if self._repair is not None and self._repair.owns(call):
             return self._repair.answered(call, answer, now)
+        if self._positions is not None and self._positions.owns(call):
+            return self._positions.answered(call, answer, now)
         return []
 
     def woken(self, now: Instant) -> list[Output]:
@@ -131,14 +143,17 @@ class ListenKeyUser(OneAccount):
             due = self._repair.deadline()
             if due is not None and due <= now.mono:
                 outputs += self._repair.due(now)
+        if self._positions is not None:
+            outputs += self._positions.due(now)
         return outputs
 
     def deadline(self) -> float | None:
-        return earliest(self._refresh_at, self._repair.deadline() if self._repair is not None else None)
+        parts = (self._repair, self._positions)
+        return earliest(self._refresh_at, *(part.deadline() for part in parts if part is not None))
 
     def remove(self, stream_id: str, now: Instant) -> list[Output]:
         if self._subscription is not None and self._subscription.stream_id == stream_id:
-            self._subscription = self._signer = self._repair = self._refresh_at = None
+            self._subscription = self._signer = self._repair = self._positions = self._refresh_at = None
         return []
 
     def closing(self, now: Instant) -> list[Output]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from simulator._values import ZERO, Trade, unrealised
+from simulator._values import LEVERAGE, ZERO, Trade, liquidation_price, unrealised
 from simulator.venues.binance._context import Context
 from simulator.venues.binance._errors import Failure
 from simulator.venues.binance._frames import ALIAS, digits, eight, price_text, quantity_text
@@ -152,15 +152,16 @@ def position_risk(context: Context) -> list[Row]:
                 "breakEvenPrice": price_text(quote.symbol, position.entry),
                 "markPrice": price_text(quote.symbol, quote.price),
                 "unRealizedProfit": eight(unrealised(position, quote)),
-                "liquidationPrice": "0",
-                "leverage": "20",
-                "marginType": "cross",
+                "liquidationPrice": price_text(quote.symbol, liquidation_price(position, quote.symbol)),
                 "isolatedMargin": "0.00000000",
+                "isolatedWallet": "0",
                 "positionSide": position.side,
                 "notional": eight(quote.symbol.value(position.amount, quote.price)),
-                "updateTime": _moved_ms(context, quote.symbol.settle),
+                "updateTime": position.updated_ms,
             }
         )
+        if quote.symbol.inverse:  # version 3 of USD-M has neither
+            rows[-1] |= {"leverage": str(LEVERAGE), "marginType": "cross"}
     return rows
 
 

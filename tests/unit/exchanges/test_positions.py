@@ -19,8 +19,6 @@ from simulator.engine import NewOrder
 from tests.unit.exchanges.pair import DOUBLE, Pair, Seat, client_text, seats
 
 NOT_YET: dict[str, str] = {
-    "binanceUsdm": "to come",
-    "binanceCoinm": "to come",
     "okxLinear": "to come",
     "okxLinear-xperp": "to come",
     "okxInverse": "to come",

@@ -12,6 +12,7 @@ from exchanges.events import (
     ExecutionReport,
     MarginCall,
     OrderTradeUpdate,
+    PositionUpdate,
     UserDataStreamExpired,
 )
 from tests.unit.exchanges.binance.support import NOW, account, events, later, listen_key, ok, order_row, refused
@@ -30,6 +31,9 @@ def running(exchange: str = "binanceUsdm") -> ListenKeyUser:
     create = only(Call, adapter.start(NOW))
     adapter.answered(create, ok({"listenKey": "LK"}), NOW)
     assert adapter.connected(NOW) == [Live("a")]
+    if exchange != "binanceUS":
+        positions = only(Call, adapter.woken(later(1.0)))
+        assert adapter.answered(positions, ok([]), later(1.0)) == []
     return adapter
 
 
@@ -273,7 +277,9 @@ def test_one_odd_row_of_an_account_update_costs_only_itself() -> None:
         "P": [{"s": None, "pa": "1", "ep": "1"}, {"s": "ETHUSDT", "pa": "2", "ep": "3"}, "what"],
     }
     outputs = running().received(frame({"e": "ACCOUNT_UPDATE", "E": 1, "T": 1, "a": update}), NOW)
-    (event,) = events(outputs)
+    event, position = events(outputs)
+    assert isinstance(position, PositionUpdate)
+    assert (position.symbol, position.quantity) == ("ETHUSDT", "2")
     assert isinstance(event, AccountUpdate)
     assert [(row.asset, row.balance_change) for row in event.balances] == [("USDT", "0")]
     assert [row.symbol for row in event.positions] == ["ETHUSDT"]
