@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
-from exchanges._adapter import Answer, Call, ClockOffset, Instant, Output, Send, Setup, UserSubscription
+from exchanges._adapter import Answer, Call, ClockOffset, Instant, Note, Output, Send, Setup, UserSubscription
 from exchanges._clock import VenueClock
+from exchanges._frames import UNREADABLE
 from exchanges._lookup import Lookups
+from exchanges._positions import Positions
 from exchanges._repair import GapRepair, Repaired
 from exchanges.okx._frames import Arg
 from exchanges.okx._gap import GapPlan
 from exchanges.okx._orders import Order, belongs
+from exchanges.okx._positions import (
+    CHANNEL,
+    decode_held,
+    own,
+    position_args,
+    position_calls,
+    position_update,
+    read_positions,
+)
 from exchanges.okx._rest import ORDER_UNKNOWN, Signer, failure_of, hosts_of
 
 ASK_TIMEOUT_S: Final = 5.0
@@ -46,10 +57,47 @@ class AccountSession:
         # Holds live events from the first frame on, so it exists before the first of them.
         self.repair = GapRepair(subscription, sign=self.sign, then=self.plan.then)
         self.lookups = Lookups(self.sign)
+        self.position_args = position_args(kinds)
+        self.position_requests: dict[str, Arg] = {}
+        """Requests for the positions' channels that are not answered yet."""
+        self.positions = Positions(
+            subscription,
+            calls=lambda: position_calls(self.hosts.rest, kinds, self.stream_id),
+            parse=lambda _, answer: read_positions(
+                answer, self.exchange, self._table(), lambda: self.clock.stamp(self.now)
+            ),
+            sign=self.sign,
+            ready=lambda: self.repair.passing,
+        )
         self._signer = Signer(subscription.credentials, demo=self.hosts.demo)
 
     def belongs(self, order: Order) -> bool:
         return belongs(order, self.exchange, self._table())
+
+    def follow_positions(self, new_id: Callable[[], str]) -> list[Output]:
+        """Subscribe the positions, each by a request of its own: what is refused costs nothing else."""
+        self.position_requests = {new_id(): arg for arg in self.position_args}
+        return [request("subscribe", request_id, (arg,)) for request_id, arg in self.position_requests.items()]
+
+    def positions_answered(self, request_id: str | None, now: Instant, refusal: str = "") -> list[Output] | None:
+        """What follows from an answer to one of those requests; None if it is to another one."""
+        if self.position_requests.pop(request_id or "", None) is None:
+            return None
+        if not self.position_requests:
+            self.positions.begin(now)
+        return [Note(f"changes of positions are not told: {refusal}")] if refusal else []
+
+    def told_positions(self, rows: Sequence[msgspec.Raw]) -> list[Output]:
+        outputs: list[Output] = []
+        for row in rows:
+            try:
+                held = decode_held(row)
+            except UNREADABLE as error:
+                outputs.append(Note(f"unreadable position: {error}", "error"))
+                continue
+            if own(held, self.exchange, self._table()):
+                outputs.extend(self.positions.live([position_update(held, self._table(), self.clock.stamp(self.now))]))
+        return outputs
 
     def clock_told(self, venue_ms: int) -> ClockOffset:
         return self.clock.read(venue_ms, self.now)
@@ -91,4 +139,6 @@ def _wire_arg(arg: Arg) -> Mapping[str, str]:
     if arg == _ACCOUNT:
         # Only changes, not the whole account every few seconds.
         return {"channel": "account", "extraParams": '{"updateInterval": "0"}'}
+    if arg.channel == CHANNEL:  # the same: only changes
+        return {"channel": CHANNEL, "instType": arg.inst_type, "extraParams": '{"updateInterval": "0"}'}
     return {"channel": arg.channel, "instType": arg.inst_type}

@@ -94,13 +94,18 @@ def contract_type(wire: str, table: SymbolTable) -> str:
 
 
 def belongs(order: Order, exchange: str, table: SymbolTable) -> bool:
-    """Whether an order is part of this exchange id: one SWAP subscription carries both contract types."""
+    """Whether an order is part of this exchange id."""
+    return belongs_to(order.inst_type, order.inst_id, exchange, table)
+
+
+def belongs_to(inst_type: str | None, inst_id: str, exchange: str, table: SymbolTable) -> bool:
+    """Whether an instrument is of this exchange id: one SWAP subscription carries both contract types."""
     if exchange == "okx":
-        return order.inst_type == "SPOT"
-    kind = contract_type(order.inst_id, table)
-    if order.inst_type == "FUTURES":
+        return inst_type == "SPOT"
+    kind = contract_type(inst_id, table)
+    if inst_type == "FUTURES":
         return exchange == "okxLinear" and kind == XPERP
-    return order.inst_type == "SWAP" and ("linear" if kind == XPERP else kind) == KIND[exchange]
+    return inst_type == "SWAP" and ("linear" if kind == XPERP else kind) == KIND[exchange]
 
 
 def unclear(order: Order) -> str:

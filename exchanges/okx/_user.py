@@ -43,6 +43,7 @@ from exchanges.okx._orders import (
     position,
     unclear,
 )
+from exchanges.okx._positions import CHANNEL as POSITIONS
 from exchanges.okx._rest import (
     FIRST_WAIT_S,
     LOGIN_FAILED,
@@ -77,6 +78,7 @@ class _Push(msgspec.Struct, rename="camel"):
 
     arg: Arg = Arg()
     event: str = ""
+    event_type: str = ""
     data: msgspec.Raw = msgspec.Raw(b"[]")
 
 
@@ -110,7 +112,7 @@ class UserAdapter(OneAccount):
         self._alarms = Alarms()
         if session is None or self._phase is not Phase.JOINED:
             return []
-        return [request("unsubscribe", self._setup.new_id(), session.args)]
+        return [request("unsubscribe", self._setup.new_id(), (*session.args, *session.position_args))]
 
     def connected(self, now: Instant) -> Outputs:
         self._beat.start(now)
@@ -139,6 +141,9 @@ class UserAdapter(OneAccount):
             return self._orders(session, rows)
         if push.arg.channel == "account":
             return self._accounts(session, rows)
+        if push.arg.channel == POSITIONS:
+            # The snapshot comes in pages; REST is asked for all of them, behind the orders.
+            return session.told_positions(rows) if push.event_type != "snapshot" else []
         return [Note(f"unknown private channel {push.arg.channel[:40]}")]
 
     def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
@@ -150,6 +155,8 @@ class UserAdapter(OneAccount):
             return self._newest(session.repair.answered(call, answer, session.parse, now))
         if session.lookups.owns(call):
             return session.lookups.answered(call, answer, session.looked_up, session.repair.live, now)
+        if session.positions.owns(call):
+            return session.positions.answered(call, answer, now)
         if call.tag == "time":
             return self._clock(session, answer, now)
         if call.tag == "config" and self._phase is Phase.ASKING:
@@ -171,12 +178,13 @@ class UserAdapter(OneAccount):
             outputs.extend(self._alarm(session, name, now))
         outputs.extend(session.lookups.due(now))
         outputs.extend(self._newest(session.repair.due(now)))
+        outputs.extend(session.positions.due(now))
         return outputs
 
     def deadline(self) -> float | None:
         session = self._session
-        own = (session.repair.deadline(), session.lookups.deadline()) if session else ()
-        return earliest(self._beat.deadline(), self._alarms.deadline(), *own)
+        own = (session.repair, session.lookups, session.positions) if session else ()
+        return earliest(self._beat.deadline(), self._alarms.deadline(), *(part.deadline() for part in own))
 
     # --- joining ---
 
@@ -239,9 +247,13 @@ class UserAdapter(OneAccount):
         self._alarms.clear("ack")
         self._alarms.set("use key", now.mono + USE_KEY_EVERY_S)
         if session.resume is not None:
-            return self._newest(session.repair.begin(session.plan.first(session.resume, now), now))
-        # It is not certain that the account channel starts with a snapshot, so a new stream reads its balances once.
-        return [*self._newest(session.repair.begin([], now)), session.sign(session.plan.balance())]
+            outputs = self._newest(session.repair.begin(session.plan.first(session.resume, now), now))
+        else:
+            # It is not certain that the account channel starts with a snapshot, so a new stream reads its balances once.
+            outputs = [*self._newest(session.repair.begin([], now)), session.sign(session.plan.balance())]
+        if session.position_args:
+            session.positions.expect(now, ACK_TIMEOUT_S)
+        return [*outputs, *session.follow_positions(self._setup.new_id)]
 
     def _first_balances(self, session: AccountSession, answer: Answer) -> list[Output]:
         failure, envelope = failure_of(answer), envelope_of(answer)
@@ -283,8 +295,12 @@ class UserAdapter(OneAccount):
             self._unconfirmed = {str(index): arg for index, arg in enumerate(session.args)}
             return self._subscribe(now)
         if event == "subscribe":
+            if (answered := session.positions_answered(control.id, now)) is not None:
+                return answered
             arg = Arg(channel=control.arg.channel, inst_type=control.arg.inst_type)
             return self._confirmed(session, arg, now) if self._phase is Phase.SUBSCRIBING else []
+        if event == "channel-conn-count-error" and control.channel == POSITIONS:
+            return [Note(f"changes of positions are not told: too many connections ({control.conn_count})")]
         if event == "channel-conn-count-error":
             reason = f"too many connections on channel {control.channel} ({control.conn_count}): close some"
             return [Fail(kind=FailKind.RATE_LIMITED, reason=reason, retry_after_s=LONGEST_WAIT_S)]
@@ -296,6 +312,8 @@ class UserAdapter(OneAccount):
 
     def _error(self, session: AccountSession, control: Control, now: Instant) -> list[Output]:
         failure = failure_of_code(control.code or "", control.msg or "")
+        if (answered := session.positions_answered(control.id, now, failure.reason)) is not None:
+            return answered
         if failure.clock and self._phase is Phase.LOGIN:
             return self._ask_time(session, now)
         if failure.code == LOGIN_FAILED:

@@ -6,7 +6,19 @@ from collections.abc import Iterable
 from decimal import Context, Decimal
 from typing import Any, Final
 
-from simulator._values import Candle, Holding, Order, OrderChange, Quote, Symbol, Trade
+from simulator._values import (
+    LEVERAGE,
+    Candle,
+    Holding,
+    Order,
+    OrderChange,
+    Position,
+    Quote,
+    Symbol,
+    Trade,
+    liquidation_price,
+    unrealised,
+)
 
 INTERVAL_OF: Final = {
     "candle1m": "1m",
@@ -126,6 +138,32 @@ def account_row(holdings: Iterable[Holding], time_ms: int) -> dict[str, Any]:
         for holding in holdings
     ]
     return {"uTime": str(time_ms), "totalEq": "10000", "adjEq": "", "isoEq": "0", "details": details}
+
+
+def position_row(held: Position, quote: Quote) -> dict[str, Any]:
+    """An entry of channel `positions`; the size of a net position is signed. A closed one has no prices."""
+    symbol = quote.symbol
+    liquidation = liquidation_price(held, symbol)
+    return {
+        "instType": symbol.kind,
+        "instId": held.symbol,
+        "posId": str(310_000 + sum(held.symbol.encode())),
+        "mgnMode": "cross",
+        "posSide": "net",
+        "pos": text(held.amount),
+        "posCcy": "",
+        "availPos": "",
+        "ccy": symbol.settle,
+        "avgPx": text(held.entry) if held.amount else "",
+        "markPx": text(quote.price),
+        "liqPx": text(liquidation) if liquidation else "",
+        "lever": text(LEVERAGE),
+        "upl": text(unrealised(held, quote)) if held.amount else "0",
+        "realizedPnl": text(held.realised),
+        "adl": "1",
+        "cTime": str(held.updated_ms),
+        "uTime": str(held.updated_ms),
+    }
 
 
 def fill_row(trade: Trade, order: Order | None, kind: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import msgspec
 
 from exchanges._adapter import Rate
 from simulator._peer import BasePeer, Window
-from simulator._values import CandleUpdate, Change, OrderChange, Symbol, Tick
+from simulator._values import CandleUpdate, Change, OrderChange, Symbol, Tick, WalletChange
 from simulator._venue import (
     Close,
     Effect,
@@ -27,7 +27,7 @@ from simulator._venue import (
     Watch,
 )
 from simulator.venues.okx._auth import Refusal, login
-from simulator.venues.okx._frames import INTERVAL_OF, account_row, candle_row, pushed_order
+from simulator.venues.okx._frames import INTERVAL_OF, account_row, candle_row, position_row, pushed_order
 from simulator.venues.okx._markets import EXCHANGE_OF, WALLET
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ class OkxPeer(BasePeer):
         self._account = ""
         self._operations = Window(OPERATIONS)
         self._orders: set[str] = set()
+        self._positions: set[str] = set()
+        """Instrument types."""
         self._channels: set[str] = set()
         self._tickers: set[str] = set()
         self._candles: dict[tuple[str, str, str], list[str]] = {}
@@ -143,7 +145,8 @@ class OkxPeer(BasePeer):
         if not self._account:
             return [self._error("60011", "Please log in", request_id)]
         kind = str(arg.get("instType", ""))
-        if channel not in COUNTED or (channel == "orders" and kind not in {*EXCHANGE_OF, "ANY"}):
+        kinds = {"orders": {*EXCHANGE_OF, "ANY"}, "positions": {"MARGIN", "SWAP", "FUTURES", "OPTION", "ANY"}}
+        if channel not in COUNTED or (channel in kinds and kind not in kinds[channel]):
             return [self._error("60018", f"Wrong URL or channel:{channel} doesn't exist.", request_id)]
         effects = self._acknowledged("subscribe", arg, request_id)
         count = self._half.join_channel(self._account, channel, self)
@@ -155,9 +158,22 @@ class OkxPeer(BasePeer):
         effects.append(Frame(_encode({"event": "channel-conn-count", **told})))
         if channel == "orders":
             self._orders.update(EXCHANGE_OF if kind == "ANY" else {kind})
+        if channel == "positions":
+            self._positions.update(EXCHANGE_OF if kind == "ANY" else {kind})
+            effects.append(self._position_snapshot(kind, now))
         if channel == "account":
             effects.append(self._snapshot(now))
         return effects
+
+    def _position_snapshot(self, kind: str, now: Instant) -> Frame:
+        account, rows = self.world.engine.account(self._account), []
+        for exchange in ("okxLinear", "okxInverse"):
+            for held in account.positions(exchange):
+                quote = self.world.markets.quote(exchange, held.symbol)
+                if kind in ("ANY", quote.symbol.kind):
+                    rows.append({**position_row(held, quote), "pTime": str(now.wall_ms)})
+        arg = {"channel": "positions", "instType": kind, "uid": self._account}
+        return Frame(_encode({"arg": arg, "eventType": "snapshot", "curPage": 1, "lastPage": True, "data": rows}))
 
     def _snapshot(self, now: Instant) -> Frame:
         holdings = [row for row in self.world.engine.account(self._account).holdings(WALLET) if row.total]
@@ -169,8 +185,9 @@ class OkxPeer(BasePeer):
         channel, wire = str(arg.get("channel", "")), str(arg.get("instId", ""))
         effects = self._acknowledged("unsubscribe", arg, request_id)
         if channel in self._channels:
-            self._orders.discard(str(arg.get("instType", "")))
-            if channel != "orders" or not self._orders:
+            kinds = {"orders": self._orders, "positions": self._positions}.get(channel, set())
+            kinds.discard(str(arg.get("instType", "")))
+            if not kinds:
                 self._channels.discard(channel)
                 self._half.leave_channel(self._account, channel, self)
         self._tickers.discard(wire)
@@ -207,11 +224,22 @@ class OkxPeer(BasePeer):
             return ()
         if isinstance(change, OrderChange):
             return self._push(self._order(change), now)
-        if "account" not in self._channels or not change.holdings:
-            return ()
-        arg = {"channel": "account", "uid": self._account}
-        data = [account_row(change.holdings, change.time_ms)]
-        return self._push([Frame(_encode({"arg": arg, "eventType": "event_update", "data": data}))], now)
+        effects: list[Effect] = []
+        if "account" in self._channels and change.holdings:
+            arg = {"channel": "account", "uid": self._account}
+            data = [account_row(change.holdings, change.time_ms)]
+            effects.append(Frame(_encode({"arg": arg, "eventType": "event_update", "data": data})))
+        return self._push([*effects, *self._moved(change)], now)
+
+    def _moved(self, change: WalletChange) -> list[Effect]:
+        effects: list[Effect] = []
+        for held in change.positions:
+            quote = self.world.markets.quote(change.exchange, held.symbol)
+            if quote.symbol.kind in self._positions:
+                arg = {"channel": "positions", "instType": quote.symbol.kind, "uid": self._account}
+                rows = [{**position_row(held, quote), "pTime": str(change.time_ms)}]
+                effects.append(Frame(_encode({"arg": arg, "eventType": "event_update", "data": rows})))
+        return effects
 
     def _order(self, change: OrderChange) -> list[Effect]:
         """Contract types are not told apart: whoever subscribed SWAP gets linear and inverse orders."""

@@ -14,7 +14,15 @@ from simulator._values import ZERO, Order, Side
 from simulator._venue import Instant, Reply, Request, json_reply
 from simulator.engine import Account, NewOrder, Refused
 from simulator.venues.okx._auth import Refusal, signer
-from simulator.venues.okx._frames import INTERVAL_OF, account_row, candle_row, fill_row, order_row, ticker_row
+from simulator.venues.okx._frames import (
+    INTERVAL_OF,
+    account_row,
+    candle_row,
+    fill_row,
+    order_row,
+    position_row,
+    ticker_row,
+)
 from simulator.venues.okx._markets import EXCHANGE_OF, WALLET, instrument_row
 
 if TYPE_CHECKING:
@@ -65,6 +73,7 @@ class Rest:
         self._private: dict[str, tuple[Rate, Callable[[Account, Params, Instant], list[Any]]]] = {
             "account/config": (Rate(5, 2.0), self._config),
             "account/balance": (Rate(10, 2.0), self._balance),
+            "account/positions": (Rate(10, 2.0), self._positions),
             "account/instruments": (Rate(20, 2.0), lambda _, params, now: self._instruments(params, now)),
             "trade/orders-pending": (Rate(60, 2.0), self._pending),
             "trade/orders-history": (Rate(40, 2.0), self._history),
@@ -152,6 +161,16 @@ class Rest:
         names = params.get("ccy", "")
         holdings = [h for h in account.holdings(WALLET) if h.total and (not names or h.asset in names.split(","))]
         return [account_row(holdings, now.wall_ms)]
+
+    def _positions(self, account: Account, params: Params, _now: Instant) -> list[Any]:
+        kind, wires = params.get("instType"), params.get("instId", "")
+        rows = []
+        for exchange in ("okxLinear", "okxInverse"):
+            for held in account.positions(exchange):
+                quote = self._world.markets.quote(exchange, held.symbol)
+                if kind in (None, quote.symbol.kind) and (not wires or held.symbol in wires.split(",")):
+                    rows.append(position_row(held, quote))
+        return rows
 
     def _orders(self, account: Account, kind: str) -> list[Order]:
         """All remembered orders of an instrument type, newest first."""

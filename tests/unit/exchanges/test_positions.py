@@ -19,9 +19,6 @@ from simulator.engine import NewOrder
 from tests.unit.exchanges.pair import DOUBLE, Pair, Seat, client_text, seats
 
 NOT_YET: dict[str, str] = {
-    "okxLinear": "to come",
-    "okxLinear-xperp": "to come",
-    "okxInverse": "to come",
     "bitgetUsdm": "to come",
     "bitgetUsdm-unified": "to come",
     "bitgetCoinm": "to come",
