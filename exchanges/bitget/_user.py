@@ -26,12 +26,21 @@ from exchanges._adapter import (
 )
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
+from exchanges._positions import Positions, Read
 from exchanges._repair import GapRepair
 from exchanges._rows import Odd, read_rows
 from exchanges._timers import earliest
 from exchanges.bitget import _events, _frames, _markets, _mode, _rest
 from exchanges.bitget._asking import Asking
 from exchanges.bitget._gap import ClassicGap, Gap, UnifiedGap
+from exchanges.bitget._positions import (
+    decode_held,
+    own,
+    position_calls,
+    position_update,
+    product_of,
+    read_positions,
+)
 from exchanges.bitget._report import Told
 from exchanges.bitget._socket import (
     ACCOUNT,
@@ -53,6 +62,7 @@ MODE_EVERY_S: Final = 3600.0
 MODE_SPREAD_S: Final = 600.0
 DOUBT_S: Final = 60.0
 """A gap may doubt the mode with each of its orders; it is asked for all of them."""
+POSITIONS: Final = "positions"
 _TIME: Final = "time"
 _VERIFY: Final = "GET/user/verify"
 
@@ -85,6 +95,8 @@ class User(OneAccount, Socket):
         self._mode_doubted_at: float | None = None
         self._relogged = False
         self._orders_left: set[Arg] = set()
+        self._positions: Positions | None = None
+        self._positions_wanted = False
 
     # --- before the connection ---
 
@@ -93,6 +105,14 @@ class User(OneAccount, Socket):
         key = subscription.credentials.key.reveal()
         if not key or not key.isascii():
             raise CredentialUnusable("the API key is empty or holds characters that no key has")
+        if not _markets.is_spot(self._exchange):
+            self._positions = Positions(
+                subscription,
+                calls=lambda: position_calls(self.account.products, unified=self.unified),
+                parse=self._read_positions,
+                sign=self._signed,
+                ready=lambda: self._repair().passing,
+            )
         for order in subscription.resume.orders if subscription.resume else ():
             self.account.seed(order.order_id, order.status, decimal(order.executed), decimal(order.executed_quote))
         return [self._signed(_mode.first())]
@@ -104,6 +124,7 @@ class User(OneAccount, Socket):
         self.account = _events.Account(self._exchange, products, self._setup.table)
         self.repair = GapRepair(subscription)
         self.repair.done = True
+        self._positions = None if _markets.is_spot(self._exchange) else Positions(subscription)
 
     @property
     def _credentials(self) -> Credentials:
@@ -130,6 +151,8 @@ class User(OneAccount, Socket):
         if self._asking is not None and self._gap is not None and self._asking.owns(call):
             outputs = self._asking.answered(call, answer, self._gap.parse, self._repair().live, now)
             return [*outputs, *self._doubted()]
+        if self._positions is not None and self._positions.owns(call):
+            return self._positions.answered(call, answer, now)
         if call.tag == _mode.TAG:
             finding = _mode.found(self._exchange, call, answer)
             return self._mode_again(finding) if self.repair is not None else self._mode_told(finding)
@@ -221,6 +244,7 @@ class User(OneAccount, Socket):
         args = self._args()
         self._orders_left = {arg for arg in args if arg.channel in ("orders", "order")}
         self._book.want(args, now)
+        self._positions_wanted = False
         return self._begin(now)
 
     def _args(self) -> list[Arg]:
@@ -229,6 +253,13 @@ class User(OneAccount, Socket):
         products = self.account.products
         orders = [Arg(product, "orders", "default") for product in products]
         return orders + [Arg(product, ACCOUNT, "default") for product in products]
+
+    def _position_args(self) -> list[Arg]:
+        if self._positions is None:
+            return []
+        if self.unified:
+            return [Arg("UTA", "position")]
+        return [Arg(product, POSITIONS, "default") for product in self.account.products]
 
     def _rejected(self, frame: _frames.Frame, code: int, now: Instant) -> Outputs | None:
         reason = f"{frame.code} {frame.msg or ''}".strip()
@@ -249,12 +280,16 @@ class User(OneAccount, Socket):
         return self._settled(now)
 
     def _refused(self, topics: Sequence[Arg], fail: Fail, now: Instant) -> list[Output]:
+        if set(topics) <= set(self._position_args()):
+            return [Note(f"changes of positions are not told: {fail.reason}"), *self._settled(now)]
         self._orders_left.difference_update(topics)
         if not self._orders_left:
             return [self._fail(FailKind.TRANSIENT, fail.reason)]
         return [Note(f"refused: {fail.reason}"), *self._settled(now)]
 
     def _silent(self, topics: Sequence[Arg], now: Instant) -> list[Output]:
+        if set(topics) <= set(self._position_args()):
+            return [Note("changes of positions are not told: no answer to the subscription"), *self._settled(now)]
         return [self._fail(FailKind.TRANSIENT, f"no answer to the subscription of {topics[0].text}")]
 
     def _settled(self, now: Instant) -> list[Output]:
@@ -262,7 +297,16 @@ class User(OneAccount, Socket):
             return []
         if self._mode_at is None:
             self._mode_at = now.mono + MODE_EVERY_S + self._spread_s()
-        return self._repair().begin(self._gap.calls() if self._gap else [], now)
+        outputs = self._repair().begin(self._gap.calls() if self._gap else [], now)
+        if self._positions is None:
+            return outputs
+        if self._positions_wanted:
+            self._positions.begin(now)
+            return outputs
+        # Behind the orders: a refusal of positions costs them nothing.
+        self._positions_wanted = True
+        self._book.want(self._position_args(), now)
+        return [*outputs, *self._pump(now)]
 
     def _spread_s(self) -> float:
         """Accounts that came up together do not ask together."""
@@ -311,6 +355,8 @@ class User(OneAccount, Socket):
                     told = Told(note=f"order {row.order_id} can't be read: {error}")
                 outputs += self._tell(str(row.order_id), row.inst_id, told, now)
             return outputs
+        if channel == POSITIONS:
+            return self._positions_push(frame)
         if channel != "account":
             return [Note(f"channel {channel} is not known")]
         time_ms = int(frame.ts)
@@ -331,6 +377,8 @@ class User(OneAccount, Socket):
                     told = Told(note=f"order {row.order_id} can't be read: {error}")
                 outputs += self._tell(str(row.order_id), row.symbol, told, now)
             return outputs
+        if topic == "position":
+            return self._positions_push(frame)
         if topic != "account":
             return [Note(f"topic {topic} is not known")]
         accounts, odd = read_rows(frame.data, _unified_account)
@@ -344,6 +392,24 @@ class User(OneAccount, Socket):
             coins += found
             outputs += _noted(odd, "balances")
         return [*outputs, *self._balances(self.account.unified_position(coins, int(frame.ts)), Odd())]
+
+    def _positions_push(self, frame: _frames.Frame) -> list[Output]:
+        kept, table, event_ms = self._positions, self._setup.table(), int(frame.ts)
+        if kept is None or frame.arg is None:
+            return []
+        rows, odd = read_rows(frame.data, decode_held)
+        found = [position_update(row, table, event_ms) for row in rows if own(row, self.account.products, table)]
+        if self.unified:
+            return [*kept.live(found), *_noted(odd, "positions")]
+        product = frame.arg.inst_type
+        told = kept.whole(
+            found, event_ms, part=product, covers=lambda pair: product_of(pair, table) == product, complete=not odd
+        )
+        return [*told, *_noted(odd, "positions")]
+
+    def _read_positions(self, _call: Call, answer: Answer) -> Read:
+        event_ms = self._clock.stamp(self.now)
+        return read_positions(answer, self.account.products, self._setup.table(), event_ms, unified=self.unified)
 
     def _tell(self, order_id: str, symbol: str, told: Told, now: Instant) -> list[Output]:
         """Publish what a row says; what it leaves open is asked for first."""
@@ -372,21 +438,24 @@ class User(OneAccount, Socket):
             outputs.extend(repair.due(now))
         if asking is not None and (deadline := asking.deadline()) is not None and now.mono >= deadline:
             outputs.extend(asking.due(self._repair().live, now))
+        if self._positions is not None:
+            outputs.extend(self._positions.due(now))
         return outputs
 
     def deadline(self) -> float | None:
         if self._ended:
             return None
-        own: list[float | None] = []
+        times: list[float | None] = []
         if self._subscription is not None:
-            own = [self._login_by, self._mode_at, self.repair.deadline() if self.repair else None]
-            own.append(self._asking.deadline() if self._asking else None)
-        return earliest(super().deadline(), *own)
+            times = [self._login_by, self._mode_at, self.repair.deadline() if self.repair else None]
+            times.append(self._asking.deadline() if self._asking else None)
+            times.append(self._positions.deadline() if self._positions else None)
+        return earliest(super().deadline(), *times)
 
     def remove(self, stream_id: str, now: Instant) -> Outputs:
         if self._subscription is None or stream_id != self._subscription.stream_id:
             return []
-        self._book.drop(self._args(), now)
+        self._book.drop([*self._args(), *self._position_args()], now)
         self._subscription = None
         return self._pump(now)
 

@@ -12,8 +12,6 @@ from harness.worlds.world import World
 
 SILENT: Final = frozenset(
     {
-        "bitgetUsdm",
-        "bitgetCoinm",
         "kucoinLinear",
         "kucoinInverse",
         "krakenUsdm",

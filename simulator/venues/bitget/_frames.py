@@ -7,7 +7,20 @@ from typing import Any, Final
 
 import msgspec
 
-from simulator._values import ZERO, Candle, Holding, Order, Quote, Symbol, Tick, Trade
+from simulator._values import (
+    LEVERAGE,
+    ZERO,
+    Candle,
+    Holding,
+    Order,
+    Position,
+    Quote,
+    Symbol,
+    Tick,
+    Trade,
+    liquidation_price,
+    unrealised,
+)
 from simulator.venues.bitget._symbols import SPOT, digits, is_modern, order_id
 
 Row = dict[str, Any]
@@ -136,6 +149,78 @@ def futures_balance(holding: Holding) -> Row:
 
 
 # --- v2 REST ---
+
+
+def position(held: Position, quote: Quote) -> Row:
+    """A row of a classic `positions` push; REST says `symbol` and has the mark price."""
+    symbol = quote.symbol
+    return {
+        "posId": str(926_036_334_386_778_000 + sum(held.symbol.encode())),
+        "instId": held.symbol,
+        "marginCoin": symbol.settle,
+        "marginSize": "0",
+        "marginMode": "crossed",
+        "holdSide": "short" if held.amount < 0 else "long",
+        "posMode": "one_way_mode",
+        "total": digits(abs(held.amount)),
+        "available": digits(abs(held.amount)),
+        "frozen": "0",
+        "openPriceAvg": digits(held.entry),
+        "leverage": int(LEVERAGE),
+        "achievedProfits": digits(held.realised),
+        "unrealizedPL": digits(unrealised(held, quote)),
+        "unrealizedPLR": "0",
+        "liquidationPrice": digits(liquidation_price(held, symbol)),
+        "keepMarginRate": "0.004",
+        "marginRate": "0",
+        "cTime": str(held.updated_ms),
+        "uTime": str(held.updated_ms),
+        "autoMargin": "off",
+    }
+
+
+def rest_position(held: Position, quote: Quote) -> Row:
+    row = position(held, quote)
+    del row["posId"], row["frozen"], row["autoMargin"]
+    return row | {"symbol": row.pop("instId"), "locked": "0", "markPrice": digits(quote.price)}
+
+
+def unified_position(held: Position, quote: Quote) -> Row:
+    """A row of a v3 `position` push; a closed one is told with size 0."""
+    symbol = quote.symbol
+    liquidation = liquidation_price(held, symbol)
+    return {
+        "symbol": held.symbol,
+        "leverage": digits(LEVERAGE),
+        "openFeeTotal": "",
+        "mmr": "",
+        "breakEvenPrice": "",
+        "available": digits(abs(held.amount)),
+        "liqPrice": digits(liquidation) if liquidation else "",
+        "marginMode": "crossed",
+        "unrealisedPnl": digits(unrealised(held, quote)),
+        "markPrice": digits(quote.price),
+        "createdTime": str(held.updated_ms),
+        "avgPrice": digits(held.entry),
+        "totalFundingFee": "0",
+        "updatedTime": str(held.updated_ms),
+        "marginCoin": symbol.settle,
+        "frozen": "0",
+        "profitRate": "",
+        "closeFeeTotal": "",
+        "marginSize": "0",
+        "curRealisedPnl": digits(held.realised),
+        "size": digits(abs(held.amount)),
+        "positionStatus": "normal" if held.amount else "ended",
+        "posSide": "short" if held.amount < 0 else "long",
+        "holdMode": "one_way_mode",
+    }
+
+
+def unified_rest_position(held: Position, quote: Quote) -> Row:
+    row = unified_position(held, quote)
+    row["total"], row["liquidationPrice"] = row.pop("size"), row.pop("liqPrice")
+    return row | {"category": quote.symbol.kind, "positionBalance": "0"}
 
 
 def rest_spot_order(order: Order) -> Row:

@@ -233,11 +233,27 @@ class PrivatePeer(BitgetPeer):
     def _initial(self, key: Key, arg: Row, now: Instant) -> Effects:
         """Futures balances are pushed once after subscribing."""
         product, channel, _ = key
+        if channel == "positions" and not self._quiet:
+            return (self._positions(product, arg, now.wall_ms),) if product != "SPOT" else ()
         if self._version == 3 or channel != "account" or product == "SPOT" or self._quiet:
             return ()
         held = self.world.engine.account(self._account).holdings(PRODUCTS[product])
         rows = [_frames.futures_balance(h) for h in held if h.asset in self._settles(product)]
         return (Frame(_frames.push(arg, rows, now.wall_ms)),) if rows else ()
+
+    def _positions(self, product: str, arg: Row, time_ms: int) -> Frame:
+        """All that is held of a product."""
+        exchange = PRODUCTS[product]
+        quotes = self.world.markets.quote
+        held = self.world.engine.account(self._account).positions(exchange)
+        rows = [_frames.position(one, quotes(exchange, one.symbol)) for one in held]
+        known = self.world.markets.symbol
+        own = [
+            row
+            for row in rows
+            if (symbol := known(exchange, row["instId"])) and symbol.kind == product and not is_modern(symbol)
+        ]
+        return Frame(_frames.push(arg, own, time_ms))
 
     def _settles(self, product: str) -> set[str]:
         return {symbol.settle for symbol in self.world.markets.symbols(PRODUCTS[product]) if symbol.kind == product}
@@ -258,6 +274,8 @@ class PrivatePeer(BitgetPeer):
             return self._order(change)
         effects: list[Effect] = []
         for (product, channel, _), arg in self._args.items():
+            if channel == "positions" and PRODUCTS[product] == change.exchange and change.positions:
+                effects.append(self._positions(product, arg, change.time_ms))
             if channel != "account" or PRODUCTS[product] != change.exchange:
                 continue
             if product == "SPOT":
@@ -290,8 +308,14 @@ class PrivatePeer(BitgetPeer):
                 return ()
             row = _frames.unified_push(symbol, change.order, change.time_ms, self.half.units, doubt=self.half.doubt)
             return (Frame(_frames.push(arg, [row], change.time_ms)),)
+        effects: list[Effect] = []
         arg = self._args.get(("UTA", "account", ""))
-        if arg is None or not change.holdings:
-            return ()
-        coins = [_frames.unified_coin(holding) for holding in change.holdings]
-        return (Frame(_frames.push(arg, [{"totalEquity": "0", "coin": coins}], change.time_ms)),)
+        if arg is not None and change.holdings:
+            coins = [_frames.unified_coin(holding) for holding in change.holdings]
+            effects.append(Frame(_frames.push(arg, [{"totalEquity": "0", "coin": coins}], change.time_ms)))
+        arg = self._args.get(("UTA", "position", ""))
+        if arg is not None and change.positions:
+            quotes = self.world.markets.quote
+            rows = [_frames.unified_position(one, quotes(change.exchange, one.symbol)) for one in change.positions]
+            effects.append(Frame(_frames.push(arg, rows, change.time_ms)))
+        return effects

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from simulator._values import Order, Symbol
+from simulator._values import Order, Position, Quote, Symbol
 from simulator._venue import Instant, Reply, Request, json_reply
 from simulator.engine import Account
 from simulator.venues.bitget import _frames
@@ -307,6 +307,26 @@ def _futures_accounts(context: Context) -> list[Row]:
     ]
 
 
+def _positions(context: Context) -> list[Row]:
+    return [
+        _frames.rest_position(held, quote)
+        for held, quote in _held(context, context.product())
+        if not is_modern(quote.symbol)
+    ]
+
+
+def _unified_positions(context: Context) -> Row:
+    rows = [_frames.unified_rest_position(held, quote) for held, quote in _held(context, context.product("category"))]
+    return {"list": rows or None}
+
+
+def _held(context: Context, product: str) -> list[tuple[Position, Quote]]:
+    exchange = PRODUCTS[product]
+    quotes = context.half.world.markets.quote
+    held = [(one, quotes(exchange, one.symbol)) for one in context.owner.positions(exchange)]
+    return [(one, quote) for one, quote in held if quote.symbol.kind == product]
+
+
 def _unified_assets(context: Context) -> Row:
     held = [h for wallet in (SPOT, USDM, COINM) for h in context.owner.holdings(wallet)]
     return {"assets": [_frames.unified_coin(holding) for holding in held]}
@@ -335,6 +355,8 @@ ROUTES: Final = {
     ("GET", "/api/v2/mix/order/orders-history"): Route(lambda c: _futures_list(c, is_open=False), 10, 2),
     ("GET", "/api/v2/mix/order/detail"): Route(_futures_one, 10, 2),
     ("GET", "/api/v2/mix/account/accounts"): Route(_futures_accounts, 10, 2),
+    ("GET", "/api/v2/mix/position/all-position"): Route(_positions, 5, 2),
+    ("GET", "/api/v3/position/current-position"): Route(_unified_positions, 20, 3),
     ("GET", "/api/v3/trade/unfilled-orders"): Route(lambda c: _unified_list(c, is_open=True), 20, 3),
     ("GET", "/api/v3/trade/history-orders"): Route(lambda c: _unified_list(c, is_open=False), 20, 3),
     ("GET", "/api/v3/trade/order-info"): Route(_unified_one, 20, 3),

@@ -290,9 +290,11 @@ def test_a_state_that_no_page_lists_is_asked_for_after_two_seconds() -> None:
     for _ in range(10):
         outputs = room.wake(2.0)
         for call in of(Call, outputs):
+            if call.tag == "positions":
+                continue
             asked += 1
             outputs += room.driver.answer(call, {"code": "45001", "msg": "busy"})
-        notes += len(of(Note, outputs))
+        notes += len([note for note in of(Note, outputs) if "positions" not in note.what])
     assert (asked, notes) == (3, 1), "it is not asked for without end, and the end is told"
 
 

@@ -19,11 +19,6 @@ from simulator.engine import NewOrder
 from tests.unit.exchanges.pair import DOUBLE, Pair, Seat, client_text, seats
 
 NOT_YET: dict[str, str] = {
-    "bitgetUsdm": "to come",
-    "bitgetUsdm-unified": "to come",
-    "bitgetCoinm": "to come",
-    "bitgetCoinm-unified": "to come",
-    "bitgetCoinm-unified-dated": "to come",
     "kucoinLinear": "to come",
     "kucoinLinear-unified": "to come",
     "kucoinInverse": "to come",
