@@ -8,14 +8,19 @@ local function entry(key)
 end
 
 -- A command that was carried out before comes again when its answer was late or lost: it must not count twice. Its nonce
--- keeps whether it changed something; '' is no nonce.
+-- keeps whether it changed something. A key that ends in its colon is no nonce: an empty key would be one of another slot of a
+-- Redis Cluster.
+local function no_nonce(key)
+  return string.sub(key, -1) == ':'
+end
+
 local function answered(key)
-  if key == '' then return false end
+  if no_nonce(key) then return false end
   return redis.call('GET', key)
 end
 
 local function carried_out(key, changed, keep_ms)
-  if key ~= '' then redis.call('SET', key, tostring(changed), 'PX', keep_ms) end
+  if not no_nonce(key) then redis.call('SET', key, tostring(changed), 'PX', keep_ms) end
 end
 
 -- A number for every entry that is made, rising with the clock (µs).

@@ -1,5 +1,5 @@
 -- One subscriber less; the last one takes the entry along.
--- KEYS: entry, ids, tombstone, lease, nonce or '', closes that are owed
+-- KEYS: entry, ids, tombstone, lease, nonce, closes that are owed
 -- ARGV: id, seconds to keep the tombstone, 1 = all subscribers leave, ms to keep the nonce, seconds to keep what is owed
 -- Returns {changed, lease, entry or {}}; to a nonce that was answered the same again, with the entry as it is
 local lease = redis.call('GET', KEYS[4])

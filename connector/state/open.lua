@@ -1,5 +1,5 @@
 -- One subscriber more.
--- KEYS: entry, ids, tombstone, epoch, lease, nonce or ''
+-- KEYS: entry, ids, tombstone, epoch, lease, nonce
 -- ARGV: id, exchange, user id, digest, sealed or '', known epoch, four options, ms to keep the nonce
 -- Returns {changed, lease, entry}; to a nonce that was answered the same again, with the entry as it is
 local before = answered(KEYS[6])

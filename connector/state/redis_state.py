@@ -41,7 +41,10 @@ ADMIN_PREFIX: Final = "gainium:admin:"
 
 
 class RedisState(Texts, CandleSubscriptions):
-    """The `State` of `connector.core.ports` on one Redis (not a cluster: scripts build key names). Any thread.
+    """The `State` of `connector.core.ports` on Redis. Any thread.
+
+    Every command and script names keys with the prefix only, so that a prefix with a hash tag (`{wsc:}`) puts all of them
+    into one slot of a Redis Cluster; scripts build key names from it. `gainium:admin:…` is read key by key.
 
     Every Redis error arrives as `StateUnavailable`, except that `ping` answers False and `notify`, whose loss is harmless,
     logs it. Without a vault, credentials stay in the process that got the command; everyone else reads None.
@@ -114,7 +117,7 @@ class RedisState(Texts, CandleSubscriptions):
         return self._applied(stream_id, answer)
 
     def _nonce(self, nonce: str) -> str:
-        return self._key("done", nonce) if nonce else ""
+        return self._key("done", nonce) if nonce else self._key("done:")
 
     def close(self, stream_id: str, *, everybody: bool = False, nonce: str = "") -> Applied:
         """Count - 1. After `begin_epoch` it counts down from the old number until the first new open."""

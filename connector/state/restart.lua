@@ -1,5 +1,5 @@
 -- Raise the generation; the count stays.
--- KEYS: entry, lease, nonce or ''
+-- KEYS: entry, lease, nonce
 -- ARGV: ms to keep the nonce
 -- Returns {changed, lease, entry or {}}; to a nonce that was answered the same again, with the entry as it is
 local lease = redis.call('GET', KEYS[2])
