@@ -15,14 +15,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
-
-import pika
+from dataclasses import replace
 
 from connector.core.metrics import METRICS
 from connector.core.ports import AccountMessage, Message, TickerMessage
+from connector.core.settings import Settings
+from connector.servers.rabbit import Blocking, parameters
 from connector.sinks.fanout import ConfirmingSink, FanoutSink
-from connector.sinks.rabbitmq import RabbitSink
+from connector.sinks.rabbitmq import RabbitOptions, RabbitSink
 from connector.sinks.redis_pubsub import RedisSink
 
 SYMBOLS = 2_000
@@ -33,16 +33,7 @@ BODY = (
     b'"bestBid":61234.5,"bestAskQnt":0.8,"bestBidQnt":1.1,"uniqueMessageId":"SYM0001-USDT@1790000003000@okx61234.5",'
     b'"eventTime":1790000003021,"exchange":"okx"}'
 )
-RABBIT: dict[str, Any] = {
-    "host": os.environ.get("RABBIT_HOST", "127.0.0.1"),
-    "port": int(os.environ.get("RABBIT_PORT", "5672")),
-    "user": os.environ.get("RABBIT_USER", "guest"),
-    "password": os.environ.get("RABBIT_PASSWORD", "guest"),
-}
-REDIS: dict[str, Any] = {
-    "host": os.environ.get("REDIS_HOST", "127.0.0.1"),
-    "port": int(os.environ.get("REDIS_PORT", "6379")),
-}
+SETTINGS = Settings.from_env(os.environ)
 
 
 def ticker_frame(_number: int) -> Sequence[Message]:
@@ -103,10 +94,10 @@ def main() -> None:
     exchange = f"bench.{secrets.token_hex(4)}"
 
     def rabbit() -> RabbitSink:
-        return RabbitSink(**RABBIT, exchange=exchange, queue=None)
+        return RabbitSink(RabbitOptions(place=SETTINGS.rabbit, exchange=exchange, queue=None))
 
     def redis() -> RedisSink:
-        return RedisSink(**REDIS, db=12)
+        return RedisSink(place=replace(SETTINGS.redis, db=12))
 
     per_s = TICKERS_PER_S / SYMBOLS
     measure("tickers, redis", [redis()], ticker_frame, per_s, SYMBOLS)
@@ -114,11 +105,7 @@ def main() -> None:
     measure("tickers, both", [rabbit(), redis()], ticker_frame, per_s, SYMBOLS)
     measure("tickers, both, ten times the rate", [rabbit(), redis()], ticker_frame, 10 * per_s, SYMBOLS)
     measure("account events, both", [rabbit(), redis()], account_frame, ACCOUNT_PER_S, 1)
-    connection = pika.BlockingConnection(
-        pika.ConnectionParameters(
-            RABBIT["host"], RABBIT["port"], credentials=pika.PlainCredentials(RABBIT["user"], RABBIT["password"])
-        )
-    )
+    connection = Blocking(parameters(SETTINGS.rabbit, name="bench"))()
     connection.channel().exchange_delete(exchange)
     connection.close()
 

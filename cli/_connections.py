@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import ssl
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 EXCHANGE: Final = "gainium"
 USER_QUEUE: Final = "usersStreamAction"
 CANDLE_QUEUE: Final = "candlesRequests"
-LOCALHOST: Final = "127.0.0.1"
 _TIMEOUT_S: Final = 10
 
 
@@ -30,73 +28,58 @@ class Unreachable(ConnectorError):
 
 
 def settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """The service's settings; hosts that are not set mean this machine."""
-    found = Settings.from_env(os.environ if environ is None else environ)
-    return found.model_copy(
-        update={"rabbit_host": found.rabbit_host or LOCALHOST, "redis_host": found.redis_host or LOCALHOST}
-    )
+    """The service's settings; servers that are not named are this machine's."""
+    return Settings.from_env(os.environ if environ is None else environ)
 
 
 def rabbit(name: str) -> pika.BlockingConnection:
-    """A connection to RabbitMQ (RABBIT_HOST, RABBIT_PORT, RABBIT_USER, RABBIT_PASSWORD, RABBIT_VHOST, RABBIT_TLS)."""
+    """A connection to RabbitMQ (RABBIT_URL, or RABBIT_HOST, RABBIT_PORT, RABBIT_USER, …)."""
     import pika
     import pika.exceptions
 
+    from connector.servers.rabbit import Blocking, parameters
+
     # pika logs what it could not deliver, body and all, and each step of a failing connect.
     logging.getLogger("pika").setLevel(logging.CRITICAL + 1)
-    found = settings()
-    parameters = pika.ConnectionParameters(
-        host=found.rabbit_host,
-        port=found.rabbit_port,
-        virtual_host=found.rabbit_vhost,
-        credentials=pika.PlainCredentials(found.rabbit_user, found.rabbit_password.get_secret_value()),
-        socket_timeout=_TIMEOUT_S,
-        stack_timeout=_TIMEOUT_S,
-        blocked_connection_timeout=_TIMEOUT_S,
-        client_properties={"connection_name": name},
-        ssl_options=pika.SSLOptions(ssl.create_default_context(), found.rabbit_host) if found.rabbit_tls else None,
+    place = settings().rabbit
+    hosts = parameters(
+        place,
+        name=name,
+        heartbeat_s=60,
+        socket_timeout_s=_TIMEOUT_S,
+        stack_timeout_s=_TIMEOUT_S,
+        blocked_timeout_s=_TIMEOUT_S,
     )
-    where = f"RabbitMQ at {found.rabbit_host}:{found.rabbit_port}"
     try:
-        return pika.BlockingConnection(parameters)
+        return Blocking(hosts)()
     except pika.exceptions.ProbableAuthenticationError:
-        problem = f"{where} refuses the user {found.rabbit_user} (RABBIT_USER, RABBIT_PASSWORD)"
+        problem = f"RabbitMQ at {place} refuses the user {place.user} (RABBIT_USER, RABBIT_PASSWORD)"
     except (pika.exceptions.AMQPError, OSError) as error:
-        problem = f"{where} can't be reached: {type(error).__name__} (RABBIT_HOST, RABBIT_PORT)"
+        problem = f"RabbitMQ at {place} can't be reached: {type(error).__name__} (RABBIT_HOST, RABBIT_PORT)"
     raise Unreachable(problem)
 
 
-def redis_client(demo: str = "") -> redis.Redis:
-    """A client of Redis that has answered (REDIS_HOST, REDIS_PORT, REDIS_PASSWORD, REDIS_TLS); `demo`: `host:port` of that of
-    a `connector run` instead."""
+def redis_client(demo: str = "", key: str = "") -> redis.Redis:
+    """A client of Redis that has answered (REDIS_URL, or REDIS_HOST, REDIS_PORT, REDIS_PASSWORD, …); `demo`: `host:port` of
+    that of a `connector run` instead. In a cluster it reaches the node of `key`, and every channel."""
     import redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
 
-    found = settings()
+    from connector.core.places import Host, RedisPlace
+    from connector.servers.redis import client
+
+    place = settings().redis
     if demo:
         host, _, port = demo.rpartition(":")
-        found = found.model_copy(update={"redis_host": host, "redis_port": int(port), "redis_tls": False})
-        found = found.model_copy(update={"redis_password": None})
-    client = redis.Redis(
-        host=found.redis_host,
-        port=found.redis_port,
-        password=found.redis_password.get_secret_value() if found.redis_password else None,
-        ssl=found.redis_tls,
-        socket_timeout=_TIMEOUT_S,
-        socket_connect_timeout=_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),  # a person waits: say at once that it failed
-        decode_responses=True,
-    )
+        place = RedisPlace(hosts=(Host(host, int(port)),))
+    found = client(place, key=key, socket_timeout_s=_TIMEOUT_S, connect_timeout_s=_TIMEOUT_S, decode_responses=True)
     try:
-        client.ping()
+        found.ping()
     except redis.AuthenticationError:
-        problem = f"Redis at {found.redis_host}:{found.redis_port} refuses the password (REDIS_PASSWORD)"
+        problem = f"Redis at {place} refuses the password (REDIS_PASSWORD)"
     except redis.RedisError as error:
-        where = f"Redis at {found.redis_host}:{found.redis_port}"
-        problem = f"{where} can't be reached: {type(error).__name__} (REDIS_HOST, REDIS_PORT)"
+        problem = f"Redis at {place} can't be reached: {type(error).__name__} (REDIS_HOST, REDIS_PORT)"
     else:
-        return client
+        return found
     raise Unreachable(problem)
 
 
@@ -119,9 +102,9 @@ def publish(args: argparse.Namespace, body: bytes, what: str) -> int:
         send(args.queue, body)
         print(f"sent to the demo: {what}")
         return 0
-    if not os.environ.get("RABBIT_HOST"):
+    if not settings().names_rabbit:
         raise Unreachable(
-            "RABBIT_HOST: say which RabbitMQ the service listens to, or --demo for a `connector run` here"
+            "RABBIT_HOST, RABBIT_URL: say which RabbitMQ the service listens to, or --demo for a `connector run` here"
         )
     connection = rabbit("connector command line")
     try:
@@ -134,7 +117,7 @@ def publish(args: argparse.Namespace, body: bytes, what: str) -> int:
     except (pika.exceptions.AMQPError, OSError) as error:
         problem = f"publishing failed: {type(error).__name__}"
     else:
-        print(f"sent to {settings().rabbit_host}: {what}")
+        print(f"sent to {settings().rabbit}: {what}")
         return 0
     finally:
         if connection.is_open:

@@ -91,8 +91,7 @@ def run(args: argparse.Namespace) -> int:
     except InvalidSetting as error:
         _print(Check("settings", False, str(error), "correct the variables named above"))
         return 1
-    for secret in (settings.rabbit_password, settings.redis_password, settings.credentials_keys):
-        redact.register(secret.get_secret_value() if secret else None)
+    redact.register(*settings.server_secrets, settings.credentials_keys.get_secret_value())
     venues = [] if args.no_venues else (args.venue or served())
     failed = 0
     for check in checks(settings, venues):
@@ -124,8 +123,8 @@ def checks(settings: Settings, venues: list[str]) -> Iterator[Check]:
         chosen = "; ".join(f"{name}={value}" for name, value in settings.chosen_prices.items())
         yield Check("price symbols", True, f"not every symbol has a price: {chosen}")
     yield check_credentials_keys(settings)
-    yield check_broker(settings)
-    yield check_redis(settings)
+    yield from check_broker(settings)
+    yield from check_redis(settings)
     if settings.exchange_service_url:
         yield check_exchange_service(settings)
     offsets: list[float] = []
@@ -148,7 +147,7 @@ def check_credentials_keys(settings: Settings) -> Check:
             "credentials", True, "CREDENTIALS_KEYS=none: keys stay in memory, and are asked for after a restart"
         )
     if not keys:
-        weak = weakness(settings.rabbit_password.get_secret_value())
+        weak = weakness(settings.rabbit.password)
         text = "keys at rest are encrypted with a key made from RABBIT_PASSWORD"
         if weak is not None:
             text = f"RABBIT_PASSWORD: {weak}, so keys stay in memory, and are asked for after a restart"
@@ -164,66 +163,74 @@ def check_credentials_keys(settings: Settings) -> Check:
     return Check("credentials", True, f"{len(keys)} key(s) for credentials at rest")
 
 
-def check_broker(settings: Settings) -> Check:
-    name = "broker"
-    if not settings.rabbit_host:
-        return Check(name, True, "RABBIT_HOST is not set: only `connector run` works, with a broker of its own")
-    import ssl
-
+def check_broker(settings: Settings) -> Iterator[Check]:
+    """Each host of its own: a second one that is no way in is found when the first one is gone."""
+    name, place = "broker", settings.rabbit
+    if not settings.names_rabbit:
+        yield Check(name, True, "RABBIT_HOST is not set: only `connector run` works, with a broker of its own")
+        return
     import pika
 
-    where = f"{settings.rabbit_host}:{settings.rabbit_port}"
-    parameters = pika.ConnectionParameters(
-        host=settings.rabbit_host,
-        port=settings.rabbit_port,
-        virtual_host=settings.rabbit_vhost,
-        credentials=pika.PlainCredentials(settings.rabbit_user, settings.rabbit_password.get_secret_value()),
-        ssl_options=pika.SSLOptions(ssl.create_default_context()) if settings.rabbit_tls else None,
-        connection_attempts=1,
-        socket_timeout=TIMEOUT_S,
-        stack_timeout=TIMEOUT_S,
-        blocked_connection_timeout=TIMEOUT_S,
+    from connector.servers.rabbit import Blocking, parameters
+    from workers._broker_name import broker_name
+
+    hosts = parameters(
+        place,
+        name="connector doctor",
+        socket_timeout_s=TIMEOUT_S,
+        stack_timeout_s=TIMEOUT_S,
+        blocked_timeout_s=TIMEOUT_S,
     )
-    try:
-        connection = pika.BlockingConnection(parameters)
+    names: dict[str, str] = {}
+    for where, host in zip(map(str, place.hosts), hosts, strict=True):
         try:
-            connection.channel()
-            version = connection._impl.server_properties.get("version", "unknown")
-        finally:
-            connection.close()
-    except (pika.exceptions.AMQPError, OSError) as error:
-        advice = "check RABBIT_HOST, RABBIT_PORT, RABBIT_USER, RABBIT_PASSWORD, RABBIT_VHOST and that RabbitMQ runs"
-        return Check(name, False, f"{where}: {describe_error(error)}", advice)
-    return Check(name, True, f"RabbitMQ {version} at {where}")
+            connection = Blocking([host])()
+            try:
+                connection.channel()
+                version = connection._impl.server_properties.get("version", "unknown")
+                names[where] = broker_name(connection)
+            finally:
+                connection.close()
+        except (pika.exceptions.AMQPError, OSError) as error:
+            advice = (
+                "check RABBIT_URL, or RABBIT_HOST, RABBIT_PORT, RABBIT_USER, RABBIT_PASSWORD, RABBIT_VHOST, RABBIT_TLS"
+            )
+            yield Check(name, False, f"{where}: {describe_error(error)}", f"{advice} and that RabbitMQ runs")
+        else:
+            yield Check(name, True, f"RabbitMQ {version} at {where}")
+    if len(set(names.values())) > 1:
+        advice = "RABBIT_HOST takes the nodes of one cluster: what one of several brokers keeps is not at the others"
+        yield Check(name, False, f"{', '.join(names)} are not one cluster: they name themselves differently", advice)
 
 
-def check_redis(settings: Settings) -> Check:
-    name = "redis"
-    if not settings.redis_host:
-        return Check(name, True, "REDIS_HOST is not set: only `connector run` works, with a store of its own")
+def check_redis(settings: Settings) -> Iterator[Check]:
+    name, place = "redis", settings.redis
+    if not settings.names_redis:
+        yield Check(name, True, "REDIS_HOST is not set: only `connector run` works, with a store of its own")
+        return
     import redis
 
-    where = f"{settings.redis_host}:{settings.redis_port}"
-    password = settings.redis_password.get_secret_value() if settings.redis_password else None
-    client = redis.Redis(
-        host=settings.redis_host,
-        port=settings.redis_port,
-        password=password,
-        ssl=settings.redis_tls,
-        socket_timeout=TIMEOUT_S,
-        socket_connect_timeout=TIMEOUT_S,
-    )
+    from connector.core.places import tagged
+    from connector.servers.redis import client
+
+    key = tagged(settings.state_prefix)
     try:
-        client.ping()
-        version = str(client.info("server").get("redis_version", "0"))
+        with client(place, key=key, socket_timeout_s=TIMEOUT_S, connect_timeout_s=TIMEOUT_S) as server:
+            about: Any = server.info()
     except (redis.RedisError, OSError) as error:
-        advice = "check REDIS_HOST, REDIS_PORT, REDIS_PASSWORD, REDIS_TLS and that Redis runs"
-        return Check(name, False, f"{where}: {describe_error(error)}", advice)
-    finally:
-        client.close()
+        names = "REDIS_URL, or REDIS_HOST, REDIS_PORT, REDIS_PASSWORD, REDIS_TLS"
+        if place.sentinels:
+            names = "REDIS_SENTINELS, REDIS_MASTER_NAME, REDIS_SENTINEL_PASSWORD, REDIS_PASSWORD, REDIS_TLS"
+        yield Check(name, False, f"{place}: {describe_error(error)}", f"check {names} and that Redis runs")
+        return
+    version = str(about.get("redis_version", "0"))
     parts = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     note = "" if parts >= (7, 4) else "; older than 7.4: the orders hash is cleaned up by a sweep"
-    return Check(name, True, f"Redis {version} at {where}{note}")
+    yield Check(name, True, f"Redis {version} at {place}{note}")
+    cluster = bool(about.get("cluster_enabled"))
+    if cluster != place.cluster:
+        said = "is a node of a cluster" if cluster else "is no node of a cluster"
+        yield Check(name, False, f"{place} {said}", f"set REDIS_CLUSTER={str(cluster).lower()}")
 
 
 def check_exchange_service(settings: Settings) -> Check:

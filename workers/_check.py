@@ -35,7 +35,7 @@ def _refuse(looks: Sequence[Look]) -> None:
 
 
 def _read(settings: Settings) -> list[Look]:
-    tls = settings.rabbit_tls or settings.redis_tls
+    tls = settings.rabbit.tls or settings.redis.tls
     return [
         ("VENUE_ENDPOINTS", lambda: Endpoints(settings.venue_gateway, settings.venue_endpoints)),
         ("VENUE_CA_FILE", lambda: _authority(settings.venue_ca_file)),

@@ -7,15 +7,16 @@ settings may differ between hosts, and all nodes of a cluster are one. It stands
 from __future__ import annotations
 
 import threading
-from typing import Any, Final
+from typing import Final
 
-import pika
 import pika.exceptions
 
 from connector.core.clock import SystemClock
 from connector.core.errors import InvalidSetting, StateUnavailable
 from connector.core.log import get_logger
+from connector.core.places import RabbitPlace
 from connector.core.ports import Clock, State, WorkerInfo
+from connector.servers.rabbit import Blocking, parameters
 from workers._broker_name import broker_name
 
 log = get_logger(__name__)
@@ -29,7 +30,7 @@ _CONNECT_ERRORS: Final = (pika.exceptions.AMQPError, OSError, AssertionError)
 
 
 def refuse_beside_another(
-    state: State, parameters: dict[str, Any], *, patience_s: float = PATIENCE_S, clock: Clock | None = None
+    state: State, place: RabbitPlace, *, patience_s: float = PATIENCE_S, clock: Clock | None = None
 ) -> str:
     """How our broker names itself; empty = not known. Blocks for so long at the most.
 
@@ -38,7 +39,7 @@ def refuse_beside_another(
     Where broker or state can't be reached nobody knows, and the start goes on: running streams matter more.
     """
     clock = clock or SystemClock()
-    mine = _name_here(parameters)
+    mine = _name_here(place)
     deadline = clock.mono() + patience_s
     pause = threading.Event()
     while mine and (strangers := _strangers(state, mine)):
@@ -53,10 +54,16 @@ def refuse_beside_another(
     return mine
 
 
-def _name_here(parameters: dict[str, Any]) -> str:
-    quick = {**parameters, "socket_timeout": CONNECT_S, "stack_timeout": CONNECT_S * 2}
+def _name_here(place: RabbitPlace) -> str:
+    hosts = parameters(
+        place,
+        name="connector looks",
+        socket_timeout_s=CONNECT_S,
+        stack_timeout_s=CONNECT_S * 2,
+        blocked_timeout_s=CONNECT_S,
+    )
     try:
-        connection = pika.BlockingConnection(pika.ConnectionParameters(**quick))
+        connection = Blocking(hosts)()
         name = broker_name(connection)
         connection.close()
     except _CONNECT_ERRORS as error:

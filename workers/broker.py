@@ -8,7 +8,6 @@ in its own way (`workers._consumer`); all other queues are Dramatiq's, with the 
 from __future__ import annotations
 
 import logging
-import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 
 from connector.core.clock import Chance
 from connector.core.ports import Clock
+from connector.servers.rabbit import Blocking
 from connector.streams.report import Report
 from tasks.envelope import MAX_BODY_BYTES
 from tasks.lanes import Lanes
@@ -40,47 +40,16 @@ __all__ = [
     "ConsumerUp",
     "PlatformBroker",
     "PlatformQueue",
-    "connection_parameters",
 ]
 
 EXCHANGE: Final = "gainium"
 
 
-def connection_parameters(
-    host: str,
-    port: int = 5672,
-    user: str = "guest",
-    password: str = "guest",  # noqa: S107 - RabbitMQ's own default, valid on loopback only
-    *,
-    vhost: str = "/",
-    tls: ssl.SSLContext | None = None,
-    name: str = "connector",
-    heartbeat_s: int = 20,
-) -> dict[str, Any]:
-    """Connection parameters for `PlatformBroker`; every wait in them is bounded.
-
-    `name` is what RabbitMQ's management shows. With `tls`, the certificate must be valid for `host`.
-    """
-    return {
-        "host": host,
-        "port": port,
-        "virtual_host": vhost,
-        "credentials": pika.PlainCredentials(user, password, erase_on_connect=False),
-        "heartbeat": heartbeat_s,
-        "socket_timeout": 10,
-        "stack_timeout": 15,
-        # A broker in alarm blocks whoever publishes; replies are rare, so waiting longer costs nothing.
-        "blocked_connection_timeout": 300,
-        "connection_attempts": 1,
-        "client_properties": {"connection_name": name},
-        "ssl_options": pika.SSLOptions(tls, host) if tls is not None else None,
-    }
-
-
 class PlatformBroker(RabbitmqBroker):
     """Dramatiq over RabbitMQ, able to serve the platform's queues.
 
-    Nothing connects before a worker starts or a message is sent. Methods may be called from any thread.
+    Nothing connects before a worker starts or a message is sent. `parameters`: of each host of the broker, which are tried in
+    turn. Methods may be called from any thread.
     """
 
     def __init__(
@@ -99,7 +68,7 @@ class PlatformBroker(RabbitmqBroker):
     ) -> None:
         self.commands = Commands(
             queues,
-            lambda: pika.BlockingConnection(parameters=self.parameters),
+            Blocking([pika.ConnectionParameters(**each) for each in parameters]),
             exchange=exchange,
             exclusive=exclusive,
             standby_poll_s=standby_poll_s,

@@ -69,7 +69,7 @@ class StateReader:
 
     def _broker(self) -> list[str]:
         """What can be said of the broker without a worker process."""
-        if _reachable(self._settings.rabbit_host or "127.0.0.1", self._settings.rabbit_port):
+        if any(_reachable(*host) for host in self._settings.rabbit.hosts):
             return []
         return ["broker: no connection to RabbitMQ"]
 

@@ -19,7 +19,6 @@ from functools import partial
 from typing import Any, Final, TextIO
 
 import dramatiq
-import pika
 from cryptography.fernet import Fernet
 
 import connector
@@ -28,6 +27,7 @@ from connector.core.log import get_logger
 from connector.core.metrics import METRICS, means
 from connector.core.otel import init_traces
 from connector.core.settings import Settings
+from connector.servers.rabbit import Blocking, connection_arguments, parameters
 from connector.sinks.fanout import FanoutSink
 from connector.sinks.memory import MemorySink
 from connector.state.redis_state import RedisState
@@ -40,7 +40,7 @@ from tasks import price as tasks_price
 from tasks import user as tasks_user
 from tasks.commands import CandleRequest, Command
 from tasks.service import set_service
-from workers._build import broker_parameters, make_sinks, observe, redis_connection
+from workers._build import make_sinks, observe
 from workers._process import Process
 from workers._readiness import Watch
 from workers._terminal import Terminal
@@ -90,7 +90,8 @@ class Local:
         defaults = {"LOG_FORMAT": "console", "LOG_LEVEL": "WARNING", "PRICEROLE": "all"}
         given = {**defaults, "CREDENTIALS_KEYS": Fernet.generate_key().decode(), **environ}
         # First: it is what can be missing.
-        self._fake_redis = None if environ.get("REDIS_HOST") else _FakeRedis()
+        named = Settings.from_env(environ)
+        self._fake_redis = None if named.names_redis else _FakeRedis()
         if self._fake_redis is not None:
             given |= {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(self._fake_redis.port)}
         self._simulator = None if self.live or environ.get("VENUE_GATEWAY") else _simulator(environ)
@@ -100,7 +101,7 @@ class Local:
             except (OSError, OverflowError) as error:
                 raise InvalidSetting(f"SIMULATOR_PORT: the simulator can't listen there: {error}") from None
             given |= {"VENUE_GATEWAY": self._simulator.gateway, "PAPER_WS": f"ws://{self._simulator.gateway}"}
-        given["SINKS"] = given.get("SINKS") or ("rabbitmq,redis" if environ.get("RABBIT_HOST") else "redis")
+        given["SINKS"] = given.get("SINKS") or ("rabbitmq,redis" if named.names_rabbit else "redis")
         self.settings = Settings.from_env(given)
         observe(self.settings)
         init_traces(environ)
@@ -125,8 +126,10 @@ class Local:
     def _make_broker(self) -> PlatformBroker | EmbeddedBroker:
         queues = {**USER_QUEUES, **PRICE_QUEUES}
         broker: PlatformBroker | EmbeddedBroker
-        if self.settings.rabbit_host:
-            broker = PlatformBroker(queues, parameters=[broker_parameters(self.settings, "connector-local")])
+        if self.settings.names_rabbit:
+            broker = PlatformBroker(
+                queues, parameters=connection_arguments(self.settings.rabbit, name="connector-local")
+            )
         else:
             broker = EmbeddedBroker(queues)
         dramatiq.set_broker(broker)
@@ -136,7 +139,7 @@ class Local:
 
     def _process(self, role: Any) -> Process:
         vault = Vault.from_setting(self.settings.credentials_keys.get_secret_value())
-        state = RedisState(redis_connection(self.settings), prefix=self.settings.state_prefix, vault=vault)
+        state = RedisState(self.settings.redis, prefix=self.settings.state_prefix, vault=vault)
         sinks = make_sinks(self.settings, self._edges).sinks
         terminal = MemorySink(self._terminal, limit=10_000, name="terminal")
         return Process(
@@ -190,7 +193,7 @@ class Local:
             return None
         queues = (tasks_user.QUEUE, tasks_price.QUEUE)
         return Door(
-            Facts(redis=f"{self.settings.redis_host}:{self.settings.redis_port}", gateway=self._simulator.gateway),
+            Facts(redis=str(self.settings.redis.hosts[0]), gateway=self._simulator.gateway),
             {queue: partial(broker.publish_platform, queue) for queue in queues},
         )
 
@@ -199,7 +202,7 @@ class Local:
         if isinstance(self.broker, EmbeddedBroker):
             self.broker.publish_platform(queue, body)
             return
-        connection = pika.BlockingConnection(pika.ConnectionParameters(**broker_parameters(self.settings, "demo")))
+        connection = Blocking(parameters(self.settings.rabbit, name="demo"))()
         try:
             connection.channel().basic_publish("gainium", queue, body)
         finally:
@@ -246,7 +249,7 @@ class _FakeRedis:
         except ModuleNotFoundError as error:
             raise ConnectorError(
                 f"there is no {error.name} for the in-process Redis: pip install 'websocket-connector[demo]' "
-                "(from a checkout: pip install '.[demo]'), or set REDIS_HOST to a server that runs"
+                "(from a checkout: pip install '.[demo]'), or say in REDIS_HOST or REDIS_URL which one runs"
             ) from error
 
         with warnings.catch_warnings():

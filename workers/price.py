@@ -7,11 +7,12 @@ import os
 import dramatiq
 
 from connector.core.otel import init_traces
+from connector.servers.rabbit import connection_arguments
 from connector.streams.edges import Edges
 from connector.streams.options import engine_options
 from tasks import price as tasks_price
 from workers._boot import Boot
-from workers._build import broker_parameters, make_sinks, make_state, observe
+from workers._build import make_sinks, make_state, observe
 from workers._check import check
 from workers._deployment import refuse_beside_another
 from workers._process import Process
@@ -22,8 +23,7 @@ from workers.broker import PlatformBroker
 settings = settings_or_end()
 observe(settings)
 queues = price_queues(settings.price_role)
-parameters = broker_parameters(settings, "connector-price")
-broker = PlatformBroker(queues, parameters=[parameters])
+broker = PlatformBroker(queues, parameters=connection_arguments(settings.rabbit, name="connector-price"))
 
 
 def make_process() -> Process:
@@ -31,7 +31,7 @@ def make_process() -> Process:
     init_traces(os.environ)  # after the fork: it has a thread
     edges = Edges()  # after the fork: its process id, its own chance
     state = make_state(settings, edges)
-    name = refuse_beside_another(state, parameters)
+    name = refuse_beside_another(state, settings.rabbit)
     process = Process(
         engine_options(settings, "price"),
         state,

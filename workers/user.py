@@ -8,12 +8,13 @@ import dramatiq
 
 from connector.core.clock import SystemClock
 from connector.core.otel import init_traces
+from connector.servers.rabbit import connection_arguments
 from connector.state.positions_on_disk import PositionsOnDisk
 from connector.streams.edges import Edges
 from connector.streams.options import engine_options
 from tasks import user as tasks_user
 from workers._boot import Boot
-from workers._build import broker_parameters, make_sinks, make_state, observe
+from workers._build import make_sinks, make_state, observe
 from workers._check import check
 from workers._deployment import refuse_beside_another
 from workers._process import Process
@@ -23,8 +24,7 @@ from workers.broker import PlatformBroker
 
 settings = settings_or_end()
 observe(settings)
-parameters = broker_parameters(settings, "connector-user")
-broker = PlatformBroker(USER_QUEUES, parameters=[parameters])
+broker = PlatformBroker(USER_QUEUES, parameters=connection_arguments(settings.rabbit, name="connector-user"))
 
 
 def make_process() -> Process:
@@ -34,7 +34,7 @@ def make_process() -> Process:
     # After the fork: its process id, its own chance.
     edges = Edges(clock=clock, positions=PositionsOnDisk(settings.outbox_dir, clock))
     state = make_state(settings, edges)
-    name = refuse_beside_another(state, parameters)
+    name = refuse_beside_another(state, settings.rabbit)
     process = Process(
         engine_options(settings, "user"),
         state,

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import unquote, urlsplit
 
 from connector.api._events import Event, events_of
 from connector.api._listeners import Callback, Events, Listeners
@@ -14,6 +13,7 @@ from connector.api._sink import ProgramSink
 from connector.core.errors import ConnectorError, InvalidSetting
 from connector.core.log import get_logger
 from connector.core.ports import Message, Role, State
+from connector.core.server_settings import ServerSettings
 from connector.core.settings import Settings
 from connector.core.traces import TRACES
 from connector.state.memory_state import MemoryState
@@ -27,8 +27,7 @@ log = get_logger(__name__)
 
 STOP_S: Final = 10.0
 QUEUE_LIMIT: Final = 10_000
-STATE_TAKES: Final = "state: takes redis://[:password@]host[:port][/db], or rediss://…"
-_SCHEMES: Final = {"redis": False, "rediss": True}
+STATE_TAKES: Final = "state: takes redis://[[user]:password@]host[:port][/db], or rediss://…"
 
 
 class Running:
@@ -147,14 +146,8 @@ def make_state(state: State | str | None, settings: Settings, edges: Edges) -> S
     if not isinstance(state, str):
         return state
     try:
-        parts = urlsplit(state)
-        port, database = parts.port or 6379, int(parts.path.strip("/") or 0)
+        place = ServerSettings.model_validate({"REDIS_URL": state, "TLS_CA_FILE": settings.tls_ca_file}).redis
     except ValueError:
         raise InvalidSetting(STATE_TAKES) from None
-    if parts.scheme not in _SCHEMES or not parts.hostname:
-        raise InvalidSetting(STATE_TAKES)
-    connection: dict[str, Any] = {"host": parts.hostname, "port": port, "ssl": _SCHEMES[parts.scheme], "db": database}
-    if parts.password:
-        connection["password"] = unquote(parts.password)
     vault = Vault.from_setting(settings.credentials_keys.get_secret_value())
-    return RedisState(connection, prefix=settings.state_prefix, vault=vault, clock=edges.clock)
+    return RedisState(place, prefix=settings.state_prefix, vault=vault, clock=edges.clock)

@@ -4,18 +4,45 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from typing import Final
+from typing import Annotated, Final
 from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator
 
 from exchanges.ids import FAMILIES
 
 LONGEST_NAME: Final = 255
 """Bytes of an AMQP name."""
 
+_TRUE: Final = frozenset({"true", "1", "yes", "on"})
+_FALSE: Final = frozenset({"false", "0", "no", "off", ""})
+
+
+def _flag(value: object) -> object:
+    if isinstance(value, str):
+        text = value.strip().lower()
+        if text in _TRUE:
+            return True
+        if text in _FALSE:
+            return False
+    return value
+
+
+def _names(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+
 
 def host(value: str) -> str:
     if any(mark in value for mark in "/@?# ") or (":" in value and not _is_address(value)):
-        raise ValueError("takes a host name or address; port, user and password are settings of their own")
+        raise ValueError(
+            "takes a host name or address; port, user and password stand in settings of their own, or all in one URL"
+        )
     return value
 
 

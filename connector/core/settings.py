@@ -10,43 +10,17 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 
 import exchanges
 from connector.core.errors import InvalidSetting
 from connector.core.ports import PositionEvents
 from connector.core.proxies import OF_VENUE, Proxy, Standard, Ways, read_proxies, read_proxy
-from connector.core.setting_forms import addresses, families, host, level, name_of_255, origin, paper, url
+from connector.core.secret_files import with_files
+from connector.core.server_settings import ServerSettings
+from connector.core.setting_forms import Flag, Names, addresses, families, level, name_of_255, origin, paper, url
 from connector.core.symbol_patterns import read_patterns
 from connector.core.venue_options import VENUE_OPTIONS, option_problems
-
-_TRUE: Final = frozenset({"true", "1", "yes", "on"})
-_FALSE: Final = frozenset({"false", "0", "no", "off", ""})
-
-
-def _flag(value: object) -> object:
-    if isinstance(value, str):
-        text = value.strip().lower()
-        if text in _TRUE:
-            return True
-        if text in _FALSE:
-            return False
-    return value
-
-
-def _names(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
 
 
 def _proxy(value: object) -> object:
@@ -60,32 +34,9 @@ def _proxies(value: object) -> object:
 STANDARD_PROXIES: Final = ("HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 """Variables that other programs have, too; in small letters they count as well, and first."""
 
-Flag = Annotated[bool, BeforeValidator(_flag)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 
-
-class Settings(BaseModel):
+class Settings(ServerSettings):
     """Frozen settings. Field aliases are the environment variables; durations end in `_ms` or `_s`."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
-
-    # RabbitMQ
-    rabbit_host: str = Field("", alias="RABBIT_HOST")
-    rabbit_port: int = Field(5672, alias="RABBIT_PORT", ge=1, le=65535)
-    rabbit_user: str = Field("guest", alias="RABBIT_USER")
-    rabbit_password: SecretStr = Field(SecretStr("guest"), alias="RABBIT_PASSWORD")
-    rabbit_vhost: str = Field("/", alias="RABBIT_VHOST")
-    rabbit_tls: Flag = Field(False, alias="RABBIT_TLS")
-
-    # Redis
-    redis_host: str = Field("", alias="REDIS_HOST")
-    redis_port: int = Field(6379, alias="REDIS_PORT", ge=1, le=65535)
-    redis_password: SecretStr | None = Field(None, alias="REDIS_PASSWORD")
-    redis_tls: Flag = Field(False, alias="REDIS_TLS")
-    tls_ca_file: str = Field("", alias="TLS_CA_FILE")
-    """Certificate authority of RabbitMQ and Redis, if not a public one; only used with RABBIT_TLS and REDIS_TLS."""
-    state_prefix: str = Field("wsc:", alias="STATE_PREFIX")
-    """Prefix of our own Redis keys; the contract's channels and keys have none."""
 
     # services around
     exchange_service_url: str = Field("", alias="EXCHANGE_SERVICE_API_URL")
@@ -168,12 +119,6 @@ class Settings(BaseModel):
     venue_options: Mapping[str, str] = Field(default_factory=dict)
     """Options that single venues read, by upstream's variable name."""
 
-    @field_validator("redis_host", "rabbit_host", mode="after")
-    @classmethod
-    def _without_scheme(cls, value: str) -> str:
-        # An old sample file wrote http://localhost (contract 7.1).
-        return host(value.split("://", 1)[-1].strip().rstrip("/"))
-
     @field_validator("user_events_queue", mode="after")
     @classmethod
     def _none_is_none(cls, value: str) -> str:
@@ -236,10 +181,11 @@ class Settings(BaseModel):
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
-        """Read the environment; empty variables count as absent.
+        """Read the environment; empty variables count as absent. Secrets may stand in files (`secret_files`).
 
         Raises `InvalidSetting` naming the variable and what it takes, never its value.
         """
+        environ = with_files(environ)
         aliases = {field.alias: name for name, field in cls.model_fields.items() if field.alias}
         given = {alias: environ[alias] for alias in aliases if environ.get(alias, "").strip()}
         small = {name: environ[name.lower()] for name in STANDARD_PROXIES if environ.get(name.lower(), "").strip()}
@@ -278,6 +224,8 @@ def _explain(error: ValidationError | json.JSONDecodeError) -> str:
         return "VENUE_ENDPOINTS must be a JSON object of origin → origin"
     parts = []
     for item in error.errors(include_input=False, include_url=False, include_context=False):
-        name = ".".join(str(part) for part in item["loc"]) or "settings"
-        parts.append(f"{name}: {item['msg']}")
+        name = ".".join(str(part) for part in item["loc"])
+        said = item["msg"].removeprefix("Value error, ")
+        # What concerns several settings names them itself.
+        parts.append(f"{name}: {said}" if name else said)
     return "; ".join(parts)

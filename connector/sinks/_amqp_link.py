@@ -5,7 +5,6 @@ Everything here runs on the thread of the loop that it is given.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -289,33 +288,3 @@ def _text(error: BaseException) -> str:
     if isinstance(inner, BaseException):
         return _text(inner)
     return f"{type(error).__name__}: {error}" if not isinstance(error, AMQPError) or str(error) else repr(error)
-
-
-def parameters(
-    *,
-    host: str,
-    port: int,
-    user: str,
-    password: str,
-    virtual_host: str,
-    tls: bool | ssl.SSLContext,
-    heartbeat_s: int,
-    connect_timeout_s: float,
-) -> pika.ConnectionParameters:
-    """pika's parameters: one attempt per connect, so that the pauses are ours."""
-    options = None
-    if tls:
-        context = tls if isinstance(tls, ssl.SSLContext) else ssl.create_default_context()
-        options = pika.SSLOptions(context, host)
-    return pika.ConnectionParameters(
-        host=host,
-        port=port,
-        virtual_host=virtual_host,
-        credentials=pika.PlainCredentials(user, password),
-        heartbeat=heartbeat_s,
-        connection_attempts=1,
-        socket_timeout=connect_timeout_s,
-        stack_timeout=2 * connect_timeout_s,
-        ssl_options=options,
-        client_properties={"connection_name": "websocket-connector events"},
-    )

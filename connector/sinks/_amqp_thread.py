@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Iterator, Sequence
+from itertools import cycle
 from typing import Any
 
 import pika
@@ -11,9 +13,9 @@ from pika.adapters.select_connection import IOLoop, SelectConnection
 from pika.exceptions import StreamLostError
 
 from connector.core.log import get_logger
+from connector.servers.sockets import DISCARD
 from connector.sinks._amqp_ports import Callback
 from connector.sinks._amqp_publisher import Publisher
-from connector.sinks._common import DISCARD
 
 log = get_logger(__name__)
 
@@ -33,9 +35,10 @@ class AbortableConnection(SelectConnection):  # type: ignore[misc]  # pika is no
 class PublisherThread:
     """Runs a publisher from `start` until it has finished."""
 
-    def __init__(self, publisher: Publisher, parameters: pika.ConnectionParameters, name: str) -> None:
+    def __init__(self, publisher: Publisher, hosts: Sequence[pika.ConnectionParameters], name: str) -> None:
+        """`hosts`: nodes of one broker; each attempt goes to the next one."""
         self._publisher = publisher
-        self._parameters = parameters
+        self._hosts = cycle(hosts)
         self._name = name
         self.thread = threading.Thread(target=self._run, name=f"publisher-{name}", daemon=True)
 
@@ -58,7 +61,7 @@ class PublisherThread:
         publisher.open()
         while not publisher.finished:
             loop = IOLoop()
-            publisher.begin(loop, connecting(self._parameters, loop))
+            publisher.begin(loop, connecting(self._hosts, loop))
             try:
                 loop.start()
             except Exception:
@@ -69,12 +72,12 @@ class PublisherThread:
             loop.close()
 
 
-def connecting(parameters: pika.ConnectionParameters, loop: IOLoop) -> Any:
+def connecting(hosts: Iterator[pika.ConnectionParameters], loop: IOLoop) -> Any:
     """How a deployment connects: see `Connect`."""
 
     def connect(opened: Callback, failed: Callback, closed: Callback) -> Any:
         return AbortableConnection(
-            parameters,
+            next(hosts),
             on_open_callback=opened,
             on_open_error_callback=failed,
             on_close_callback=closed,

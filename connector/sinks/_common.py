@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Callable, Collection, Sequence
 from typing import Final, TypeVar
 
@@ -50,11 +49,6 @@ def backoff_s(failures: int, chance: Chance) -> float:
 def always() -> float:
     """`Permitted` of a process that shares its streams with nobody."""
     return math.inf
-
-
-DISCARD: Final = struct.pack("ii", 1, 0)
-"""`SO_LINGER` of a connection whose end takes back what did not arrive yet: the kernel would go on sending it for minutes,
-also behind what another process published meanwhile."""
 
 
 class Throttle:

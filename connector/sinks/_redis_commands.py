@@ -31,7 +31,6 @@ MAX_CHANNELS: Final = 100_000
 
 _LAST = LAST_EVENT_TIME.encode()
 _ORDERS = ORDERS.encode()
-_EXPIRY = EXPIRY_KEY.encode()
 
 
 class Outcome(enum.Enum):
@@ -51,7 +50,9 @@ class AccountBatch:
     `orders` hash) comes before it and may be repeated without harm.
     """
 
-    def __init__(self, items: Sequence[AccountItem], now_ms: int, has_hexpire: bool) -> None:
+    def __init__(
+        self, items: Sequence[AccountItem], now_ms: int, has_hexpire: bool, expiry_key: str = EXPIRY_KEY
+    ) -> None:
         self.items = items
         self.side_errors: list[str] = []
         """Errors of commands that don't decide: the event itself went out."""
@@ -62,7 +63,7 @@ class AccountBatch:
         now = b"%d" % now_ms
         for index, item in enumerate(items):
             if isinstance(item, AccountMessage):
-                commands += _event(item, now, now_ms, has_hexpire)
+                commands += _event(item, now, now_ms, None if has_hexpire else expiry_key.encode())
             elif isinstance(item, InfoMessage):
                 text = utf8(subscribed_text(item.stream_id))
                 commands.append(command(b"PUBLISH", utf8(user_info_channel(item.stream_id)), text))
@@ -90,17 +91,18 @@ class AccountBatch:
         return outcomes
 
 
-def _event(item: AccountMessage, now: bytes, now_ms: int, has_hexpire: bool) -> list[bytes]:
+def _event(item: AccountMessage, now: bytes, now_ms: int, expiry_key: bytes | None) -> list[bytes]:
+    """`expiry_key`: of a server without HEXPIRE."""
     stream = utf8(item.stream_id)
     commands = [command(b"ZADD", _LAST, b"GT", now, stream)]
     if item.order_field is not None:
         field = utf8(item.order_field)
-        if has_hexpire:
+        if expiry_key is None:
             commands.append(command(b"HSET", _ORDERS, field, item.body))
             commands.append(command(b"HEXPIRE", _ORDERS, b"%d" % item.order_ttl_s, b"FIELDS", b"1", field))
         else:
             # The deadline first: a deadline without a field is harmless, a field without a deadline stays for ever.
-            commands.append(command(b"ZADD", _EXPIRY, b"%d" % (now_ms + item.order_ttl_s * 1000), field))
+            commands.append(command(b"ZADD", expiry_key, b"%d" % (now_ms + item.order_ttl_s * 1000), field))
             commands.append(command(b"HSET", _ORDERS, field, item.body))
     commands.append(command(b"PUBLISH", stream, item.body))
     return commands

@@ -7,12 +7,9 @@ uses its `Connection` directly: connect, send, read one reply per command. Publi
 from __future__ import annotations
 
 import math
-import socket
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import Final
 
-from redis import Connection, SSLConnection
-from redis.backoff import NoBackoff
 from redis.exceptions import (
     BusyLoadingError,
     NoPermissionError,
@@ -24,13 +21,15 @@ from redis.exceptions import (
 from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
-from redis.retry import Retry
 
 from connector.core.channels import ORDERS
-from connector.sinks._common import DISCARD, always
+from connector.servers.redis import Wire
+from connector.sinks._common import always
 
 EXPIRY_KEY: Final = "wsc:orders:expiry"
 """Deadlines of the `orders` fields where the server has no HEXPIRE: a sorted set, field → ms."""
+CLUSTER_EXPIRY_KEY: Final = f"wsc:{{{ORDERS}}}:expiry"
+"""The same in a cluster: in the slot of `orders`, because one script sweeps both."""
 
 REPLY_S: Final = 5.0
 """A reply is waited for this long."""
@@ -76,83 +75,13 @@ def command(*parts: bytes) -> bytes:
     return b"*%d\r\n" % len(parts) + b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
 
 
-class Wire(Protocol):
-    """A connection to a Redis as redis-py makes it, and a world: sends packed commands, reads one reply after another.
-
-    Raises redis-py's errors; an error reply of the server is raised, too.
-    """
-
-    def connect(self) -> None: ...
-
-    def disconnect(self) -> None: ...
-
-    def send_packed_command(self, command: Sequence[bytes], check_health: bool = True) -> None: ...
-
-    def can_read(self, timeout: float) -> bool:
-        """Whether a reply, or the beginning of one, is there within so many seconds."""
-
-    def read_response(self) -> object: ...
-
-
-class DiscardingConnection(Connection):
-    """What it has not got rid of when it is closed is never sent."""
-
-    def _connect(self) -> socket.socket:
-        return _discarding(super()._connect())  # type: ignore[no-untyped-call]
-
-
-class DiscardingTls(SSLConnection):
-    """The same over TLS."""
-
-    def _connect(self) -> socket.socket:
-        return _discarding(super()._connect())  # type: ignore[no-untyped-call]
-
-
-def _discarding(made: socket.socket) -> socket.socket:
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, DISCARD)
-    return made
-
-
-def wire(
-    *,
-    host: str,
-    port: int,
-    db: int,
-    username: str | None,
-    password: str | None,
-    tls: bool,
-    tls_ca_file: str | None,
-    connect_timeout_s: float,
-    reply_timeout_s: float,
-) -> Wire:
-    """redis-py's connection, without its retries; nothing is connected yet."""
-    options: dict[str, Any] = {
-        "host": host,
-        "port": port,
-        "db": db,
-        "username": username,
-        "password": password,
-        "socket_connect_timeout": connect_timeout_s,
-        "socket_timeout": reply_timeout_s,
-        "socket_keepalive": True,
-        "retry": Retry(NoBackoff(), 0),
-        "health_check_interval": 0,
-        "protocol": 2,
-        "driver_info": None,
-    }
-    if tls:
-        options |= {"ssl_ca_certs": tls_ca_file, "ssl_cert_reqs": "required", "ssl_check_hostname": True}
-    # redis-py's connection classes carry few annotations; this is the one place that touches them.
-    made: Any = DiscardingTls(**options) if tls else DiscardingConnection(**options)  # type: ignore[no-untyped-call]
-    return made  # type: ignore[no-any-return]
-
-
 class RedisLink:
     """An open connection, its loaded scripts, and whether the server knows HEXPIRE."""
 
-    def __init__(self, connection: Wire) -> None:
+    def __init__(self, connection: Wire, expiry_key: str = EXPIRY_KEY) -> None:
         """Connect. Raises `LinkLost` or `LinkRefused`."""
         self._connection = connection
+        self.expiry_key = expiry_key
         try:
             connection.connect()
             self._publish_sha = self._load(_PUBLISH_PAIRS)
@@ -211,7 +140,7 @@ class RedisLink:
 
     def sweep(self, now_ms: int, count: int) -> int:
         """Remove up to `count` order fields whose deadline has passed, and their deadlines. Returns how many."""
-        keys = (b"2", EXPIRY_KEY.encode(), ORDERS.encode(), b"%d" % now_ms, b"%d" % count)
+        keys = (b"2", self.expiry_key.encode(), ORDERS.encode(), b"%d" % now_ms, b"%d" % count)
         reply = self.ask(command(b"EVALSHA", self._sweep_sha, *keys))[0]
         if isinstance(reply, NoScriptError):
             self._sweep_sha = self._load(_SWEEP)
@@ -227,8 +156,8 @@ class RedisLink:
         return reply if isinstance(reply, bytes) else str(reply).encode()
 
     def _detect_hexpire(self) -> bool:
-        # A key that doesn't exist: no effect where HEXPIRE exists (Redis 7.4), "unknown command" elsewhere.
-        reply = self.ask(command(b"HEXPIRE", b"wsc:probe", b"1", b"FIELDS", b"1", b"x"))[0]
+        # A field that doesn't exist: no effect where HEXPIRE exists (Redis 7.4), "unknown command" elsewhere.
+        reply = self.ask(command(b"HEXPIRE", ORDERS.encode(), b"1", b"FIELDS", b"1", b"wsc:probe"))[0]
         if passing(reply):
             raise LinkRefused(str(reply))
         return not isinstance(reply, ResponseError)

@@ -17,10 +17,11 @@ from connector.core.metrics import METRICS
 from connector.core.ports import AccountMessage, Clock, Confirmed, Recovered
 from connector.core.stamps import NOT_NOW
 from connector.core.waits import Ending, Wait
+from connector.servers.redis import Wire
 from connector.sinks._common import HOLD_S, Elsewhere, Permitted, Throttle, always, backoff_s, call_back, utf8
 from connector.sinks._redis_commands import AccountBatch, ChannelNames, Outcome, Settled, candle_pair, service_pair
 from connector.sinks._redis_lanes import AccountItem, RedisLanes
-from connector.sinks._redis_link import LinkLost, LinkRefused, PartialReply, RedisLink, Wire, command
+from connector.sinks._redis_link import LinkLost, LinkRefused, PartialReply, RedisLink, command
 
 log = get_logger(__name__)
 
@@ -46,6 +47,7 @@ class RedisPublisher:
         lanes: RedisLanes,
         wire: Callable[[], Wire],
         *,
+        expiry_key: str,
         name: str,
         sweep_interval_s: float,
         clock: Clock,
@@ -74,7 +76,7 @@ class RedisPublisher:
         self.alive_mono = NOT_NOW
         """When the last piece of work began; not judged while it connects, because a name server may take its time."""
         # Publisher's thread only:
-        self._wire, self._clock, self._chance = wire, clock, chance
+        self._wire, self._expiry_key, self._clock, self._chance = wire, expiry_key, clock, chance
         self._link: RedisLink | None = None
         self._connect_at = 0.0
         self._connected_at = math.inf
@@ -169,7 +171,7 @@ class RedisPublisher:
             return False
         self._connected_at = math.inf
         try:
-            self._link = RedisLink(self._wire())
+            self._link = RedisLink(self._wire(), self._expiry_key)
         except (LinkLost, LinkRefused) as error:
             self._lost(str(error))
         except Exception as error:
@@ -293,7 +295,7 @@ class RedisPublisher:
         lost: LinkLost | None = None
         outcomes = [Outcome.FORBIDDEN] * len(items)
         try:
-            batch = AccountBatch(items, self._clock.wall_ms(), link.has_hexpire)
+            batch = AccountBatch(items, self._clock.wall_ms(), link.has_hexpire, link.expiry_key)
             try:
                 replies = link.ask(batch.packed, batch.count, self.permitted)
             except PartialReply as error:

@@ -6,19 +6,23 @@ Delivery is at least once: after a lost connection everything unconfirmed is sen
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+import pika
+
 from connector.core.clock import Chance, SystemClock
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
+from connector.core.places import RabbitPlace
 from connector.core.ports import Clock, Confirmed, Message, Recovered, SinkStatus
 from connector.core.stamps import Stamped
 from connector.core.waits import Ending, Wait, wait_through
+from connector.servers.rabbit import parameters
 from connector.sinks._amqp_intake import Intake
-from connector.sinks._amqp_link import Topology, parameters
+from connector.sinks._amqp_link import Topology
 from connector.sinks._amqp_ports import ByHand, Connect
 from connector.sinks._amqp_publisher import Options, Publisher
 from connector.sinks._amqp_thread import PublisherThread
@@ -27,6 +31,59 @@ from connector.sinks._disk import Disk
 from connector.sinks.outbox import Outbox
 
 log = get_logger(__name__)
+
+
+class RabbitOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a deployment chooses."""
+
+    place: RabbitPlace = RabbitPlace()
+    exchange: str = "gainium.events"
+    queue: str | None = "gainium.user-events"
+    """None = no queue is declared."""
+    queue_max_length: int | None = 1_000_000
+    queue_overflow: Literal["drop-head", "reject-publish"] = "drop-head"
+    """With `reject-publish` a full queue pushes back up to `submit`."""
+    queue_type: Literal["classic", "quorum"] = "classic"
+    ticker_per_symbol: bool = False
+    outbox_dir: str | Path | None = None
+    outbox_bytes: int = 512 * 1024 * 1024
+    memory_messages: int = 20_000
+    """How many durable messages wait before they go to disk."""
+    window: int = 4_000
+    """Unconfirmed durable messages."""
+    ticker_rows: int = 8_000
+    heartbeat_s: int = 15
+    connect_timeout_s: float = 5.0
+    confirm_timeout_s: float = 60.0
+    name: str = "rabbitmq"
+
+    def topology(self) -> Topology:
+        arguments: dict[str, object] = {"x-queue-type": self.queue_type, "x-overflow": self.queue_overflow}
+        if self.queue_max_length is not None:
+            arguments["x-max-length"] = self.queue_max_length
+        return Topology(exchange=self.exchange, queue=self.queue, binding="user.#", queue_arguments=arguments)
+
+    def intake(self, disk: Disk | None, clock: Clock, chance: Chance) -> Intake:
+        outbox = None
+        if self.outbox_dir is not None:
+            outbox = Outbox(self.outbox_dir, max_bytes=self.outbox_bytes, chance=chance, disk=disk)
+        return Intake(
+            memory_messages=self.memory_messages,
+            ticker_rows=self.ticker_rows,
+            outbox=outbox,
+            name=self.name,
+            clock=clock,
+            chance=chance,
+        )
+
+    def hosts(self) -> list[pika.ConnectionParameters]:
+        return parameters(
+            self.place,
+            name="websocket-connector events",
+            heartbeat_s=self.heartbeat_s,
+            socket_timeout_s=self.connect_timeout_s,
+            stack_timeout_s=2 * self.connect_timeout_s,
+        )
 
 
 class RabbitSink:
@@ -39,88 +96,34 @@ class RabbitSink:
 
     def __init__(
         self,
+        options: RabbitOptions | None = None,
         *,
-        host: str = "127.0.0.1",
-        port: int = 5672,
-        user: str = "guest",
-        password: str = "guest",  # noqa: S107 - RabbitMQ's own default, accepted from loopback only
-        virtual_host: str = "/",
-        tls: bool | ssl.SSLContext = False,
-        exchange: str = "gainium.events",
-        queue: str | None = "gainium.user-events",
-        queue_max_length: int | None = 1_000_000,
-        queue_overflow: Literal["drop-head", "reject-publish"] = "drop-head",
-        queue_type: Literal["classic", "quorum"] = "classic",
-        ticker_per_symbol: bool = False,
-        outbox_dir: str | Path | None = None,
-        outbox_bytes: int = 512 * 1024 * 1024,
-        memory_messages: int = 20_000,
-        window: int = 4_000,
-        ticker_rows: int = 8_000,
-        heartbeat_s: int = 15,
-        connect_timeout_s: float = 5.0,
-        confirm_timeout_s: float = 60.0,
         on_confirmed: Confirmed | None = None,
-        name: str = "rabbitmq",
         clock: Clock | None = None,
         chance: Chance | None = None,
         disk: Disk | None = None,
         broker: Connect | None = None,
     ) -> None:
-        """`queue=None` declares no queue. `queue_overflow="reject-publish"` makes a full queue push back up to `submit`.
-
-        `window` is the number of unconfirmed durable messages; `memory_messages` how many wait before they go to disk.
-
-        With `broker` there is no thread and no server: whoever made the sink calls `turn`.
-        """
-        self.name = name
+        """With `broker` there is no thread and no server: whoever made the sink calls `turn`."""
+        options = options or RabbitOptions()
+        self.name = options.name
         self._clock = clock = clock or SystemClock()
         chance = chance or Chance()
-        outbox = (
-            Outbox(outbox_dir, max_bytes=outbox_bytes, chance=chance, disk=disk) if outbox_dir is not None else None
+        self._intake = options.intake(disk, clock, chance)
+        more = Options(
+            name=options.name,
+            window=options.window,
+            ticker_per_symbol=options.ticker_per_symbol,
+            confirm_timeout_s=options.confirm_timeout_s,
         )
-        arguments: dict[str, object] = {"x-queue-type": queue_type, "x-overflow": queue_overflow}
-        if queue_max_length is not None:
-            arguments["x-max-length"] = queue_max_length
-        self._intake = Intake(
-            memory_messages=memory_messages,
-            ticker_rows=ticker_rows,
-            outbox=outbox,
-            name=name,
-            clock=clock,
-            chance=chance,
-        )
-        self._publisher = Publisher(
-            self._intake,
-            Topology(exchange=exchange, queue=queue, binding="user.#", queue_arguments=arguments),
-            Options(
-                name=name,
-                window=window,
-                ticker_per_symbol=ticker_per_symbol,
-                confirm_timeout_s=confirm_timeout_s,
-            ),
-            clock,
-            chance,
-        )
+        self._publisher = Publisher(self._intake, options.topology(), more, clock, chance)
         self.on_confirmed = on_confirmed
         self.on_recovered: Recovered | None = None
         """Not told: what is refused here ends its stream's session, and gap repair fetches it."""
         self._may_log = Throttle(clock)
         self._broker = broker
         self._by_hand: ByHand | None = None
-        self._thread: PublisherThread | None = None
-        if broker is None:
-            where = parameters(
-                host=host,
-                port=port,
-                user=user,
-                password=password,
-                virtual_host=virtual_host,
-                tls=tls,
-                heartbeat_s=heartbeat_s,
-                connect_timeout_s=connect_timeout_s,
-            )
-            self._thread = PublisherThread(self._publisher, where, name)
+        self._thread = None if broker is not None else PublisherThread(self._publisher, options.hosts(), options.name)
 
     @property
     def on_confirmed(self) -> Confirmed | None:

@@ -12,12 +12,15 @@ from functools import partial
 
 from connector.core.clock import Chance, SystemClock
 from connector.core.metrics import METRICS
+from connector.core.places import RedisPlace
 from connector.core.ports import AccountMessage, Clock, Confirmed, Message, Recovered, SinkStatus
 from connector.core.stamps import Stamped
 from connector.core.waits import Ending, Wait, wait_through
+from connector.servers.redis import Wire, wire
 from connector.sinks._common import Elsewhere, Permitted, left
+from connector.sinks._redis_cluster import cluster_wire
 from connector.sinks._redis_lanes import RedisLanes
-from connector.sinks._redis_link import REPLY_S, Wire, wire
+from connector.sinks._redis_link import CLUSTER_EXPIRY_KEY, EXPIRY_KEY, REPLY_S
 from connector.sinks._redis_publisher import GATHER_S, MARKET_BATCH, RedisPublisher
 
 
@@ -36,13 +39,7 @@ class RedisSink:
     def __init__(
         self,
         *,
-        host: str = "127.0.0.1",
-        port: int = 6379,
-        db: int = 0,
-        username: str | None = None,
-        password: str | None = None,
-        tls: bool = False,
-        tls_ca_file: str | None = None,
+        place: RedisPlace | None = None,
         on_confirmed: Confirmed | None = None,
         on_recovered: Recovered | None = None,
         buffer_messages: int = 50_000,
@@ -66,21 +63,13 @@ class RedisSink:
             service_limit=service_messages,
             ticker_rows=ticker_rows,
         )
-        real = partial(
-            wire,
-            host=host,
-            port=port,
-            db=db,
-            username=username,
-            password=password,
-            tls=tls,
-            tls_ca_file=tls_ca_file,
-            connect_timeout_s=connect_timeout_s,
-            reply_timeout_s=reply_timeout_s,
-        )
+        place = place or RedisPlace()
+        timeouts = {"connect_timeout_s": connect_timeout_s, "reply_timeout_s": reply_timeout_s}
+        real = partial(cluster_wire, place, **timeouts) if place.cluster else partial(wire, place, key="", **timeouts)
         self._publisher = RedisPublisher(
             lanes,
             server or real,
+            expiry_key=CLUSTER_EXPIRY_KEY if place.cluster else EXPIRY_KEY,
             name=name,
             sweep_interval_s=sweep_interval_s,
             clock=clock,

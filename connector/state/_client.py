@@ -1,49 +1,30 @@
-"""The connection to Redis: one pool for all threads, no hidden retries, every error mapped at the edge."""
+"""Commands and scripts on a client of Redis, every error mapped at the edge."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from connector.core.errors import StateUnavailable
+from connector.core.places import RedisPlace
+from connector.servers.redis import client
 
-Connection = Mapping[str, Any] | Callable[[], redis.Redis]
-"""Arguments of a redis-py connection (`host`, `port`, `username`, `password`, `db`, `ssl` and `ssl_…`), or a factory."""
+Connection = RedisPlace | Callable[[], redis.Redis]
+"""Where Redis is, or a factory of clients."""
 
-MAX_CONNECTIONS = 32
-"""Dramatiq's 8 threads, the scheduler's 10, I/O threads and a listener fit; more would only queue at the server."""
-HEALTH_CHECK_S = 15
-"""A pooled connection that idled longer is tried with a PING first."""
 CHUNK = 500
 """Keys in one script call: the server runs nothing else meanwhile (platform notes, section 6)."""
 
 
-def connect(connection: Connection, socket_timeout_s: float, connect_timeout_s: float) -> redis.Redis:
-    """A client; nothing is sent yet. Retries are off: a late reply must not make one open count twice."""
-    if not isinstance(connection, Mapping):
+def connect(connection: Connection, key: str, socket_timeout_s: float, connect_timeout_s: float) -> redis.Redis:
+    """A client; nothing is sent yet. In a cluster it reaches the keys of one slot only, that of `key`."""
+    if not isinstance(connection, RedisPlace):
         return connection()
-    arguments = dict(connection)
-    secure = arguments.pop("ssl", False)
-    pool_class: Any = redis.BlockingConnectionPool  # its constructor has no annotations
-    pool = pool_class(
-        max_connections=MAX_CONNECTIONS,
-        timeout=socket_timeout_s,
-        connection_class=redis.SSLConnection if secure else redis.Connection,
-        socket_timeout=socket_timeout_s,
-        socket_connect_timeout=connect_timeout_s,
-        health_check_interval=HEALTH_CHECK_S,
-        retry=Retry(NoBackoff(), 0),
-        # RESP2 is all that is needed here; 3 costs a HELLO for each connection and is unknown to old servers.
-        protocol=2,
-        **arguments,
-    )
-    return redis.Redis(connection_pool=pool)
+    return client(connection, key=key, socket_timeout_s=socket_timeout_s, connect_timeout_s=connect_timeout_s)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import msgspec
 
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
+from connector.core.places import RedisPlace, tagged
 from connector.core.ports import Applied, Clock, Gate, Role, Wanted, WorkerInfo
 from connector.core.stamps import Stamped
 from connector.core.window import ahead_ms, period_ms, slice_ms
@@ -64,14 +65,19 @@ class RedisState(Texts, CandleSubscriptions):
         admin_prefix: str = ADMIN_PREFIX,
         clock: Clock | None = None,
     ) -> None:
-        """Nothing is connected yet. `connection` is what redis-py takes (`host`, `port`, `password`, `db`, `ssl`, …), or a
-        factory of clients; the latter keeps its own timeouts."""
-        self._client = connect(connection, socket_timeout_s, connect_timeout_s)
+        """Nothing is connected yet. A factory of clients keeps its own timeouts.
+
+        In a cluster a prefix without a hash tag becomes one (`{wsc:}`): all keys live in one slot, at one node.
+        """
+        self._admin_prefix = admin_prefix
+        cluster = isinstance(connection, RedisPlace) and connection.cluster
+        self._prefix = prefix = tagged(prefix) if cluster else prefix
+        self._client = self._admin_client = connect(connection, prefix, socket_timeout_s, connect_timeout_s)
+        if cluster:  # the platform's own key has no tag
+            self._admin_client = connect(connection, self._enabled_key, socket_timeout_s, connect_timeout_s)
         self._timeout_s = socket_timeout_s + connect_timeout_s
         self._redis = Commands(self._client)
         self._clock = clock
-        self._prefix = prefix
-        self._admin_prefix = admin_prefix
         self._keyring = Keyring(vault)
         self._lock = threading.Lock()
         self._epoch = 0
@@ -339,7 +345,7 @@ class RedisState(Texts, CandleSubscriptions):
         return [None if value is None else value.decode() for value in self._read("text", names)]
 
     def enabled_exchanges(self) -> frozenset[str] | None:
-        text = self._redis.call("GET", f"{self._admin_prefix}enabled_exchanges")
+        text = Commands(self._admin_client).call("GET", self._enabled_key)
         if text is None:
             return None
         try:
@@ -347,6 +353,10 @@ class RedisState(Texts, CandleSubscriptions):
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return None
         return frozenset(item for item in items if isinstance(item, str)) if isinstance(items, list) else None
+
+    @property
+    def _enabled_key(self) -> str:
+        return f"{self._admin_prefix}enabled_exchanges"
 
     # --- notifications ---
 
@@ -390,9 +400,10 @@ class RedisState(Texts, CandleSubscriptions):
             return False
 
     def close_connections(self) -> None:
-        """Stop the listeners and close the pool. A later call would connect again."""
+        """Stop the listeners and close the pools. A later call would connect again."""
         with self._lock:
             listeners, self._listeners = self._listeners, set()
         for listener in listeners:
             listener.stop()
         self._client.connection_pool.disconnect()
+        self._admin_client.connection_pool.disconnect()

@@ -15,6 +15,7 @@ from dramatiq.errors import ConnectionClosed
 from connector.core.clock import Chance, SystemClock
 from connector.core.ports import Role, State
 from connector.core.settings import Settings
+from connector.servers.rabbit import connection_arguments
 from connector.state.positions_on_disk import PositionsOnDisk
 from connector.state.vault import NONE
 from connector.streams.edges import Edges
@@ -85,7 +86,7 @@ class ServiceProcess:
     def _live(self) -> None:
         settings = Settings.from_env(self.environ)
         queues = USER_QUEUES if self.role == "user" else price_queues(settings.price_role)
-        broker = PlatformBroker(queues, parameters=[_build.broker_parameters(settings, f"connector-{self.role}")])
+        broker = PlatformBroker(queues, parameters=connection_arguments(settings.rabbit, name=f"connector-{self.role}"))
         self.broker = broker
         if self.role == "user":
             tasks_user.declare(broker)

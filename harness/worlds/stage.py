@@ -25,9 +25,9 @@ import pika
 from pika.adapters.select_connection import IOLoop
 
 from connector.core import metrics
+from connector.servers.redis import PlainConnection
 from connector.sinks._amqp_thread import AbortableConnection
 from connector.sinks._disk import RealDisk
-from connector.sinks._redis_link import DiscardingConnection
 from connector.state import positions_on_disk
 from harness.worlds import blocking, disk, network, pika_blocking, pika_loop, pools, redis_clients
 from harness.worlds.blocking import host, kernel
@@ -123,7 +123,7 @@ def _instead() -> dict[int, object]:
         (pika, Borrowed(pika, BlockingConnection=pika_blocking.BlockingConnection)),
         (IOLoop, pika_loop.IOLoop),
         (AbortableConnection, pika_loop.SelectConnection),
-        (DiscardingConnection, redis_clients.Connection),
+        (PlainConnection, redis_clients.Connection),
         (RealDisk, disk.disk),
         (positions_on_disk.connect, disk.connect),
         (metrics.METRICS, _NoMetrics()),

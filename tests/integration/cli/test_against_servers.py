@@ -63,7 +63,7 @@ def test_a_command_is_published_as_the_backend_does(
     assert (method.exchange, method.routing_key) == (name, "q")
     assert json.loads(body) == {"payload": {"event": "close stream", "uuid": "u"}}
     assert {key: value for key, value in vars(properties).items() if value is not None} == {}
-    assert capsys.readouterr().out == f"sent to {os.environ['RABBIT_HOST']}: close u\n"
+    assert capsys.readouterr().out == f"sent to {os.environ['RABBIT_HOST']}:{os.environ['RABBIT_PORT']}: close u\n"
 
 
 def test_a_queue_that_nobody_declared_is_said(channel: Any, name: str) -> None:

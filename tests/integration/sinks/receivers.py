@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pika
 import redis
 
+from connector.core.places import Host, RabbitPlace, RedisPlace
 from connector.core.ports import AccountMessage, CandleMessage, TickerMessage
 
 REDIS_HOST = os.environ.get("REDIS_HOST", "127.0.0.1")
@@ -22,6 +23,14 @@ RABBIT_PORT = int(os.environ.get("RABBIT_PORT", "5672"))
 RABBIT_USER = os.environ.get("RABBIT_USER", "guest")
 RABBIT_PASSWORD = os.environ.get("RABBIT_PASSWORD", "guest")
 WAIT_S = 20.0
+
+
+def rabbit_place(port: int = RABBIT_PORT) -> RabbitPlace:
+    return RabbitPlace(hosts=(Host(RABBIT_HOST, port),), user=RABBIT_USER, password=RABBIT_PASSWORD)
+
+
+def redis_place(port: int = REDIS_PORT) -> RedisPlace:
+    return RedisPlace(hosts=(Host(REDIS_HOST, port),), db=REDIS_DB)
 
 
 def unique() -> str:

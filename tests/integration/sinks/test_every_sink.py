@@ -8,23 +8,18 @@ from typing import Any
 
 import pytest
 
-from connector.core.ports import AccountMessage, InfoMessage, Sink
+from connector.core.ports import AccountMessage, Confirmed, InfoMessage, Sink
 from connector.sinks.fanout import FanoutSink
 from connector.sinks.memory import MemorySink
-from connector.sinks.rabbitmq import RabbitSink
+from connector.sinks.rabbitmq import RabbitOptions, RabbitSink
 from connector.sinks.redis_pubsub import RedisSink
 from tests.integration.sinks.receivers import (
-    RABBIT_HOST,
-    RABBIT_PASSWORD,
-    RABBIT_PORT,
-    RABBIT_USER,
-    REDIS_DB,
-    REDIS_HOST,
-    REDIS_PORT,
     WAIT_S,
     RabbitReceiver,
     RedisReceiver,
     account,
+    rabbit_place,
+    redis_place,
     tickers,
     unique,
     wait_for,
@@ -51,18 +46,12 @@ class Bench:
 
 
 def redis_sink(**options: Any) -> RedisSink:
-    settings: dict[str, Any] = {"host": REDIS_HOST, "port": REDIS_PORT, "db": REDIS_DB}
-    return RedisSink(**settings | options)
+    return RedisSink(place=redis_place(), **options)
 
 
-def rabbit_sink(mark: str, **options: Any) -> RabbitSink:
-    settings: dict[str, Any] = {
-        "host": RABBIT_HOST,
-        "port": RABBIT_PORT,
-        "user": RABBIT_USER,
-        "password": RABBIT_PASSWORD,
-    }
-    return RabbitSink(**settings | {"exchange": f"{mark}.events", "queue": None} | options)
+def rabbit_sink(mark: str, on_confirmed: Confirmed | None = None, **options: Any) -> RabbitSink:
+    settings: dict[str, Any] = {"place": rabbit_place(), "exchange": f"{mark}.events", "queue": None}
+    return RabbitSink(RabbitOptions(**settings | options), on_confirmed=on_confirmed)
 
 
 @pytest.fixture(params=["memory", "redis", "rabbitmq", "fanout"])
@@ -193,11 +182,11 @@ def test_a_callback_that_fails_does_not_end_the_sink(bench: Bench) -> None:
 
 
 def test_stop_keeps_its_deadline_when_nobody_answers() -> None:
-    away: dict[str, Any] = {"host": "127.0.0.1", "port": 1}
+    redis, rabbit = redis_place(port=1), RabbitOptions(place=rabbit_place(port=1))
     sinks: list[Sink] = [
-        RedisSink(**away),
-        RabbitSink(**away),
-        FanoutSink([RedisSink(**away), RabbitSink(**away)]),
+        RedisSink(place=redis),
+        RabbitSink(rabbit),
+        FanoutSink([RedisSink(place=redis), RabbitSink(rabbit)]),
     ]
     for sink in sinks:
         sink.start()

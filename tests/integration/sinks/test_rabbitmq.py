@@ -10,18 +10,16 @@ from typing import Any
 
 import pytest
 
-from connector.core.ports import AccountMessage, InfoMessage, ServiceMessage
-from connector.sinks.rabbitmq import RabbitSink
+from connector.core.ports import AccountMessage, Confirmed, InfoMessage, ServiceMessage
+from connector.sinks.rabbitmq import RabbitOptions, RabbitSink
 from tests.integration.sinks.receivers import (
-    RABBIT_HOST,
-    RABBIT_PASSWORD,
     RABBIT_PORT,
-    RABBIT_USER,
     RabbitReceiver,
     account,
     candle,
     first_seen,
     rabbit_connection,
+    rabbit_place,
     tickers,
     wait_for,
 )
@@ -37,17 +35,21 @@ class Running:
         self.mark = mark
         self.sinks: list[RabbitSink] = []
 
-    def __call__(self, *, start: bool = True, **options: Any) -> RabbitSink:
+    def __call__(
+        self,
+        *,
+        start: bool = True,
+        port: int = RABBIT_PORT,
+        on_confirmed: Confirmed | None = None,
+        **options: Any,
+    ) -> RabbitSink:
         settings: dict[str, Any] = {
-            "host": RABBIT_HOST,
-            "port": RABBIT_PORT,
-            "user": RABBIT_USER,
-            "password": RABBIT_PASSWORD,
+            "place": rabbit_place(port),
             "exchange": f"{self.mark}.events",
             "queue": None,
             "connect_timeout_s": 2.0,
         }
-        sink = RabbitSink(**settings | options)
+        sink = RabbitSink(RabbitOptions(**settings | options), on_confirmed=on_confirmed)
         self.sinks.append(sink)
         if start:
             sink.start()

@@ -12,26 +12,25 @@ import fakeredis
 import pytest
 
 from connector.core.channels import LAST_EVENT_TIME, ORDERS
+from connector.core.places import Host, RedisPlace
 from connector.core.ports import InfoMessage, ServiceMessage, StreamClosed
-from connector.sinks._common import DISCARD
-from connector.sinks._redis_link import EXPIRY_KEY, PartialReply, RedisLink, command, wire
+from connector.servers.redis import wire
+from connector.servers.sockets import DISCARD
+from connector.sinks._redis_link import EXPIRY_KEY, PartialReply, RedisLink, command
 from connector.sinks.redis_pubsub import RedisSink
 from tests.integration.sinks.receivers import (
-    REDIS_DB,
-    REDIS_HOST,
     REDIS_PORT,
     RedisReceiver,
     account,
     candle,
     first_seen,
+    redis_place,
     tickers,
     wait_for,
 )
 from tests.integration.tcp_proxy import TcpProxy
 
 pytestmark = pytest.mark.integration
-
-DIRECT: dict[str, Any] = {"host": REDIS_HOST, "port": REDIS_PORT, "db": REDIS_DB}
 
 
 class Running:
@@ -40,8 +39,9 @@ class Running:
     def __init__(self) -> None:
         self.sinks: list[RedisSink] = []
 
-    def __call__(self, **options: Any) -> RedisSink:
-        sink = RedisSink(**DIRECT | {"reply_timeout_s": 1.0, "connect_timeout_s": 1.0} | options)
+    def __call__(self, *, port: int = REDIS_PORT, **options: Any) -> RedisSink:
+        options = {"reply_timeout_s": 1.0, "connect_timeout_s": 1.0} | options
+        sink = RedisSink(place=redis_place(port), **options)
         self.sinks.append(sink)
         sink.start()
         return sink
@@ -140,7 +140,7 @@ def test_orders_with_hexpire_expire_by_themselves(mark: str) -> None:
     server = fakeredis.TcpFakeServer(("127.0.0.1", 0), server_type="redis")
     threading.Thread(target=server.serve_forever, name="fake-redis", daemon=True).start()
     host, port = server.server_address[:2]
-    sink = RedisSink(host=str(host), port=int(port))
+    sink = RedisSink(place=RedisPlace(hosts=(Host(str(host), int(port)),)))
     sink.start()
     try:
         sink.submit([account(f"{mark}-u", 1, order_field="D-BO-1", order_ttl_s=300)])
@@ -289,9 +289,7 @@ def test_account_messages_overtake_a_backlog_of_tickers(
 
 def test_a_connection_that_is_closed_takes_back_what_did_not_arrive() -> None:
     """The kernel would go on sending it when the way is free again, behind what another process published."""
-    made: Any = wire(
-        **DIRECT, username=None, password=None, tls=False, tls_ca_file=None, connect_timeout_s=1.0, reply_timeout_s=1.0
-    )
+    made: Any = wire(redis_place(), key="", connect_timeout_s=1.0, reply_timeout_s=1.0)
     link = RedisLink(made)
     try:
         assert made._sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(DISCARD)) == DISCARD

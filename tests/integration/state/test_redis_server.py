@@ -10,6 +10,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +18,9 @@ import redis
 from cryptography.fernet import Fernet
 
 from connector.core.errors import StateUnavailable
+from connector.core.places import Host, RedisPlace
 from connector.core.ports import State
+from connector.core.settings import Settings
 from connector.core.window import SLICES
 from connector.state._listener import Listener
 from connector.state.redis_state import KEEP_BUCKET_MS, RedisState
@@ -28,11 +31,7 @@ from tests.unit.connector.state.promises import Promises
 
 pytestmark = pytest.mark.integration
 
-SERVER: dict[str, Any] = {
-    "host": os.environ.get("REDIS_HOST", "127.0.0.1"),
-    "port": int(os.environ.get("REDIS_PORT", "6379")),
-}
-PASSWORD = os.environ.get("REDIS_PASSWORD") or None
+PLACE = Settings.from_env(os.environ).redis
 CANARY = "canary-77ab"
 
 
@@ -43,12 +42,12 @@ class ServerBacking:
         self.run = uuid.uuid4().hex
         self.prefix = f"test-{self.run}:"
         self.admin_prefix = f"test-admin-{self.run}:"
-        self.client: Any = redis.Redis(**SERVER, password=PASSWORD, socket_timeout=5)
+        self.client: Any = redis.Redis(*PLACE.hosts[0], password=PLACE.password or None, socket_timeout=5)
         self._vault = Vault.from_setting(Fernet.generate_key().decode())
         self._built: list[RedisState] = []
 
     def state(self) -> State:
-        connection = {**SERVER, "password": PASSWORD, "client_name": self.run}
+        connection = replace(PLACE, name=self.run)
         state = RedisState(
             connection, prefix=self.prefix, admin_prefix=self.admin_prefix, vault=self._vault, socket_timeout_s=5
         )
@@ -135,7 +134,7 @@ def test_pooled_connections_that_the_server_cut_are_replaced_unnoticed(backing: 
 
 def test_another_database_is_another_world(backing: ServerBacking) -> None:
     opened(backing.state())
-    elsewhere = RedisState({**SERVER, "password": PASSWORD, "db": 1}, prefix=backing.prefix)
+    elsewhere = RedisState(replace(PLACE, db=1), prefix=backing.prefix)
 
     assert elsewhere.wanted_ids() == set()
     elsewhere.close_connections()
@@ -144,7 +143,7 @@ def test_another_database_is_another_world(backing: ServerBacking) -> None:
 def test_a_closed_port_is_state_unavailable() -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
-        state = RedisState({"host": "127.0.0.1", "port": reserved.getsockname()[1]}, prefix="t:")
+        state = RedisState(RedisPlace(hosts=(Host(*reserved.getsockname()),)), prefix="t:")
 
         with pytest.raises(StateUnavailable, match="ConnectionError"):
             opened(state)
@@ -153,7 +152,7 @@ def test_a_closed_port_is_state_unavailable() -> None:
 
 def test_a_server_that_never_answers_is_state_unavailable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        address = {"host": "127.0.0.1", "port": silent.getsockname()[1]}
+        address = RedisPlace(hosts=(Host(*silent.getsockname()),))
         state = RedisState(address, prefix="t:", socket_timeout_s=0.1, connect_timeout_s=0.1)
 
         with pytest.raises(StateUnavailable, match="TimeoutError"):
@@ -162,7 +161,7 @@ def test_a_server_that_never_answers_is_state_unavailable() -> None:
 
 
 def test_a_wrong_password_is_state_unavailable_and_not_shown(backing: ServerBacking) -> None:
-    state = RedisState({**SERVER, "password": f"{CANARY}-password"}, prefix=backing.prefix)
+    state = RedisState(replace(PLACE, password=f"{CANARY}-password"), prefix=backing.prefix)
 
     with pytest.raises(StateUnavailable) as caught:
         opened(state)
@@ -173,7 +172,7 @@ def test_a_wrong_password_is_state_unavailable_and_not_shown(backing: ServerBack
 
 
 def test_tls_to_a_server_without_tls_is_state_unavailable(backing: ServerBacking) -> None:
-    state = RedisState({**SERVER, "ssl": True}, prefix=backing.prefix)
+    state = RedisState(replace(PLACE, tls=True), prefix=backing.prefix)
 
     with pytest.raises(StateUnavailable):
         opened(state)
@@ -210,7 +209,9 @@ def _answers(client: redis.Redis) -> bool:
 @pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs the redis-server program")
 def test_a_server_that_was_killed_comes_back_empty_and_is_filled_again() -> None:
     server, heard = _Private(), Heard()
-    state = RedisState({"host": "127.0.0.1", "port": server.port}, vault=Vault([Fernet.generate_key().decode()]))
+    state = RedisState(
+        RedisPlace(hosts=(Host("127.0.0.1", server.port),)), vault=Vault([Fernet.generate_key().decode()])
+    )
     stop = state.listen("w1", heard)
     epoch = state.begin_epoch(NOW)
     opened(state)

@@ -29,9 +29,12 @@ from dramatiq import Worker
 import tasks.price
 import tasks.user
 from connector.core.errors import StateUnavailable
+from connector.core.places import Host, RabbitPlace
+from connector.servers.rabbit import connection_arguments
+from connector.servers.rabbit import parameters as rabbit_parameters
 from tasks.commands import Command, parse_candle, parse_command
 from tasks.service import set_service
-from workers.broker import PlatformBroker, PlatformQueue, connection_parameters
+from workers.broker import PlatformBroker, PlatformQueue
 
 HOST = os.environ.get("RABBIT_HOST", "127.0.0.1")
 PORT = int(os.environ.get("RABBIT_PORT", "5672"))
@@ -138,8 +141,15 @@ class Names:
         backend.channel.exchange_delete(self.exchange)
 
 
+def place(port: int, ca_file: Path | None = None) -> RabbitPlace:
+    return RabbitPlace(
+        hosts=(Host(HOST, port),), user=USER, password=PASSWORD, tls=ca_file is not None, ca_file=str(ca_file or "")
+    )
+
+
 def parameters(port: int) -> Any:
-    return pika.ConnectionParameters(**connection_parameters(HOST, port, USER, PASSWORD, name="test"))
+    (made,) = rabbit_parameters(place(port), name="test")
+    return made
 
 
 class Side:
@@ -152,7 +162,7 @@ class Side:
         port: int = PORT,
         threads: int = 4,
         prefetch: int = 50,
-        tls: ssl.SSLContext | None = None,
+        ca_file: Path | None = None,
         **options: Any,
     ) -> None:
         self.names = names
@@ -162,7 +172,7 @@ class Side:
         }
         self.broker = PlatformBroker(
             queues,
-            parameters=[connection_parameters(HOST, port, USER, PASSWORD, name="test", tls=tls)],
+            parameters=connection_arguments(place(port, ca_file), name="test"),
             exchange=names.exchange,
             standby_poll_s=0.1,
             **options,
@@ -273,9 +283,10 @@ class TlsProxy(Proxy):
         self._context.load_cert_chain(self._file)
         super().__init__()
 
-    def trusting(self) -> ssl.SSLContext:
+    @property
+    def ca_file(self) -> Path:
         """What a client needs to trust this certificate."""
-        return ssl.create_default_context(cafile=str(self._file))
+        return self._file
 
     def _wrapped(self, client: socket.socket) -> socket.socket:
         client.settimeout(10)

@@ -445,7 +445,7 @@ def test_tls_with_a_verified_certificate(
     sides: Make, backend: Backend, service: Service, tls_proxy: Callable[[str], TlsProxy]
 ) -> None:
     proxy = tls_proxy("127.0.0.1")
-    side = sides(port=proxy.port, tls=proxy.trusting())
+    side = sides(port=proxy.port, ca_file=proxy.ca_file)
     assert side.broker.wait_until_ready(10)
     backend.publish(closing("u"))
     eventually(lambda: service.applied == [CloseStream("u")])
@@ -455,7 +455,7 @@ def test_a_certificate_of_another_host_is_refused(
     sides: Make, backend: Backend, service: Service, tls_proxy: Callable[[str], TlsProxy]
 ) -> None:
     proxy = tls_proxy("10.1.2.3")
-    side = sides(port=proxy.port, tls=proxy.trusting())
+    side = sides(port=proxy.port, ca_file=proxy.ca_file)
     eventually(lambda: proxy.refused >= 2)
     assert not side.broker.wait_until_ready(0.1)
 

@@ -133,8 +133,8 @@ def test_a_candle_of_an_unknown_exchange_is_not_sent(published: Published, capsy
 
 def test_hosts_default_to_this_machine() -> None:
     found = cli._connections.settings({})
-    assert (found.rabbit_host, found.redis_host) == ("127.0.0.1", "127.0.0.1")
-    assert cli._connections.settings({"RABBIT_HOST": "rabbit"}).rabbit_host == "rabbit"
+    assert (str(found.rabbit), str(found.redis)) == ("127.0.0.1:5672", "127.0.0.1:6379")
+    assert cli._connections.settings({"RABBIT_HOST": "rabbit"}).rabbit.hosts[0].name == "rabbit"
 
 
 @pytest.mark.parametrize("arguments", [["close", "u"], ["tail"], ["tail", "--sink", "redis"]])

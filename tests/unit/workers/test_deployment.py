@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from connector.core.errors import InvalidSetting
+from connector.core.places import RabbitPlace
 from connector.core.ports import Role, WorkerInfo
 from connector.state.memory_state import MemoryState
 from tests.unit.connector.streams.fakes import Clock, MoodyState
@@ -44,7 +45,7 @@ def live(state: MemoryState, broker: str, role: Role = "user", owner: str = "a")
 
 
 def start(state: MemoryState) -> str:
-    return refuse_beside_another(state, {}, patience_s=0.0)
+    return refuse_beside_another(state, RabbitPlace(), patience_s=0.0)
 
 
 @pytest.mark.parametrize("role", ["user", "price"])

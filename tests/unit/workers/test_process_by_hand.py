@@ -12,7 +12,7 @@ import pytest
 from connector.core.clock import Chance
 from connector.core.waits import Ending
 from connector.sinks.fanout import FanoutSink
-from connector.sinks.rabbitmq import RabbitSink
+from connector.sinks.rabbitmq import RabbitOptions, RabbitSink
 from connector.sinks.redis_pubsub import RedisSink
 from connector.state.memory_state import MemoryState
 from connector.streams.dial import Dial
@@ -123,7 +123,7 @@ class Instance:
         self.town = town
         clock, chance = town.clock, Chance(number)
         self.commands = Commands(USER_QUEUES, town.queue.connect, exchange="gainium", clock=clock, chance=chance)
-        rabbit = RabbitSink(clock=clock, chance=chance, broker=town.broker, outbox_dir=outbox)
+        rabbit = RabbitSink(RabbitOptions(outbox_dir=outbox), clock=clock, chance=chance, broker=town.broker)
         self.process = Process(
             EngineOptions(role="user", rejoin_grace_s=30.0),
             town.state,

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from connector.core.places import Host, RabbitPlace, RedisPlace
 from connector.core.ports import SinkStatus
 from connector.core.stamps import NOT_NOW
 from connector.sinks.fanout import FanoutSink
-from connector.sinks.rabbitmq import RabbitSink
+from connector.sinks.rabbitmq import RabbitOptions, RabbitSink
 from connector.sinks.redis_pubsub import RedisSink
 from connector.state.memory_state import MemoryState
 from connector.streams.alive import EXIT_STUCK
@@ -19,15 +20,15 @@ from connector.streams.engine import LEAVE_S, EngineOptions
 from tests.unit.connector.state.backing import eventually
 from workers._process import Process
 
-NOBODY = {"host": "127.0.0.1", "port": 9}
+NOBODY = (Host("127.0.0.1", 9),)
 """Refuses at once: nothing listens on the discard port."""
 
 
 class Service:
     def __init__(self) -> None:
         self.ends: list[int] = []
-        self.redis = RedisSink(**NOBODY)  # type: ignore[arg-type]
-        self.rabbit = RabbitSink(**NOBODY)  # type: ignore[arg-type]
+        self.redis = RedisSink(place=RedisPlace(hosts=NOBODY))
+        self.rabbit = RabbitSink(RabbitOptions(place=RabbitPlace(hosts=NOBODY)))
         self.process = Process(
             EngineOptions(role="user", lease_ttl_s=3_600.0, drain_timeout_s=0.0),
             MemoryState(),

@@ -20,12 +20,17 @@ from workers._check import check
 from workers._refusal import REFUSED, refuse, settings_or_end
 
 WRONG: Final[dict[str, tuple[str, ...]]] = {
-    "RABBIT_HOST": ("amqp://user:pass@rabbit", "rabbit:5672"),
+    "RABBIT_URL": ("http://rabbit", "amqp://u:pass@", "amqp://h:many", "amqp://h?heartbeat=1", "amqp://u:pa%ff@h"),
+    "RABBIT_HOST": ("amqp://user:pass@rabbit", "rabbit:5672", "a,b:5672"),
     "RABBIT_PORT": ("0", "70000", "amqp"),
     "RABBIT_TLS": ("maybe",),
-    "REDIS_HOST": ("redis://h:6380", "h:6380", "redis://h/2", "redis://:pass@h"),
+    "REDIS_URL": ("http://:pass@h", "redis://h/first", "redis://:pass@a,b", "redis://h:0", "unix:///redis.sock"),
+    "REDIS_HOST": ("redis://h:6380", "h:6380", "redis://h/2", "redis://:pass@h", "a,b"),
     "REDIS_PORT": ("0", "redis"),
+    "REDIS_DB": ("-1", "first"),
     "REDIS_TLS": ("maybe",),
+    "REDIS_SENTINELS": ("a:many", "a,redis://b", "a:0"),
+    "REDIS_CLUSTER": ("maybe", "true"),
     "TLS_CA_FILE": ("/nowhere/ca.pem", "a folder", "no certificate"),
     "EXCHANGE_SERVICE_API_URL": ("service:3000", "ftp://service"),
     "PAPER_WS": ("ftp://paper:7506", "paper:many", "a b:1"),
@@ -96,13 +101,14 @@ WRONG: Final[dict[str, tuple[str, ...]]] = {
 }
 """Values that can't be used. `a folder` and `no certificate` are a folder and a text file of that name."""
 ANY_TEXT: Final = {
-    "RABBIT_USER", "RABBIT_PASSWORD", "RABBIT_VHOST", "REDIS_PASSWORD", "STATE_PREFIX", "ENVIRONMENT", "COINBASE_API_KEY",
+    "RABBIT_USER", "RABBIT_PASSWORD", "RABBIT_VHOST", "REDIS_USER", "REDIS_PASSWORD", "REDIS_MASTER_NAME",
+    "REDIS_SENTINEL_USER", "REDIS_SENTINEL_PASSWORD", "STATE_PREFIX", "ENVIRONMENT", "COINBASE_API_KEY",
     "COINBASE_API_SECRET", "NO_PROXY",
 }  # fmt: skip
 """Whether these are right only the server that they are for can tell; it is asked again and again."""
 SECRET: Final = {
-    "RABBIT_HOST", "REDIS_HOST", "CREDENTIALS_KEYS", "SENTRY_DSN", "EXCHANGE_SERVICE_API_URL", "EGRESS_PROXIES",
-    "HTTPS_PROXY", "ALL_PROXY",
+    "RABBIT_URL", "RABBIT_HOST", "REDIS_URL", "REDIS_HOST", "CREDENTIALS_KEYS", "SENTRY_DSN", "EXCHANGE_SERVICE_API_URL",
+    "EGRESS_PROXIES", "HTTPS_PROXY", "ALL_PROXY",
 }  # fmt: skip
 """Settings whose value may hold a secret where it is wrong."""
 
@@ -155,6 +161,34 @@ def test_a_wrong_value_ends_the_process_with_one_line_that_names_the_setting(
     assert name in lines[0]
     if name in SECRET:
         assert value not in lines[0]
+        assert "pass@" not in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("environ", "named"),
+    [
+        ({"RABBIT_URL": "amqp://h", "RABBIT_HOST": "h"}, "RABBIT_URL: says what RABBIT_HOST"),
+        ({"RABBIT_URL": "amqp://h/v", "RABBIT_VHOST": "v", "RABBIT_TLS": "1"}, "RABBIT_TLS, RABBIT_VHOST"),
+        ({"REDIS_URL": "redis://:secret@h", "REDIS_PASSWORD": "secret"}, "REDIS_URL: says what REDIS_PASSWORD"),
+        ({"REDIS_SENTINELS": "s", "REDIS_HOST": "h"}, "REDIS_SENTINELS, REDIS_HOST"),
+        ({"REDIS_SENTINELS": "s", "REDIS_URL": "redis://h"}, "REDIS_SENTINELS, REDIS_URL"),
+        ({"REDIS_SENTINELS": "s", "REDIS_CLUSTER": "1"}, "REDIS_SENTINELS, REDIS_CLUSTER"),
+        ({"REDIS_CLUSTER": "1", "REDIS_HOST": "a,b", "REDIS_DB": "1"}, "REDIS_CLUSTER: a cluster has database 0"),
+        (
+            {"REDIS_PASSWORD": "secret", "REDIS_PASSWORD_FILE": "/run/secrets/redis"},
+            "REDIS_PASSWORD, REDIS_PASSWORD_FILE",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other_are_named_together(
+    environ: dict[str, str], named: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert start(environ) == REFUSED
+    (line,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    assert line.startswith("can't start: ")
+    assert named in line
+    assert "secret;" not in line
+    assert "secret@" not in line
 
 
 def test_an_environment_without_anything_wrong_starts(folder: Path) -> None:

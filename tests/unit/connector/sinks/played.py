@@ -23,7 +23,7 @@ from connector.core.clock import Chance
 from connector.core.ports import AccountMessage
 from connector.core.waits import Ending
 from connector.sinks._amqp_ports import Callback
-from connector.sinks.rabbitmq import RabbitSink
+from connector.sinks.rabbitmq import RabbitOptions, RabbitSink
 from connector.sinks.redis_pubsub import RedisSink
 from tests.clocks import Standing
 
@@ -307,7 +307,7 @@ class Rabbit:
 
     def __init__(self, seed: int = 1, **options: Any) -> None:
         self.clock, self.broker, self.confirmed = Standing(), Broker(), list[str]()
-        self.sink = RabbitSink(clock=self.clock, chance=Chance(seed), broker=self.broker, **options)
+        self.sink = RabbitSink(RabbitOptions(**options), clock=self.clock, chance=Chance(seed), broker=self.broker)
         self.sink.on_confirmed = lambda messages: self.confirmed.extend(message.event_id for message in messages)
         self.sink.start()
 

@@ -6,8 +6,9 @@ import ssl
 
 import pytest
 
+from connector.core.places import Host, RabbitPlace
 from connector.core.ports import AccountMessage, CandleMessage, InfoMessage, ServiceMessage
-from connector.sinks._amqp_link import parameters
+from connector.servers.rabbit import parameters
 from connector.sinks._amqp_messages import (
     SHORT_BYTES,
     Durable,
@@ -83,19 +84,9 @@ def test_long_ids_fit_and_stay_different() -> None:
 
 
 def test_tls_checks_the_name_of_the_broker() -> None:
-    common = {
-        "host": "broker.example",
-        "port": 5671,
-        "user": "u",
-        "password": "p",
-        "virtual_host": "/",
-        "heartbeat_s": 15,
-        "connect_timeout_s": 1.0,
-    }
-    options = parameters(**common, tls=True).ssl_options  # type: ignore[arg-type]
-    assert options.server_hostname == "broker.example"
-    assert options.context.verify_mode is ssl.CERT_REQUIRED
-    assert options.context.check_hostname
-    own = ssl.create_default_context()
-    assert parameters(**common, tls=own).ssl_options.context is own  # type: ignore[arg-type]
-    assert parameters(**common, tls=False).ssl_options is None  # type: ignore[arg-type]
+    place = RabbitPlace(hosts=(Host("broker.example", 5671), Host("second.example", 5671)), tls=True)
+    first, second = (host.ssl_options for host in parameters(place, name="test"))
+    assert (first.server_hostname, second.server_hostname) == ("broker.example", "second.example")
+    assert first.context.verify_mode is ssl.CERT_REQUIRED
+    assert first.context.check_hostname
+    assert [host.ssl_options for host in parameters(RabbitPlace(), name="test")] == [None]
