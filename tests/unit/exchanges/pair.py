@@ -340,8 +340,9 @@ class Pair(Deeds):
     def _jump(self) -> None:
         """Move to the next moment at which anybody wants to do something: at least 1 ms, at most 5 s away."""
         now = self.now.mono
-        times = [self._next_pulse, self._next_ping]
+        times = [self._next_pulse]
         if self.adapter is not None and not self.ended:
+            times.append(self._next_ping)
             times += [due for due in [self.adapter.deadline()] if due is not None]
             times += [now + self._budgets[call.pool].wait(call.weight, now) for call in self._waiting]
             times += [due for due in [self.link.deadline() if self.link is not None else None] if due is not None]
