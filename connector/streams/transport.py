@@ -10,6 +10,8 @@ from typing import Protocol
 class Kind(Enum):
     DATA = "data"
     """Text or binary: a whole message of the venue."""
+    PART = "part"
+    """A fragment of one, kept until the last has come; no data."""
     PING = "ping"
     PONG = "pong"
     CLOSE = "close"

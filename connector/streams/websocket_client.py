@@ -31,18 +31,17 @@ log = get_logger(__name__)
 SEND_TIMEOUT_S: Final = 1.0
 GOODBYE_TIMEOUT_S: Final = 0.2
 MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
-"""The largest known frames (all tickers of a market) have some hundred kB."""
+"""Of a frame, and of a message in fragments. The largest known ones (all tickers of a market) have some hundred kB."""
+MAX_FRAGMENTS: Final = 4_096
+"""Of one message: whoever sends more never comes to its end."""
 
 _WOULD_BLOCK = (ssl.SSLWantReadError, BlockingIOError)
 _BROKEN = (OSError, websocket.WebSocketException)
 _TOO_MANY: Final = frozenset({418, 429})
 """Statuses of a refused upgrade that mean our own address, wherever else we try."""
-_KINDS: Final = {
-    ABNF.OPCODE_TEXT: Kind.DATA,
-    ABNF.OPCODE_BINARY: Kind.DATA,
-    ABNF.OPCODE_PING: Kind.PING,
-    ABNF.OPCODE_CLOSE: Kind.CLOSE,
-}
+_DATA: Final = frozenset({ABNF.OPCODE_TEXT, ABNF.OPCODE_BINARY, ABNF.OPCODE_CONT})
+_MAX_CONTROL_BYTES: Final = 125
+"""Of a control frame (RFC 6455, 5.5)."""
 
 
 class Connection(websocket.WebSocket):
@@ -50,6 +49,13 @@ class Connection(websocket.WebSocket):
 
     def pong(self, payload: str | bytes = b"") -> None:
         """Pings are answered by the session, whose writes have a timeout: nothing is sent from inside a read."""
+
+    def _recv(self, bufsize: int) -> bytes:
+        """What the socket has. A frame of absurd size ends the connection before it is read: it may come without a pause."""
+        if (self.frame_buffer.length or 0) > MAX_FRAME_BYTES:
+            raise websocket.WebSocketPayloadException("a frame of absurd size was announced")
+        data: bytes = super()._recv(bufsize)  # type: ignore[no-untyped-call]
+        return data
 
     def recv_frame(self) -> ABNF:
         """One frame. A server must not mask (RFC 6455, 5.1): whoever does is no venue, and the connection fails."""
@@ -67,25 +73,51 @@ class Connection(websocket.WebSocket):
 
 
 class WebSocketTransport:
-    """A `Transport` over a connected `Connection`, which it makes non-blocking."""
+    """A `Transport` over a connected `Connection`, which it makes non-blocking. Fragments are joined here: the library would
+    read on, for ever perhaps, until the message has an end."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_connection", "_parts", "_size")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._parts: list[bytes] = []
+        self._size = 0
         connection.settimeout(0)
 
     def read(self) -> tuple[Kind, bytes] | None:
         connection = self._connection
         try:
-            opcode, frame = connection.recv_data_frame(True)
+            frame = connection.recv_frame()
+            data: bytes = frame.data  # type: ignore[assignment]  # text is what one sends
+            if frame.opcode in _DATA:
+                return self._joined(frame, data)
+            if len(data) > _MAX_CONTROL_BYTES:
+                raise websocket.WebSocketProtocolException("a control frame is too long")
+            if frame.opcode == ABNF.OPCODE_CLOSE:
+                connection.send_close()
+                return Kind.CLOSE, data
         except _WOULD_BLOCK:
-            if (connection.frame_buffer.length or 0) > MAX_FRAME_BYTES:
-                raise TransportLost("the venue announced a frame of absurd size") from None
             return None
         except _BROKEN as error:
             raise TransportLost(f"connection lost: {type(error).__name__}: {error}") from error
-        return _KINDS.get(opcode, Kind.PONG), frame.data
+        return (Kind.PING if frame.opcode == ABNF.OPCODE_PING else Kind.PONG), data
+
+    def _joined(self, frame: ABNF, data: bytes) -> tuple[Kind, bytes]:
+        """The message, if this is its last frame."""
+        parts, more = self._parts, frame.opcode == ABNF.OPCODE_CONT
+        if more != bool(parts):
+            raise websocket.WebSocketProtocolException("a fragment without a beginning, or a message within another")
+        if frame.fin and not more:
+            return Kind.DATA, data
+        parts.append(data)
+        self._size += len(data)
+        if len(parts) > MAX_FRAGMENTS or self._size > MAX_FRAME_BYTES:
+            raise websocket.WebSocketPayloadException("a message in fragments does not end")
+        if not frame.fin:
+            return Kind.PART, b""
+        whole = b"".join(parts)
+        self._parts, self._size = [], 0
+        return Kind.DATA, whole
 
     def send(self, text: str) -> None:
         self._write(text, ABNF.OPCODE_TEXT)

@@ -6,9 +6,11 @@ import gzip
 import logging
 import queue
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -49,6 +51,19 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
             self.connection.shutdown(socket.SHUT_RDWR)
             return
+        if path == "/drip-head":
+            self.send_response(200)
+            self.flush_headers()
+            while not self.server.release.wait(0.05):
+                self.wfile.write(b"X")
+            return
+        if path == "/drip-chunk":
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            while not self.server.release.wait(0.05):
+                self.wfile.write(b"0")
+            return
         if path == "/drip":
             self.send_response(200)
             self.end_headers()
@@ -71,20 +86,24 @@ class Handler(BaseHTTPRequestHandler):
 class HttpServer(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, pem: Path | None = None) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
+        if pem is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(pem)
+            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
         self.seen: queue.Queue[tuple[str, str, dict[str, str]]] = queue.Queue()
         self.bodies: queue.Queue[bytes] = queue.Queue()
         self.release = threading.Event()
-        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.url = f"http{'s' if pem else ''}://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None: ...
 
 
-@pytest.fixture
-def server() -> Iterator[HttpServer]:
-    server = HttpServer()
+@pytest.fixture(params=["plain", "tls"])
+def server(request: pytest.FixtureRequest, pem: Path) -> Iterator[HttpServer]:
+    server = HttpServer(pem if request.param == "tls" else None)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     yield server
@@ -95,11 +114,13 @@ def server() -> Iterator[HttpServer]:
 
 
 class Client:
-    def __init__(self) -> None:
+    def __init__(self, ca_file: str = "") -> None:
         self.clock = SystemClock()
         self.state = MemoryState()
         self.budget = Budget(self.state, self.clock)
-        self.pool = RestPool(RestQueue(self.budget), HttpClient(Endpoints(), self.clock, Egresses(Ways(), self.clock)))
+        self.pool = RestPool(
+            RestQueue(self.budget), HttpClient(Endpoints(), self.clock, Egresses(Ways(), self.clock), ca_file)
+        )
         self.answers: queue.Queue[Answer] = queue.Queue()
 
     def submit(self, url: str, limits: Limits | None = None, venue: str = "v", **more: Any) -> None:
@@ -112,8 +133,8 @@ class Client:
 
 
 @pytest.fixture
-def client() -> Iterator[Client]:
-    client = Client()
+def client(pem: Path) -> Iterator[Client]:
+    client = Client(str(pem))
     yield client
     client.pool.stop()
     until(lambda: not any(thread.name.startswith("rest-") for thread in threading.enumerate()), "the pools end")
@@ -149,7 +170,7 @@ def test_a_redirect_is_an_answer_and_not_followed(client: Client, server: HttpSe
     assert server.seen.empty()
 
 
-@pytest.mark.parametrize("path", ["/hang", "/cut", "/drip"])
+@pytest.mark.parametrize("path", ["/hang", "/cut", "/drip", "/drip-head", "/drip-chunk"])
 def test_no_or_half_an_answer_is_status_0_and_tells_no_url(
     client: Client, server: HttpServer, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:

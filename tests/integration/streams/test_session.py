@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import struct
 import threading
@@ -307,6 +308,85 @@ def test_a_stalled_connection_does_not_hold_up_the_others(rig: Rig, server: WsSe
         second.send("ping")
         assert second.next() == "pong"
     assert stalled.frames == []
+
+
+@pytest.mark.parametrize(
+    "piece", [frame(0, bytes(1_000_000), fin=False), frame(0, b"", fin=False)], ids=["1 MB", "empty"]
+)
+def test_a_message_of_endless_fragments_costs_its_session_only(rig: Rig, server: WsServer, piece: bytes) -> None:
+    """The neighbours on the I/O thread got no frame while it came, and memory grew without a bound."""
+    hostile, healthy = Script(server.url), Script(server.url)
+    healthy.on_frame = lambda data, now: [Send("pong")]
+    rig.open(healthy)
+    second = server.peer()
+    server.read = False
+    rig.open(hostile)
+    first = server.peer()
+    batch = piece * (1 if len(piece) > 1000 else 100)
+
+    def flood() -> None:
+        with contextlib.suppress(OSError):
+            first.sock.sendall(frame(TEXT, b"begin", fin=False))
+            while True:
+                first.sock.sendall(batch)
+
+    sender = threading.Thread(target=flood, daemon=True)
+    sender.start()
+    for _ in range(20_000):
+        second.send("ping")
+        assert second.next() == "pong"
+        if rig.heard.of("lost"):
+            break
+    assert "does not end" in rig.heard.wait("lost").reason
+    assert hostile.frames == []
+    second.send("ping")
+    assert second.next() == "pong"
+    sender.join(WAIT_S)
+    assert not sender.is_alive()
+
+
+def test_a_frame_of_absurd_size_that_comes_without_a_pause_is_not_kept(rig: Rig, server: WsServer) -> None:
+    """Only when nothing was there to read the size was looked at."""
+    server.read = False
+    rig.open(Script(server.url))
+    peer = server.peer()
+
+    def flood() -> None:
+        with contextlib.suppress(OSError):
+            peer.sock.sendall(b"\x81\x7f" + (1 << 40).to_bytes(8, "big"))
+            while True:
+                peer.sock.sendall(bytes(1_000_000))
+
+    sender = threading.Thread(target=flood, daemon=True)
+    sender.start()
+    assert "absurd size" in rig.heard.wait("lost").reason
+    sender.join(WAIT_S)
+    assert not sender.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        (frame(0, b"x"), "without a beginning"),
+        (frame(TEXT, b"x", fin=False) + frame(TEXT, b"y"), "within another"),
+        (frame(PING, b"x" * 126), "too long"),
+    ],
+)
+def test_frames_that_break_the_protocol_end_the_session(rig: Rig, server: WsServer, raw: bytes, why: str) -> None:
+    rig.open(Script(server.url))
+    server.peer().raw(raw)
+    assert why in rig.heard.wait("lost").reason
+
+
+def test_many_fragments_of_one_message_are_joined_in_their_order(rig: Rig, server: WsServer) -> None:
+    """More of them than one turn reads."""
+    script = Script(server.url)
+    rig.open(script)
+    pieces = [b"%d," % number for number in range(1_000)]
+    server.peer().raw(
+        frame(TEXT, b"", fin=False) + b"".join(frame(0, one, fin=False) for one in pieces) + frame(0, b"!")
+    )
+    assert script.wait_frames(1) == [b"".join(pieces) + b"!"]
 
 
 def test_a_peer_that_reads_nothing_is_dropped_and_the_others_go_on(rig: Rig, server: WsServer) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from connector.streams import tcp
+from connector.streams import tcp, websocket_client
 from connector.streams.transport import Kind, TransportLost
 from connector.streams.websocket_client import Connection, WebSocketTransport
 
@@ -94,15 +94,48 @@ def test_families_take_turns_beginning_with_the_preferred_one() -> None:
     assert tcp.in_turn([*six, *four]) == [six[0], four[0], six[1], six[2]]
 
 
-def test_a_masked_frame_from_a_server_ends_the_connection() -> None:
+@pytest.fixture
+def wire() -> Iterator[tuple[WebSocketTransport, socket.socket]]:
+    """A connection, and the server's end of it."""
     mine, theirs = socket.socketpair()
     connection = Connection(skip_utf8_validation=True, enable_multithread=False)
     connection.sock, connection.connected = mine, True
-    transport = WebSocketTransport(connection)
+    yield WebSocketTransport(connection), theirs
+    for sock in (mine, theirs):
+        sock.close()
+
+
+Wire = tuple[WebSocketTransport, socket.socket]
+
+
+def test_a_masked_frame_from_a_server_ends_the_connection(wire: Wire) -> None:
+    transport, theirs = wire
     theirs.send(b"\x81\x03abc")
     assert transport.read() == (Kind.DATA, b"abc")
     theirs.send(b"\x81\x83\x01\x02\x03\x04" + bytes(byte ^ mask for byte, mask in zip(b"abc", b"\1\2\3", strict=True)))
     with pytest.raises(TransportLost, match="masked"):
         transport.read()
-    for sock in (mine, theirs):
-        sock.close()
+
+
+def test_one_read_takes_one_fragment_and_leaves_the_rest_for_the_next_turn(wire: Wire) -> None:
+    transport, theirs = wire
+    theirs.send(b"\x01\x01a" + b"\x00\x01b" + b"\x89\x00" + b"\x80\x01c" + b"\x81\x01d")
+    kinds = [transport.read() for _ in range(6)]
+    assert kinds == [
+        (Kind.PART, b""), (Kind.PART, b""), (Kind.PING, b""), (Kind.DATA, b"abc"), (Kind.DATA, b"d"), None,
+    ]  # fmt: skip
+
+
+def test_fragments_are_kept_up_to_the_size_of_the_largest_message(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket_client, "MAX_FRAME_BYTES", 1_000)
+    transport, theirs = wire
+    for _ in range(2):
+        theirs.send(b"\x01\x64" + bytes(100) + b"\x80\x7e\x02\x58" + bytes(600))
+        assert transport.read() == (Kind.PART, b"")
+        assert transport.read() == (Kind.DATA, bytes(700))
+    for opcode in (b"\x01", *[b"\x00"] * 9):
+        theirs.send(opcode + b"\x64" + bytes(100))
+        assert transport.read() == (Kind.PART, b"")
+    theirs.send(b"\x80\x01x")
+    with pytest.raises(TransportLost, match="does not end"):
+        transport.read()
