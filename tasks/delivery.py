@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
@@ -131,7 +131,7 @@ class Delivery:
             _log.exception("the result of a command is no JSON value", command=self.command.name)
             return response_body(None)
 
-    def _about(self) -> dict[str, object]:
+    def _about(self) -> dict[str, Any]:
         command = self.command
         about: dict[str, object] = {"command": command.name, "sequence": self.sequence}
         if isinstance(command, RestartStream):

@@ -44,5 +44,5 @@ def leave(code: int) -> None:
 
 def refuse(reason: str) -> int:
     """Say it; returns the exit code."""
-    log.error(f"can't start: {reason}")
+    log.error(f"can't start: {reason}", code="WSC-START-REFUSED")
     return REFUSED

@@ -134,7 +134,7 @@ class Running:
 
     def _stuck(self, code: int) -> None:
         """A thread of the engine died or hangs. The program is not ours to end."""
-        log.error("this connector can't go on: stop it and make another one", code=code)
+        log.error("this connector can't go on: stop it and make another one", exit_code=code)
         text = "a thread of this connector died or hangs: stop it and make another one"
         self._engine.pipeline.service("error", {"text": text})
 

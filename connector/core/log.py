@@ -19,6 +19,7 @@ from typing import Final, NamedTuple, TextIO
 
 from connector.core import redact
 from connector.core.clock import SystemClock
+from connector.core.log_codes import code_of
 from connector.core.ports import Clock
 
 COLLAPSE_S: Final = 30.0
@@ -30,30 +31,34 @@ _QUIET: Final = {"pika": "CRITICAL", "urllib3": "WARNING", "apscheduler": "WARNI
 
 
 class Logger:
-    """`log.info("session live", stream=…, venue=…)`: a constant text and named fields. Any thread; never raises."""
+    """`log.info("session live", stream=…, venue=…)`: a constant text and named fields. Any thread; never raises.
+
+    `code`: that of an operational line (WARNING and above) whose text is not constant; others have theirs in
+    `connector.core.log_codes`.
+    """
 
     def __init__(self, name: str) -> None:
         self._logger = logging.getLogger(name)
 
-    def _log(self, level: int, text: str, fields: dict[str, object], *, exc_info: bool = False) -> None:
+    def _log(self, level: int, text: str, code: str, fields: dict[str, object], *, exc_info: bool = False) -> None:
         if self._logger.isEnabledFor(level):
-            self._logger.log(level, text, extra={"fields": fields}, exc_info=exc_info, stacklevel=3)
+            self._logger.log(level, text, extra={"fields": fields, "code": code}, exc_info=exc_info, stacklevel=3)
 
-    def debug(self, text: str, /, **fields: object) -> None:
-        self._log(logging.DEBUG, text, fields)
+    def debug(self, text: str, /, *, code: str = "", **fields: object) -> None:
+        self._log(logging.DEBUG, text, code, fields)
 
-    def info(self, text: str, /, **fields: object) -> None:
-        self._log(logging.INFO, text, fields)
+    def info(self, text: str, /, *, code: str = "", **fields: object) -> None:
+        self._log(logging.INFO, text, code, fields)
 
-    def warning(self, text: str, /, **fields: object) -> None:
-        self._log(logging.WARNING, text, fields)
+    def warning(self, text: str, /, *, code: str = "", **fields: object) -> None:
+        self._log(logging.WARNING, text, code, fields)
 
-    def error(self, text: str, /, **fields: object) -> None:
-        self._log(logging.ERROR, text, fields)
+    def error(self, text: str, /, *, code: str = "", **fields: object) -> None:
+        self._log(logging.ERROR, text, code, fields)
 
-    def exception(self, text: str, /, **fields: object) -> None:
+    def exception(self, text: str, /, *, code: str = "", **fields: object) -> None:
         """Like `error`, with the traceback of the exception being handled."""
-        self._log(logging.ERROR, text, fields, exc_info=True)
+        self._log(logging.ERROR, text, code, fields, exc_info=True)
 
 
 def get_logger(name: str) -> Logger:
@@ -71,17 +76,25 @@ class _Again(NamedTuple):
 class _Line:
     """What one record says, without secrets. Two records of equal `identity` are the same line."""
 
-    __slots__ = ("fields", "identity", "level", "logger", "text", "trace")
+    __slots__ = ("code", "fields", "identity", "level", "logger", "text", "trace")
 
     def __init__(self, record: logging.LogRecord) -> None:
         self.level = record.levelname
         self.logger = record.name
+        self.code = _code(record)
         self.text = redact.text(_message(record))
         fields = record.__dict__.get("fields")
         cleaned = redact.scrub(fields) if isinstance(fields, Mapping) and fields else {}
         self.fields: dict[str, object] = cleaned if isinstance(cleaned, dict) else {"fields": cleaned}
         self.trace = redact.text(_trace(record))
         self.identity = (self.logger, self.level, self.text, repr(self.fields), self.trace)
+
+
+def _code(record: logging.LogRecord) -> str:
+    code = record.__dict__.get("code")
+    if isinstance(code, str) and code:
+        return code
+    return code_of(record.msg) if (record.levelno or 0) >= logging.WARNING else ""
 
 
 def _message(record: logging.LogRecord) -> str:
@@ -108,6 +121,7 @@ def _as_json(line: _Line, created: float, thread: str, again: _Again | None) -> 
     data: dict[str, object] = {
         "time": _iso(created),
         "level": "info" if again else line.level.lower(),
+        **({"code": line.code} if line.code else {}),
         "logger": line.logger,
         "message": line.text,
         "thread": thread,
@@ -132,7 +146,8 @@ def _as_text(line: _Line, created: float, thread: str, again: _Again | None) -> 
     level = "INFO" if again else line.level
     # A line break inside a message would let a venue's text look like a line of ours.
     text = line.text.replace("\r", "\\r").replace("\n", "\\n")
-    head = f"{_iso(created, ' ')} {level:<7} {line.logger} [{redact.text(thread)}] {text}{fields}{times}"
+    code = f"{line.code} " if line.code else ""
+    head = f"{_iso(created, ' ')} {level:<7} {code}{line.logger} [{redact.text(thread)}] {text}{fields}{times}"
     return f"{head}\n{line.trace}" if line.trace else head
 
 

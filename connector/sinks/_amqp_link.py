@@ -260,7 +260,7 @@ class AmqpLink:
                 self._queue_as_it_is = True
                 log.error("the event queue has other arguments than set: used as it is", why=reason.reply_text)
             elif self._may_log(reason.reply_text):
-                log.error("the broker closed the channel", code=reason.reply_code, why=reason.reply_text)
+                log.error("the broker closed the channel", reply_code=reason.reply_code, why=reason.reply_text)
             self.drop(reason.reply_text)
 
     def _ended(self, connection: Any, error: BaseException) -> None:

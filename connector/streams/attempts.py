@@ -201,7 +201,7 @@ class Attempts:
         stream.attempt += 1
         subscription = self._subscription(stream)
         if subscription is None:
-            log.warning(f"stream can't open: {KEYS_UNKNOWN}", stream=stream.spec.stream_id)
+            log.warning(f"stream can't open: {KEYS_UNKNOWN}", code="WSC-KEYS-UNKNOWN", stream=stream.spec.stream_id)
             self.signal(stream, Signal.LOST, KEYS_UNKNOWN)
             self.schedule(stream, REQUEST_RETRY_S)
             return

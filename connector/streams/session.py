@@ -376,7 +376,9 @@ class Session:
                 if level != "info":
                     METRICS.count("notes_total", venue=self.venue, feed=self.feed)
                 if self._may_note(what):
-                    {"info": log.info, "error": log.error}.get(level, log.warning)(what, session=self.name)
+                    {"info": log.info, "error": log.error}.get(level, log.warning)(
+                        what, code="WSC-VENUE-NOTE", session=self.name
+                    )
 
     def _flush(self) -> None:
         """Send what the venue's message limit allows."""
