@@ -25,6 +25,7 @@ from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._lookup import Lookups
 from exchanges._numbers import decimal
+from exchanges._positions import Positions
 from exchanges._repair import GapRepair
 from exchanges._rows import tolerant
 from exchanges._timers import Waiting, earliest
@@ -33,6 +34,7 @@ from exchanges.kucoin import _events, _frames, _markets, _rest
 from exchanges.kucoin._alter import own_totals
 from exchanges.kucoin._gap import Gap
 from exchanges.kucoin._link import Control, Link, Topic
+from exchanges.kucoin._positions import Reader, classic_call, decode_held
 
 LOOKUP_S: Final = 5.0
 """How long a terminal report waits for REST to tell the value that its frames did not."""
@@ -92,6 +94,14 @@ class ClassicUser(Link):
         self._gap = Gap(self.account, subscription, lambda: self._clock.stamp(self.now))
         self.repair = GapRepair(subscription, self.signed, self._gap.then)
         self._lookups = Lookups(self.signed)
+        self._reader = Reader(setup.exchange, self.account.pair, setup.table)
+        self._positions = Positions(
+            subscription,
+            calls=lambda: [classic_call(self._exchange)],
+            parse=lambda _, answer: self._reader.read(answer, self._clock.stamp(self.now)),
+            sign=self.signed,
+            ready=lambda: self.repair.passing,
+        )
         self._held: Waiting[str, ExecutionReport] = Waiting()
         self._parked: Waiting[str, ExecutionReport] = Waiting()
         self._park_s = _park_ms(setup.options.get("KUCOIN_ALTER_PARK_MS", "")) / 1000
@@ -120,11 +130,18 @@ class ClassicUser(Link):
         return SPOT_TOPICS if _markets.is_spot(self._exchange) else FUTURES_TOPICS
 
     def _confirmed(self, topics: Sequence[Topic], now: Instant) -> list[Output]:
-        return self.repair.begin(self._gap.calls(), now) if self._book.settled else []
+        if not self._book.settled:
+            return []
+        if not _markets.is_spot(self._exchange):
+            self._positions.begin(now)
+        return self.repair.begin(self._gap.calls(), now)
 
     def _refused(self, topics: Sequence[Topic], fail: Fail, now: Instant) -> list[Output]:
         if topics[0].prefix.startswith(_OPTIONAL):
-            return [Note(f"no liquidation reports: {fail.reason}"), *self._confirmed((), now)]
+            return [
+                Note(f"no liquidation reports, and no changes of positions: {fail.reason}"),
+                *self._confirmed((), now),
+            ]
         return [self._fail(FailKind.TRANSIENT, f"{topics[0].prefix}: {fail.reason}")]
 
     def _pushed(self, frame: Control, now: Instant) -> Outputs:
@@ -139,9 +156,19 @@ class ClassicUser(Link):
             if (topic, frame.subject) not in _SUBJECTS:
                 return [Note(f"{topic} {frame.subject}: not known")]
             event = self._other(topic, frame)
+            held = self._held_now(topic, frame)
         except (*UNREADABLE, ValueError):
             return [Note(f"{topic} {frame.subject}: not understood")]
-        return [Seen(self.subscription.stream_id)] if event is None else self.repair.live(event)
+        if event is not None:
+            return [*self.repair.live(event), *held]
+        return held or [Seen(self.subscription.stream_id)]
+
+    def _held_now(self, topic: str, frame: Control) -> list[Output]:
+        """What a frame of the positions' topic says of them."""
+        if not topic.startswith(_OPTIONAL) or frame.subject != "position.change":
+            return []
+        event = self._reader.update(decode_held(frame.data), self._clock.stamp(self.now))
+        return [] if event is None else self._positions.live([event])
 
     # --- inputs ---
 
@@ -151,6 +178,8 @@ class ClassicUser(Link):
             return self.repair.answered(call, answer, self._gap.parse, now)
         if self._lookups.owns(call):
             return self._lookups.answered(call, answer, self._gap.looked_up, self.repair.live, now)
+        if self._positions.owns(call):
+            return self._positions.answered(call, answer, now)
         if call.tag == _LOOKUP:
             return self._looked_up(str(call.context), answer)
         if not self._ended and call.headers.get("KC-API-KEY") and self._versions.again(call, answer):
@@ -169,13 +198,14 @@ class ClassicUser(Link):
         deadline = self.repair.deadline()
         if deadline is not None and now.mono >= deadline:
             outputs.extend(self.repair.due(now))
+        outputs.extend(self._positions.due(now))
         return outputs
 
     def deadline(self) -> float | None:
         if self._ended:
             return None
         waiting = earliest(self._held.deadline(), self._parked.deadline(), self._lookups.deadline())
-        return earliest(super().deadline(), waiting, self.repair.deadline())
+        return earliest(super().deadline(), waiting, self.repair.deadline(), self._positions.deadline())
 
     def add(self, subscription: Subscription, now: Instant) -> Outputs:
         return [Fail(kind=FailKind.REQUEST, reason="the connection is taken", stream_id=subscription.stream_id)]

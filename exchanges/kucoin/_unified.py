@@ -28,12 +28,14 @@ from exchanges._adapter import (
 from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._lookup import Lookups
+from exchanges._positions import Positions
 from exchanges._repair import GapRepair
 from exchanges._rows import tolerant
 from exchanges._signing import hmac_sha256_base64
 from exchanges._timers import Heartbeat, Waiting, earliest
 from exchanges.events import AccountEvent, ExecutionReport
 from exchanges.kucoin import _events, _markets, _rest
+from exchanges.kucoin._positions import Reader, unified_call, unified_held
 from exchanges.kucoin._unified_events import (
     LIQUIDATION,
     BalancePush,
@@ -99,6 +101,14 @@ class UnifiedUser:
         self._gap = UnifiedGap(self.account, subscription, lambda: self._clock.stamp(self._now), api or Api())
         self.repair = GapRepair(subscription, self._signed, self._gap.then)
         self._lookups = Lookups(self._signed)
+        self._reader = Reader(setup.exchange, self.account.pair, setup.table)
+        self._positions = Positions(
+            subscription,
+            calls=lambda: [unified_call(api or Api())],
+            parse=lambda _, answer: self._reader.read_unified(answer, self._clock.stamp(self._now)),
+            sign=self._signed,
+            ready=lambda: self.repair.passing,
+        )
         self._sources: set[str] = set()
         self._liquidated: dict[str, float] = {}
         """Symbol → when its liquidation was told last."""
@@ -122,6 +132,8 @@ class UnifiedUser:
         self._now = now
         if self._lookups.owns(call):
             return self._lookups.answered(call, answer, self._gap.looked_up, self.repair.live, now)
+        if self._positions.owns(call):
+            return self._positions.answered(call, answer, now)
         return self.repair.answered(call, answer, self._gap.parse, now)
 
     def connected(self, now: Instant) -> Outputs:
@@ -158,12 +170,13 @@ class UnifiedUser:
         deadline = self.repair.deadline()
         if deadline is not None and now.mono >= deadline:
             outputs.extend(self.repair.due(now))
+        outputs.extend(self._positions.due(now))
         return outputs
 
     def deadline(self) -> float | None:
         if self._ended:
             return None
-        reading = earliest(self.repair.deadline(), self._lookups.deadline())
+        reading = earliest(self.repair.deadline(), self._lookups.deadline(), self._positions.deadline())
         return earliest(self._welcome_by, self._asked.deadline(), self._beat.deadline(), reading)
 
     def add(self, subscription: Subscription, now: Instant) -> Outputs:
@@ -221,8 +234,7 @@ class UnifiedUser:
         if not head.result:
             reason = f"{what}: {head.reason or head.msg or 'refused'}"
             if what == _LIQUIDATIONS:  # an account can do without
-                begun = self.repair.begin(self._gap.calls(), now) if not len(self._asked) else []
-                return [Note(f"no liquidation reports: {reason}"), *begun]
+                return [Note(f"no liquidation reports, and no changes of positions: {reason}"), *self._joined(now)]
             if what != _LOGIN:
                 return [self._fail(FailKind.TRANSIENT, reason)]
             self._ended = True
@@ -231,7 +243,14 @@ class UnifiedUser:
             return [Fail(kind=FailKind.CREDENTIAL, reason=reason, stream_id=stream_id, first_sight=False)]
         if what == _LOGIN:
             return [self._ask(name, {"action": "subscribe", **fields}, now) for name, fields in self._channels()]
-        return self.repair.begin(self._gap.calls(), now) if not len(self._asked) else []
+        return self._joined(now)
+
+    def _joined(self, now: Instant) -> list[Output]:
+        if len(self._asked):
+            return []
+        if not _markets.is_spot(self.setup.exchange):
+            self._positions.begin(now)
+        return self.repair.begin(self._gap.calls(), now)
 
     def _pushed(self, head: _Frame) -> Outputs:
         if self._removed:
@@ -243,7 +262,7 @@ class UnifiedUser:
             push = _balance(head.d)
             event: AccountEvent | None = balance_event(push) if self.account.owns_asset(push.currency) else None
         elif kind == "positionAll":
-            event = self._liquidation(head.d)
+            return self._held_now(head.d)
         else:
             return [Note(f"channel {kind} is not known")]
         return [Seen(self.subscription.stream_id)] if event is None else self.repair.live(event)
@@ -257,6 +276,15 @@ class UnifiedUser:
         told = None if report is None else self.account.clients.told(self._flagged(report))
         seen: list[Output] = [Seen(self.subscription.stream_id)]
         return [*self._source(push), *(seen if told is None else self.repair.live(told))]
+
+    def _held_now(self, raw: msgspec.Raw) -> list[Output]:
+        """What a position's push says of it, and of its liquidation."""
+        event = self._reader.update(unified_held(raw), self._clock.stamp(self._now))
+        told = [] if event is None else self._positions.live([event])
+        report = self._liquidation(raw)
+        if report is not None:
+            return [*self.repair.live(report), *told]
+        return told or [Seen(self.subscription.stream_id)]
 
     def _source(self, push: OrderPush) -> list[Output]:
         """A word for who made an order that no page lists is told once: it may be one for liquidations."""

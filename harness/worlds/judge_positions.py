@@ -12,8 +12,6 @@ from harness.worlds.world import World
 
 SILENT: Final = frozenset(
     {
-        "kucoinLinear",
-        "kucoinInverse",
         "krakenUsdm",
         "hyperliquidLinear",
         "whitebitUsdm",

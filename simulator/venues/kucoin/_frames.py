@@ -7,7 +7,20 @@ from typing import Any, Final
 
 import msgspec
 
-from simulator._values import ZERO, Candle, Holding, Order, OrderChange, Position, Quote, Symbol, Tick
+from simulator._values import (
+    LEVERAGE,
+    ZERO,
+    Candle,
+    Holding,
+    Order,
+    OrderChange,
+    Position,
+    Quote,
+    Symbol,
+    Tick,
+    liquidation_price,
+    unrealised,
+)
 from simulator.venues.kucoin._symbols import CODES, SPOT, code, digits, order_id
 
 Row = dict[str, Any]
@@ -156,20 +169,32 @@ def wallet(holding: Holding, time_ms: int) -> str:
     return push("/contractAccount/wallet", "walletBalance.change", data, private=True)
 
 
-def position(symbol: Symbol, held: Position, mark: Quote, time_ms: int, reason: str, opened_ms: int) -> str:
-    """A position; its cost has the opposite sign on inverse contracts."""
+def position_row(held: Position, mark: Quote, time_ms: int, opened_ms: int) -> Row:
+    """A position of the channel and of the list; its cost has the opposite sign on inverse contracts."""
+    symbol = mark.symbol
     cost = symbol.value(held.amount, held.entry or mark.price)
-    data = {
+    return {
         "symbol": symbol.wire,
+        "crossMode": True,
+        "marginMode": "CROSS",
+        "positionSide": "BOTH",
+        "leverage": float(LEVERAGE),
         "currentQty": int(held.amount),
         "currentCost": float(-cost if symbol.inverse else cost),
+        "avgEntryPrice": float(held.entry),
         "markPrice": float(mark.price),
+        "liquidationPrice": float(liquidation_price(held, symbol)),
+        "unrealisedPnl": float(unrealised(held, mark)),
         "openingTimestamp": opened_ms,
         "currentTimestamp": time_ms,
         "isOpen": bool(held.amount),
         "settleCurrency": code(symbol.settle),
-        "changeReason": reason,
     }
+
+
+def position(held: Position, mark: Quote, time_ms: int, reason: str, opened_ms: int) -> str:
+    """A push of a position."""
+    data = position_row(held, mark, time_ms, opened_ms) | {"changeReason": reason}
     return push("/contract/positionAll", "position.change", data, private=True)
 
 

@@ -234,7 +234,7 @@ class ClassicPeer(_KuCoinPeer):
         opened_ms = self._opened_ms.setdefault(held.symbol, time_ms)
         if not held.amount:
             del self._opened_ms[held.symbol]
-        return _frames.position(quote.symbol, held, quote, time_ms, reason, opened_ms)
+        return _frames.position(held, quote, time_ms, reason, opened_ms)
 
     def ticked(self, tick: Tick, now: Instant) -> Effects:
         everything = self._spot and "all" in self._tickers
@@ -322,17 +322,25 @@ class UnifiedPeer(_KuCoinPeer):
     def changed(self, change: Change, now: Instant) -> Effects:
         if isinstance(change, OrderChange):
             return self._ordered(change)
-        if "balance" not in self._channels:
-            return ()
-        return tuple(Frame(_unified_rest.balance_push(h, change.time_ms)) for h in change.holdings)
+        effects: list[Effect] = []
+        if "balance" in self._channels:
+            effects += [Frame(_unified_rest.balance_push(h, change.time_ms)) for h in change.holdings]
+        if "positionAll" in self._channels:
+            quotes = self.world.markets.quote
+            effects += [
+                Frame(_unified_rest.position_push(held, quotes(change.exchange, held.symbol), change.time_ms))
+                for held in change.positions
+            ]
+        return effects
 
     def _ordered(self, change: OrderChange) -> Effects:
         order = change.order
         effects: list[Effect] = []
         if order.liquidation and change.kind == "NEW" and "positionAll" in self._channels:
             amount = order.quantity if order.side == "SELL" else -order.quantity
-            mark = self.world.markets.quote(change.exchange, order.symbol).price
-            text = _unified_rest.position_push(order.symbol, amount, mark, change.time_ms, "LIQUIDATION")
+            mark = self.world.markets.quote(change.exchange, order.symbol)
+            held = Position(symbol=order.symbol, amount=amount, entry=order.price, realised=order.price * 0)
+            text = _unified_rest.position_push(held, mark, change.time_ms, "LIQUIDATION")
             effects.append(Frame(text))
         if "orderAll" in self._channels and change.kind != "REJECTED":
             effects.append(Frame(_unified_rest.order_push(change)))

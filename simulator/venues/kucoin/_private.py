@@ -5,7 +5,7 @@ from __future__ import annotations
 from simulator._values import ZERO, Order
 from simulator.venues.kucoin._auth import Failure
 from simulator.venues.kucoin._context import Context
-from simulator.venues.kucoin._frames import Row
+from simulator.venues.kucoin._frames import Row, position_row
 from simulator.venues.kucoin._symbols import FUTURES, FUTURES_WALLET, SPOT, digits, engine_id, order_id
 
 # --- orders ---
@@ -221,6 +221,16 @@ def overview(context: Context) -> Row:
         "availableBalance": float(held.free) if held else 0,
         "currency": currency,
     }
+
+
+def positions(context: Context) -> list[Row]:
+    """Of both families."""
+    quotes = context.half.world.markets.quote
+    return [
+        position_row(held, quotes(exchange, held.symbol), held.updated_ms, held.updated_ms)
+        for exchange in FUTURES
+        for held in context.owner.positions(exchange)
+    ]
 
 
 def mode(context: Context) -> Row:

@@ -202,6 +202,7 @@ def _unified(version: int) -> dict[tuple[str, str], Route]:
         ("GET", f"{root}/unified/order/open-list"): Route(_unified_rest.open_list, 4, "unified", private=True),
         ("GET", f"{root}/unified/order/history"): Route(_unified_rest.history, 4, "unified", private=True),
         ("GET", f"{root}/unified/order/detail"): Route(_unified_rest.detail, 4, "unified", private=True),
+        ("GET", f"{root}/unified/position/open-list"): Route(_unified_rest.positions, 3, "unified", private=True),
         ("GET", f"{root}/unified/account/balance"): Route(_unified_rest.balances, 4, "unified", private=True),
     }
 
@@ -228,5 +229,6 @@ FUTURES_ROUTES: Final = {
     ("GET", "/api/v1/orders/{}"): Route(_private.futures_one, 5, "futures", private=True),
     ("GET", "/api/v1/recentDoneOrders"): Route(_private.recent, 5, "futures", private=True),
     ("GET", "/api/v1/fills"): Route(_private.fills, 5, "futures", private=True),
+    ("GET", "/api/v1/positions"): Route(_private.positions, 2, "futures", private=True),
     ("GET", "/api/v1/account-overview"): Route(_private.overview, 5, "futures", private=True),
 }

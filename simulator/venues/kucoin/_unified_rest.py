@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Final
 
 import msgspec
 
-from simulator._values import Holding, Order, OrderChange
+from simulator._values import LEVERAGE, Holding, Order, OrderChange, Position, Quote, liquidation_price, unrealised
 from simulator.venues.kucoin._auth import Failure
 from simulator.venues.kucoin._context import Context
 from simulator.venues.kucoin._frames import Row
@@ -60,16 +59,50 @@ def order_push(change: OrderChange) -> str:
     return push("orderAll.UNIFIED", data, change.time_ms)
 
 
-def position_push(symbol: str, amount: Decimal, mark: Decimal, time_ms: int, reason: str) -> str:
-    """A position; no page lists the fields of this push, so they are those of the neighbouring channels."""
+def position_push(held: Position, mark: Quote, time_ms: int, reason: str = "") -> str:
+    """A position (page 3470350). No page tells how the push names a liquidation: `reason` stands in a field of our own."""
     data: Row = {
-        "s": symbol,
-        "q": digits(amount),
-        "mP": digits(mark),
-        "cR": reason,
-        "U": str(time_ms * 10**6),
+        "pi": str(70_000_000_000_000_000 + sum(held.symbol.encode())),
+        "s": held.symbol,
+        "mM": "CROSS",
+        "q": digits(held.amount),
+        "eP": digits(held.entry),
+        "pV": digits(abs(mark.symbol.value(held.amount, mark.price))),
+        "mP": digits(mark.price),
+        "lP": digits(liquidation_price(held, mark.symbol)),
+        "l": digits(LEVERAGE),
+        "uPL": digits(unrealised(held, mark)),
+        "rPL": digits(held.realised),
+        "U": time_ms * 10**6,
+        "O": (held.updated_ms or time_ms) * 10**6,
     }
-    return push("positionAll.UNIFIED", data, time_ms)
+    return push("positionAll.UNIFIED", data | ({"cR": reason} if reason else {}), time_ms)
+
+
+def positions(context: Context) -> list[Row]:
+    if not context.half.is_unified(context.owner):
+        raise Failure("112010", "not a unified account user")
+    quotes = context.half.world.markets.quote
+    held = [(one, quotes(exchange, one.symbol)) for exchange in FUTURES for one in context.owner.positions(exchange)]
+    return [
+        {
+            "id": str(70_000_000_000_000_000 + sum(one.symbol.encode())),
+            "symbol": one.symbol,
+            "marginMode": "CROSS",
+            "size": digits(one.amount),
+            "entryPrice": digits(one.entry),
+            "positionValue": digits(abs(mark.symbol.value(one.amount, mark.price))),
+            "markPrice": digits(mark.price),
+            "leverage": digits(LEVERAGE),
+            "unrealizedPnL": digits(unrealised(one, mark)),
+            "realizedPnL": digits(one.realised),
+            "initialMargin": "0",
+            "mmr": "0.004",
+            "maintenanceMargin": "0",
+            "creationTime": one.updated_ms * 10**6,
+        }
+        for one, mark in held
+    ]
 
 
 def balance_push(holding: Holding, time_ms: int) -> str:

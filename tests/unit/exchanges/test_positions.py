@@ -19,10 +19,6 @@ from simulator.engine import NewOrder
 from tests.unit.exchanges.pair import DOUBLE, Pair, Seat, client_text, seats
 
 NOT_YET: dict[str, str] = {
-    "kucoinLinear": "to come",
-    "kucoinLinear-unified": "to come",
-    "kucoinInverse": "to come",
-    "kucoinInverse-unified": "to come",
     "krakenUsdm": "to come",
     "krakenUsdm-derivatives": "to come",
     "hyperliquidLinear": "to come",
