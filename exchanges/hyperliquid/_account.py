@@ -10,6 +10,7 @@ import msgspec
 from exchanges._adapter import Answer, Call, Instant, Note, Output, Seen, Setup, UserSubscription
 from exchanges._frames import UNREADABLE
 from exchanges._lookup import ATTEMPTS, Lookups
+from exchanges._positions import Positions
 from exchanges._repair import GapRepair, Repaired
 from exchanges._rows import read_rows
 from exchanges._timers import earliest
@@ -27,6 +28,7 @@ from exchanges.hyperliquid._gap import (
 )
 from exchanges.hyperliquid._join import Due, Join, Rules
 from exchanges.hyperliquid._orders import Fill, Names, Update, odd
+from exchanges.hyperliquid._positions import read_states
 from exchanges.hyperliquid._wire import RETRY_S, Site, refusal_of, site_of, used_up
 from exchanges.instruments import EMPTY
 
@@ -64,6 +66,7 @@ class Account:
         # Holds live events from the first frame on, so it exists before the first of them.
         self.repair = GapRepair(subscription, then=self._plan.then, given_up=self._plan.given_up)
         self._lookups = Lookups(msgspec.structs.replace)
+        self._positions = Positions(subscription)
         self._doubles: set[str] = set()
 
     def _pair(self, code: str) -> str:
@@ -165,6 +168,14 @@ class Account:
         own = [fill for fill in fills if _markets.market_of(fill.coin) == self._setup.exchange]
         events = self._join.fills(own, now, snapshot=bool(told.is_snapshot))
         return [*outputs, *self._emit(events)]
+
+    def held(self, channel: str, data: msgspec.Raw, now: Instant) -> list[Output]:
+        """All positions. Raises what `UNREADABLE` lists."""
+        states = read_states(channel, data, self._pair, now.wall_ms)
+        if states.user not in (self.address, ""):
+            return []
+        told = self._positions.whole(states.positions, states.time_ms, complete=not states.odd)
+        return [Seen(self.stream_id), *told, *(Note(bad.phrase("positions"), "error") for bad in states.odd)]
 
     # --- what the stream leaves open ---
 

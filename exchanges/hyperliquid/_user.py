@@ -32,6 +32,9 @@ from exchanges._replay import RECORDED
 from exchanges._timers import Alarms, earliest
 from exchanges.credentials import credentials
 from exchanges.hyperliquid._account import Account
+from exchanges.hyperliquid._markets import LINEAR
+from exchanges.hyperliquid._positions import TOPICS as POSITION_TOPICS
+from exchanges.hyperliquid._positions import TYPES as POSITION_TYPES
 from exchanges.hyperliquid._wire import (
     RETRY_S,
     ROLE_REASONS,
@@ -91,6 +94,8 @@ class UserAdapter(OneAccount):
         self._role_known = False
         """The venue has said what the address is, or is not waited for."""
         self._role_asked = False
+        self._following: list[Topic] = []
+        """Ways to be told of positions that are left to try; the first of them was asked for."""
 
     # --- inputs ---
 
@@ -110,7 +115,7 @@ class UserAdapter(OneAccount):
         self._phase = _Phase.IDLE
         if session is None or not subscribed:
             return []
-        return [request("unsubscribe", topic, session.address) for topic in (ORDERS, FILLS)]
+        return [request("unsubscribe", topic, session.address) for topic in (ORDERS, FILLS, *self._following[:1])]
 
     def connected(self, now: Instant) -> Outputs:
         self._beat.start(now)
@@ -136,6 +141,8 @@ class UserAdapter(OneAccount):
                 return session.orders(message.data, now)
             if message.channel == FILLS.type:
                 return session.fills(message.data, now)
+            if message.channel in POSITION_TYPES:
+                return session.held(message.channel, message.data, now)
             if message.channel == "subscriptionResponse":
                 topic = acknowledged(message.data)
                 return self._confirmed(session, topic, now) if topic is not None else []
@@ -224,7 +231,17 @@ class UserAdapter(OneAccount):
         if self._phase is not _Phase.JOINING or not (self._subscribed and self._role_known):
             return []
         self._phase = _Phase.JOINED
-        return session.begin(now)
+        if self._setup.exchange != LINEAR:
+            return session.begin(now)
+        self._following = list(POSITION_TOPICS)
+        return [*session.begin(now), request("subscribe", self._following[0], session.address)]
+
+    def _without_positions(self, session: Account, reason: str) -> list[Output]:
+        """A way to be told of them was refused: the next one, if there is any."""
+        del self._following[0]
+        if self._following:
+            return [request("subscribe", self._following[0], session.address)]
+        return [Note(f"positions are not told: {reason}")]
 
     def _alarm(self, session: Account, name: str, now: Instant) -> list[Output]:
         if name == "table":
@@ -240,6 +257,8 @@ class UserAdapter(OneAccount):
         if said.already:
             return self._confirmed(session, said.topic, now) if said.topic is not None else []
         stream_id = session.stream_id
+        if self._following and (said.topic is None or said.topic.type in POSITION_TYPES):
+            return self._without_positions(session, said.reason)
         if said.kind is FailKind.RATE_LIMITED:
             # Other streams of this address go on: it is full of accounts, and may still connect for prices.
             return [Fail(kind=said.kind, reason=said.reason, stream_id=stream_id, retry_after_s=RETRY_S)]

@@ -13,7 +13,6 @@ from harness.worlds.world import World
 SILENT: Final = frozenset(
     {
         "krakenUsdm",
-        "hyperliquidLinear",
         "whitebitUsdm",
     }
 )

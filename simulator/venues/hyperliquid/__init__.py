@@ -10,11 +10,11 @@ import msgspec
 
 from exchanges._adapter import Rate
 from simulator._peer import PerAddress
-from simulator._values import ApiKey, Coin, Market, Order, Symbol, Tick
+from simulator._values import ZERO, ApiKey, Coin, Market, Order, Symbol, Tick
 from simulator._venue import Close, Effects, Instant, Noted, Peer, Refuse, Reply, Request, Signal, World
 from simulator.signing import sha256
-from simulator.venues.hyperliquid._frames import fill_row, text
-from simulator.venues.hyperliquid._markets import LINEAR, SPOT, markets
+from simulator.venues.hyperliquid._frames import fill_row, position_row, text
+from simulator.venues.hyperliquid._markets import DEXES, LINEAR, PERP_WALLET, SPOT, markets
 from simulator.venues.hyperliquid._peer import USER_TYPES, HyperliquidPeer
 from simulator.venues.hyperliquid._rest import Rest
 
@@ -76,6 +76,25 @@ class Hyperliquid:
             fill_row(trade, engine.locate(trade.order_id), self.world.markets.symbol(trade.exchange, trade.symbol))
             for trade in engine.account(account).trades
         ]
+
+    def clearinghouse(self, account: str | None, dex: str, time_ms: int) -> dict[str, Any]:
+        """Money and positions of an account on a dex."""
+        held = self.world.engine.account(account) if account is not None else None
+        asset = DEXES.get(dex, "USDC")
+        holdings = held.holdings(PERP_WALLET) if held is not None else []
+        value = text(sum((holding.total for holding in holdings if holding.asset == asset), start=ZERO))
+        summary = {"accountValue": value, "totalNtlPos": "0.0", "totalRawUsd": value, "totalMarginUsed": "0.0"}
+        positions = [
+            (one, self.world.markets.quote(LINEAR, one.symbol)) for one in (held.positions(LINEAR) if held else ())
+        ]
+        return {
+            "marginSummary": summary,
+            "crossMarginSummary": summary,
+            "crossMaintenanceMarginUsed": "0.0",
+            "withdrawable": value,
+            "assetPositions": [position_row(one, quote) for one, quote in positions if quote.symbol.kind == dex],
+            "time": time_ms,
+        }
 
     # --- markets ---
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Final
 
-from simulator._values import INTERVALS, Candle, Order, Symbol, Trade
+from simulator._values import (
+    INTERVALS,
+    LEVERAGE,
+    Candle,
+    Order,
+    Position,
+    Quote,
+    Symbol,
+    Trade,
+    liquidation_price,
+    unrealised,
+)
 from simulator.venues.hyperliquid._markets import token
 
 SLIPPAGE: Final = Decimal("0.05")
@@ -89,6 +100,27 @@ def fill_row(trade: Trade, order: Order | None, symbol: Symbol | None) -> dict[s
     if order is not None and order.liquidation:
         row["liquidation"] = {"liquidatedUser": f"0x{0:040x}", "markPx": text(trade.price), "method": "market"}
     return row
+
+
+def position_row(held: Position, quote: Quote) -> dict[str, Any]:
+    """An entry of `assetPositions`."""
+    value = quote.symbol.value(abs(held.amount), quote.price)
+    return {
+        "type": "oneWay",
+        "position": {
+            "coin": held.symbol,
+            "szi": text(held.amount),
+            "leverage": {"type": "cross", "value": int(LEVERAGE)},
+            "entryPx": text(held.entry),
+            "positionValue": text(value),
+            "unrealizedPnl": text(unrealised(held, quote)),
+            "returnOnEquity": "0.0",
+            "liquidationPx": text(liquidation_price(held, quote.symbol)),
+            "marginUsed": text(value / LEVERAGE),
+            "maxLeverage": int(LEVERAGE),
+            "cumFunding": {"allTime": "0.0", "sinceOpen": "0.0", "sinceChange": "0.0"},
+        },
+    }
 
 
 def candle_row(candle: Candle, symbol: Symbol, interval: str) -> dict[str, Any]:

@@ -28,7 +28,8 @@ UNUSED_S: Final = 30.0
 BURST: Final = Rate(10, 1.0)
 """More subscribe requests at once end the connection as "Inactive"."""
 SNAPSHOT: Final = 2_000
-USER_TYPES: Final = frozenset({"orderUpdates", "userFills", "userEvents"})
+STATES: Final = frozenset({"clearinghouseState", "allDexsClearinghouseState"})
+USER_TYPES: Final = frozenset({"orderUpdates", "userFills", "userEvents"}) | STATES
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}")
 
 _encode = msgspec.json.encode
@@ -76,16 +77,16 @@ class HyperliquidPeer(BasePeer):
             return self._push(self._unsubscribe(subscription), now)
         if self.world.settings.limits and not self._burst.hit(now.mono):
             return (Noted("limit", "burst"), Close(1000, "Inactive"))
-        return self._push(self._subscribe(subscription), now)
+        return self._push(self._subscribe(subscription, now), now)
 
-    def _subscribe(self, subscription: Json) -> list[Effect]:
+    def _subscribe(self, subscription: Json, now: Instant) -> list[Effect]:
         shown = _encode(subscription).decode()
         if shown in self.subscribed:
             return [_error(f"Already subscribed: {shown}")]
         refusal = self._half.full(self, subscription)
         if refusal:
             return [_error(refusal), Noted("limit", refusal.split(" total")[0])]
-        effects = self._join(subscription)
+        effects = self._join(subscription, now)
         if effects is None:
             return [_error(f"Invalid subscription {shown}")]
         self.subscribed[shown] = subscription
@@ -93,11 +94,14 @@ class HyperliquidPeer(BasePeer):
         topic = ":".join(str(subscription[name]) for name in ("coin", "interval", "dex") if subscription.get(name))
         return [_answer("subscribe", subscription), Noted("subscribe", f"{kind}:{topic}".rstrip(":")), *effects]
 
-    def _join(self, subscription: Json) -> list[Effect] | None:
+    def _join(self, subscription: Json, now: Instant) -> list[Effect] | None:
         """What a new subscription leads to; None for one that can't be had."""
         kind = subscription["type"]
         if kind in USER_TYPES:
-            return self._join_user(kind, str(subscription.get("user", "")))
+            effects = self._join_user(kind, str(subscription.get("user", "")))
+            if effects is not None and kind in STATES:
+                effects.append(self._state(subscription, now.wall_ms))
+            return effects
         self.feed = self.feed or "market"
         if kind == "allMids":
             dex = str(subscription.get("dex") or "")
@@ -165,11 +169,30 @@ class HyperliquidPeer(BasePeer):
         data = {**({"isSnapshot": True} if snapshot else {}), "user": address, "fills": rows}
         return Frame(_encode({"channel": "userFills", "data": data}))
 
+    def _state(self, subscription: Json, time_ms: int) -> Frame:
+        """All that an account holds on one dex, or on each."""
+        user = str(subscription.get("user", "")).lower()
+        account = self._half.speaking(user)
+        if subscription["type"] == "allDexsClearinghouseState":
+            states = [[dex, self._half.clearinghouse(account, dex, time_ms)] for dex in ("", *DEXES)]
+            data: Json = {"user": user, "clearinghouseStates": states}
+        else:
+            dex = str(subscription.get("dex") or "")
+            data = {"dex": dex, "user": user, "clearinghouseState": self._half.clearinghouse(account, dex, time_ms)}
+        return Frame(_encode({"channel": subscription["type"], "data": data}))
+
     def changed(self, change: Change, now: Instant) -> Effects:
         """Of a trade the fill comes first every other time: clients can't rely on either order."""
         address = self._accounts.get(change.account)
-        if address is None or not isinstance(change, OrderChange):
+        if address is None:
             return ()
+        if not isinstance(change, OrderChange):
+            wanted = [
+                one
+                for one in self.subscribed.values()
+                if change.positions and one["type"] in STATES and str(one.get("user", "")).lower() == address
+            ]
+            return self._push([self._state(one, change.time_ms) for one in wanted], now)
         symbol = self.world.markets.symbol(change.exchange, change.order.symbol)
         effects: list[Effect] = []
         if self._wants("orderUpdates", address):

@@ -9,14 +9,12 @@ import msgspec
 
 from exchanges._adapter import Rate
 from simulator._peer import Weight
-from simulator._values import INTERVALS, ZERO, Order
+from simulator._values import INTERVALS, Order
 from simulator._venue import Instant, Reply, Request, json_reply
 from simulator.engine import Account
 from simulator.venues.hyperliquid._frames import candle_row, frontend_row, status_of, text
 from simulator.venues.hyperliquid._markets import (
-    DEXES,
     LINEAR,
-    PERP_WALLET,
     SPOT,
     SPOT_WALLET,
     meta,
@@ -166,15 +164,5 @@ class Rest:
         return {"balances": rows}
 
     def _perp_balances(self, account: Account | None, body: Json) -> Json:
-        asset = DEXES.get(str(body.get("dex") or ""), "USDC")
-        holdings = account.holdings(PERP_WALLET) if account is not None else []
-        value = text(sum((holding.total for holding in holdings if holding.asset == asset), start=ZERO))
-        summary = {"accountValue": value, "totalNtlPos": "0.0", "totalRawUsd": value, "totalMarginUsed": "0.0"}
-        return {
-            "marginSummary": summary,
-            "crossMarginSummary": summary,
-            "crossMaintenanceMarginUsed": "0.0",
-            "withdrawable": value,
-            "assetPositions": [],
-            "time": 0,
-        }
+        name = account.account_id if account is not None else None
+        return self._half.clearinghouse(name, str(body.get("dex") or ""), account.last_ms if account is not None else 0)

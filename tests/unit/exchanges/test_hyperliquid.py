@@ -352,8 +352,19 @@ def test_fills_of_another_address_are_not_this_accounts() -> None:
 
 def test_an_account_that_leaves_unsubscribes() -> None:
     drive = live()
-    assert [request["method"] for request in sent(drive.adapter.remove("u1", NOW))] == ["unsubscribe"] * 2
+    assert [request["method"] for request in sent(drive.adapter.remove("u1", NOW))] == ["unsubscribe"] * 3
     assert drive.adapter.remove("u1", NOW) == []
+
+
+@pytest.mark.parametrize("why", ["Invalid subscription", "Cannot track more than 1000 total subscriptions."])
+def test_an_account_whose_positions_are_refused_keeps_its_orders(why: str) -> None:
+    """The native dex is asked for where all of them can't be had; without either a note says so."""
+    drive = live()
+    error = frame({"channel": "error", "data": why})
+    (again,) = sent(drive.adapter.received(error, NOW))
+    assert again["subscription"]["type"] == "clearinghouseState"
+    assert only(Note, drive.adapter.received(error, NOW)).what.startswith("positions are not told")
+    assert drive.orders(update())
 
 
 # --- joining: order states and fills ---
