@@ -40,8 +40,9 @@ class Service:
         processes: int = 1,
         log: Path | None = None,
         plain: bool = False,
+        serve: bool = False,
     ) -> None:
-        """`plain`: without any option of Dramatiq, so with a worker process for each core."""
+        """`plain`: without any option of Dramatiq, so with a worker process for each core. `serve`: by `connector serve`."""
         self.role, self.health_port = role, free_port()
         self.log = log or Path(tempfile.mkstemp(prefix=f"{role}-", suffix=".log")[1])
         clean = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "TMPDIR"}}
@@ -56,7 +57,8 @@ class Service:
         options = [
             "--processes", str(processes), "--threads", str(threads), "--worker-shutdown-timeout", "30000",
         ]  # fmt: skip
-        command = [sys.executable, "-m", "dramatiq", f"workers.{role}", *([] if plain else options)]
+        start = ["cli.main", "serve", role] if serve else ["dramatiq", f"workers.{role}"]
+        command = [sys.executable, "-m", *start, *([] if plain else options)]
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=environment, stdout=out, stderr=out, start_new_session=True

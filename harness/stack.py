@@ -79,10 +79,10 @@ class Stack:
             **more,
         }
 
-    def service(self, role: str, *, threads: int = 8, plain: bool = False, **env: str) -> Service:
+    def service(self, role: str, *, threads: int = 8, plain: bool = False, serve: bool = False, **env: str) -> Service:
         """Start one more service (not waiting until it is ready). `plain`: without any option of Dramatiq."""
         log = self.evidence.file(f"log-{role}")
-        service = Service(role, self.env(**env), threads=threads, log=log, plain=plain)
+        service = Service(role, self.env(**env), threads=threads, log=log, plain=plain, serve=serve)
         self.evidence.watch(service.outbox)
         self.services.append(service)
         return service

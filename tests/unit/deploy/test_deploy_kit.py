@@ -11,6 +11,8 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from workers.serve import OPTIONS
+
 ROOT: Final = Path(__file__).parents[3]
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: Final[dict[str, dict[str, Any]]] = COMPOSE["services"]
@@ -38,8 +40,9 @@ def test_a_service_has_time_to_hand_over_and_an_outbox_that_stays(name: str) -> 
     assert any(volume.endswith(":/app/var/outbox") for volume in service["volumes"])
     assert service["environment"]["HEALTH_PORT"] == 3000, "what the health check and the published port look at"
     unit = (ROOT / "deploy" / "systemd" / f"connector-{name}.service").read_text()
+    assert f"/bin/connector serve {name}\n" in unit
     command = next(line for line in (ROOT / "Procfile").read_text().splitlines() if line.startswith(f"{name}:"))
-    assert command.split(": dramatiq ", 1)[1] in unit
+    assert command == f"{name}: dramatiq workers.{name} {' '.join(OPTIONS[name])}"  # type: ignore[index]
     assert "TimeoutStopSec=60" in unit
     assert "OUTBOX_DIR=" in unit
 
