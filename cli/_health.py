@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping
-from typing import Final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import quote, urlsplit
 
 from connector.core.errors import ConnectorError
 
+if TYPE_CHECKING:
+    from workers.streams_seen import StreamPage
+
+T = TypeVar("T")
 TIMEOUT_S: Final = 10.0
 _DEFAULT_PORT: Final = 3000
 
@@ -21,10 +25,36 @@ class Unanswered(ConnectorError):
         super().__init__(text)
         self.missing = missing
         """The service answered: it does not know what was asked for."""
+        self.exit_code = 1 if missing else 2
 
 
 def add_url(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", help="health endpoint (default: http://127.0.0.1:HEALTH_PORT)")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of the commands that print what the port tells."""
+    add_url(parser)
+    parser.add_argument("--json", action="store_true", help="print the raw JSON")
+
+
+def fetched(url: str | None, path: str, kind: type[T], *, missing: str = "") -> tuple[str, T]:
+    """The JSON of a page, and what it says. Raises `Unanswered`, also for what is none of ours."""
+    import msgspec
+
+    body = ask(url, path, missing=missing)
+    try:
+        return body.decode(), msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Unanswered(f"this is not the service's health port: {error}") from None
+
+
+def story(url: str | None, stream_id: str) -> tuple[str, StreamPage]:
+    """The page of one stream, as JSON and as what it says. Raises `Unanswered` (`missing`: nobody knows it)."""
+    from workers.streams_seen import StreamPage
+
+    path = f"/streams/{quote(stream_id, safe='')}.json"
+    return fetched(url, path, StreamPage, missing=f"no stream {stream_id!r} is known")
 
 
 def ask(url: str | None, path: str, *, missing: str = "") -> bytes:

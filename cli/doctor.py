@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -83,21 +83,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 = every check passed, 1 = at least one failed."""
     from connector.core.settings import Settings
-    from workers._check import check_files
+    from workers._check import check
 
+    failed = 0
+    for name in check_names(os.environ):
+        _print(name)
+        failed += 1
     try:
         settings = Settings.from_env(os.environ)
-        check_files(settings)
+        check(settings)
     except InvalidSetting as error:
         _print(Check("settings", False, str(error), "correct the variables named above"))
         return 1
     redact.register(*settings.server_secrets, settings.credentials_keys.get_secret_value())
     venues = [] if args.no_venues else (args.venue or served())
-    failed = 0
-    for check in checks(settings, venues):
-        _print(check)
-        failed += not check.ok
+    for found in checks(settings, venues):
+        _print(found)
+        failed += not found.ok
     return 1 if failed else 0
+
+
+def check_names(names: Iterable[str]) -> Iterator[Check]:
+    """What the service leaves without effect, because it is no setting's name."""
+    from connector.core.setting_names import mistyped
+
+    for name, meant in mistyped(names).items():
+        yield Check("settings", False, f"{name} is no setting and has no effect", f"is {meant} meant?")
 
 
 def served() -> list[str]:

@@ -38,23 +38,32 @@ class Command(Protocol):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that `argv` names; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = argparse.ArgumentParser(prog="connector", description="Bridge between exchanges and a trading backend.")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {connector.VERSION}")
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in _commands(arguments):
-        _register(subparsers, command)
-    parsed = parser.parse_args(arguments)
+    parsed = _parser(_commands(arguments)).parse_args(arguments)
     command = cast(Command, parsed.command)
     try:
         return command.run(parsed)
     except ConnectorError as error:
         print(f"connector: {error}", file=sys.stderr)
-        return 1
+        return error.exit_code
     except BrokenPipeError:  # `connector status | head`; what is still buffered must not fail at the exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
         return 130
+
+
+def whole_parser() -> argparse.ArgumentParser:
+    """With every command and its options."""
+    return _parser(_commands(()))
+
+
+def _parser(commands: Iterable[Command]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="connector", description="Bridge between exchanges and a trading backend.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {connector.VERSION}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in commands:
+        _register(subparsers, command)
+    return parser
 
 
 def _register(subparsers: argparse._SubParsersAction[Any], command: Command) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from cli._connections import USER_QUEUE, add_target_arguments, publish
 from cli._keys import add_key_arguments, material
+from cli._waiting import add_wait, wait_live
 from connector.core.errors import InvalidCommand
 from tasks.commands import OpenStream, parse_command
 from tasks.envelope import open_body, read
@@ -21,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--user-id", required=True, help="owner of the account")
     add_key_arguments(parser)
     add_target_arguments(parser, USER_QUEUE)
+    add_wait(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,4 +41,6 @@ def run(args: argparse.Namespace) -> int:
     received = read(body, parse_command)
     if not isinstance(received.command, OpenStream):
         raise InvalidCommand(received.problem)
-    return publish(args, body, f"open {received.command.stream_id} ({received.command.exchange})")
+    stream_id = received.command.stream_id
+    sent = publish(args, body, f"open {stream_id} ({received.command.exchange})")
+    return wait_live(args.url, stream_id, args.wait) if sent == 0 and args.wait is not None else sent

@@ -77,8 +77,10 @@ def _authority(path: str) -> None:
 
 
 def _writable(folder: str) -> None:
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
+    """Whether it can be made, if it is not there: looking makes nothing."""
+    path = Path(folder).absolute()
+    there = next(one for one in (path, *path.parents) if one.exists())
+    with tempfile.TemporaryFile(dir=there):
         return
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from connector.core.log import get_logger
+from connector.core.setting_names import mistyped
 from connector.streams.engine import Engine
 from connector.streams.market import wanted_exchanges
 from exchanges.ids import LIVE
@@ -38,6 +39,12 @@ def say_what_runs(engine: Engine) -> None:
         log.warning("candles are off (PRICEROLE=ticker): indicators get them only from another price service")
     if said := options.ways.said():
         log.info(f"exchanges are reached through proxies: {said}")
+
+
+def say_mistyped(names: Iterable[str]) -> None:
+    """Of the environment: a name with a typing error has no effect, and nobody would know."""
+    for name, meant in mistyped(names).items():
+        log.warning("this variable is no setting", name=name, meant=meant)
 
 
 def raise_file_limit(streams: int) -> int:

@@ -15,6 +15,7 @@ from workers._boot import Boot
 from workers._build import make_sinks, make_state, observe
 from workers._check import check
 from workers._deployment import refuse_beside_another
+from workers._limits import say_mistyped
 from workers._process import Process
 from workers._refusal import settings_or_end
 from workers._translate import price_queues
@@ -28,6 +29,7 @@ broker = PlatformBroker(queues, parameters=connection_arguments(settings.rabbit,
 
 def make_process() -> Process:
     check(settings)
+    say_mistyped(os.environ)
     init_traces(os.environ)  # after the fork: it has a thread
     edges = Edges()  # after the fork: its process id, its own chance
     state = make_state(settings, edges)

@@ -8,6 +8,7 @@ from html import escape
 from typing import Final
 from urllib.parse import parse_qsl, quote
 
+from connector.streams.lifecycle import CONNECTED_STATES
 from connector.streams.stories import ENDED, UNOWNED, Move
 from workers.pages import age, page, table
 from workers.streams_seen import LIMIT, Asked, Row, StreamList, StreamPage
@@ -112,8 +113,13 @@ def _when(move: Move) -> str:
     )
 
 
+def is_live(found: StreamPage) -> bool:
+    """Whether its bots see what happens."""
+    return found.story.state in {state.value for state in CONNECTED_STATES}
+
+
 def story_page(found: StreamPage) -> bytes:
-    bad = found.story.state not in {"live", "rotating", "draining", ENDED}
+    bad = found.story.state != ENDED and not is_live(found)
     answer = f'<p class="answer {"bad" if bad else "ok"}">{escape(_answer(found))}</p>'
     facts = table("Now", ("", ""), [(escape(name), escape(text)) for name, text in _facts(found)])
     told = table("Before", ("when", "state", "why"), [tuple(escape(cell) for cell in row) for row in moves(found)])
@@ -127,7 +133,7 @@ def _answer(found: StreamPage) -> str:
         return "Nobody wants this stream any more"
     if state == UNOWNED:
         return "Blind: no process runs this stream"
-    return "Live" if state in {"live", "rotating", "draining"} else f"Blind: {state}"
+    return "Live" if is_live(found) else f"Blind: {state}"
 
 
 def story_text(found: StreamPage) -> str:

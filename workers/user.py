@@ -17,6 +17,7 @@ from workers._boot import Boot
 from workers._build import make_sinks, make_state, observe
 from workers._check import check
 from workers._deployment import refuse_beside_another
+from workers._limits import say_mistyped
 from workers._process import Process
 from workers._refusal import settings_or_end
 from workers._translate import USER_QUEUES
@@ -29,6 +30,7 @@ broker = PlatformBroker(USER_QUEUES, parameters=connection_arguments(settings.ra
 
 def make_process() -> Process:
     check(settings)
+    say_mistyped(os.environ)
     init_traces(os.environ)  # after the fork: it has a thread
     clock = SystemClock()
     # After the fork: its process id, its own chance.

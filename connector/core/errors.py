@@ -6,6 +6,9 @@ from __future__ import annotations
 class ConnectorError(Exception):
     """Base of every error that this project raises on purpose. The text never holds a secret."""
 
+    exit_code = 1
+    """Of a command line that ends with it."""
+
 
 class InvalidCommand(ConnectorError):
     """A command body that can't be understood. It is counted, logged without its body, and acknowledged."""

@@ -18,6 +18,7 @@ CODES: Final[dict[str, tuple[str, ...]]] = {
         "tickers are off (PRICEROLE=candle): paper orders fill only if another price service sends them",
         "candles are off (PRICEROLE=ticker): indicators get them only from another price service",
         "no such site: the venue's main site is used",
+        "this variable is no setting",
     ),
     "WSC-OPEN-FILES": (
         "fewer open files allowed than streams: raise the limit (ulimit -n), or lower MAX_STREAMS",

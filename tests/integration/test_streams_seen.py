@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from cli import _waiting
 from cli.main import main
 from connector.core.ports import WorkerInfo
 from connector.state.memory_state import MemoryState
@@ -161,3 +162,31 @@ def test_what_another_version_wrote_costs_its_row_only(bench: Bench) -> None:
     seen = StreamsSeen(state, "user", bench.clock)
     assert seen.page("one") is None
     assert seen._blind() == list[Blind]()
+
+
+@pytest.mark.parametrize(
+    ("stream", "code", "said"),
+    [
+        ("live-1", 0, "live: live-1"),
+        ("dark-<2>", 1, "10003 API key is invalid"),
+        ("nobody", 1, "no stream 'nobody' is known"),
+    ],
+)
+def test_whoever_opens_a_stream_can_wait_for_what_comes_of_it(
+    server: HealthServer,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    stream: str,
+    code: int,
+    said: str,
+) -> None:
+    """`connector open` said "sent", never the outcome."""
+    monkeypatch.setattr(_waiting, "LOOK_S", 0.02)
+    assert _waiting.wait_live(f"http://127.0.0.1:{server.port}", stream, 0.5) == code
+    captured = capsys.readouterr()
+    assert said in captured.out + captured.err
+
+
+def test_waiting_without_a_service_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _waiting.wait_live("http://127.0.0.1:1", "live-1", 0.5) == 2
+    assert "nothing answers on 127.0.0.1:1" in capsys.readouterr().err

@@ -79,14 +79,25 @@ def test_every_data_file_is_taken_along() -> None:
 
 def test_dependencies_are_those_that_the_services_import() -> None:
     runtime = names(PROJECT["project"]["dependencies"])
-    chosen = {name for extra in ("demo", "otel") for name in names(PROJECT["project"]["optional-dependencies"][extra])}
+    chosen = {
+        name
+        for extra in ("demo", "otel", "completion")
+        for name in names(PROJECT["project"]["optional-dependencies"][extra])
+    }
     used = {BROUGHT.get(name, name) for name in imported()}
     assert runtime == used - chosen
     assert not runtime & chosen
 
 
 def test_the_extras_are_those_that_the_docs_name() -> None:
-    assert PROJECT["project"]["optional-dependencies"].keys() == {"demo", "otel", "dev", "bench", "conformance"}
+    assert PROJECT["project"]["optional-dependencies"].keys() == {
+        "demo",
+        "otel",
+        "completion",
+        "dev",
+        "bench",
+        "conformance",
+    }
 
 
 def test_setup_and_the_image_take_the_demo_along() -> None:

@@ -14,6 +14,7 @@ from cryptography.fernet import Fernet
 from cli import doctor
 from cli.main import main
 from connector.core.clock import SystemClock
+from connector.core.setting_names import known, mistyped
 from connector.core.settings import Settings
 from connector.streams.egress import Egresses
 from exchanges import venues
@@ -172,3 +173,40 @@ def test_a_choice_of_symbols_is_told():
     told = list(doctor.checks(Settings.from_env({"PRICE_SYMBOLS": "okx=BTC-*"}), []))
     assert "PRICE_SYMBOLS=okx=BTC-*" in next(check.text for check in told if check.name == "price symbols")
     assert not [check for check in doctor.checks(Settings.from_env({}), []) if check.name == "price symbols"]
+
+
+@pytest.mark.usefixtures("bare_environment")
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("RABIT_HOST", "x", "RABIT_HOST is no setting and has no effect"),
+        ("OUTBOX_DIR", "/proc/x/outbox", "OUTBOX_DIR: "),
+        ("LOG_LEVEL", "verbose", "LOG_LEVEL: "),
+        ("SENTRY_DSN", "notadsn", "SENTRY_DSN: "),
+        ("PAPER_WS", "::bad::", "PAPER_WS: "),
+        ("PRICE_CONNECTOR_EXCHANGES", "bybitt", "PRICE_CONNECTOR_EXCHANGES: "),
+        ("HEALTH_HOST", "203.0.113.77", "HEALTH_HOST: "),
+    ],
+)
+def test_what_the_service_would_refuse_or_ignore_is_found(monkeypatch, capsys, name: str, value: str, said: str):
+    """It said "ok settings" to each of these, and the service ended with a traceback, or went on without."""
+    monkeypatch.setenv(name, value)
+    assert main(["doctor", "--no-venues"]) == 1
+    assert said in capsys.readouterr().out
+
+
+def test_looking_makes_no_folder(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("OUTBOX_DIR", str(tmp_path / "a" / "b"))
+    assert main(["doctor", "--no-venues"]) == 0, capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_of_others_are_not_taken_for_ours():
+    others = ("PATH", "HOME", "REDIS_SERVICE_HOST", "RABBITMQ_NODENAME", "LOGNAME", "HOSTNAME", "SENTRY_ENVIRONMENT")
+    assert mistyped([*others, *known()]) == {}
+    assert mistyped(["MAX_STREAM", "LOG_LEVL", "CREDENTIAL_KEYS", "REDIS_PASSWORT"]) == {
+        "MAX_STREAM": "MAX_STREAMS",
+        "LOG_LEVL": "LOG_LEVEL",
+        "CREDENTIAL_KEYS": "CREDENTIALS_KEYS",
+        "REDIS_PASSWORT": "REDIS_PASSWORD",
+    }

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from connector.core.ports import WorkerInfo
+from connector.streams.stories import Blind
 from exchanges.credentials import credentials
 from workers.status_page import read_status, status_json, status_page, status_text, summarize
+from workers.streams_seen import Row, StreamList
 
 WORKERS = [
     WorkerInfo(
@@ -98,3 +100,14 @@ def test_the_page_shows_which_symbols_have_prices():
     assert "okx=BTC-*" in page
     assert "SYMBOLS_FROM" in page
     assert "PRICE_SYMBOLS" not in status_page(summarize([], now_ms=0, role="price", version="1")).decode()
+
+
+def test_the_page_is_never_green_above_streams_that_are_not_live() -> None:
+    """The list is a moment newer than the heartbeats, of which the figures are."""
+    well = WorkerInfo(
+        owner="w", role="user", host="h", pid=1, started_ms=0, capacity=5, streams=2, matrix={"okx": {"live": 2}}
+    )
+    listed = StreamList(now_ms=1, rows=(Row(told=Blind(stream_id="s-1", exchange="okx", state="cooling")),))
+    page = status_page(summarize([well], now_ms=1, role="user", version="1"), listed).decode()
+    assert "1 of 2 streams are not live" in page
+    assert "all 2 streams are live" not in page
