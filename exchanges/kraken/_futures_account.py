@@ -10,6 +10,7 @@ import msgspec
 from exchanges._adapter import Answer, Call, Instant, Note, Output, Seen, Setup, UserSubscription
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
+from exchanges._positions import Positions
 from exchanges._repair import GapRepair
 from exchanges._timers import Waiting, earliest
 from exchanges.events import AccountEvent
@@ -18,6 +19,7 @@ from exchanges.kraken._balances import Coalescer
 from exchanges.kraken._futures_gap import FuturesGap
 from exchanges.kraken._futures_orders import FULL, SNAPSHOT, Orders, Removal, is_fill
 from exchanges.kraken._futures_rows import Fill, OrderBody, by_time
+from exchanges.kraken._positions import FEED, feed_positions
 
 Row = TypeVar("Row")
 
@@ -99,6 +101,8 @@ class FuturesAccount:
         self._orders = Orders(setup.table)
         self._balances = Coalescer()
         self._names: dict[str, str] = {}
+        self._table = setup.table
+        self._positions = Positions(subscription)
         self._gap = FuturesGap(rest, self._orders, subscription.resume, lambda: self.now.wall_ms)
         # Holds live events from the first frame on, so it exists before the first of them.
         self._repair = GapRepair(subscription, self._signed, self._gap.then, self._gap.given_up)
@@ -163,6 +167,8 @@ class FuturesAccount:
             return [*outputs, *self._fills(rows, now)]
         if feed == "balances":
             return self._wallet(_decode_balances(frame), now)
+        if feed.startswith(FEED):
+            return self._held(frame, now)
         if feed == "open_orders_snapshot":
             bodies, outputs = _rows(_decode_snapshot(frame).orders, _decode_body, "order")
             for body in bodies:
@@ -352,6 +358,15 @@ class FuturesAccount:
             return _futures_rest.read_statuses(data)[0].get(order_id)
         states = [past for past in _futures_rest.read_history(data).states if past.order_id == order_id]
         return states[-1] if states else None
+
+    # --- positions ---
+
+    def _held(self, frame: bytes, now: Instant) -> list[Output]:
+        """All of them."""
+        told = feed_positions(frame, self._table, now.wall_ms)
+        notes: list[Output] = [Note(told.odd.phrase("positions"), "error")] if told.odd else []
+        outputs = self._positions.whole(told.positions, told.time_ms, complete=not told.odd)
+        return [*notes, *(outputs or [Seen(self.stream_id)])]
 
     # --- balances ---
 

@@ -26,6 +26,7 @@ from exchanges._timers import Alarms, earliest
 from exchanges.kraken import _rest
 from exchanges.kraken._futures_account import FuturesAccount
 from exchanges.kraken._futures_frames import Frame, decode_frame
+from exchanges.kraken._positions import FEED as POSITIONS
 
 FEEDS: Final = ("open_orders", "fills", "balances")
 ANSWER_S: Final = 10.0
@@ -42,6 +43,8 @@ class FuturesUser(OneAccount):
         self._alarms: Alarms[str] = Alarms()
         self._proof: dict[str, str] = {}
         self._unconfirmed: set[str] = set()
+        self._positions_asked = False
+        """For the feed of positions there is no answer yet."""
         self._ended = False
 
     # --- inputs ---
@@ -93,7 +96,9 @@ class FuturesUser(OneAccount):
         proof, self._proof = self._proof, {}
         self._subscription = self._session = None
         self._alarms = Alarms()
-        return [_frame({"event": "unsubscribe", "feed": feed, **proof}) for feed in FEEDS] if proof else []
+        return (
+            [_frame({"event": "unsubscribe", "feed": feed, **proof}) for feed in (*FEEDS, POSITIONS)] if proof else []
+        )
 
     # --- joining ---
 
@@ -110,6 +115,9 @@ class FuturesUser(OneAccount):
         event = message.event
         if event == "challenge":
             return self._subscribe(session, message.message, now)
+        if event == "subscribed" and message.feed == POSITIONS:
+            self._positions_asked = False
+            return []
         if event == "subscribed":
             return self._confirmed(session, message.feed, now)
         if event in _SILENT:
@@ -117,6 +125,9 @@ class FuturesUser(OneAccount):
         if event not in ("alert", "error", "subscribed_failed"):
             return [Note(f"unknown private event {event[:40]}")]
         text = message.message or message.error or f"subscribing {message.feed[:40]} failed"
+        if self._positions_asked and message.feed in ("", POSITIONS):
+            self._positions_asked = False
+            return [Note(f"positions are not told: {text[:100]}")]
         if _rest.benign(text):
             return [Note(text[:100], "info"), *self._confirmed(session, message.feed, now)]
         return self._refused(session, event, _rest.failure_of_text(text))
@@ -137,7 +148,9 @@ class FuturesUser(OneAccount):
         if self._unconfirmed:
             return []
         self._alarms.clear("subscribe")
-        return session.begin(now)
+        self._positions_asked = True
+        # Behind the orders, and of an answer that nothing waits for.
+        return [*session.begin(now), _frame({"event": "subscribe", "feed": POSITIONS, **self._proof})]
 
     def _refused(self, session: FuturesAccount, event: str, failure: _rest.Failure) -> list[Output]:
         kind, reason, wait_s, own = failure

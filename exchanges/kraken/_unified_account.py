@@ -9,10 +9,13 @@ import msgspec
 
 from exchanges._adapter import Answer, Call, Fail, FailKind, Instant, Note, Output, Seen, Setup, UserSubscription
 from exchanges._frames import UNREADABLE
+from exchanges._positions import Positions
 from exchanges._repair import GapRepair, Repaired
 from exchanges._timers import Waiting, earliest
 from exchanges.events import AccountEvent
 from exchanges.kraken._balances import position
+from exchanges.kraken._positions import CHANNEL as POSITIONS
+from exchanges.kraken._positions import unified_positions
 from exchanges.kraken._spot_account import SpotAccount
 from exchanges.kraken._spot_frames import Frame
 from exchanges.kraken._spot_orders import Orders, Row, executions_of
@@ -37,6 +40,8 @@ class UnifiedAccount(SpotAccount):
         super().__init__(setup, subscription, now)
         self._strangers = Strangers()
         self._flex = FlexWallet(self._names)
+        self._table = setup.table
+        self._positions = Positions(subscription)
         self._snapshot: list[UnifiedRow] = []
         """Rows of the first snapshots; of none once the gap is read."""
         self._read = False
@@ -132,11 +137,30 @@ class UnifiedAccount(SpotAccount):
         if message.channel == "margin":
             event = self._balances.add(self._flex.margin(message.type, message.data), now)
             return [*self._in_sequence_of(message), *self._emit([event] if event else [])]
+        if message.channel == POSITIONS:
+            return self._held(message, now)
         if message.channel in ("executions", "balances"):
             lost = self._in_sequence_of(message)
             more = self._executions(message, now) if message.channel == "executions" else self._wallet(message, now)
             return [*lost, *more]
         return [Note(f"unknown private frame {message.channel[:40] or 'without a channel'}")]
+
+    def _held(self, message: Frame, now: Instant) -> list[Output]:
+        """A jump of its numbers costs nothing; where channels count together they are missed by the others otherwise."""
+        if message.sequence is not None:
+            self._count(message.sequence)
+        told = unified_positions(message.data, self._table, now.wall_ms)
+        notes: list[Output] = [Note(told.odd.phrase("positions"), "error")] if told.odd else []
+        if message.type == "snapshot":
+            outputs = self._positions.whole(told.positions, told.time_ms, complete=not told.odd)
+        else:
+            outputs = self._positions.live(told.positions)
+        return [*notes, *(outputs or [Seen(self.stream_id)])]
+
+    def _count(self, number: int) -> None:
+        self._numbers[number] = None
+        while len(self._numbers) > MAX_NUMBERS:
+            del self._numbers[next(iter(self._numbers))]
 
     def _in_sequence_of(self, message: Frame) -> list[Output]:
         """A jump is a lost message, unless messages of other channels fill it: whether they count together is not told."""
@@ -145,9 +169,7 @@ class UnifiedAccount(SpotAccount):
             return []
         last = self._last.get(channel)
         self._last[channel] = number if last is None else max(last, number)
-        self._numbers[number] = None
-        while len(self._numbers) > MAX_NUMBERS:
-            del self._numbers[next(iter(self._numbers))]
+        self._count(number)
         if last is None or not self._live or number - last > MAX_NUMBERS:
             lost = last is not None and self._live and number - last > MAX_NUMBERS
         else:

@@ -6,6 +6,7 @@ from typing import Final
 
 from exchanges._adapter import Instant, Note, Output, Outputs, Setup, UserSubscription
 from exchanges.kraken import _rest
+from exchanges.kraken._positions import CHANNEL as POSITIONS
 from exchanges.kraken._route import NEW_KEY
 from exchanges.kraken._spot_account import SpotAccount
 from exchanges.kraken._spot_frames import Frame
@@ -39,6 +40,8 @@ class UnifiedUser(SpotUser):
     def _wishes(self, channel: str) -> dict[str, object]:
         if channel == "executions":
             return {**DERIVATIVES, "snap_orders": True, "snap_trades": True, "order_status": True}
+        if channel == POSITIONS:
+            return {**DERIVATIVES, "snapshot": True}
         return dict(DERIVATIVES) if channel == MARGIN else {"snapshot": True}
 
     def _advice(self, reason: str) -> str:
@@ -55,13 +58,16 @@ class UnifiedUser(SpotUser):
         if channel == MARGIN and message.error is not None:
             # Without it balances have no `venueAvailable`, which is no reason to be without orders.
             return [Note(f"margin: {message.error[:100]}", "info" if _rest.benign(message.error) else "warning")]
+        if channel == POSITIONS and message.error is not None:
+            return [Note(f"positions are not told: {message.error[:100]}")]
         if channel == "executions" and _AGAIN in self._alarms and message.error is not None:
             return [self._failed(session, _rest.failure_of_text(message.error))]
         return super()._answer(session, message, now)
 
     def _all_confirmed(self, session: SpotAccount, now: Instant) -> list[Output]:
         self._alarms.set(_SNAPSHOT, now.mono + SNAPSHOT_S)
-        return [self._request("subscribe", MARGIN, self._token), *self._go_on(now)]
+        extras = [self._request("subscribe", channel, self._token) for channel in (MARGIN, POSITIONS)]
+        return [*extras, *self._go_on(now)]
 
     # --- snapshots ---
 

@@ -12,7 +12,6 @@ from harness.worlds.world import World
 
 SILENT: Final = frozenset(
     {
-        "krakenUsdm",
         "whitebitUsdm",
     }
 )

@@ -6,7 +6,17 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any, Final
 
-from simulator._values import Candle, Holding, Order, OrderChange, Quote, Trade
+from simulator._values import (
+    Candle,
+    Holding,
+    Order,
+    OrderChange,
+    Position,
+    Quote,
+    Trade,
+    liquidation_price,
+    unrealised,
+)
 from simulator.venues.kraken._spot_frames import moment, number, text
 
 _TAIL: Final = 12
@@ -124,6 +134,27 @@ def currencies(holdings: Iterable[Holding]) -> dict[str, Any]:
         }
         for one in holdings
         if one.total
+    }
+
+
+def position_row(held: Position, quote: Quote) -> dict[str, Any]:
+    """A row of `open_positions`."""
+    liquidation = liquidation_price(held, quote.symbol)
+    return {
+        "instrument": held.symbol,
+        "balance": float(held.amount),
+        "pnl": float(unrealised(held, quote)),
+        "entry_price": float(held.entry),
+        "mark_price": float(quote.price),
+        "index_price": float(quote.price),
+        "liquidation_threshold": float(liquidation),
+        "effective_leverage": 0.5,
+        "return_on_equity": 0.0,
+        "unrealized_funding": 0.0,
+        "initial_margin": 0.0,
+        "initial_margin_with_orders": 0.0,
+        "maintenance_margin": 0.0,
+        "pnl_currency": "USD",
     }
 
 

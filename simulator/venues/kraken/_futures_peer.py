@@ -23,7 +23,7 @@ from simulator.venues.kraken._symbols import FUTURES, MINUTES
 if TYPE_CHECKING:
     from simulator.venues.kraken import Kraken
 
-PRIVATE: Final = ("open_orders", "fills", "balances")
+PRIVATE: Final = ("open_orders", "fills", "balances", "open_positions")
 CANDLES: Final = "candles_trade_"
 REFUSED: Final = "Failed to subscribe to authenticated feed"
 SNAPSHOT_FILLS: Final = 100
@@ -117,6 +117,8 @@ class FuturesPeer(BasePeer):
 
     def _snapshot(self, feed: str, now: Instant) -> dict[str, Any]:
         engine = self.world.engine
+        if feed == "open_positions":
+            return self._positions(now)
         head = {"feed": f"{feed}_snapshot", "account": self._account}
         if feed == "open_orders":
             orders = engine.open_orders(self._account, FUTURES)
@@ -125,6 +127,14 @@ class FuturesPeer(BasePeer):
             trades = engine.trades(self._account, FUTURES)[-SNAPSHOT_FILLS:]
             return head | {"fills": [self._past_fill(trade) for trade in trades]}
         return head | self._wallet(now)
+
+    def _positions(self, now: Instant) -> dict[str, Any]:
+        """All of them, each time."""
+        self._seq += 1
+        held = self.world.engine.account(self._account).positions(FUTURES)
+        rows = [frames.position_row(one, self.world.markets.quote(FUTURES, one.symbol)) for one in held]
+        head = {"feed": "open_positions", "account": self._account}
+        return head | {"positions": rows, "seq": self._seq, "timestamp": now.wall_ms}
 
     def _past_fill(self, trade: Trade) -> dict[str, Any]:
         """Without the client's id, as the venue does it."""
@@ -213,9 +223,12 @@ class FuturesPeer(BasePeer):
             return ()
         if isinstance(change, OrderChange):
             return self._order(change)
-        return (Frame(_encode({"feed": "balances", "account": self._account, **self._wallet(now)})),) * (
-            "balances" in self._feeds and bool(change.holdings)
-        )
+        effects: list[Effect] = []
+        if "balances" in self._feeds and change.holdings:
+            effects.append(Frame(_encode({"feed": "balances", "account": self._account, **self._wallet(now)})))
+        if "open_positions" in self._feeds and change.positions:
+            effects.append(Frame(_encode(self._positions(now))))
+        return effects
 
     def _order(self, change: OrderChange) -> Effects:
         effects: list[Effect] = []

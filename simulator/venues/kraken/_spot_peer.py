@@ -259,7 +259,7 @@ class PrivatePeer(_SpotPeer):
             return self._message(channel, "snapshot", [frames.snapshot_row(order) for order in orders])
         return self._message(channel, "snapshot", frames.balance_snapshot(engine.account(self._account).holdings(SPOT)))
 
-    def _message(self, channel: str, kind: str, rows: list[dict[str, Any]]) -> Frame:
+    def _message(self, channel: str, kind: str, rows: object) -> Frame:
         self._sequence += 1
         return Frame(_encode({"channel": channel, "type": kind, "data": rows, "sequence": self._sequence}))
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from simulator._values import Holding, Order, OrderChange, Symbol, Trade
+from simulator._values import Holding, Order, OrderChange, Position, Symbol, Trade
 from simulator.venues.kraken._futures_frames import currencies
 from simulator.venues.kraken._spot_frames import STATUS, average, moment, number
 
@@ -148,6 +148,15 @@ def margin(holdings: Iterable[Holding]) -> list[dict[str, Any]]:
     """The multi-collateral section, whole."""
     return [{"currencies": currencies(holdings), "portfolio_value": 0, "initial_margin": 0, "maintenance_margin": 0,
              "margin_equity": 0, "available_margin": 0}]  # fmt: skip
+
+
+# --- positions ---
+
+
+def positions(held: Iterable[Position], time_ms: int) -> dict[str, Any]:
+    """The data of the channel: futures apart from options, of which there are none."""
+    rows = [{"symbol": one.symbol, "size": number(one.amount), "entry_price": number(one.entry)} for one in held]
+    return {"futures": rows, "options": [], "time": moment(time_ms)}
 
 
 # --- markets ---

@@ -17,12 +17,13 @@ from simulator.venues.kraken._symbols import FUTURES, SPOT
 if TYPE_CHECKING:
     from simulator.venues.kraken import Kraken
 
-CHANNELS: Final = ("executions", "balances", "margin")
+CHANNELS: Final = ("executions", "balances", "margin", "positions")
 SNAPSHOT_FILLS: Final = 50
 _TAKEN: Final = {
     "executions": {"channel", "token", "asset_class", "snap_orders", "snap_trades", "order_status"},
     "balances": {"channel", "token", "snapshot"},
     "margin": {"channel", "token", "asset_class"},
+    "positions": {"channel", "token", "asset_class", "snapshot", "with_margin"},
     "ticker": {"channel", "symbol", "asset_class", "snapshot"},
     "ohlc": {"channel", "symbol", "asset_class", "interval", "tick_type", "snapshot"},
     "instrument": {"channel", "asset_class", "snapshot"},
@@ -85,17 +86,21 @@ class UnifiedPrivatePeer(PrivatePeer):
             effects += [Noted("login", account), Follow(account)]
             self._account, self._token = account, token
         if channel in self._channels:
-            again = "Already subscribed to margin channel" if channel == "margin" else "Already subscribed"
+            named = channel in ("margin", "positions")
+            again = f"Already subscribed to {channel} channel" if named else "Already subscribed"
             return [*effects, self._refused(request, again, now)]
         self._channels.add(channel)
         effects += [self._answer(request, now, {"channel": channel}), Noted("subscribe", channel)]
-        return [*effects, *self._snapshots(channel, request.params)]
+        return [*effects, *self._snapshots(channel, request.params, now)]
 
-    def _snapshots(self, channel: str, params: dict[str, Any]) -> list[Frame]:
+    def _snapshots(self, channel: str, params: dict[str, Any], now: Instant) -> list[Frame]:
         engine = self.world.engine
         account = engine.account(self._account)
         if channel == "margin":
             return [self._margin()]
+        if channel == "positions":
+            told = frames.positions(account.positions(FUTURES), now.wall_ms)
+            return [self._message(channel, "snapshot", told)] if params.get("snapshot", True) else []
         if channel == "balances":
             rows = frames.balance_snapshot(account.holdings(SPOT), account.holdings(FUTURES))
             return [self._message(channel, "snapshot", rows)]
@@ -133,4 +138,6 @@ class UnifiedPrivatePeer(PrivatePeer):
             effects.append(self._message("balances", "update", rows))
         if change.holdings and "margin" in self._channels:
             effects.append(self._margin())
+        if change.positions and "positions" in self._channels:
+            effects.append(self._message("positions", "update", frames.positions(change.positions, change.time_ms)))
         return self._say(effects, now)

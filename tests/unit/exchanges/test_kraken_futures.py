@@ -182,10 +182,27 @@ def test_live_only_after_all_feeds_are_acknowledged() -> None:
     drive.joining()
     for feed in ("fills", "balances", "balances"):
         assert drive.frame({"event": "subscribed", "feed": feed, "api_key": "AK", "signed_challenge": "x"}) == []
-    kind, live = drive.frame({"event": "subscribed", "feed": "open_orders"})
+    kind, live, positions = drive.frame({"event": "subscribed", "feed": "open_orders"})
     assert live == Live("u1")
+    assert [request["feed"] for request in sent([positions])] == ["open_positions"]
     assert isinstance(kind, KeyKind)
     assert (kind.kind, "2027-03-01" in kind.advice) == ("derivatives", True)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"event": "subscribed_failed", "feed": "open_positions"},
+        {"event": "alert", "message": "Failed to subscribe to authenticated feed"},
+    ],
+)
+def test_a_refused_feed_of_positions_costs_positions_only(answer: dict[str, object]) -> None:
+    drive = Futures()
+    drive.joining()
+    for feed in ("fills", "balances", "open_orders"):
+        drive.frame({"event": "subscribed", "feed": feed})
+    assert "positions" in only(Note, drive.frame(answer)).what
+    assert of(Fail, drive.frame({"event": "alert", "message": "Failed to subscribe to authenticated feed"}))
 
 
 def test_three_refused_feeds_are_one_failure() -> None:

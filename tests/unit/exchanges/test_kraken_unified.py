@@ -31,7 +31,7 @@ from exchanges._adapter import (
 )
 from exchanges._times import rfc3339
 from exchanges.credentials import credentials
-from exchanges.events import AccountPosition, Balance, ExecutionReport
+from exchanges.events import AccountPosition, Balance, ExecutionReport, PositionUpdate
 from exchanges.instruments import Instrument, SymbolTable
 from exchanges.kraken import VENUE
 from exchanges.kraken._route import END_MS
@@ -249,23 +249,36 @@ def test_what_is_subscribed_and_with_which_parameters() -> None:
          "order_status": True},
         {"channel": "balances", "token": "T", "snapshot": True},
     ]  # fmt: skip
-    (margin,) = sent([output for request in requests for output in drive.ack(request)])
+    margin, positions = sent([output for request in requests for output in drive.ack(request)])
     assert margin["params"] == {"channel": "margin", "token": "T", "asset_class": "derivatives"}
+    assert positions["params"] == {
+        "channel": "positions",
+        "token": "T",
+        "asset_class": "derivatives",
+        "snapshot": True,
+    }
 
 
-def test_without_margin_an_account_is_live_all_the_same() -> None:
+def test_without_margin_and_positions_an_account_is_live_all_the_same() -> None:
     drive = Derivatives()
     acks = [output for request in sent(drive.joining()) for output in drive.ack(request)]
-    (margin,) = sent(acks)
-    refused = {
-        "method": "subscribe",
-        "success": False,
-        "error": "EGeneral:Permission denied",
-        "req_id": margin["req_id"],
-    }
-    assert not of(Fail, drive.frame(refused))
+    for extra in sent(acks):
+        error = "EGeneral:Permission denied"
+        refused = {"method": "subscribe", "success": False, "error": error, "req_id": extra["req_id"]}
+        assert not of(Fail, drive.frame(refused))
     outputs = [*drive.frame(executions(row(), trade(0.1, 1), kind="snapshot")), *drive.frame(wallets())]
     assert of(Live, outputs)
+
+
+def test_a_snapshot_of_positions_that_was_too_large_closes_none() -> None:
+    drive = Derivatives()
+    drive.acknowledged()
+    held = {"symbol": "PF_XBTUSD", "size": -0.5, "entry_price": 61000}
+    told = drive.frame({"channel": "positions", "type": "update", "data": {"futures": [held], "options": []}})
+    assert [event.event.quantity for event in of(Emit, told) if isinstance(event.event, PositionUpdate)] == ["-0.5"]
+    empty = {"futures": [], "options": []}
+    frame = {"channel": "positions", "type": "snapshot", "data": empty, "error": "snapshot_too_large"}
+    assert not of(Emit, drive.frame(frame)) + of(Fail, drive.frame(frame))
 
 
 def test_orders_and_fills_may_come_in_two_snapshots() -> None:

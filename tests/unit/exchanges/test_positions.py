@@ -19,8 +19,6 @@ from simulator.engine import NewOrder
 from tests.unit.exchanges.pair import DOUBLE, Pair, Seat, client_text, seats
 
 NOT_YET: dict[str, str] = {
-    "krakenUsdm": "to come",
-    "krakenUsdm-derivatives": "to come",
     "whitebitUsdm": "to come",
     "paperBinanceUsdm": "the paper server tells no positions",
 }
