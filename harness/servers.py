@@ -45,29 +45,28 @@ def wait_for(condition: Callable[[], object], timeout_s: float, what: str, every
 class PrivateRedis:
     """A `redis-server` without persistence on a free port. `restart` forgets everything, like the platform's Redis."""
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str, sentinel: str = "", password: str = "") -> None:
+        """`options`: more of the command line. `sentinel`: the configuration of a sentinel instead."""
         binary = shutil.which("redis-server")
         if binary is None:
             raise RuntimeError("redis-server is not installed (Debian package redis-server)")
         self._binary = binary
         self._folder = tempfile.mkdtemp(prefix="redis-")
+        self._options, self._sentinel, self._password = options, sentinel, password
         self.host, self.port = "127.0.0.1", free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
     def start(self) -> None:
-        arguments = [
-            "--port",
-            str(self.port),
-            "--bind",
-            self.host,
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-            "--dir",
-            self._folder,
-        ]
+        arguments = ["--port", str(self.port), "--bind", self.host, "--dir", self._folder]
+        if self._sentinel:
+            # It writes down what it finds out.
+            config = Path(self._folder) / "sentinel.conf"
+            config.write_text(self._sentinel)
+            arguments = [str(config), "--sentinel", *arguments]
+        else:
+            arguments += ["--save", "", "--appendonly", "no", *self._options]
+            arguments += ["--requirepass", self._password, "--masterauth", self._password] if self._password else []
         self._process = subprocess.Popen(
             [self._binary, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -81,7 +80,13 @@ class PrivateRedis:
             return False
 
     def client(self) -> redis.Redis:
-        return redis.Redis(host=self.host, port=self.port, socket_timeout=5.0, socket_connect_timeout=5.0)
+        return redis.Redis(
+            host=self.host,
+            port=self.port,
+            password=self._password or None,
+            socket_timeout=5.0,
+            socket_connect_timeout=5.0,
+        )
 
     def kill(self) -> None:
         if self._process is not None:

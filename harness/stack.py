@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from harness.backend import CANDLE_QUEUE, USER_QUEUE, Backend
 from harness.evidence import Evidence
+from harness.redis_groups import SentinelGroup
 from harness.servers import PrivateRedis, Rabbit
 from harness.services import Service
 from harness.taps import USER_EVENTS_QUEUE, Delivered, EventTap, FrameTap, RedisMonitor, delivered
@@ -28,9 +29,12 @@ class Stack:
         venues: Sequence[str] = (),
         tls: bool = False,
         env: Mapping[str, str] | None = None,
+        sentinels: SentinelGroup | None = None,
         **world: Any,
     ) -> None:
+        """`sentinels`: the services find Redis by them; the platform's side listens to the replica, which hears all."""
         self.evidence = evidence
+        self._sentinels = sentinels
         self.services: list[Service] = []
         self.accounts: dict[str, str] = {}
         """Stream id → account in the simulator."""
@@ -45,8 +49,11 @@ class Stack:
     def _start(self, venues: Sequence[str], tls: bool, world: Mapping[str, Any]) -> None:
         self.rabbit = Rabbit()
         self._exit.callback(self.rabbit.stop)
-        self.redis = PrivateRedis()
-        self._exit.callback(self.redis.stop)
+        if self._sentinels is None:
+            self.redis = PrivateRedis()
+            self._exit.callback(self.redis.stop)
+        else:
+            self.redis = self._sentinels.replica
         settings = {"seed": 5, "symbols": 4, "tick_s": 0.5, "move": 0.0, "limits": False, **world}
         self.simulator = Simulator(tls=tls, venues=venues, **settings)
         self.frames = FrameTap(self.simulator)
@@ -70,10 +77,10 @@ class Stack:
 
     def env(self, **more: str) -> dict[str, str]:
         gateway = {"VENUE_GATEWAY": self.simulator.gateway, "PAPER_WS": f"ws://{self.simulator.gateway}"}
+        redis = {"REDIS_HOST": self.redis.host, "REDIS_PORT": str(self.redis.port)}
         return {
             **self.rabbit.env(),
-            "REDIS_HOST": self.redis.host,
-            "REDIS_PORT": str(self.redis.port),
+            **(redis if self._sentinels is None else self._sentinels.env()),
             **({} if self.simulator.tls else gateway),
             **self._env,
             **more,

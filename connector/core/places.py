@@ -94,7 +94,7 @@ def _address(parts: SplitResult, ports: dict[str, int]) -> Address:
     login, _, places = parts.netloc.rpartition("@")
     user, colon, password = login.partition(":")
     return Address(
-        tls=parts.scheme.endswith("s"),
+        tls=parts.scheme in {"amqps", "rediss"},
         hosts=read_hosts(places.split(","), ports[parts.scheme]),
         user=unquote(user, errors="strict") or None,
         password=unquote(password, errors="strict") if colon else None,

@@ -49,6 +49,15 @@ def test_what_a_url_leaves_out_is_said_by_its_own_setting() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("url", "tls"), [("redis://h", False), ("rediss://h", True), ("amqp://h", False), ("amqps://h", True)]
+)
+def test_the_scheme_of_a_url_says_whether_tls_is_used(url: str, tls: bool) -> None:
+    """`redis` ends with an s, too, and meant TLS."""
+    found = settings(REDIS_URL=url).redis if url.startswith("redis") else settings(RABBIT_URL=url).rabbit
+    assert found.tls is tls
+
+
 def test_several_hosts_of_a_broker_share_a_port() -> None:
     assert str(settings(RABBIT_HOST="a, b,c", RABBIT_PORT="5673").rabbit) == "a:5673, b:5673, c:5673"
 
