@@ -70,8 +70,10 @@ def tell(path: str, body: bytes, headers: Mapping[str, str], *, missing: str = "
 def _request(method: str, base: str, path: str, body: bytes | None, headers: Mapping[str, str], missing: str) -> bytes:
     import requests
 
+    token = os.environ.get("READ_TOKEN", "")
+    sent = {**headers, **({"Authorization": f"Bearer {token}"} if token else {})}
     try:
-        response = requests.request(method, base + path, data=body, headers=dict(headers), timeout=TIMEOUT_S)
+        response = requests.request(method, base + path, data=body, headers=sent, timeout=TIMEOUT_S)
     except requests.ConnectionError:
         where = urlsplit(base).netloc
         raise Unanswered(f"nothing answers on {where} (HEALTH_PORT, --url)") from None
@@ -81,6 +83,8 @@ def _request(method: str, base: str, path: str, body: bytes | None, headers: Map
         raise Unanswered(f"{base} can't be asked: {type(error).__name__} (--url takes http://host:port)") from None
     if response.status_code in {404, 405} and missing:
         raise Unanswered(missing, missing=True)
+    if response.status_code == 401:
+        raise Unanswered(f"{base} asks for a token (READ_TOKEN)")
     if not response.ok:
         raise Unanswered(f"{base}{path.partition('?')[0]} answers {response.status_code}: {response.text[:200]}")
     return response.content

@@ -24,7 +24,7 @@ def observe(settings: Settings) -> None:
     for secret in (*settings.server_secrets, settings.sentry_dsn.get_secret_value()):
         if len(secret) > 8:
             redact.register(secret)
-    for key in settings.credentials_keys.get_secret_value().split(","):
+    for key in (*settings.credentials_keys.get_secret_value().split(","), *settings.tokens):
         redact.register(key.strip())
     configure(json=settings.log_format == "json", level=settings.log_level)
     init_sentry(

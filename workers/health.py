@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import connector
-from connector.core.clock import SystemClock
+from connector.core.clock import Chance, SystemClock
 from connector.core.errors import ConnectorError, StateUnavailable
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS, means
@@ -22,6 +22,7 @@ from connector.core.ports import Clock, Role, State, WorkerInfo
 from connector.core.settings import Settings
 from connector.streams.edges import service_name
 from workers._build import make_state, observe
+from workers.control import Control
 from workers.status_page import Status, summarize
 from workers.streams_seen import StreamsSeen
 
@@ -153,6 +154,8 @@ def serve(role: Role) -> None:
         metrics=reader.metrics,
         known_metrics=reader.known_metrics,
         seen=StreamsSeen(state, role, SystemClock()),
+        control=_control(settings, state) if role == "user" else None,
+        read_token=settings.read_token.get_secret_value(),
     )
     while not server.start() and not done.wait(PORT_RETRY_S):
         pass
@@ -160,6 +163,11 @@ def serve(role: Role) -> None:
         log.debug("health process is alive")
     server.stop()
     state.close_connections()
+
+
+def _control(settings: Settings, state: State) -> Control | None:
+    token = settings.control_token.get_secret_value()
+    return Control(token, state, SystemClock(), Chance()) if token else None
 
 
 def user() -> int:

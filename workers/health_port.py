@@ -3,7 +3,8 @@
 `GET` and `HEAD` on `/health` (contract 7.3), `/ready`, `/metrics`, `/status.json`, `/streams.json`, `/streams/<id>.json`,
 `/streams/<id>`, `/streams` and `/`; everything else is 404. Healthy
 means that the process answers: it never depends on a broker, on Redis or on an exchange, or one outage would restart the
-whole stack. Nothing here changes anything.
+whole stack. Nothing here changes anything, but `POST` to `/streams/<id>/restart` and `/streams/<id>/try-key` with the
+`CONTROL_TOKEN`, if one is set.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ from connector.core.clock import SystemClock
 from connector.core.log import describe_error, get_logger
 from connector.core.ports import Clock
 from workers._guard import GuardedServer
+from workers.control import MAX_BODY as MAX_FORM
+from workers.control import Control, may_read
 from workers.door import FACTS, MAX_BODY, Door
 from workers.exposition import exposition
 from workers.status_page import Status, status_json, status_page
-from workers.stream_pages import list_page, query_of, story_page
+from workers.stream_pages import control_page, list_page, query_of, story_page
 from workers.streams_seen import Asked, StreamsSeen
 
 MAX_SLOW_REQUESTS: Final = 8
@@ -43,13 +46,17 @@ STOP_S: Final = 1.0
 
 _log = get_logger(__name__)
 
+_OPEN: Final = frozenset({"/health", "/ready"})
+"""What restarts and deploys ask for, without a token."""
 _JSON: Final = "application/json"
 _HTML: Final = "text/html; charset=utf-8"
 _HEADERS: Final = {
     "Server": "connector",
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
 }
 
 
@@ -84,15 +91,18 @@ class HealthServer:
         known_metrics: Callable[[], Figures] = Figures,
         seen: StreamsSeen | None = None,
         door: Door | None = None,
+        control: Control | None = None,
+        read_token: str = "",
         clock: Clock | None = None,
     ) -> None:
         """`ready` returns why the service can't work right now (broker, redis, streams); nothing = it can. `known_metrics`
         stands in when `metrics` takes too long, and never waits. `seen`: whom to ask for single streams; None = nobody.
-        `door`: what takes commands on this port; None = nothing does."""
+        `door`: what takes commands on this port, `control`: what acts on streams; None = nothing does. `read_token`: asked
+        for everything but `/health` and `/ready`; empty = nobody is asked."""
         self.port = port
         self.host = host
         self._status, self._ready, self._metrics, self._known_metrics = status, ready, metrics, known_metrics
-        self._seen, self._door = seen, door
+        self._seen, self._door, self._control, self._read_token = seen, door, control, read_token
         self._clock: Clock = clock or SystemClock()
         self._started = self._clock.mono()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -147,8 +157,13 @@ class HealthServer:
         self._vital_pool.shutdown(wait=False, cancel_futures=True)
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
+        path = request.raw_path.partition("?")[0]
         if request.method == "POST" and self._door is not None:
             reply = await self._knock(request, self._door)
+        elif request.method == "POST" and self._control is not None:
+            reply = await self._act(request, path, self._control)
+        elif self._read_token and path not in _OPEN and not may_read(self._read_token, request.headers):
+            reply = _json(401, {"error": "needs the READ_TOKEN"})
         elif request.method in {"GET", "HEAD"}:
             reply = await self._reply(request.raw_path, request.headers.get("Accept", ""))
         else:
@@ -156,6 +171,10 @@ class HealthServer:
         headers = {**_HEADERS, "Content-Type": reply.content_type}
         if reply.status == 405:
             headers["Allow"] = "GET, HEAD"
+        elif reply.status == 401:
+            headers["WWW-Authenticate"] = 'Basic realm="connector"'
+        elif reply.status == 303:
+            headers["Location"] = reply.body.decode()
         return web.Response(status=reply.status, body=reply.body, headers=headers)
 
     async def _reply(self, target: str, accept: str) -> Reply:
@@ -214,6 +233,18 @@ class HealthServer:
         knock = partial(door.knock, request.remote or "", request.raw_path, dict(request.headers), body)
         return await self._page_of(request.raw_path, lambda: _json(*knock()))
 
+    async def _act(self, request: web.BaseRequest, path: str, control: Control) -> Reply:
+        length = request.content_length
+        if length is None or length > MAX_FORM:
+            return _json(413, {"error": f"takes up to {MAX_FORM} bytes, and their number"})
+        body = await request.read()
+
+        def act() -> Reply:
+            status, said = control.posted(path, request.headers, body, request.remote or "")
+            return Reply(303, _HTML, said.encode()) if status == 303 else _json(status, {"error": said})
+
+        return await self._page_of(path, act)
+
     def _pages(self, path: str, query: str) -> dict[str, Callable[[], Reply]]:
         pages = {"/status.json": self._json, "/": self._page}
         if self._seen is not None and path in {"/streams.json", "/streams"}:
@@ -223,6 +254,9 @@ class HealthServer:
     def _of_stream(self, path: str) -> Callable[[], Reply] | None:
         if self._seen is None or not path.startswith("/streams/"):
             return None
+        if self._control is not None and path.endswith("/control"):
+            name = path.removeprefix("/streams/").removesuffix("/control")
+            return lambda: Reply(200, _HTML, control_page(unquote(name)))
         name = unquote(path.removeprefix("/streams/"))
         return partial(self._stream, name.removesuffix(".json"), name.endswith(".json"), self._seen)
 
@@ -239,7 +273,11 @@ class HealthServer:
         page = seen.page(stream_id)
         if page is None:
             return _json(404, {"error": "no such stream: nobody wants it, and nothing is known of it"})
-        return Reply(200, _JSON, msgspec.json.encode(page)) if as_json else Reply(200, _HTML, story_page(page))
+        return (
+            Reply(200, _JSON, msgspec.json.encode(page))
+            if as_json
+            else Reply(200, _HTML, story_page(page, control=self._control is not None))
+        )
 
     def _health(self) -> Reply:
         uptime = round(self._clock.mono() - self._started, 3)

@@ -9,7 +9,7 @@ from typing import Final
 REFRESH_S: Final = 5
 
 _FRAME: Final = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="{refresh}">
+<html lang="en"><head><meta charset="utf-8">{refresh}
 <meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
 <title>{title}</title><style>
 :root{{color-scheme:light dark}}
@@ -19,7 +19,7 @@ h1{{font-size:1.3rem}}h2{{font-size:1rem;margin:1.6rem 0 .4rem}}a{{color:#0b57b0
 th,td{{text-align:left;padding:.25rem .6rem;border-bottom:1px solid #ddd;vertical-align:top}}
 th{{font-weight:600}}td:not(:first-child){{font-variant-numeric:tabular-nums}}
 .answer{{font-size:1.3rem;font-weight:600;margin:.4rem 0}}
-.ok{{color:#0a6b2d}}.bad{{color:#a3180f}}.quiet{{color:#666}}input{{font:inherit;padding:.2rem .4rem}}
+.ok{{color:#0a6b2d}}.bad{{color:#a3180f}}.quiet{{color:#666}}input,button{{font:inherit;padding:.2rem .5rem}}
 @media(prefers-color-scheme:dark){{body{{color:#ddd;background:#161616}}th,td{{border-color:#333}}.ok{{color:#5fce87}}
 .bad{{color:#ff8d80}}.quiet{{color:#999}}a{{color:#8ab8ff}}}}
 @media(max-width:40rem){{body{{margin:1rem auto;padding:0 .6rem}}th,td{{padding:.2rem .35rem}}}}
@@ -28,8 +28,9 @@ th{{font-weight:600}}td:not(:first-child){{font-variant-numeric:tabular-nums}}
 
 
 def page(title: str, body: str, refresh_s: int = REFRESH_S) -> bytes:
-    """`body` is HTML, `title` is text."""
-    return _FRAME.format(title=escape(title), body=body, refresh=refresh_s).encode()
+    """`body` is HTML, `title` is text; `refresh_s` 0 = it stays as it is."""
+    refresh = f'<meta http-equiv="refresh" content="{refresh_s}">' if refresh_s else ""
+    return _FRAME.format(title=escape(title), body=body, refresh=refresh).encode()
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, red: Sequence[bool] = ()) -> str:

@@ -118,13 +118,32 @@ def is_live(found: StreamPage) -> bool:
     return found.story.state in {state.value for state in CONNECTED_STATES}
 
 
-def story_page(found: StreamPage) -> bytes:
+def story_page(found: StreamPage, *, control: bool = False) -> bytes:
+    """`control`: whoever has the token can act on it."""
     bad = found.story.state != ENDED and not is_live(found)
     answer = f'<p class="answer {"bad" if bad else "ok"}">{escape(_answer(found))}</p>'
     facts = table("Now", ("", ""), [(escape(name), escape(text)) for name, text in _facts(found)])
     told = table("Before", ("when", "state", "why"), [tuple(escape(cell) for cell in row) for row in moves(found)])
     head = '<h1><a href="/">websocket-connector</a></h1>'
-    return page(f"Stream {found.story.stream_id}", f"{head}{answer}{facts}{told}")
+    here = quote(found.story.stream_id, safe="")
+    act = f'<p><a href="/streams/{here}/control">Restart it, or try its key now</a></p>' if control else ""
+    return page(f"Stream {found.story.stream_id}", f"{head}{answer}{act}{facts}{told}")
+
+
+def control_page(stream_id: str) -> bytes:
+    """Does not renew itself: somebody types a token here."""
+    here = f"/streams/{quote(stream_id, safe='')}"
+    form = (
+        f'<form method="post" action="{here}/restart"><p><input type="password" name="token" required '
+        'aria-label="CONTROL_TOKEN" placeholder="CONTROL_TOKEN" autocomplete="current-password"></p>'
+        "<p><button>Restart the stream</button> "
+        f'<button formaction="{here}/try-key">Try the refused key now</button></p></form>'
+        '<p class="quiet">A restart closes the connection and opens a new one; the gap is repaired and told. A key that is '
+        "refused again cools down for longer. Each use is a line in the log.</p>"
+    )
+    name = escape(stream_id)
+    head = f'<h1><a href="/">websocket-connector</a></h1><p>Stream <a href="{here}">{name}</a></p>'
+    return page(f"Stream {stream_id}", head + form, refresh_s=0)
 
 
 def _answer(found: StreamPage) -> str:

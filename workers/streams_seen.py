@@ -100,12 +100,16 @@ class StreamsSeen:
         wanted = self._state.wanted([stream_id]).get(stream_id)
         story = _story(stream_id, self._state.get(STORY + stream_id))
         if wanted is None and story is None:
+            story = self._told_of(stream_id)
+        if wanted is None and story is None:
             return None
         owner = self._state.owners([stream_id]).get(stream_id, "")
         if story is None and wanted is not None:
             story = Story(stream_id=stream_id, exchange=wanted.exchange, user_id=wanted.user_id, state=UNOWNED)
         if story is None:
             return None
+        if story.feed not in {"", "user"}:  # a market's: nobody has to want it
+            return self._of_market(story)
         if wanted is None:
             story = msgspec.structs.replace(story, state=ENDED)  # who ran it tells so within a second
         elif not owner:
@@ -117,6 +121,18 @@ class StreamsSeen:
             subscribers=wanted.count if wanted is not None else 0,
             owner=owner,
         )
+
+    def _told_of(self, stream_id: str) -> Story | None:
+        """Of a market's stream only what its process lists is known: that it is not live, and why."""
+        rows = [told for told in self._blind() if told.stream_id == stream_id]
+        return Story(**msgspec.structs.asdict(rows[0])) if rows else None
+
+    def _of_market(self, story: Story) -> StreamPage:
+        living = {worker.owner for worker in self._state.workers(self._role)}
+        owner = story.owner if story.owner in living else ""
+        if not owner and story.state != ENDED:
+            story = msgspec.structs.replace(story, state=UNOWNED)
+        return StreamPage(now_ms=self._clock.wall_ms(), story=story, owner=owner)
 
 
 def advice_for(told: Blind) -> str:

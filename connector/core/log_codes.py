@@ -36,6 +36,7 @@ CODES: Final[dict[str, tuple[str, ...]]] = {
         "a job still runs at the end",
     ),
     "WSC-HEALTH-PORT": ("health port not available, going on without", "health page failed"),
+    "WSC-CONTROL": ("control refused", "control: somebody acted on a stream"),
     # RabbitMQ
     "WSC-SINK-AWAY": ("not connected",),
     "WSC-BROKER-ALARM": (

@@ -7,10 +7,12 @@ import logging
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, SecretStr
 
 from exchanges.ids import FAMILIES
 
+SHORTEST_TOKEN: Final = 16
+"""Nobody guesses it at a port that counts wrong ones."""
 LONGEST_NAME: Final = 255
 """Bytes of an AMQP name."""
 
@@ -108,4 +110,11 @@ def families(values: tuple[str, ...]) -> tuple[str, ...]:
 def name_of_255(value: str) -> str:
     if len(value.encode()) > LONGEST_NAME:
         raise ValueError(f"takes a name of {LONGEST_NAME} bytes at the most")
+    return value
+
+
+def token(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if text and (len(text) < SHORTEST_TOKEN or not text.isascii() or not text.isprintable() or " " in text):
+        raise ValueError(f"takes at least {SHORTEST_TOKEN} letters, digits and signs without spaces")
     return value

@@ -10,7 +10,15 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 import exchanges
 from connector.core.errors import InvalidSetting
@@ -18,7 +26,7 @@ from connector.core.ports import PositionEvents
 from connector.core.proxies import OF_VENUE, Proxy, Standard, Ways, read_proxies, read_proxy
 from connector.core.secret_files import with_files
 from connector.core.server_settings import ServerSettings
-from connector.core.setting_forms import Flag, Names, addresses, families, level, name_of_255, origin, paper, url
+from connector.core.setting_forms import Flag, Names, addresses, families, level, name_of_255, origin, paper, token, url
 from connector.core.symbol_patterns import read_patterns
 from connector.core.venue_options import VENUE_OPTIONS, option_problems
 
@@ -33,6 +41,9 @@ def _proxies(value: object) -> object:
 
 STANDARD_PROXIES: Final = ("HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 """Variables that other programs have, too; in small letters they count as well, and first."""
+
+
+Token = Annotated[SecretStr, AfterValidator(token)]
 
 
 class Settings(ServerSettings):
@@ -97,6 +108,10 @@ class Settings(ServerSettings):
     credentials_keys: SecretStr = Field(SecretStr(""), alias="CREDENTIALS_KEYS")
     health_port: int = Field(3000, alias="HEALTH_PORT", ge=0, le=65535)
     health_host: str = Field("0.0.0.0", alias="HEALTH_HOST")  # noqa: S104 the compose health check comes from outside
+    read_token: Token = Field(SecretStr(""), alias="READ_TOKEN")
+    """Asked of whoever reads the health port; empty = nobody is asked."""
+    control_token: Token = Field(SecretStr(""), alias="CONTROL_TOKEN")
+    """Asked of whoever changes something there; empty = nobody can."""
 
     # events out
     sinks: Names = Field(("rabbitmq", "redis"), alias="SINKS")
@@ -158,6 +173,12 @@ class Settings(ServerSettings):
         if unknown or not value:
             raise ValueError("takes a comma list of rabbitmq and redis, at least one")
         return value
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """Those of the health port that are set."""
+        given = (self.read_token.get_secret_value(), self.control_token.get_secret_value())
+        return tuple(token for token in given if token)
 
     @property
     def chosen_prices(self) -> dict[str, str]:

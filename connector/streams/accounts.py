@@ -31,6 +31,11 @@ from exchanges.ids import real_id
 
 log = get_logger(__name__)
 
+RECONCILE: Final = "reconcile"
+"""Notification: what is wanted of a stream may have changed."""
+TRY_NOW: Final = "try"
+"""Notification: a person asks that a refused key is tried before its time."""
+
 CLAIM_BATCH: Final = 500
 POSITION_EVERY_MS: Final = 10_000
 """The live time of a quiet account is saved this often."""
@@ -132,8 +137,11 @@ class Accounts:
             log.warning("a notification can't be read", size=len(text))
             return
         TRACES.continues(stream_id, message)
-        if kind == "reconcile":
+        if kind == RECONCILE:
             self._reconcile((stream_id,), asked=True)
+            return
+        if kind == TRY_NOW:
+            self._supervisor.try_now(stream_id)
             return
         try:
             self.handover.message(kind, stream_id, message)

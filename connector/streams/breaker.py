@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Final
 
+import msgspec
+
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
@@ -153,6 +155,13 @@ class AuthBreaker:
             except StateUnavailable:
                 log.warning("a gate could not be removed: the state is unavailable", stream=stream_id)
         return known is not None
+
+    def permit(self, stream_id: str) -> None:
+        """A person asks: the cooldown is over now, for this process. The strikes stay, and so does the gate in the state."""
+        gate = self._gate(stream_id, owned=True)
+        if gate is not None:
+            with self._lock:
+                self._gates[stream_id] = msgspec.structs.replace(gate, until_ms=self._clock.wall_ms())
 
     def forget(self, stream_id: str) -> None:
         """The stream comes to or leaves this process; the gate itself stays in the state (a close can't bypass it)."""

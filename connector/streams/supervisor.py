@@ -102,6 +102,10 @@ class Supervisor:
     def restart_stream(self, stream_id: str, reason: str) -> None:
         self.loop.post(partial(self._restart_stream, stream_id, reason))
 
+    def try_now(self, stream_id: str) -> None:
+        """Try the key of a stream that cools down once before its time: a person asks for it."""
+        self.loop.post(partial(self._try_now, stream_id))
+
     def drain(self, stream_id: str) -> None:
         """Mark a stream for hand-over: it stays live, and is not retried if it is lost."""
         self.loop.post(partial(self._drain, stream_id))
@@ -353,6 +357,12 @@ class Supervisor:
         stream = self._streams.get(stream_id)
         if stream is not None and stream.state is not StreamState.DRAINING:
             self._attempts.reopen(stream, RESTART_PAUSE_S, reason)
+
+    def _try_now(self, stream_id: str) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is not None and stream.state is StreamState.COOLING:
+            self._breaker.permit(stream_id)
+            self._attempts.reopen(stream, 0.0, "asked for by a person")
 
     def _drain(self, stream_id: str) -> None:
         stream = self._streams.get(stream_id)

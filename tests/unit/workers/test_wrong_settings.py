@@ -68,6 +68,8 @@ WRONG: Final[dict[str, tuple[str, ...]]] = {
     "REJOIN_GRACE_S": ("0", "long"),
     "CREDENTIALS_KEYS": ("not a key", "bm8ga2V5"),
     "HEALTH_PORT": ("-1", "70000", "http"),
+    "READ_TOKEN": ("short", "with a space in the middle"),
+    "CONTROL_TOKEN": ("short", "with a space in the middle"),
     "HEALTH_HOST": ("203.0.113.77", "no host"),
     "SINKS": ("kafka", "rabbitmq,kafka", ","),
     "EVENTS_EXCHANGE": ("x" * 256,),

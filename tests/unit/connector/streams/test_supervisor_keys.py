@@ -195,3 +195,29 @@ def test_flaps_of_a_stream_with_a_doubtful_key_are_not_told(bench: Bench) -> Non
         bench.live(gap=GAP)
         bench.lost()
     assert bench.sink.services("userStreamFlap") == []
+
+
+def test_a_person_has_a_refused_key_tried_before_its_time(bench: Bench) -> None:
+    bench.want()
+    bench.refused(rejected())
+    assert bench.state_of() is StreamState.COOLING
+    tries = len(bench.placement.made)
+    bench.supervisor.try_now("u1")
+    bench.advance(1)
+    assert len(bench.placement.made) == tries + 1
+    bench.refused(rejected())
+    gate = bench.state.gate("u1")
+    assert gate is not None
+    assert gate.strikes == 1, "refused again: it cools down for longer"
+    bench.advance(1)
+    assert bench.state_of() is StreamState.COOLING
+
+
+def test_nobody_is_hurried_who_does_not_cool_down(bench: Bench) -> None:
+    bench.want()
+    bench.live()
+    bench.supervisor.try_now("u1")
+    bench.supervisor.try_now("nobody")
+    bench.advance(1)
+    assert bench.state_of() is StreamState.LIVE
+    assert len(bench.placement.made) == 1
