@@ -11,13 +11,14 @@ from exchanges._adapter import Answer, Call, FailKind, Instant, Note, Output, Se
 from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._lookup import Lookups
+from exchanges._positions import Positions
 from exchanges._repair import GapRepair, Repaired
 from exchanges._timers import Waiting, earliest
 from exchanges.events import AccountEvent, Balance, ExecutionReport
 from exchanges.whitebit._clients import ClientOrders
 from exchanges.whitebit._frames import Frame, decode_raws
 from exchanges.whitebit._gap import BALANCES, STILL, Gap, history_rows, order_call
-from exchanges.whitebit._markets import FUTURES
+from exchanges.whitebit._markets import FUTURES, name_of
 from exchanges.whitebit._orders import (
     CHANGED,
     ENDED,
@@ -34,6 +35,8 @@ from exchanges.whitebit._orders import (
     rest_row,
     spot_balance,
 )
+from exchanges.whitebit._positions import CHANNEL as POSITIONS
+from exchanges.whitebit._positions import read_positions
 from exchanges.whitebit._rest import Signer, failure_of, private_call, site_of
 
 HEIR_WAIT_S: Final = 1.0
@@ -41,7 +44,7 @@ HEIR_WAIT_S: Final = 1.0
 DEAL_WAIT_S: Final = 5.0
 """A deal whose order no frame told for so long: its order is asked for."""
 MAX_WAITING: Final = 1_000
-SILENT: Final = frozenset({"otoOrdersPending_update", "positionsMargin_update", "positionsAccountMargin_update"})
+SILENT: Final = frozenset({"otoOrdersPending_update", "positionsAccountMargin_update"})
 
 
 class _Ref(msgspec.Struct):
@@ -70,6 +73,8 @@ class Account:
         # Holds live events from the first frame on, so it exists before the first of them.
         self._repair = GapRepair(subscription, sign=self.sign, then=self._gap.then, given_up=self._gap.given_up)
         self._lookups = Lookups(self.sign)
+        self._table = setup.table
+        self._positions = Positions(subscription)
         self._deals: Waiting[str, Deal] = Waiting()
         self._live = True
         self._first = resume is None
@@ -178,6 +183,8 @@ class Account:
             return [Seen(self.stream_id)] if self._futures else self._spot(frame.params, now)
         if method == "balanceMargin_update":
             return self._margin(frame.params, now) if self._futures else [Seen(self.stream_id)]
+        if method == f"{POSITIONS}_update":
+            return self._held(frame.params, now) if self._futures else []
         return [] if method in SILENT else [Note(f"unknown private frame {method[:40] or 'without a method'}")]
 
     def _pending(self, params: msgspec.Raw, now: Instant) -> list[Output]:
@@ -250,6 +257,13 @@ class Account:
                 continue
             balances.extend([balance] if balance is not None else [])
         return [*outputs, *self._emit([position(balances, now.wall_ms)] if balances else [])]
+
+    def _held(self, params: msgspec.Raw, now: Instant) -> list[Output]:
+        """All positions, every second."""
+        table = self._table()
+        told = read_positions(params, lambda market: name_of(market, table), now.wall_ms)
+        notes: list[Output] = [Note(told.odd.phrase("positions"), "error")] if told.odd else []
+        return [*notes, *self._positions.whole(told.positions, now.wall_ms, complete=told.complete)]
 
     def _emit(self, events: Sequence[AccountEvent]) -> list[Output]:
         if not events:

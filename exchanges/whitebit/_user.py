@@ -30,6 +30,7 @@ from exchanges.whitebit import _rest
 from exchanges.whitebit._account import Account
 from exchanges.whitebit._frames import PING_ID, Frame, Numbers, decode_frame, heartbeat, request
 from exchanges.whitebit._markets import FUTURES
+from exchanges.whitebit._positions import CHANNEL as POSITIONS
 from exchanges.whitebit._public import missing_market
 
 TOKEN: Final = "socket token"  # noqa: S105 - a name
@@ -70,6 +71,8 @@ class User(OneAccount):
         self._account: Account | None = None
         self._asked: dict[int, str] = {}
         """Requests without an answer: `authorize`, or the channel."""
+        self._positions_asked: int | None = None
+        """The request for positions, whose answer nothing waits for."""
         self._markets: tuple[str, ...] = ()
         self._refused: set[str] = set()
         self._tokens = 0
@@ -149,7 +152,8 @@ class User(OneAccount):
     def remove(self, stream_id: str, now: Instant) -> Outputs:
         if self._subscription is None or self._subscription.stream_id != stream_id:
             return []
-        channels = ("ordersPending", "ordersExecuted", "deals", self._wallet) if self._joined else ()
+        channels = ["ordersPending", "ordersExecuted", "deals", self._wallet] if self._joined else []
+        channels += [POSITIONS] if self._positions_asked is not None else []
         self._subscription = self._account = None
         self._alarms = Alarms()
         return [request(f"{name}_unsubscribe", [], self._numbers.next()) for name in channels]
@@ -227,6 +231,8 @@ class User(OneAccount):
     def _answer(self, account: Account, frame: Frame, now: Instant) -> list[Output]:
         if frame.id == PING_ID:
             return []
+        if frame.id is not None and frame.id == self._positions_asked:
+            return [Note(f"positions are not told: {frame.error.message[:100]}")] if frame.error is not None else []
         what = self._asked.pop(frame.id, None) if frame.id is not None else None
         if what is None:
             text = frame.error.message if frame.error else "of no request"
@@ -243,7 +249,13 @@ class User(OneAccount):
         if self._joined:
             return []
         self._joined = True
-        return account.begin(now)
+        return [*account.begin(now), *self._ask_positions()]
+
+    def _ask_positions(self) -> list[Output]:
+        if self._setup.exchange != FUTURES:
+            return []
+        self._positions_asked = self._numbers.next()
+        return [request(f"{POSITIONS}_subscribe", [], self._positions_asked)]
 
     def _subscribe(self, now: Instant) -> list[Output]:
         """Markets are named: whether an empty list means all of them is documented for deals and balances only."""

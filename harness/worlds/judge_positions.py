@@ -10,12 +10,6 @@ from harness.worlds.accounts import Account
 from harness.worlds.failure import Failure
 from harness.worlds.world import World
 
-SILENT: Final = frozenset(
-    {
-        "whitebitUsdm",
-    }
-)
-"""Ids of derivatives that tell no positions (docs/events.md)."""
 NEAR: Final = Decimal("1e-8")
 """Venues write coins with eight digits."""
 
@@ -42,7 +36,7 @@ def untold(world: World) -> list[tuple[str, str]]:
 
 def _tells(account: Account) -> bool:
     spot = account.exchange in FAMILIES or account.exchange == "binanceUS"
-    return not spot and not is_paper(account.exchange) and account.exchange not in SILENT
+    return not spot and not is_paper(account.exchange)
 
 
 def _held(world: World, account: Account) -> dict[tuple[str, str], tuple[Decimal, Decimal]]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from simulator._values import Candle, Holding, Order, Quote, Trade
+from simulator._values import LEVERAGE, Candle, Holding, Order, Position, Quote, Trade, liquidation_price, unrealised
 from simulator._venue import Frame
 from simulator.venues.whitebit._symbols import FUTURES
 
@@ -161,6 +161,30 @@ def spot_wallet(holdings: list[Holding]) -> Row:
 
 def margin_row(one: Holding) -> Row:
     return {"a": one.asset, "B": text(one.total), "b": "0", "av": text(one.free), "ab": text(one.free * 5)}
+
+
+def position_row(held: Position, quote: Quote) -> Row:
+    """As `positionsMargin` has it."""
+    liquidation = liquidation_price(held, quote.symbol)
+    value = abs(held.amount * held.entry)
+    return {
+        "id": 2,
+        "market": held.symbol,
+        "ctime": seconds(held.updated_ms),
+        "mtime": seconds(held.updated_ms),
+        "amount": text(held.amount),
+        "amount_in_money": text(value),
+        "base_price": text(held.entry),
+        "pnl": text(unrealised(held, quote)),
+        "liq_price": text(liquidation) if liquidation else None,
+        "liq_stage": None,
+        "unrealized_funding": "0",
+        "funding": "0",
+        "margin": text(value / LEVERAGE),
+        "free_margin": "0",
+        "realized_pnl": text(held.realised),
+        "position_side": held.side,
+    }
 
 
 def market_row(quote: Quote) -> Row:

@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
 SPOT_PUSH_S: Final = 1.0
 MARGIN_PUSH_S: Final = 1.5
-PRIVATE: Final = ("ordersPending", "ordersExecuted", "deals", "balanceSpot", "balanceMargin", "positionsMargin")
+POSITIONS: Final = "positionsMargin"
+POSITIONS_PUSH_S: Final = 1.0
+"""Of all of them, whether anything changed or not."""
+PRIVATE: Final = ("ordersPending", "ordersExecuted", "deals", "balanceSpot", "balanceMargin", POSITIONS)
 _OK: Final = {"status": "success"}
 
 
@@ -106,7 +109,7 @@ class Peer(BasePeer):
         if verb != "subscribe":
             return (self._refused(4, "method not found"),)
         if channel in PRIVATE:
-            return self._subscribe_private(channel, params)
+            return self._subscribe_private(channel, params, now)
         if channel == "market":
             return self._subscribe_market(params)
         return self._subscribe_candles(params) if channel == "candles" else (self._refused(4, "method not found"),)
@@ -119,7 +122,7 @@ class Peer(BasePeer):
         self._account, self.feed = account, "user"
         return (self._result(_OK), Noted("login", account), Follow(account))
 
-    def _subscribe_private(self, channel: str, params: list[Any]) -> Effects:
+    def _subscribe_private(self, channel: str, params: list[Any], now: Instant) -> Effects:
         if not self._account:
             return (self._refused(6, "require authentication"),)
         named: Any = params
@@ -130,13 +133,15 @@ class Peer(BasePeer):
             named = params[0]
         orders = channel in ("ordersPending", "ordersExecuted")
         # Whether no names mean all of them is documented for the other channels only, which take no assets by name.
-        if (orders and not named) or (channel.startswith("balance") and named):
+        if (orders and not named) or (channel.startswith(("balance", POSITIONS)) and named):
             return (self._refused(1, "invalid argument"),)
         if orders or channel == "deals":
             for name in named:
                 if not isinstance(name, str) or self._exchange_of(name) is None:
                     return self._unknown(channel, name)
         self._markets[channel] = tuple(str(one) for one in named)
+        if channel == POSITIONS:
+            self._push_at[channel] = now.mono + POSITIONS_PUSH_S
         return (self._result(_OK), Noted("subscribe", channel))
 
     def _exchange_of(self, market: str) -> str | None:
@@ -182,6 +187,8 @@ class Peer(BasePeer):
 
     def _unsubscribe(self, channel: str) -> Effects:
         gone = self._markets.pop(channel, ())
+        if channel == POSITIONS:
+            self._push_at.pop(channel, None)
         effects: list[Effect] = [self._result(_OK), Noted("unsubscribe", channel)]
         if channel == "candles":
             effects += self._leave_candles()
@@ -273,8 +280,17 @@ class Peer(BasePeer):
         effects: list[Effect] = [one for number in list(self._new) for one in self._told_new(number)]
         for channel in [name for name, at in self._push_at.items() if at <= now.mono]:
             del self._push_at[channel]
-            effects.append(self._balances(channel))
+            if channel == POSITIONS:
+                self._push_at[channel] = now.mono + POSITIONS_PUSH_S
+                effects.append(self._positions())
+            else:
+                effects.append(self._balances(channel))
         return effects
+
+    def _positions(self) -> Frame:
+        held = self.world.engine.account(self._account).positions(FUTURES)
+        rows = [frames.position_row(one, self.world.markets.quote(FUTURES, one.symbol)) for one in held]
+        return frames.push(POSITIONS, {"total": len(rows), "records": rows})
 
     def _balances(self, channel: str) -> Frame:
         wallet = self._wallets[FUTURES if channel == "balanceMargin" else SPOT]

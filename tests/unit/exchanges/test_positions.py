@@ -19,7 +19,6 @@ from simulator.engine import NewOrder
 from tests.unit.exchanges.pair import DOUBLE, Pair, Seat, client_text, seats
 
 NOT_YET: dict[str, str] = {
-    "whitebitUsdm": "to come",
     "paperBinanceUsdm": "the paper server tells no positions",
 }
 """Seats of derivatives that tell no positions, and why (docs/events.md has the same)."""

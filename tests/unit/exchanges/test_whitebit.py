@@ -186,6 +186,14 @@ def test_a_liquidation_is_told_as_one_and_a_deleveraging_is_not() -> None:
     assert told == [True, True, False]
 
 
+def test_a_refused_channel_of_positions_costs_positions_only() -> None:
+    user, outputs = joined("whitebitUsdm")
+    asked = next(request for request in sent(outputs) if request["method"] == "positionsMargin_subscribe")
+    told = user.received(refused(asked, 1, "invalid argument"), NOW)
+    assert [type(output) for output in told] == [Note]
+    assert reports(user.received(pending(1, market="BTC_PERP", type=7), NOW))
+
+
 def test_positions_are_not_told_as_a_new_subscription() -> None:
     user, _ = joined("whitebitUsdm")
     assert not user.received(frame({"method": "positionsMargin_update", "params": {"records": []}, "id": None}), NOW)
