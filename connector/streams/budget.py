@@ -28,8 +28,8 @@ The count is used in full, because `exchanges._adapter.Rate` comes with its marg
 
 
 AWAY_S: Final = 5.0
-"""After the state did not answer it is not asked for this long: one thread dials for all venues, and must not wait at each
-dial for a Redis that hangs."""
+"""After the state did not answer it is not asked for this long, and then by one caller at a time: whoever asks a Redis that
+hangs waits, and all others go on without it."""
 
 
 class Budget:
@@ -42,6 +42,7 @@ class Budget:
         self._granted: defaultdict[str, SlidingWindow] = defaultdict(SlidingWindow)
         self._blocked: dict[str, int] = {}
         self._away_until = float("-inf")
+        self._away = False
 
     def take(self, venue: str, kind: str, ip: str, rate: Rate, cost: int = 1) -> float:
         """Take `cost` from the ledger of (venue, kind, ip). Returns 0.0, or seconds to wait (then nothing was taken).
@@ -92,17 +93,29 @@ class Budget:
             wait_ms > 0
         ):  # this process alone used the figure up; the state would say the same, or was away for some of it
             return wait_ms
-        if self._clock.mono() < self._away_until:
+        if not self._may_ask():
             return self._take_locally(bucket, cost, max(1, cost, count // 2), period)
         try:
             wait_ms = self._state.take(bucket, cost, count, per_s, now_ms)
         except StateUnavailable:
-            self._away_until = self._clock.mono() + AWAY_S
-            return self._take_locally(bucket, cost, max(1, cost, count // 2), period)
-        if wait_ms == 0:
             with self._lock:
+                self._away, self._away_until = True, self._clock.mono() + AWAY_S
+            return self._take_locally(bucket, cost, max(1, cost, count // 2), period)
+        with self._lock:
+            self._away, self._away_until = False, float("-inf")
+            if wait_ms == 0:
                 self._granted[bucket].add(cost, period, self._mono_ms())
         return wait_ms
+
+    def _may_ask(self) -> bool:
+        """False while the state is away; of those that come when it may be back, the first one finds out."""
+        with self._lock:
+            now = self._clock.mono()
+            if now < self._away_until:
+                return False
+            if self._away:
+                self._away_until = now + AWAY_S
+            return True
 
     def _take_locally(self, bucket: str, cost: int, count: int, period: int) -> int:
         with self._lock:

@@ -6,6 +6,7 @@ asks it, on a pacer thread or whenever somebody turns it, and lets an `Opener` d
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
@@ -46,6 +47,8 @@ class Dial:
     ip: str
     wanted: Callable[[], bool]
     done: Dialled
+    number: int = 0
+    """Its place in the order of all."""
 
     @property
     def address(self) -> Address:
@@ -113,10 +116,15 @@ class DialQueue:
         return min(times, default=None)
 
     def put_back(self, dial: Dial, until: float) -> None:
-        """It has to wait, and with it everything of its lane."""
+        """It has to wait, and with it everything of its lane. Several that were on their way may come back in any order."""
         self._in_flight[dial.lane] -= 1
         self._free_at[dial.lane] = until
-        self._waiting.setdefault(dial.lane, deque()).appendleft(dial)
+        waiting = self._waiting.setdefault(dial.lane, deque())
+        ahead: list[Dial] = []
+        while waiting and waiting[0].number < dial.number:
+            ahead.append(waiting.popleft())
+        waiting.appendleft(dial)
+        waiting.extendleft(reversed(ahead))
 
     def finished(self, dial: Dial, result: Transport | DialFailure) -> None:
         self._in_flight[dial.lane] -= 1
@@ -153,6 +161,7 @@ class Dialler:
         self._queue = DialQueue(max(2, opener.width // 3))
         """Under the lock."""
         self._stopping = False
+        self._numbers = itertools.count()
         self.thread = threading.Thread(target=self._run, name="dial-pacer", daemon=True) if threaded else None
         self.name = "dial-pacer"
         self.alive_mono = clock.mono()
@@ -167,7 +176,8 @@ class Dialler:
     ) -> None:
         """Queue a dial. `wanted` is asked right before dialling: a dial that nobody wants any more costs no attempt."""
         with self._condition:
-            queued = not self._stopping and self._queue.add(Dial(connect, limits, venue, ip, wanted, done))
+            number = next(self._numbers)
+            queued = not self._stopping and self._queue.add(Dial(connect, limits, venue, ip, wanted, done, number))
             if queued:
                 self._condition.notify()
         if not queued:
@@ -198,19 +208,24 @@ class Dialler:
             return None if self._stopping else self._queue.next_due(self._clock.mono())
 
     def turn(self) -> bool:
-        """Launch what may be launched now; True if there was anything."""
+        """Launch what may be launched now; True if there was anything. Never waits: the budget asks the state, which may
+        hang, so that is done aside."""
         with self._condition:
             batch = [] if self._stopping else self._queue.take(self._clock.mono())
         for dial in batch:
             self.alive_mono = self._clock.mono()
-            try:
-                launched = self._launch(dial)
-            except Exception:
-                log.exception("a dial could not be launched", venue=dial.venue)
-                launched = DialFailure("internal error while launching the connect")
-            if launched is not None:
-                self._finished(dial, launched)
+            self._safely(self._launch, dial)
         return bool(batch)
+
+    def _safely(self, step: Callable[[Dial], DialFailure | None], dial: Dial) -> None:
+        """One step of a dial; what it returns is the end of it."""
+        try:
+            ended = step(dial)
+        except Exception:
+            log.exception("a dial could not be launched", venue=dial.venue)
+            ended = DialFailure("internal error while launching the connect")
+        if ended is not None:
+            self._finished(dial, ended)
 
     def _run(self) -> None:
         while not self._stopping:
@@ -226,17 +241,29 @@ class Dialler:
                 self._condition.wait(pause_s)
 
     def _launch(self, dial: Dial) -> DialFailure | None:
-        """Hand a dial to the opener, or put it back for later. Returns why it ended already, if it did."""
+        """Begin a dial, or put it back for later. Returns why it ended already, if it did."""
         if not dial.wanted():
             return DialFailure("not wanted any more")
         with self._condition:
             room = self._queue.has_room(dial)
-        wait_s = self._granted(dial) if room else FULL_PAUSE_S
+        if not room:
+            self._put_back(dial, FULL_PAUSE_S)
+            return None
+        # The budget asks the state, which may hang: not on this thread, which begins the dials of all venues.
+        return None if self._opener.aside(partial(self._safely, self._open, dial)) else DialFailure("shutting down")
+
+    def _open(self, dial: Dial) -> DialFailure | None:
+        """On a thread of the opener: open it if the budget gives enough."""
+        wait_s = self._granted(dial)
         if wait_s > 0:
-            with self._condition:
-                self._queue.put_back(dial, self._clock.mono() + wait_s)
+            self._put_back(dial, wait_s)
             return None
         return None if self._opener.open(dial, partial(self._opened, dial)) else DialFailure("shutting down")
+
+    def _put_back(self, dial: Dial, wait_s: float) -> None:
+        with self._condition:
+            self._queue.put_back(dial, self._clock.mono() + wait_s)
+            self._condition.notify()
 
     def _granted(self, dial: Dial) -> float:
         """0.0, or seconds to wait. The scarce ledger comes last: what it gives is not given for nothing."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from connector.core.clock import SystemClock
+from connector.core.ports import State
 from connector.core.proxies import Ways
 from connector.state.memory_state import MemoryState
 from connector.streams.budget import Budget
@@ -215,9 +216,11 @@ class Heard:
 class Rig:
     """Dialler, REST pool and one I/O thread, as the engine makes them."""
 
-    def __init__(self, ca_file: str = "", threads: int = 4, ways: Ways | None = None) -> None:
+    def __init__(
+        self, ca_file: str = "", threads: int = 4, ways: Ways | None = None, state: State | None = None
+    ) -> None:
         self.clock = SystemClock()
-        self.state = MemoryState()
+        self.state = state or MemoryState()
         self.budget = Budget(self.state, self.clock)
         endpoints = Endpoints()
         self.egresses = Egresses(ways or Ways(), self.clock)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -114,7 +116,8 @@ class Nobody:
         self.asked.append(dial)
         return True
 
-    def aside(self, work: object) -> bool:
+    def aside(self, work: Callable[[], None]) -> bool:
+        work()
         return True
 
     def stop(self) -> None: ...
@@ -131,6 +134,17 @@ def test_what_is_scarce_is_taken_only_for_a_connection_that_may_be_opened(
     dialler.turn()
     assert len(opener.asked) == opened
     assert books.left["connect-own"] == left
+
+
+def test_dials_that_come_back_keep_their_order() -> None:
+    queue = DialQueue(3)
+    for number in range(5):
+        queue.add(replace(dial(), number=number))
+    batch = [one for _ in range(3) for one in queue.take(0.0)]
+    for one in (batch[1], batch[2], batch[0]):
+        queue.put_back(one, 1.0)
+    assert queue.take(0.5) == []
+    assert [one.number for _ in range(3) for one in queue.take(1.0)] == [0, 1, 2]
 
 
 class Ledger:
