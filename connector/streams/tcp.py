@@ -1,16 +1,19 @@
 """TCP connections to hosts of several addresses, as RFC 8305 says: a dead address costs a fraction of a second.
 
 The addresses are tried in the resolver's order with the families taking turns; the next one starts when the one before has
-failed, or after 250 ms without an answer. The first that connects is taken. Any thread; blocks for at most `timeout_s`.
+failed, or after 250 ms without an answer. The first that connects is taken. Names are looked up anew for each connection, and
+a name server that answers for one family only costs a fraction of a second, too. Any thread; blocks for at most `timeout_s`.
 """
 
 from __future__ import annotations
 
 import errno
+import ipaddress
 import selectors
 import socket
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from itertools import chain, zip_longest
 from typing import Final
 
@@ -20,6 +23,11 @@ _CLOCK: Final = SystemClock()
 """Sockets keep real time: nobody hands them another."""
 ATTEMPT_DELAY_S: Final = 0.25
 """RFC 8305, section 5: the recommended time between two attempts."""
+NAME_PATIENCE_S: Final = 0.3
+"""After this long without an answer for both families they are asked for one by one: some name servers drop a question."""
+MAX_LOOK_UPS: Final = 32
+"""At a time; each is a thread while it lasts, because the system's resolver can't be interrupted."""
+_LOOK_UPS: Final = ThreadPoolExecutor(MAX_LOOK_UPS, thread_name_prefix="look-up")
 _UNDER_WAY: Final = frozenset({0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR})
 
 Address = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
@@ -30,8 +38,8 @@ def connect(host: str, port: int, timeout_s: float, source_ip: str = "") -> sock
 
     `source_ip`: our own address; only addresses of its family are tried then.
     """
-    waiting = deque(in_turn(_resolved(host, port, source_ip)))
     deadline = _CLOCK.mono() + timeout_s
+    waiting = deque(in_turn(_resolved(host, port, source_ip, timeout_s)))
     failure: OSError = OSError(errno.EADDRNOTAVAIL, f"{host} has no address that can be reached from here")
     next_start = _CLOCK.mono()
     with selectors.DefaultSelector() as selector:
@@ -71,9 +79,45 @@ def in_turn(addresses: Sequence[Address]) -> list[Address]:
     return [address for address in chain.from_iterable(zip_longest(first, others)) if address is not None]
 
 
-def _resolved(host: str, port: int, source_ip: str) -> list[Address]:
-    family = (socket.AF_INET6 if ":" in source_ip else socket.AF_INET) if source_ip else socket.AF_UNSPEC
+def _resolved(host: str, port: int, source_ip: str, timeout_s: float) -> list[Address]:
+    """The addresses in the resolver's order. Raises OSError (TimeoutError) if there are none in time."""
+    if _is_address(host):
+        return _looked_up(host, port, socket.AF_UNSPEC)
+    if source_ip:
+        families = [socket.AF_INET6 if ":" in source_ip else socket.AF_INET]
+        pending = {_LOOK_UPS.submit(_looked_up, host, port, families[0])}
+    else:
+        pending = {_LOOK_UPS.submit(_looked_up, host, port, socket.AF_UNSPEC)}
+        if not wait(pending, min(NAME_PATIENCE_S, timeout_s)).done:
+            pending |= {_LOOK_UPS.submit(_looked_up, host, port, one) for one in (socket.AF_INET, socket.AF_INET6)}
+    give_up_at = _CLOCK.mono() + timeout_s
+    failure = OSError(errno.EADDRNOTAVAIL, f"{host} has no address")
+    while pending:
+        done, pending = wait(pending, max(0.0, give_up_at - _CLOCK.mono()), FIRST_COMPLETED)
+        if not done:
+            for one in pending:
+                one.cancel()
+            raise TimeoutError(errno.ETIMEDOUT, f"the name {host} was not resolved in {timeout_s:g} s")
+        for one in done:
+            try:
+                found = one.result()
+            except OSError as error:
+                failure = error
+            else:
+                return found
+    raise failure
+
+
+def _looked_up(host: str, port: int, family: int) -> list[Address]:
     return [(info[0], info[4]) for info in socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)]
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
 
 
 def _begun(address: Address, source_ip: str) -> socket.socket:

@@ -19,6 +19,7 @@ import pytest
 from connector.core.clock import SystemClock
 from connector.core.proxies import Ways
 from connector.state.memory_state import MemoryState
+from connector.streams import tcp
 from connector.streams.budget import Budget
 from connector.streams.egress import Egresses
 from connector.streams.endpoints import Endpoints
@@ -26,6 +27,7 @@ from connector.streams.http_client import HttpClient, RestPool
 from connector.streams.rest import RestQueue
 from exchanges._adapter import Answer, Call, Limits, Rate
 from tests.integration.streams.rig import WAIT_S, quiet_limits, until, watch
+from tests.unit.connector.streams.test_tcp import resolve_to
 
 pytestmark = pytest.mark.integration
 
@@ -273,6 +275,32 @@ def test_after_the_stop_calls_are_refused_with_an_answer(client: Client, server:
     client.ask(f"{server.url}/x")
     client.pool.stop()
     assert "closed" in client.ask(f"{server.url}/x").error
+
+
+def test_rest_goes_round_a_dead_address_family(
+    client: Client, server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sockets did; REST waited for the whole timeout of a connect, and then tried the next one with no time left."""
+    attempts = resolve_to(
+        monkeypatch, [(socket.AF_INET6, ("dead", 1)), (socket.AF_INET, ("127.0.0.1", server.server_port))]
+    )
+    assert client.ask(f"{server.url.replace('127.0.0.1', 'localhost')}/x", timeout_s=2.0).status == 200
+    assert len(attempts) == 2
+
+
+def test_rest_follows_a_name_to_its_new_address(
+    client: Client, server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the next connection: one that works is used on."""
+    addresses: list[tcp.Address] = [(socket.AF_INET, ("127.0.0.1", server.server_port))]
+    attempts = resolve_to(monkeypatch, addresses)
+    url = f"{server.url.replace('127.0.0.1', 'localhost')}/x"
+    assert client.ask(url).status == 200
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        refused = closed.getsockname()
+    addresses[0] = (socket.AF_INET, refused)
+    assert client.ask(url).status == 0
+    assert attempts[-1] == (socket.AF_INET, refused)
 
 
 def test_the_environments_proxies_are_not_used(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import queue
 import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -45,7 +47,7 @@ def resolve_to(monkeypatch: pytest.MonkeyPatch, addresses: list[tcp.Address]) ->
         attempts.append(address)
         return silent() if address[1][0] == "dead" else begun(address, source_ip)
 
-    monkeypatch.setattr(tcp, "_resolved", lambda host, port, source_ip: addresses)
+    monkeypatch.setattr(tcp, "_resolved", lambda host, port, source_ip, timeout_s: addresses)
     monkeypatch.setattr(tcp, "_begun", begin)
     return attempts
 
@@ -86,6 +88,91 @@ def test_a_host_that_refuses_everywhere_is_told_as_that(monkeypatch: pytest.Monk
     resolve_to(monkeypatch, [refused, refused])
     with pytest.raises(OSError, match="ECONNREFUSED"):
         tcp.connect("venue", 443, 5.0)
+
+
+class NameServer:
+    """Answers for the families that it likes; what it drops waits until the end of the test."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, answers: dict[int, list[str]]) -> None:
+        self.answers, self.asked, self.end = answers, queue.SimpleQueue[int](), threading.Event()
+        monkeypatch.setattr(socket, "getaddrinfo", self.look_up)
+
+    def look_up(self, host: str, port: int, family: int, kind: int) -> list[object]:
+        self.asked.put(family)
+        if family not in self.answers:
+            self.end.wait(60.0)
+            raise OSError("dropped")
+        if not self.answers[family]:
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return [(V6 if ":" in one else V4, kind, 0, "", (one, port)) for one in self.answers[family]]
+
+
+BOTH = int(socket.AF_UNSPEC)
+
+
+@pytest.fixture
+def name_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[int, list[str]]], NameServer]]:
+    made: list[NameServer] = []
+
+    def make(answers: dict[int, list[str]]) -> NameServer:
+        made.append(NameServer(monkeypatch, answers))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.end.set()
+
+
+def test_names_are_looked_up_once_in_the_resolvers_order(name_server: Callable[..., NameServer]) -> None:
+    server = name_server({BOTH: ["127.0.0.1", "::1"]})
+    assert tcp._resolved("venue", 443, "", 5.0) == [(V4, ("127.0.0.1", 443)), (V6, ("::1", 443))]
+    assert server.asked.get() == BOTH
+    assert server.asked.empty()
+
+
+@pytest.mark.parametrize(("family", "address"), [(V4, "127.0.0.1"), (V6, "::1")])
+def test_a_name_server_that_drops_the_question_for_one_family_costs_a_fraction_of_a_second(
+    name_server: Callable[..., NameServer], family: int, address: str
+) -> None:
+    name_server({family: [address]})
+    assert tcp._resolved("venue", 443, "", 30.0) == [(family, (address, 443))]
+
+
+def test_a_name_that_does_not_exist_is_told_at_once(name_server: Callable[..., NameServer]) -> None:
+    server = name_server({BOTH: []})
+    with pytest.raises(socket.gaierror):
+        tcp._resolved("venue", 443, "", 30.0)
+    assert server.asked.get() == BOTH
+    assert server.asked.empty()
+
+
+def test_a_name_server_that_answers_nothing_costs_no_more_than_the_time_of_a_connect(
+    name_server: Callable[..., NameServer],
+) -> None:
+    name_server({})
+    with pytest.raises(TimeoutError, match="the name venue was not resolved"):
+        tcp.connect("venue", 443, 0.5)
+
+
+def test_only_the_family_of_our_own_address_is_asked_for(name_server: Callable[..., NameServer]) -> None:
+    server = name_server({V6: ["::1"]})
+    assert tcp._resolved("venue", 443, "2001:db8::7", 5.0) == [(V6, ("::1", 443))]
+    assert server.asked.get() == V6
+    assert server.asked.empty()
+
+
+def test_an_answer_that_changes_is_followed_by_the_next_connection(
+    name_server: Callable[..., NameServer], listener: socket.socket
+) -> None:
+    port = listener.getsockname()[1]
+    with socket.create_server(("127.0.0.2", port)) as elsewhere:
+        server = name_server({BOTH: ["127.0.0.1"]})
+        tcp.connect("venue", port, 5.0).close()
+        assert listener.accept()[1]
+        server.answers[BOTH] = ["127.0.0.2"]
+        with tcp.connect("venue", port, 5.0) as sock:
+            assert sock.getpeername()[0] == "127.0.0.2"
+        assert elsewhere.accept()[1]
 
 
 def test_families_take_turns_beginning_with_the_preferred_one() -> None:
