@@ -20,6 +20,7 @@ from redis.exceptions import (
     ReadOnlyError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from connector.core.places import Host, RedisPlace
@@ -32,6 +33,7 @@ HEALTH_CHECK_S: Final = 15
 """A pooled connection that idled longer is tried with a PING first."""
 ASK_S: Final = 1.0
 """A sentinel, or a node that is asked for the way, is waited for this long; then the next one is asked."""
+READ_BYTES: Final = 65_536
 _ELSEWHERE: Final = (ReadOnlyError, MovedError, AskError, ClusterDownError)
 """What a server answers that is not, or not now, the one to ask: it did nothing."""
 
@@ -53,6 +55,10 @@ class Wire(Protocol):
 
     def read_response(self) -> object: ...
 
+    def read_counts(self, count: int) -> Sequence[Exception]:
+        """The replies to the oldest so many commands that answer with a number; returns those that are errors. Only such
+        commands may be unanswered."""
+
 
 class _Located:
     """Mixed into redis-py's connections: goes to where `locate` says at that moment."""
@@ -61,6 +67,9 @@ class _Located:
     _only_master: bool
     _pooled: bool
     _discard: bool
+    _raw: socket.socket
+    _unread: bytes
+    """Replies that arrived and were not counted yet."""
 
     def __init__(
         self, *, locate: Locate, only_master: bool = False, pooled: bool = False, discard: bool = False, **options: Any
@@ -77,6 +86,7 @@ class _Located:
         made: socket.socket = parent._connect()
         if self._discard:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, DISCARD)
+        self._raw, self._unread = made, b""
         return made
 
     def on_connect_check_health(self, check_health: bool = True) -> None:
@@ -106,6 +116,34 @@ class _Located:
             here: Any = self
             here.disconnect()
             raise RedisConnectionError(f"not the server to ask: {error}") from error
+
+    def read_counts(self, count: int) -> Sequence[Exception]:
+        """Line ends are counted: reading such replies one by one costs five times as much. What follows is kept for the next
+        call; there must be none left when anything else is asked."""
+        here: Any = self
+        errors: list[Exception] = []
+        while True:
+            lines = self._unread.split(b"\r\n", count)
+            self._unread = lines.pop()
+            count -= len(lines)
+            for line in [line for line in lines if line[:1] != b":"]:
+                if line[:1] != b"-":
+                    raise RedisConnectionError("a reply that is no number")
+                errors.append(here._parser.parse_error(line[1:].decode(errors="replace")))
+            if not count:
+                return errors
+            self._unread += self._received()
+
+    def _received(self) -> bytes:
+        try:
+            data = self._raw.recv(READ_BYTES)
+        except TimeoutError as error:
+            raise RedisTimeoutError("Timeout reading from socket") from error
+        except OSError as error:
+            raise RedisConnectionError(f"Error while reading from socket: {error}") from error
+        if not data:
+            raise RedisConnectionError("Connection closed by server.")
+        return data
 
 
 class PlainConnection(_Located, Connection):

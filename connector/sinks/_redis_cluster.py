@@ -70,6 +70,12 @@ class ClusterWire:
             raise ResponseError(f"{LAST_EVENT_TIME}: {self._broken}")
         return reply
 
+    def read_counts(self, count: int) -> Sequence[Exception]:
+        """Of commands that went to the node of `orders`: messages."""
+        for _ in range(count):
+            self._order.popleft()
+        return self._home.read_counts(count)
+
     def _try(self, work: Callable[[], object]) -> object:
         """Of the scores: an error reply is raised, the loss of the connection is kept."""
         try:

@@ -141,7 +141,7 @@ class ChannelNames:
         self._names: dict[str, dict[str, bytes]] = {}
 
     def pairs(self, frame: TickerMessage) -> list[bytes]:
-        """Channel and payload of each row, for `RedisLink.publish_pairs`."""
+        """Channel and payload of each row, for `RedisLink.publish`."""
         names = self._names.setdefault(frame.exchange, {})
         if len(names) > MAX_CHANNELS:
             names.clear()

@@ -34,10 +34,7 @@ CLUSTER_EXPIRY_KEY: Final = f"wsc:{{{ORDERS}}}:expiry"
 REPLY_S: Final = 5.0
 """A reply is waited for this long."""
 
-_PUBLISH_PAIRS: Final = """
-for i = 1, #ARGV, 2 do redis.call('PUBLISH', ARGV[i], ARGV[i + 1]) end
-return #ARGV / 2
-"""
+_PUBLISH: Final = b"*3\r\n$7\r\nPUBLISH\r\n"
 
 _SWEEP: Final = """
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, tonumber(ARGV[2]))
@@ -84,7 +81,6 @@ class RedisLink:
         self.expiry_key = expiry_key
         try:
             connection.connect()
-            self._publish_sha = self._load(_PUBLISH_PAIRS)
             self._sweep_sha = self._load(_SWEEP)
             self.has_hexpire = self._detect_hexpire()
         except ResponseError as error:
@@ -121,22 +117,27 @@ class RedisLink:
             raise PartialReply(str(error), replies) from error
         return replies
 
-    def publish_pairs(self, pairs: Sequence[bytes]) -> str | None:
-        """PUBLISH many at once; each item is `bulk(channel) + bulk(payload)`. At most 500 (1 ms of the server's time).
+    def publish(self, pairs: Sequence[bytes]) -> None:
+        """PUBLISH many; each item is `bulk(channel) + bulk(payload)`. `published` reads the answers: batches may follow one
+        another before that, and nothing else. Raises `LinkLost`."""
+        try:
+            self._connection.send_packed_command([_PUBLISH + _PUBLISH.join(pairs)], check_health=False)
+        except (RedisError, OSError) as error:
+            raise LinkLost(str(error)) from error
 
-        Returns None, or the server's text if it will never take them. Raises `LinkLost` (unknown how far it came) or
-        `LinkRefused`.
-        """
-        head = b"*%d\r\n$7\r\nEVALSHA\r\n%b$1\r\n0\r\n" % (3 + 2 * len(pairs), bulk(self._publish_sha))
-        packed = head + b"".join(pairs)
-        reply = self.ask(packed)[0]
-        if isinstance(reply, NoScriptError):
-            # SCRIPT FLUSH while we were connected: nothing ran.
-            self._publish_sha = self._load(_PUBLISH_PAIRS)
-            reply = self.ask(packed)[0]
-        if passing(reply):
-            raise LinkRefused(str(reply))
-        return str(reply) if isinstance(reply, ResponseError) else None
+    def published(self, count: int) -> Sequence[Exception]:
+        """Wait for the answers to the oldest `count` messages that were published. Returns those of the server that it will
+        never take them. Raises `LinkLost` (unknown how far it came) or `LinkRefused`."""
+        try:
+            errors = self._connection.read_counts(count)
+        except (RedisError, OSError) as error:
+            raise LinkLost(str(error)) from error
+        for reply in errors:
+            if not isinstance(reply, ResponseError):
+                raise LinkLost(str(reply))
+            if passing(reply):
+                raise LinkRefused(str(reply))
+        return errors
 
     def sweep(self, now_ms: int, count: int) -> int:
         """Remove up to `count` order fields whose deadline has passed, and their deadlines. Returns how many."""

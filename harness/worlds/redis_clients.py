@@ -282,3 +282,12 @@ class Connection:
         if isinstance(reply, ResponseError):
             raise reply
         return reply
+
+    def read_counts(self, count: int) -> Sequence[Exception]:
+        errors: list[Exception] = []
+        for _ in range(count):
+            try:
+                self.read_response()
+            except ResponseError as error:
+                errors.append(error)
+        return errors

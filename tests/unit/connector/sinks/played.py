@@ -251,6 +251,15 @@ class RedisWire:
             raise reply
         return reply
 
+    def read_counts(self, count: int) -> Sequence[Exception]:
+        errors: list[Exception] = []
+        for _ in range(count):
+            try:
+                self.read_response()
+            except ResponseError as error:
+                errors.append(error)
+        return errors
+
 
 def _error(text: str) -> object:
     """As redis-py reads it from the wire."""
