@@ -14,6 +14,7 @@ from cli.main import main
 from connector.core.clock import Chance
 from connector.state.memory_state import MemoryState
 from exchanges.credentials import credentials
+from harness.servers import wait_for
 from tests.clocks import Standing
 from workers.control import WRONG_ALLOWED, WRONG_WITHIN_S, Control
 from workers.health_port import Figures, HealthServer
@@ -81,13 +82,13 @@ def test_whoever_has_the_token_restarts_a_stream(bench: Bench) -> None:
     status, headers, _ = bench.ask("POST", f"{PATH}/restart", form)
     assert (status, headers["Location"]) == (303, PATH)
     assert bench.generation == before + 1
-    assert bench.told == [{"t": "reconcile", "id": STREAM}]
+    wait_for(lambda: bench.told == [{"t": "reconcile", "id": STREAM}], 10.0, "the notification")
     assert bench.ask("GET", headers["Location"])[0] == 200
 
 
 def test_a_refused_key_is_tried_now_by_whoever_runs_the_stream(bench: Bench) -> None:
     assert bench.post("try-key") == 303
-    assert bench.told == [{"t": "try", "id": STREAM}]
+    wait_for(lambda: bench.told == [{"t": "try", "id": STREAM}], 10.0, "the notification")
 
 
 def test_without_the_token_nothing_changes_and_each_try_is_logged(
