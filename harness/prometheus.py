@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -42,15 +42,16 @@ def _ranged(found: re.Match[str]) -> str:
 
 
 class Prometheus:
-    """Use as a context manager. `targets`: job → `host:port`."""
+    """Use as a context manager. `targets`: job → `host:port`, or several."""
 
-    def __init__(self, rules: Mapping[str, Any], targets: Mapping[str, str], log: Path) -> None:
+    def __init__(self, rules: Mapping[str, Any], targets: Mapping[str, str | Sequence[str]], log: Path) -> None:
         binary = shutil.which("prometheus")
         if binary is None:
             raise RuntimeError("prometheus is not installed (Debian package prometheus)")
         self._folder = Path(tempfile.mkdtemp(prefix="prometheus-"))
         (self._folder / "rules.yml").write_text(yaml.safe_dump(hastened(rules)))
-        jobs = [{"job_name": job, "static_configs": [{"targets": [where]}]} for job, where in targets.items()]
+        places = {job: [where] if isinstance(where, str) else [*where] for job, where in targets.items()}
+        jobs = [{"job_name": job, "static_configs": [{"targets": where}]} for job, where in places.items()]
         every = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
         config = {"global": every, "rule_files": ["rules.yml"], "scrape_configs": jobs}
         (self._folder / "prometheus.yml").write_text(yaml.safe_dump(config))

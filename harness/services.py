@@ -11,7 +11,7 @@ import tempfile
 import urllib.error
 import urllib.request
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -41,9 +41,12 @@ class Service:
         log: Path | None = None,
         plain: bool = False,
         serve: bool = False,
+        within: Sequence[str] = (),
+        address: str = "127.0.0.1",
     ) -> None:
-        """`plain`: without any option of Dramatiq, so with a worker process for each core. `serve`: by `connector serve`."""
-        self.role, self.health_port = role, free_port()
+        """`plain`: without any option of Dramatiq, so with a worker process for each core. `serve`: by `connector serve`.
+        `within`: a command that runs the service, on a host whose `address` is another one."""
+        self.role, self.health_port, self.address = role, free_port(), address
         self.log = log or Path(tempfile.mkstemp(prefix=f"{role}-", suffix=".log")[1])
         clean = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "TMPDIR"}}
         self.outbox = Path(env["OUTBOX_DIR"]) if "OUTBOX_DIR" in env else _scratch(self)
@@ -58,7 +61,7 @@ class Service:
             "--processes", str(processes), "--threads", str(threads), "--worker-shutdown-timeout", "30000",
         ]  # fmt: skip
         start = ["cli.main", "serve", role] if serve else ["dramatiq", f"workers.{role}"]
-        command = [sys.executable, "-m", *start, *([] if plain else options)]
+        command = [*within, sys.executable, "-m", *start, *([] if plain else options)]
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=environment, stdout=out, stderr=out, start_new_session=True
@@ -75,7 +78,7 @@ class Service:
 
     def get(self, path: str) -> tuple[int, bytes]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.health_port}{path}", timeout=5.0) as answer:
+            with urllib.request.urlopen(f"http://{self.address}:{self.health_port}{path}", timeout=5.0) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()

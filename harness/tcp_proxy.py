@@ -30,9 +30,11 @@ class _Flow:
 
 
 class TcpProxy:
-    """Listens on a loopback port of its own and forwards to `host:port`, on one thread. Methods: any other thread."""
+    """Listens on a port of its own (`at`: the address) and forwards to `host:port`, on one thread. Methods: any other
+    thread."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, at: str = "127.0.0.1") -> None:
+        self._at = at
         self.accepted = 0
         self._target = (host, port)
         self._selector = selectors.DefaultSelector()
@@ -87,7 +89,7 @@ class TcpProxy:
         """Listen (again, on the same port)."""
         with self._lock:
             if self._listener is None:
-                self._listener = socket.create_server(("127.0.0.1", self.port), backlog=128)
+                self._listener = socket.create_server((self._at, self.port), backlog=128)
                 self._listener.setblocking(False)
                 self.port = self._listener.getsockname()[1]
                 self._selector.register(self._listener, selectors.EVENT_READ)

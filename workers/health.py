@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import connector
@@ -33,6 +33,7 @@ log = get_logger(__name__)
 
 METRICS_KEY: Final = "metrics:"
 PROBE_TIMEOUT_S: Final = 1.0
+NO_ANSWER: Final = "no answer in time"
 PORT_RETRY_S: Final = 2.0
 """How often a port that another process holds is tried again."""
 
@@ -47,13 +48,9 @@ class StateReader:
         self._started = self._clock.mono()
         self._known: list[bytes] = []
         self._pids: dict[str, int] = {}
+        self._seen: list[WorkerInfo] = []
+        self._seen_mono = self._started
         self._known_mono = self._started
-
-    def workers(self) -> list[WorkerInfo]:
-        try:
-            return self._state.workers(self._role)
-        except StateUnavailable:
-            return []
 
     def ready(self) -> Sequence[str]:
         """Why this service can't do its work; empty = it can. Other services of the deployment don't matter here."""
@@ -86,7 +83,7 @@ class StateReader:
         else:
             self._known_mono = self._clock.mono()
             self._pids = {worker.owner: worker.pid for worker in mine}
-        METRICS.gauge("redis_up", float(not any(problem.startswith("redis") for problem in problems)))
+        METRICS.gauge("redis_up", float(not _of_redis(problems)))
         out_of_broker = any(problem.startswith(("broker", "rabbitmq", "commands")) for problem in problems)
         METRICS.gauge("broker_up", float(not out_of_broker))
         return self._figures(ready=not problems)
@@ -107,23 +104,42 @@ class StateReader:
         texts = self._state.get_all([METRICS_KEY + worker.owner for worker in workers])
         return [text.encode() for text in texts if text is not None]
 
-    def _lags(self) -> dict[str, float]:
-        try:
-            return means(self._dumps(self.workers()), "publish_lag_seconds", "sink")
-        except StateUnavailable:
-            return {}
-
     def status(self) -> Status:
+        """While Redis is away, what was known last, and since when."""
+        problems = self.ready()
+        if _of_redis(problems):
+            return self._as_known(problems)
+        try:
+            self._seen = self._state.workers(self._role)
+            lags = means(self._dumps(self._seen), "publish_lag_seconds", "sink")
+        except StateUnavailable as error:
+            return self._as_known([f"redis: {error}", *problems])
+        self._seen_mono = self._clock.mono()
+        return self._summed(problems, lags)
+
+    def known_status(self) -> Status:
+        """What is known without asking the state, which gives no answer. Never waits."""
+        return self._as_known([f"redis: {NO_ANSWER}"])
+
+    def _as_known(self, problems: Sequence[str]) -> Status:
+        age_s = self._clock.mono() - self._seen_mono
+        return self._summed([*problems, f"what stands below is {age_s:.0f} s old"] if self._seen else problems, {})
+
+    def _summed(self, problems: Sequence[str], lags: Mapping[str, float]) -> Status:
         return summarize(
-            self.workers(),
+            self._seen,
             now_ms=self._clock.wall_ms(),
             role=self._role,
             version=connector.VERSION,
             uptime_s=self._clock.mono() - self._started,
-            problems=self.ready(),
-            lag_s=self._lags(),
+            problems=problems,
+            lag_s=lags,
             prices=self._settings.chosen_prices,
         )
+
+
+def _of_redis(problems: Sequence[str]) -> bool:
+    return any(problem.startswith("redis") for problem in problems)
 
 
 def _reachable(host: str, port: int) -> bool:
@@ -153,6 +169,7 @@ def serve(role: Role) -> None:
         ready=reader.ready,
         metrics=reader.metrics,
         known_metrics=reader.known_metrics,
+        known_status=reader.known_status,
         seen=StreamsSeen(state, role, SystemClock()),
         control=_control(settings, state) if role == "user" else None,
         read_token=settings.read_token.get_secret_value(),

@@ -22,6 +22,7 @@ import msgspec
 from aiohttp import web
 
 from connector.core.clock import SystemClock
+from connector.core.errors import StateUnavailable
 from connector.core.log import describe_error, get_logger
 from connector.core.ports import Clock
 from workers._guard import GuardedServer
@@ -34,7 +35,9 @@ from workers.stream_pages import control_page, list_page, query_of, story_page
 from workers.streams_seen import Asked, StreamsSeen
 
 MAX_SLOW_REQUESTS: Final = 8
-"""Pages made at a time: each asks Redis. Further ones are refused; `/ready` and `/metrics` are not among them."""
+"""Pages of streams made at a time: each asks Redis. Further ones are refused."""
+MAX_VITAL: Final = 5
+"""`/ready`, `/metrics` in two formats, the first page and its JSON: each is made once at a time, for all who ask."""
 VITAL_S: Final = 3.0
 """What deploys and alarms are waiting for is answered by then, also while Redis hangs."""
 PAGE_S: Final = 10.0
@@ -89,6 +92,7 @@ class HealthServer:
         ready: Callable[[], Sequence[str]],
         metrics: Callable[[], Figures],
         known_metrics: Callable[[], Figures] = Figures,
+        known_status: Callable[[], Status] | None = None,
         seen: StreamsSeen | None = None,
         door: Door | None = None,
         control: Control | None = None,
@@ -96,12 +100,13 @@ class HealthServer:
         clock: Clock | None = None,
     ) -> None:
         """`ready` returns why the service can't work right now (broker, redis, streams); nothing = it can. `known_metrics`
-        stands in when `metrics` takes too long, and never waits. `seen`: whom to ask for single streams; None = nobody.
-        `door`: what takes commands on this port, `control`: what acts on streams; None = nothing does. `read_token`: asked
-        for everything but `/health` and `/ready`; empty = nobody is asked."""
+        and `known_status` stand in when the others take too long, and never wait. `seen`: whom to ask for single streams;
+        None = nobody. `door`: what takes commands on this port, `control`: what acts on streams; None = nothing does.
+        `read_token`: asked for everything but `/health` and `/ready`; empty = nobody is asked."""
         self.port = port
         self.host = host
         self._status, self._ready, self._metrics, self._known_metrics = status, ready, metrics, known_metrics
+        self._known_status = known_status
         self._seen, self._door, self._control, self._read_token = seen, door, control, read_token
         self._clock: Clock = clock or SystemClock()
         self._started = self._clock.mono()
@@ -147,7 +152,7 @@ class HealthServer:
         self._loop, self._ending = asyncio.get_running_loop(), asyncio.Event()
         ending = self._ending
         self._pages_pool = ThreadPoolExecutor(MAX_SLOW_REQUESTS, "health-page")
-        self._vital_pool = ThreadPoolExecutor(2, "health-vital")
+        self._vital_pool = ThreadPoolExecutor(MAX_VITAL, "health-vital")
         await runner.setup()
         await web.SockSite(runner, listening, backlog=BACKLOG).start()
         up.set()
@@ -191,6 +196,8 @@ class HealthServer:
         if path == "/metrics":
             make = partial(self._exposed, accept, self._metrics)
             return await self._shared(f"/metrics {accept}", make) or self._exposed(accept, self._known_metrics)
+        if path in {"/", "/status.json"}:
+            return await self._shared(path, partial(self._overview, path, self._status)) or self._as_known(path)
         page = self._pages(path, query).get(path) or self._of_stream(path)
         if page is None:
             return _json(404, {"error": "Not Found"})
@@ -246,7 +253,7 @@ class HealthServer:
         return await self._page_of(path, act)
 
     def _pages(self, path: str, query: str) -> dict[str, Callable[[], Reply]]:
-        pages = {"/status.json": self._json, "/": self._page}
+        pages: dict[str, Callable[[], Reply]] = {}
         if self._seen is not None and path in {"/streams.json", "/streams"}:
             pages[path] = partial(self._streams, path, query, self._seen)
         return pages
@@ -292,12 +299,24 @@ class HealthServer:
         found = figures()
         return Reply(200, *exposition(found.dumps, accept, found.pids))
 
-    def _json(self) -> Reply:
-        return Reply(200, _JSON, status_json(self._status()))
+    def _overview(self, path: str, make: Callable[[], Status]) -> Reply:
+        status, blind = make(), None
+        if path == "/status.json":
+            return Reply(200, _JSON, status_json(status))
+        if self._seen is not None and not any(problem.startswith("redis") for problem in status.problems):
+            try:
+                blind = self._seen.listed(Asked(limit=FIRST_BLIND))
+            except StateUnavailable as error:
+                status = msgspec.structs.replace(status, problems=(f"redis: {error}", *status.problems))
+        return Reply(200, _HTML, status_page(status, blind))
 
-    def _page(self) -> Reply:
-        blind = self._seen.listed(Asked(limit=FIRST_BLIND)) if self._seen is not None else None
-        return Reply(200, _HTML, status_page(self._status(), blind))
+    def _as_known(self, path: str) -> Reply:
+        if self._known_status is None:
+            return _json(503, {"error": f"no answer within {VITAL_S:g} s"})
+        status = self._known_status()
+        return (
+            Reply(200, _JSON, status_json(status)) if path == "/status.json" else Reply(200, _HTML, status_page(status))
+        )
 
 
 def _json(status: int, body: dict[str, object]) -> Reply:

@@ -10,15 +10,18 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
+from connector.core.errors import StateUnavailable
 from connector.core.metrics import Metrics
 from harness.servers import wait_for
 from tests.clocks import Standing
 from workers import _guard, health_port
 from workers.health_port import Figures, HealthServer
 from workers.status_page import Status, read_status, summarize
+from workers.streams_seen import Asked, StreamList, StreamsSeen
 
 pytestmark = pytest.mark.integration
 
@@ -48,6 +51,9 @@ class Service:
         own.gauge("redis_up", 0)
         return Figures([own.dump()])
 
+    def known(self) -> Status:
+        return summarize([], now_ms=1, role="user", version="0.1.0", problems=["redis: no answer"])
+
     def _hang(self) -> None:
         if self.block is not None:
             self.asked += 1
@@ -57,7 +63,7 @@ class Service:
         self._hang()
         return summarize([], now_ms=1, role="user", version="0.1.0", problems=self.problems)
 
-    def server(self, port: int = 0, **options: object) -> HealthServer:
+    def server(self, port: int = 0, **options: Any) -> HealthServer:
         return HealthServer(
             port,
             "127.0.0.1",
@@ -65,6 +71,8 @@ class Service:
             ready=self.ready,
             metrics=self.figures,
             known_metrics=self.known_figures,
+            known_status=self.known,
+            **options,
             clock=Standing(wall_at_0_ms=1_790_000_000_000 - 100_000),
         )
 
@@ -181,19 +189,58 @@ def test_ready_and_metrics_are_answered_while_redis_hangs(server, service, monke
     assert b"connector_leases 3.0" in ask(server, "/metrics")[2]
 
 
-def test_pages_that_hang_are_bounded_and_take_nothing_with_them(server, service):
+def test_pages_that_hang_are_bounded_and_take_nothing_with_them(service, monkeypatch):
+    server = service.server(seen=Hanging(service))
+    assert server.start()
     service.block = threading.Event()
     with ThreadPoolExecutor(health_port.MAX_SLOW_REQUESTS) as pool:
-        hanging = [pool.submit(ask, server, "/status.json") for _ in range(health_port.MAX_SLOW_REQUESTS)]
+        hanging = [pool.submit(ask, server, "/streams.json") for _ in range(health_port.MAX_SLOW_REQUESTS)]
         wait_for(lambda: service.asked == len(hanging), 10.0, "all of them hang")
         try:
-            assert ask(server, "/")[::2] == (503, b'{"error":"Busy"}')
+            assert ask(server, "/streams")[::2] == (503, b'{"error":"Busy"}')
             assert ask(server, "/health")[0] == 200
             service.block_ready = False
             assert ask(server, "/ready")[0] == 200
         finally:
             service.block.set()
         assert all(one.result(10)[0] == 200 for one in hanging)
+    assert server.stop()
+
+
+class Hanging(StreamsSeen):
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def listed(self, asked: Asked) -> StreamList:
+        self._service._hang()
+        return StreamList(now_ms=1)
+
+
+class Away(StreamsSeen):
+    def __init__(self) -> None: ...
+
+    def listed(self, asked: Asked) -> StreamList:
+        raise StateUnavailable("connection refused")
+
+
+def test_the_page_is_there_and_red_while_redis_hangs(server, service, monkeypatch):
+    """It did not answer: what an operator looks at first had nothing to say when it mattered."""
+    monkeypatch.setattr(health_port, "VITAL_S", 0.3)
+    service.block = threading.Event()
+    try:
+        status, _, body = ask(server, "/")
+        assert (status, b"Not ready: redis: no answer" in body) == (200, True)
+        assert read_status(ask(server, "/status.json")[2]).problems == ["redis: no answer"]
+    finally:
+        service.block.set()
+
+
+def test_the_page_is_there_and_red_while_redis_is_away(service):
+    server = service.server(seen=Away())
+    assert server.start()
+    status, _, body = ask(server, "/")
+    assert (status, b"Not ready: redis: connection refused" in body) == (200, True)
+    assert server.stop()
 
 
 def test_slow_clients_never_switch_health_off(server):

@@ -111,3 +111,18 @@ def test_the_last_figures_of_the_workers_stay_with_their_age_while_redis_is_away
     found = samples(reader.metrics())
     assert (found["worker_figures_age_seconds"], found["leases"]) == (30, samples(known)["leases"])
     assert found.keys() == samples(known).keys()
+
+
+def test_the_page_keeps_what_was_known_last_while_redis_is_away(port: int) -> None:
+    """It said "Processes none, Streams none" although all streams went on."""
+    clock = Standing()
+    state = Leaving()
+    state.heartbeat(worker(MINE), 60)
+    reader = StateReader(state, Settings.from_env({"RABBIT_PORT": str(port)}), "user", MINE, clock)
+    assert [one.owner for one in reader.status().workers] == [f"{MINE}-w"]
+    state.away = True
+    clock.now += 30
+    for status in (reader.status(), reader.known_status()):
+        assert [one.owner for one in status.workers] == [f"{MINE}-w"]
+        assert status.problems[0].startswith("redis: ")
+        assert status.problems[-1] == "what stands below is 30 s old"
