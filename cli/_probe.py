@@ -26,6 +26,7 @@ from connector.streams.dial import Dialler
 from connector.streams.egress import Egresses
 from connector.streams.endpoints import Endpoints
 from connector.streams.http_client import HttpClient, RestPool
+from connector.streams.instruments import Instruments
 from connector.streams.io import IoThread
 from connector.streams.poller import SocketPoller
 from connector.streams.rest import RestQueue
@@ -54,7 +55,6 @@ from exchanges._adapter import (
     Venue,
 )
 from exchanges.ids import is_paper
-from exchanges.instruments import EMPTY
 from exchanges.paper.user import UNKNOWN_ACCOUNT
 from tasks.commands import OpenStream
 
@@ -310,6 +310,8 @@ class _Parts:
         self._dialler = Dialler(budget, clock, opener)
         client = HttpClient(endpoints, clock, self._egresses, settings.venue_ca_file)
         self._rest = _HurriedRest(RestQueue(budget), client)
+        self._instruments = Instruments(self._rest, clock, settings.venue_options, egress=self._egresses.working)
+        """Loaded only for a venue whose adapter asks: most publish nothing here, so no symbol has to be known."""
         self._io = IoThread("io-check", clock, self._dialler, self._rest, SocketPoller())
 
     @contextmanager
@@ -330,7 +332,7 @@ class _Parts:
         setup = Setup(
             exchange=command.exchange,
             new_id=lambda: uuid.uuid4().hex[:24],
-            table=lambda: EMPTY,  # nothing is published, so no symbol has to be known
+            table=partial(self._instruments.table, command.exchange),
             options=self._settings.venue_options,
         )
         session = Session(

@@ -10,8 +10,7 @@ from exchanges._advice import ACCOUNT, ADDRESS, KEY, PERMISSION, PHRASE, SIGNATU
 ADVICE: Final[Mapping[str, str]] = {
     "30005": "key, secret and passphrase are all needed",
     "30011": KEY,
-    "30012": KEY,
-    "30013": PHRASE,
+    "30012": PHRASE,
     "30015": SIGNATURE,
     "40006": KEY,
     "40009": SIGNATURE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -18,13 +19,25 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cli.main import main
 from exchanges import venues
 from exchanges.ids import DEAD, FAMILIES, PAPER_TO_REAL, family_of, is_paper
+from harness.proxies import RealProxy
 from simulator.simulator import Simulator
 
 pytestmark = pytest.mark.integration
 
 WAIT_S = 30.0
-PLAYED = ("binance", "kucoin", "bybit", "okx", "bitget", "coinbase")
-ONE_OF_EACH = ("binance", "binanceUsdm", "kucoin", "kucoinLinear", "bybit", "okx", "bitget", "coinbase", "paperBinance")
+PLAYED = ("binance", "kucoin", "bybit", "okx", "bitget", "coinbase", "whitebit")
+ONE_OF_EACH = (
+    "binance",
+    "binanceUsdm",
+    "kucoin",
+    "kucoinLinear",
+    "bybit",
+    "okx",
+    "bitget",
+    "coinbase",
+    "whitebit",
+    "paperBinance",
+)
 """One exchange id per adapter and way to log in."""
 ALL = tuple(exchange for family in PLAYED for exchange in FAMILIES[family]) + tuple(PAPER_TO_REAL)
 
@@ -36,6 +49,7 @@ REFUSALS = {
     "okx": ("60005", "50111"),
     "bitget": ("40006", "40006"),
     "coinbase": ("401", "authentication failure"),
+    "whitebit": ("10", "Unauthorized request"),
 }
 """Code given to the fault, and what the answer must then show (OKX is asked over REST first, which has other codes)."""
 
@@ -227,6 +241,59 @@ def test_it_works_over_tls(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         assert "certificate" in found["reason"].lower()
         monkeypatch.setenv("VENUE_CA_FILE", str(sim.ca_file))
         assert check("okx", "key-of-the-check-1", "secret-of-the-check-1")[0] == 0
+
+
+def lines_of_the_docs() -> dict[str, str]:
+    """What docs/keys.md shows of `connector check`, by the exchange id; two lines each."""
+    page = (Path(__file__).parents[3] / "docs" / "keys.md").read_text()
+    found = re.findall(r"^    ((?:rejected|accepted) +(\w+): [^\n]*\n    +→ [^\n]*)$", page, re.MULTILINE)
+    return {exchange: re.sub(r"^    ", "", lines, flags=re.MULTILINE) for lines, exchange in found}
+
+
+def shown(lines: str) -> dict[str, str]:
+    result, rest = lines.split(maxsplit=1)
+    exchange, said = rest.split(": ", 1)
+    reason, todo = said.split("\n")
+    return {"exchange": exchange, "result": result, "reason": reason, "advice": todo.strip().removeprefix("→ ")}
+
+
+UNKNOWN = ("binance", "bybit", "okx", "kucoin", "bitget", "kraken", "coinbase", "whitebit", "paperBinance")
+
+
+@pytest.mark.parametrize("exchange", UNKNOWN)
+def test_a_key_that_the_exchange_does_not_know_looks_as_the_docs_say(check: Check, exchange: str) -> None:
+    key, secret = material(exchange)
+    if exchange == "kraken":
+        secret = "c2VjcmV0LW9mLXRoZS1jaGVjaw=="
+    _, found = check(exchange, key, secret)
+    told = shown(lines_of_the_docs()[exchange])
+    assert {name: found[name] for name in told} == told
+
+
+def test_keys_of_kraken_s_perpetuals_look_as_the_docs_say(sim: Simulator, check: Check) -> None:
+    """An old key, which is good until 2027-03-01."""
+    secret = "c2VjcmV0LW9mLXRoZS1jaGVjaw=="
+    sim.account("kraken", "derivatives-key-of-the-check", secret)
+    page = (Path(__file__).parents[3] / "docs" / "keys.md").read_text()
+    for key in ("derivatives-key-of-the-check", "key-of-the-check-1"):
+        _, found = check("krakenUsdm", key, secret)
+        assert f"    {found['result']:<12}krakenUsdm: {found['reason']}\n" in page
+        assert f"    {'':<12}→ {found['advice']}\n" in page
+
+
+@pytest.mark.parametrize("kind", ["socks5", "http"])
+def test_it_goes_through_the_proxy_of_the_exchange_and_says_so(
+    sim: Simulator, check: Check, monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    sim.account("okx", "key-of-the-check-1", "secret-of-the-check-1", PHRASE)
+    with RealProxy(kind, "user-of-the-proxy", "secret-of-the-proxy") as proxy:
+        monkeypatch.setenv("PROXY_OKX", proxy.url)
+        code, found = check("okx", "key-of-the-check-1", "secret-of-the-check-1")
+        assert (code, found["through"]) == (0, proxy.label)
+    code, found = check("okx", "key-of-the-check-1", "secret-of-the-check-1", timeout_s=5)
+    assert (code, found["result"]) == (3, "unreachable")
+    assert f"{proxy.label} can't be reached" in found["reason"]
+    assert "-of-the-proxy" not in str(found)
 
 
 def test_the_process_ends_although_the_venue_hangs() -> None:
