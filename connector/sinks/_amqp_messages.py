@@ -21,6 +21,8 @@ SCHEMA: Final = 1
 PERSISTENT: Final = 2
 TRANSIENT: Final = 1
 SHORT_BYTES: Final = 255
+MESSAGE_BYTES: Final = 96 * 1024
+"""Of one message with many rows: it fits into one frame of AMQP (128 KiB)."""
 """AMQP's limit for routing keys, message ids and types."""
 
 Durable = AccountMessage | InfoMessage | CandleMessage | ServiceMessage
@@ -107,7 +109,7 @@ def ticker_properties(message_id: str, kind: str, exchange: str, now_s: int) -> 
 
 
 def joined(frames: Sequence[TickerMessage], rows: int) -> list[TickerMessage]:
-    """Frames of the same exchange joined, then cut into messages of at most `rows`."""
+    """Frames of the same exchange joined, then cut into messages of at most `rows` and `MESSAGE_BYTES`, but one row."""
     symbols: dict[str, list[str]] = {}
     bodies: dict[str, list[bytes]] = {}
     received: dict[str, float] = {}
@@ -118,13 +120,19 @@ def joined(frames: Sequence[TickerMessage], rows: int) -> list[TickerMessage]:
     return [
         TickerMessage(
             exchange=exchange,
-            symbols=names[start : start + rows],
-            bodies=bodies[exchange][start : start + rows],
+            symbols=names[start : start + size],
+            bodies=bodies[exchange][start : start + size],
             received_mono=received[exchange],
         )
         for exchange, names in symbols.items()
-        for start in range(0, len(names), rows)
+        for size in [min(rows, _fitting(bodies[exchange]))]
+        for start in range(0, len(names), size)
     ]
+
+
+def _fitting(bodies: Sequence[bytes]) -> int:
+    """How many rows a message takes."""
+    return max(1, MESSAGE_BYTES // (max(map(len, bodies)) + 1))
 
 
 # --- on disk ---

@@ -25,10 +25,11 @@ log = get_logger(__name__)
 
 TURN: Final = 500
 """Durable messages per turn of the loop: heartbeats and confirms get theirs in between."""
-TICKERS_PER_MESSAGE: Final = 100
-"""0.5 µs an event against 19 µs with a message each (platform notes, section 5)."""
-TICKER_MESSAGES_PER_TURN: Final = 10
-TICKER_MESSAGES_IN_FLIGHT: Final = 64
+TICKERS_PER_MESSAGE: Final = 400
+"""At most; fewer where rows are long (`MESSAGE_BYTES`). A message costs this process as much as some 80 rows of it
+(`python -m bench.sinks`: 1.6 µs an event with 100 rows a message, 1.0 with 400, 19 with one)."""
+TICKER_MESSAGES_PER_TURN: Final = 4
+TICKER_MESSAGES_IN_FLIGHT: Final = 16
 MAX_BODY: Final = 8 * 1024 * 1024
 """RabbitMQ closes the channel over a message above its limit (16 MiB since 4.0), and would again after each reconnect."""
 TICK_S: Final = 1.0

@@ -144,13 +144,13 @@ def test_keys_and_properties_are_those_of_the_design(run: Running, rabbit_receiv
     assert modes["candle.okx.candle1m.BTC-USDT"] == 2
 
 
-def test_tickers_come_in_messages_of_at_most_a_hundred(run: Running, rabbit_receiver: RabbitReceiver) -> None:
+def test_tickers_come_in_messages_of_at_most_four_hundred(run: Running, rabbit_receiver: RabbitReceiver) -> None:
     sink = run()
-    sink.submit([tickers("okx", {f"S{index}": index for index in range(250)}), tickers("bybit", {"X": 1})])
+    sink.submit([tickers("okx", {f"S{index}": index for index in range(1_000)}), tickers("bybit", {"X": 1})])
     assert sink.flush(10)
     wait_for(lambda: len(rabbit_receiver.messages) == 4)
     sizes = [len(json.loads(message.body)) for message in rabbit_receiver.messages]
-    assert sizes == [100, 100, 50, 1]
+    assert sizes == [400, 400, 200, 1]
 
 
 def test_tickers_by_symbol_on_request(run: Running, rabbit_receiver: RabbitReceiver) -> None:

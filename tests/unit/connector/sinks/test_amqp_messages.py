@@ -7,13 +7,14 @@ import ssl
 import pytest
 
 from connector.core.places import Host, RabbitPlace
-from connector.core.ports import AccountMessage, CandleMessage, InfoMessage, ServiceMessage
+from connector.core.ports import AccountMessage, CandleMessage, InfoMessage, ServiceMessage, TickerMessage
 from connector.servers.rabbit import parameters
 from connector.sinks._amqp_messages import (
     SHORT_BYTES,
     Durable,
     Outgoing,
     in_memory,
+    joined,
     publishing,
     restored,
     short,
@@ -90,3 +91,18 @@ def test_tls_checks_the_name_of_the_broker() -> None:
     assert first.context.verify_mode is ssl.CERT_REQUIRED
     assert first.context.check_hostname
     assert [host.ssl_options for host in parameters(RabbitPlace(), name="test")] == [None]
+
+
+def test_a_message_of_many_rows_fits_into_one_frame_of_amqp_however_long_they_are() -> None:
+    names = [f"S{number}" for number in range(1_000)]
+    short, long = ([b"x" * size] * len(names) for size in (200, 2_000))
+    frames = [
+        TickerMessage(exchange=exchange, symbols=names, bodies=bodies, received_mono=0.0)
+        for exchange, bodies in (("okx", short), ("bybit", long))
+    ]
+    messages = joined(frames, 400)
+    assert [(m.exchange, len(m.symbols)) for m in messages[:3]] == [("okx", 400), ("okx", 400), ("okx", 200)]
+    assert all(len(b",".join(message.bodies)) < 128 * 1024 - 1_024 for message in messages)
+    assert [name for message in messages if message.exchange == "bybit" for name in message.symbols] == names
+    enormous = TickerMessage(exchange="okx", symbols=["A", "B"], bodies=[b"x" * 200_000] * 2, received_mono=0.0)
+    assert [message.symbols for message in joined([enormous], 400)] == [["A"], ["B"]]
