@@ -73,9 +73,10 @@ conformance: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[conformance]'
 	$(BIN)/python -m pytest -q tests/conformance
 
-# Wheel and sdist in dist/: the same bytes from the same commit.
+# Wheel and sdist in dist/, the same bytes from the same commit, and dist/sbom.cdx.json: what the wheel brings along.
 dist: $(STAMP)
 	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} $(BIN)/python -m harness.dist dist
+	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} $(BIN)/python -m harness.sbom dist
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
