@@ -62,7 +62,8 @@ CODES: Final[dict[str, tuple[str, ...]]] = {
     "WSC-OUTBOX-UNUSABLE": (
         "outbox unusable, account events wait in memory only",
         "outbox can't be read, newer messages wait behind it",
-        "outbox segment can't be deleted, it will be sent again after a restart",
+        "outbox records can't be deleted, they will be sent again after a restart",
+        "an outbox file can't be deleted, it will be sent again after a restart",
         "unconfirmed messages can't be kept on disk",
     ),
     "WSC-OUTBOX-DAMAGED": (

@@ -13,7 +13,7 @@ from connector.core.channels import subscribed_text
 from connector.core.ports import AccountMessage, CandleMessage, InfoMessage, ServiceMessage, TickerMessage
 from connector.core.traces import TRACES
 from connector.sinks._common import utf8
-from connector.sinks.outbox import Segment
+from connector.sinks._stores import Portion
 
 APP_ID: Final = "websocket-connector"
 SCHEMA: Final = 1
@@ -32,15 +32,15 @@ Durable = AccountMessage | InfoMessage | CandleMessage | ServiceMessage
 class Outgoing:
     """One durable message on its way. `message_id` is chosen once, so that every repetition carries the same."""
 
-    __slots__ = ("born", "counted", "message", "message_id", "segment", "tag")
+    __slots__ = ("born", "counted", "message", "message_id", "portion", "tag")
 
     def __init__(self, message: Durable, message_id: str, born: float) -> None:
         self.message = message
         self.message_id = message_id
         self.born = born
         """When it was taken in; 0.0 for what an earlier process left behind."""
-        self.segment: Segment | None = None
-        """The outbox segment that it was read from."""
+        self.portion: Portion | None = None
+        """What it was read from the outbox with."""
         self.counted = True
         """False for what an earlier process left behind."""
         self.tag = 0

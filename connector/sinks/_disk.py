@@ -5,21 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Final, Protocol
 
-
-class Segmented(Protocol):
-    """A file that is being written. Every method may raise `OSError`."""
-
-    def write(self, data: bytes) -> None:
-        """Append all of `data` and make it safe."""
-
-    def cut(self, size: int) -> None:
-        """Give up what was written behind `size`."""
-
-    def close(self) -> None: ...
+BUSY_S: Final = 1.0
+"""Nobody else has a file of the outbox open; a tool that somebody looks into it with may."""
+SUFFIXES: Final = frozenset({".sqlite3", ".segment"})
+_COMPANIONS: Final = ("-wal", "-shm")
 
 
 class Disk(Protocol):
@@ -31,44 +25,28 @@ class Disk(Protocol):
     def directories(self, root: Path) -> Sequence[Path]:
         """Those directly in `root`, the least recently changed first."""
 
-    def segments(self, directory: Path) -> Sequence[Path]:
-        """The `*.segment` files of a directory by name."""
+    def stores(self, directory: Path) -> Sequence[Path]:
+        """The files of a directory with records, by name."""
 
     def lock(self, path: Path) -> Callable[[], None] | None:
         """An exclusive lock that ends with the process; what gives it back, or None if somebody holds it."""
 
-    def create(self, path: Path, head: bytes) -> Segmented:
-        """A new file that starts with `head`; none is left if that fails."""
+    def connect(self, path: Path) -> sqlite3.Connection:
+        """Open a database, or make one; without transactions of its own. Raises `sqlite3.Error`, too."""
 
     def read(self, path: Path) -> bytes: ...
 
-    def rename(self, path: Path, target: Path) -> None: ...
+    def rename(self, path: Path, target: Path) -> None:
+        """With what SQLite keeps beside a database."""
 
     def delete(self, path: Path) -> None:
-        """Fine if it is gone."""
+        """Fine if it is gone; with what SQLite keeps beside a database."""
 
     def sync(self, directory: Path) -> None:
         """Make names in a directory safe."""
 
     def remove_tree(self, directory: Path) -> None:
         """As far as it goes."""
-
-
-class RealFile:
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-
-    def write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[self._file.write(view) :]
-        os.fsync(self._file.fileno())
-
-    def cut(self, size: int) -> None:
-        self._file.truncate(size)
-
-    def close(self) -> None:
-        self._file.close()
 
 
 class RealDisk:
@@ -78,8 +56,8 @@ class RealDisk:
     def directories(self, root: Path) -> Sequence[Path]:
         return sorted((path for path in root.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime_ns)
 
-    def segments(self, directory: Path) -> Sequence[Path]:
-        return sorted(directory.glob("*.segment"))
+    def stores(self, directory: Path) -> Sequence[Path]:
+        return sorted(path for path in directory.iterdir() if path.suffix in SUFFIXES)
 
     def lock(self, path: Path) -> Callable[[], None] | None:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -90,25 +68,25 @@ class RealDisk:
             return None
         return lambda: os.close(handle)
 
-    def create(self, path: Path, head: bytes) -> Segmented:
-        file = path.open("xb", buffering=0)
-        try:
-            file.write(head)
-            self.sync(path.parent)
-        except OSError:
-            file.close()
-            path.unlink(missing_ok=True)
-            raise
-        return RealFile(file)
+    def connect(self, path: Path) -> sqlite3.Connection:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        return sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
 
     def read(self, path: Path) -> bytes:
         return path.read_bytes()
 
     def rename(self, path: Path, target: Path) -> None:
+        # A log without its database is nothing; a database without its log is one of before.
+        for companion in _COMPANIONS:
+            beside = path.with_name(path.name + companion)
+            if beside.exists():
+                beside.rename(target.with_name(target.name + companion))
         path.rename(target)
 
     def delete(self, path: Path) -> None:
         path.unlink(missing_ok=True)
+        for companion in _COMPANIONS:
+            path.with_name(path.name + companion).unlink(missing_ok=True)
 
     def sync(self, directory: Path) -> None:
         handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

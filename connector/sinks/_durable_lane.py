@@ -6,7 +6,7 @@
                 └─ spill → outbox (disk) ─ load ─→
 
 Oldest first: in flight, head, outbox, tail. The tail goes to disk when it is longer than `memory_messages`, and nothing
-of it may overtake the outbox. The head is what was taken to be sent: from the tail, a loaded segment, or a lost
+of it may overtake the outbox. The head is what was taken to be sent: from the tail, a loaded portion, or a lost
 connection.
 """
 
@@ -25,7 +25,8 @@ from connector.core.metrics import METRICS
 from connector.core.ports import AccountMessage, Clock, InfoMessage
 from connector.sinks._amqp_messages import InMemory, Outgoing, in_memory, restored, stored
 from connector.sinks._common import Elsewhere, Permitted, Progress, Throttle, always
-from connector.sinks.outbox import Outbox, OutboxFull, OutboxUnusable, Segment
+from connector.sinks._stores import Portion
+from connector.sinks.outbox import Outbox, OutboxFull, OutboxUnusable
 
 log = get_logger(__name__)
 
@@ -69,7 +70,7 @@ class DurableLane:
         self._name = name
         self._outbox = outbox
         self._head: deque[Outgoing] = deque()
-        self._loaded: set[Segment] = set()
+        self._loaded: set[Portion] = set()
         self._write_again_at = self._read_again_at = 0.0
         self._may_log = Throttle(clock)
 
@@ -206,8 +207,8 @@ class DurableLane:
                 counted += 1
             else:
                 self.leftovers -= 1
-            if item.segment is not None:
-                self._count_down(item.segment)
+            if item.portion is not None:
+                self._count_down(item.portion)
         with self._lock:
             self.progress.settled += counted
 
@@ -240,7 +241,7 @@ class DurableLane:
             return
         before = outbox.records
         try:
-            if head and any(item.segment is None for item in self._head):
+            if head and any(item.portion is None for item in self._head):
                 self._save_head(outbox)
             self._spill_all(outbox)
         except (OutboxFull, OSError) as error:
@@ -251,7 +252,7 @@ class DurableLane:
         else:
             self.trouble = ""
         if outbox.records > before and self._may_log("spilled"):
-            log.warning("messages wait on disk", sink=self._name, messages=outbox.records, bytes=outbox.bytes)
+            log.warning("messages wait on disk", sink=self._name, messages=outbox.records, bytes=outbox.used_bytes)
 
     def persist(self) -> int:
         """At the end: everything unconfirmed to disk, in order. Returns how many messages could not be kept."""
@@ -278,9 +279,9 @@ class DurableLane:
         pairs = self._encoded(self._head)
         if pairs:
             outbox.prepend([record for _, record in pairs], [in_memory(item) for item, _ in pairs])
-        for segment in tuple(self._loaded):
-            # Its unconfirmed records are in the new first segment.
-            self._forget(segment)
+        for portion in tuple(self._loaded):
+            # Its unconfirmed records are in the new first portion.
+            self._forget(portion)
         self._head.clear()
 
     def _spill_all(self, outbox: Outbox) -> None:
@@ -308,7 +309,7 @@ class DurableLane:
         return pairs
 
     def _load(self, outbox: Outbox) -> bool:
-        """Take the oldest segment into the head; False if it can't be read now."""
+        """Take the oldest portion into the head; False if it can't be read now."""
         if self._clock.mono() < self._read_again_at:
             return False
         try:
@@ -321,53 +322,53 @@ class DurableLane:
             return False
         if loaded is None:
             return True
-        segment, records = loaded
-        items = self._restored(segment, records)
-        segment.left = len(items)
-        if len(items) < segment.records:
-            self._count_damaged(segment, items)
+        portion, records = loaded
+        items = self._restored(portion, records)
+        portion.left = len(items)
+        if len(items) < portion.records:
+            self._count_damaged(portion, items)
         if items:
-            self._loaded.add(segment)
+            self._loaded.add(portion)
             self._head.extend(items)
         else:
-            outbox.discard(segment)
+            outbox.discard(portion)
         return True
 
-    def _restored(self, segment: Segment, records: Sequence[bytes | None]) -> list[Outgoing]:
-        own = bool(segment.extras)
-        extras = segment.extras if len(segment.extras) == len(records) else [None] * len(records)
+    def _restored(self, portion: Portion, records: Sequence[bytes | None]) -> list[Outgoing]:
+        own = bool(portion.extras)
+        extras = portion.extras if len(portion.extras) == len(records) else [None] * len(records)
         items = []
         now = self._clock.mono()
-        for record, kept in zip(records, extras, strict=True):
+        for index, (record, kept) in enumerate(zip(records, extras, strict=True)):
             if record is None:
                 continue
             try:
                 item = restored(record, kept, now)
             except msgspec.DecodeError:
-                segment.damaged = True
+                portion.bad.add(index)
                 continue
-            item.segment = segment
+            item.portion = portion
             item.counted = own and (not isinstance(kept, InMemory) or kept.counted)
             items.append(item)
         return items
 
-    def _count_damaged(self, segment: Segment, items: Sequence[Outgoing]) -> None:
-        records = segment.records - len(items)
+    def _count_damaged(self, portion: Portion, items: Sequence[Outgoing]) -> None:
+        records = portion.records - len(items)
         log.error("outbox records can't be read", sink=self._name, records=records)
         METRICS.count("account_events_lost_total", records, sink=self._name)
         self.lost += records
-        left = sum(isinstance(kept, InMemory) and not kept.counted for kept in segment.extras)
-        left = left - sum(not item.counted for item in items) if segment.extras else records
+        left = sum(isinstance(kept, InMemory) and not kept.counted for kept in portion.extras)
+        left = left - sum(not item.counted for item in items) if portion.extras else records
         self.leftovers -= left
         with self._lock:
             self.progress.settled += records - left
 
-    def _count_down(self, segment: Segment) -> None:
-        segment.left -= 1
-        if segment.left <= 0:
-            self._forget(segment)
+    def _count_down(self, portion: Portion) -> None:
+        portion.left -= 1
+        if portion.left <= 0:
+            self._forget(portion)
 
-    def _forget(self, segment: Segment) -> None:
-        self._loaded.discard(segment)
+    def _forget(self, portion: Portion) -> None:
+        self._loaded.discard(portion)
         if self._outbox is not None:
-            self._outbox.discard(segment)
+            self._outbox.discard(portion)

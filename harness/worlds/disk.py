@@ -19,22 +19,30 @@ class WorldDisk:
     """All machines' disks: paths tell them apart. Takes the place of `connector.sinks._disk.RealDisk`."""
 
     def __init__(self) -> None:
-        self.files: dict[Path, bytearray] = {}
         self.folders: dict[Path, int] = {}
         """Directory → when it was changed last, by a counter."""
         self.full = False
-        self.databases: dict[Path, sqlite3.Connection] = {}
+        self.databases: dict[Path, WorldDatabase] = {}
         self._locks: dict[Path, Host | None] = {}
         self._changes = 0
 
     # --- faults ---
 
     def damage(self, dice: float) -> int:
-        """One byte of each segment is another one from now on. Returns how many segments there are."""
-        segments = [data for path, data in sorted(self.files.items()) if path.suffix == ".segment" and data]
-        for data in segments:
-            data[int(dice * len(data)) % len(data)] ^= MARK
-        return len(segments)
+        """One byte of a record of each outbox file is another one from now on. Returns how many files there are."""
+        found = 0
+        for path, database in sorted(self.databases.items()):
+            if path.parent not in self.folders or not path.stem.isdigit():
+                continue
+            rows = database.read("SELECT number, body FROM records ORDER BY number")
+            if not rows:
+                continue
+            number, body = rows[int(dice * len(rows))]
+            spoiled = bytearray(body)
+            spoiled[int(dice * 997) % len(spoiled)] ^= MARK
+            database.read("UPDATE records SET body = ? WHERE number = ?", (bytes(spoiled), number))
+            found += 1
+        return found
 
     def room(self) -> None:
         if self.full:
@@ -57,8 +65,8 @@ class WorldDisk:
         found = [path for path in self.folders if path.parent == root]
         return sorted(found, key=lambda path: (self.folders[path], path))
 
-    def segments(self, directory: Path) -> Sequence[Path]:
-        return sorted(path for path in self.files if path.parent == directory and path.suffix == ".segment")
+    def stores(self, directory: Path) -> Sequence[Path]:
+        return sorted(path for path in self.databases if path.parent == directory)
 
     def lock(self, path: Path) -> Callable[[], None] | None:
         """A lock ends with its process, however that ends."""
@@ -69,54 +77,36 @@ class WorldDisk:
         self._locks[path] = kernel.host if kernel is not None else None
         return lambda: self._locks.__setitem__(path, None)
 
-    def create(self, path: Path, head: bytes) -> WorldFile:
-        if path in self.files:
-            raise FileExistsError(errno.EEXIST, "File exists", str(path))
-        self.room()
-        self.files[path] = bytearray(head)
-        self.touched(path)
-        return WorldFile(self, path)
+    def connect(self, path: Path) -> sqlite3.Connection:
+        if path not in self.databases:
+            self.room()
+            made = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=WorldDatabase)
+            made.disk = self
+            self.databases[path] = made
+            self.touched(path)
+        return self.databases[path]
 
     def read(self, path: Path) -> bytes:
-        data = self.files.get(path)
-        if data is None:
-            raise FileNotFoundError(errno.ENOENT, "No such file", str(path))
-        return bytes(data)
+        """No world has files of earlier versions."""
+        raise FileNotFoundError(errno.ENOENT, "No such file", str(path))
 
     def rename(self, path: Path, target: Path) -> None:
-        if path not in self.files:
+        if path not in self.databases:
             raise FileNotFoundError(errno.ENOENT, "No such file", str(path))
-        self.files[target] = self.files.pop(path)
+        self.databases[target] = self.databases.pop(path)
         self.touched(target)
 
     def delete(self, path: Path) -> None:
-        self.files.pop(path, None)
+        self.databases.pop(path, None)
 
     def sync(self, directory: Path) -> None:
         """Names are safe at once."""
 
     def remove_tree(self, directory: Path) -> None:
-        for path in [path for path in self.files if directory in path.parents]:
-            del self.files[path]
+        for path in [path for path in self.databases if directory in path.parents]:
+            del self.databases[path]
         for path in [path for path in self.folders if path == directory or directory in path.parents]:
             del self.folders[path]
-
-
-class WorldFile:
-    """A file that is being written."""
-
-    def __init__(self, disk: WorldDisk, path: Path) -> None:
-        self._disk, self._data, self._path = disk, disk.files[path], path
-
-    def write(self, data: bytes) -> None:
-        self._disk.room()
-        self._data.extend(data)
-
-    def cut(self, size: int) -> None:
-        del self._data[size:]
-
-    def close(self) -> None:
-        """Everything is safe already."""
 
 
 class WorldDatabase(sqlite3.Connection):
@@ -129,18 +119,17 @@ class WorldDatabase(sqlite3.Connection):
             raise sqlite3.OperationalError("database or disk is full")
         return super().execute(statement, *more)
 
+    def read(self, statement: str, *more: Any) -> list[Any]:
+        """Also while the disk is full: what a world does to it."""
+        return super().execute(statement, *more).fetchall()
+
     def close(self) -> None:
         """A process that ends takes no file with it."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
     """Takes the place of `connector.state.positions_on_disk.connect`."""
-    where = disk()
-    if path not in where.databases:
-        database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=WorldDatabase)
-        database.disk = where
-        where.databases[path] = database
-    return where.databases[path]
+    return disk().connect(path)
 
 
 class Where:

@@ -269,7 +269,7 @@ def disk_full(world: World, fault: Fault) -> None:
 
 
 def disk_damaged(world: World, fault: Fault) -> None:
-    world.note(f"{world.disk.damage(fault.dice)} segments are damaged")
+    world.note(f"{world.disk.damage(fault.dice)} files of outboxes are damaged")
 
 
 DEEDS: Final[Mapping[str, Deed]] = {

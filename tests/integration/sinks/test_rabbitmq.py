@@ -239,7 +239,7 @@ def test_an_outage_goes_to_disk_and_comes_back_in_order(
     for start in range(20, 1_000, 20):
         messages = [account(stream, number) for number in range(start, start + 20)]
         wait_for(lambda messages=messages: sink.submit(messages))  # type: ignore[misc]
-    wait_for(lambda: any(path.stat().st_size > 10_000 for path in tmp_path.glob("*/*.segment")))
+    wait_for(lambda: any(path.stat().st_size > 10_000 for path in tmp_path.glob("*/*.sqlite3-wal")))
     rabbit_proxy.accept()
     # Newer messages may not overtake the disk.
     for number in range(1_000, 1_100):
@@ -248,7 +248,7 @@ def test_an_outage_goes_to_disk_and_comes_back_in_order(
     wait_for(lambda: len(unique_ids(rabbit_receiver, stream)) == 1_100)
     assert unique_ids(rabbit_receiver, stream) == ids(stream, 1_100)
     assert [message.event_id for message in confirmed] == ids(stream, 1_100)
-    assert list(tmp_path.glob("*/*.segment")) == []
+    assert list(tmp_path.glob("*/*.sqlite3*")) == []
     assert sink.status().queued == 0
 
 
@@ -375,7 +375,7 @@ def test_stop_with_a_stalled_broker_keeps_the_rest_on_disk(
     rabbit_proxy.stall()
     first.submit([account(stream, number) for number in range(5)])
     assert not first.stop(1.0)
-    assert len(list(tmp_path.glob("*/*.segment"))) == 1
+    assert len(list(tmp_path.glob("*/*.sqlite3"))) == 1
     second = run(outbox_dir=tmp_path)
     wait_for(lambda: len(unique_ids(rabbit_receiver, stream)) == 5)
     assert second.flush(10)

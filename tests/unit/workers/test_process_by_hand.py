@@ -173,7 +173,7 @@ def test_a_process_announces_counts_what_is_asked_for_and_ends_in_order(town: To
     assert town.queue.acknowledged == 4
     assert town.end(one.process.ending(5.0))
     assert town.state.owners(["a"]) == {}
-    assert not list(tmp_path.glob("*/*.segment"))
+    assert not list(tmp_path.glob("*/*.sqlite3"))
 
 
 def test_what_nobody_asks_for_again_after_an_announcement_is_closed_and_told_on_redis(town: Town) -> None:

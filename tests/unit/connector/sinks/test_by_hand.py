@@ -94,7 +94,7 @@ def test_an_ending_keeps_on_disk_what_a_broker_that_is_away_did_not_take(tmp_pat
     assert after.sent == ["e1", "e2"]
     after.channel.confirm(2, multiple=True)
     assert after.end(after.sink.ending(10.0), 20.0)
-    assert not list(tmp_path.glob("*/*.segment"))
+    assert not list(tmp_path.glob("*/*.sqlite3"))
 
 
 def test_the_same_seed_reconnects_at_the_same_moments() -> None:

@@ -39,7 +39,7 @@ class Process:
         self.lane = DurableLane(
             self.lock,
             memory_messages=memory,
-            outbox=Outbox(directory, segment_bytes=400),
+            outbox=Outbox(directory),
             name="rabbitmq",
             clock=SystemClock(),
         )
@@ -80,7 +80,7 @@ STEPS = st.lists(
 
 @settings(deadline=None, max_examples=40)
 @given(STEPS, st.integers(1, 6))
-# The segment that the second process loaded still is a file when its remainder is put in front of it.
+# What the second process loaded still is in its file when its remainder is put in front of it.
 @example([("submit", 1), ("restart", 1), ("send", 1), ("restart", 1)], 1)
 def test_whatever_happens_the_order_of_first_sending_is_the_order_of_submission(
     steps: list[tuple[str, int]], memory: int

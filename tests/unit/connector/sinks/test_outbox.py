@@ -1,26 +1,21 @@
-"""Records on disk: in order, all or nothing, and readable up to wherever the power went."""
+"""Records on disk: in order, all or nothing, and there when the power went."""
 
 from __future__ import annotations
 
-import errno
-import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from connector.sinks.outbox import MAGIC, Outbox, OutboxFull, OutboxUnusable, decode, encode
-
-RECORDS = st.lists(st.binary(min_size=1, max_size=60), max_size=12)
+from connector.sinks._stores import AT_ONCE, OVERHEAD
+from connector.sinks.outbox import Outbox, OutboxFull, OutboxUnusable
 
 
 def drain(outbox: Outbox) -> list[bytes]:
     records: list[bytes] = []
     while (loaded := outbox.load()) is not None:
-        segment, part = loaded
-        records += part
-        outbox.discard(segment)
+        portion, part = loaded
+        records += [record for record in part if record is not None]
+        outbox.discard(portion)
     return records
 
 
@@ -31,65 +26,22 @@ def opened(directory: Path, **options: int) -> Outbox:
 
 
 def die(outbox: Outbox) -> None:
-    """End like a killed process: the lock goes, nothing is tidied up."""
+    """End like a killed process: the lock and its files are let go, nothing is tidied up."""
+    for store in outbox._stores:
+        store.close()
     assert outbox._lock is not None
     outbox._lock()
     outbox._lock = None
 
 
-@given(RECORDS, st.data())
-def test_a_file_cut_at_any_byte_gives_back_the_records_that_were_complete(
-    records: list[bytes], data: st.DataObject
-) -> None:
-    whole = MAGIC + encode(records)
-    cut = data.draw(st.integers(0, len(whole)))
-    got, good = decode(whole[:cut])
-    assert got == records[: len(got)]
-    assert good <= cut
-    complete = 0
-    position = len(MAGIC)
-    while complete < len(records) and position + 8 + len(records[complete]) <= cut:
-        position += 8 + len(records[complete])
-        complete += 1
-    assert len(got) == complete
-
-
-@given(RECORDS, st.binary(max_size=40))
-def test_garbage_or_zeros_behind_the_end_are_not_records(records: list[bytes], garbage: bytes) -> None:
-    whole = MAGIC + encode(records)
-    got, _ = decode(whole + b"\x00" * len(garbage))
-    assert got == records
-    got, _ = decode(whole + garbage)
-    assert got[: len(records)] == records
-
-
-@given(RECORDS.filter(bool), st.data())
-def test_a_flipped_bit_never_yields_a_wrong_record_and_spares_those_before(
-    records: list[bytes], data: st.DataObject
-) -> None:
-    whole = bytearray(MAGIC + encode(records))
-    position = data.draw(st.integers(0, len(whole) - 1))
-    whole[position] ^= 1 << data.draw(st.integers(0, 7))
-    got, _ = decode(bytes(whole))
-    assert got == records[: len(got)]
-    before = 0
-    end = len(MAGIC)
-    for record in records:
-        end += 8 + len(record)
-        if end > position:
-            break
-        before += 1
-    assert len(got) >= (before if position >= len(MAGIC) else 0)
-
-
-def test_records_come_back_in_order_over_many_segments_and_leave_nothing(tmp_path: Path) -> None:
-    outbox = opened(tmp_path, segment_bytes=200)
-    records = [b"record %03d" % number for number in range(100)]
-    for start in range(0, 100, 7):
-        outbox.append(records[start : start + 7])
-    assert outbox.records == 100
+def test_records_come_back_in_order_over_many_portions_and_leave_nothing(tmp_path: Path) -> None:
+    outbox = opened(tmp_path)
+    records = [b"record %04d" % number for number in range(2 * AT_ONCE + 100)]
+    for start in range(0, len(records), 700):
+        outbox.append(records[start : start + 700])
+    assert outbox.records == len(records)
     assert drain(outbox) == records
-    assert outbox.records == outbox.bytes == 0
+    assert outbox.records == outbox.used_bytes == 0
     outbox.close()
     assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 
@@ -103,7 +55,7 @@ def test_extras_belong_to_their_records(tmp_path: Path) -> None:
     assert loaded[0].extras == ["A", "B"]
 
 
-def test_appending_while_the_only_segment_is_being_read_starts_a_new_one(tmp_path: Path) -> None:
+def test_what_is_appended_while_the_rest_is_on_its_way_comes_behind_it(tmp_path: Path) -> None:
     outbox = opened(tmp_path)
     outbox.append([b"a"])
     loaded = outbox.load()
@@ -121,7 +73,7 @@ def test_prepended_records_come_first(tmp_path: Path) -> None:
 
 
 def test_a_dead_process_s_records_come_first_and_in_order(tmp_path: Path) -> None:
-    dead = opened(tmp_path, segment_bytes=20)
+    dead = opened(tmp_path)
     for record in (b"one", b"two", b"three"):
         dead.append([record])
     die(dead)
@@ -131,7 +83,7 @@ def test_a_dead_process_s_records_come_first_and_in_order(tmp_path: Path) -> Non
     assert drain(outbox) == [b"one", b"two", b"three", b"four"]
 
 
-def test_loaded_but_undeleted_segments_survive_the_process(tmp_path: Path) -> None:
+def test_loaded_but_undeleted_records_survive_the_process(tmp_path: Path) -> None:
     dead = opened(tmp_path)
     dead.append([b"one"])
     assert dead.load() is not None
@@ -160,19 +112,47 @@ def test_records_of_several_dead_processes_are_all_adopted(tmp_path: Path) -> No
         assert records.index(b"%d-a" % index) < records.index(b"%d-b" % index)
 
 
-def test_a_torn_tail_costs_only_the_torn_record(tmp_path: Path) -> None:
+def test_a_batch_that_was_being_written_is_not_there_and_costs_nothing_before_it(tmp_path: Path) -> None:
+    """The power goes in the middle of a transaction: the log ends within it."""
     dead = opened(tmp_path)
     dead.append([b"one", b"two"])
+    (log,) = tmp_path.glob("*/*.sqlite3-wal")
+    whole = log.stat().st_size
+    dead.append([b"three", b"four"])
+    torn = log.read_bytes()[: whole + (log.stat().st_size - whole) // 2]
+    (database,) = tmp_path.glob("*/*.sqlite3")
+    content = database.read_bytes()
     die(dead)
-    (path,) = tmp_path.glob("*/*.segment")
-    path.write_bytes(path.read_bytes()[:-1])
+    database.write_bytes(content)
+    log.write_bytes(torn)
     outbox = Outbox(tmp_path)
-    assert outbox.open() == 1
-    assert drain(outbox) == [b"one"]
+    assert outbox.open() == 2
+    assert drain(outbox) == [b"one", b"two"]
+
+
+def test_what_was_appended_is_synced(tmp_path: Path) -> None:
+    outbox = opened(tmp_path)
+    outbox.append([b"one"])
+    assert outbox._writing is not None
+    database = outbox._writing._database
+    assert database.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    outbox.append([b"two"])
+    loaded = outbox.load()
+    assert loaded is not None
+    outbox.append([b"three"])
+    outbox.discard(loaded[0])
+    assert database.execute("PRAGMA synchronous").fetchone() == (2,), "again, after a deletion that need not be"
+
+
+def test_records_are_for_this_user_only(tmp_path: Path) -> None:
+    outbox = opened(tmp_path)
+    outbox.append([b"one"])
+    assert {path.stat().st_mode & 0o077 for path in tmp_path.glob("*/*.sqlite3*")} == {0}
 
 
 def test_the_byte_bound_refuses_all_or_nothing(tmp_path: Path) -> None:
-    outbox = opened(tmp_path, max_bytes=100)
+    outbox = opened(tmp_path, max_bytes=3 * OVERHEAD + 60)
     outbox.append([b"x" * 40])
     with pytest.raises(OutboxFull):
         outbox.append([b"y" * 30, b"z" * 30])
@@ -181,19 +161,14 @@ def test_the_byte_bound_refuses_all_or_nothing(tmp_path: Path) -> None:
     assert drain(outbox) == [b"y" * 30]
 
 
-def test_a_full_disk_in_the_middle_of_a_write_leaves_the_earlier_records(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_in_the_middle_of_a_write_leaves_the_earlier_records(tmp_path: Path) -> None:
     outbox = opened(tmp_path)
     outbox.append([b"one"])
-
-    def full(_handle: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match="No space"):
-            outbox.append([b"two"])
+    assert outbox._writing is not None
+    (pages,) = outbox._writing._database.execute("PRAGMA page_count").fetchone()
+    outbox._writing._database.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(OSError, match="No space"):
+        outbox.append([b"two" * 10_000])
     outbox.append([b"two"])
     assert outbox.records == 2
     assert drain(outbox) == [b"one", b"two"]

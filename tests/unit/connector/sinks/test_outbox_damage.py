@@ -2,102 +2,111 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from connector.core.metrics import METRICS
-from connector.sinks.outbox import MAGIC, encode, newer, read
 from tests.unit.connector.sinks.played import Rabbit, event
 from tests.unit.connector.sinks.test_outbox import die, drain, opened
 
-RECORDS = [b"record %d" % number * 3 for number in range(1_000)]
+RECORDS = [b"record %d" % number * 30 for number in range(3_000)]
 
 
 def aside_counted() -> float:
     return METRICS.value("outbox_damaged_files_total")
 
 
-def left_behind(directory: Path, spoil: Any) -> None:
+def left_behind(directory: Path, spoil: Callable[[Path], object]) -> Path:
     dead = opened(directory)
     dead.append(RECORDS)
     die(dead)
-    (path,) = directory.rglob("*.segment")
-    path.write_bytes(spoil(path.read_bytes()))
+    (path,) = directory.rglob("*.sqlite3")
+    spoil(path)
+    return path
 
 
-def flipped(at: int, bit: int = 0x20) -> Any:
-    def spoil(data: bytes) -> bytes:
-        spoiled = bytearray(data)
-        spoiled[at] ^= bit
-        return bytes(spoiled)
-
-    return spoil
+def byte_of_a_record(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[data.index(RECORDS[1_500]) + 3] ^= 0x20
+    path.write_bytes(data)
 
 
-@pytest.mark.parametrize("at", [len(MAGIC) + 20, len(MAGIC) + 3, len(MAGIC) + 5, len(MAGIC) + 1])
-def test_a_flipped_bit_costs_its_record_and_none_behind_it(tmp_path: Path, at: int) -> None:
-    """In the payload, the length and the checksum."""
-    left_behind(tmp_path, flipped(at))
+def page(path: Path) -> None:
+    """A page in the middle, with some records, makes no sense any more."""
+    data = bytearray(path.read_bytes())
+    at = data.index(RECORDS[1_500]) // 4096 * 4096
+    data[at : at + 4096] = bytes(range(256)) * 16
+    path.write_bytes(data)
+
+
+def test_a_flipped_bit_costs_its_record_and_none_behind_it(tmp_path: Path) -> None:
+    left_behind(tmp_path, byte_of_a_record)
     before = aside_counted()
     outbox = opened(tmp_path)
-    loaded = outbox.load()
-    assert loaded is not None
-    segment, records = loaded
-    assert records == [None, *RECORDS[1:]]
-    outbox.discard(segment)
+    assert outbox.records == len(RECORDS)
+    assert drain(outbox) == [*RECORDS[:1_500], *RECORDS[1_501:]]
     (aside,) = tmp_path.glob("*.damaged")
-    assert flipped(at)(aside.read_bytes()) == MAGIC + encode(RECORDS)
     assert aside_counted() == before + 1
+    with sqlite3.connect(aside) as kept:
+        ((number, body),) = kept.execute("SELECT number, body FROM records").fetchall()
+    assert (number, len(body)) == (1_501, len(RECORDS[1_500])), "what could not be read, and nothing else"
     outbox.close()
-    assert list(tmp_path.rglob("*.segment")) == []
+    assert list(tmp_path.rglob("*.sqlite3")) == []
 
 
-def test_a_damaged_head_of_the_file_costs_no_record_that_passes_its_checksum(tmp_path: Path) -> None:
-    left_behind(tmp_path, flipped(2))
+def test_a_page_that_makes_no_sense_costs_its_records_and_no_others(tmp_path: Path) -> None:
+    left_behind(tmp_path, page)
+    before = aside_counted()
     outbox = opened(tmp_path)
-    loaded = outbox.load()
-    assert loaded is not None
-    assert [record for record in loaded[1] if record is not None] == RECORDS
+    sent = drain(outbox)
+    lost = len(RECORDS) - len(sent)
+    assert 1 <= lost <= 40
+    assert sent == [record for record in RECORDS if record in set(sent)]
+    assert RECORDS[0] in sent
+    assert RECORDS[-1] in sent
+    assert aside_counted() == before + 1
+    assert len(list(tmp_path.glob("*.damaged"))) == 1
+    assert outbox.empty
 
 
-@pytest.mark.parametrize(
-    "spoil", [lambda data: b"WSCOUT2\n" + data[len(MAGIC) :], lambda _: b"nothing that we know"], ids=["newer", "other"]
-)
-def test_a_file_of_another_version_is_kept_aside_and_told(tmp_path: Path, spoil: Any) -> None:
-    left_behind(tmp_path, spoil)
+def newer_version(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA user_version = 2")
+
+
+def something_else(path: Path) -> None:
+    path.write_bytes(b"nothing that we know" * 1_000)
+
+
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+@pytest.mark.parametrize("spoil", [newer_version, something_else, cut_off])
+def test_a_file_of_another_version_is_kept_aside_and_told(tmp_path: Path, spoil: Callable[[Path], object]) -> None:
+    spoiled = left_behind(tmp_path, spoil).read_bytes()
     before = aside_counted()
     outbox = opened(tmp_path)
     assert outbox.empty
     assert aside_counted() == before + 1
     (aside,) = tmp_path.glob("*.damaged")
-    assert aside.read_bytes() == spoil(MAGIC + encode(RECORDS))
+    assert len(aside.read_bytes()) == len(spoiled)
     outbox.append([b"new"])
     assert drain(outbox) == [b"new"]
 
 
-def test_the_record_that_was_being_written_is_no_damage(tmp_path: Path) -> None:
-    left_behind(tmp_path, lambda data: data[:-5])
-    before = aside_counted()
+def test_a_file_that_breaks_while_it_is_written_is_left_and_the_next_begun(tmp_path: Path) -> None:
     outbox = opened(tmp_path)
-    loaded = outbox.load()
-    assert loaded is not None
-    assert loaded[1] == RECORDS[:-1]
-    outbox.discard(loaded[0])
-    assert aside_counted() == before
-    assert list(tmp_path.glob("*.damaged")) == []
-
-
-def test_versions_are_told_from_damage() -> None:
-    assert newer(b"WSCOUT2\nrest")
-    assert newer(b"WSCOUT9\n")
-    assert not newer(MAGIC)
-    assert not newer(b"WSCOUT\x11\n")
-    assert not newer(b"XSCOUT1\n")
-    assert read(MAGIC) == ([], 0)
-    assert read(b"") == ([], 0)
-    assert read(MAGIC + bytes(100)) == ([], 0), "zeros are what a power cut leaves"
+    outbox.append([b"one"])
+    assert outbox._writing is not None
+    outbox._writing._database.execute("DROP TABLE records")
+    with pytest.raises(OSError, match="Input/output"):
+        outbox.append([b"two"])
+    outbox.append([b"two"])
+    assert len(list(tmp_path.glob("*/*.sqlite3"))) == 2
 
 
 def test_an_upgrade_of_a_process_with_a_damaged_event_counts_it_and_sends_the_others(tmp_path: Path) -> None:
@@ -106,8 +115,10 @@ def test_an_upgrade_of_a_process_with_a_damaged_event_counts_it_and_sends_the_ot
     before.sink.submit([event(number) for number in range(10)])
     before.play(3.0)
     before.end(before.sink.ending(10.0), 20.0)
-    (path,) = tmp_path.rglob("*.segment")
-    path.write_bytes(flipped(len(MAGIC) + 20)(path.read_bytes()))
+    (path,) = tmp_path.rglob("*.sqlite3")
+    with sqlite3.connect(path) as database:
+        ((body,),) = database.execute("SELECT body FROM records WHERE number = 1").fetchall()
+        database.execute("UPDATE records SET body = ? WHERE number = 1", (bytes([body[0] ^ 0x20]) + body[1:],))
     after = Rabbit(seed=2, outbox_dir=tmp_path)
     after.play(1.0)
     assert after.sent == [f"e{number}" for number in range(1, 10)]
@@ -133,7 +144,7 @@ def test_what_waits_is_on_disk_within_a_second_of_an_outage(tmp_path: Path) -> N
     rabbit.sink.submit([event(1), event(2)])
     rabbit.play(0.5)
     assert rabbit.sent == ["e1", "e2"]
-    assert list(tmp_path.rglob("*.segment")) == []
+    assert list(tmp_path.rglob("*.sqlite3")) == []
     rabbit.broker.up = False
     rabbit.broker.link.lose()
     rabbit.sink.submit([event(3)])
@@ -170,7 +181,7 @@ def test_a_broker_that_comes_back_gets_what_went_to_disk_in_order_and_once(tmp_p
     assert rabbit.confirmed == ["e0", "e1", "e2", "e3", "e4"]
     assert rabbit.sink.status().queued == 0
     assert rabbit.sink._intake.lane.leftovers == 0
-    assert list(tmp_path.rglob("*.segment")) == []
+    assert list(tmp_path.rglob("*.sqlite3")) == []
 
 
 def test_an_alarm_of_the_broker_puts_on_disk_what_was_not_sent_yet(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,9 +16,10 @@ import pytest
 from connector.core.metrics import METRICS
 from connector.core.ports import AccountMessage, CandleMessage, InfoMessage, ServiceMessage
 from connector.sinks._amqp_messages import Durable, Outgoing, stored
-from connector.sinks._disk import RealDisk, Segmented
+from connector.sinks._disk import RealDisk
 from connector.sinks._durable_lane import ANSWER_GOOD_FOR_S, DISK_RETRY_S, TAKE, DurableLane
-from connector.sinks.outbox import MAGIC, MAX_RECORD, Outbox, OutboxFull, OutboxUnusable, decode, encode
+from connector.sinks._stores import OVERHEAD
+from connector.sinks.outbox import Outbox, OutboxFull, OutboxUnusable
 from tests.unit.connector.sinks.test_outbox import die, drain, opened
 
 
@@ -33,40 +36,40 @@ class Clock:
         return 1
 
 
-class _File:
-    def __init__(self, file: Segmented, disk: MoodyDisk) -> None:
-        self._file, self._disk = file, disk
+class _Moody(sqlite3.Connection):
+    """A database on a disk with moods."""
 
-    def write(self, data: bytes) -> None:
-        if self._disk.full:
-            self._file.write(data[:5])
-            raise OSError(errno.ENOSPC, "No space left on device")
-        self._file.write(data)
+    disk: MoodyDisk
 
-    def cut(self, size: int) -> None:
-        self._file.cut(size)
+    def execute(self, statement: str, *more: Any) -> sqlite3.Cursor:
+        if self.disk.full and statement.startswith(("BEGIN", "CREATE")):
+            raise sqlite3.OperationalError("database or disk is full")
+        if self.disk.unreadable and statement.startswith("SELECT"):
+            raise sqlite3.OperationalError("disk I/O error")
+        if self.disk.stuck and statement.startswith("DELETE"):
+            raise sqlite3.OperationalError("attempt to write a readonly database")
+        return super().execute(statement, *more)
 
     def close(self) -> None:
-        self._disk.open_files -= 1
-        self._file.close()
+        self.disk.open_files.discard(id(self))
+        super().close()
 
 
 class MoodyDisk(RealDisk):
-    """A real one that can be full in the middle of a write, or unreadable."""
+    """A real one that can be full, unreadable, or read-only."""
 
     def __init__(self) -> None:
         self.full = self.unreadable = self.stuck = False
         self.locked_by_others: set[str] = set()
-        self.open_files = 0
+        self.open_files: set[int] = set()
 
-    def create(self, path: Path, head: bytes) -> Segmented:
-        self.open_files += 1
-        return _File(super().create(path, head), self)
-
-    def read(self, path: Path) -> bytes:
-        if self.unreadable:
-            raise OSError(errno.EIO, "Input/output error")
-        return super().read(path)
+    def connect(self, path: Path) -> sqlite3.Connection:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        found = sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=_Moody)
+        found.disk = self
+        self.open_files.add(id(found))
+        return found
 
     def delete(self, path: Path) -> None:
         if self.stuck:
@@ -98,11 +101,9 @@ OTHERS: list[Durable] = [
 class Desk:
     """A lane with its disk; what it gives is confirmed at once unless it is kept."""
 
-    def __init__(
-        self, folder: Path, *, memory: int = 2, max_bytes: int = 1 << 20, segment_bytes: int = 1 << 20
-    ) -> None:
+    def __init__(self, folder: Path, *, memory: int = 2, max_bytes: int = 1 << 20) -> None:
         self.clock, self.disk = Clock(), MoodyDisk()
-        self.outbox = Outbox(folder, max_bytes=max_bytes, segment_bytes=segment_bytes, disk=self.disk)
+        self.outbox = Outbox(folder, max_bytes=max_bytes, disk=self.disk)
         self.lock = threading.Lock()
         self.lane = DurableLane(
             self.lock, memory_messages=memory, outbox=self.outbox, name="rabbitmq", clock=self.clock
@@ -220,7 +221,7 @@ def test_a_disk_that_works_is_told(desk: Desk) -> None:
 
 
 def test_what_waits_on_disk_goes_before_what_is_newer_in_memory(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, segment_bytes=150)
+    desk = Desk(tmp_path)
     desk.push(*(event(number) for number in range(3)))
     desk.lane.spill()
     desk.push(event(3))
@@ -258,7 +259,7 @@ def test_the_end_keeps_flight_disk_and_memory_in_their_order(tmp_path: Path) -> 
 
 
 def test_the_end_keeps_nothing_twice(tmp_path: Path) -> None:
-    """What was loaded and given back stands in the new first segment; the file it came from goes."""
+    """What was loaded and given back stands in the new first file; the one it came from goes."""
     desk = Desk(tmp_path)
     desk.push(*(event(number) for number in range(3)))
     desk.lane.spill()
@@ -274,24 +275,24 @@ def test_the_end_keeps_nothing_twice(tmp_path: Path) -> None:
 # --- counting ---
 
 
-def test_a_segment_goes_when_all_of_it_is_safe_and_not_before(tmp_path: Path) -> None:
+def test_a_file_goes_when_all_of_it_is_safe_and_not_before(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     desk.push(*(event(number) for number in range(3)))
     desk.lane.spill()
     taken = desk.take()
 
     def files() -> int:
-        return len(list(tmp_path.rglob("*.segment")))
+        return len(list(tmp_path.rglob("*.sqlite3")))
 
     for item in taken[:-1]:
         desk.lane.settle([item])
         assert files() == 1
     desk.lane.settle(taken[-1:])
     assert files() == 0
-    assert desk.outbox.bytes == 0
+    assert desk.outbox.used_bytes == 0
     assert (desk.lane.progress.pending, desk.lane.leftovers) == (0, 0)
     assert desk.lane.persist() == 0
-    assert desk.outbox.bytes == 0
+    assert desk.outbox.used_bytes == 0
 
 
 def test_leftovers_are_counted_apart_from_what_this_process_took(tmp_path: Path) -> None:
@@ -352,24 +353,24 @@ def test_a_record_that_can_not_be_read_costs_itself(tmp_path: Path) -> None:
     assert METRICS.value("account_events_lost_total", sink="rabbitmq") == before + 1
     desk.lane.settle(taken)
     assert desk.lane.leftovers == 0
-    assert list(tmp_path.rglob("*.segment")) == []
+    assert list(tmp_path.rglob("*.sqlite3")) == []
 
 
-def test_a_segment_without_a_readable_record_holds_nobody_up(tmp_path: Path) -> None:
+def test_a_file_without_a_readable_record_holds_nobody_up(tmp_path: Path) -> None:
     damaged(tmp_path, 0, 1, 2)
     desk = Desk(tmp_path)
     desk.push(event(7))
     assert desk.numbers(desk.take()) == ["7"]
     assert (desk.lane.lost, desk.lane.leftovers) == (3, 0)
-    assert list(tmp_path.rglob("*.segment")) == []
+    assert list(tmp_path.rglob("*.sqlite3")) == []
 
 
-def test_a_torn_segment_of_this_process_is_counted_as_lost_and_not_waited_for(tmp_path: Path) -> None:
+def test_a_spoiled_record_of_this_process_is_counted_as_lost_and_not_waited_for(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     desk.push(*(event(number) for number in range(3)))
     desk.lane.spill()
-    (path,) = tmp_path.rglob("*.segment")
-    path.write_bytes(path.read_bytes()[:-3])
+    assert desk.outbox._writing is not None
+    desk.outbox._writing._database.execute("UPDATE records SET body = x'00' WHERE number = 3")
     taken = desk.take()
     assert desk.numbers(taken) == ["0", "1"]
     assert (desk.lane.lost, desk.lane.leftovers) == (1, 0)
@@ -455,9 +456,9 @@ def test_what_is_kept_in_front_is_counted(tmp_path: Path) -> None:
     outbox.append([b"c"])
     outbox.prepend([b"a", b"b"])
     assert outbox.records == 3
-    segment, records = outbox.load() or pytest.fail("nothing there")
-    assert (segment.records, records, outbox.records) == (2, [b"a", b"b"], 1)
-    outbox.discard(segment)
+    portion, records = outbox.load() or pytest.fail("nothing there")
+    assert (portion.records, records, outbox.records) == (2, [b"a", b"b"], 1)
+    outbox.discard(portion)
     outbox.close()
     again = opened(tmp_path)
     assert again.records == 1
@@ -465,14 +466,14 @@ def test_what_is_kept_in_front_is_counted(tmp_path: Path) -> None:
 
 def test_what_is_kept_in_front_comes_before_what_a_dead_process_left(tmp_path: Path) -> None:
     """Else old events come after new ones."""
-    dead = opened(tmp_path, segment_bytes=20)
+    dead = opened(tmp_path)
     for record in (b"1", b"2", b"3"):
         dead.append([record])
     die(dead)
     outbox = opened(tmp_path)
-    segment, first = outbox.load() or pytest.fail("nothing there")
-    outbox.prepend(first)
-    outbox.discard(segment)
+    portion, first = outbox.load() or pytest.fail("nothing there")
+    outbox.prepend([record for record in first if record is not None])
+    outbox.discard(portion)
     outbox.prepend([b"0"])
     die(outbox)
     assert drain(opened(tmp_path)) == [b"0", b"1", b"2", b"3"]
@@ -483,7 +484,7 @@ def test_appending_goes_on_in_the_same_file_after_something_was_put_in_front(tmp
     outbox.append([b"b"])
     outbox.prepend([b"a"])
     outbox.append([b"c"])
-    assert len(list(tmp_path.rglob("*.segment"))) == 2
+    assert len(list(tmp_path.rglob("*.sqlite3"))) == 2
     assert drain(outbox) == [b"a", b"b", b"c"]
 
 
@@ -494,27 +495,18 @@ def test_two_processes_never_write_one_directory(tmp_path: Path, monkeypatch: py
     outbox = Outbox(tmp_path, disk=disk)
     with pytest.raises(OutboxUnusable, match="another process holds the directory lock"):
         outbox.open()
-    assert list(tmp_path.glob("*/*.segment")) == []
+    assert list(tmp_path.glob("*/*.sqlite3")) == []
 
 
 def test_the_bound_is_reached_exactly(tmp_path: Path) -> None:
-    size = len(encode([b"abc"]))
-    outbox = opened(tmp_path, max_bytes=len(MAGIC) + 2 * size)
+    size = OVERHEAD + 3
+    outbox = opened(tmp_path, max_bytes=2 * size)
     outbox.append([b"abc"])
     outbox.append([b"abc"])
     with pytest.raises(OutboxFull):
         outbox.append([b"a"])
     assert outbox.records == 2
-    assert outbox.bytes == len(MAGIC) + 2 * size
-
-
-def test_a_segment_is_filled_to_its_size_and_not_beyond(tmp_path: Path) -> None:
-    size = len(encode([b"abc"]))
-    outbox = opened(tmp_path, segment_bytes=len(MAGIC) + 2 * size)
-    for _ in range(3):
-        outbox.append([b"abc"])
-    sizes = sorted(path.stat().st_size for path in tmp_path.rglob("*.segment"))
-    assert sizes == [len(MAGIC) + size, len(MAGIC) + 2 * size]
+    assert outbox.used_bytes == 2 * size
 
 
 def test_a_write_that_failed_leaves_the_file_as_it_was_and_the_next_goes_to_another(tmp_path: Path) -> None:
@@ -525,17 +517,17 @@ def test_a_write_that_failed_leaves_the_file_as_it_was_and_the_next_goes_to_anot
     disk.full = True
     with pytest.raises(OSError, match="No space"):
         outbox.append([b"b"])
-    (path,) = tmp_path.rglob("*.segment")
-    assert decode(path.read_bytes()) == ([b"a"], path.stat().st_size)
+    with pytest.raises(OSError, match="No space"):
+        outbox.append([b"b"])
     disk.full = False
-    assert (outbox.records, outbox.bytes) == (1, path.stat().st_size)
+    assert (outbox.records, outbox.used_bytes) == (1, OVERHEAD + 1)
     outbox.append([b"c"])
-    assert len(list(tmp_path.rglob("*.segment"))) == 2
+    assert len(list(tmp_path.rglob("*.sqlite3"))) == 2
     assert drain(outbox) == [b"a", b"c"]
-    assert (outbox.records, outbox.bytes, outbox.empty) == (0, 0, True)
+    assert (outbox.records, outbox.used_bytes, outbox.empty) == (0, 0, True)
 
 
-def test_a_segment_that_can_not_be_read_stays_where_it_is(tmp_path: Path) -> None:
+def test_records_that_can_not_be_read_now_stay_where_it_is(tmp_path: Path) -> None:
     disk = MoodyDisk()
     outbox = Outbox(tmp_path, disk=disk)
     outbox.open()
@@ -548,14 +540,14 @@ def test_a_segment_that_can_not_be_read_stays_where_it_is(tmp_path: Path) -> Non
     assert drain(outbox) == [b"a"]
 
 
-def test_a_segment_that_can_not_be_deleted_stops_nothing(tmp_path: Path) -> None:
+def test_a_file_that_can_not_be_deleted_stops_nothing(tmp_path: Path) -> None:
     disk = MoodyDisk()
     outbox = Outbox(tmp_path, disk=disk)
     outbox.open()
     outbox.append([b"a"])
     disk.stuck = True
     assert drain(outbox) == [b"a"]
-    assert outbox.bytes == 0
+    assert outbox.used_bytes == 0
     outbox.close()
     assert drain(opened(tmp_path)) == [b"a"], "it is sent again under the same ids"
 
@@ -569,42 +561,31 @@ def test_nothing_is_found_in_an_empty_outbox(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 
 
-def test_a_length_that_no_record_has_is_damage() -> None:
-    good = MAGIC + encode([b"a"])
-    for length in (0, MAX_RECORD + 1):
-        data = good + length.to_bytes(4, "big") + bytes(4) + bytes(16)
-        assert decode(data) == ([b"a"], len(good))
-    assert decode(b"something else") == ([], 0)
-    assert decode(MAGIC) == ([], len(MAGIC))
-    empty = MAGIC + encode([b"", b"a"])
-    assert decode(empty) == ([], len(MAGIC)), "eight zero bytes are what a power cut leaves"
-
-
-def test_adopted_segments_count_in_records_and_bytes(tmp_path: Path) -> None:
+def test_adopted_files_count_in_records_and_bytes(tmp_path: Path) -> None:
     dead = opened(tmp_path)
     dead.append([b"a", b"bb"])
-    bytes_before = dead.bytes
+    bytes_before = dead.used_bytes
     die(dead)
     outbox = opened(tmp_path)
-    assert (outbox.records, outbox.bytes) == (2, bytes_before)
+    assert (outbox.records, outbox.used_bytes) == (2, bytes_before)
     assert drain(outbox) == [b"a", b"bb"]
-    assert (outbox.records, outbox.bytes) == (0, 0)
+    assert (outbox.records, outbox.used_bytes) == (0, 0)
 
 
-def test_no_file_stays_open_behind_the_one_that_is_written(tmp_path: Path) -> None:
+def test_no_file_stays_open_when_all_is_safe(tmp_path: Path) -> None:
     disk = MoodyDisk()
-    outbox = Outbox(tmp_path, segment_bytes=30, disk=disk)
+    outbox = Outbox(tmp_path, disk=disk)
     outbox.open()
     for _ in range(5):
         outbox.append([b"a record"])
-        assert disk.open_files == 1
+        assert len(disk.open_files) == 1
     outbox.prepend([b"first"])
-    assert disk.open_files == 1
+    assert len(disk.open_files) == 2
     drain(outbox)
-    assert disk.open_files == 0
+    assert not disk.open_files
     outbox.append([b"a record"])
     outbox.close()
-    assert disk.open_files == 0
+    assert not disk.open_files
 
 
 def test_a_directory_is_made_with_all_above_it_and_needs_no_end(tmp_path: Path) -> None:
@@ -614,7 +595,7 @@ def test_a_directory_is_made_with_all_above_it_and_needs_no_end(tmp_path: Path) 
     assert drain(outbox) == [b"a"]
 
 
-def test_what_is_appended_behind_a_dead_process_s_records_counts_for_its_own_segment(tmp_path: Path) -> None:
+def test_what_is_appended_behind_a_dead_process_s_records_counts_for_its_own(tmp_path: Path) -> None:
     dead = opened(tmp_path)
     dead.append([b"a"])
     die(dead)
@@ -623,8 +604,8 @@ def test_what_is_appended_behind_a_dead_process_s_records_counts_for_its_own_seg
     outbox.append([b"c", b"d"], ["kept c", "kept d"])
     found = []
     while (loaded := outbox.load()) is not None:
-        segment, records = loaded
-        found.append((segment.records, records, segment.extras))
+        portion, records = loaded
+        found.append((portion.records, records, portion.extras))
     assert found == [(1, [b"a"], []), (3, [b"b", b"c", b"d"], ["kept b", "kept c", "kept d"])]
     assert outbox.records == 0
 
