@@ -274,10 +274,10 @@ def test_a_snapshot_of_positions_that_was_too_large_closes_none() -> None:
     drive = Derivatives()
     drive.acknowledged()
     held = {"symbol": "PF_XBTUSD", "size": -0.5, "entry_price": 61000}
-    told = drive.frame({"channel": "positions", "type": "update", "data": {"futures": [held], "options": []}})
+    told = drive.frame({"channel": "positions", "type": "snapshot", "data": {"futures": [held], "options": []}})
     assert [event.event.quantity for event in of(Emit, told) if isinstance(event.event, PositionUpdate)] == ["-0.5"]
     empty = {"futures": [], "options": []}
-    frame = {"channel": "positions", "type": "snapshot", "data": empty, "error": "snapshot_too_large"}
+    frame = {"channel": "positions", "type": "snapshot", "data": empty, "reason": "snapshot_too_large"}
     assert not of(Emit, drive.frame(frame)) + of(Fail, drive.frame(frame))
 
 
