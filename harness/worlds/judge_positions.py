@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from exchanges.ids import FAMILIES, is_paper
 from harness.worlds.accounts import Account
@@ -12,6 +12,16 @@ from harness.worlds.world import World
 
 NEAR: Final = Decimal("1e-8")
 """Venues write coins with eight digits."""
+ENTRY: Final = Decimal("1e-4")
+"""And entry prices, at which inverse contracts are reckoned in coins, with those of the symbol's price."""
+
+
+class _Size(NamedTuple):
+    """What the venue has of a symbol: in the base asset, how near that can be told (a part of it), and in contracts."""
+
+    quantity: Decimal
+    near: Decimal
+    contracts: Decimal
 
 
 def positions(world: World) -> list[Failure]:
@@ -25,12 +35,12 @@ def untold(world: World) -> list[tuple[str, str]]:
         if not _tells(account) or not world.backend.bots[account.stream] or account.stream in world.backend.unsure:
             continue
         told = {key[1]: body for key, body in world.record.positions.items() if key[0] == account.stream}
-        for name, (quantity, contracts) in _held(world, account).items():
+        for name, size in _held(world, account).items():
             body = next((told.pop(one) for one in name if one in told), None)
-            if body is None and contracts:
-                found.append((account.stream, f"nothing of {name[0]}, the venue has {contracts}"))
-            elif body is not None and not _same(body, quantity, contracts):
-                found.append((account.stream, f"{body}, the venue has {contracts} of {name[0]}"))
+            if body is None and size.contracts:
+                found.append((account.stream, f"nothing of {name[0]}, the venue has {size.contracts}"))
+            elif body is not None and not _same(body, size):
+                found.append((account.stream, f"{body}, the venue has {size.contracts} of {name[0]}"))
     return found
 
 
@@ -39,8 +49,8 @@ def _tells(account: Account) -> bool:
     return not spot and not is_paper(account.exchange)
 
 
-def _held(world: World, account: Account) -> dict[tuple[str, str], tuple[Decimal, Decimal]]:
-    """By the venue's code and the platform's id of the symbol: size in the base asset and in contracts."""
+def _held(world: World, account: Account) -> dict[tuple[str, str], _Size]:
+    """By the venue's code and the platform's id of the symbol."""
     markets, sizes = world.hub.world.markets, {}
     held = {
         position.symbol: position
@@ -48,14 +58,14 @@ def _held(world: World, account: Account) -> dict[tuple[str, str], tuple[Decimal
     }
     for symbol in markets.symbols(account.market):
         position = held.get(symbol.wire)
-        units = position.amount * symbol.contract_size if position is not None else Decimal(0)
+        contracts = position.amount if position is not None else Decimal(0)
+        units = contracts * symbol.contract_size
         base = units / position.entry if position is not None and symbol.inverse else units
-        sizes[symbol.wire, symbol.pair_id] = (base, position.amount if position is not None else Decimal(0))
+        sizes[symbol.wire, symbol.pair_id] = _Size(base, ENTRY if symbol.inverse else NEAR, contracts)
     return sizes
 
 
-def _same(body: dict[str, object], quantity: Decimal, contracts: Decimal) -> bool:
-    told = body.get("quantity")
-    if told is not None:
-        return abs(Decimal(str(told)) - quantity) <= max(NEAR, abs(quantity) * NEAR)
-    return Decimal(str(body.get("contracts"))) == contracts
+def _same(body: dict[str, object], size: _Size) -> bool:
+    quantity, contracts = body.get("quantity"), body.get("contracts")
+    off = abs(Decimal(str(quantity)) - size.quantity) if quantity is not None else Decimal(0)
+    return off <= max(NEAR, abs(size.quantity) * size.near) and Decimal(str(contracts)) == size.contracts
