@@ -21,7 +21,7 @@ from connector.streams.holdings import Outgoing
 from connector.streams.messages import account_message
 from connector.streams.positions import encode_position
 from connector.streams.tracker import MAX_SEEN_IDS, OrderTracker, Position, known_order
-from exchanges._adapter import Emit, Resume
+from exchanges._adapter import Emit, KnownOrder, Resume
 from exchanges._plausible import AHEAD_MS
 from exchanges.events import (
     AccountPosition,
@@ -38,6 +38,9 @@ log = get_logger(__name__)
 OVERLAP_MS: Final = 5_000
 """Gap repair starts this much before the last moment that the stream was certainly live."""
 MAX_HELD: Final = 20_000
+MAX_ON_WAY: Final = 32
+"""Orders of one account of which the state is kept until they are confirmed; that of others is read out of their bodies, so
+that what waits on disk costs no memory for it."""
 NO_ROOM: Final = "no sink took it"
 
 ORDER_EVENTS: Final = frozenset({"executionReport", "ORDER_TRADE_UPDATE"})
@@ -70,6 +73,7 @@ class Line:
         "last_event_mono",
         "live_until_ms",
         "lock",
+        "on_way",
         "outgoing",
         "pending",
         "saved_ms",
@@ -83,6 +87,8 @@ class Line:
         self.tracker = OrderTracker(exchange)
         self.confirmed = OrderTracker(exchange)
         """Only what the primary sink confirmed: the position that another process may start from."""
+        self.on_way: dict[str, KnownOrder] = {}
+        """By event id, what the newest unconfirmed ones lead to."""
         self.outgoing = Outgoing()
         """Positions of the account; everything else is submitted at once."""
         self.pending = 0
@@ -256,6 +262,8 @@ class Lines:
         message = account_message(stream_id, line.exchange, admitted, mono, self._chance)
         line.pending += 1
         line.last_event_mono = mono
+        if admitted.order is not None and len(line.on_way) < MAX_ON_WAY:
+            line.on_way[message.event_id] = admitted.order
         if TRACES.on:
             TRACES.event(message, repaired=emit.repaired)
         taken = self._sink.submit([message])
@@ -263,6 +271,7 @@ class Lines:
             TRACES.confirmed([message], NO_ROOM)
             # Not published: gap repair of the next session must find it again, and only it; what waits will go out.
             line.pending -= 1
+            line.on_way.pop(message.event_id, None)
             line.tracker.take_back(admitted)
             log.error("an account event could not be queued", stream=stream_id, event_type=message.event_type)
         if stream_id in self._after_reject and message.event_type in _GENUINE and self.on_genuine_event is not None:
@@ -312,9 +321,10 @@ class Lines:
             line = self._lines.get(message.stream_id) or self._leaving.get(message.stream_id)
             if line is None:
                 continue
-            # Read out of the body, so that an event that waits on disk costs no memory for it.
-            order = known_order(_order_event(message.body)) if message.event_type in ORDER_EVENTS else None
             with line.lock:
+                order = line.on_way.pop(message.event_id, None)
+                if order is None and message.event_type in ORDER_EVENTS:
+                    order = known_order(_order_event(message.body))
                 line.pending = max(0, line.pending - 1)
                 if line.closed and not line.pending:
                     self._leaving.pop(message.stream_id, None)
