@@ -238,6 +238,9 @@ def check_redis(settings: Settings) -> Iterator[Check]:
     parts = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     note = "" if parts >= (7, 4) else "; older than 7.4: the orders hash is cleaned up by a sweep"
     yield Check(name, True, f"Redis {version} at {place}{note}")
+    if place.sentinels and "min_slaves_good_slaves" not in about:
+        text = "min-replicas-to-write is not set: a master that is cut off goes on taking writes (docs/three-hosts.md)"
+        yield Check(name, True, text)
     cluster = bool(about.get("cluster_enabled"))
     if cluster != place.cluster:
         said = "is a node of a cluster" if cluster else "is no node of a cluster"

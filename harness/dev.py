@@ -1,8 +1,8 @@
 """`make dev`: the services, started anew whenever a file of theirs changes.
 
-With RABBIT_HOST and REDIS_HOST the two services of the Procfile run on those servers; without, everything runs in one process
-with embedded ones (`connector run`; one of the two variables is enough to put that server in place). A change that does not
-start waits for the next change.
+With RABBIT_HOST (or RABBIT_URL) and REDIS_HOST (or REDIS_URL, REDIS_SENTINELS) the two services of the Procfile run on those
+servers; without, everything runs in one process with embedded ones (`connector run`; one of the two is enough to put that
+server in place). A change that does not start waits for the next change.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from connector.core.settings import Settings
 
 FOLDERS: Final = ("connector", "exchanges", "tasks", "workers", "simulator", "cli")
 SUFFIXES: Final = frozenset({".py", ".lua", ".html"})
@@ -97,7 +99,8 @@ class Service:
 
 def services(root: Path, environ: Mapping[str, str]) -> list[Service]:
     """What to run: the Procfile's services on real servers, or everything in one process."""
-    if not (environ.get("RABBIT_HOST") and environ.get("REDIS_HOST")):
+    named = Settings.from_env(environ)
+    if not (named.names_rabbit and named.names_redis):
         return [Service("connector run", [sys.executable, "-m", "cli.main", "run"], root)]
     found = []
     first = int(environ.get("HEALTH_PORT") or HEALTH_PORT)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
+from cli import doctor
 from connector.core.channels import LAST_EVENT_TIME, ORDERS
 from connector.core.errors import StateUnavailable
 from connector.core.places import tagged
@@ -162,3 +163,12 @@ def test_no_event_is_lost_or_doubled_when_a_slot_of_the_sink_moves(key: str) -> 
         assert platform.hget(ORDERS, "order-29") is not None
         assert platform.zscore(LAST_EVENT_TIME, "account") is not None
         assert sink.stop(5.0)
+
+
+def test_doctor_tells_whether_it_is_a_cluster(group: ClusterGroup) -> None:
+    (check,) = doctor.check_redis(Settings.from_env(group.env()))
+    assert check.ok
+    one = Settings.from_env({"REDIS_HOST": group.nodes[0].host, "REDIS_PORT": str(group.nodes[0].port)})
+    last = list(doctor.check_redis(one))[-1]
+    assert not last.ok
+    assert last.advice == "set REDIS_CLUSTER=true"

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from cryptography.fernet import Fernet
 
+from cli import doctor
 from connector.core.errors import StateUnavailable
 from connector.core.places import Host, RedisPlace
 from connector.core.settings import Settings
@@ -127,3 +128,14 @@ def test_a_master_that_was_made_a_replica_is_left_at_the_first_write(group: Sent
         mine.open("b", "kraken", "u", credentials("k", "s"), NOW)
     assert not any(connection.is_connected for connection in mine._client.connection_pool._connections)
     mine.close_connections()
+
+
+def test_doctor_names_the_master_and_what_a_cut_off_one_would_do(group: SentinelGroup) -> None:
+    settings = Settings.from_env({**group.env(), "REDIS_PASSWORD": PASSWORD})
+    checks = list(doctor.check_redis(settings))
+    assert all(check.ok for check in checks)
+    assert "main" in checks[0].text
+    assert "min-replicas-to-write is not set" in checks[1].text
+    (check,) = doctor.check_redis(Settings.from_env({**group.env(), "REDIS_MASTER_NAME": "nobody"}))
+    assert not check.ok
+    assert "REDIS_MASTER_NAME" in check.advice

@@ -55,7 +55,7 @@ def test_new_and_removed_files_are_changes_and_others_are_not(sources: Path) -> 
     assert watch.changed() == [Path("connector/engine.py"), Path("connector/new.py")]
 
 
-@pytest.mark.parametrize("environ", [{}, {"RABBIT_HOST": "r"}, {"REDIS_HOST": "r"}])
+@pytest.mark.parametrize("environ", [{}, {"RABBIT_HOST": "r"}, {"REDIS_HOST": "r"}, {"REDIS_URL": "redis://r"}])
 def test_without_both_servers_everything_runs_in_one_process(environ: dict[str, str]) -> None:
     (service,) = services(ROOT, environ)
     assert service.command[1:] == ["-m", "cli.main", "run"]
