@@ -7,8 +7,9 @@ from typing import Final
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
-from connector.core.ports import State
+from connector.core.ports import Clock, State
 from workers.health import METRICS_KEY
+from workers.hour import Hour
 
 log = get_logger(__name__)
 
@@ -16,12 +17,13 @@ SHARE_S: Final = 5.0
 
 
 class SharedMetrics:
-    def __init__(self, state: State, owner: str) -> None:
+    def __init__(self, state: State, owner: str, clock: Clock) -> None:
         self._state, self._key = state, METRICS_KEY + owner
+        self._hour = Hour(clock, METRICS)
 
     def share(self) -> None:
         """Job: put the figures, good until a few more were missed."""
         try:
-            self._state.put(self._key, METRICS.dump().decode(), SHARE_S * 4)
+            self._state.put(self._key, METRICS.dump(self._hour.note()).decode(), SHARE_S * 4)
         except StateUnavailable:
             log.debug("metrics are not shared: the state is unavailable")

@@ -17,12 +17,13 @@ import connector
 from connector.core.clock import Chance, SystemClock
 from connector.core.errors import ConnectorError, StateUnavailable
 from connector.core.log import get_logger
-from connector.core.metrics import METRICS, means
+from connector.core.metrics import METRICS, Minute, hours, means
 from connector.core.ports import Clock, Role, State, WorkerInfo
 from connector.core.settings import Settings
 from connector.streams.edges import service_name
 from workers._build import make_state, observe
 from workers.control import Control
+from workers.hour import summed
 from workers.status_page import Status, summarize
 from workers.streams_seen import StreamsSeen
 
@@ -49,6 +50,7 @@ class StateReader:
         self._known: list[bytes] = []
         self._pids: dict[str, int] = {}
         self._seen: list[WorkerInfo] = []
+        self._hour: list[Minute] = []
         self._seen_mono = self._started
         self._known_mono = self._started
 
@@ -111,11 +113,12 @@ class StateReader:
             return self._as_known(problems)
         try:
             self._seen = self._state.workers(self._role)
-            lags = means(self._dumps(self._seen), "publish_lag_seconds", "sink")
+            dumps = self._dumps(self._seen)
         except StateUnavailable as error:
             return self._as_known([f"redis: {error}", *problems])
         self._seen_mono = self._clock.mono()
-        return self._summed(problems, lags)
+        self._hour = summed(hours(dumps), self._clock.wall_ms())
+        return self._summed(problems, means(dumps, "publish_lag_seconds", "sink"))
 
     def known_status(self) -> Status:
         """What is known without asking the state, which gives no answer. Never waits."""
@@ -123,7 +126,8 @@ class StateReader:
 
     def _as_known(self, problems: Sequence[str]) -> Status:
         age_s = self._clock.mono() - self._seen_mono
-        return self._summed([*problems, f"what stands below is {age_s:.0f} s old"] if self._seen else problems, {})
+        first, *others = problems
+        return self._summed([f"{first}; what stands below is {age_s:.0f} s old" if self._seen else first, *others], {})
 
     def _summed(self, problems: Sequence[str], lags: Mapping[str, float]) -> Status:
         return summarize(
@@ -135,6 +139,7 @@ class StateReader:
             problems=problems,
             lag_s=lags,
             prices=self._settings.chosen_prices,
+            hour=self._hour,
         )
 
 

@@ -7,22 +7,31 @@ from html import escape
 from typing import Final
 
 REFRESH_S: Final = 5
+LONGEST_SHORT: Final = 12
+"""Letters of a cell that is not broken into lines."""
 
 _FRAME: Final = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">{refresh}
 <meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
 <title>{title}</title><style>
 :root{{color-scheme:light dark}}
-body{{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:68rem;padding:0 1rem;color:#222;background:#fff}}
+body{{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:88rem;padding:0 1rem;color:#222;background:#fff}}
 h1{{font-size:1.3rem}}h2{{font-size:1rem;margin:1.6rem 0 .4rem}}a{{color:#0b57b0}}
 .wide{{overflow-x:auto}}table{{border-collapse:collapse;width:100%}}
 th,td{{text-align:left;padding:.25rem .6rem;border-bottom:1px solid #ddd;vertical-align:top}}
 th{{font-weight:600}}td:not(:first-child){{font-variant-numeric:tabular-nums}}
+.short{{white-space:nowrap}}.hour{{display:flex;flex-wrap:wrap;gap:.4rem 2rem}}
+figure{{margin:0;flex:1 1 14rem;max-width:24rem}}
+svg{{width:100%;height:2.6rem;border-bottom:1px solid #8888}}
+polyline{{fill:none;stroke:currentColor;stroke-width:1.5;vector-effect:non-scaling-stroke}}
 .answer{{font-size:1.3rem;font-weight:600;margin:.4rem 0}}
 .ok{{color:#0a6b2d}}.bad{{color:#a3180f}}.quiet{{color:#666}}input,button{{font:inherit;padding:.2rem .5rem}}
 @media(prefers-color-scheme:dark){{body{{color:#ddd;background:#161616}}th,td{{border-color:#333}}.ok{{color:#5fce87}}
 .bad{{color:#ff8d80}}.quiet{{color:#999}}a{{color:#8ab8ff}}}}
-@media(max-width:40rem){{body{{margin:1rem auto;padding:0 .6rem}}th,td{{padding:.2rem .35rem}}}}
+@media(max-width:40rem){{body{{margin:1rem auto;padding:0 .6rem}}th,td{{padding:.2rem .35rem}}
+.cards tr:first-child{{display:none}}.cards tr{{display:block;padding:.5rem 0;border-bottom:1px solid #8888}}
+.cards td{{display:flex;border:0;padding:.1rem 0;overflow-wrap:anywhere}}.cards td:empty{{display:none}}
+.cards td::before{{content:attr(data-name);flex:0 0 6.5rem;color:#888}}}}
 </style></head><body>{body}</body></html>
 """
 
@@ -33,17 +42,30 @@ def page(title: str, body: str, refresh_s: int = REFRESH_S) -> bytes:
     return _FRAME.format(title=escape(title), body=body, refresh=refresh).encode()
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, red: Sequence[bool] = ()) -> str:
-    """Cells are HTML already. `red`: which rows need somebody's eye."""
+def table(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    red: Sequence[bool] = (),
+    cards: bool = False,
+) -> str:
+    """Cells are HTML already. `red`: which rows need somebody's eye. `cards`: on a narrow screen each row is a list."""
     if not rows:
         return f'<h2>{escape(title)}</h2><p class="quiet">none</p>'
     head = "".join(f"<th>{escape(column)}</th>" for column in columns)
     marks = [*red, *(False for _ in range(len(rows) - len(red)))]
     body = "".join(
-        f"<tr{' class=bad' if mark else ''}>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>"
+        f"<tr{' class=bad' if mark else ''}>" + "".join(map(_cell, columns, row)) + "</tr>"
         for row, mark in zip(rows, marks, strict=True)
     )
-    return f'<h2>{escape(title)}</h2><div class="wide"><table><tr>{head}</tr>{body}</table></div>'
+    kind = ' class="cards"' if cards else ""
+    return f'<h2>{escape(title)}</h2><div class="wide"><table{kind}><tr>{head}</tr>{body}</table></div>'
+
+
+def _cell(column: str, cell: str) -> str:
+    short = ' class="short"' if len(cell) <= LONGEST_SHORT else ""
+    return f'<td data-name="{escape(column)}"{short}>{cell}</td>'
 
 
 def age(ms: int) -> str:

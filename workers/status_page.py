@@ -10,7 +10,9 @@ from typing import Final
 import msgspec
 
 from connector.core import redact
+from connector.core.metrics import Minute
 from connector.core.ports import WorkerInfo
+from workers.hour import hour_lines
 from workers.pages import REFRESH_S, age, page, table
 from workers.stream_pages import rows_table, text_table
 from workers.streams_seen import StreamList
@@ -42,6 +44,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
     old_keys: Mapping[str, int] = msgspec.field(default_factory=dict)
     """Accounts by exchange id whose kind of key the exchange will refuse one day."""
+    hour: Sequence[Minute] = ()
+    """The last hour of all processes, minute by minute."""
 
     @property
     def blind(self) -> int:
@@ -66,6 +70,7 @@ def summarize(
     problems: Sequence[str] = (),
     lag_s: Mapping[str, float] | None = None,
     prices: Mapping[str, str] | None = None,
+    hour: Sequence[Minute] = (),
 ) -> Status:
     """Add the heartbeats of all processes up."""
     return Status(
@@ -83,6 +88,7 @@ def summarize(
         unowned=max((worker.unowned for worker in workers), default=0),
         prices=dict(prices or {}),
         old_keys=_sum(worker.old_keys for worker in workers),
+        hour=tuple(hour),
     )
 
 
@@ -150,16 +156,18 @@ def status_page(status: Status, blind: StreamList | None = None) -> bytes:
     title = f"websocket-connector · {status.role}"
     # The list is a moment newer than the heartbeats: the page is never green above streams that are not live.
     parts = [f"<h1>{escape(title)}</h1>", _answer(status, max(status.blind, len(blind.rows) if blind else 0))]
-    if blind is not None and blind.rows:
-        parts.append(rows_table("Not live", blind))
     if blind is not None:
         parts.append('<p><a href="/streams">Search streams</a></p>')
+    parts.append(hour_lines(status.hour))
+    if blind is not None and blind.rows:
+        parts.append(rows_table("Not live", blind))
     rows, red = matrix(status)
     if rows:
         parts.append(table("Streams", ("exchange", *_STATES), rows, red=red))
     parts.extend(
         table(title, columns, [tuple(escape(cell) for cell in row) for row in cells])
         for title, columns, cells in tables(status)
+        if not rows or title not in _IN_MATRIX
     )
     parts.append(
         f'<p class="quiet">Version {escape(status.version)} · up {age(int(status.uptime_s * 1000))} · renewed every '
@@ -179,6 +187,8 @@ def _answer(status: Status, blind: int) -> str:
     return "".join(lines)
 
 
+_IN_MATRIX: Final = frozenset({"Streams by state", "Live streams by exchange"})
+"""What the table of exchanges and states says already."""
 _STATES = ("live", "rotating", "draining", "joining", "opening", "waiting", "cooling")
 
 

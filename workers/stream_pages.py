@@ -62,7 +62,7 @@ def rows_table(title: str, listed: StreamList) -> str:
         name, *others = cells(row, listed.now_ms)
         link = f'<a href="/streams/{quote(name, safe="")}">{escape(name)}</a>'
         rows.append((link, *(escape(text) for text in others)))
-    return table(title, COLUMNS, rows)
+    return table(title, COLUMNS, rows, cards=True)
 
 
 def list_page(listed: StreamList, asked: Asked) -> bytes:

@@ -30,11 +30,22 @@ class Histogram(msgspec.Struct):
     total: float = 0.0
 
 
+class Minute(NamedTuple):
+    """One minute of a process (`number`: since the epoch)."""
+
+    number: int
+    live: int
+    blind: int
+    events: int
+
+
 class Snapshot(msgspec.Struct):
     """All values of one process at one moment: (name, label values in declared order, value)."""
 
     values: list[tuple[str, Labels, float]] = msgspec.field(default_factory=list)
     histograms: list[tuple[str, Labels, Histogram]] = msgspec.field(default_factory=list)
+    hour: list[Minute] = msgspec.field(default_factory=list)
+    """The last minutes, the oldest first."""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -119,8 +130,13 @@ class Metrics:
             self._values.clear()
             self._histograms.clear()
 
-    def dump(self) -> bytes:
-        """All values as JSON, for `merged` in another process."""
+    def rows(self, name: MetricName) -> dict[Labels, float]:
+        """Current values of a counter or gauge, by label values in declared order."""
+        with self._lock:
+            return dict(self._values.get(name, {}))
+
+    def dump(self, hour: Sequence[Minute] = ()) -> bytes:
+        """All values as JSON, for `merged` in another process, and what is known of the last hour."""
         with self._lock:
             values = [(name, key, value) for name, series in self._values.items() for key, value in series.items()]
             histograms = [
@@ -128,7 +144,7 @@ class Metrics:
                 for name, observed in self._histograms.items()
                 for key, histogram in observed.items()
             ]
-        return _encode(Snapshot(values, histograms))
+        return _encode(Snapshot(values, histograms, list(hour)))
 
     def _key(self, name: str, kind: str, labels: Mapping[str, str]) -> Labels | None:
         definition = DEFINITIONS.get(name)
@@ -165,6 +181,17 @@ def merged(dumps: Sequence[bytes]) -> Merged:
             continue
         _merge(snapshot, values, histograms)
     return Merged(values, histograms)
+
+
+def hours(dumps: Sequence[bytes]) -> list[list[Minute]]:
+    """The last hour of each process. A dump that can't be read is left out."""
+    found = []
+    for dump in dumps:
+        try:
+            found.append(_decode(dump).hour)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+    return found
 
 
 def means(dumps: Sequence[bytes], name: str, label: str) -> dict[str, float]:

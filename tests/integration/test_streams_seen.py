@@ -92,7 +92,7 @@ def test_the_first_page_answers_with_the_number_of_blind_accounts_and_names_them
     assert "10003 API key is invalid" in page
     assert "lonely-3" in page
     assert 'href="/streams/dark-%3C2%3E"' in page
-    assert "<td>bybit</td>" in page
+    assert ">bybit</td>" in page
 
 
 def test_the_list_can_be_narrowed_and_wrong_questions_are_refused(server: HealthServer) -> None:
