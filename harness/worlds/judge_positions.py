@@ -39,9 +39,18 @@ def untold(world: World) -> list[tuple[str, str]]:
             body = next((told.pop(one) for one in name if one in told), None)
             if body is None and size.contracts:
                 found.append((account.stream, f"nothing of {name[0]}, the venue has {size.contracts}"))
-            elif body is not None and not _same(body, size):
+            elif body is not None and not (
+                _same(body, size) or (not size.contracts and _forgotten(world, body, account))
+            ):
                 found.append((account.stream, f"{body}, the venue has {size.contracts} of {name[0]}"))
     return found
+
+
+def _forgotten(world: World, body: dict[str, object], account: Account) -> bool:
+    """Whether it was told since that nobody knows where the account stood: then what it held before may be gone."""
+    gaps = [told.body["streamGap"] for told in world.record.services if told.kind == "streamGap"]
+    ends = [gap["to"] for gap in gaps if gap["stream"] == account.stream and gap["from"] == 0]
+    return max(ends, default=0) > int(str(body["eventTime"]))
 
 
 def _tells(account: Account) -> bool:
