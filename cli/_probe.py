@@ -291,10 +291,12 @@ class _HurriedRest(RestPool):
 
     limit_s = 0.0
 
-    def submit(self, call: Call, venue: str, ip: str, limits: Limits | None, done: Callable[[Answer], None]) -> None:
+    def submit(
+        self, call: Call, venue: str, egress: str, limits: Limits | None, done: Callable[[Answer], None]
+    ) -> None:
         # The adapter gets its own object back, because the answer is bound to that one.
         hurried = msgspec.structs.replace(call, timeout_s=min(call.timeout_s, self.limit_s))
-        super().submit(hurried, venue, ip, limits, done)
+        super().submit(hurried, venue, egress, limits, done)
 
 
 class _Parts:

@@ -44,12 +44,12 @@ class Budget:
         self._away_until = float("-inf")
         self._away = False
 
-    def take(self, venue: str, kind: str, ip: str, rate: Rate, cost: int = 1) -> float:
-        """Take `cost` from the ledger of (venue, kind, ip). Returns 0.0, or seconds to wait (then nothing was taken).
+    def take(self, venue: str, kind: str, egress: str, rate: Rate, cost: int = 1) -> float:
+        """Take `cost` from the ledger of (venue, kind, egress). Returns 0.0, or seconds to wait (then nothing was taken).
 
         A cost above the figure is counted as the whole figure: the call is the venue's to refuse.
         """
-        bucket = f"{venue}:{kind}:{ip or 'default'}"
+        bucket = f"{venue}:{kind}:{egress or 'default'}"
         now_ms = self._clock.wall_ms()
         blocked_ms = self._blocked.get(bucket, 0) - now_ms
         if blocked_ms > 0:
@@ -59,7 +59,7 @@ class Budget:
             METRICS.observe("budget_wait_seconds", wait_s, venue=venue, kind=kind)
         return wait_s
 
-    def used(self, venue: str, kind: str, ip: str, rate: Rate, weight: int) -> None:
+    def used(self, venue: str, kind: str, egress: str, rate: Rate, weight: int) -> None:
         """The venue says that the address used `weight` since its last full period began; others may share the address.
 
         From the ledger's figure on nobody takes anything more in that period, so that the rest stays for those others.
@@ -68,13 +68,13 @@ class Budget:
             return
         period_ms = int(rate.per_s * 1000)
         left_ms = period_ms - self._clock.wall_ms() % period_ms
-        blocked_ms = self._blocked.get(f"{venue}:{kind}:{ip or 'default'}", 0) - self._clock.wall_ms()
+        blocked_ms = self._blocked.get(f"{venue}:{kind}:{egress or 'default'}", 0) - self._clock.wall_ms()
         if blocked_ms < left_ms:
-            self.block(venue, kind, ip, left_ms / 1000)
+            self.block(venue, kind, egress, left_ms / 1000)
 
-    def block(self, venue: str, kind: str, ip: str, seconds: float) -> None:
+    def block(self, venue: str, kind: str, egress: str, seconds: float) -> None:
         """The venue said wait (Retry-After, ban): binds every process at once."""
-        bucket = f"{venue}:{kind}:{ip or 'default'}"
+        bucket = f"{venue}:{kind}:{egress or 'default'}"
         until_ms = self._clock.wall_ms() + int(seconds * 1000)
         with self._lock:
             self._blocked[bucket] = max(until_ms, self._blocked.get(bucket, 0))

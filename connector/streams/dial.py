@@ -32,7 +32,7 @@ MIN_PAUSE_S: Final = 0.005
 
 Dialled = Callable[[Transport | DialFailure], None]
 Address = tuple[str, str]
-"""A venue and our own address towards it."""
+"""A venue and our way out to it: an address of ours or a proxy (`connector.streams.egress`)."""
 Lane = tuple[str, str, bool]
 """The same, and whether its dials have a limit of their own: those must not make others wait."""
 
@@ -44,7 +44,7 @@ class Dial:
     connect: Connect
     limits: Limits
     venue: str
-    ip: str
+    egress: str
     wanted: Callable[[], bool]
     done: Dialled
     number: int = 0
@@ -52,11 +52,11 @@ class Dial:
 
     @property
     def address(self) -> Address:
-        return self.venue, self.ip
+        return self.venue, self.egress
 
     @property
     def lane(self) -> Lane:
-        return self.venue, self.ip, self.limits.own_connects is not None
+        return self.venue, self.egress, self.limits.own_connects is not None
 
 
 class Opener(Protocol):
@@ -140,7 +140,9 @@ class DialQueue:
         held = self._held[key] = [one for one in self._held.get(key, ()) if not one.closed]
         full = len(held) + self._in_flight[(*key, False)] + self._in_flight[(*key, True)] > limit
         if full and key not in self._full:
-            log.warning("a venue's connections are all in use: others wait", venue=dial.venue, ip=dial.ip, limit=limit)
+            log.warning(
+                "a venue's connections are all in use: others wait", venue=dial.venue, egress=dial.egress, limit=limit
+            )
         (self._full.add if full else self._full.discard)(key)
         return not full
 
@@ -172,12 +174,12 @@ class Dialler:
             self.thread.start()
 
     def dial(
-        self, connect: Connect, limits: Limits, venue: str, ip: str, wanted: Callable[[], bool], done: Dialled
+        self, connect: Connect, limits: Limits, venue: str, egress: str, wanted: Callable[[], bool], done: Dialled
     ) -> None:
         """Queue a dial. `wanted` is asked right before dialling: a dial that nobody wants any more costs no attempt."""
         with self._condition:
             number = next(self._numbers)
-            queued = not self._stopping and self._queue.add(Dial(connect, limits, venue, ip, wanted, done, number))
+            queued = not self._stopping and self._queue.add(Dial(connect, limits, venue, egress, wanted, done, number))
             if queued:
                 self._condition.notify()
         if not queued:
@@ -187,9 +189,9 @@ class Dialler:
         with self._condition:
             return len(self._queue)
 
-    def block(self, venue: str, ip: str, seconds: float) -> None:
+    def block(self, venue: str, egress: str, seconds: float) -> None:
         """The venue said over a connection that this address has to wait. Never blocks: the state is told aside."""
-        if not self._opener.aside(partial(self._budget.block, venue, "connect", ip, seconds)):
+        if not self._opener.aside(partial(self._budget.block, venue, "connect", egress, seconds)):
             log.debug("nobody dials any more", venue=venue)
 
     def stop(self, timeout_s: float) -> bool:
@@ -267,16 +269,16 @@ class Dialler:
 
     def _granted(self, dial: Dial) -> float:
         """0.0, or seconds to wait. The scarce ledger comes last: what it gives is not given for nothing."""
-        wait_s = self._budget.take(dial.venue, "connect", dial.ip, dial.limits.connects)
+        wait_s = self._budget.take(dial.venue, "connect", dial.egress, dial.limits.connects)
         if wait_s > 0 or dial.limits.own_connects is None:
             return wait_s
-        return self._budget.take(dial.venue, "connect-own", dial.ip, dial.limits.own_connects)
+        return self._budget.take(dial.venue, "connect-own", dial.egress, dial.limits.own_connects)
 
     def _opened(self, dial: Dial, result: Transport | DialFailure) -> None:
         label = "ok" if not isinstance(result, DialFailure) else str(result.status or "failed")
         METRICS.count("connects_total", venue=dial.venue, result=label)
         if isinstance(result, DialFailure) and result.status in {418, 429}:
-            self._budget.block(dial.venue, "connect", dial.ip, result.retry_after_s or 5.0)
+            self._budget.block(dial.venue, "connect", dial.egress, result.retry_after_s or 5.0)
         self._finished(dial, result)
 
     def _finished(self, dial: Dial, result: Transport | DialFailure) -> None:

@@ -39,29 +39,29 @@ class HttpClient:
         self._ca_file = ca_file
         self._local = threading.local()
 
-    def answer(self, call: Call, ip: str) -> Answer:
+    def answer(self, call: Call, egress: str) -> Answer:
         try:
-            return self._ask(call, ip) if call.url.startswith("wss:") else self._request(call, ip)
+            return self._ask(call, egress) if call.url.startswith("wss:") else self._request(call, egress)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             # The text of the error holds the URL, and with it a signature: only its type is told.
             return Answer(0, NO_HEADERS, b"", proxy_failure(error) or type(error).__name__)
 
-    def _ask(self, call: Call, ip: str) -> Answer:
+    def _ask(self, call: Call, egress: str) -> Answer:
         opener = SocketOpener(self._endpoints, tls_context(self._ca_file), 1, self._egresses)
         try:
-            return ask(opener, call, ip, self._clock)
+            return ask(opener, call, egress, self._clock)
         finally:
             opener.stop()
 
-    def _request(self, call: Call, ip: str) -> Answer:
+    def _request(self, call: Call, egress: str) -> Answer:
         sessions: dict[str, requests.Session] | None = getattr(self._local, "sessions", None)
         if sessions is None:
             sessions = self._local.sessions = {}
-        session = sessions.get(ip)
+        session = sessions.get(egress)
         if session is None:
-            session = sessions[ip] = requests.Session()
+            session = sessions[egress] = requests.Session()
             session.trust_env = False
-            adapter = Through(partial(self._reach, ip))
+            adapter = Through(partial(self._reach, egress))
             session.mount("https://", adapter)
             session.mount("http://", adapter)
         with session.request(
@@ -78,8 +78,8 @@ class HttpClient:
             headers = {name.lower(): value for name, value in response.headers.items()}
             return Answer(response.status_code, headers, body)
 
-    def _reach(self, ip: str, host: str, port: int, timeout_s: float, secure: bool) -> socket.socket:
-        return reach(self._egresses, ip, host, port, timeout_s, secure=secure)
+    def _reach(self, egress: str, host: str, port: int, timeout_s: float, secure: bool) -> socket.socket:
+        return reach(self._egresses, egress, host, port, timeout_s, secure=secure)
 
 
 def proxy_failure(error: BaseException) -> str:
@@ -100,7 +100,7 @@ class RestPool:
         self._pools: dict[str, ThreadPoolExecutor] = {}
         self._stop = threading.Event()
 
-    def submit(self, call: Call, venue: str, ip: str, limits: Limits | None, done: Answered) -> None:
+    def submit(self, call: Call, venue: str, egress: str, limits: Limits | None, done: Answered) -> None:
         with self._lock:
             admitted = not self._stop.is_set() and self._queue.admit(venue)
             if admitted:
@@ -108,7 +108,7 @@ class RestPool:
                 if pool is None:
                     pool = ThreadPoolExecutor(THREADS_PER_VENUE, thread_name_prefix=f"rest-{venue}")
                     self._pools[venue] = pool
-                pool.submit(self._perform, Errand(call, venue, ip, limits, done))
+                pool.submit(self._perform, Errand(call, venue, egress, limits, done))
         if not admitted:
             done(FULL)
 
@@ -133,7 +133,7 @@ class RestPool:
             if wait_s is None:
                 break
             if wait_s == 0.0:
-                answer = self._client.answer(errand.call, errand.ip)
+                answer = self._client.answer(errand.call, errand.egress)
                 self._queue.book(errand, answer)
                 return answer
             self._stop.wait(wait_s)

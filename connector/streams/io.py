@@ -129,7 +129,7 @@ class IoThread:
             self._poller.forget(session)
 
     def limited(self, session: Session, seconds: float) -> None:
-        self._dialler.block(session.venue, session.ip, seconds)
+        self._dialler.block(session.venue, session.egress, seconds)
 
     def schedule(self, session: Session, earliest: float = 0.0) -> None:
         if session.closed:
@@ -149,7 +149,7 @@ class IoThread:
             connect,
             session.limits,
             session.venue,
-            session.ip,
+            session.egress,
             lambda: not session.closed,
             lambda result: self.post(partial(session.dialled, result)),
         )
@@ -158,7 +158,7 @@ class IoThread:
         self._rest.submit(
             call,
             session.venue,
-            session.ip,
+            session.egress,
             session.limits,
             lambda answer: self.post(partial(session.answered, call, answer)),
         )

@@ -219,7 +219,7 @@ class Placement:
         in_turn = [name for name in (*names[at:], *names[:at]) if name in working]
         if limits.open_connections is None:
             return in_turn[0]
-        used = Counter(session.ip for session in self.sessions() if session.venue == venue.name)
+        used = Counter(session.egress for session in self.sessions() if session.venue == venue.name)
         return min(in_turn, key=lambda name: used[name])
 
     def leave(self, session: Session, stream_id: str, *, polite: bool, last_holder: bool = False) -> None:

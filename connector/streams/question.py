@@ -25,12 +25,12 @@ class Connects(Protocol):
     def connect(self, dial: Dial, address: str) -> Transport: ...
 
 
-def ask(opener: Connects, call: Call, ip: str, clock: Clock) -> Answer:
+def ask(opener: Connects, call: Call, egress: str, clock: Clock) -> Answer:
     """The answer to a call with a `wss` URL; `status` 200 if there is one. Any thread."""
     give_up_at = clock.mono() + call.timeout_s
     once = Rate(1, 1.0)
     limits = Limits(connects=once, messages=once, connect_timeout_s=min(CONNECT_TIMEOUT_S, call.timeout_s))
-    dial = Dial(Connect(call.url), limits, "", ip, lambda: True, lambda _: None)
+    dial = Dial(Connect(call.url), limits, "", egress, lambda: True, lambda _: None)
     try:
         transport = opener.connect(dial, call.url)
     except websocket.WebSocketBadStatusException as error:

@@ -32,14 +32,14 @@ FULL: Final = Answer(0, NO_HEADERS, b"", "the REST queue of this venue is full o
 
 Answered = Callable[[Answer], None]
 Perform = Callable[[Call, str, Answered], None]
-"""Makes one call from a local address ("" = any) and hands its answer to the callback, once, from any thread."""
+"""Makes one call by a way out (`connector.streams.egress`) and hands its answer to the callback, once, from any thread."""
 
 
 class Rest(Protocol):
     """Any thread; exactly one answer per call, on a thread of its own choice."""
 
-    def submit(self, call: Call, venue: str, ip: str, limits: Limits | None, done: Answered) -> None:
-        """Perform `call` from the local address `ip` ("" = any), within the venue's `limits` (None = it has none)."""
+    def submit(self, call: Call, venue: str, egress: str, limits: Limits | None, done: Answered) -> None:
+        """Perform `call` by a way out (`connector.streams.egress`) within the venue's `limits`; None = it has none."""
 
     def stop(self) -> None:
         """Refuse new calls and let running ones end at their timeouts."""
@@ -51,7 +51,7 @@ class Errand:
 
     call: Call
     venue: str
-    ip: str
+    egress: str
     limits: Limits | None
     done: Answered
     waited_s: float = 0.0
@@ -86,7 +86,7 @@ class RestQueue:
         rate = errand.limits.rest.get(errand.call.pool) if errand.limits is not None else None
         if rate is None:
             return 0.0
-        wait_s = self._budget.take(errand.venue, f"rest-{errand.call.pool}", errand.ip, rate, errand.call.weight)
+        wait_s = self._budget.take(errand.venue, f"rest-{errand.call.pool}", errand.egress, rate, errand.call.weight)
         if wait_s <= 0:
             return 0.0
         if errand.waited_s + wait_s > MAX_BUDGET_WAIT_S:
@@ -103,11 +103,11 @@ class RestQueue:
         if rate is not None:
             used = answer.headers.get(limits.used_headers.get(call.pool, ""), "")
             if used.isascii() and used.isdigit():
-                self._budget.used(errand.venue, pool, errand.ip, rate, int(used[:12]))
+                self._budget.used(errand.venue, pool, errand.egress, rate, int(used[:12]))
         ban_s = limits.bans.get(answer.status)
         if ban_s is not None:
             told_s = retry_after_s(answer.headers.get("retry-after"), self._wall_ms())
-            self._budget.block(errand.venue, pool, errand.ip, ban_s if told_s is None else told_s)
+            self._budget.block(errand.venue, pool, errand.egress, ban_s if told_s is None else told_s)
 
     def finish(self, errand: Errand, answer: Answer) -> None:
         """Every admitted errand ends here."""
@@ -128,11 +128,11 @@ class LoopRest:
         self._queue, self._loop, self._perform = queue, loop, perform
         self._stopped = False
 
-    def submit(self, call: Call, venue: str, ip: str, limits: Limits | None, done: Answered) -> None:
+    def submit(self, call: Call, venue: str, egress: str, limits: Limits | None, done: Answered) -> None:
         if self._stopped or not self._queue.admit(venue):
             done(FULL)
             return
-        self._loop.post(partial(self._step, Errand(call, venue, ip, limits, done)))
+        self._loop.post(partial(self._step, Errand(call, venue, egress, limits, done)))
 
     def stop(self) -> None:
         self._stopped = True
@@ -144,7 +144,7 @@ class LoopRest:
         elif wait_s > 0:
             self._loop.after(wait_s, partial(self._step, errand))
         else:
-            self._perform(errand.call, errand.ip, partial(self._answer, errand))
+            self._perform(errand.call, errand.egress, partial(self._answer, errand))
 
     def _answer(self, errand: Errand, answer: Answer) -> None:
         self._loop.post(partial(self._answered, errand, answer))

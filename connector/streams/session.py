@@ -132,9 +132,9 @@ class Session:
         io: Io,
         listener: Listener,
         publisher: Publisher,
-        ip: str = "",
+        egress: str = "",
     ) -> None:
-        self.name, self.venue, self.exchange, self.feed, self.ip = name, venue, exchange, feed, ip
+        self.name, self.venue, self.exchange, self.feed, self.egress = name, venue, exchange, feed, egress
         self.adapter, self.limits = adapter, limits
         self.streams: set[str] = set()
         self.created_mono = self.opened_mono = self.last_byte_mono = self.last_data_mono = 0.0

@@ -199,13 +199,13 @@ class SocketOpener:
 
     def _open(self, dial: Dial) -> Transport | DialFailure:
         """The venue's address; then the others that it has, while none can be opened. "Too many" is an answer."""
-        if self._egresses.rests(dial.venue, dial.ip):
-            return DialFailure(f"{dial.ip} did not work a moment ago: another way is taken")
+        if self._egresses.rests(dial.venue, dial.egress):
+            return DialFailure(f"{dial.egress} did not work a moment ago: another way is taken")
         result = self._try(dial, dial.connect.url)
         for url in dial.connect.others:
             if not isinstance(result, DialFailure) or result.status in _TOO_MANY:
                 break
-            if self._egresses.rests(dial.venue, dial.ip):  # it was the proxy
+            if self._egresses.rests(dial.venue, dial.egress):  # it was the proxy
                 break
             log.warning("an address of the venue can't be opened: the next one is tried", venue=dial.venue)
             result = self._try(dial, url)
@@ -254,11 +254,11 @@ class SocketOpener:
 
     def _reached(self, dial: Dial, host: str, port: int, timeout_s: float, secure: bool) -> socket.socket:
         try:
-            sock = reach(self._egresses, dial.ip, host, port, timeout_s, secure=secure)
+            sock = reach(self._egresses, dial.egress, host, port, timeout_s, secure=secure)
         except NoWayThere as error:
-            self._egresses.failed(dial.ip, str(error), dial.venue)
+            self._egresses.failed(dial.egress, str(error), dial.venue)
             raise
-        self._egresses.worked(dial.ip, dial.venue)
+        self._egresses.worked(dial.egress, dial.venue)
         return sock
 
 

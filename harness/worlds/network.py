@@ -80,7 +80,7 @@ class Venues:
             if socket.host is host_ and not socket.closed:
                 socket.gone()
 
-    def request(self, call: Call, ip: str) -> Answer:
+    def request(self, call: Call, egress: str) -> Answer:
         """One REST call of the process that asks. Raises what `requests` raises."""
         url = urlsplit(call.url)
         found = Request(
@@ -90,7 +90,7 @@ class Venues:
             query=url.query,
             headers={name.lower(): value for name, value in dict(call.headers).items()},
             body=(call.body or "").encode(),
-            remote=ip or host().name,
+            remote=egress or host().name,
         )
         until = self.kernel.now + call.timeout_s
         self.kernel.wait(self.chance.uniform(*WAY_S))
@@ -112,12 +112,12 @@ class Venues:
         headers.setdefault("date", formatdate(self.now().wall_ms / 1000, usegmt=True))  # as every venue does
         return Answer(result.reply.status, headers, result.reply.body)
 
-    def ask(self, call: Call, ip: str) -> Answer:
+    def ask(self, call: Call, egress: str) -> Answer:
         """One question over a socket of its own."""
         until = self.kernel.now + call.timeout_s
         once = Rate(1, 1.0)
         try:
-            socket = self.dial(Connect(call.url), Limits(connects=once, messages=once), ip)
+            socket = self.dial(Connect(call.url), Limits(connects=once, messages=once), egress)
         except OSError as error:
             return Answer(0, {}, b"", type(error).__name__)
         if isinstance(socket, DialFailure):
@@ -140,7 +140,7 @@ class Venues:
         self.kernel.wait(max(0.0, until - self.kernel.now))
         raise requests.Timeout("no answer")
 
-    def dial(self, connect: Connect, limits: Limits, ip: str) -> WebSocket | DialFailure:
+    def dial(self, connect: Connect, limits: Limits, egress: str) -> WebSocket | DialFailure:
         """One upgrade of the process that asks. Raises `OSError` when nobody answers."""
         url = urlsplit(connect.url)
         request = Request(
@@ -149,7 +149,7 @@ class Venues:
             path=url.path or "/",
             query=url.query,
             headers={name.lower(): value for name, value in dict(connect.headers).items()},
-            remote=ip or host().name,
+            remote=egress or host().name,
         )
         self.kernel.wait(self.chance.uniform(*WAY_S) * 3)
         if self.cut_off(host()):

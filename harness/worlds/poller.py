@@ -73,7 +73,7 @@ class WorldOpener:
     def _open(self, dial: Dial, done: Dialled) -> None:
         result: Transport | DialFailure
         try:
-            result = self._network.dial(dial.connect, dial.limits, dial.ip)
+            result = self._network.dial(dial.connect, dial.limits, dial.egress)
         except OSError as error:
             result = DialFailure(f"{type(error).__name__}: {error}")
         done(result)

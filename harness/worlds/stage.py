@@ -183,8 +183,12 @@ def staged() -> Iterator[None]:
                 if double is not None:
                     put(module, key, double)
     put(tasks.service, "_HOLDER", _service_holder())
-    put(connector.streams.http_client.HttpClient, "_request", lambda _, call, ip: network.venues().request(call, ip))
-    put(connector.streams.http_client.HttpClient, "_ask", lambda _, call, ip: network.venues().ask(call, ip))
+    put(
+        connector.streams.http_client.HttpClient,
+        "_request",
+        lambda _, call, egress: network.venues().request(call, egress),
+    )
+    put(connector.streams.http_client.HttpClient, "_ask", lambda _, call, egress: network.venues().ask(call, egress))
     put(connector.streams.engine, "tls_context", lambda *_: None)
     put(connector.streams.session.Session, "__hash__", lambda session: hash(session.name))
     try:

@@ -202,7 +202,7 @@ def test_the_close_code_and_reason_of_the_venue_are_told(rig: Rig, server: WsSer
 def test_a_close_because_of_too_many_connections_makes_the_whole_address_wait(rig: Rig, server: WsServer) -> None:
     """Every further attempt would be refused, too, and count against the venue's limits."""
     told = []
-    rig.dialler.block = lambda venue, ip, seconds: told.append((venue, ip, seconds))  # type: ignore[method-assign]
+    rig.dialler.block = lambda venue, egress, seconds: told.append((venue, egress, seconds))  # type: ignore[method-assign]
     rig.open(Script(server.url), quiet_limits(close_waits={"Cannot open more than": 60.0}))
     peer = server.peer()
     rig.heard.wait("live")

@@ -98,7 +98,7 @@ class Desk:
     def __init__(self) -> None:
         self.calls: list[tuple[Call, str, Callable[[Answer], None]]] = []
 
-    def submit(self, call: Call, venue: str, ip: str, limits: object, done: Callable[[Answer], None]) -> None:
+    def submit(self, call: Call, venue: str, egress: str, limits: object, done: Callable[[Answer], None]) -> None:
         self.calls.append((call, venue, done))
 
 

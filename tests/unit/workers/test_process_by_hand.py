@@ -56,7 +56,7 @@ class Nowhere:
     def close(self) -> None: ...
 
 
-def no_venue(_call: Call, _ip: str, done: Callable[[Answer], None]) -> None:
+def no_venue(_call: Call, _egress: str, done: Callable[[Answer], None]) -> None:
     done(Answer(0, {}, b"", "refused"))
 
 

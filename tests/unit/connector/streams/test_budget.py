@@ -56,8 +56,8 @@ def take(state: State, clock: Clock) -> Callable[..., float]:
 
 
 def taker(budget: Budget) -> Callable[..., float]:
-    def take(cost: int = 1, rate: Rate = RATE, ip: str = "") -> float:
-        return budget.take("venue", "connect", ip, rate, cost)
+    def take(cost: int = 1, rate: Rate = RATE, egress: str = "") -> float:
+        return budget.take("venue", "connect", egress, rate, cost)
 
     return take
 
@@ -80,7 +80,7 @@ def test_processes_share_a_ledger_and_addresses_do_not(state: State, clock: Cloc
 
     assert [one(6), two(4)] == [0.0, 0.0]
     assert one(1) > 0
-    assert one(10, ip="10.0.0.2") == 0.0
+    assert one(10, egress="10.0.0.2") == 0.0
 
 
 def test_a_process_that_used_the_figure_up_itself_need_not_ask(take: Callable[..., float], state: State) -> None:
@@ -172,7 +172,7 @@ def test_a_redis_that_hangs_is_waited_for_once_and_not_at_each_dial(
     take: Callable[..., float], state: State, clock: Clock
 ) -> None:
     state.away = True
-    assert [take(ip=f"10.0.0.{number}") for number in range(200)] == [0.0] * 200
+    assert [take(egress=f"10.0.0.{number}") for number in range(200)] == [0.0] * 200
     assert state.asked == 1
     state.away = False
     clock.seconds += AWAY_S
@@ -221,6 +221,6 @@ def test_what_others_used_up_is_not_asked_for_before_the_venue_s_next_period(sta
     budget.used("venue", "connect", "", RATE, 11)
     assert taker(budget)() == pytest.approx(18.0)
     assert taker(other)() == pytest.approx(18.0)
-    assert taker(other)(ip="127.0.0.2") == 0.0
+    assert taker(other)(egress="127.0.0.2") == 0.0
     clock.seconds += 18.0
     assert taker(other)() == 0.0

@@ -25,7 +25,7 @@ class FakeRest:
     def __init__(self) -> None:
         self.calls: list[tuple[Call, str, Done]] = []
 
-    def submit(self, call: Call, venue: str, ip: str, limits: Limits | None, done: Done) -> None:
+    def submit(self, call: Call, venue: str, egress: str, limits: Limits | None, done: Done) -> None:
         self.calls.append((call, venue, done))
 
     def answer(self, status: int = 200, body: bytes = b"", index: int = 0) -> None:

@@ -207,15 +207,15 @@ def test_a_session_that_ended_is_forgotten_entirely(monkeypatch: pytest.MonkeyPa
 
 def test_connections_are_spread_over_the_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     shop = Shop(monkeypatch, ips=("10.0.0.1", "10.0.0.2"))
-    assert [shop.join(user(f"u{number}")).ip for number in range(4)] == ["10.0.0.1", "10.0.0.2"] * 2
+    assert [shop.join(user(f"u{number}")).egress for number in range(4)] == ["10.0.0.1", "10.0.0.2"] * 2
 
 
 def test_the_accounts_of_a_proxy_that_does_not_work_go_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     shop = Shop(monkeypatch, ips=("10.0.0.1", "10.0.0.2"))
     shop.egresses.failed("10.0.0.1", "dead")
-    assert [shop.join(user(f"u{number}")).ip for number in range(4)] == ["10.0.0.2"] * 4
+    assert [shop.join(user(f"u{number}")).egress for number in range(4)] == ["10.0.0.2"] * 4
     shop.egresses.worked("10.0.0.1")
-    assert {shop.join(user(f"v{number}")).ip for number in range(4)} == {"10.0.0.1", "10.0.0.2"}
+    assert {shop.join(user(f"v{number}")).egress for number in range(4)} == {"10.0.0.1", "10.0.0.2"}
 
 
 def test_request_ids_are_short_and_unique(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,10 +237,10 @@ def test_a_venue_that_counts_open_connections_gets_the_next_one_from_the_address
 ) -> None:
     shop = Shop(monkeypatch, ips=("10.0.0.1", "10.0.0.2"), open_connections=10)
     first, second, third, _ = (shop.join(user(f"u{number}")) for number in range(4))
-    assert (first.ip, second.ip) == ("10.0.0.1", "10.0.0.2")
+    assert (first.egress, second.egress) == ("10.0.0.1", "10.0.0.2")
     for session in (first, third):
         shop.placement.ended(session)
-    assert [shop.join(user(f"v{number}")).ip for number in range(2)] == ["10.0.0.1", "10.0.0.1"]
+    assert [shop.join(user(f"v{number}")).egress for number in range(2)] == ["10.0.0.1", "10.0.0.1"]
 
 
 def test_addresses_with_equally_few_connections_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +250,7 @@ def test_addresses_with_equally_few_connections_take_turns(monkeypatch: pytest.M
     found = []
     for number in range(4):
         session = shop.join(user(f"v{number}"))
-        found.append(session.ip)
+        found.append(session.egress)
         shop.placement.ended(session)
     assert found == ["10.0.0.2", "10.0.0.3", "10.0.0.2", "10.0.0.2"]
 

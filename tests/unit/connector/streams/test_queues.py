@@ -24,9 +24,9 @@ class Open:
     closed = False
 
 
-def dial(venue: str = "v", ip: str = "", number: int | None = None) -> Dial:
+def dial(venue: str = "v", egress: str = "", number: int | None = None) -> Dial:
     limits = Limits(connects=Rate(1, 1.0), messages=Rate(1, 1.0), open_connections=number)
-    return Dial(Connect("wss://x"), limits, venue, ip, lambda: True, lambda result: None)
+    return Dial(Connect("wss://x"), limits, venue, egress, lambda: True, lambda result: None)
 
 
 def test_addresses_take_turns_and_one_has_only_so_many_on_their_way() -> None:
@@ -97,7 +97,7 @@ class Books:
     def __init__(self, **left: int) -> None:
         self.left = left
 
-    def take(self, venue: str, kind: str, ip: str, rate: Rate, cost: int = 1) -> float:
+    def take(self, venue: str, kind: str, egress: str, rate: Rate, cost: int = 1) -> float:
         if self.left[kind] < cost:
             return 9.0
         self.left[kind] -= cost
@@ -159,7 +159,7 @@ class Ledger:
 
     def used(self, *_: Any) -> None: ...
 
-    def block(self, venue: str, kind: str, ip: str, seconds: float) -> None:
+    def block(self, venue: str, kind: str, egress: str, seconds: float) -> None:
         self.blocked.append(seconds)
 
 
@@ -173,7 +173,7 @@ class Desk:
         self.rest = LoopRest(self.queue, self.loop, self._perform)
         self.status = 200
 
-    def _perform(self, call: Call, ip: str, done: Any) -> None:
+    def _perform(self, call: Call, egress: str, done: Any) -> None:
         self.made.append(self.clock.seconds)
         done(Answer(self.status, {"retry-after": "7"}, b"{}"))
 

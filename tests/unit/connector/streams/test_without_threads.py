@@ -183,7 +183,7 @@ class Town:
             if name in self.listeners:
                 self.later(0.01, partial(self.listeners[name], text))
 
-    def _perform(self, call: Call, ip: str, done: Callable[[Answer], None]) -> None:
+    def _perform(self, call: Call, egress: str, done: Callable[[Answer], None]) -> None:
         self.later(0.03, partial(self._answer, call, done))
 
     def _answer(self, call: Call, done: Callable[[Answer], None]) -> None:
