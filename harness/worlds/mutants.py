@@ -28,6 +28,7 @@ from connector.streams.orphans import Orphans
 from connector.streams.placement import Placement
 from connector.streams.takers import Takers
 from connector.streams.tracker import OrderTracker
+from exchanges._positions import Positions
 from exchanges.events import ExecutionReport, OrderTradeUpdate
 from harness.worlds import mutants_fencing as fencing
 from harness.worlds import process
@@ -55,6 +56,10 @@ class Mutant:
 
     def plan(self, seed: int) -> Plan:
         return draw(seed, kind=self.kind, venues=self.venues, faults=self.faults)
+
+
+def _changes_of_positions_lost() -> AbstractContextManager[object]:
+    return patch.object(Positions, "live", lambda *_: [])
 
 
 def _position_not_loaded() -> AbstractContextManager[object]:
@@ -480,6 +485,13 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         frozenset({"rabbit lost", "redis lost"}),
         _last_words_are_the_end,
         first=1230,
+    ),
+    Mutant(
+        "changes of positions lost",
+        "a position is told whole after a connect, and never again",
+        "calm",
+        frozenset({"position"}),
+        _changes_of_positions_lost,
     ),
     Mutant(
         "W1 creation remembered",
