@@ -12,8 +12,8 @@ from connector.core.venue_options import VENUE_OPTIONS
 
 ALIKE: Final = 0.88
 """Of the letters in common: one letter too many, too few or wrong in a name of nine."""
-OTHERS: Final = frozenset({"LIVE", "SIMULATOR_PORT"})
-"""Names that only `connector run` reads."""
+OTHERS: Final = frozenset({"LIVE", "SIMULATOR_PORT", "HTTP_PROXY"})
+"""Names that only `connector run` reads, and one that whoever has HTTPS_PROXY has as well."""
 
 
 def known() -> frozenset[str]:

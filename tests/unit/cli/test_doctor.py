@@ -202,7 +202,16 @@ def test_looking_makes_no_folder(monkeypatch, tmp_path, capsys):
 
 
 def test_names_of_others_are_not_taken_for_ours():
-    others = ("PATH", "HOME", "REDIS_SERVICE_HOST", "RABBITMQ_NODENAME", "LOGNAME", "HOSTNAME", "SENTRY_ENVIRONMENT")
+    others = (
+        "PATH",
+        "HOME",
+        "REDIS_SERVICE_HOST",
+        "RABBITMQ_NODENAME",
+        "LOGNAME",
+        "HOSTNAME",
+        "SENTRY_ENVIRONMENT",
+        "HTTP_PROXY",
+    )
     assert mistyped([*others, *known()]) == {}
     assert mistyped(["MAX_STREAM", "LOG_LEVL", "CREDENTIAL_KEYS", "REDIS_PASSWORT"]) == {
         "MAX_STREAM": "MAX_STREAMS",
