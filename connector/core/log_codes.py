@@ -92,7 +92,7 @@ CODES: Final[dict[str, tuple[str, ...]]] = {
     # Redis
     "WSC-STATE-AWAY": (
         "the state is unavailable; account events wait",
-        "leases run out by themselves: the state is unavailable",
+        "leases end with this process: the state is unavailable",
         "reconcile waits: the state is unavailable",
         "reconcile left to the next sweep",
         "a hand-over waits: the state is unavailable",
@@ -132,6 +132,7 @@ CODES: Final[dict[str, tuple[str, ...]]] = {
         "this process is full and wanted streams are run by nobody: start more processes or raise MAX_STREAMS",
     ),
     "WSC-FENCED": ("fenced: another process owns this stream",),
+    "WSC-PROCESS-GONE": ("a process is gone: others take over what it held",),
     "WSC-HANDOVER": (
         "given up: another process knows the new key of this stream",
         "the position of a stream could not be handed over",

@@ -235,6 +235,40 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
         return not self.feeds or feed in self.feeds
 
 
+class Process(NamedTuple):
+    """A process that is not buried."""
+
+    info: WorkerInfo | None
+    """None: its heartbeat is not there, or can't be read."""
+    left_s: float
+    """How long its heartbeat still lasts, by the state's clock; 0 = it is not there."""
+
+
+class Glance(NamedTuple):
+    """What tells whether a wanted stream changed."""
+
+    subscribers: int
+    generation: int
+    digest: str
+    epoch: int
+
+
+class Unowned(NamedTuple):
+    wanted: int
+    """How many streams are wanted."""
+    free: Set[str]
+    """Wanted streams that nobody owns, as far as is known."""
+
+
+class Scan(NamedTuple):
+    """What a look at a part of the wanted streams found."""
+
+    cursor: int
+    """Where to go on; 0 = all were seen."""
+    silent: Mapping[str, Sequence[str]]
+    """Streams in the name of processes without a heartbeat, by process."""
+
+
 class CandleKey(msgspec.Struct, frozen=True, order=True):
     """A candle subscription: typed, one spelling (bug D10)."""
 
@@ -274,7 +308,11 @@ class State(Protocol):
 
     def wanted(self, stream_ids: Sequence[str]) -> dict[str, Wanted]: ...
 
-    def wanted_ids(self) -> set[str]: ...
+    def wanted_ids(self) -> set[str]:
+        """All of them: for rare looks."""
+
+    def glance(self, stream_ids: Sequence[str]) -> dict[str, Glance]:
+        """The known ones among them, in one round trip, at a fifth of what `wanted` costs."""
 
     def remember(self, wanted: Wanted) -> bool:
         """Re-assert a stream that the state may have forgotten: written if absent; what was opened and closed since counts
@@ -303,22 +341,51 @@ class State(Protocol):
     def candles(self) -> set[CandleKey]: ...
 
     # ownership
-    def claim(self, units: Sequence[str], owner: str, ttl_s: float, wary: Set[str] = frozenset()) -> dict[str, int]:
-        """Take the leases that are free; returns unit → fencing number (rises with every change of hands). Of `wary` only
-        those that were given up: where a lease is missing without that, the state may have forgotten it."""
+    #
+    # A unit's lease names its owner; the owner's heartbeat keeps it. What a process holds is also a set of its own: once
+    # its heartbeat is gone anybody may `bury` it, which frees the set. A lease by itself lasts `ttl_s`, much longer than a
+    # heartbeat: for processes of versions that know no sets, and for what slipped out of them.
+    def claim(self, units: Sequence[str], owner: str, ttl_s: float, *, alive: bool = False) -> dict[str, int]:
+        """Take the leases that are free; returns unit → fencing number (rises with every change of hands). A lease that is
+        missing is not free while it is among what another process holds: the state forgot it. `alive`: nothing is taken
+        unless the owner's heartbeat is there; else the state may have forgotten who has what."""
 
-    def renew(self, leases: Mapping[str, int], owner: str, ttl_s: float) -> set[str]:
-        """One round trip for all. Returns the units that are lost to somebody else; a missing lease is re-taken."""
+    def renew(self, leases: Mapping[str, int], owner: str, ttl_s: float, *, kept: bool = True) -> set[str]:
+        """One round trip for all. Returns the units that are lost to somebody else; a missing lease is re-taken. `kept`: the
+        owner's heartbeat keeps them from now on."""
 
     def release(self, leases: Mapping[str, int], owner: str) -> None:
         """Give leases up (compare and delete). No renewal of that number, also one that comes later, takes them back."""
 
+    def give_back(self, units: Sequence[str], owner: str) -> None:
+        """Give up, whatever their numbers, units in the name of `owner` that it does not know of: an answer was lost."""
+
+    def bury(self, owner: str, also: Sequence[str] = ()) -> list[str] | None:
+        """Free what a process without a heartbeat holds, and `also` what else is in its name; returns that. None: it lives.
+        What it was handing over is its takers'. The caller knows that its heartbeat was not only forgotten."""
+
+    def held(self, owner: str) -> set[str]:
+        """What this process's heartbeat keeps."""
+
+    def unowned(self) -> Unowned:
+        """From an index: costs as much as is free."""
+
+    def scan(self, cursor: int, count: int) -> Scan:
+        """Look at about `count` of the wanted streams, from `cursor` on (0 = from the start), and heal the index of what is
+        free. Between two ends every stream that was wanted all the time is seen."""
+
     def hand_over(self, unit: str, fence: int, owner: str, to_owner: str, ttl_s: float) -> int | None:
-        """Pass a lease on atomically; the new fencing number, or None if it was not ours."""
+        """Pass a lease on atomically; the new fencing number, or None if it was not ours. The heartbeat of whoever kept it
+        keeps it until the new owner renews it."""
 
     def owners(self, units: Sequence[str]) -> dict[str, str]: ...
 
-    def heartbeat(self, info: WorkerInfo, ttl_s: float) -> None: ...
+    def heartbeat(self, info: WorkerInfo, ttl_s: float) -> int | None:
+        """Returns how many units the state knows this process to hold; None: its last heartbeat was not there any more, so
+        others may have what it held."""
+
+    def roll(self) -> dict[str, Process]:
+        """The processes that are not buried, by owner."""
 
     def workers(self, role: Role | None = None) -> list[WorkerInfo]: ...
 
@@ -326,7 +393,7 @@ class State(Protocol):
         """How long the heartbeats of these processes still last, by the state's own clock; the dead are missing."""
 
     def retire(self, owner: str) -> None:
-        """Remove the heartbeat of a process that ends."""
+        """Bury a process that ends, by its own word."""
 
     # auth gates
     def gate(self, stream_id: str) -> Gate | None: ...
@@ -385,6 +452,9 @@ class State(Protocol):
         The admin channel `gainium:admin:config` arrives as the text `admin-config`. After a reconnect the callback gets
         `resync`, because notifications may have been lost.
         """
+
+    def listening(self) -> set[str]:
+        """The processes that listen now: this outlives that the state forgets everything, but not its restart."""
 
     def threads(self) -> Sequence[Stamped]:
         """Those that listen now and must live until their listening is stopped."""

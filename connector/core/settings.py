@@ -101,7 +101,7 @@ class Settings(ServerSettings):
     io_threads: int = Field(1, alias="IO_THREADS", ge=1, le=16)
     connect_threads: int = Field(16, alias="CONNECT_THREADS", ge=1, le=256)
     max_streams: int = Field(5_000, alias="MAX_STREAMS", ge=1)
-    lease_ttl_s: float = Field(8.0, alias="LEASE_TTL_S", ge=1.0)
+    lease_ttl_s: float = Field(3.0, alias="LEASE_TTL_S", ge=1.0)
     drain_timeout_s: float = Field(20.0, alias="DRAIN_TIMEOUT_S", ge=0.0)
     rejoin_grace_s: float = Field(600.0, alias="REJOIN_GRACE_S", ge=1.0)
     """After an announcement: streams that nobody asked for again within this time are closed."""

@@ -10,8 +10,12 @@ local function new_fence(counter)
   return string.format('%.0f', fence)
 end
 
--- Whether the last fence says that its owner gave the lease up (release.lua). Else a lease that is missing ran out, or Redis
--- forgot it.
+local function owner_of(lease)
+  return string.sub(lease, string.find(lease, '|', 1, true) + 1)
+end
+
+-- Whether the last fence says that nobody holds on to the unit: its owner gave it up (release.lua), or is buried (bury.lua).
+-- Else a lease that is missing ran out, or Redis forgot it.
 local function given_up(last)
   return last and string.find(last, '.', 1, true)
 end
@@ -20,4 +24,9 @@ end
 local function give(lease, last, fence, owner, ttl_ms, keep_ms)
   redis.call('SET', lease, fence .. '|' .. owner, 'PX', ttl_ms)
   redis.call('SET', last, fence, 'PX', keep_ms)
+end
+
+-- Put into a set, or take from it, as many as there are.
+local function each(command, key, members)
+  if #members > 0 then redis.call(command, key, unpack(members)) end
 end

@@ -1,5 +1,5 @@
 -- One subscriber less; the last one takes the entry along.
--- KEYS: entry, ids, tombstone, lease, nonce, closes that are owed
+-- KEYS: entry, ids, tombstone, lease, nonce, closes that are owed, free units
 -- ARGV: id, seconds to keep the tombstone, 1 = all subscribers leave, ms to keep the nonce, seconds to keep what is owed
 -- Returns {changed, lease, entry or {}}; to a nonce that was answered the same again, with the entry as it is
 local lease = redis.call('GET', KEYS[4])
@@ -23,6 +23,7 @@ end
 local since = ARGV[3] == '1' and '0' or redis.call('HGET', KEYS[1], 'since') or '0'
 redis.call('DEL', KEYS[1])
 redis.call('SREM', KEYS[2], ARGV[1])
+redis.call('SREM', KEYS[7], ARGV[1])
 redis.call('SET', KEYS[3], since, 'EX', ARGV[2])
 carried_out(KEYS[5], 1, ARGV[4])
 return {1, lease, {}}

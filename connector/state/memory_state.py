@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 import msgspec
 
 from connector.core.clock import SystemClock
-from connector.core.ports import Applied, CandleKey, Clock, Gate, Role, Wanted, WorkerInfo
+from connector.core.ports import Applied, CandleKey, Clock, Gate, Glance, Wanted
 from connector.core.stamps import Stamped
 from connector.core.window import period_ms
 from connector.state._entry import OPTIONS
 from connector.state._memory import Deliver, Delivered, Expiring, Inbox, Listening
+from connector.state._memory_ownership import MemoryOwnership
 from connector.state.bucket import Bucket
 from exchanges.credentials import Credentials
 
 TOMBSTONE_S: Final = 3600.0
 OWED_S: Final = 600.0
 NONCE_S: Final = 600.0
-KEEP_FENCE_S: Final = 24 * 3600.0
 
 
-class MemoryState:
+class MemoryState(MemoryOwnership):
     """The `State` of `connector.core.ports` for one process. Any thread; never `StateUnavailable`.
 
     Credentials are kept as the objects that came in. Notifications are called back from a thread of each listener, as with
@@ -32,12 +31,10 @@ class MemoryState:
     """
 
     def __init__(self, clock: Clock | None = None, deliver: Deliver | None = None) -> None:
+        super().__init__(clock or SystemClock())
         self._deliver = deliver
-        self._clock: Clock = clock or SystemClock()
-        self._lock = threading.RLock()
         self._inboxes: dict[Listening, None] = {}
         self._enabled: frozenset[str] | None = None
-        self._fence = 0
         self._births = 1
         self._clear()
 
@@ -53,10 +50,7 @@ class MemoryState:
         self._epoch = 0
         self._candles: set[CandleKey] = set()
         self._asked_candles: set[CandleKey] | None = None
-        self._leases: Expiring[tuple[str, int]] = Expiring(self._clock)
-        self._fenced: Expiring[int] = Expiring(self._clock)
-        self._given_up: Expiring[bool] = Expiring(self._clock)
-        self._workers: Expiring[WorkerInfo] = Expiring(self._clock)
+        self._forget_owners()
         self._gates: Expiring[Gate] = Expiring(self._clock)
         self._positions: Expiring[bytes] = Expiring(self._clock)
         self._buckets: dict[str, Bucket] = {}
@@ -101,6 +95,7 @@ class MemoryState:
             )
             self._entries[stream_id] = wanted
             self._closed.drop(stream_id)
+            self._found(stream_id)
             return self._carried_out(nonce, stream_id, wanted, changed=not (same_key and counts_on))
 
     def close(self, stream_id: str, *, everybody: bool = False, nonce: str = "") -> Applied:
@@ -152,13 +147,21 @@ class MemoryState:
         return self._births
 
     def _forget(self, stream_id: str, since: int = 0) -> None:
+        self._free.discard(stream_id)
         self._entries.pop(stream_id, None)
         self._since.pop(stream_id, None)
         self._closed.set(stream_id, since, TOMBSTONE_S)
 
     def wanted(self, stream_ids: Sequence[str]) -> dict[str, Wanted]:
         with self._lock:
+            self._free.difference_update(name for name in stream_ids if name not in self._entries)
             return {name: self._entries[name] for name in stream_ids if name in self._entries}
+
+    def glance(self, stream_ids: Sequence[str]) -> dict[str, Glance]:
+        return {
+            name: Glance(wanted.count, wanted.generation, wanted.digest, wanted.epoch)
+            for name, wanted in self.wanted(stream_ids).items()
+        }
 
     def wanted_ids(self) -> set[str]:
         with self._lock:
@@ -171,6 +174,7 @@ class MemoryState:
             stream_id, closed = wanted.stream_id, self._closed.get(wanted.stream_id)
             if wanted.count < 1 or (closed is not None and wanted.born >= closed):
                 return False
+            self._found(stream_id)
             left = max(0, wanted.count - (self._owed.get(stream_id) or 0))
             present = self._entries.get(stream_id)
             if present is not None:
@@ -240,80 +244,6 @@ class MemoryState:
         with self._lock:
             return set(self._candles)
 
-    # --- ownership ---
-
-    def claim(self, units: Sequence[str], owner: str, ttl_s: float, wary: Set[str] = frozenset()) -> dict[str, int]:
-        """Take the leases that are free. The owner's own are free to it and keep their number."""
-        with self._lock:
-            taken: dict[str, int] = {}
-            for unit in units:
-                lease = self._leases.get(unit)
-                free = lease is None and (unit not in wary or self._given_up.get(unit))
-                if free or (lease is not None and lease[0] == owner):
-                    taken[unit] = self._give(unit, owner, ttl_s, lease[1] if lease else None)
-            return taken
-
-    def _give(self, unit: str, owner: str, ttl_s: float, fence: int | None = None) -> int:
-        if fence is None:
-            self._fence += 1
-            fence = self._fence
-        self._fence = max(self._fence, fence)
-        self._leases.set(unit, (owner, fence), ttl_s)
-        self._fenced.set(unit, fence, KEEP_FENCE_S)
-        self._given_up.drop(unit)
-        return fence
-
-    def renew(self, leases: Mapping[str, int], owner: str, ttl_s: float) -> set[str]:
-        """A missing lease is taken back with its number, unless somebody else had the unit since."""
-        with self._lock:
-            lost = set()
-            for unit, fence in leases.items():
-                lease = self._leases.get(unit)
-                ours = lease == (owner, fence) if lease else (self._fenced.get(unit) or 0) <= fence
-                if ours:
-                    self._give(unit, owner, ttl_s, fence)
-                else:
-                    lost.add(unit)
-            return lost
-
-    def release(self, leases: Mapping[str, int], owner: str) -> None:
-        with self._lock:
-            for unit, fence in leases.items():
-                if self._leases.get(unit) == (owner, fence):
-                    self._leases.drop(unit)
-                    # A renewal that is still on its way must not take it back.
-                    self._fenced.set(unit, fence + 1, KEEP_FENCE_S)
-                    self._given_up.set(unit, True, KEEP_FENCE_S)
-
-    def hand_over(self, unit: str, fence: int, owner: str, to_owner: str, ttl_s: float) -> int | None:
-        with self._lock:
-            if self._leases.get(unit) != (owner, fence):
-                return None
-            return self._give(unit, to_owner, ttl_s)
-
-    def owners(self, units: Sequence[str]) -> dict[str, str]:
-        with self._lock:
-            held = {unit: self._leases.get(unit) for unit in units}
-            return {unit: lease[0] for unit, lease in held.items() if lease}
-
-    def heartbeat(self, info: WorkerInfo, ttl_s: float) -> None:
-        with self._lock:
-            self._workers.set(info.owner, info, ttl_s)
-
-    def workers(self, role: Role | None = None) -> list[WorkerInfo]:
-        """The live ones, by owner."""
-        with self._lock:
-            found = [info for info in self._workers.values() if role in (None, info.role)]
-            return sorted(found, key=lambda info: info.owner)
-
-    def beats_left_s(self, owners: Sequence[str]) -> dict[str, float]:
-        with self._lock:
-            return {owner: left_s for owner in owners if (left_s := self._workers.left_s(owner)) is not None}
-
-    def retire(self, owner: str) -> None:
-        with self._lock:
-            self._workers.drop(owner)
-
     # --- auth gates ---
 
     def gate(self, stream_id: str) -> Gate | None:
@@ -330,11 +260,6 @@ class MemoryState:
             gate = self._gates.get(stream_id)
             if gate is not None and gate.digest == digest:
                 self._gates.drop(stream_id)
-
-    def _others(self, unit: str, owner: str | None) -> bool:
-        """Whether a process other than `owner`, if that is one, holds the lease. Under the lock."""
-        lease = self._leases.get(unit)
-        return owner is not None and lease is not None and lease[0] != owner
 
     # --- positions ---
 
@@ -431,6 +356,10 @@ class MemoryState:
             inbox.stop()
 
         return stop
+
+    def listening(self) -> set[str]:
+        with self._lock:
+            return {inbox.owner for inbox in self._inboxes}
 
     # --- connection ---
 

@@ -1,5 +1,5 @@
 -- One subscriber more.
--- KEYS: entry, ids, tombstone, epoch, lease, nonce
+-- KEYS: entry, ids, tombstone, epoch, lease, nonce, free units
 -- ARGV: id, exchange, user id, digest, sealed or '', known epoch, four options, ms to keep the nonce
 -- Returns {changed, lease, entry}; to a nonce that was answered the same again, with the entry as it is
 local before = answered(KEYS[6])
@@ -32,6 +32,8 @@ else
 end
 redis.call('HSET', KEYS[1], 'epoch', string.format('%.0f', epoch))
 redis.call('SADD', KEYS[2], ARGV[1])
+local lease = redis.call('GET', KEYS[5])
+if not lease then redis.call('SADD', KEYS[7], ARGV[1]) end
 redis.call('DEL', KEYS[3])
 carried_out(KEYS[6], changed, ARGV[11])
-return {changed, redis.call('GET', KEYS[5]), entry(KEYS[1])}
+return {changed, lease, entry(KEYS[1])}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ import msgspec
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.places import RedisPlace, tagged
-from connector.core.ports import Applied, Clock, Gate, Role, Wanted, WorkerInfo
+from connector.core.ports import Applied, Clock, Gate, Glance, Wanted
 from connector.core.stamps import Stamped
 from connector.core.window import ahead_ms, period_ms, slice_ms
 from connector.state import _scripts as lua
@@ -20,6 +20,7 @@ from connector.state._candles import CandleSubscriptions
 from connector.state._client import Commands, Connection, connect
 from connector.state._entry import Keyring, decode, options_of
 from connector.state._listener import Listener
+from connector.state._ownership import Ownership
 from connector.state._texts import Texts
 from connector.state._values import as_ms, chunks, decoded, owner_of
 from connector.state.vault import Vault
@@ -33,15 +34,13 @@ NONCE_MS: Final = 10 * 60 * 1000
 """For so long a command that is sent again finds the answer to the first time. Tried again at least every 5 s."""
 OWED_S: Final = 600
 """For so long a close of a stream that Redis forgot waits for the owner, who still counts that subscriber."""
-KEEP_FENCE_MS: Final = 24 * 3600 * 1000
-"""For so long a holder that comes back late finds out that somebody else had its lease."""
 KEEP_BUCKET_MS: Final = 3600 * 1000
 """Least life of a bucket beyond its period and its ban: the callers' clocks may differ from the server's."""
 ADMIN_PREFIX: Final = "gainium:admin:"
 """Contract 3.2."""
 
 
-class RedisState(Texts, CandleSubscriptions):
+class RedisState(Ownership, Texts, CandleSubscriptions):
     """The `State` of `connector.core.ports` on Redis. Any thread.
 
     Every command and script names keys with the prefix only, so that a prefix with a hash tag (`{wsc:}`) puts all of them
@@ -115,6 +114,7 @@ class RedisState(Texts, CandleSubscriptions):
             self._key("epoch"),
             self._key("lease", stream_id),
             self._nonce(nonce),
+            self._key("free"),
         ]
         arguments = [stream_id, exchange, user_id, credentials.digest, sealed, self._epoch, *options_of(credentials)]
         arguments.append(NONCE_MS)
@@ -134,6 +134,7 @@ class RedisState(Texts, CandleSubscriptions):
             self._key("lease", stream_id),
             self._nonce(nonce),
             self._key("owed", stream_id),
+            self._key("free"),
         ]
         arguments = [stream_id, TOMBSTONE_S, int(everybody), NONCE_MS, OWED_S]
         applied = self._applied(stream_id, self._redis.run(lua.CLOSE, keys, arguments))
@@ -164,7 +165,10 @@ class RedisState(Texts, CandleSubscriptions):
     def wanted(self, stream_ids: Sequence[str]) -> dict[str, Wanted]:
         """The known ones among them, in one round trip."""
         batches = [
-            ([self._key("streams"), *(self._key("stream", stream_id) for stream_id in chunk)], chunk)
+            (
+                [self._key("streams"), self._key("free"), *(self._key("stream", stream_id) for stream_id in chunk)],
+                chunk,
+            )
             for chunk in chunks(stream_ids)
         ]
         rows = [row for answer in self._redis.run_all(lua.WANTED, batches) for row in answer]
@@ -174,6 +178,18 @@ class RedisState(Texts, CandleSubscriptions):
             if wanted is not None:
                 found[stream_id] = wanted
         return found
+
+    def glance(self, stream_ids: Sequence[str]) -> dict[str, Glance]:
+        batches = [
+            ([self._key("streams"), *(self._key("stream", stream_id) for stream_id in chunk)], chunk)
+            for chunk in chunks(stream_ids)
+        ]
+        rows = [row for answer in self._redis.run_all(lua.GLANCE, batches) for row in answer]
+        return {
+            stream_id: Glance(int(row[0]), int(row[1]), row[2].decode(), int(row[3]))
+            for stream_id, row in zip(stream_ids, rows, strict=True)
+            if row
+        }
 
     def wanted_ids(self) -> set[str]:
         return {member.decode() for member in self._redis.call("SMEMBERS", self._key("streams"))}
@@ -191,6 +207,8 @@ class RedisState(Texts, CandleSubscriptions):
             self._key("closed", wanted.stream_id),
             self._key("epoch"),
             self._key("owed", wanted.stream_id),
+            self._key("lease", wanted.stream_id),
+            self._key("free"),
         ]
         arguments = [wanted.stream_id, wanted.exchange, wanted.user_id, wanted.digest, sealed, self._epoch]
         arguments += [*options_of(wanted.credentials), wanted.count, wanted.generation, wanted.epoch]
@@ -210,82 +228,17 @@ class RedisState(Texts, CandleSubscriptions):
     def close_stale(self, epoch: int) -> list[str]:
         arguments = [epoch, self._key("stream:"), self._key("closed:"), TOMBSTONE_S]
         closed = [
-            stream_id.decode() for stream_id in self._redis.run(lua.CLOSE_STALE, [self._key("streams")], arguments)
+            stream_id.decode()
+            for stream_id in self._redis.run(lua.CLOSE_STALE, [self._key("streams"), self._key("free")], arguments)
         ]
         for stream_id in closed:
             self._keyring.drop(stream_id)
         return closed
 
-    # --- ownership ---
-
-    def _lease_keys(self, units: Sequence[str]) -> list[str]:
-        return [self._key("fence")] + [self._key(kind, unit) for unit in units for kind in ("lease", "fenced")]
-
-    def claim(self, units: Sequence[str], owner: str, ttl_s: float, wary: Set[str] = frozenset()) -> dict[str, int]:
-        """Take the leases that are free, in one round trip. The owner's own are free to it and keep their number: the
-        answer to an earlier claim may have been lost."""
-        batches = [
-            (self._lease_keys(chunk), [owner, as_ms(ttl_s), KEEP_FENCE_MS, *(int(unit in wary) for unit in chunk)])
-            for chunk in chunks(units)
-        ]
-        answers = self._redis.run_all(lua.CLAIM, batches)
-        fences = [fence for answer in answers for fence in answer]
-        return {unit: int(fence) for unit, fence in zip(units, fences, strict=True) if fence}
-
-    def renew(self, leases: Mapping[str, int], owner: str, ttl_s: float) -> set[str]:
-        """One round trip. A missing lease is taken back with its number, unless somebody else had the unit since."""
-        units = list(leases)
-        batches = [
-            (self._lease_keys(chunk), [owner, as_ms(ttl_s), KEEP_FENCE_MS, *(leases[unit] for unit in chunk)])
-            for chunk in chunks(units)
-        ]
-        flags = [flag for answer in self._redis.run_all(lua.RENEW, batches) for flag in answer]
-        return {unit for unit, lost in zip(units, flags, strict=True) if lost}
-
-    def release(self, leases: Mapping[str, int], owner: str) -> None:
-        batches = [
-            (
-                self._lease_keys(chunk)[1:],
-                [KEEP_FENCE_MS, *(leases[unit] for unit in chunk), *(f"{leases[unit]}|{owner}" for unit in chunk)],
-            )
-            for chunk in chunks(list(leases))
-        ]
-        self._redis.run_all(lua.RELEASE, batches)
-
-    def hand_over(self, unit: str, fence: int, owner: str, to_owner: str, ttl_s: float) -> int | None:
-        arguments = [f"{fence}|{owner}", to_owner, as_ms(ttl_s), KEEP_FENCE_MS]
-        answer = self._redis.run(lua.HAND_OVER, self._lease_keys([unit]), arguments)
-        return None if answer is None else int(answer)
-
-    def owners(self, units: Sequence[str]) -> dict[str, str]:
-        found = {}
-        for unit, lease in zip(units, self._read("lease", units), strict=True):
-            owner = owner_of(lease)
-            if owner is not None:
-                found[unit] = owner
-        return found
-
     def _read(self, kind: str, names: Sequence[str]) -> list[bytes | None]:
         """The values of many keys, in one round trip."""
         commands = [("MGET", *(self._key(kind, name) for name in chunk)) for chunk in chunks(names)]
         return [value for answer in self._redis.pipeline(commands) for value in answer]
-
-    def heartbeat(self, info: WorkerInfo, ttl_s: float) -> None:
-        beat = ("SET", self._key("worker", info.owner), msgspec.json.encode(info), "PX", as_ms(ttl_s))
-        self._redis.pipeline([beat, ("SADD", self._key("workers"), info.owner)])
-
-    def workers(self, role: Role | None = None) -> list[WorkerInfo]:
-        """The live ones, by owner."""
-        beats = self._redis.run(lua.WORKERS, [self._key("workers")], [self._key("worker:")])
-        found = [info for beat in beats if (info := decoded(beat, WorkerInfo, "heartbeat")) is not None]
-        return sorted((info for info in found if role in (None, info.role)), key=lambda info: info.owner)
-
-    def beats_left_s(self, owners: Sequence[str]) -> dict[str, float]:
-        left_ms = self._redis.pipeline([("PTTL", self._key("worker", owner)) for owner in owners])
-        return {owner: ms / 1000 for owner, ms in zip(owners, left_ms, strict=True) if ms > 0}
-
-    def retire(self, owner: str) -> None:
-        self._redis.pipeline([("DEL", self._key("worker", owner)), ("SREM", self._key("workers"), owner)])
 
     # --- auth gates ---
 
@@ -361,7 +314,7 @@ class RedisState(Texts, CandleSubscriptions):
     # --- notifications ---
 
     def _channel(self, owner: str) -> str:
-        return self._key("notify", "*all" if owner == "*" else owner)
+        return self._key("notify:") + ("*all" if owner == "*" else owner)
 
     def notify(self, owner: str, text: str) -> None:
         """Best effort: never raises, for the command it tells of has already been applied."""
@@ -385,6 +338,11 @@ class RedisState(Texts, CandleSubscriptions):
 
         return stop
 
+    def listening(self) -> set[str]:
+        start = self._channel("")
+        found = self._redis.call("PUBSUB", "CHANNELS", f"{_literally(start)}*")
+        return {channel.decode()[len(start) :] for channel in found} - {"*all"}
+
     # --- connection ---
 
     def threads(self) -> Sequence[Stamped]:
@@ -407,3 +365,8 @@ class RedisState(Texts, CandleSubscriptions):
             listener.stop()
         self._client.connection_pool.disconnect()
         self._admin_client.connection_pool.disconnect()
+
+
+def _literally(text: str) -> str:
+    """A pattern of Redis that matches this text alone."""
+    return "".join(f"\\{letter}" if letter in "*?[]^\\" else letter for letter in text)

@@ -1,27 +1,36 @@
 -- Prolong one's leases; take back those that Redis lost, unless somebody else had them in between.
--- KEYS: fence counter, then for each unit its lease and its last fence
--- ARGV: owner, ttl in ms, ms to keep the last fence, then the fences
+-- KEYS: fence counter, free units, what the owner holds, then for each unit its lease and its last fence
+-- ARGV: owner, ttl in ms, ms to keep the last fence, 1 if the owner's life keeps them from now on, then the fences, then the
+--       units
 -- Returns for each unit 1 if it is lost, else 0
-local lost = {}
-for i = 2, #KEYS, 2 do
-  local fence = ARGV[3 + i / 2]
-  local held = redis.call('GET', KEYS[i])
+local lost, kept, left = {}, {}, {}
+local units = (#KEYS - 3) / 2
+for i = 1, units do
+  local lease, last, fence, unit = KEYS[2 + 2 * i], KEYS[3 + 2 * i], ARGV[4 + i], ARGV[4 + units + i]
+  local held = redis.call('GET', lease)
   local gone = 0
   if held == fence .. '|' .. ARGV[1] then
-    redis.call('PEXPIRE', KEYS[i], ARGV[2])
+    redis.call('PEXPIRE', lease, ARGV[2])
   elseif held then
     gone = 1
   else
-    local last = redis.call('GET', KEYS[i + 1])
-    if last and tonumber(last) > tonumber(fence) then
+    local before = redis.call('GET', last)
+    if before and tonumber(before) > tonumber(fence) then
       gone = 1
     else
-      give(KEYS[i], KEYS[i + 1], fence, ARGV[1], ARGV[2], ARGV[3])
+      give(lease, last, fence, ARGV[1], ARGV[2], ARGV[3])
       if tonumber(redis.call('GET', KEYS[1]) or '0') < tonumber(fence) then
         redis.call('SET', KEYS[1], fence)
       end
     end
   end
+  if gone == 1 then left[#left + 1] = unit else kept[#kept + 1] = unit end
   lost[#lost + 1] = gone
 end
+if ARGV[4] == '1' then
+  each('SADD', KEYS[3], kept)
+  redis.call('PEXPIRE', KEYS[3], ARGV[3])
+  each('SREM', KEYS[3], left)
+end
+each('SREM', KEYS[2], kept)
 return lost

@@ -1,14 +1,12 @@
--- Heartbeats of the living; the dead leave the index.
+-- The processes that are not buried.
 -- KEYS: index
 -- ARGV: prefix of heartbeats
--- Returns heartbeat texts
-local alive = {}
+-- Returns for each its name, its heartbeat or '', and the ms that this still lasts
+local found = {}
 for _, owner in ipairs(redis.call('SMEMBERS', KEYS[1])) do
-  local beat = redis.call('GET', ARGV[1] .. owner)
-  if beat then
-    alive[#alive + 1] = beat
-  else
-    redis.call('SREM', KEYS[1], owner)
-  end
+  local key = ARGV[1] .. owner
+  found[#found + 1] = owner
+  found[#found + 1] = redis.call('GET', key) or ''
+  found[#found + 1] = redis.call('PTTL', key)
 end
-return alive
+return found

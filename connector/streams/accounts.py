@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from functools import partial
 from typing import Final
 
@@ -17,7 +17,7 @@ import msgspec
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.loop import Loop
-from connector.core.ports import Clock, State, Wanted
+from connector.core.ports import Clock, Glance, State, Wanted
 from connector.core.traces import TRACES
 from connector.streams.coverage import Coverage
 from connector.streams.handover import Handover
@@ -40,8 +40,15 @@ CLAIM_BATCH: Final = 500
 POSITION_EVERY_MS: Final = 10_000
 """The live time of a quiet account is saved this often."""
 REBALANCE_BATCH: Final = 5
-LOOK_AGAIN_SWEEPS: Final = 20
+LOOK_AGAIN_SWEEPS: Final = 60
 """Every held stream is compared with what is wanted once in this many sweeps: notifications may get lost."""
+SCAN_S: Final = 60.0
+"""One process looks this often at all wanted streams, in small parts: the index of the free ones may have been forgotten."""
+SCANNED_AT_ONCE: Final = 1_000
+TAKEN_AT_ONCE: Final = 2_000
+"""Free streams that one sweep takes; the others wait for the next."""
+LATER_S: Final = 10.0
+"""A free stream that this process can't run is looked at again after this long."""
 
 
 class Accounts:
@@ -70,6 +77,12 @@ class Accounts:
         self._told: set[str] = set()
         self.coverage = Coverage(capacity)
         self._to_check: list[str] = []
+        self._later: dict[str, float] = {}
+        """Free streams that can't run here → when to look again."""
+        self._lapses = 0
+        self._scan_at = clock.mono() + SCAN_S
+        self._scanned: int | None = None
+        """How far the scan of this process is."""
         self.draining = False
         self.loop = loop
         self.handover = Handover(
@@ -103,6 +116,8 @@ class Accounts:
     def notified(self, text: str) -> None:
         """A notification for this process (from its listener thread)."""
         if text in {"resync", "sweep"}:
+            if text == "resync":
+                self._lapses = -1  # what was told meanwhile is not known
             self.sweep()
         elif text == "admin-config":
             self.loop.post_once("admin", self._apply_admin)
@@ -151,6 +166,8 @@ class Accounts:
     def _reconcile(self, stream_ids: Sequence[str], *, asked: bool = True) -> None:
         try:
             wanted = self._state.wanted(stream_ids)
+            if asked:
+                self._later = {name: until for name, until in self._later.items() if name not in stream_ids}
             free: list[Wanted] = []
             missing: list[Wanted] = []
             absent: list[str] = []
@@ -164,6 +181,7 @@ class Accounts:
                         self._end(stream_id, closed=True)
                 elif not self._enabled(real_id(entry.exchange)):
                     self._disabled(stream_id)
+                    self._postpone(stream_id)
                 elif self._leases.holds(stream_id):
                     if self._supervisor.has(stream_id):
                         self._update(entry)
@@ -200,22 +218,25 @@ class Accounts:
         if self.handover.giving(entry.stream_id) or self._leases.settling:
             return False
         if entry.credentials is None:
+            self._postpone(entry.stream_id)
             if entry.stream_id not in self._told:
                 self._told.add(entry.stream_id)
                 log.info("another process must open this stream: its key is not known here", stream=entry.stream_id)
             return False
         return self._free.may_claim(entry.stream_id)
 
+    def _postpone(self, stream_id: str) -> None:
+        """It can't run here; a command or a switch that changes this is told."""
+        self._later[stream_id] = self._clock.mono() + LATER_S
+
     def _claim(self, entries: Sequence[Wanted]) -> None:
         for start in range(0, len(entries), CLAIM_BATCH):
             self.loop.still_alive()
             batch = entries[start : start + CLAIM_BATCH]
             ids = [entry.stream_id for entry in batch]
-            wary = {stream_id for stream_id in ids if self._free.wary(stream_id)}
-            taken = set(self._leases.claim(ids, wary))
+            taken = set(self._leases.claim(ids))
             for stream_id in ids:
-                if stream_id in taken or stream_id not in wary:
-                    self._free.owned(stream_id)
+                self._free.owned(stream_id)
             self._run_all([entry for entry in batch if entry.stream_id in taken])
 
     def _run_all(self, entries: Sequence[Wanted]) -> None:
@@ -282,36 +303,86 @@ class Accounts:
 
     def _sweep(self) -> None:
         try:
-            ids = self._state.wanted_ids()
-            held = set(self._leases.held())
-            self._remember([stream_id for stream_id in sorted(held - ids) if stream_id in self._wanted])
-            self._look_again(held)
-            unheld = sorted(ids - held)
-            self._free.only(ids)
-            owners = self._state.owners(unheld) if unheld else {}
+            lapses = self._leases.lapses
+            if lapses != self._lapses:
+                self._look_at_all()
+                self._lapses = lapses
+            self._look_again()
+            self._scan_on()
+            wanted, unowned = self._state.unowned()
+            free = {stream_id for stream_id in unowned if not self._leases.holds(stream_id)}
+            self._free.only(free)
             room = self._room()
-            free = [stream_id for stream_id in unheld if stream_id not in owners]
-            self.coverage.seen(wanted=len(ids), without=free, room=room)
-            if unheld and not self.draining:
-                for stream_id, owner in owners.items():
-                    self._free.owned(stream_id, owner)
-                if free:
-                    self._leases.look_around()
-                for start in range(0, len(free), CLAIM_BATCH):
-                    self._reconcile(free[start : start + CLAIM_BATCH], asked=False)
+            self.coverage.seen(wanted=wanted, without=free, room=room)
+            if free and not self.draining:
+                self._leases.look_around()
+                self._take_some(free)
             self.handover.check()
         except StateUnavailable as error:
             log.debug("the sweep waits: the state is unavailable", error=str(error))
 
-    def _look_again(self, held: set[str]) -> None:
+    def _take_some(self, free: Set[str]) -> None:
+        now = self._clock.mono()
+        self._later = {stream_id: until for stream_id, until in self._later.items() if stream_id in free}
+        due = sorted(stream_id for stream_id in free if self._later.get(stream_id, now) <= now)
+        # Those that this process should have come first, so that many processes don't ask about all of them at once.
+        due = [stream_id for stream_id in due if self._free.may_claim(stream_id)]
+        due.sort(key=self._leases.mine_first, reverse=True)
+        for start in range(0, min(len(due), self._room(), TAKEN_AT_ONCE), CLAIM_BATCH):
+            self._reconcile(due[start : start + CLAIM_BATCH], asked=False)
+
+    def _look_at_all(self) -> None:
+        """The state forgot this process, or what it told us got lost: compare all that it holds. Who does so first finds all
+        that is free."""
+        self._compare(sorted(self._leases.held()))
+        self._scan_at = self._clock.mono()
+        self._scan_on()
+        while self._scanned is not None:
+            self.loop.still_alive()
+            self._scan_on()
+
+    def _scan_on(self) -> None:
+        """One process at a time goes through all that is wanted, a part with each sweep."""
+        now = self._clock.mono()
+        if self._scanned is None and now >= self._scan_at:
+            self._scan_at = now + SCAN_S
+            self._scanned = 0 if self._state.once("scan", self._leases.owner, SCAN_S) else None
+        if self._scanned is not None:
+            after = self._scan(self._scanned, max(SCANNED_AT_ONCE, math.ceil(self.coverage.wanted / SCAN_S)))
+            self._scanned = after or None
+
+    def _scan(self, cursor: int, count: int) -> int:
+        after, silent = self._state.scan(cursor, count)
+        for owner in sorted(silent):
+            self._leases.neighbours.found_silent(owner, silent[owner])
+        return after
+
+    def _look_again(self) -> None:
         """Compare a part of the held streams with what is wanted, so that a lost notification heals."""
+        held = self._leases.held()
         if not self._to_check:
             self._to_check = sorted(held)
         count = max(50, math.ceil(len(held) / LOOK_AGAIN_SWEEPS))
         part, self._to_check = self._to_check[:count], self._to_check[count:]
-        part = [stream_id for stream_id in part if self._leases.holds(stream_id)]
-        if part:
-            self._reconcile(part, asked=False)
+        self._compare([stream_id for stream_id in part if self._leases.holds(stream_id)])
+
+    def _compare(self, held: Sequence[str]) -> None:
+        for start in range(0, len(held), CLAIM_BATCH):
+            self.loop.still_alive()
+            batch = held[start : start + CLAIM_BATCH]
+            seen = self._state.glance(batch)
+            changed = [stream_id for stream_id in batch if self._changed(stream_id, seen.get(stream_id))]
+            if changed:
+                self._reconcile(changed, asked=False)
+
+    def _changed(self, stream_id: str, seen: Glance | None) -> bool:
+        """Whether a held stream may have to be looked at more closely."""
+        known = self._wanted.get(stream_id)
+        if seen is None or known is None or not self._supervisor.has(stream_id):
+            return True
+        return seen != (known.count, known.generation, known.digest, known.epoch) or not self._enabled(
+            real_id(known.exchange)
+        )
 
     def _remember(self, forgotten: Sequence[str]) -> None:
         """Streams that run here and that the state does not know: it forgot them, or their close was not noticed."""
@@ -339,6 +410,7 @@ class Accounts:
             )
 
     def _apply_admin(self) -> None:
+        self._later = {}
         held = list(self._leases.held())
         for start in range(0, len(held), CLAIM_BATCH):
             self._reconcile(held[start : start + CLAIM_BATCH], asked=False)

@@ -76,7 +76,7 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     io_threads: int = 1
     connect_threads: int = 16
     capacity: int = 5_000
-    lease_ttl_s: float = 8.0
+    lease_ttl_s: float = 3.0
     drain_timeout_s: float = 20.0
     rejoin_grace_s: float = 600.0
     cooldown_base_ms: int = 1_800_000

@@ -11,10 +11,11 @@
       saves the position, closes
       "released" --------------------------> drops what the position covers, publishes the rest
 
-Notifications may get lost, so both sides repeat theirs. Until the giver has stopped it keeps the lease alive in the taker's
-name, so that no third process claims a stream that is still being published. If the taker dies, drains too or can't open the
-stream, the giver takes the lease back and goes on. If the taker does not become ready in time, the giver closes anyway and
-the taker repairs the gap from the saved position. If the giver dies, the taker stops waiting for it.
+Notifications may get lost, so both sides repeat theirs. Until the giver has stopped its heartbeat keeps the lease that is in
+the taker's name, so that no third process claims a stream that is still being published, whatever becomes of the taker. If
+the taker dies, drains too or can't open the stream, the giver takes the lease back and goes on. If the taker does not become
+ready in time, the giver closes anyway and the taker repairs the gap from the saved position. If the giver dies, the taker
+stops waiting for it.
 `connector.streams.passing` is the table of all that.
 """
 
@@ -110,6 +111,10 @@ class Handover:
         TRACES.passing(self._leases.owner, stream_id, before.value, passing.phase.value, cue.value)
         if passing.phase is Phase.OURS:
             self._passing.pop(stream_id, None)
+            if before in GIVING:
+                self._leases.passed_on(stream_id)
+            else:
+                self._leases.own(stream_id)
         else:
             self._passing[stream_id] = passing
         return passing.phase is not before
@@ -145,13 +150,13 @@ class Handover:
             target = self._takers.choose(stream_id, self._on_their_way())
             if target is None:
                 return
-            new_fence = self._state.hand_over(stream_id, fence, self._leases.owner, target, self._leases.ttl_s * 2)
+            new_fence = self._state.hand_over(stream_id, fence, self._leases.owner, target, self._leases.keep_s)
         except StateUnavailable:
             return
         if new_fence is None:
             return
         now = self._clock.mono()
-        self._leases.forget(stream_id)
+        self._leases.pass_on(stream_id)
         passing = Passing(target, new_fence, now, now)
         self._move(stream_id, passing, Cue.GIVE)
         self._offer(stream_id, passing)
@@ -216,15 +221,15 @@ class Handover:
 
     def _take_back(self, stream_id: str, passing: Passing) -> None:
         """The other process can't have it: go on here, with the session that never closed. Raises `StateUnavailable`."""
-        owner, ttl_s = self._leases.owner, self._leases.ttl_s
+        owner, ttl_s = self._leases.owner, self._leases.keep_s
         fence = self._state.hand_over(stream_id, passing.fence, passing.other, owner, ttl_s)
         if fence is None:
             fence = self._state.claim([stream_id], owner, ttl_s).get(stream_id)
         if fence is None:
             self._let_go(stream_id, passing, Cue.LOST)
             return
-        self._move(stream_id, passing, Cue.TAKEN_BACK)
         self._leases.accept(stream_id, fence)
+        self._move(stream_id, passing, Cue.TAKEN_BACK)
         self._supervisor.keep(stream_id)
         log.warning("took a stream back: the other process did not", stream=stream_id, other=passing.other)
 
@@ -253,7 +258,7 @@ class Handover:
         if not self._has_room():
             self._tell(giver, "refused", stream_id, full=True, by=self._leases.owner)
             return
-        self._leases.accept(stream_id, fence)
+        self._leases.accept(stream_id, fence, guest=True)
         now = self._clock.mono()
         passing = Passing(giver, fence, now, now)
         self._move(stream_id, passing, Cue.TAKE)
@@ -369,7 +374,7 @@ class Handover:
                 if now - passing.told_at >= TELL_AGAIN_S:
                     self._offer(stream_id, passing)
         for target, leases in kept.items():
-            for stream_id in sorted(self._state.renew(leases, target, self._leases.ttl_s * 2)):
+            for stream_id in sorted(self._state.renew(leases, target, self._leases.keep_s, kept=False)):
                 log.warning("a stream that was being handed over went to a third process", stream=stream_id)
                 self._let_go(stream_id, self._passing[stream_id], Cue.LOST)
 

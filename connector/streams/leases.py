@@ -7,14 +7,17 @@ comes to the same answer without talking to the others, and a process that joins
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from functools import lru_cache
 from typing import Final
 
 from connector.core.clock import SystemClock
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.ports import Clock, Role, State, WorkerInfo, join_units
+from connector.streams.neighbours import Neighbours
 
 log = get_logger(__name__)
 
@@ -22,23 +25,33 @@ UNOWNED_GRACE_S: Final = 2.0
 """A free unit is left this long to the process that should take it; then anybody takes it."""
 BEATS_PER_TTL: Final = 4
 MARGIN_PER_TTL: Final = 1 / 8
-"""So much of the leases' life before its end nothing is published any more: what is written then may still be on its way, and
-clocks do not run equally fast."""
-SPARE_OWNERS: Final = 1_000
-"""Former owners of units that nobody wants now are remembered, up to so many beyond twice the wanted ones: the state may only
-have forgotten that they are wanted."""
-SETTLE_BEATS: Final = 2
-"""Own beats after an outage of the state before anything is claimed: by then every living owner had its turn."""
+"""So much of the heartbeat's life before its end nothing is published any more: what is written then may still be on its way,
+and clocks do not run equally fast."""
+LEASE_KEEP_S: Final = 180.0
+"""A lease lasts so long by itself. The heartbeat of its owner keeps it, so this is for the rare: processes of older versions,
+which know of no burial, and what slipped out of the sets."""
+_MASK: Final = 2**64 - 1
+RENEW_EVERY_S: Final = 60.0
+"""Every lease is written again this often, a few with each beat: so one that the state forgot alone comes back."""
+
+
+@lru_cache(maxsize=10_000)
+def _number(name: str) -> int:
+    """An odd number of 64 bits that looks like chance."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") | 1
+
+
+def _score(unit: str) -> int:
+    return int.from_bytes(hashlib.blake2b(unit.encode(), digest_size=8).digest(), "big")
 
 
 def preferred(unit: str, owners: Iterable[str]) -> str | None:
-    """The owner with the highest hash for this unit; None without owners. Pure."""
-    best, best_score = None, b""
-    for owner in owners:
-        score = hashlib.blake2b(f"{owner}\x00{unit}".encode(), digest_size=8).digest()
-        if score > best_score:
-            best, best_score = owner, score
-    return best
+    """The owner with the highest score for this unit; None without owners. Pure.
+
+    When a process died this is asked for thousands of units and dozens of owners at once: so the score is a product.
+    """
+    of_unit = _score(unit)
+    return max(((of_unit * _number(owner) & _MASK, owner) for owner in owners), default=(0, None))[1]
 
 
 def _nothing_to_fence(units: Set[str]) -> None:
@@ -51,10 +64,6 @@ class Free:
     def __init__(self, leases: Leases, clock: Clock) -> None:
         self._leases, self._clock = leases, clock
         self._since: dict[str, float] = {}
-        self._owner: dict[str, str] = {}
-        """Who was seen to own a unit last …"""
-        self._stands_until: dict[str, float] = {}
-        """… and how long that lease must still stand, of units that were found without one all the same."""
 
     def may_claim(self, unit: str) -> bool:
         """Whether this process may take a unit that it found without an owner."""
@@ -63,47 +72,48 @@ class Free:
         now = self._clock.mono()
         return now - self._since.setdefault(unit, now) >= UNOWNED_GRACE_S
 
-    def wary(self, unit: str) -> bool:
-        """Whether the lease of a free unit went before its time: the state forgot it (or it was given up, which the state
-        knows). Its owner is alive, publishes, and takes the lease back with its next beat."""
-        if unit not in self._stands_until:
-            owner = self._owner.get(unit)
-            self._stands_until[unit] = self._leases.stands_until(owner) if owner is not None else float("-inf")
-        return self._clock.mono() < self._stands_until[unit]
-
-    def owned(self, unit: str, owner: str | None = None) -> None:
+    def owned(self, unit: str) -> None:
         """Somebody has it, or nobody wants it: the next time that it is free, its grace begins anew."""
         self._since.pop(unit, None)
-        self._stands_until.pop(unit, None)
-        if owner is not None:
-            self._owner[unit] = owner
 
-    def only(self, wanted: Set[str]) -> None:
-        """Forget what is not wanted any more."""
-        self._since = {unit: since for unit, since in self._since.items() if unit in wanted}
-        self._stands_until = {unit: until for unit, until in self._stands_until.items() if unit in wanted}
-        if len(self._owner) > 2 * len(wanted) + SPARE_OWNERS:
-            self._owner = {unit: owner for unit, owner in self._owner.items() if unit in wanted}
+    def only(self, free: Set[str]) -> None:
+        """Forget what is not free any more."""
+        self._since = {unit: since for unit, since in self._since.items() if unit in free}
 
 
 class Leases:
-    """Units held by this process with their fencing numbers. Any thread."""
+    """Units held by this process with their fencing numbers. Any thread.
+
+    The heartbeat keeps them all. So a beat renews none of them while the state knows the heartbeat and the number of units;
+    else others may have some, and all are renewed at once.
+    """
 
     def __init__(self, state: State, owner: str, role: Role, ttl_s: float, clock: Clock | None = None) -> None:
         self.owner, self.role, self.ttl_s = owner, role, ttl_s
+        self.keep_s = max(LEASE_KEEP_S, 2 * ttl_s)
         self.fence_off: Callable[[Set[str]], None] = _nothing_to_fence
         """Called by a beat that found leases in other hands, before `permitted` says yes again: nothing of these units may
         leave this process any more."""
+        self.lapses = 0
+        """How often a beat found no heartbeat of this process, the first one included: then the state may know nothing."""
         self._state, self._clock = state, clock or SystemClock()
+        self.neighbours = Neighbours(state, owner, role, ttl_s, self._clock)
         self._answered: tuple[float, int] | None = None
         """When the last beat that was answered began, by both clocks."""
         self._lock = threading.Lock()
+        self._claiming = threading.Lock()
         self._held: dict[str, int] = {}
-        self._workers: tuple[WorkerInfo, ...] = ()
-        self._stands: dict[str, float] = {}
-        """Owner → until when its heartbeat, and so its leases, must stand, by our monotonic clock."""
+        self._guests: set[str] = set()
+        """Held, but kept by the heartbeat of the process that still publishes them."""
+        self._giving: set[str] = set()
+        """Not held any more, but kept by our heartbeat until their takers say so."""
+        self._unsaid: set[str] = set()
+        """Held, and with the next beat kept by our heartbeat."""
+        self._turn: list[str] = []
+        """What is still to be renewed in this round."""
         self._away = False
-        self._settling = 0
+        self._rivals: tuple[tuple[WorkerInfo, ...], str, list[int]] = ((), "", [])
+        """The numbers of those who may take a unit, by whom and for which feed they were found."""
 
     def held(self) -> dict[str, int]:
         with self._lock:
@@ -121,82 +131,150 @@ class Leases:
     @property
     def workers(self) -> tuple[WorkerInfo, ...]:
         """Live processes of the role, as of the last beat (this one included once it beat)."""
-        return self._workers
+        return self.neighbours.workers
 
     @property
     def settling(self) -> bool:
         """The state was away or forgot a moment ago: leases may be gone, and their owners renew them first."""
-        return self._settling > 0
+        return self.neighbours.settling
 
-    def claim(self, units: Sequence[str], wary: Set[str] = frozenset()) -> list[str]:
-        """Take the free ones of these; of `wary` only those that were given up. Raises `StateUnavailable`."""
+    def claim(self, units: Sequence[str]) -> list[str]:
+        """Take the free ones of these. Raises `StateUnavailable`."""
         if not units:
             return []
-        taken = self._state.claim(units, self.owner, self.ttl_s, wary)
-        with self._lock:
-            self._held.update(taken)
+        with self._claiming:
+            taken = self._state.claim(units, self.owner, self.keep_s, alive=self._answered is not None)
+            with self._lock:
+                self._held.update(taken)
         return list(taken)
 
-    def accept(self, unit: str, fence: int) -> None:
-        """A lease that another process handed to this one."""
+    def accept(self, unit: str, fence: int, *, guest: bool = False) -> None:
+        """A lease that another process handed to this one. `guest`: that one still publishes it, and keeps it."""
         with self._lock:
             self._held[unit] = fence
+            self._giving.discard(unit)
+            (self._guests if guest else self._unsaid).add(unit)
+
+    def own(self, unit: str) -> None:
+        """What was a guest is ours alone now."""
+        with self._lock:
+            if unit in self._guests:
+                self._guests.discard(unit)
+                self._unsaid.add(unit)
+
+    def pass_on(self, unit: str) -> None:
+        """Handed over: not ours any more, but kept by our heartbeat until `passed_on`, because we still publish it."""
+        with self._lock:
+            self._drop(unit)
+            self._giving.add(unit)
+
+    def passed_on(self, unit: str) -> None:
+        """The hand-over is over: its new owner keeps it."""
+        with self._lock:
+            self._giving.discard(unit)
 
     def forget(self, unit: str) -> None:
         """No longer ours (handed over or fenced): nothing is told to the state."""
         with self._lock:
-            self._held.pop(unit, None)
+            self._drop(unit)
+
+    def _drop(self, unit: str) -> int | None:
+        self._guests.discard(unit)
+        self._unsaid.discard(unit)
+        return self._held.pop(unit, None)
 
     def release(self, units: Iterable[str]) -> None:
         with self._lock:
-            leases = {unit: self._held.pop(unit) for unit in units if unit in self._held}
+            leases = {unit: fence for unit in units if (fence := self._drop(unit)) is not None}
         if not leases:
             return
         try:
             self._state.release(leases, self.owner)
         except StateUnavailable:
-            log.warning("leases run out by themselves: the state is unavailable", units=join_units(leases))
+            log.warning("leases end with this process: the state is unavailable", units=join_units(leases))
 
     def retake(self, units: Iterable[str]) -> set[str]:
         """Renew some leases at once, which writes those again that the state forgot. Returns the units that others took
         meanwhile; they are dropped. Raises `StateUnavailable`."""
         held = self.held()
-        lost = self._state.renew({unit: held[unit] for unit in units if unit in held}, self.owner, self.ttl_s)
+        lost = self._state.renew({unit: held[unit] for unit in units if unit in held}, self.owner, self.keep_s)
         for unit in lost:
             self.forget(unit)
         return lost
 
     def beat(self, info: WorkerInfo) -> set[str] | None:
-        """Heartbeat and renewal in one go. Returns the units lost to others; None = the state is away, nothing is known.
+        """Say that this process lives, which keeps what it holds. Returns the units lost to others; None = the state is away,
+        nothing is known.
 
         While the state is away streams stay connected; what they tell waits (`permitted`) until a beat is answered.
         """
         began = self._clock.mono(), self._clock.wall_ms()
-        leases = self.held()
+        with self._lock:
+            leases = dict(self._held)
+            kept = len(self._held.keys() - self._guests - self._unsaid) + len(self._giving)
         try:
-            # Not longer than the leases: who is dead must not stand in the way of those who take over.
-            self._state.heartbeat(info, self.ttl_s)
-            lost = self._state.renew(leases, self.owner, self.ttl_s) if leases else set()
-            self._look()
+            known = self._state.heartbeat(info, self.ttl_s)
+            if known is None:
+                self.lapses += 1
+                if self._answered is None:
+                    self.neighbours.started()
+                else:
+                    self.neighbours.forgotten()
+            due = leases if known is None or known < kept else self._due(leases)
+            lost = self._renew(due) if due else set()
+            if known is not None and known > kept:
+                self._give_back()
+            self.neighbours.look()
         except StateUnavailable as error:
             if not self._away:
                 log.error("the state is unavailable; account events wait", error=str(error))
             self._away = True
-            self._settling = SETTLE_BEATS
+            self.neighbours.unknown()
             return None
         if self._away:
             log.info("the state is back", held=len(leases), lost=len(lost))
         self._away = False
-        self._settling = max(0, self._settling - 1)
+        self.neighbours.beaten()
         with self._lock:
             # Not what was released meanwhile, or came back with another number (hand-over).
             lost = {unit for unit in lost if self._held.get(unit) == leases[unit]}
             for unit in lost:
-                del self._held[unit]
+                self._drop(unit)
         if lost:
             self.fence_off(lost)
         self._answered = began
+        self._bury()
         return lost
+
+    def _bury(self) -> None:
+        try:
+            self.neighbours.bury()
+        except StateUnavailable as error:
+            log.debug("the dead wait for the next beat: the state is unavailable", error=str(error))
+
+    def _due(self, leases: Mapping[str, int]) -> dict[str, int]:
+        """Those that became ours since the last beat, and those whose turn it is."""
+        if not self._turn:
+            self._turn = sorted(leases)
+        count = math.ceil(len(leases) * self.ttl_s / BEATS_PER_TTL / RENEW_EVERY_S)
+        turn, self._turn = self._turn[:count], self._turn[count:]
+        return {unit: leases[unit] for unit in sorted({*turn, *self._unsaid} - self._guests) if unit in leases}
+
+    def _renew(self, leases: Mapping[str, int]) -> set[str]:
+        lost = self._state.renew(leases, self.owner, self.keep_s)
+        with self._lock:
+            self._unsaid -= leases.keys()
+        return lost
+
+    def _give_back(self) -> None:
+        """The state has units in our name that we know nothing of: given away, or the answer to a claim was lost."""
+        with self._claiming:
+            units = self._state.held(self.owner)
+            with self._lock:
+                units -= self._held.keys() | self._giving
+            if units:
+                log.debug("what is in the name of this process unknowingly is given back", units=join_units(units))
+                self._state.give_back(sorted(units), self.owner)
 
     def permitted(self) -> bool:
         """Whether what this process tells of its units may leave it now: no lease of it can have run out."""
@@ -217,31 +295,27 @@ class Leases:
     def look_around(self) -> None:
         """Find out who is alive now, not at the last beat: free units were found. Raises `StateUnavailable`."""
         known = self._has_beaten()
-        self._look()
+        self.neighbours.look()
         if known and not self._has_beaten():
             # Our own heartbeat is gone: the state forgot. Whoever holds leases writes them again with the next beat.
-            self._settling = SETTLE_BEATS
-
-    def _look(self) -> None:
-        now = self._clock.mono()
-        self._workers = tuple(self._state.workers(self.role))
-        left_s = self._state.beats_left_s([worker.owner for worker in self._workers])
-        # A heartbeat that is missing may only have been forgotten by the state.
-        stands = {owner: until for owner, until in self._stands.items() if until > now}
-        self._stands = stands | {owner: now + left for owner, left in left_s.items()}
-
-    def stands_until(self, owner: str) -> float:
-        """Until when the leases of this process must stand, by our monotonic clock; long ago for one that is not known."""
-        return self._stands.get(owner, float("-inf"))
+            self.neighbours.unknown()
 
     def _has_beaten(self) -> bool:
-        return any(worker.owner == self.owner for worker in self._workers)
+        return any(worker.owner == self.owner for worker in self.workers)
 
     def candidates(self, feed: str = "") -> list[str]:
         """Owners that may take streams: live, not draining, and running this feed."""
-        return [worker.owner for worker in self._workers if not worker.draining and (not feed or worker.runs(feed))]
+        return [worker.owner for worker in self.workers if not worker.draining and (not feed or worker.runs(feed))]
 
     def mine_first(self, unit: str) -> bool:
-        """Whether this process should try for a free unit before the others."""
-        candidates = self.candidates(unit.partition(":")[0] if self.role == "price" else "")
-        return not candidates or preferred(unit, candidates) == self.owner
+        """Whether this process should try for a free unit before the others: it is `preferred`."""
+        feed = unit.partition(":")[0] if self.role == "price" else ""
+        workers, known_feed, numbers = self._rivals
+        if workers is not self.workers or known_feed != feed:
+            numbers = [_number(owner) for owner in self.candidates(feed)]
+            self._rivals = (self.workers, feed, numbers)
+        of_unit, own = _score(unit), _number(self.owner)
+        if numbers and own not in numbers:
+            return False
+        mine = of_unit * own & _MASK
+        return all(of_unit * number & _MASK <= mine for number in numbers)

@@ -184,10 +184,10 @@ class Markets:
         take = []
         for unit in units:
             if unit in owners:
-                self._free.owned(unit, owners[unit])
+                self._free.owned(unit)
             elif self._free.may_claim(unit):
                 take.append(unit)
-        for unit in self._leases.claim(take, {unit for unit in take if self._free.wary(unit)}):
+        for unit in self._leases.claim(take):
             self._free.owned(unit)
             log.info("feed claimed", unit=unit)
 

@@ -11,7 +11,7 @@ LASTING_S: Final = 4.0
 """Longer than a free stream is left to the process that should take it, and whoever knows the key needs to find it."""
 LOOK_S: Final = 1.0
 LOOKED_A_SECOND: Final = 4_000
-"""Streams looked at, on average: 4 µs of Redis each."""
+"""Free streams looked at, on average."""
 
 
 class Orphans:
@@ -31,16 +31,14 @@ class Orphans:
             return set()
         if self._looked_at is None or now - self._looked_at > self._next - self._looked_at + LASTING_S:
             self._since = {}  # it did not look for a while, or stood still
-        ids = sorted(self._state.wanted_ids())
+        ids = sorted(self._state.unowned().free)
         found = self._among(ids, epoch)
         self._looked_at, self._next = now, now + max(LOOK_S, len(ids) / LOOKED_A_SECOND)
         self._since = {name: self._since.get(name, now) for name in found}
         return {name for name, since in self._since.items() if now - since >= LASTING_S}
 
     def _among(self, ids: list[str], epoch: int) -> list[str]:
-        owners = self._state.owners(ids) if ids else {}
-        unowned = [name for name in ids if name not in owners]
-        wanted = self._state.wanted(unowned) if unowned else {}
+        wanted = self._state.wanted(ids) if ids else {}
         return sorted(
             name
             for name, entry in wanted.items()

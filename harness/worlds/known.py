@@ -95,7 +95,7 @@ KNOWN: Final[tuple[Known, ...]] = (
         "after Redis forgot everything, while a process of the role ends, the announcement is made twice within seconds",
         frozenset({"announced too often"}),
         either(*FORGETS),
-        270,
+        588,
         "commands",
         within=250,
     ),

@@ -16,7 +16,7 @@ NOBODY_S: Final = 5.0
 """A lease in the name of a process that does not know of it: longer than hand-over messages take, shorter than it lives."""
 UNSEEN_S: Final = 4.5
 """A role of which nobody can be seen for so long may count as gone."""
-BEAT_S: Final = 2.5
+BEAT_S: Final = 1.25
 """A process that has been dead for longer than a beat could have been known to be."""
 
 

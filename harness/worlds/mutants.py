@@ -21,9 +21,11 @@ from connector.state.positions_on_disk import PositionsOnDisk
 from connector.streams.accounts import Accounts
 from connector.streams.announce import Announced, Announcer
 from connector.streams.handover import Handover
+from connector.streams.leases import Leases
 from connector.streams.lineage import Lineage
 from connector.streams.lines import Lines
 from connector.streams.market import Markets
+from connector.streams.neighbours import Neighbours
 from connector.streams.orphans import Orphans
 from connector.streams.placement import Placement
 from connector.streams.takers import Takers
@@ -104,11 +106,30 @@ def _announcement_suppressed() -> AbstractContextManager[object]:
     return patch.object(Announcer, "look", lambda *_, **__: False)
 
 
-def _lease_for_a_day() -> AbstractContextManager[object]:
-    genuine = MemoryState.renew
-    return patch.object(
-        MemoryState, "renew", lambda self, leases, owner, ttl_s: genuine(self, leases, owner, ttl_s * 10_000)
-    )
+def _heartbeat_for_a_day() -> AbstractContextManager[object]:
+    genuine = MemoryState.heartbeat
+    return patch.object(MemoryState, "heartbeat", lambda self, info, ttl_s: genuine(self, info, ttl_s * 10_000))
+
+
+def _dead_not_buried() -> AbstractContextManager[object]:
+    """What a dead process held stays in its name until the leases end by themselves."""
+    return patch.object(Neighbours, "bury", lambda *_: None)
+
+
+def _lapse_unseen() -> AbstractContextManager[object]:
+    """Who comes back does not ask what became of its leases: its heartbeat was never gone, it says."""
+    genuine = MemoryState.heartbeat
+
+    def heartbeat(self: MemoryState, info: WorkerInfo, ttl_s: float) -> int:
+        known = genuine(self, info, ttl_s)
+        return info.streams if known is None else known
+
+    return patch.object(MemoryState, "heartbeat", heartbeat)
+
+
+def _answers_lost_for_good() -> AbstractContextManager[object]:
+    """A claim whose answer was lost leaves the stream in the name of a process that does not know it."""
+    return patch.object(Leases, "_give_back", lambda *_: None)
 
 
 @contextmanager
@@ -250,16 +271,25 @@ def _room_not_asked() -> Iterator[None]:
         yield
 
 
-def _release_undone_by_a_renewal() -> AbstractContextManager[object]:
-    """E15: a release leaves no mark, and the renewal that was on its way gives the lease back."""
+@contextmanager
+def _release_undone_by_a_renewal() -> Iterator[None]:
+    """E15: a release leaves no mark, and the renewal that was on its way gives the lease back; each beat renews all, and
+    nobody looks for what is in its name unknowingly."""
 
     def release(self: MemoryState, leases: dict[str, int], owner: str) -> None:
         with self._lock:
             for unit, fence in leases.items():
                 if self._leases.get(unit) == (owner, fence):
                     self._leases.drop(unit)
+                    self._leave(unit, owner)
+                    self._found(unit)
 
-    return patch.object(MemoryState, "release", release)
+    with (
+        patch.object(MemoryState, "release", release),
+        patch.object(Leases, "_due", lambda _, leases: dict(leases)),
+        patch.object(Leases, "_give_back", lambda *_: None),
+    ):
+        yield
 
 
 def _event_after_the_close() -> AbstractContextManager[object]:
@@ -318,7 +348,35 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         frozenset({"not announced"}),
         _announcement_suppressed,
     ),
-    Mutant("lease for a day", "a renewed lease outlives its process", "process", frozenset({"dark"}), _lease_for_a_day),
+    Mutant(
+        "heartbeat for a day",
+        "a process's heartbeat, and all that it keeps, outlives it",
+        "process",
+        frozenset({"dark"}),
+        _heartbeat_for_a_day,
+    ),
+    Mutant(
+        "dead not buried",
+        "what a dead process held stays in its name",
+        "process",
+        frozenset({"dark"}),
+        _dead_not_buried,
+        faults=("kill",),
+    ),
+    Mutant(
+        "lapse unseen",
+        "a process that stood still goes on with streams that others have",
+        "freeze",
+        frozenset({"rabbit two owners", "redis two owners", "rabbit backwards", "redis backwards", "connections"}),
+        _lapse_unseen,
+    ),
+    Mutant(
+        "answers lost for good",
+        "a claim whose answer was lost leaves the stream to nobody",
+        "redis",
+        frozenset({"lease of nobody", "dark"}),
+        _answers_lost_for_good,
+    ),
     Mutant(
         "close not counted",
         "one bot's close ends the stream of all others",

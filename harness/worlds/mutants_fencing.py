@@ -12,7 +12,7 @@ from connector.state.memory_state import MemoryState
 from connector.streams.attempts import Stream
 from connector.streams.breaker import AuthBreaker
 from connector.streams.gaps import Gaps
-from connector.streams.leases import Free, Leases
+from connector.streams.leases import Leases
 from connector.streams.lines import Lines
 from connector.streams.tracker import Position
 from connector.streams.venue_time import VenueTime
@@ -62,7 +62,7 @@ def what_was_written_arrives() -> Iterator[None]:
 
 def a_missing_lease_is_free() -> AbstractContextManager[object]:
     """B6: whoever finds a stream without a lease takes it, although its owner has beaten a moment ago."""
-    return patch.object(Free, "wary", lambda *_: False)
+    return patch.object(MemoryState, "_held_by_another", lambda *_: False)
 
 
 @contextmanager

@@ -184,6 +184,10 @@ class Registry:
 
         self._call("notify", send, reads=False)
 
+    def listening(self) -> set[str]:
+        found: set[str] = self._call("listening", lambda: set(self._server.listeners), reads=True)
+        return found
+
     def close_connections(self) -> None:
         for stop in self._stops:
             stop()
@@ -201,8 +205,8 @@ def _get_soon(inbox: Queue) -> bool:
 
 _READS: Final = frozenset(
     {
-        "beats_left_s", "candles", "enabled_exchanges", "gate", "get", "get_all", "owners", "ping", "positions", "wanted",
-        "wanted_ids", "workers",
+        "beats_left_s", "candles", "enabled_exchanges", "gate", "get", "get_all", "held", "owners", "ping", "positions",
+        "roll", "unowned", "wanted_ids", "workers",
     }
 )  # fmt: skip
 

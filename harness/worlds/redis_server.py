@@ -117,6 +117,8 @@ class RedisServer:
                     ("text", registry._texts),
                 )
             ],
+            ("held", lambda: sorted(registry._held), lambda name: registry._held.pop(name, None)),
+            ("index", lambda: ["free", "workers"], lambda name: self._index(name).clear()),
         ]
         keys = [(kind, name, drop) for kind, names, drop in tables for name in names()]
         if keys:
@@ -127,6 +129,9 @@ class RedisServer:
             self.evicted.append(f"{kind} {name}")
             if kind == "text" and name.startswith("announced:"):
                 self.forgot.append(self.kernel.now)
+
+    def _index(self, name: str) -> set[str]:
+        return self.registry._free if name == "free" else self.registry._index
 
     def drop_connections(self) -> None:
         self.losses += 1

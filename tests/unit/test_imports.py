@@ -62,6 +62,7 @@ ARROWS: dict[str, set[str]] = {
         "connector.core",
         "connector.servers",
         "connector.sinks",
+        "connector.state",
         "connector.streams",
         "exchanges",
         "harness",

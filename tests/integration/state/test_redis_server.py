@@ -66,6 +66,9 @@ class ServerBacking:
         if keys:
             self.client.delete(*keys)
 
+    def evict(self, key: str) -> None:
+        assert self.client.delete(f"{self.prefix}{key}")
+
     def enable_exchanges(self, text: str | None) -> None:
         name = f"{self.admin_prefix}enabled_exchanges"
         if text is None:
@@ -130,6 +133,14 @@ def test_pooled_connections_that_the_server_cut_are_replaced_unnoticed(backing: 
     assert backing.kill_connections() >= 1
 
     assert opened(state).wanted is not None
+
+
+def test_who_stopped_listening_or_died_is_known_not_to_listen(backing: ServerBacking) -> None:
+    state = backing.state()
+    stop, _ = state.listen("w1", Heard()), backing.state().listen("w2", Heard())
+    assert state.listening() == {"w1", "w2"}
+    stop()
+    eventually(lambda: state.listening() == {"w2"})
 
 
 def test_another_database_is_another_world(backing: ServerBacking) -> None:

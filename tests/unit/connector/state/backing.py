@@ -54,6 +54,9 @@ class Backing(Protocol):
     def flush(self) -> None:
         """Lose everything."""
 
+    def evict(self, key: str) -> None:
+        """Lose one key, named as in Redis without its prefix."""
+
     def enable_exchanges(self, text: str | None) -> None:
         """Write the admin page's key, and tell."""
 

@@ -122,5 +122,14 @@ class Notices(WithBacking):
         assert state.enabled_exchanges() is None
         stop()
 
+    def test_who_listens_is_known_even_after_everything_was_forgotten(self, backing: Backing, state: State) -> None:
+        first, second = state.listen("w[1]", Heard()), state.listen("w2", Heard())
+
+        backing.flush()
+
+        assert state.listening() == {"w[1]", "w2"}
+        first()
+        second()
+
     def test_it_answers_a_ping(self, state: State) -> None:
         assert state.ping() is True

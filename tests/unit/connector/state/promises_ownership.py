@@ -16,6 +16,7 @@ from tests.unit.connector.state.backing import (
     WithBacking,
     eventually,
     opened,
+    want,
     worker,
 )
 
@@ -146,18 +147,218 @@ class Ownership(WithBacking):
         assert left_s["w2"] <= LONG_S / 2
         assert state.beats_left_s([]) == {}
 
-    def test_a_wary_claim_takes_only_what_was_given_up(self, backing: Backing, state: State, other: State) -> None:
-        """A lease that is missing without that may have been forgotten, and its owner goes on."""
-        units = ["given up", "ran out", "never owned", "mine"]
-        mine = state.claim(["given up", "ran out"], "w1", SHORT_S) | other.claim(["mine"], "w2", LONG_S)
+    def test_a_lease_that_is_missing_is_not_free_while_another_process_holds_the_unit(
+        self, backing: Backing, state: State, other: State
+    ) -> None:
+        """It was forgotten, and its owner goes on."""
+        state.heartbeat(worker("w1"), LONG_S)
+        mine = state.claim(["forgotten", "given up"], "w1", SHORT_S)
         state.release({"given up": mine["given up"]}, "w1")
-        eventually(lambda: state.owners(units) == {"mine": "w2"})
-        assert set(other.claim(units, "w2", LONG_S, set(units))) == {"given up", "mine"}
-        other.release(other.claim(["given up"], "w2", LONG_S), "w2")
-        assert set(other.claim(["given up"], "w2", SHORT_S)) == {"given up"}
-        eventually(lambda: state.owners(["given up"]) == {})
-        assert state.claim(["given up"], "w1", LONG_S, {"given up"}) == {}, "it was taken since it was given up"
-        assert set(state.claim(units, "w1", LONG_S)) == {"given up", "ran out", "never owned"}
+        eventually(lambda: other.owners(["forgotten"]) == {})
+
+        assert set(other.claim(["forgotten", "given up", "never owned"], "w2", LONG_S)) == {"given up", "never owned"}
+        assert set(state.claim(["forgotten"], "w1", LONG_S)) == {"forgotten"}, "its owner may"
+
+    def test_a_process_without_a_heartbeat_claims_nothing_if_it_says_so(self, backing: Backing, state: State) -> None:
+        """The state forgot everything, and the process does not know it yet."""
+        state.heartbeat(worker("w1"), LONG_S)
+        assert set(state.claim(["a"], "w1", LONG_S, alive=True)) == {"a"}
+
+        backing.flush()
+
+        assert state.claim(["b"], "w1", LONG_S, alive=True) == {}
+        assert state.owners(["b"]) == {}
+        state.heartbeat(worker("w1"), LONG_S)
+        assert set(state.claim(["b"], "w1", LONG_S, alive=True)) == {"b"}
+
+    # --- what a process's heartbeat keeps ---
+
+    def test_a_heartbeat_tells_how_much_its_process_holds_and_whether_the_last_one_stood(
+        self, backing: Backing, state: State
+    ) -> None:
+        assert state.heartbeat(worker("w1"), LONG_S) is None
+        assert state.heartbeat(worker("w1"), LONG_S) == 0
+        mine = state.claim(["a", "b", "c"], "w1", LONG_S)
+        assert state.heartbeat(worker("w1"), SHORT_S) == 3
+        assert state.held("w1") == {"a", "b", "c"}
+        state.release({"b": mine["b"]}, "w1")
+        eventually(lambda: state.workers() == [])
+        assert state.heartbeat(worker("w1"), LONG_S) is None
+        assert state.heartbeat(worker("w1"), LONG_S) == 2
+        backing.flush()
+        assert state.heartbeat(worker("w1"), LONG_S) is None
+
+    def test_who_lives_is_not_buried(self, state: State, other: State) -> None:
+        state.heartbeat(worker("w1"), LONG_S)
+        state.claim(["a"], "w1", LONG_S)
+
+        assert other.bury("w1") is None
+        assert state.owners(["a"]) == {"a": "w1"}
+        assert state.held("w1") == {"a"}
+
+    def test_what_a_dead_process_held_is_free_in_one_step(self, state: State, other: State) -> None:
+        opened(state, "a")
+        opened(state, "in its name")
+        state.heartbeat(worker("w1"), SHORT_S)
+        state.claim(["a", "b", "in its name"], "w1", LONG_S)
+        assert other.unowned().free == set()
+        eventually(lambda: other.workers() == [])
+        assert set(other.roll()) == {"w1"}, "it is not buried"
+
+        freed = other.bury("w1", ["in its name", "in its name"])
+
+        assert freed is not None
+        assert set(freed) == {"a", "b", "in its name"}
+        assert other.unowned().free == {"a", "in its name"}, "the third is no stream"
+        assert other.owners(["a", "b"]) == {}
+        assert (other.held("w1"), other.roll(), other.bury("w1")) == (set(), {}, [])
+        assert set(other.claim(["a", "b"], "w2", LONG_S)) == {"a", "b"}
+        assert other.unowned().free == {"in its name"}
+
+    def test_a_process_that_was_buried_alive_loses_what_others_took_and_keeps_the_rest(
+        self, state: State, other: State
+    ) -> None:
+        state.heartbeat(worker("w1"), SHORT_S)
+        mine = state.claim(["taken", "left"], "w1", LONG_S)
+        eventually(lambda: other.workers() == [])
+        other.bury("w1")
+        other.claim(["taken"], "w2", LONG_S)
+
+        assert state.heartbeat(worker("w1"), LONG_S) is None
+        assert state.renew(mine, "w1", LONG_S) == {"taken"}
+        assert state.owners(["taken", "left"]) == {"taken": "w2", "left": "w1"}
+        assert (state.held("w1"), other.held("w2"), other.unowned().free) == ({"left"}, {"taken"}, set())
+
+    def test_what_was_being_handed_over_stays_with_its_giver_until_the_taker_says_so(
+        self, state: State, other: State
+    ) -> None:
+        """The giver still publishes: if the taker dies nobody else may have it."""
+        fences = state.claim(["a", "b", "c"], "w1", LONG_S)
+        handed = {unit: state.hand_over(unit, fences[unit], "w1", "w2", LONG_S) for unit in ("a", "b")}
+        assert state.renew({"b": handed["b"] or 0}, "w2", LONG_S, kept=False) == set()
+
+        assert other.bury("w2") == []
+        assert other.owners(["a", "b"]) == {"a": "w2", "b": "w2"}
+        assert other.renew({"a": handed["a"] or 0}, "w2", LONG_S) == set()
+        assert (state.held("w1"), state.held("w2")) == ({"a", "b", "c"}, {"a"})
+        assert other.bury("w1") == ["c"], "the others have a taker"
+        assert other.held("w2") == {"a", "b"}
+        assert sorted(other.bury("w2") or ()) == ["a", "b"]
+
+    def test_who_retires_leaves_nothing_in_its_name(self, state: State) -> None:
+        state.heartbeat(worker("w1"), LONG_S)
+        opened(state, "a")
+        state.claim(["a"], "w1", LONG_S)
+
+        state.retire("w1")
+
+        assert (state.owners(["a"]), state.roll(), state.unowned().free) == ({}, {}, {"a"})
+
+    def test_what_is_in_ones_name_unknowingly_is_given_back(self, state: State, other: State) -> None:
+        mine = state.claim(["a", "b"], "w1", LONG_S) | other.claim(["c"], "w2", LONG_S)
+
+        state.give_back(["a", "c", "d"], "w1")
+
+        assert state.owners(["a", "b", "c"]) == {"b": "w1", "c": "w2"}
+        assert state.held("w1") == {"b"}
+        assert state.renew({"a": mine["a"]}, "w1", LONG_S) == {"a"}
+        assert set(other.claim(["a"], "w2", LONG_S)) == {"a"}
+
+    def test_a_late_release_of_an_older_number_takes_nothing_away(self, state: State) -> None:
+        old = state.claim(["a"], "w1", LONG_S)
+        state.release(old, "w1")
+        state.claim(["a"], "w1", LONG_S)
+
+        state.release(old, "w1")
+
+        assert (state.owners(["a"]), state.held("w1"), state.unowned().free) == ({"a": "w1"}, {"a"}, set())
+
+    def test_a_release_of_a_lease_that_was_forgotten_is_not_undone_by_a_renewal(
+        self, backing: Backing, state: State
+    ) -> None:
+        mine = state.claim(["a"], "w1", SHORT_S)
+        eventually(lambda: state.owners(["a"]) == {})
+
+        state.release(mine, "w1")
+
+        assert state.renew(mine, "w1", LONG_S) == {"a"}
+        assert state.owners(["a"]) == {}
+
+    # --- what is free ---
+
+    def test_a_stream_is_free_from_its_open_to_its_claim_and_from_its_release_to_its_close(
+        self, state: State, other: State
+    ) -> None:
+        opened(state, "a")
+        opened(state, "b")
+        assert state.unowned() == (2, {"a", "b"})
+        mine = other.claim(["a"], "w1", LONG_S)
+        assert state.unowned() == (2, {"b"})
+        opened(state, "a")
+        assert state.unowned() == (2, {"b"}), "it has an owner"
+        other.release(mine, "w1")
+        assert state.unowned() == (2, {"a", "b"})
+        state.close("b")
+        assert state.unowned() == (1, {"a"})
+        state.begin_epoch(NOW)
+        opened(state, "c")
+        state.close_stale(state.begin_epoch(NOW + 1))
+        assert state.unowned() == (0, set())
+
+    def test_a_stream_that_is_remembered_is_free_unless_it_has_an_owner(self, backing: Backing, state: State) -> None:
+        opened(state, "a")
+        opened(state, "b")
+        a, b = want(state, "a"), want(state, "b")
+        mine = state.claim(["a"], "w1", LONG_S)
+        backing.flush()
+        state.renew(mine, "w1", LONG_S)
+
+        assert state.remember(a)
+        assert state.remember(b)
+
+        assert state.unowned() == (2, {"b"})
+
+    def test_what_is_no_wanted_stream_is_not_free(self, state: State) -> None:
+        """Feeds of the price role, which are found by their names, and streams that were closed meanwhile."""
+        opened(state, "a")
+        mine = state.claim(["ticker:okx", "a"], "w1", LONG_S)
+        state.close("a")
+        state.release(mine, "w1")
+        assert state.unowned() == (0, set())
+
+    def test_a_scan_finds_what_the_index_forgot_and_whom_nobody_buried(
+        self, backing: Backing, state: State, other: State
+    ) -> None:
+        names = {f"s{number:02}" for number in range(25)}
+        for name in names:
+            opened(state, name)
+        state.heartbeat(worker("lives"), LONG_S)
+        state.claim(["s00", "s01"], "lives", LONG_S)
+        other.heartbeat(worker("dies"), SHORT_S)
+        other.claim(["s02", "s03"], "dies", LONG_S)
+        backing.evict("free")
+        eventually(lambda: [info.owner for info in state.workers()] == ["lives"])
+
+        assert state.unowned().free == set()
+        cursor, silent = state.scan(0, 10)
+        while cursor:
+            cursor, more = state.scan(cursor, 10)
+            silent = {**silent, **{owner: [*silent.get(owner, ()), *units] for owner, units in more.items()}}
+
+        assert state.unowned().free == names - {"s00", "s01", "s02", "s03"}
+        assert {owner: sorted(units) for owner, units in silent.items()} == {"dies": ["s02", "s03"]}
+        assert state.scan(0, 10_000).cursor == 0
+
+    def test_a_glance_tells_whether_a_stream_changed(self, state: State) -> None:
+        opened(state, "a")
+        first = state.glance(["a", "b"])
+        wanted = want(state, "a")
+        assert first == {"a": (wanted.count, wanted.generation, wanted.digest, wanted.epoch)}
+        opened(state, "a", keys=2)
+        state.restart("a")
+        second = state.glance(["a"])["a"]
+        assert (second.subscribers, second.generation, second.digest != first["a"].digest) == (2, 1, True)
+        assert state.glance([]) == {}
 
     def test_hand_over_passes_a_lease_on_in_one_step(self, state: State, other: State) -> None:
         fence = state.claim(["a"], "w1", LONG_S)["a"]

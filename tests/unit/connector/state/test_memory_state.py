@@ -25,6 +25,10 @@ class _Backing:
     def flush(self) -> None:
         self.memory.flush()
 
+    def evict(self, key: str) -> None:
+        assert key == "free"
+        self.memory._free.clear()
+
     def enable_exchanges(self, text: str | None) -> None:
         self.memory.set_enabled_exchanges(None if text is None else frozenset(json.loads(text)))
 

@@ -18,7 +18,7 @@ from tests.unit.connector.state.promises import Promises
 from tests.unit.connector.state.test_redis_state import FakeBacking
 
 PREFIX: Final = "{t:}"
-KEYLESS: Final = frozenset({"PUBLISH", "PING"})
+KEYLESS: Final = frozenset({"PUBLISH", "PUBSUB", "PING"})
 
 
 class TaggedBacking(FakeBacking):
@@ -27,6 +27,9 @@ class TaggedBacking(FakeBacking):
         state = RedisState(self.client, prefix=PREFIX, vault=vault, **options)
         self._built.append(state)
         return state
+
+    def evict(self, key: str) -> None:
+        assert self.client().delete(f"{PREFIX}{key}")
 
 
 def _keys(command: Sequence[Any]) -> Sequence[Any]:

@@ -49,6 +49,9 @@ class FakeBacking:
     def flush(self) -> None:
         self.client().flushall()
 
+    def evict(self, key: str) -> None:
+        assert self.client().delete(f"t:{key}")
+
     def enable_exchanges(self, text: str | None) -> None:
         client = self.client()
         if text is None:
@@ -252,12 +255,15 @@ def test_an_evicted_worker_index_is_repaired_by_the_next_heartbeat(backing: Fake
     assert [info.owner for info in state.workers()] == ["w1"]
 
 
-def test_the_index_of_workers_is_pruned(backing: FakeBacking) -> None:
+def test_the_dead_leave_the_index_of_workers_when_they_are_buried(backing: FakeBacking) -> None:
     state = backing.state()
     for i in range(20):
         state.heartbeat(worker(f"w{i}"), 0.02)
-
     eventually(lambda: state.workers() == [])
+    assert len(state.roll()) == 20
+
+    for i in range(20):
+        assert state.bury(f"w{i}") == []
 
     assert backing.client().exists("t:workers") == 0
 

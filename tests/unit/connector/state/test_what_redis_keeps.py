@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from connector.state.redis_state import KEEP_BUCKET_MS, KEEP_FENCE_MS
+from connector.state._ownership import KEEP_FENCE_MS
+from connector.state.redis_state import KEEP_BUCKET_MS
 from exchanges.credentials import credentials
 from tests.unit.connector.state.backing import KEY, LONG_S, NOW, want
 from tests.unit.connector.state.test_redis_state import SECRETS, FakeBacking

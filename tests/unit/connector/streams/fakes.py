@@ -147,8 +147,9 @@ _STATE_METHODS = frozenset(
     {
         "open", "close", "restart", "wanted", "wanted_ids", "remember", "begin_epoch", "close_stale", "add_candle",
         "block", "candles", "claim", "clear_gate", "drop_position", "enabled_exchanges", "gate", "get", "hand_over",
-        "heartbeat", "notify", "once", "owners", "positions", "put", "release", "remove_candle", "renew", "retire",
-        "begin_candles", "drop_candles", "save_positions", "set_gate", "swap", "take", "workers",
+        "heartbeat", "listening", "notify", "once", "owners", "positions", "put", "release", "remove_candle", "renew",
+        "retire", "begin_candles", "bury", "drop_candles", "give_back", "glance", "held", "roll", "save_positions", "scan",
+        "set_gate", "swap", "take", "unowned", "workers",
     }
 )  # fmt: skip
 

@@ -78,7 +78,8 @@ def test_a_process_that_lost_its_lease_ends_the_stream_at_once(cluster: Cluster)
     a = cluster.process("a")
     cluster.open("u1")
     cluster.tick(1)
-    cluster.clock.seconds += 30  # a long pause of the process: its lease ran out
+    cluster.clock.seconds += 30  # a long pause of the process: others buried it
+    cluster.state.bury("a")
     assert cluster.state.claim(["u1"], "b", 8.0) != {}
     a.beat()
     cluster.settle()
@@ -93,6 +94,7 @@ def test_nothing_of_a_lost_stream_waits_for_the_owners_turn_to_be_dropped(cluste
     cluster.open("u1")
     cluster.tick(1)
     cluster.clock.seconds += 30
+    cluster.state.bury("a")
     cluster.state.claim(["u1"], "b", 8.0)
     assert not a.leases.permitted()
     a.beat()

@@ -41,13 +41,14 @@ def test_giving_passes_the_lease_and_tells_its_number(desk: Desk) -> None:
     assert desk.supervisor.has("u1")
 
 
-def test_the_lease_of_an_offer_lives_twice_as_long(desk: Desk) -> None:
+def test_the_lease_of_an_offer_lives_as_long_as_its_giver(desk: Desk) -> None:
     desk.runs()
     desk.handover.give("u1")
-    desk.clock.seconds += 2 * TTL_S - 0.1
+    assert (desk.state.held("me"), desk.state.held("other")) == ({"u1"}, set())
+    desk.clock.seconds += TTL_S + 1
+    assert desk.state.bury("me") == [], "it is its taker's"
     assert desk.state.owners(["u1"]) == {"u1": "other"}
-    desk.clock.seconds += 0.2
-    assert desk.state.owners(["u1"]) == {}
+    assert desk.state.bury("other") == ["u1"]
 
 
 def test_nothing_is_given_to_nobody_nor_what_is_not_ours(desk: Desk) -> None:
@@ -243,8 +244,6 @@ def test_an_offer_keeps_the_lease_alive_in_the_takers_name(desk: Desk) -> None:
         desk.checked()
     assert desk.state.owners(["u1"]) == {"u1": "other"}
     assert desk.handover.giving("u1")
-    desk.clock.seconds += 2 * TTL_S - 0.1
-    assert desk.state.owners(["u1"]) == {"u1": "other"}
 
 
 def test_a_taker_that_does_not_get_live_in_time_gets_the_stream_all_the_same(desk: Desk) -> None:
@@ -286,11 +285,15 @@ def test_a_taker_that_drains_loses_the_stream_again(desk: Desk) -> None:
     assert not desk.handover.busy
 
 
-def test_a_taker_that_died_and_whose_lease_ran_out_loses_the_stream_again(desk: Desk) -> None:
+def test_a_taker_that_died_and_was_buried_loses_the_stream_again(desk: Desk) -> None:
+    """Nobody else gets it meanwhile: the giver still publishes."""
     desk.runs()
     desk.handover.give("u1")
     desk.alive = ["me"]
-    desk.clock.seconds += 3 * TTL_S
+    desk.passes(TTL_S)
+    assert desk.state.bury("other") == []
+    assert desk.state.claim(["u1"], "third", 99) == {}
+    desk.checked()
     desk.checked()
     assert desk.leases.holds("u1")
     assert not desk.handover.busy
@@ -299,8 +302,8 @@ def test_a_taker_that_died_and_whose_lease_ran_out_loses_the_stream_again(desk: 
 def test_what_a_third_process_has_is_let_go(desk: Desk) -> None:
     desk.runs()
     desk.handover.give("u1")
-    desk.clock.seconds += 2 * TTL_S + 1
-    desk.state.claim(["u1"], "third", 99)
+    desk.state.release({"u1": 2}, "other")
+    assert desk.state.claim(["u1"], "third", 99)
     desk.checked(0.5)
     assert not desk.supervisor.has("u1")
     assert not desk.handover.busy
@@ -311,8 +314,8 @@ def test_what_a_third_process_has_is_not_taken_back_from_a_dead_taker(desk: Desk
     desk.runs()
     desk.handover.give("u1")
     desk.alive = ["me"]
-    desk.clock.seconds += 2 * TTL_S + 1
-    desk.state.claim(["u1"], "third", 99)
+    desk.state.release({"u1": 2}, "other")
+    assert desk.state.claim(["u1"], "third", 99)
     desk.checked(0.5)
     assert not desk.leases.holds("u1")
     assert not desk.supervisor.has("u1")

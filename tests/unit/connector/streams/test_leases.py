@@ -73,8 +73,12 @@ def test_claim_renew_and_release(state: MoodyState, clock: Clock) -> None:
 
 def test_a_lease_that_somebody_else_has_is_lost(state: MoodyState, clock: Clock) -> None:
     a, b = Leases(state, "a", "user", 8.0), Leases(state, "b", "user", 8.0)
+    a.beat(info("a"))
     a.claim(["x"])
     clock.seconds += 9
+    b.claim(["x"])
+    assert len(b) == 0, "nobody has found out that it is dead"
+    assert state.bury("a") == ["x"]
     b.claim(["x"])
     assert a.beat(info("a")) == {"x"}
     assert not a.holds("x")
@@ -214,6 +218,7 @@ def test_what_is_lost_is_fenced_off_before_anything_is_permitted_again(state: Mo
     leases.beat(info("a"))
     leases.claim(["x", "y"])
     clock.seconds += 20
+    state.bury("a")
     state.claim(["x"], "b", 8.0)
     seen = []
     leases.fence_off = lambda lost: seen.append((set(lost), leases.permitted()))

@@ -8,7 +8,8 @@ import pytest
 
 from connector.core.errors import StateUnavailable
 from connector.core.ports import WorkerInfo
-from connector.streams.leases import SETTLE_BEATS, UNOWNED_GRACE_S, Free, Leases
+from connector.streams.leases import LEASE_KEEP_S, UNOWNED_GRACE_S, Free, Leases
+from connector.streams.neighbours import SETTLE_BEATS
 from tests.unit.connector.streams.fakes import Clock, MoodyState
 from tests.unit.connector.streams.test_leases import info
 
@@ -56,7 +57,7 @@ def test_what_was_taken_back_ends_in_its_time(state: MoodyState, clock: Clock) -
     a.claim(["x"])
     state.flush()
     a.retake(["x"])
-    clock.seconds += TTL_S - 0.1
+    clock.seconds += LEASE_KEEP_S - 0.1
     assert state.owners(["x"]) == {"x": "a"}
     clock.seconds += 0.2
     assert state.owners(["x"]) == {}
