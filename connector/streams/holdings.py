@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
@@ -23,10 +24,11 @@ class _Told(NamedTuple):
 class Holdings:
     """The newest state of each position, over all connections of a stream. Its owner locks."""
 
-    __slots__ = ("_told",)
+    __slots__ = ("_ids", "_told")
 
     def __init__(self) -> None:
         self._told: dict[PositionKey, _Told] = {}
+        self._ids: deque[str] = deque(maxlen=MAX_ON_WAY)
 
     def admit(self, event: PositionUpdate) -> bool:
         """Whether it is news: not older than what was told, and not the same again, unless it is part of a snapshot."""
@@ -47,6 +49,14 @@ class Holdings:
         self._told[event.key] = _Told(event.open, 0, event.terms)
         if len(self._told) > MAX_KNOWN:
             self._forget()
+
+    def note(self, event_id: str) -> None:
+        """An update with this id was told."""
+        self._ids.append(event_id)
+
+    def newest_ids(self) -> list[str]:
+        """Of the newest that were told."""
+        return list(self._ids)
 
     def held(self) -> list[PositionKey]:
         """Those that were told as open last."""
@@ -82,6 +92,11 @@ class Outgoing:
         """Those that may go out now, in their order; each stays until it is `sent`."""
         room = len(self._waiting) if all_of_them else max(0, MAX_ON_WAY - self._on_way)
         return list(self._waiting.items())[:room]
+
+    def leave_out(self, event_ids: Iterable[str]) -> None:
+        """Another process has told these."""
+        told = frozenset(event_ids)
+        self._waiting = {key: message for key, message in self._waiting.items() if message.event_id not in told}
 
     def sent(self, key: PositionKey) -> None:
         del self._waiting[key]

@@ -209,6 +209,7 @@ class Lines:
             held, line.held = line.held or [], None
             if position is not None:
                 line.load(position)
+                line.outgoing.leave_out(position.told)
             for emit, mono in held:
                 if not clean and isinstance(emit.event, BalanceUpdate):
                     continue
@@ -331,6 +332,7 @@ class Lines:
                 if message.event_type == POSITION_EVENT:
                     line.outgoing.confirmed()
                     line.confirmed.holdings.confirm(_position_event(message.body))
+                    line.confirmed.holdings.note(message.event_id)
                 else:
                     line.confirmed.confirm(message.event_id, order)
                 line.dirty = True

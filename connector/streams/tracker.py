@@ -59,6 +59,8 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     seen: list[str] = []
     holds: list[PositionKey] = []
     """Positions of the account that were told as open."""
+    told: list[str] = []
+    """Ids of the newest updates of such positions: at a hand-over both processes have seen them."""
 
 
 class OrderTracker:
@@ -86,7 +88,10 @@ class OrderTracker:
         event_id = f"{self._exchange}:{event.unique_message_id}"
         if isinstance(event, PositionUpdate):
             # By its state, and not among the ids: those of balances would be forgotten sooner.
-            return Admitted(event, event_id, None) if self.holdings.admit(event) else None
+            if not self.holdings.admit(event):
+                return None
+            self.holdings.note(event_id)
+            return Admitted(event, event_id, None)
         if isinstance(event, BalanceUpdate) and repaired:
             return None
         if event_id in self._seen:
@@ -214,6 +219,7 @@ class OrderTracker:
             orders=[*self._open.values(), *self._finished.values()],
             seen=list(self._seen)[-seen:],
             holds=self.holdings.held(),
+            told=self.holdings.newest_ids(),
         )
 
 

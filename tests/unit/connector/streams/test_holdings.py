@@ -124,6 +124,20 @@ def test_a_stream_that_is_taken_over_tells_its_positions_behind_what_was_held_ba
     assert kinds == ["executionReport", "positionUpdate"]
 
 
+def test_an_update_that_giver_and_taker_saw_is_told_once() -> None:
+    """Both have a session in the last second of a hand-over, and the newest state waited in the taker."""
+    given, taken = Sent(), Sent()
+    giver, taker = opened(given), opened(taken, hold=True)
+    for pipeline in (giver, taker):
+        pipeline.account(Emit("u1", told("A", 2, update_ms=7)), 0.0)
+    taker.account(Emit("u1", told("B", 1, update_ms=8)), 0.0)
+    giver.confirmed([message for message in given.messages if isinstance(message, AccountMessage)])
+    last = giver.lines.last_word("u1", giver.lines.take("u1", 9), revoke=True)
+    assert taker.lines.let_through("u1", decode_position(last))
+    assert sizes(given) == [("A", "2")]
+    assert sizes(taken) == [("B", "1")]
+
+
 def test_nothing_of_a_closed_stream_follows() -> None:
     sink = Sent()
     pipeline = opened(sink)
