@@ -98,6 +98,13 @@ class Metrics:
         with self._lock:
             self._values[name] = series
 
+    def forget(self, name: MetricName, /, **labels: str) -> None:
+        """Take one value of a gauge away: it is another process's to tell by now."""
+        key = self._key(name, "gauge", labels)
+        if key is not None:
+            with self._lock:
+                self._values.get(name, {}).pop(key, None)
+
     def observe(self, name: MetricName, /, value: float, **labels: str) -> None:
         """Add an observation to a histogram."""
         key = self._key(name, "histogram", labels)

@@ -74,6 +74,8 @@ class Markets:
         self._streams: dict[str, set[str]] = {}
         self._free = Free(leases, clock)
         self._reconciled: dict[str, tuple[SymbolTable, int]] = {}
+        self._counted: set[str] = set()
+        """Exchanges whose subscribed symbols this process tells."""
         """What each unit was last built from; while nothing of it changes there is nothing to do."""
         self.draining = False
         self.loop = loop
@@ -231,10 +233,12 @@ class Markets:
 
     def _watch(self) -> None:
         self._stalls.watch()
-        for unit in self._leases.held():
-            feed, exchange = unit.split(":", 1)
-            if feed == "ticker":
-                METRICS.gauge("symbols", self._subscribed(exchange), exchange=exchange, kind="subscribed")
+        held = {unit.split(":", 1)[1] for unit in self._leases.held() if unit.startswith("ticker:")}
+        for exchange in held:
+            METRICS.gauge("symbols", self._subscribed(exchange), exchange=exchange, kind="subscribed")
+        for exchange in self._counted - held:
+            METRICS.forget("symbols", exchange=exchange, kind="subscribed")
+        self._counted = held
 
     def _subscribed(self, exchange: str) -> int:
         """Symbols that the venue sends prices of: what it has confirmed, not what was asked for."""

@@ -418,6 +418,21 @@ def test_the_gauge_counts_the_symbols_that_the_venue_has_confirmed_not_those_tha
     assert METRICS.value("symbols", exchange="bybit", kind="subscribed") == 3
 
 
+def test_a_feed_that_was_given_away_leaves_no_figure_behind(venue: FakeVenue) -> None:
+    """The last one stayed, 0 of 3 symbols: an alarm for ever on a process that has nothing to do with the exchange."""
+    hall = Hall(ids=["bybit", "okx"])
+    booth = hall.booth()
+    hall.instruments.tables["bybit"] = table("A", "B", "C")
+    hall.tick(2)
+    booth.watch()
+    assert ("bybit", "subscribed") in METRICS.rows("symbols")
+    hall.enabled = {"okx"}
+    booth.markets.notified("admin-config")
+    booth.turn()
+    booth.watch()
+    assert ("bybit", "subscribed") not in METRICS.rows("symbols")
+
+
 # --- what survives (bugs D8, D11) ---
 
 
