@@ -16,6 +16,7 @@ from msgspec import structs
 
 from connector.core.ports import StreamClosed, WorkerInfo
 from connector.sinks._amqp_link import AmqpLink
+from connector.sinks._stores import DatabaseStore
 from connector.state.memory_state import MemoryState
 from connector.state.positions_on_disk import PositionsOnDisk
 from connector.streams.accounts import Accounts
@@ -100,6 +101,16 @@ def _deltas_forgotten() -> AbstractContextManager[object]:
         self._seen = known
 
     return patch.object(OrderTracker, "load", load)
+
+
+def _damage_ends_the_reading() -> AbstractContextManager[object]:
+    genuine = DatabaseStore._rows
+
+    def rows(self: DatabaseStore) -> list[tuple[int, bytes | None]]:
+        found = genuine(self)
+        return [(number, None) for number, _ in found] if any(body is None for _, body in found) else found
+
+    return patch.object(DatabaseStore, "_rows", rows)
 
 
 def _announcement_suppressed() -> AbstractContextManager[object]:
@@ -513,6 +524,14 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         _event_after_the_close,
         venues=("bybit",),
         first=10,
+    ),
+    Mutant(
+        "B7 damage ends the reading",
+        "a damaged record in the outbox takes those behind it along",
+        "disk",
+        frozenset({"rabbit lost"}),
+        _damage_ends_the_reading,
+        faults=("rabbit_away", "disk_damaged", "kill_fast"),
     ),
     Mutant(
         "E2 announced once",

@@ -48,6 +48,8 @@ def test_no_account_stays_dark_after_a_fail_over(stack: Stack, group: SentinelGr
     streams += [accounts(exchange) for exchange in ONLY_THERE]
     for stream in streams[len(BEFORE) :]:
         stream.open()
+        # Not on Redis, where the platform's side listens to the replica.
+        stream.wait(lambda stream=stream: stack.events.infos(stream.uuid), "live, by RabbitMQ")
     for stream in streams:
         told(stream)
 
