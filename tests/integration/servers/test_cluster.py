@@ -60,6 +60,9 @@ class ClusterBacking:
                 for key in client.scan_iter(f"*test-*{self.prefix[5:]}*", count=1000):
                     client.delete(key)
 
+    def evict(self, key: str) -> None:
+        assert self.client.delete(f"{tagged(self.prefix)}{key}")
+
     def enable_exchanges(self, text: str | None) -> None:
         name = f"{self.admin_prefix}enabled_exchanges"
         if text is None:
