@@ -75,6 +75,7 @@ def _forget() -> None:
     exchanges.venues.cache_clear()
     exchanges._by_exchange.cache_clear()
     every_venue.golden.cache_clear()
+    simulator.venues.halves.cache_clear()
     importlib.invalidate_caches()
     for name in [name for name in sys.modules if name.startswith(("exchanges.template", "simulator.venues.template"))]:
         del sys.modules[name]
