@@ -133,8 +133,22 @@ class Stream:
     def order_events(self, client_id: str) -> list[dict[str, Any]]:
         return [event for event in self.events() if client_id_of(event) == client_id]
 
-    def amqp_events(self) -> list[Delivered]:
+    def amqp_messages(self) -> list[Delivered]:
         return self.stack.events.user(self.uuid)
+
+    def amqp_events(self) -> list[Delivered]:
+        """Those that are on both sinks."""
+        return [message for message in self.amqp_messages() if message.kind != POSITION_EVENT]
+
+    def positions(self) -> list[dict[str, Any]]:
+        return [message.json() for message in self.amqp_messages() if message.kind == POSITION_EVENT]
+
+    def held_contracts(self) -> Decimal:
+        """The venue's position in the symbol of `place`."""
+        held = self.stack.simulator.call(
+            lambda hub, _: hub.world.engine.account(self.account).positions(real_id(self.exchange))
+        )
+        return next((one.amount for one in held if one.symbol == self.symbol.wire), Decimal(0))
 
     def wait(self, condition: Callable[[], object], what: str, timeout_s: float = WAIT_S) -> None:
         wait_for(condition, timeout_s, f"{self.exchange}: {what}")
@@ -212,6 +226,14 @@ class Startup:
 
 
 # --- expectations ---
+
+
+POSITION_EVENT = "positionUpdate"
+
+
+def tells_positions(exchange: str) -> bool:
+    """Derivatives, but for the paper server, which tells none."""
+    return not is_paper(exchange) and exchange not in FAMILIES and exchange != "binanceUS"
 
 
 def client_id_of(event: dict[str, Any]) -> str | None:

@@ -20,6 +20,7 @@ from tests.system.support import (
     client_id_of,
     mapped_frames,
     same_number,
+    tells_positions,
     totals,
 )
 
@@ -107,9 +108,17 @@ def test_an_order_and_its_fills_arrive_whole_on_both_sinks(stack: Stack, stream:
     # The other sink: byte for byte the same, with its own envelope.
     bodies = [message.body.decode() for message in stream.amqp_events()]
     assert bodies == stack.backend.on(stream.uuid)
-    ids = [message.message_id for message in stream.amqp_events()]
+
+    def position() -> Decimal:
+        return next((Decimal(one["contracts"]) for one in reversed(stream.positions())), Decimal(0))
+
+    if tells_positions(exchange):
+        stream.wait(lambda: position() == stream.held_contracts() != 0, "the position that the fills made")
+    else:
+        assert stream.positions() == []
+    ids = [message.message_id for message in stream.amqp_messages()]
     assert len(set(ids)) == len(ids)
-    for message in stream.amqp_events():
+    for message in stream.amqp_messages():
         event = message.json()
         assert message.key == f"user.{exchange}.{event['eventType']}.{stream.uuid}"
         assert message.headers == {"stream": stream.uuid, "exchange": exchange, "schema": 1}
@@ -168,7 +177,7 @@ def test_everything_is_in_the_durable_queue(stack: Stack, streams: dict[str, Str
     stored = stack.take_user_events()
     for stream in streams.values():
         mine = [message for message in stored if message.headers["stream"] == stream.uuid and message.kind != "info"]
-        assert mine == stream.amqp_events()
+        assert mine == stream.amqp_messages()
         infos = [message for message in stored if message.key == f"user.{stream.exchange}.info.{stream.uuid}"]
         assert [message.json() for message in infos] == [{"info": f"Subscribed to user {stream.uuid}"}]
 
