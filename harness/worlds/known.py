@@ -81,21 +81,11 @@ KNOWN: Final[tuple[Known, ...]] = (
         within=120,
     ),
     Known(
-        "W6",
-        "after Redis forgot everything another process takes a stream before its owner wrote its lease again: both publish"
-        " for up to a second",
-        ORDERS,
-        either(*FORGETS),
-        25,
-        "flush",
-        within=250,
-    ),
-    Known(
         "W7",
         "after Redis forgot everything, while a process of the role ends, the announcement is made twice within seconds",
         frozenset({"announced too often"}),
         either(*FORGETS),
-        588,
+        40,
         "commands",
         within=250,
     ),

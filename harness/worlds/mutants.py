@@ -138,6 +138,21 @@ def _lapse_unseen() -> AbstractContextManager[object]:
     return patch.object(MemoryState, "heartbeat", heartbeat)
 
 
+@contextmanager
+def _nobody_waits_after_a_flush() -> Iterator[None]:
+    """W6: after Redis forgot everything a process claims what it finds, before the owners wrote their leases again."""
+    genuine = MemoryState.claim
+
+    def claim(self: MemoryState, units: Any, owner: str, ttl_s: float, **_: Any) -> dict[str, int]:
+        return genuine(self, units, owner, ttl_s)
+
+    with (
+        patch.object(MemoryState, "claim", claim),
+        patch.object(Neighbours, "settling", property(lambda _: False)),
+    ):
+        yield
+
+
 def _answers_lost_for_good() -> AbstractContextManager[object]:
     """A claim whose answer was lost leaves the stream in the name of a process that does not know it."""
     return patch.object(Leases, "_give_back", lambda *_: None)
@@ -380,6 +395,14 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "freeze",
         frozenset({"rabbit two owners", "redis two owners", "rabbit backwards", "redis backwards", "connections"}),
         _lapse_unseen,
+    ),
+    Mutant(
+        "W6 nobody waits after a flush",
+        "after Redis forgot everything another process takes a stream before its owner wrote its lease again: both publish",
+        "flush",
+        frozenset({"rabbit two owners", "redis two owners", "rabbit backwards", "redis backwards", "rabbit doubled"}),
+        _nobody_waits_after_a_flush,
+        first=80,
     ),
     Mutant(
         "answers lost for good",

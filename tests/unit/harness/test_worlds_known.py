@@ -19,4 +19,4 @@ def test_a_broken_promise_in_a_world_without_what_is_blamed_is_unknown() -> None
     calm = draw(1, kind="calm")
     assert cause_of(Failure("rabbit lost", "a: FILLED was not published"), calm) is None
     assert cause_of(Failure("counts", "a: 1 counted, 2 bots listen"), calm) is None
-    assert cause_of(Failure("rabbit lost", "a: FILLED was not published"), draw(86, kind="flush")) == "W6"
+    assert cause_of(Failure("announced too often", "twice"), draw(86, kind="flush")) == "W7"
