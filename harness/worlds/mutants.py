@@ -342,7 +342,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "process",
         frozenset({"rabbit backwards", "rabbit doubled", "redis backwards", "redis doubled", "redis deposit twice"}),
         _position_not_loaded,
-        first=110,
+        first=132,
     ),
     Mutant(
         "order goes backwards",
@@ -366,6 +366,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         _deltas_forgotten,
         venues=("binance",),
         faults=("drain",),
+        first=15,
     ),
     Mutant(
         "announcement suppressed",
@@ -410,6 +411,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "redis",
         frozenset({"lease of nobody", "dark"}),
         _answers_lost_for_good,
+        first=570,
     ),
     Mutant(
         "close not counted",
@@ -500,7 +502,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
             {"rabbit two owners", "redis two owners", "rabbit backwards", "redis backwards", "redis deposit twice"}
         ),
         fencing.a_missing_lease_is_free,
-        first=60,
+        first=210,
     ),
     Mutant(
         "E17 any gate is deleted",
@@ -516,7 +518,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "price",
         frozenset({"exception"}),
         _rebalance_trips_over_the_state,
-        first=40,
+        first=58,
     ),
     Mutant(
         "E13 handed to the dead",
@@ -555,6 +557,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         frozenset({"rabbit lost"}),
         _damage_ends_the_reading,
         faults=("rabbit_away", "disk_damaged", "kill_fast"),
+        first=50,
     ),
     Mutant(
         "E2 announced once",
