@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
+import msgspec
+
 from connector.api._events import Event, events_of
 from connector.api._listeners import Callback, Events, Listeners
 from connector.api._sink import ProgramSink
@@ -54,7 +56,8 @@ class Running:
         self._state = make_state(state, self.settings, edges)
         self._sink = ProgramSink(self._deliver, edges.clock, queue_limit)
         self._sink.on_full = self._full
-        self._engine = Engine(engine_options(self.settings, role), self._state, self._sink, edges)
+        own = msgspec.structs.replace(engine_options(self.settings, role), announced=False)
+        self._engine = Engine(own, self._state, self._sink, edges)
         self._sink.on_confirmed = self._engine.pipeline.confirmed
         self._lock = threading.Lock()
         self._began = self._ended = False

@@ -67,11 +67,14 @@ class Accounts:
         enabled: Callable[[str], bool],
         positions: PositionStore,
         asked_again_s: float = 600.0,
+        announced: bool = True,
     ) -> None:
-        """`asked_again_s`: for so long after an announcement opens are those of accounts that may have had streams before."""
+        """`asked_again_s`: for so long after an announcement opens are those of accounts that may have had streams before.
+        `announced`: the deployment makes announcements; opens that come before the first one may be such, too."""
         self._state, self._leases, self._supervisor, self._pipeline = state, leases, supervisor, pipeline
         self._clock, self._capacity, self._enabled = clock, capacity, enabled
         self._positions, self._asked_again_ms = positions, asked_again_s * 1000
+        self._announced = announced
         self._wanted: dict[str, Wanted] = {}
         self._free = Free(leases, clock)
         self._told: set[str] = set()
@@ -249,7 +252,10 @@ class Accounts:
             self._run(entry, position, unknown=position is None and self._asked_again(entry))
 
     def _asked_again(self, entry: Wanted) -> bool:
-        """Whether an announcement asked for it: then it may have had a stream that nothing is known of any more."""
+        """Whether an announcement asked for it, or none was made yet because the state begins anew: then it may have had a
+        stream that nothing is known of any more."""
+        if not entry.epoch:
+            return self._announced
         return 0 <= self._clock.wall_ms() - entry.epoch < self._asked_again_ms
 
     def _run(self, entry: Wanted, position: bytes | None = None, *, hold: bool = False, unknown: bool = False) -> None:

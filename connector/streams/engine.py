@@ -79,6 +79,8 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     lease_ttl_s: float = 3.0
     drain_timeout_s: float = 20.0
     rejoin_grace_s: float = 600.0
+    announced: bool = True
+    """Whether accounts are asked for by announcements of this deployment; a program opens its own."""
     cooldown_base_ms: int = 1_800_000
     cooldown_cap_ms: int = 86_400_000
     auth_threshold: int = 3
@@ -213,6 +215,7 @@ class Engine:
                 enabled=self.enabled,
                 positions=PositionStore(self.state, self.edges.positions),
                 asked_again_s=options.rejoin_grace_s,
+                announced=options.announced,
             )
         markets = Markets(
             self.state,

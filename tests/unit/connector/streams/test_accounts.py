@@ -373,6 +373,18 @@ def test_a_stream_has_a_position_as_soon_as_it_is_live(cluster: Cluster) -> None
     assert b'"live_until_ms"' in cluster.state.positions(["u1"])["u1"]
 
 
+def test_an_account_that_is_opened_before_the_announcement_of_a_new_state_is_told_an_unknown_gap(
+    cluster: Cluster,
+) -> None:
+    """After a reboot the opens that waited at the broker come first: nothing was read, and nothing was told."""
+    a = cluster.process("a")
+    cluster.open("u1")
+    a.accounts.sweep()
+    cluster.settle()
+    assert cluster.state.wanted(["u1"])["u1"].epoch == 0
+    assert a.supervisor.unknown == {"u1": True}
+
+
 def test_positions_are_saved_and_due_again_after_a_failure(cluster: Cluster) -> None:
     a = cluster.process("a")
     cluster.open("u1")
