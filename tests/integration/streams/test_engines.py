@@ -79,7 +79,10 @@ class Town:
 
     def engine(self, name: str) -> Engine:
         sink = self.sinks[name] = JournalSink(name, self.journal)
-        options = EngineOptions(role="user", lease_ttl_s=TTL_S, connect_threads=4, drain_timeout_s=10.0)
+        # Nobody announces here, and no account had a stream before.
+        options = EngineOptions(
+            role="user", lease_ttl_s=TTL_S, connect_threads=4, drain_timeout_s=10.0, announced=False
+        )
         engine = self.engines[name] = Engine(options, self.state, sink, Edges())
         sink.on_confirmed = engine.pipeline.confirmed
         sink.start()
