@@ -277,8 +277,8 @@ class _Deaf:
                 if b"CLIENT" in received:
                     connection.sendall(b"+OK\r\n")
                     received = b""
-            connection.sendall(b"*3\r\n$9\r\nsubscribe\r\n$4\r\nchan\r\n:1\r\n")
             self.subscribed += 1
+            connection.sendall(b"*3\r\n$9\r\nsubscribe\r\n$4\r\nchan\r\n:1\r\n")
 
     def end(self) -> None:
         # A close alone does not wake a thread in accept().
@@ -292,14 +292,16 @@ def test_a_subscription_whose_server_fell_silent_is_given_up() -> None:
     deaf, heard = _Deaf(), Heard()
     client = redis.Redis(host="127.0.0.1", port=deaf.port, socket_timeout=2, protocol=2, driver_info=None)
     listener = Listener(client, {"chan": None}, heard, name="deaf", ping_s=0.2)
-    listener.start(5)
+    try:
+        listener.start(5)
 
-    heard.wait_for("resync")
+        heard.wait_for("resync")
 
-    assert deaf.subscribed >= 2
-    listener.stop()
-    client.close()
-    deaf.end()
+        assert deaf.subscribed >= 2
+    finally:
+        listener.stop()
+        client.close()
+        deaf.end()
 
 
 def test_opens_and_closes_from_many_processes_end_where_they_should(backing: ServerBacking) -> None:
