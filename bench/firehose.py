@@ -9,16 +9,13 @@ also raises the rate until the service no longer keeps up.
 from __future__ import annotations
 
 import argparse
-import bisect
 import json
 import multiprocessing
-import re
 import socket
 import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -26,11 +23,13 @@ import msgspec
 import pika
 import psutil
 
+from bench.subscriber import listen, messages, wall_ms
 from harness.servers import ROOT, PrivateRedis, Rabbit, free_port, wait_for
 from harness.services import Service
 
 MARKETS = ("binance", "binanceUsdm", "binanceCoinm")
 WARM_UP_S = 6.0
+PATTERN = "trade@*"
 
 
 class Row(msgspec.Struct):
@@ -82,37 +81,13 @@ class Tally:
 
 def read_redis(host: str, port: int, from_ms: int, until_ms: int, pipe: Connection) -> None:
     """Count the rows whose frame was sent in [from, until)."""
-    chunks: list[tuple[float, bytes]] = []
-    with socket.create_connection((host, port), 5.0) as sock:
-        sock.sendall(b"PSUBSCRIBE trade@*\r\n")
-        sock.settimeout(0.5)
-        pipe.send("ready")
-        while time.time() * 1000 < until_ms + 3_000:
-            try:
-                data = sock.recv(1 << 20)
-            except TimeoutError:
-                continue
-            chunks.append((time.time() * 1000, data))
+    chunks = listen(host, port, PATTERN, wall_ms, lambda: pipe.send("ready"), lambda: wall_ms() >= until_ms + 3_000)
     tally = Tally()
-    for now_ms, channel, payload in _messages(chunks):
+    for now_ms, channel, payload in messages(chunks, PATTERN):
         row = _row(payload)
         if from_ms <= row.time < until_ms and row.exchange in MARKETS:
             tally.add(row, channel.rsplit("@", 1)[1], now_ms)
     pipe.send(tally.result())
-
-
-_PMESSAGE = re.compile(rb"\*4\r\n\$8\r\npmessage\r\n\$7\r\ntrade@\*\r\n\$\d+\r\n([^\r]+)\r\n\$\d+\r\n([^\r]+)\r\n")
-
-
-def _messages(chunks: list[tuple[float, bytes]]) -> Iterator[tuple[float, str, bytes]]:
-    """Pushed messages with the arrival time of the chunk in which each of them ended."""
-    ends, end = [], 0
-    for _, data in chunks:
-        end += len(data)
-        ends.append(end)
-    for match in _PMESSAGE.finditer(b"".join(data for _, data in chunks)):
-        arrived = chunks[bisect.bisect_left(ends, match.end())][0]
-        yield arrived, match[1].decode(), match[2]
 
 
 def read_rabbit(parameters: dict[str, Any], exchange: str, from_ms: int, until_ms: int, pipe: Connection) -> None:

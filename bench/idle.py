@@ -4,60 +4,27 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import time
-import urllib.request
 
-import psutil
-
-from harness.backend import Backend
-from harness.servers import ROOT, PrivateRedis, Rabbit, free_port, wait_for
-from harness.services import Service
+from bench.crowd import Crowd, accounts
 
 SETTLE_S = 5.0
 
 
-def _post(url: str, body: object) -> None:
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    urllib.request.urlopen(request, timeout=10.0).read()
-
-
 def measure(streams: int, seconds: float) -> dict[str, object]:
-    redis, rabbit, port = PrivateRedis(), Rabbit(), free_port()
-    simulator = subprocess.Popen(
-        [sys.executable, "-m", "cli.main", "simulate", "--port", str(port), "--venues", "binance", "--no-limits"],
-        cwd=ROOT, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    env = {
-        **rabbit.env(),
-        "REDIS_HOST": redis.host,
-        "REDIS_PORT": str(redis.port),
-        "VENUE_GATEWAY": f"127.0.0.1:{port}",
-        # 300 connects per 5 minutes and address is the venue's limit, which the service keeps.
-        "EGRESS_IPS": ",".join(f"127.0.0.{number}" for number in range(2, 4 + streams // 250)),
-    }
-    service = Service("user", env)
-    backend = Backend(rabbit, redis)
-    try:
-        service.wait_ready()
-        control = f"http://127.0.0.1:{port}/__control"
-        for number in range(streams):
-            _post(f"{control}/accounts", {"venue": "binance", "key": f"key-{number}", "secret": f"secret-{number}"})
-        pids = wait_for(service.worker_pids, 20.0, "a worker process")
-        assert isinstance(pids, list)
-        worker = psutil.Process(pids[0])
-        rss_before = worker.memory_info().rss
-        started, cpu_before = time.monotonic(), sum(worker.cpu_times()[:2])
-        for number in range(streams):
-            backend.open(f"idle-{number}", "binanceUsdm", f"key-{number}", f"secret-{number}")
-        wait_for(lambda: service.status().states.get("live", 0) >= streams, 300.0, f"{streams} live streams", 0.5)
-        opened_s, open_cpu_s = time.monotonic() - started, sum(worker.cpu_times()[:2]) - cpu_before
+    with Crowd(accounts([("binance", "binanceUsdm")], streams)) as crowd:
+        rss_before = crowd.rss()
+        started, cpu_before = time.monotonic(), crowd.cpu_s()
+        for account in crowd.crowd:
+            crowd.open(account)
+        crowd.wait_live(streams)
+        opened_s, open_cpu_s = time.monotonic() - started, crowd.cpu_s() - cpu_before
         time.sleep(SETTLE_S)
-        rss = worker.memory_info().rss
-        cpu_before, began = sum(worker.cpu_times()[:2]), time.monotonic()
+        rss = crowd.rss()
+        cpu_before, began = crowd.cpu_s(), time.monotonic()
         time.sleep(seconds)
-        cpu_share = (sum(worker.cpu_times()[:2]) - cpu_before) / (time.monotonic() - began)
+        cpu_share = (crowd.cpu_s() - cpu_before) / (time.monotonic() - began)
         return {
             "streams": streams,
             "opened_in_s": round(opened_s, 1),
@@ -67,13 +34,6 @@ def measure(streams: int, seconds: float) -> dict[str, object]:
             "cpu_percent_of_core": round(cpu_share * 100, 2),
             "cpu_percent_per_stream": round(cpu_share * 100 / streams, 5),
         }
-    finally:
-        backend.close()
-        service.stop()
-        simulator.terminate()
-        simulator.wait(10)
-        redis.stop()
-        rabbit.stop()
 
 
 def main() -> int:
