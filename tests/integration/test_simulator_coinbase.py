@@ -35,7 +35,7 @@ from exchanges.credentials import credentials
 from exchanges.events import AccountPosition, ExecutionReport
 from simulator._venue import Instant, Request
 from simulator.simulator import Simulator
-from simulator.venues.coinbase._profiles import wire_id
+from simulator.venues.coinbase._symbols import wire_id
 from tests.integration.venue_client import VenueClient, client, load, of
 
 pytestmark = pytest.mark.integration

@@ -180,12 +180,7 @@ def test_rooms_import_exactly_what_the_arrows_say() -> None:
 
 
 def test_no_file_is_part_of_a_circle() -> None:
-    left = {
-        circle
-        for circle in circles()
-        if not circle.startswith("simulator.venues.")  # opened venue by venue
-    }
-    assert left == CIRCLES_LEFT
+    assert circles() == CIRCLES_LEFT
 
 
 def exchanges() -> list[Path]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 from urllib.parse import parse_qs, unquote
 
 from simulator._peer import PerAddress
 from simulator._values import Coin, Market
 from simulator._venue import Instant, Peer, Refuse, Reply, Request, Signal, World
-from simulator.engine import Account
-from simulator.venues.binance import _rest
-from simulator.venues.binance._errors import Failure
-from simulator.venues.binance._keys import ListenKeys
-from simulator.venues.binance._profiles import (
+from simulator.venues.binance._auth import Failure
+from simulator.venues.binance._peer_stream import StreamPeer
+from simulator.venues.binance._peer_ws_api import WsApiPeer
+from simulator.venues.binance._rest import Rest
+from simulator.venues.binance._state import State
+from simulator.venues.binance._symbols import (
     CONNECTS,
     HOSTS,
     SPOT,
@@ -24,10 +24,6 @@ from simulator.venues.binance._profiles import (
     rest_profile,
     stream_profile,
 )
-from simulator.venues.binance._stream import StreamPeer
-from simulator.venues.binance._tickers import TickerFrames
-from simulator.venues.binance._weights import Weights
-from simulator.venues.binance._ws_api import WsApiPeer
 
 CONNECT_WEIGHT = 2
 """Request weight of opening a WebSocket API connection."""
@@ -41,21 +37,14 @@ class Binance:
     sockets = ("/ws-api/v3", "/stream", "/ws", "/market/stream", "/private/ws")
 
     def __init__(self, world: World) -> None:
-        self.world = world
-        self.keys = ListenKeys(world.random, world.settings.listen_key_s)
-        self.weights = Weights(enforced=world.settings.limits)
-        self.tickers = TickerFrames()
+        self.state = State(world)
+        self._rest = Rest(self.state)
         self._connects = PerAddress(CONNECTS)
-        self._wires: dict[tuple[str, str], str] = {}
 
     def markets(self, coins: Sequence[Coin]) -> Sequence[Market]:
         made = markets(coins)
-        self._wires = {(m.exchange, symbol.wire.lower()): symbol.wire for m in made for symbol in m.symbols}
+        self.state.know(made)
         return made
-
-    def wire_of(self, exchange: str, lower: str) -> str | None:
-        """The symbol of a lower-case name in a stream name."""
-        return self._wires.get((exchange, lower))
 
     # --- HTTP ---
 
@@ -63,20 +52,7 @@ class Binance:
         profile = rest_profile(request.host, request.path)
         if profile is None:
             return Reply(404, b"", {})
-        return _rest.answer(self, profile, request, now)
-
-    def perform(
-        self,
-        profile: Profile,
-        method: str,
-        path: str,
-        params: dict[str, str],
-        account: Account | None,
-        remote: str,
-        now: Instant,
-    ) -> Any:
-        """A call that came over the WebSocket API; `path` is relative to the market's prefix. Raises `Failure`."""
-        return _rest.perform(self, profile, method, path, params, account, remote, now)
+        return self._rest.answer(profile, request, now)
 
     # --- WebSocket ---
 
@@ -84,7 +60,7 @@ class Binance:
         profile = SPOT if request.host in WS_API_HOSTS else stream_profile(request.host)
         if profile is None:
             return Refuse(404)
-        if self.world.settings.limits and not self._connects.hit(f"{profile.pool} {request.remote}", now.mono):
+        if self.state.world.settings.limits and not self._connects.hit(f"{profile.pool} {request.remote}", now.mono):
             return Refuse(429, b"", {"Retry-After": "300"})
         if request.host in WS_API_HOSTS:
             return self._ws_api(request, now)
@@ -94,10 +70,10 @@ class Binance:
         if request.path.rstrip("/") != "/ws-api/v3":
             return Refuse(404)
         try:
-            self.weights.spend(SPOT, request.remote, CONNECT_WEIGHT, now)
+            self.state.weights.spend(SPOT, request.remote, CONNECT_WEIGHT, now)
         except Failure as failure:
             return Refuse(failure.status, failure.body(), {"Retry-After": str(failure.retry_after_s)})
-        return WsApiPeer(self, request, now)
+        return WsApiPeer(self.state, request, now)
 
     def _stream(self, profile: Profile, request: Request, now: Instant) -> Peer | Refuse:
         """`/ws`, `/ws/<name>`, `/stream?streams=a/b`, and the same behind `/public`, `/market`, `/private` on USD-M."""
@@ -113,11 +89,11 @@ class Binance:
             [name for text in query.get("streams", []) for name in text.split("/") if name] if combined else parts[1:]
         )
         names += query.get("listenKey", [])
-        return StreamPeer(self, profile, section, combined=combined, names=names, now=now)
+        return StreamPeer(self.state, profile, section, combined=combined, names=names, now=now)
 
     def signal(self, signal: Signal, now: Instant) -> None:
         if signal.name in {"expire_token", "key_changed"}:
-            self.keys.expire(signal.account, now.mono)
+            self.state.keys.expire(signal.account, now.mono)
 
 
 HALF = Binance

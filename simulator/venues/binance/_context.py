@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from simulator._values import Symbol
 from simulator._venue import Instant
 from simulator.engine import Account
-from simulator.venues.binance._errors import Failure, bad_symbol, missing
-from simulator.venues.binance._profiles import Profile
-
-if TYPE_CHECKING:
-    from simulator.venues.binance import Binance
+from simulator.venues.binance._auth import Failure, bad_symbol, missing
+from simulator.venues.binance._state import State
+from simulator.venues.binance._symbols import Profile
 
 Params = dict[str, str]
 
@@ -22,7 +19,7 @@ Params = dict[str, str]
 class Context(msgspec.Struct, frozen=True):
     """What a handler gets."""
 
-    half: Binance
+    state: State
     profile: Profile
     params: Params
     account: Account | None
@@ -48,7 +45,7 @@ class Context(msgspec.Struct, frozen=True):
 
     def symbol(self) -> Symbol:
         """The mandatory `symbol`. Raises `Failure`."""
-        found = self.half.world.markets.symbol(self.exchange, self.need("symbol"))
+        found = self.state.world.markets.symbol(self.exchange, self.need("symbol"))
         if found is None:
             raise bad_symbol()
         return found

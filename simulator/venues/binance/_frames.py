@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from simulator._values import ZERO, Order, OrderChange, Position, Quote, Symbol, WalletChange, unrealised
-from simulator.venues.binance._profiles import Profile
+from simulator.venues.binance._symbols import Profile
 
 Row = dict[str, Any]
 

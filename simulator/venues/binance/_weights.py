@@ -7,8 +7,8 @@ from typing import Any, Final
 from exchanges._adapter import Rate
 from simulator._peer import Weight
 from simulator._venue import Instant
-from simulator.venues.binance._errors import Failure
-from simulator.venues.binance._profiles import Profile
+from simulator.venues.binance._auth import Failure
+from simulator.venues.binance._symbols import Profile
 
 PATIENCE: Final = 20
 """Refused requests in one minute after which the address is banned."""

@@ -345,7 +345,7 @@ def unified_coin(holding: Holding) -> Row:
 # --- prices ---
 
 
-class Tickers:
+class TickerFrames:
     """Ticker frames, rendered once per tick for all connections: (symbol, text)."""
 
     def __init__(self, render: Callable[[Quote, int], str]) -> None:

@@ -1,4 +1,4 @@
-"""Bitget's WebSocket connections: public v2, private v2 and v3. The public v3 one: `_modern`. Pure."""
+"""Bitget's WebSocket connections: public v2, private v2 and v3. The public v3 one: `_peer_modern`. Pure."""
 
 # Hooks have the signature of `Peer` whether they need every argument or not.
 # ruff: noqa: ARG002
@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -16,10 +16,8 @@ from simulator._values import CandleUpdate, Change, OrderChange, Tick
 from simulator._venue import Close, Effect, Effects, Follow, Frame, Instant, Noted, Pong, Unwatch, Watch
 from simulator.venues.bitget import _frames
 from simulator.venues.bitget._auth import Failure, log_in
+from simulator.venues.bitget._state import State
 from simulator.venues.bitget._symbols import CODES, INTERVALS, MODERN_MARK, PRODUCTS, REALITY, SPOT, is_modern
-
-if TYPE_CHECKING:
-    from simulator.venues.bitget import Bitget
 
 MAX_CHANNELS: Final = 1000
 SUBSCRIBES: Final = Rate(240, 3600.0)
@@ -60,9 +58,9 @@ class BitgetPeer(BasePeer, ABC):
     messages = Rate(10, 1.0)
     idle_s = 120.0
 
-    def __init__(self, half: Bitget, now: Instant) -> None:
-        super().__init__(half.world, now)
-        self.half = half
+    def __init__(self, state: State, now: Instant) -> None:
+        super().__init__(state.world, now)
+        self.state = state
         self._subscribes = Window(SUBSCRIBES)
 
     def pinged(self, payload: bytes, now: Instant) -> Effects:
@@ -121,8 +119,8 @@ class PublicPeer(BitgetPeer):
 
     feed = "market"
 
-    def __init__(self, half: Bitget, now: Instant) -> None:
-        super().__init__(half, now)
+    def __init__(self, state: State, now: Instant) -> None:
+        super().__init__(state, now)
         self._tickers: set[str] = set()
         self._candles: dict[tuple[str, str, str], Row] = {}
 
@@ -177,7 +175,7 @@ class PublicPeer(BitgetPeer):
 
     def ticked(self, tick: Tick, now: Instant) -> Effects:
         wanted = self._tickers
-        return [Frame(text) for wire, text in self.half.tickers.frames(tick) if f"{tick.exchange}/{wire}" in wanted]
+        return [Frame(text) for wire, text in self.state.tickers.frames(tick) if f"{tick.exchange}/{wire}" in wanted]
 
     def candle(self, update: CandleUpdate, now: Instant) -> Effects:
         symbol = update.symbol
@@ -190,8 +188,8 @@ class PrivatePeer(BitgetPeer):
 
     feed = "user"
 
-    def __init__(self, half: Bitget, version: int, now: Instant) -> None:
-        super().__init__(half, now)
+    def __init__(self, state: State, version: int, now: Instant) -> None:
+        super().__init__(state, now)
         self._version = version
         self._account = ""
         self._args: dict[Key, Row] = {}
@@ -209,7 +207,7 @@ class PrivatePeer(BitgetPeer):
     @property
     def _quiet(self) -> bool:
         """A socket of the other generation lets the account in, and stays silent; so does one whose account moved."""
-        return self.half.unified(self.world.engine.account(self._account)) is not (self._version == 3)
+        return self.state.unified(self.world.engine.account(self._account)) is not (self._version == 3)
 
     def _key(self, arg: Row) -> Key:
         if not self._account:
@@ -306,7 +304,7 @@ class PrivatePeer(BitgetPeer):
             symbol = self.world.markets.symbol(change.exchange, change.order.symbol)
             if arg is None or symbol is None or change.kind == "REJECTED":
                 return ()
-            row = _frames.unified_push(symbol, change.order, change.time_ms, self.half.units, doubt=self.half.doubt)
+            row = _frames.unified_push(symbol, change.order, change.time_ms, self.state.units, doubt=self.state.doubt)
             return (Frame(_frames.push(arg, [row], change.time_ms)),)
         effects: list[Effect] = []
         arg = self._args.get(("UTA", "account", ""))

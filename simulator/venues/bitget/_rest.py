@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from simulator._values import Order, Position, Quote, Symbol
 from simulator._venue import Instant, Reply, Request, json_reply
@@ -12,6 +12,7 @@ from simulator.engine import Account
 from simulator.venues.bitget import _frames
 from simulator.venues.bitget._auth import Failure, authenticate, may_read_settings
 from simulator.venues.bitget._frames import Row
+from simulator.venues.bitget._state import State
 from simulator.venues.bitget._symbols import (
     COINM,
     DELIVERIES,
@@ -28,9 +29,6 @@ from simulator.venues.bitget._symbols import (
     is_modern,
 )
 
-if TYPE_CHECKING:
-    from simulator.venues.bitget import Bitget
-
 PAGE: Final = 100
 MAX_CANDLES: Final = 1000
 MAX_WINDOW_MS: Final = 30 * 86_400_000
@@ -40,7 +38,7 @@ MAX_WINDOW_MS: Final = 30 * 86_400_000
 class Context(NamedTuple):
     """One call. `account` is set for private ones."""
 
-    half: Bitget
+    state: State
     params: dict[str, str]
     now: Instant
     account: Account | None = None
@@ -67,7 +65,7 @@ class Context(NamedTuple):
         return product
 
     def symbol(self, order: Order) -> Symbol:
-        found = self.half.world.markets.symbol(order.exchange, order.symbol)
+        found = self.state.world.markets.symbol(order.exchange, order.symbol)
         if found is None:
             raise Failure("40034", f"Parameter {order.symbol} does not exist")
         return found
@@ -80,26 +78,36 @@ class Route(NamedTuple):
     """0 = public, 1 = every account, 2 = classic ones, 3 = unified ones."""
 
 
-def answer(half: Bitget, request: Request, now: Instant) -> Reply:
-    """One REST call."""
-    route = ROUTES.get((request.method, request.path))
-    if route is None:
-        return _reply("40404", "Request URL NOT FOUND", None, now, 404)
-    context = Context(half, request.params(), now, modern=request.path.startswith("/api/v3/"))
-    try:
-        if half.closed_until > now.mono and request.path != "/api/v2/public/time":
-            raise Failure("40725", "service return an error", 503)
-        account = authenticate(half.world, request, now) if route.version else None
-        payer = account.account_id if account else request.remote
-        if not half.allow(request.path, payer, route.per_second, now):
-            return _reply("429", "Too Many Requests", None, now, 429)
-        if account is not None and route.version > 1 and half.unified(account) is not (route.version == 3):
-            text = "You are in Unified Account mode, and the Classic Account API is not supported at this time"
-            raise Failure("40085", text) if route.version == 2 else Failure("40084", "You are in Classic Account mode")
-        data = route.answer(context._replace(account=account))
-    except Failure as failure:
-        return _reply(failure.code, failure.text, None, now, failure.status)
-    return _reply("00000", "success", data, now)
+class Rest:
+    """Answers HTTP requests."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def answer(self, request: Request, now: Instant) -> Reply:
+        """One REST call."""
+        route = ROUTES.get((request.method, request.path))
+        if route is None:
+            return _reply("40404", "Request URL NOT FOUND", None, now, 404)
+        context = Context(self._state, request.params(), now, modern=request.path.startswith("/api/v3/"))
+        try:
+            if self._state.closed_until > now.mono and request.path != "/api/v2/public/time":
+                raise Failure("40725", "service return an error", 503)
+            account = authenticate(self._state.world, request, now) if route.version else None
+            payer = account.account_id if account else request.remote
+            if not self._state.allow(request.path, payer, route.per_second, now):
+                return _reply("429", "Too Many Requests", None, now, 429)
+            if account is not None and route.version > 1 and self._state.unified(account) is not (route.version == 3):
+                text = "You are in Unified Account mode, and the Classic Account API is not supported at this time"
+                raise (
+                    Failure("40085", text)
+                    if route.version == 2
+                    else Failure("40084", "You are in Classic Account mode")
+                )
+            data = route.answer(context._replace(account=account))
+        except Failure as failure:
+            return _reply(failure.code, failure.text, None, now, failure.status)
+        return _reply("00000", "success", data, now)
 
 
 def _reply(code: str, text: str, data: object, now: Instant, status: int = 200) -> Reply:
@@ -123,7 +131,7 @@ def _spot_symbols(context: Context) -> list[Row]:
             "quantityPrecision": str(symbol.quantity_decimals),
             "status": "online",
         }
-        for symbol in context.half.world.markets.symbols(SPOT)
+        for symbol in context.state.world.markets.symbols(SPOT)
     ]
 
 
@@ -142,9 +150,9 @@ def _contracts(context: Context) -> list[Row]:
             "volumePlace": str(symbol.quantity_decimals),
             "symbolType": "delivery" if PRODUCTS[product] == COINM else "perpetual",
             "deliveryTime": str(DELIVERIES.get(symbol.wire[-3:], "")) if PRODUCTS[product] == COINM else "",
-            "symbolStatus": context.half.states.get(symbol.wire, "normal"),
+            "symbolStatus": context.state.states.get(symbol.wire, "normal"),
         }
-        for symbol in context.half.world.markets.symbols(PRODUCTS[product])
+        for symbol in context.state.world.markets.symbols(PRODUCTS[product])
         if symbol.kind == product and not is_modern(symbol)
     ]
 
@@ -158,18 +166,18 @@ def _instruments(context: Context) -> list[Row]:
             "baseCoin": symbol.base,
             "quoteCoin": symbol.quote,
             "type": "delivery" if PRODUCTS[product] == COINM and not is_modern(symbol) else "perpetual",
-            "status": context.half.states.get(symbol.wire, "online"),
+            "status": context.state.states.get(symbol.wire, "online"),
             "isRwa": "no",
         }
         | ({"isReality": "yes" if symbol.wire in REALITY else "no"} if product == "SPOT" else {})
-        for symbol in context.half.world.markets.symbols(PRODUCTS[product])
+        for symbol in context.state.world.markets.symbols(PRODUCTS[product])
         if symbol.kind == product
     ]
 
 
 def _candles(context: Context, exchange: str, names: dict[str, str]) -> list[list[str]]:
     wire, interval = context.params.get("symbol", ""), names.get(context.params.get("granularity", ""))
-    markets = context.half.world.markets
+    markets = context.state.world.markets
     if interval is None:
         raise Failure("400171", f"Parameter verification failed granularity {', '.join(names)}")
     symbol = markets.symbol(exchange, wire)
@@ -206,7 +214,7 @@ def _modern_candles(context: Context) -> list[list[str]]:
 
 def _orders(context: Context, product: str, *, is_open: bool) -> list[Order]:
     """Newest first, one product type; refused orders never appear."""
-    engine = context.half.world.engine
+    engine = context.state.world.engine
     rows = engine.orders(context.owner.account_id, PRODUCTS[product], context.params.get("symbol"))
     since, until = context.integer("startTime") or 0, context.integer("endTime")
     return sorted(
@@ -244,7 +252,7 @@ def _futures_list(context: Context, *, is_open: bool) -> Row:
 
 def _find(context: Context, exchanges: Sequence[str]) -> Order:
     """By `orderId` or `clientOid`."""
-    engine, account = context.half.world.engine, context.owner.account_id
+    engine, account = context.state.world.engine, context.owner.account_id
     number, client_id = engine_id(context.params.get("orderId", "")), context.params.get("clientOid")
     for exchange in exchanges:
         order = engine.order(account, exchange, order_id=None if client_id else number, client_id=client_id)
@@ -272,13 +280,13 @@ def _unified_list(context: Context, *, is_open: bool) -> Row:
     if not is_open and start is not None and end is not None and end - start > MAX_WINDOW_MS:
         raise Failure("40017", "the time range is longer than 30 days")
     rows = _page(context, _orders(context, context.product("category"), is_open=is_open), "cursor")
-    found = [_frames.unified_row(context.symbol(order), order, context.half.units) for order in rows]
+    found = [_frames.unified_row(context.symbol(order), order, context.state.units) for order in rows]
     return {"list": found, "cursor": found[-1]["orderId"] if found else None}
 
 
 def _unified_one(context: Context) -> Row:
     order = _find(context, (SPOT, USDM, COINM))
-    return _frames.unified_row(context.symbol(order), order, context.half.units)
+    return _frames.unified_row(context.symbol(order), order, context.state.units)
 
 
 # --- balances ---
@@ -292,7 +300,7 @@ def _spot_assets(context: Context) -> list[Row]:
 
 def _futures_accounts(context: Context) -> list[Row]:
     product = context.product()
-    settles = {s.settle for s in context.half.world.markets.symbols(PRODUCTS[product]) if s.kind == product}
+    settles = {s.settle for s in context.state.world.markets.symbols(PRODUCTS[product]) if s.kind == product}
     return [
         {
             "marginCoin": held.asset,
@@ -322,7 +330,7 @@ def _unified_positions(context: Context) -> Row:
 
 def _held(context: Context, product: str) -> list[tuple[Position, Quote]]:
     exchange = PRODUCTS[product]
-    quotes = context.half.world.markets.quote
+    quotes = context.state.world.markets.quote
     held = [(one, quotes(exchange, one.symbol)) for one in context.owner.positions(exchange)]
     return [(one, quote) for one, quote in held if quote.symbol.kind == product]
 
@@ -333,7 +341,7 @@ def _unified_assets(context: Context) -> Row:
 
 
 def _settings(context: Context) -> Row:
-    mode = context.half.mode(context.owner)
+    mode = context.state.mode(context.owner)
     if not may_read_settings(context.owner):
         raise Failure("40014", "Incorrect permissions, need uta management read permissions")
     if mode == "classic":

@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from simulator._peer import PerAddress
 from simulator._values import Coin, Market
 from simulator._venue import Instant, Peer, Refuse, Reply, Request, Signal, World
-from simulator.venues.bybit import _rest
-from simulator.venues.bybit._peers import PrivatePeer, PublicPeer
-from simulator.venues.bybit._profiles import (
+from simulator.venues.bybit._peer import PrivatePeer, PublicPeer
+from simulator.venues.bybit._rest import Rest
+from simulator.venues.bybit._state import State
+from simulator.venues.bybit._symbols import (
     CONNECTS,
     EXCHANGES,
     HOST_SITES,
     REST_HOSTS,
-    REST_PER_ACCOUNT,
-    REST_PER_ADDRESS,
     STREAM_HOSTS,
     markets,
 )
@@ -31,13 +30,8 @@ class Bybit:
     sockets = ("/v5/private", "/v5/public/linear")
 
     def __init__(self, world: World) -> None:
-        self.world = world
-        self.modes: dict[str, int] = {}
-        """`unifiedMarginStatus` by account, where it is not 6."""
-        self.no_orders: dict[str, list[dict[str, str]]] = {}
-        """Executions behind which there is no order, by account."""
-        self.rest_calls = PerAddress(REST_PER_ADDRESS)
-        self.account_calls = PerAddress(REST_PER_ACCOUNT)
+        self.state = State(world)
+        self._rest = Rest(self.state)
         self._connects = PerAddress(CONNECTS)
 
     def markets(self, coins: Sequence[Coin]) -> Sequence[Market]:
@@ -46,29 +40,29 @@ class Bybit:
     def rest(self, request: Request, now: Instant) -> Reply:
         if request.host not in REST_HOSTS:
             return Reply(404, b"404 page not found", {})
-        return _rest.answer(self, request, now)
+        return self._rest.answer(request, now)
 
     def connect(self, request: Request, now: Instant) -> Peer | Refuse:
         if request.host not in STREAM_HOSTS:
             return Refuse(404)
-        limits = self.world.settings.limits
+        limits = self.state.world.settings.limits
         if limits and not self._connects.hit(f"{request.host} {request.remote}", now.mono):
             return Refuse(403, b"access too frequent")
         if (site := HOST_SITES.get(request.host)) is not None and request.headers.get(site[0]) != site[1]:
             return Refuse(403, b"site id is missing")
         if request.path == "/v5/private":
-            return PrivatePeer(self, request, now)
+            return PrivatePeer(self.state, request, now)
         category = request.path.removeprefix(_PUBLIC)
         if request.path.startswith(_PUBLIC) and category in EXCHANGES:
-            return PublicPeer(self, category, now)
+            return PublicPeer(self.state, category, now)
         return Refuse(404)
 
     def corporate_action(self, account: str, exchange: str, wire: str, now: Instant) -> str:
         """A split or dividend of a listed stock changes a position: an execution without an order. Returns its id."""
-        number = len(self.no_orders.setdefault(account, []))
+        number = len(self.state.no_orders.setdefault(account, []))
         order_id = f"ca-{number}"
         row = {"symbol": wire, "orderId": order_id, "orderLinkId": "", "execType": "CorporateAction"}
-        self.no_orders[account].append({**row, "exchange": exchange, "execTime": str(now.wall_ms)})
+        self.state.no_orders[account].append({**row, "exchange": exchange, "execTime": str(now.wall_ms)})
         return order_id
 
     def signal(self, signal: Signal, now: Instant) -> None:

@@ -21,7 +21,7 @@ from simulator._values import (
     liquidation_price,
     unrealised,
 )
-from simulator.venues.bybit._profiles import CATEGORIES, CODES, wire_id
+from simulator.venues.bybit._symbols import CATEGORIES, CODES, wire_id
 
 Row = dict[str, Any]
 

@@ -1,22 +1,20 @@
-"""REST of Bybit v5: envelopes, signatures, limits, and the calls that gap repair, tests and SDKs make."""
+"""REST of Bybit v5: envelopes, limits, and the calls that gap repair, tests and SDKs make."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
-from simulator._values import ApiKey, Order, Symbol
+from simulator._values import Order, Symbol
 from simulator._venue import Instant, Reply, Request, json_reply
 from simulator.engine import Account, NewOrder, Refused
-from simulator.signing import signed_by
+from simulator.venues.bybit._auth import Failure, authenticate
 from simulator.venues.bybit._frames import execution_row, kline_list, order_row, position_row, ticker_row, wallet_row
-from simulator.venues.bybit._profiles import EXCHANGES, INTERVALS, WALLET, engine_id, site_fits, wire_id
-
-if TYPE_CHECKING:
-    from simulator.venues.bybit import Bybit
+from simulator.venues.bybit._state import State
+from simulator.venues.bybit._symbols import EXCHANGES, INTERVALS, WALLET, engine_id, wire_id
 
 Row = dict[str, Any]
 
@@ -26,18 +24,10 @@ DAY_MS: Final = 86_400_000
 WEEK_MS: Final = 7 * DAY_MS
 
 
-class Failure(Exception):
-    """The venue declines: a code in the envelope, or an HTTP status of its own."""
-
-    def __init__(self, code: int, text: str, status: int = 200, headers: dict[str, str] | None = None) -> None:
-        super().__init__(text)
-        self.code, self.text, self.status, self.headers = code, text, status, headers or {}
-
-
 class Context(msgspec.Struct, frozen=True):
     """What a handler gets."""
 
-    half: Bybit
+    state: State
     params: dict[str, str]
     account: Account | None
     now: Instant
@@ -60,7 +50,7 @@ class Context(msgspec.Struct, frozen=True):
         return EXCHANGES[self.category]
 
     def symbol(self) -> Symbol:
-        found = self.half.world.markets.symbol(self.exchange, self.params.get("symbol", ""))
+        found = self.state.world.markets.symbol(self.exchange, self.params.get("symbol", ""))
         if found is None:
             raise Failure(10001, "Not supported symbols")
         return found
@@ -83,29 +73,35 @@ class Context(msgspec.Struct, frozen=True):
         return value
 
 
-def answer(half: Bybit, request: Request, now: Instant) -> Reply:
-    """One HTTP request."""
-    limits = half.world.settings.limits
-    if limits and not half.rest_calls.hit(request.remote, now.mono):
-        return Reply(403, b"access too frequent, please try again in 10 minutes", {})
-    route = _ROUTES.get((request.method, request.path))
-    if route is None:
-        return Reply(404, b"404 page not found", {})
-    handler, signed = route
-    try:
-        account = None
-        if signed:
-            account, key = _authenticate(half, request, now)
-            if limits and not half.account_calls.hit(f"{key.key} {request.path}", now.mono):
-                headers = {"X-Bapi-Limit-Status": "0", "X-Bapi-Limit-Reset-Timestamp": str(now.wall_ms + 1000)}
-                raise Failure(10006, "Too many visits. Exceeded the API Rate Limit.", 200, headers)
-        context = Context(half, _params(request), account, now)
-        return _envelope(0, "OK", handler(context), now)
-    except Failure as failure:
-        return _envelope(failure.code, failure.text, {}, now, failure.status, failure.headers)
-    except Refused as refused:
-        code, text = _REFUSED.get(refused.reason, (10001, str(refused)))
-        return _envelope(code, text, {}, now)
+class Rest:
+    """Answers HTTP requests."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def answer(self, request: Request, now: Instant) -> Reply:
+        """One HTTP request."""
+        limits = self._state.world.settings.limits
+        if limits and not self._state.rest_calls.hit(request.remote, now.mono):
+            return Reply(403, b"access too frequent, please try again in 10 minutes", {})
+        route = _ROUTES.get((request.method, request.path))
+        if route is None:
+            return Reply(404, b"404 page not found", {})
+        handler, signed = route
+        try:
+            account = None
+            if signed:
+                account, key = authenticate(self._state.world, request, now)
+                if limits and not self._state.account_calls.hit(f"{key.key} {request.path}", now.mono):
+                    headers = {"X-Bapi-Limit-Status": "0", "X-Bapi-Limit-Reset-Timestamp": str(now.wall_ms + 1000)}
+                    raise Failure(10006, "Too many visits. Exceeded the API Rate Limit.", 200, headers)
+            context = Context(self._state, _params(request), account, now)
+            return _envelope(0, "OK", handler(context), now)
+        except Failure as failure:
+            return _envelope(failure.code, failure.text, {}, now, failure.status, failure.headers)
+        except Refused as refused:
+            code, text = _REFUSED.get(refused.reason, (10001, str(refused)))
+            return _envelope(code, text, {}, now)
 
 
 def _envelope(
@@ -127,41 +123,6 @@ def _params(request: Request) -> dict[str, str]:
     return {str(name): str(value) for name, value in body.items() if value is not None}
 
 
-def _authenticate(half: Bybit, request: Request, now: Instant) -> tuple[Account, ApiKey]:
-    headers = request.headers
-    found = half.world.engine.find_key(half.name, headers.get("x-bapi-api-key", ""))
-    if found is None:
-        raise Failure(10003, "API key is invalid.")
-    account, key = found
-    if key.rejected:
-        raise rejected(key)
-    if not site_fits(key.key, request.host, headers):
-        raise Failure(10003, "API key is invalid.")
-    stamp, window = headers.get("x-bapi-timestamp", ""), headers.get("x-bapi-recv-window") or "5000"
-    if not stamp.isdigit() or not window.isdigit():
-        raise Failure(10001, "params error: timestamp invalid")
-    if not now.wall_ms - int(window) <= int(stamp) < now.wall_ms + 1000:
-        text = f"req_timestamp[{stamp}],server_timestamp[{now.wall_ms}],recv_window[{window}]"
-        raise Failure(10002, f"invalid request, please check your server timestamp or recv_window param. {text}")
-    payload = request.query if request.method == "GET" else request.body.decode("utf-8", "replace")
-    if not signed_by(key, f"{stamp}{key.key}{window}{payload}", headers.get("x-bapi-sign", "")):
-        raise Failure(10004, "Error sign, please check your signature generation algorithm.")
-    return account, key
-
-
-def rejected(key: ApiKey) -> Failure:
-    """How a refused key is refused: with the code that was asked for, where it is one of this venue's."""
-    code = int(key.rejected) if key.rejected.lstrip("-").isdigit() else 10003
-    if code == 401:
-        return Failure(10003, "Unauthorized", 401)
-    texts = {
-        33004: "Your api key has expired.",
-        10004: "Error sign, please check your signature.",
-        10010: "Unmatched IP",
-    }
-    return Failure(code, texts.get(code, "API key is invalid."))
-
-
 # --- public ---
 
 
@@ -172,7 +133,7 @@ def _time(context: Context) -> Row:
 
 def _instruments(context: Context) -> Row:
     category = context.category
-    symbols = context.half.world.markets.symbols(context.exchange)
+    symbols = context.state.world.markets.symbols(context.exchange)
     wanted = context.params.get("symbol")
     rows = [_instrument(symbol, category) for symbol in symbols if wanted in (None, symbol.wire)]
     if category == "spot":
@@ -200,7 +161,7 @@ def _klines(context: Context) -> Row:
         raise Failure(10001, "Invalid interval")
     limit = min(context.integer("limit", 200), 1000)
     start, end = context.integer("start", 0), context.integer("end", context.now.wall_ms)
-    candles = context.half.world.markets.candles(
+    candles = context.state.world.markets.candles(
         context.exchange, symbol.wire, INTERVALS[code], start or None, end, limit, context.now.wall_ms
     )
     rows = [kline_list(candle, symbol) for candle in reversed(candles)]
@@ -209,7 +170,7 @@ def _klines(context: Context) -> Row:
 
 def _tickers(context: Context) -> Row:
     wanted = context.params.get("symbol")
-    quotes = context.half.world.markets.quotes(context.exchange)
+    quotes = context.state.world.markets.quotes(context.exchange)
     rows = [ticker_row(quote, context.category) for quote in quotes if wanted in (None, quote.symbol.wire)]
     return {"category": context.category, "list": rows}
 
@@ -218,7 +179,7 @@ def _tickers(context: Context) -> Row:
 
 
 def _account_info(context: Context) -> Row:
-    status = context.half.modes.get(context.owner.account_id, 6)
+    status = context.state.modes.get(context.owner.account_id, 6)
     return {"marginMode": "REGULAR_MARGIN", "unifiedMarginStatus": status, "updatedTime": str(context.now.wall_ms)}
 
 
@@ -237,7 +198,7 @@ def _positions(context: Context) -> Row:
         raise Failure(10001, "Missing some parameters that must be filled in, symbol or settleCoin")
     rows = []
     for held in context.owner.positions(context.exchange):
-        quote = context.half.world.markets.quote(context.exchange, held.symbol)
+        quote = context.state.world.markets.quote(context.exchange, held.symbol)
         if (wire and held.symbol != wire) or (settle and not wire and quote.symbol.settle != settle):
             continue
         row = position_row(held, quote, context.category)
@@ -252,7 +213,7 @@ def _filtered(context: Context, orders: list[Order]) -> list[Order]:
     order_id, client_id = params.get("orderId"), params.get("orderLinkId")
     found = []
     for order in orders:
-        symbol = context.half.world.markets.symbol(order.exchange, order.symbol)
+        symbol = context.state.world.markets.symbol(order.exchange, order.symbol)
         if order_id and wire_id(category, order.order_id) != order_id:
             continue
         if client_id and order.client_id != client_id:
@@ -270,7 +231,7 @@ def _realtime(context: Context) -> Row:
     single = bool(context.params.get("orderId") or context.params.get("orderLinkId"))
     if context.category == "linear" and not single and not {"symbol", "settleCoin", "baseCoin"} & set(context.params):
         raise Failure(10001, "Missing some parameters that must be filled in, symbol or settleCoin or baseCoin")
-    orders = _filtered(context, context.half.world.engine.orders(context.owner.account_id, context.exchange))
+    orders = _filtered(context, context.state.world.engine.orders(context.owner.account_id, context.exchange))
     if single:
         chosen = orders
     elif context.params.get("openOnly") == "1":
@@ -283,7 +244,7 @@ def _realtime(context: Context) -> Row:
 def _history(context: Context) -> Row:
     start, end = _span(context)
     single = bool(context.params.get("orderId") or context.params.get("orderLinkId"))
-    orders = _filtered(context, context.half.world.engine.orders(context.owner.account_id, context.exchange))
+    orders = _filtered(context, context.state.world.engine.orders(context.owner.account_id, context.exchange))
     closed = [
         order
         for order in orders
@@ -296,12 +257,12 @@ def _history(context: Context) -> Row:
 
 def _executions(context: Context) -> Row:
     start, end = _span(context)
-    engine, owner = context.half.world.engine, context.owner.account_id
+    engine, owner = context.state.world.engine, context.owner.account_id
     trades = [trade for trade in engine.trades(owner, context.exchange) if start <= trade.time_ms <= end]
     rows = [execution_row(trade, engine.order(owner, context.exchange, trade.order_id)) for trade in reversed(trades)]
     rows += [
         row
-        for row in context.half.no_orders.get(owner, ())
+        for row in context.state.no_orders.get(owner, ())
         if row["exchange"] == context.exchange and start <= int(row["execTime"]) <= end
     ]
     return _paged(context, context.category, rows, 50, 100)
@@ -319,7 +280,7 @@ def _span(context: Context) -> tuple[int, int]:
 def _rows(context: Context, orders: list[Order]) -> list[Row]:
     rows = []
     for order in orders:
-        symbol = context.half.world.markets.symbol(order.exchange, order.symbol)
+        symbol = context.state.world.markets.symbol(order.exchange, order.symbol)
         if symbol is not None:
             row = order_row(order, symbol)
             del row["category"]  # stands beside the list
@@ -357,19 +318,19 @@ def _create(context: Context) -> Row:
         client_id=params.get("orderLinkId", ""),
         reduce_only=params.get("reduceOnly", "").lower() == "true",
     )
-    order = context.half.world.engine.place(context.owner.account_id, context.exchange, new, context.now.wall_ms)
+    order = context.state.world.engine.place(context.owner.account_id, context.exchange, new, context.now.wall_ms)
     return {"orderId": wire_id(context.category, order.order_id), "orderLinkId": params.get("orderLinkId", "")}
 
 
 def _cancel(context: Context) -> Row:
     order = _named(context)
-    context.half.world.engine.cancel(order.account, order.exchange, order.order_id, context.now.wall_ms)
+    context.state.world.engine.cancel(order.account, order.exchange, order.order_id, context.now.wall_ms)
     return {"orderId": wire_id(context.category, order.order_id), "orderLinkId": order.client_id}
 
 
 def _amend(context: Context) -> Row:
     order = _named(context)
-    context.half.world.engine.amend(
+    context.state.world.engine.amend(
         order.account,
         order.exchange,
         order.order_id,
@@ -381,7 +342,7 @@ def _amend(context: Context) -> Row:
 
 
 def _named(context: Context) -> Order:
-    engine, owner = context.half.world.engine, context.owner.account_id
+    engine, owner = context.state.world.engine, context.owner.account_id
     number = engine_id(context.category, context.params.get("orderId", ""))
     order = engine.order(owner, context.exchange, number) if number is not None else None
     if order is None and context.params.get("orderLinkId"):

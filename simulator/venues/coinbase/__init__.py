@@ -11,14 +11,12 @@ from simulator._peer import PerAddress
 from simulator._values import ApiKey, Coin, Market
 from simulator._venue import Instant, Peer, Refuse, Reply, Request, Signal, World
 from simulator.signing import kind_of, sha256
-from simulator.venues.coinbase import _rest
 from simulator.venues.coinbase._peer import CoinbasePeer
-from simulator.venues.coinbase._profiles import (
+from simulator.venues.coinbase._rest import Rest
+from simulator.venues.coinbase._state import State
+from simulator.venues.coinbase._symbols import (
     CONNECTS,
     MARKET_HOSTS,
-    PRIVATE_CALLS,
-    PUBLIC_CALLS,
-    PUBLIC_MESSAGES,
     REST_HOSTS,
     USER_HOSTS,
     markets,
@@ -41,10 +39,8 @@ class Coinbase:
         return ApiKey(key="organizations/demo/apiKeys/demo", secret=pem, kind=kind_of(pem))
 
     def __init__(self, world: World) -> None:
-        self.world = world
-        self.public_calls = PerAddress(PUBLIC_CALLS)
-        self.private_calls = PerAddress(PRIVATE_CALLS)
-        self.public_messages = PerAddress(PUBLIC_MESSAGES)
+        self.state = State(world)
+        self._rest = Rest(self.state)
         self._connects = PerAddress(CONNECTS)
 
     def markets(self, coins: Sequence[Coin]) -> Sequence[Market]:
@@ -53,14 +49,14 @@ class Coinbase:
     def rest(self, request: Request, now: Instant) -> Reply:
         if request.host not in REST_HOSTS:
             return Reply(404, b"<html>Not Found</html>", {"Content-Type": "text/html"})
-        return _rest.answer(self, request, now)
+        return self._rest.answer(request, now)
 
     def connect(self, request: Request, now: Instant) -> Peer | Refuse:
         if request.host in REST_HOSTS or request.path.strip("/"):
             return Refuse(404)
-        if self.world.settings.limits and not self._connects.hit(request.remote, now.mono):
+        if self.state.world.settings.limits and not self._connects.hit(request.remote, now.mono):
             return Refuse(429)
-        return CoinbasePeer(self, request, now)
+        return CoinbasePeer(self.state, request, now)
 
     def signal(self, signal: Signal, now: Instant) -> None:
         """Nothing is kept that a signal would end."""

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from simulator._values import ZERO, Candle, Holding, Order, Quote, Symbol, Trade
-from simulator.venues.coinbase._profiles import alias_of, wire_id
+from simulator.venues.coinbase._symbols import alias_of, wire_id
 
 Row = dict[str, Any]
 

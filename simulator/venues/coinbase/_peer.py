@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -25,9 +25,10 @@ from simulator._venue import (
     Watch,
 )
 from simulator.engine import Account
+from simulator.venues.coinbase._auth import Refused, by_frame
 from simulator.venues.coinbase._frames import candle_row, order_row, ticker_row, timestamp
-from simulator.venues.coinbase._keys import Refused, by_frame
-from simulator.venues.coinbase._profiles import (
+from simulator.venues.coinbase._state import State
+from simulator.venues.coinbase._symbols import (
     BATCH_S,
     EXCHANGE,
     FIRST_SUBSCRIBE_S,
@@ -36,9 +37,6 @@ from simulator.venues.coinbase._profiles import (
     USER_HOSTS,
     alias_of,
 )
-
-if TYPE_CHECKING:
-    from simulator.venues.coinbase import Coinbase
 
 Row = dict[str, Any]
 
@@ -54,9 +52,9 @@ class CoinbasePeer(BasePeer):
 
     lifetime_s = None
 
-    def __init__(self, half: Coinbase, request: Request, now: Instant) -> None:
-        super().__init__(half.world, now)
-        self._half = half
+    def __init__(self, state: State, request: Request, now: Instant) -> None:
+        super().__init__(state.world, now)
+        self._state = state
         self._remote = request.remote
         self._user_host = request.host in USER_HOSTS
         self.feed = "user" if self._user_host else "market"
@@ -86,7 +84,7 @@ class CoinbasePeer(BasePeer):
             )
             return (_error(text), Noted("login_refused", str(refused)))
         limited = account is None and self.world.settings.limits
-        if limited and not self._half.public_messages.hit(self._remote, now.mono):
+        if limited and not self._state.public_messages.hit(self._remote, now.mono):
             return (_error("rate limit exceeded"), Noted("limit", "messages"))
         channel = request.get("channel")
         if channel not in _CHANNELS or (self._user_host and channel not in _USER_CHANNELS):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -12,6 +12,7 @@ from simulator import engine as _engine
 from simulator._values import INTERVALS, Order
 from simulator._venue import Instant, Reply, Request, json_reply
 from simulator.engine import Account, NewOrder
+from simulator.venues.coinbase._auth import Failure, Refused, by_hmac, by_token
 from simulator.venues.coinbase._frames import (
     account_row,
     candle_row,
@@ -21,11 +22,8 @@ from simulator.venues.coinbase._frames import (
     rest_order,
     timestamp,
 )
-from simulator.venues.coinbase._keys import Refused, by_hmac, by_token
-from simulator.venues.coinbase._profiles import API, EXCHANGE, GRANULARITIES, MAX_BUCKETS, engine_id, wire_id
-
-if TYPE_CHECKING:
-    from simulator.venues.coinbase import Coinbase
+from simulator.venues.coinbase._state import State
+from simulator.venues.coinbase._symbols import API, EXCHANGE, GRANULARITIES, MAX_BUCKETS, engine_id, wire_id
 
 Row = dict[str, Any]
 
@@ -33,18 +31,10 @@ _UNAUTHORIZED: Final = Reply(401, b"Unauthorized\n", {"Content-Type": "text/plai
 _LIMITED: Final = {"errors": [{"id": "rate_limit_exceeded", "message": "too many requests"}]}
 
 
-class Failure(Exception):
-    """An error answer."""
-
-    def __init__(self, status: int, error: str, text: str) -> None:
-        super().__init__(text)
-        self.status, self.body = status, {"error": error, "error_details": text, "message": text}
-
-
 class Context(msgspec.Struct, frozen=True):
     """What a handler gets."""
 
-    half: Coinbase
+    state: State
     request: Request
     params: dict[str, str]
     rest: Sequence[str]
@@ -60,13 +50,13 @@ class Context(msgspec.Struct, frozen=True):
 
     def orders(self) -> list[Order]:
         """Newest first."""
-        found = self.half.world.engine.orders(self.owner, EXCHANGE)
+        found = self.state.world.engine.orders(self.owner, EXCHANGE)
         return sorted(found, key=lambda order: order.created_ms, reverse=True)
 
     def row(self, order: Order) -> Row:
-        symbol = self.half.world.markets.symbol(EXCHANGE, order.symbol)
+        symbol = self.state.world.markets.symbol(EXCHANGE, order.symbol)
         fills = [
-            t.time_ms for t in self.half.world.engine.trades(order.account, EXCHANGE) if t.order_id == order.order_id
+            t.time_ms for t in self.state.world.engine.trades(order.account, EXCHANGE) if t.order_id == order.order_id
         ]
         return rest_order(order, symbol, max(fills, default=None)) if symbol else {}
 
@@ -80,29 +70,35 @@ class Context(msgspec.Struct, frozen=True):
         return value
 
 
-def answer(half: Coinbase, request: Request, now: Instant) -> Reply:
-    """One HTTP request."""
-    if not request.path.startswith(f"{API}/"):
-        return Reply(404, b"<html>Not Found</html>", {"Content-Type": "text/html"})
-    parts = request.path.removeprefix(f"{API}/").split("/")
-    route = next((r for r in _ROUTES if r[0] == request.method and parts[: len(r[1])] == list(r[1])), None)
-    if route is None:
-        return json_reply({"error": "NOT_FOUND", "message": "no such path"}, 404)
-    _, path, handler, public = route
-    limits = half.world.settings.limits
-    try:
-        account = None if public else _authenticate(half, request, now)
-    except Refused as refused:
-        return _refusal(str(refused))
-    if limits and account is None and not half.public_calls.hit(request.remote, now.mono):
-        return json_reply(_LIMITED, 429)
-    if limits and account is not None and not half.private_calls.hit(account.account_id, now.mono):
-        return json_reply(_LIMITED, 429)
-    try:
-        context = Context(half, request, request.params(), parts[len(path) :], account, now)
-        return json_reply(handler(context))
-    except Failure as failure:
-        return json_reply(failure.body, failure.status)
+class Rest:
+    """Answers HTTP requests."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def answer(self, request: Request, now: Instant) -> Reply:
+        """One HTTP request."""
+        if not request.path.startswith(f"{API}/"):
+            return Reply(404, b"<html>Not Found</html>", {"Content-Type": "text/html"})
+        parts = request.path.removeprefix(f"{API}/").split("/")
+        route = next((r for r in _ROUTES if r[0] == request.method and parts[: len(r[1])] == list(r[1])), None)
+        if route is None:
+            return json_reply({"error": "NOT_FOUND", "message": "no such path"}, 404)
+        _, path, handler, public = route
+        limits = self._state.world.settings.limits
+        try:
+            account = None if public else _authenticate(self._state, request, now)
+        except Refused as refused:
+            return _refusal(str(refused))
+        if limits and account is None and not self._state.public_calls.hit(request.remote, now.mono):
+            return json_reply(_LIMITED, 429)
+        if limits and account is not None and not self._state.private_calls.hit(account.account_id, now.mono):
+            return json_reply(_LIMITED, 429)
+        try:
+            context = Context(self._state, request, request.params(), parts[len(path) :], account, now)
+            return json_reply(handler(context))
+        except Failure as failure:
+            return json_reply(failure.body, failure.status)
 
 
 def _refusal(why: str) -> Reply:
@@ -114,8 +110,8 @@ def _refusal(why: str) -> Reply:
     return _UNAUTHORIZED
 
 
-def _authenticate(half: Coinbase, request: Request, now: Instant) -> Account:
-    headers, engine = request.headers, half.world.engine
+def _authenticate(state: State, request: Request, now: Instant) -> Account:
+    headers, engine = request.headers, state.world.engine
     bearer = headers.get("authorization", "")
     if bearer.startswith("Bearer "):
         uri = f"{request.method} {request.host}{request.path}"
@@ -134,7 +130,7 @@ def _time(context: Context) -> Row:
 
 
 def _products(context: Context) -> Row:
-    symbols = context.half.world.markets.symbols(EXCHANGE)
+    symbols = context.state.world.markets.symbols(EXCHANGE)
     if context.rest:
         return _product(context)
     rows = [row for symbol in symbols for row in product_rows(symbol)]
@@ -143,7 +139,7 @@ def _products(context: Context) -> Row:
 
 
 def _product(context: Context) -> Row:
-    symbol = context.half.world.markets.symbol(EXCHANGE, context.rest[0])
+    symbol = context.state.world.markets.symbol(EXCHANGE, context.rest[0])
     if symbol is None:
         raise Failure(404, "NOT_FOUND", "ProductID is invalid")
     if len(context.rest) == 1:
@@ -155,7 +151,7 @@ def _product(context: Context) -> Row:
     length = INTERVALS[interval]
     if not start or not end or (end - start) // length > MAX_BUCKETS:
         raise Failure(400, "INVALID_ARGUMENT", f"number of candles requested should be less than {MAX_BUCKETS}")
-    candles = context.half.world.markets.candles(
+    candles = context.state.world.markets.candles(
         EXCHANGE, symbol.wire, interval, start, end, MAX_BUCKETS, context.now.wall_ms
     )
     # A bucket without a trade does not exist at this venue.
@@ -175,7 +171,7 @@ def _number(context: Context, name: str, default: int) -> int:
 
 
 def _accounts(context: Context) -> Row:
-    holdings = context.half.world.engine.account(context.owner).holdings(EXCHANGE)
+    holdings = context.state.world.engine.account(context.owner).holdings(EXCHANGE)
     return _paged(context, "accounts", [account_row(holding) for holding in holdings], 49, has_next=True)
 
 
@@ -199,7 +195,7 @@ def _historical(context: Context) -> Row:
     if list(context.rest) == ["fills"]:
         return _fills(context)
     number = engine_id(context.rest[0]) if len(context.rest) == 1 else None
-    order = context.half.world.engine.order(context.owner, EXCHANGE, number) if number is not None else None
+    order = context.state.world.engine.order(context.owner, EXCHANGE, number) if number is not None else None
     if order is None:
         raise Failure(404, "NOT_FOUND", "order with this orderID was not found")
     return {"order": context.row(order)}
@@ -208,7 +204,7 @@ def _historical(context: Context) -> Row:
 def _fills(context: Context) -> Row:
     shown = context.params.get("start_sequence_timestamp", "")
     since = milliseconds(shown) if shown else 0
-    trades = context.half.world.engine.trades(context.owner, EXCHANGE)
+    trades = context.state.world.engine.trades(context.owner, EXCHANGE)
     rows = [fill_row(trade) for trade in reversed(trades) if trade.time_ms >= since]
     return _paged(context, "fills", rows, 100, has_next=False)
 
@@ -242,7 +238,7 @@ def _create(context: Context) -> Row:
             order_type="MARKET" if market else "LIMIT",
             client_id=str(body.get("client_order_id", "")),
         )
-        order = context.half.world.engine.place(context.owner, EXCHANGE, new, context.now.wall_ms)
+        order = context.state.world.engine.place(context.owner, EXCHANGE, new, context.now.wall_ms)
     except (InvalidOperation, TypeError, AttributeError) as error:
         raise Failure(400, "INVALID_ARGUMENT", "the order can't be read") from error
     except _engine.Refused as refused:
@@ -266,10 +262,10 @@ def _cancel(context: Context) -> Row:
     results = []
     for text in context.body().get("order_ids") or []:
         number = engine_id(str(text))
-        order = context.half.world.engine.order(context.owner, EXCHANGE, number) if number is not None else None
+        order = context.state.world.engine.order(context.owner, EXCHANGE, number) if number is not None else None
         reason = "" if order and order.open else "UNKNOWN_CANCEL_ORDER"
         if order and order.open:
-            context.half.world.engine.cancel(order.account, EXCHANGE, order.order_id, context.now.wall_ms)
+            context.state.world.engine.cancel(order.account, EXCHANGE, order.order_id, context.now.wall_ms)
         results.append({"success": not reason, "failure_reason": reason, "order_id": text})
     return {"results": results}
 

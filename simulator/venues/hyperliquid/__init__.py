@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from exchanges._adapter import Rate
 from simulator._peer import PerAddress
-from simulator._values import ZERO, ApiKey, Coin, Market, Order, Symbol, Tick
-from simulator._venue import Close, Effects, Instant, Noted, Peer, Refuse, Reply, Request, Signal, World
+from simulator._values import ApiKey, Coin, Market
+from simulator._venue import Instant, Peer, Refuse, Reply, Request, Signal, World
 from simulator.signing import sha256
-from simulator.venues.hyperliquid._frames import fill_row, position_row, text
-from simulator.venues.hyperliquid._markets import DEXES, LINEAR, PERP_WALLET, SPOT, markets
-from simulator.venues.hyperliquid._peer import USER_TYPES, HyperliquidPeer
+from simulator.venues.hyperliquid._peer import HyperliquidPeer
 from simulator.venues.hyperliquid._rest import Rest
+from simulator.venues.hyperliquid._state import State
+from simulator.venues.hyperliquid._symbols import markets
 
 CONNECTS: Final = Rate(30, 60.0)
 """New connections per address."""
-MESSAGES: Final = Rate(2_000, 60.0)
-"""Client frames per address."""
-MAX_CONNECTIONS: Final = 10
-MAX_SUBSCRIPTIONS: Final = 1_000
-MAX_USERS: Final = 10
-"""Each per address."""
-ROLES: Final = frozenset({"agent", "missing"})
-"""What an address that is refused may be."""
 
 
 class Hyperliquid:
@@ -44,98 +33,12 @@ class Hyperliquid:
         return ApiKey(key=f"0x{sha256(b'demo').hex()[:40]}", secret="")
 
     def __init__(self, world: World) -> None:
-        self.world = world
-        self.messages = PerAddress(MESSAGES)
-        self.mids = Mids(world)
-        self._rest = Rest(self)
+        self.state = State(world)
+        self._rest = Rest(self.state)
         self._connects = PerAddress(CONNECTS)
-        self._peers: dict[int, HyperliquidPeer] = {}
 
     def markets(self, coins: Sequence[Coin]) -> Sequence[Market]:
         return markets(coins)
-
-    # --- accounts ---
-
-    def role(self, address: str) -> str:
-        found = self.world.engine.find_key(self.name, address)
-        if found is None:
-            return "missing"
-        return found[1].rejected if found[1].rejected in ROLES else "missing" if found[1].rejected else "user"
-
-    def speaking(self, address: str) -> str | None:
-        """The account of an address; None if the address has none, or is refused."""
-        found = self.world.engine.find_key(self.name, address)
-        return None if found is None or found[1].rejected else found[0].account_id
-
-    def fills(self, account: str | None) -> list[dict[str, Any]]:
-        """All trades of an account, oldest first."""
-        if account is None:
-            return []
-        engine = self.world.engine
-        return [
-            fill_row(trade, engine.locate(trade.order_id), self.world.markets.symbol(trade.exchange, trade.symbol))
-            for trade in engine.account(account).trades
-        ]
-
-    def clearinghouse(self, account: str | None, dex: str, time_ms: int) -> dict[str, Any]:
-        """Money and positions of an account on a dex."""
-        held = self.world.engine.account(account) if account is not None else None
-        asset = DEXES.get(dex, "USDC")
-        holdings = held.holdings(PERP_WALLET) if held is not None else []
-        value = text(sum((holding.total for holding in holdings if holding.asset == asset), start=ZERO))
-        summary = {"accountValue": value, "totalNtlPos": "0.0", "totalRawUsd": value, "totalMarginUsed": "0.0"}
-        positions = [
-            (one, self.world.markets.quote(LINEAR, one.symbol)) for one in (held.positions(LINEAR) if held else ())
-        ]
-        return {
-            "marginSummary": summary,
-            "crossMarginSummary": summary,
-            "crossMaintenanceMarginUsed": "0.0",
-            "withdrawable": value,
-            "assetPositions": [position_row(one, quote) for one, quote in positions if quote.symbol.kind == dex],
-            "time": time_ms,
-        }
-
-    # --- markets ---
-
-    def exchange_of(self, coin: str) -> str | None:
-        return next((name for name in (SPOT, LINEAR) if self.world.markets.symbol(name, coin)), None)
-
-    def dex_of(self, order: Order) -> str:
-        symbol = self.world.markets.symbol(order.exchange, order.symbol)
-        return symbol.kind if symbol is not None else ""
-
-    def price(self, order: Order) -> Decimal:
-        return self.world.markets.quote(order.exchange, order.symbol).price
-
-    # --- limits of an address ---
-
-    def crowded(self, peer: HyperliquidPeer) -> Effects:
-        """A new connection: one too many is closed at once, with a reason."""
-        self._peers[id(peer)] = peer
-        if self.world.settings.limits and len(self._of(peer.remote)) > MAX_CONNECTIONS:
-            return (Noted("limit", "connections"), Close(1008, f"Cannot open more than {MAX_CONNECTIONS} connections."))
-        return ()
-
-    def full(self, peer: HyperliquidPeer, subscription: dict[str, Any]) -> str:
-        """Why an address can't have one more subscription; empty if it can."""
-        if not self.world.settings.limits:
-            return ""
-        peers = self._of(peer.remote)
-        if sum(len(one.subscribed) for one in peers) >= MAX_SUBSCRIPTIONS:
-            return f"Cannot track more than {MAX_SUBSCRIPTIONS} total subscriptions."
-        if subscription["type"] not in USER_TYPES:
-            return ""
-        users = {user for one in peers for user in one.users} | {str(subscription.get("user", "")).lower()}
-        return f"Cannot track more than {MAX_USERS} total users." if len(users) > MAX_USERS else ""
-
-    def _of(self, remote: str) -> list[HyperliquidPeer]:
-        return [peer for peer in self._peers.values() if peer.remote == remote]
-
-    def gone(self, peer: HyperliquidPeer) -> None:
-        self._peers.pop(id(peer), None)
-
-    # --- requests ---
 
     def rest(self, request: Request, now: Instant) -> Reply:
         return self._rest.answer(request, now)
@@ -143,57 +46,12 @@ class Hyperliquid:
     def connect(self, request: Request, now: Instant) -> Peer | Refuse:
         if request.path.rstrip("/") != "/ws":
             return Refuse(404)
-        if self.world.settings.limits and not self._connects.hit(request.remote, now.mono):
+        if self.state.world.settings.limits and not self._connects.hit(request.remote, now.mono):
             return Refuse(429)
-        return HyperliquidPeer(self, request.remote, now)
+        return HyperliquidPeer(self.state, request.remote, now)
 
     def signal(self, signal: Signal, now: Instant) -> None:
         """There are no tokens to forget; the peers do what a signal asks for."""
-
-
-class Mids:
-    """Mid prices of all coins, rendered once per step for all connections."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._prices: dict[str, dict[str, str]] = {}
-        """Dex → coin → mid. Spot stands with the native dex."""
-        self._taken: dict[str, int] = {}
-        self._rendered: dict[str, bytes] = {}
-
-    def take(self, tick: Tick) -> None:
-        """Prices moved."""
-        if self._taken.get(tick.exchange) == tick.number:
-            return
-        self._taken[tick.exchange] = tick.number
-        self._load()
-        for quote in tick.quotes:
-            self._prices[_dex(quote.symbol)][quote.symbol.wire] = text(quote.price)
-        self._rendered.clear()
-
-    def of(self, dex: str) -> dict[str, str]:
-        self._load()
-        return self._prices.get(dex, {})
-
-    def frame(self, dex: str) -> bytes:
-        known = self._rendered.get(dex)
-        if known is None:
-            data: dict[str, Any] = {"mids": self.of(dex)}
-            if dex:
-                data["dex"] = dex
-            known = self._rendered[dex] = msgspec.json.encode({"channel": "allMids", "data": data})
-        return known
-
-    def _load(self) -> None:
-        if self._prices:
-            return
-        for exchange in (SPOT, LINEAR):
-            for quote in self._world.markets.quotes(exchange):
-                self._prices.setdefault(_dex(quote.symbol), {})[quote.symbol.wire] = text(quote.price)
-
-
-def _dex(symbol: Symbol) -> str:
-    return symbol.kind
 
 
 HALF = Hyperliquid

@@ -17,7 +17,7 @@ from simulator._values import (
     liquidation_price,
     unrealised,
 )
-from simulator.venues.hyperliquid._markets import token
+from simulator.venues.hyperliquid._symbols import token
 
 SLIPPAGE: Final = Decimal("0.05")
 """Market orders are IOC limits this far behind the price."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -16,10 +16,8 @@ from simulator._peer import BasePeer, Window
 from simulator._values import INTERVALS, CandleUpdate, Change, Order, OrderChange, Tick
 from simulator._venue import Close, Effect, Effects, Follow, Frame, Instant, Noted, Unfollow, Unwatch, Watch
 from simulator.venues.hyperliquid._frames import candle_row, fill_row, update_row
-from simulator.venues.hyperliquid._markets import DEXES, LINEAR, SPOT
-
-if TYPE_CHECKING:
-    from simulator.venues.hyperliquid import Hyperliquid
+from simulator.venues.hyperliquid._state import STATES, USER_TYPES, State
+from simulator.venues.hyperliquid._symbols import DEXES, LINEAR, SPOT
 
 QUIET_S: Final = 60.0
 """A connection to which nothing was sent for so long is cut."""
@@ -28,8 +26,6 @@ UNUSED_S: Final = 30.0
 BURST: Final = Rate(10, 1.0)
 """More subscribe requests at once end the connection as "Inactive"."""
 SNAPSHOT: Final = 2_000
-STATES: Final = frozenset({"clearinghouseState", "allDexsClearinghouseState"})
-USER_TYPES: Final = frozenset({"orderUpdates", "userFills", "userEvents"}) | STATES
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}")
 
 _encode = msgspec.json.encode
@@ -41,9 +37,9 @@ class HyperliquidPeer(BasePeer):
 
     lifetime_s = None
 
-    def __init__(self, half: Hyperliquid, remote: str, now: Instant) -> None:
-        super().__init__(half.world, now)
-        self._half = half
+    def __init__(self, state: State, remote: str, now: Instant) -> None:
+        super().__init__(state.world, now)
+        self._state = state
         self.remote = remote
         self.subscribed: dict[str, Json] = {}
         """By their text."""
@@ -54,12 +50,12 @@ class HyperliquidPeer(BasePeer):
         self._burst = Window(BURST)
 
     def opened(self, now: Instant) -> Effects:
-        return self._half.crowded(self)
+        return self._state.crowded(self)
 
     # --- client frames ---
 
     def frame(self, data: str | bytes, now: Instant) -> Effects:
-        if self.world.settings.limits and not self._half.messages.hit(self.remote, now.mono):
+        if self.world.settings.limits and not self._state.messages.hit(self.remote, now.mono):
             return (Noted("limit", "messages"), Close(1008, "Too many messages"))
         try:
             request = msgspec.json.decode(data, type=Json)
@@ -83,7 +79,7 @@ class HyperliquidPeer(BasePeer):
         shown = _encode(subscription).decode()
         if shown in self.subscribed:
             return [_error(f"Already subscribed: {shown}")]
-        refusal = self._half.full(self, subscription)
+        refusal = self._state.full(self, subscription)
         if refusal:
             return [_error(refusal), Noted("limit", refusal.split(" total")[0])]
         effects = self._join(subscription, now)
@@ -100,7 +96,7 @@ class HyperliquidPeer(BasePeer):
         if kind in USER_TYPES:
             effects = self._join_user(kind, str(subscription.get("user", "")))
             if effects is not None and kind in STATES:
-                effects.append(self._state(subscription, now.wall_ms))
+                effects.append(self._told(subscription, now.wall_ms))
             return effects
         self.feed = self.feed or "market"
         if kind == "allMids":
@@ -108,9 +104,9 @@ class HyperliquidPeer(BasePeer):
             if dex and dex not in DEXES:
                 return None
             watched = (LINEAR,) if dex else (SPOT, LINEAR)
-            return [*(Watch(exchange) for exchange in watched), Frame(self._half.mids.frame(dex))]
+            return [*(Watch(exchange) for exchange in watched), Frame(self._state.mids.frame(dex))]
         coin, interval = str(subscription.get("coin", "")), str(subscription.get("interval", ""))
-        exchange = self._half.exchange_of(coin)
+        exchange = self._state.exchange_of(coin)
         if kind != "candle" or exchange is None or interval not in INTERVALS or interval == "1s":
             return None
         return [Watch(exchange, coin, interval)]
@@ -121,13 +117,13 @@ class HyperliquidPeer(BasePeer):
         self.feed = "user"
         address = user.lower()
         self.users.add(address)
-        account = self._half.speaking(address)
+        account = self._state.speaking(address)
         effects: list[Effect] = []
         if account is not None and account not in self._accounts:
             self._accounts[account] = address
             effects = [Noted("login", account), Follow(account)]
         if kind == "userFills":
-            effects.append(self._fills(address, self._half.fills(account)[-SNAPSHOT:], snapshot=True))
+            effects.append(self._fills(address, self._state.fills(account)[-SNAPSHOT:], snapshot=True))
         return effects
 
     def _unsubscribe(self, subscription: Json) -> list[Effect]:
@@ -142,7 +138,7 @@ class HyperliquidPeer(BasePeer):
             effects += [Unfollow(account) for account in gone]
             self._accounts = {account: address for account, address in self._accounts.items() if address != user}
         elif subscription["type"] == "candle":
-            exchange = self._half.exchange_of(str(subscription.get("coin", "")))
+            exchange = self._state.exchange_of(str(subscription.get("coin", "")))
             if exchange is not None:
                 effects.append(Unwatch(exchange, subscription["coin"], subscription["interval"]))
         elif not self._dexes():
@@ -169,16 +165,16 @@ class HyperliquidPeer(BasePeer):
         data = {**({"isSnapshot": True} if snapshot else {}), "user": address, "fills": rows}
         return Frame(_encode({"channel": "userFills", "data": data}))
 
-    def _state(self, subscription: Json, time_ms: int) -> Frame:
+    def _told(self, subscription: Json, time_ms: int) -> Frame:
         """All that an account holds on one dex, or on each."""
         user = str(subscription.get("user", "")).lower()
-        account = self._half.speaking(user)
+        account = self._state.speaking(user)
         if subscription["type"] == "allDexsClearinghouseState":
-            states = [[dex, self._half.clearinghouse(account, dex, time_ms)] for dex in ("", *DEXES)]
+            states = [[dex, self._state.clearinghouse(account, dex, time_ms)] for dex in ("", *DEXES)]
             data: Json = {"user": user, "clearinghouseStates": states}
         else:
             dex = str(subscription.get("dex") or "")
-            data = {"dex": dex, "user": user, "clearinghouseState": self._half.clearinghouse(account, dex, time_ms)}
+            data = {"dex": dex, "user": user, "clearinghouseState": self._state.clearinghouse(account, dex, time_ms)}
         return Frame(_encode({"channel": subscription["type"], "data": data}))
 
     def changed(self, change: Change, now: Instant) -> Effects:
@@ -192,7 +188,7 @@ class HyperliquidPeer(BasePeer):
                 for one in self.subscribed.values()
                 if change.positions and one["type"] in STATES and str(one.get("user", "")).lower() == address
             ]
-            return self._push([self._state(one, change.time_ms) for one in wanted], now)
+            return self._push([self._told(one, change.time_ms) for one in wanted], now)
         symbol = self.world.markets.symbol(change.exchange, change.order.symbol)
         effects: list[Effect] = []
         if self._wants("orderUpdates", address):
@@ -217,13 +213,13 @@ class HyperliquidPeer(BasePeer):
         return [[order, old]] if order.order_id % 3 == 1 else [[old], [order]]
 
     def _states(self, orders: Iterable[Order]) -> Frame:
-        rows = [update_row(order, self._half.price(order)) for order in orders]
+        rows = [update_row(order, self._state.price(order)) for order in orders]
         return Frame(_encode({"channel": "orderUpdates", "data": rows}))
 
     def ticked(self, tick: Tick, now: Instant) -> Effects:
-        self._half.mids.take(tick)
+        self._state.mids.take(tick)
         dexes = [dex for dex in self._dexes() if tick.exchange == LINEAR or not dex]
-        frames: list[Effect] = [Frame(self._half.mids.frame(dex)) for dex in dexes]
+        frames: list[Effect] = [Frame(self._state.mids.frame(dex)) for dex in dexes]
         return self._push(frames, now)
 
     def candle(self, update: CandleUpdate, now: Instant) -> Effects:
@@ -242,7 +238,7 @@ class HyperliquidPeer(BasePeer):
         return (Close(1000, "Inactive"),) if not self.subscribed else ()
 
     def closed(self, now: Instant) -> None:
-        self._half.gone(self)
+        self._state.gone(self)
 
 
 def _error(said: str) -> Frame:

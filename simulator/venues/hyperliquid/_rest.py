@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -13,7 +13,8 @@ from simulator._values import INTERVALS, Order
 from simulator._venue import Instant, Reply, Request, json_reply
 from simulator.engine import Account
 from simulator.venues.hyperliquid._frames import candle_row, frontend_row, status_of, text
-from simulator.venues.hyperliquid._markets import (
+from simulator.venues.hyperliquid._state import State
+from simulator.venues.hyperliquid._symbols import (
     LINEAR,
     SPOT,
     SPOT_WALLET,
@@ -22,9 +23,6 @@ from simulator.venues.hyperliquid._markets import (
     spot_meta,
     token,
 )
-
-if TYPE_CHECKING:
-    from simulator.venues.hyperliquid import Hyperliquid
 
 WEIGHT: Final = Rate(1_200, 60.0)
 PAGE: Final = 2_000
@@ -40,15 +38,15 @@ Json = dict[str, Any]
 class Rest:
     """Every question is a POST to `/info`; weight counts by address."""
 
-    def __init__(self, half: Hyperliquid) -> None:
-        self._half = half
-        self._world = half.world
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._world = state.world
         self._weights: dict[str, Weight] = {}
         self._public: dict[str, Callable[[Json, Instant], Any]] = {
             "spotMeta": lambda _body, _now: spot_meta(self._world.markets.symbols(SPOT)),
             "meta": lambda body, _now: meta(self._world.markets.symbols(LINEAR), str(body.get("dex") or "")),
             "perpDexs": lambda _body, _now: perp_dexs(),
-            "allMids": lambda body, _now: half.mids.of(str(body.get("dex") or "")),
+            "allMids": lambda body, _now: state.mids.of(str(body.get("dex") or "")),
             "exchangeStatus": lambda _body, now: {"specialStatuses": None, "time": now.wall_ms},
             "candleSnapshot": self._candles,
         }
@@ -90,8 +88,8 @@ class Rest:
         if len(address) != 42 or int(address, 16) < 0:
             raise ValueError("no address")
         if kind == "userRole":
-            return {"role": self._half.role(address)}
-        account = self._half.speaking(address)
+            return {"role": self._state.role(address)}
+        account = self._state.speaking(address)
         found = self._world.engine.account(account) if account is not None else None
         return self._private[kind](found, body)
 
@@ -99,7 +97,7 @@ class Rest:
 
     def _candles(self, body: Json, now: Instant) -> list[Json]:
         asked = body["req"]
-        exchange, interval = self._half.exchange_of(asked["coin"]), asked["interval"]
+        exchange, interval = self._state.exchange_of(asked["coin"]), asked["interval"]
         if exchange is None or interval not in INTERVALS:
             raise ValueError("no such candle")
         start_ms, end_ms = int(asked["startTime"]), int(asked.get("endTime") or now.wall_ms)
@@ -122,15 +120,15 @@ class Rest:
     def _open(self, account: Account | None, body: Json) -> list[Json]:
         """Spot orders stand with the native dex."""
         dex = str(body.get("dex") or "")
-        rows = [order for order in self._orders(account) if order.open and self._half.dex_of(order) == dex]
-        return [frontend_row(order, self._half.price(order)) for order in reversed(rows)]
+        rows = [order for order in self._orders(account) if order.open and self._state.dex_of(order) == dex]
+        return [frontend_row(order, self._state.price(order)) for order in reversed(rows)]
 
     def _history(self, account: Account | None, _body: Json) -> list[Json]:
         newest = self._orders(account)[::-1][:PAGE]
-        return [self._state(order) for order in newest]
+        return [self._told(order) for order in newest]
 
-    def _state(self, order: Order) -> Json:
-        row = frontend_row(order, self._half.price(order))
+    def _told(self, order: Order) -> Json:
+        row = frontend_row(order, self._state.price(order))
         return {"order": row, "status": status_of(order), "statusTimestamp": order.updated_ms}
 
     def _status(self, account: Account | None, body: Json) -> Json:
@@ -138,11 +136,11 @@ class Rest:
         oid = body["oid"]
         for order in reversed(self._orders(account)):
             if oid in (order.order_id, order.client_id):
-                return {"status": "order", "order": self._state(order)}
+                return {"status": "order", "order": self._told(order)}
         return {"status": "unknownOid"}
 
     def _trades(self, account: Account | None) -> list[Json]:
-        return self._half.fills(account.account_id) if account is not None else []
+        return self._state.fills(account.account_id) if account is not None else []
 
     def _fills(self, account: Account | None, body: Json) -> list[Json]:
         start_ms, end_ms = int(body["startTime"]), int(body.get("endTime") or 2**62)
@@ -165,4 +163,6 @@ class Rest:
 
     def _perp_balances(self, account: Account | None, body: Json) -> Json:
         name = account.account_id if account is not None else None
-        return self._half.clearinghouse(name, str(body.get("dex") or ""), account.last_ms if account is not None else 0)
+        return self._state.clearinghouse(
+            name, str(body.get("dex") or ""), account.last_ms if account is not None else 0
+        )

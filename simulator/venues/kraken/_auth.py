@@ -20,7 +20,7 @@ TOKEN_S: Final = 900.0
 MAX_TOKENS: Final = 10_000
 
 
-class Refusal(Exception):
+class Failure(Exception):
     """A request is refused: the venue's text, and the HTTP status of a futures answer."""
 
     def __init__(self, text: str, status: int = 200) -> None:
@@ -57,35 +57,35 @@ class Nonces:
 
 
 def spot_account(world: World, nonces: Nonces, request: Request) -> tuple[Account, str]:
-    """The account and key that signed a spot call. Raises `Refusal` in the order in which the venue checks."""
+    """The account and key that signed a spot call. Raises `Failure` in the order in which the venue checks."""
     name = request.headers.get("api-key", "")
     found = None if name.startswith(DERIVATIVES_KEY) else world.engine.find_key(VENUE, name)
     if found is None:
-        raise Refusal("EAPI:Invalid key")
+        raise Failure("EAPI:Invalid key")
     account, key = found
     if key.rejected:
-        raise Refusal(_text_of(key.rejected, "EAPI:Invalid key"))
+        raise Failure(_text_of(key.rejected, "EAPI:Invalid key"))
     nonce = request.form().get("nonce", "")
     message = request.path.encode() + sha256(nonce.encode() + request.body)
     if not matches(key, message, request.headers.get("api-sign", "")):
-        raise Refusal("EAPI:Invalid signature")
+        raise Failure("EAPI:Invalid signature")
     if not nonces.take(name, nonce):
-        raise Refusal("EAPI:Invalid nonce")
+        raise Failure("EAPI:Invalid nonce")
     return account, name
 
 
 def futures_account(world: World, request: Request) -> Account:
-    """The account that signed a futures call. Raises `Refusal`."""
+    """The account that signed a futures call. Raises `Failure`."""
     name = request.headers.get("apikey", "")
     found = world.engine.find_key(VENUE, name) if name.startswith(DERIVATIVES_KEY) else None
     if found is None:
-        raise Refusal("authenticationError", 401)
+        raise Failure("authenticationError", 401)
     account, key = found
     path = request.path.removeprefix("/derivatives")
     nonce = request.headers.get("nonce", "")
     data = request.query.encode() + request.body + nonce.encode() + path.encode()
     if key.rejected or not matches(key, sha256(data), request.headers.get("authent", "")):
-        raise Refusal("authenticationError", 401)
+        raise Failure("authenticationError", 401)
     return account
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from simulator._venue import Instant, Request
 from simulator.engine import Account
 from simulator.venues.kucoin._auth import Failure
+from simulator.venues.kucoin._state import State
 from simulator.venues.kucoin._symbols import FUTURES, SPOT
-
-if TYPE_CHECKING:
-    from simulator.venues.kucoin import KuCoin
 
 
 class Context(NamedTuple):
     """One call. `account` is set for private ones."""
 
-    half: KuCoin
+    state: State
     request: Request
     params: dict[str, str]
     now: Instant

@@ -201,7 +201,7 @@ def position(held: Position, mark: Quote, time_ms: int, reason: str, opened_ms: 
 # --- prices ---
 
 
-class Tickers:
+class TickerFrames:
     """Ticker frames, rendered once per tick for all connections: (symbol, data) in order."""
 
     def __init__(self) -> None:

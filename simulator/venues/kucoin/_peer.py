@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -27,13 +27,11 @@ from simulator._venue import (
     Watch,
 )
 from simulator.signing import hmac_base64, same
-from simulator.venues.kucoin import _frames, _unified_rest
+from simulator.venues.kucoin import _frames, _rest_unified
 from simulator.venues.kucoin._auth import WINDOW_MS, Token
 from simulator.venues.kucoin._rest import PING_MS, PONG_MS
+from simulator.venues.kucoin._state import State
 from simulator.venues.kucoin._symbols import INTERVALS, NO_FUTURES, SPOT
-
-if TYPE_CHECKING:
-    from simulator.venues.kucoin import KuCoin
 
 MAX_TOPICS: Final = 400
 """Topics per spot connection; futures have no such limit."""
@@ -85,9 +83,9 @@ class _KuCoinPeer(BasePeer):
 class ClassicPeer(_KuCoinPeer):
     """One token, one family of markets."""
 
-    def __init__(self, half: KuCoin, token: Token | None, connect_id: str, now: Instant) -> None:
-        super().__init__(half.world, now)
-        self._half = half
+    def __init__(self, state: State, token: Token | None, connect_id: str, now: Instant) -> None:
+        super().__init__(state.world, now)
+        self._state = state
         self._token = token
         self._connect_id = connect_id
         self._spot = token.spot if token else True
@@ -180,7 +178,7 @@ class ClassicPeer(_KuCoinPeer):
         return (*self._ack(request), *noted, *(Watch(*key) for key in wanted.values()))
 
     def _exchange(self, wire: str) -> str | None:
-        exchange = self._half.exchange_of(wire)
+        exchange = self._state.exchange_of(wire)
         return exchange if exchange is not None and (exchange == SPOT) is self._spot else None
 
     def _unsubscribe(self, request: _Request) -> Effects:
@@ -239,7 +237,7 @@ class ClassicPeer(_KuCoinPeer):
     def ticked(self, tick: Tick, now: Instant) -> Effects:
         everything = self._spot and "all" in self._tickers
         effects: list[Effect] = []
-        for wire, frame in self._half.tickers.frames(tick):
+        for wire, frame in self._state.tickers.frames(tick):
             if everything:
                 effects.append(Frame(frame))
             if wire in self._tickers:
@@ -259,9 +257,9 @@ class UnifiedPeer(_KuCoinPeer):
 
     feed = "user"
 
-    def __init__(self, half: KuCoin, now: Instant) -> None:
-        super().__init__(half.world, now)
-        self._half = half
+    def __init__(self, state: State, now: Instant) -> None:
+        super().__init__(state.world, now)
+        self._state = state
         self._account = ""
         self._channels: set[str] = set()
 
@@ -298,7 +296,7 @@ class UnifiedPeer(_KuCoinPeer):
         found = self.world.engine.find_key("kucoin", str(row.get("kc-api-key", "")))
         stamp = str(row.get("kc-api-timestamp", ""))
         reason = ""
-        if found is None or found[1].rejected or not self._half.is_unified(found[0]):
+        if found is None or found[1].rejected or not self._state.is_unified(found[0]):
             reason = "KC-API-KEY not exists"
         elif not stamp.isdigit() or abs(int(stamp) - now.wall_ms) > WINDOW_MS:
             reason = "KC-API-TIMESTAMP Invalid"
@@ -324,11 +322,11 @@ class UnifiedPeer(_KuCoinPeer):
             return self._ordered(change)
         effects: list[Effect] = []
         if "balance" in self._channels:
-            effects += [Frame(_unified_rest.balance_push(h, change.time_ms)) for h in change.holdings]
+            effects += [Frame(_rest_unified.balance_push(h, change.time_ms)) for h in change.holdings]
         if "positionAll" in self._channels:
             quotes = self.world.markets.quote
             effects += [
-                Frame(_unified_rest.position_push(held, quotes(change.exchange, held.symbol), change.time_ms))
+                Frame(_rest_unified.position_push(held, quotes(change.exchange, held.symbol), change.time_ms))
                 for held in change.positions
             ]
         return effects
@@ -340,8 +338,8 @@ class UnifiedPeer(_KuCoinPeer):
             amount = order.quantity if order.side == "SELL" else -order.quantity
             mark = self.world.markets.quote(change.exchange, order.symbol)
             held = Position(symbol=order.symbol, amount=amount, entry=order.price, realised=order.price * 0)
-            text = _unified_rest.position_push(held, mark, change.time_ms, "LIQUIDATION")
+            text = _rest_unified.position_push(held, mark, change.time_ms, "LIQUIDATION")
             effects.append(Frame(text))
         if "orderAll" in self._channels and change.kind != "REJECTED":
-            effects.append(Frame(_unified_rest.order_push(change)))
+            effects.append(Frame(_rest_unified.order_push(change)))
         return effects

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from simulator._values import INTERVALS as LENGTHS
 from simulator._venue import Instant, Reply, Request, json_reply
-from simulator.venues.kucoin import _private, _unified_rest
+from simulator.venues.kucoin import _rest_classic, _rest_unified
 from simulator.venues.kucoin._auth import Failure, authenticate
 from simulator.venues.kucoin._context import Context
 from simulator.venues.kucoin._frames import Row, candle_row
+from simulator.venues.kucoin._state import State
 from simulator.venues.kucoin._symbols import (
     FUTURES,
     INTERVALS,
@@ -20,9 +21,6 @@ from simulator.venues.kucoin._symbols import (
     code,
     digits,
 )
-
-if TYPE_CHECKING:
-    from simulator.venues.kucoin import KuCoin
 
 PING_MS: Final = 18_000
 PONG_MS: Final = 10_000
@@ -38,31 +36,37 @@ class Route(NamedTuple):
     private: bool = False
 
 
-def answer(half: KuCoin, request: Request, now: Instant) -> Reply:
-    """One REST call."""
-    spot = request.host != "api-futures.kucoin.com"
-    found = _route(request, spot=spot)
-    version = request.path.removeprefix("/api/ua/v")[:1] if request.path.startswith("/api/ua/v") else ""
-    if found is None or (version and int(version) not in half.versions):
-        return json_reply({"code": "404000", "msg": "Not found"}, 404)
-    path, route = found
-    context = Context(half, request, request.params(), now, spot)
-    try:
-        if half.closed_until > now.mono and path not in ("/api/v1/status", "/api/v1/timestamp"):
-            raise Failure("503000", "Service unavailable", 503)
-        account = authenticate(half.world, request, now, half.key_versions) if route.private else None
-        payer = account.account_id if account else request.remote
-        wait_ms = half.spend(route.pool, payer, route.weight, now)
-        if wait_ms:
-            return json_reply(
-                {"code": "429000", "msg": "Too many requests"},
-                429,
-                {"gw-ratelimit-remaining": "0", "gw-ratelimit-reset": str(wait_ms)},
-            )
-        data = route.answer(context._replace(account=account))
-    except Failure as failure:
-        return json_reply({"code": failure.code, "msg": failure.text}, failure.status)
-    return json_reply({"code": "200000", "data": data})
+class Rest:
+    """Answers HTTP requests."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def answer(self, request: Request, now: Instant) -> Reply:
+        """One REST call."""
+        spot = request.host != "api-futures.kucoin.com"
+        found = _route(request, spot=spot)
+        version = request.path.removeprefix("/api/ua/v")[:1] if request.path.startswith("/api/ua/v") else ""
+        if found is None or (version and int(version) not in self._state.versions):
+            return json_reply({"code": "404000", "msg": "Not found"}, 404)
+        path, route = found
+        context = Context(self._state, request, request.params(), now, spot)
+        try:
+            if self._state.closed_until > now.mono and path not in ("/api/v1/status", "/api/v1/timestamp"):
+                raise Failure("503000", "Service unavailable", 503)
+            account = authenticate(self._state.world, request, now, self._state.key_versions) if route.private else None
+            payer = account.account_id if account else request.remote
+            wait_ms = self._state.spend(route.pool, payer, route.weight, now)
+            if wait_ms:
+                return json_reply(
+                    {"code": "429000", "msg": "Too many requests"},
+                    429,
+                    {"gw-ratelimit-remaining": "0", "gw-ratelimit-reset": str(wait_ms)},
+                )
+            data = route.answer(context._replace(account=account))
+        except Failure as failure:
+            return json_reply({"code": failure.code, "msg": failure.text}, failure.status)
+        return json_reply({"code": "200000", "data": data})
 
 
 def _route(request: Request, *, spot: bool) -> tuple[str, Route] | None:
@@ -83,7 +87,7 @@ def _timestamp(context: Context) -> int:
 
 
 def _status(context: Context) -> Row:
-    closed = context.half.closed_until > context.now.mono
+    closed = context.state.closed_until > context.now.mono
     return {"status": "close" if closed else "open", "msg": "upgrade" if closed else ""}
 
 
@@ -97,7 +101,7 @@ def _token(context: Context) -> Row:
         "pingInterval": PING_MS,
         "pingTimeout": PONG_MS,
     }
-    token = context.half.tokens.make(account, context.now, spot=context.spot)
+    token = context.state.tokens.make(account, context.now, spot=context.spot)
     return {"token": token, "instanceServers": [server]}
 
 
@@ -113,7 +117,7 @@ def _symbols(context: Context) -> list[Row]:
             "priceIncrement": digits(_step(symbol.price_decimals)),
             "enableTrading": True,
         }
-        for symbol in context.half.world.markets.symbols(SPOT)
+        for symbol in context.state.world.markets.symbols(SPOT)
     ]
 
 
@@ -138,7 +142,7 @@ def _contracts(context: Context) -> list[Row]:
             "maxPrice": 1_000_000.0,
         }
         for exchange in FUTURES
-        for symbol in context.half.world.markets.symbols(exchange)
+        for symbol in context.state.world.markets.symbols(exchange)
     ]
 
 
@@ -151,7 +155,7 @@ def _spot_candles(context: Context) -> list[list[str]]:
     params = context.params
     interval = INTERVALS.get(params.get("type", ""))
     wire = params.get("symbol", "")
-    markets = context.half.world.markets
+    markets = context.state.world.markets
     if interval is None or markets.symbol(SPOT, wire) is None:
         raise Failure("400100", "symbol or type is invalid")
     start, end = context.integer("startAt"), context.integer("endAt")
@@ -172,10 +176,10 @@ def _futures_candles(context: Context) -> list[list[float | int]]:
     minutes = context.integer("granularity") or 0
     names = {length // 60_000: name for name, length in LENGTHS.items() if length >= 60_000}
     interval, wire = names.get(minutes), context.params.get("symbol", "")
-    exchange = context.half.exchange_of(wire)
+    exchange = context.state.exchange_of(wire)
     if interval is None or exchange is None or interval in {INTERVALS[name] for name in NO_FUTURES}:
         raise Failure("400100", "symbol or granularity is invalid")
-    rows = context.half.world.markets.candles(
+    rows = context.state.world.markets.candles(
         exchange,
         wire,
         interval,
@@ -198,12 +202,12 @@ def _unified(version: int) -> dict[tuple[str, str], Route]:
     """The unified API: both versions have the same calls."""
     root = f"/api/ua/v{version}"
     return {
-        ("GET", f"{root}/account/mode"): Route(_private.mode, 30, "unified", private=True),
-        ("GET", f"{root}/unified/order/open-list"): Route(_unified_rest.open_list, 4, "unified", private=True),
-        ("GET", f"{root}/unified/order/history"): Route(_unified_rest.history, 4, "unified", private=True),
-        ("GET", f"{root}/unified/order/detail"): Route(_unified_rest.detail, 4, "unified", private=True),
-        ("GET", f"{root}/unified/position/open-list"): Route(_unified_rest.positions, 3, "unified", private=True),
-        ("GET", f"{root}/unified/account/balance"): Route(_unified_rest.balances, 4, "unified", private=True),
+        ("GET", f"{root}/account/mode"): Route(_rest_classic.mode, 30, "unified", private=True),
+        ("GET", f"{root}/unified/order/open-list"): Route(_rest_unified.open_list, 4, "unified", private=True),
+        ("GET", f"{root}/unified/order/history"): Route(_rest_unified.history, 4, "unified", private=True),
+        ("GET", f"{root}/unified/order/detail"): Route(_rest_unified.detail, 4, "unified", private=True),
+        ("GET", f"{root}/unified/position/open-list"): Route(_rest_unified.positions, 3, "unified", private=True),
+        ("GET", f"{root}/unified/account/balance"): Route(_rest_unified.balances, 4, "unified", private=True),
     }
 
 
@@ -212,11 +216,11 @@ SPOT_ROUTES: Final = {
     ("POST", "/api/v1/bullet-private"): Route(_token, 10, "spot", private=True),
     ("GET", "/api/v2/symbols"): Route(_symbols, 4, "public"),
     ("GET", "/api/v1/market/candles"): Route(_spot_candles, 3, "public"),
-    ("GET", "/api/v1/hf/orders/active/symbols"): Route(_private.active_symbols, 2, "spot", private=True),
-    ("GET", "/api/v1/hf/orders/active"): Route(_private.active, 2, "spot", private=True),
-    ("GET", "/api/v1/hf/orders/done"): Route(_private.done, 2, "spot", private=True),
-    ("GET", "/api/v1/hf/orders/{}"): Route(_private.spot_one, 2, "spot", private=True),
-    ("GET", "/api/v1/accounts"): Route(_private.accounts, 5, "management", private=True),
+    ("GET", "/api/v1/hf/orders/active/symbols"): Route(_rest_classic.active_symbols, 2, "spot", private=True),
+    ("GET", "/api/v1/hf/orders/active"): Route(_rest_classic.active, 2, "spot", private=True),
+    ("GET", "/api/v1/hf/orders/done"): Route(_rest_classic.done, 2, "spot", private=True),
+    ("GET", "/api/v1/hf/orders/{}"): Route(_rest_classic.spot_one, 2, "spot", private=True),
+    ("GET", "/api/v1/accounts"): Route(_rest_classic.accounts, 5, "management", private=True),
     **_unified(1),
     **_unified(2),
 }
@@ -225,10 +229,10 @@ FUTURES_ROUTES: Final = {
     ("POST", "/api/v1/bullet-private"): Route(_token, 10, "futures", private=True),
     ("GET", "/api/v1/contracts/active"): Route(_contracts, 3, "public"),
     ("GET", "/api/v1/kline/query"): Route(_futures_candles, 3, "public"),
-    ("GET", "/api/v1/orders"): Route(_private.futures_orders, 2, "futures", private=True),
-    ("GET", "/api/v1/orders/{}"): Route(_private.futures_one, 5, "futures", private=True),
-    ("GET", "/api/v1/recentDoneOrders"): Route(_private.recent, 5, "futures", private=True),
-    ("GET", "/api/v1/fills"): Route(_private.fills, 5, "futures", private=True),
-    ("GET", "/api/v1/positions"): Route(_private.positions, 2, "futures", private=True),
-    ("GET", "/api/v1/account-overview"): Route(_private.overview, 5, "futures", private=True),
+    ("GET", "/api/v1/orders"): Route(_rest_classic.futures_orders, 2, "futures", private=True),
+    ("GET", "/api/v1/orders/{}"): Route(_rest_classic.futures_one, 5, "futures", private=True),
+    ("GET", "/api/v1/recentDoneOrders"): Route(_rest_classic.recent, 5, "futures", private=True),
+    ("GET", "/api/v1/fills"): Route(_rest_classic.fills, 5, "futures", private=True),
+    ("GET", "/api/v1/positions"): Route(_rest_classic.positions, 2, "futures", private=True),
+    ("GET", "/api/v1/account-overview"): Route(_rest_classic.overview, 5, "futures", private=True),
 }

@@ -15,7 +15,7 @@ WINDOW_MS: Final = 30_000
 _LOGIN_FAILED: Final = "60009"
 
 
-class Refusal(Exception):
+class Failure(Exception):
     """A request is refused: the venue's code and text, and the HTTP status of a REST answer."""
 
     def __init__(self, code: str, text: str, status: int = 200) -> None:
@@ -26,54 +26,54 @@ class Refusal(Exception):
 
 
 def login(world: World, argument: Mapping[str, Any], now: Instant) -> Account:
-    """The account of a login frame's argument. Raises `Refusal`."""
+    """The account of a login frame's argument. Raises `Failure`."""
     key, passphrase, timestamp, sign = (
         str(argument.get(name, "")) for name in ("apiKey", "passphrase", "timestamp", "sign")
     )
     try:
         moment_ms = float(timestamp) * 1000
     except ValueError:
-        raise Refusal("60004", "Invalid timestamp") from None
+        raise Failure("60004", "Invalid timestamp") from None
     if abs(now.wall_ms - moment_ms) > WINDOW_MS:
-        raise Refusal("60006", "Timestamp request expired")
+        raise Failure("60006", "Timestamp request expired")
     found = world.engine.find_key(VENUE, key)
     if found is None:
-        raise Refusal("60032", "API key doesn't exist")
+        raise Failure("60032", "API key doesn't exist")
     account, api_key = found
     if api_key.rejected:
-        raise Refusal(_code(api_key.rejected, "60", "60005"), "Invalid apiKey")
+        raise Failure(_code(api_key.rejected, "60", "60005"), "Invalid apiKey")
     if not same(api_key.passphrase, passphrase):
-        raise Refusal("60024", "Wrong passphrase")
+        raise Failure("60024", "Wrong passphrase")
     if not same(hmac_base64(api_key.secret, f"{timestamp}GET/users/self/verify"), sign):
-        raise Refusal("60007", "Invalid sign")
+        raise Failure("60007", "Invalid sign")
     return account
 
 
 def signer(world: World, request: Request, now: Instant) -> Account:
-    """The account that signed a REST request. Raises `Refusal`."""
+    """The account that signed a REST request. Raises `Failure`."""
     headers = request.headers
     key, moment = headers.get("ok-access-key", ""), headers.get("ok-access-timestamp", "")
     if not key:
-        raise Refusal("50103", 'Request header "OK-ACCESS-KEY" can not be empty.', 401)
+        raise Failure("50103", 'Request header "OK-ACCESS-KEY" can not be empty.', 401)
     try:
         moment_ms = datetime.fromisoformat(moment.replace("Z", "+00:00")).astimezone(UTC).timestamp() * 1000
     except ValueError:
-        raise Refusal("50112", "Invalid OK-ACCESS-TIMESTAMP", 401) from None
+        raise Failure("50112", "Invalid OK-ACCESS-TIMESTAMP", 401) from None
     if abs(now.wall_ms - moment_ms) > WINDOW_MS:
-        raise Refusal("50102", "Timestamp request expired", 401)
+        raise Failure("50102", "Timestamp request expired", 401)
     found = world.engine.find_key(VENUE, key)
     if found is None:
-        raise Refusal("50119", "API key doesn't exist", 401)
+        raise Failure("50119", "API key doesn't exist", 401)
     account, api_key = found
     # 60009 on the stream alone proves nothing about a key: REST goes on accepting it.
     if api_key.rejected and api_key.rejected != _LOGIN_FAILED:
-        raise Refusal(_code(api_key.rejected, "50", "50111"), "Invalid OK-ACCESS-KEY", 401)
+        raise Failure(_code(api_key.rejected, "50", "50111"), "Invalid OK-ACCESS-KEY", 401)
     if not same(api_key.passphrase, headers.get("ok-access-passphrase", "")):
-        raise Refusal("50105", 'Request header "OK-ACCESS-PASSPHRASE" incorrect.', 401)
+        raise Failure("50105", 'Request header "OK-ACCESS-PASSPHRASE" incorrect.', 401)
     path = request.path + (f"?{request.query}" if request.query else "")
     text = f"{moment}{request.method}{path}{request.body.decode('utf-8', 'replace')}"
     if not same(hmac_base64(api_key.secret, text), headers.get("ok-access-sign", "")):
-        raise Refusal("50113", "Invalid Sign", 401)
+        raise Failure("50113", "Invalid Sign", 401)
     return account
 
 

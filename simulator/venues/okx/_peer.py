@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -26,12 +26,10 @@ from simulator._venue import (
     Unwatch,
     Watch,
 )
-from simulator.venues.okx._auth import Refusal, login
+from simulator.venues.okx._auth import Failure, login
 from simulator.venues.okx._frames import INTERVAL_OF, account_row, candle_row, position_row, pushed_order
-from simulator.venues.okx._markets import EXCHANGE_OF, WALLET
-
-if TYPE_CHECKING:
-    from simulator.venues.okx import Okx
+from simulator.venues.okx._state import State
+from simulator.venues.okx._symbols import EXCHANGE_OF, WALLET
 
 OPERATIONS: Final = Rate(480, 3600.0)
 """Subscribe, unsubscribe and login, per connection."""
@@ -51,9 +49,9 @@ class OkxPeer(BasePeer):
 
     lifetime_s = None
 
-    def __init__(self, half: Okx, service: str, conn_id: str, now: Instant) -> None:
-        super().__init__(half.world, now)
-        self._half = half
+    def __init__(self, state: State, service: str, conn_id: str, now: Instant) -> None:
+        super().__init__(state.world, now)
+        self._state = state
         self._service = service
         self._conn_id = conn_id
         self._account = ""
@@ -107,7 +105,7 @@ class OkxPeer(BasePeer):
             return [self._error("60031", "WebSocket endpoint does not support multiple or batch login.")]
         try:
             account = login(self.world, args[0], now)
-        except Refusal as refusal:
+        except Failure as refusal:
             refused = Noted("login_refused", refusal.code)
             return [self._error(refusal.code, refusal.text), refused, Close(4001, "Login failed")]
         self._account = account.account_id
@@ -120,7 +118,7 @@ class OkxPeer(BasePeer):
         channel = str(arg.get("channel", ""))
         if self._service == "private":
             return self._private(channel, arg, request_id, now)
-        symbol = self._half.symbol(str(arg.get("instId", "")))
+        symbol = self._state.symbol(str(arg.get("instId", "")))
         if symbol is not None and self._service == "public" and channel == "tickers":
             exchange, found = symbol
             self._tickers.add(found.wire)
@@ -128,7 +126,7 @@ class OkxPeer(BasePeer):
             return [
                 *self._acknowledged("subscribe", arg, request_id),
                 Watch(exchange),
-                Frame(self._half.tickers.frame(quote)),
+                Frame(self._state.tickers.frame(quote)),
             ]
         if symbol is not None and self._service == "business" and channel in INTERVAL_OF:
             exchange, found = symbol
@@ -149,10 +147,10 @@ class OkxPeer(BasePeer):
         if channel not in COUNTED or (channel in kinds and kind not in kinds[channel]):
             return [self._error("60018", f"Wrong URL or channel:{channel} doesn't exist.", request_id)]
         effects = self._acknowledged("subscribe", arg, request_id)
-        count = self._half.join_channel(self._account, channel, self)
+        count = self._state.join_channel(self._account, channel, self)
         told = {"channel": channel, "connCount": str(count), "connId": self._conn_id}
         if count > MAX_CONNECTIONS and self.world.settings.limits:
-            self._half.leave_channel(self._account, channel, self)
+            self._state.leave_channel(self._account, channel, self)
             return [*effects, Frame(_encode({"event": "channel-conn-count-error", **told})), Noted("limit", channel)]
         self._channels.add(channel)
         effects.append(Frame(_encode({"event": "channel-conn-count", **told})))
@@ -189,7 +187,7 @@ class OkxPeer(BasePeer):
             kinds.discard(str(arg.get("instType", "")))
             if not kinds:
                 self._channels.discard(channel)
-                self._half.leave_channel(self._account, channel, self)
+                self._state.leave_channel(self._account, channel, self)
         self._tickers.discard(wire)
         for key, channels in list(self._candles.items()):
             if key[1] == wire and channel in channels:
@@ -250,7 +248,7 @@ class OkxPeer(BasePeer):
         return [Frame(_encode({"arg": arg, "data": [pushed_order(change, symbol.kind)]}))]
 
     def ticked(self, tick: Tick, now: Instant) -> Effects:
-        frames = self._half.tickers.frames(tick)
+        frames = self._state.tickers.frames(tick)
         wanted: list[Effect] = [Frame(frame) for wire, frame in frames.items() if wire in self._tickers]
         return self._push(wanted, now)
 
@@ -289,4 +287,4 @@ class OkxPeer(BasePeer):
 
     def closed(self, now: Instant) -> None:
         for channel in self._channels:
-            self._half.leave_channel(self._account, channel, self)
+            self._state.leave_channel(self._account, channel, self)

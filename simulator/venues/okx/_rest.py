@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -13,7 +13,7 @@ from simulator._peer import PerAddress
 from simulator._values import ZERO, Order, Side
 from simulator._venue import Instant, Reply, Request, json_reply
 from simulator.engine import Account, NewOrder, Refused
-from simulator.venues.okx._auth import Refusal, signer
+from simulator.venues.okx._auth import Failure, signer
 from simulator.venues.okx._frames import (
     INTERVAL_OF,
     account_row,
@@ -23,10 +23,8 @@ from simulator.venues.okx._frames import (
     position_row,
     ticker_row,
 )
-from simulator.venues.okx._markets import EXCHANGE_OF, WALLET, instrument_row
-
-if TYPE_CHECKING:
-    from simulator.venues.okx import Okx
+from simulator.venues.okx._state import State
+from simulator.venues.okx._symbols import EXCHANGE_OF, WALLET, instrument_row
 
 PREFIX: Final = "/api/v5/"
 PAGE: Final = 100
@@ -57,9 +55,9 @@ Params = dict[str, str]
 class Rest:
     """All calls, with their limits: public ones by address, private ones by account."""
 
-    def __init__(self, half: Okx) -> None:
-        self._half = half
-        self._world = half.world
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._world = state.world
         self._limits: dict[str, PerAddress] = {}
         self._public: dict[str, tuple[Rate, Callable[[Params, Instant], list[Any]]]] = {
             "public/time": (Rate(10, 2.0), lambda _, now: [{"ts": str(now.wall_ms)}]),
@@ -91,7 +89,7 @@ class Rest:
         path = request.path.removeprefix(PREFIX)
         try:
             return self._answer(path, request, now)
-        except Refusal as refusal:
+        except Failure as refusal:
             return json_reply({"code": refusal.code, "msg": refusal.text, "data": []}, refusal.status)
 
     def _answer(self, path: str, request: Request, now: Instant) -> Reply:
@@ -101,14 +99,14 @@ class Rest:
             self._spend(path, request.remote, rate, now)
             return _good(call(request.params(), now))
         if path not in self._private and path not in self._deeds:
-            raise Refusal("404", "Not Found", 404)
+            raise Failure("404", "Not Found", 404)
         account = signer(self._world, request, now)
         if request.method == "POST" and path in self._deeds:
             self._spend(f"POST {path}", account.account_id, Rate(60, 2.0), now)
             return self._deed(path, account, request, now)
         private = self._private.get(path)
         if private is None or request.method != "GET":
-            raise Refusal("50115", "Invalid request method.", 405)
+            raise Failure("50115", "Invalid request method.", 405)
         rate, private_call = private
         self._spend(path, account.account_id, rate, now)
         return _good(private_call(account, request.params(), now))
@@ -117,14 +115,14 @@ class Rest:
         if not self._world.settings.limits:
             return
         if not self._limits.setdefault(path, PerAddress(rate)).hit(who, now.mono):
-            raise Refusal("50011", "Too Many Requests", 429)
+            raise Failure("50011", "Too Many Requests", 429)
 
     # --- public ---
 
     def _instruments(self, params: Params, _now: Instant) -> list[Any]:
         kind = params.get("instType", "")
         if kind not in EXCHANGE_OF:
-            raise Refusal("51000", "Parameter instType error")
+            raise Failure("51000", "Parameter instType error")
         symbols = [s for exchange in EXCHANGE_OF[kind] for s in self._world.markets.symbols(exchange) if s.kind == kind]
         return [instrument_row(symbol) for symbol in symbols if params.get("instId", symbol.wire) == symbol.wire]
 
@@ -134,15 +132,15 @@ class Rest:
         quotes = [quote for exchange in exchanges for quote in self._world.markets.quotes(exchange)]
         rows = [quote for quote in quotes if kind in (None, quote.symbol.kind) and wanted in (None, quote.symbol.wire)]
         if wanted and not rows:
-            raise Refusal("51001", "Instrument ID doesn't exist.")
+            raise Failure("51001", "Instrument ID doesn't exist.")
         return [ticker_row(quote) for quote in rows]
 
     def _candles(self, params: Params, now: Instant) -> list[Any]:
         """Newest first; `before` = newer than, `after` = older than, both without the candle itself."""
-        found = self._half.symbol(params.get("instId", ""))
+        found = self._state.symbol(params.get("instId", ""))
         interval = INTERVAL_OF.get(f"candle{params.get('bar', '1m')}")
         if found is None or interval is None:
-            raise Refusal("51001" if found is None else "51000", "Parameter instId or bar error")
+            raise Failure("51001" if found is None else "51000", "Parameter instId or bar error")
         exchange, symbol = found
         limit = min(_number(params, "limit", 100), MAX_CANDLES)
         after = _number(params, "after", 0)
@@ -225,11 +223,11 @@ class Rest:
     def _order(self, account: Account, params: Params, now: Instant) -> list[Any]:
         order = self._find(account, params)
         if order is None or not self._remembered(order, now):
-            raise Refusal("51603", "Order does not exist")
+            raise Failure("51603", "Order does not exist")
         return self._rows(account, [order])
 
     def _find(self, account: Account, params: dict[str, Any]) -> Order | None:
-        found = self._half.symbol(str(params.get("instId", "")))
+        found = self._state.symbol(str(params.get("instId", "")))
         if found is None:
             return None
         order_id, client_id = str(params.get("ordId") or ""), str(params.get("clOrdId") or "")
@@ -245,7 +243,7 @@ class Rest:
         try:
             body = msgspec.json.decode(request.body, type=dict[str, Any])
         except (msgspec.DecodeError, UnicodeDecodeError):
-            raise Refusal("50002", "JSON syntax error") from None
+            raise Failure("50002", "JSON syntax error") from None
         row = {"ordId": "", "clOrdId": str(body.get("clOrdId", "")), "tag": "", "ts": str(now.wall_ms)}
         try:
             order = self._deeds[path](account, body, now)
@@ -258,12 +256,12 @@ class Rest:
         return _good([row])
 
     def _place(self, account: Account, body: dict[str, Any], now: Instant) -> Order:
-        found = self._half.symbol(str(body.get("instId", "")))
+        found = self._state.symbol(str(body.get("instId", "")))
         if found is None:
             raise Refused("symbol", "no such instrument")
         client_id = str(body.get("clOrdId", ""))
         if client_id and (not client_id.isalnum() or len(client_id) > 32):
-            raise Refusal("51000", "Parameter clOrdId error")
+            raise Failure("51000", "Parameter clOrdId error")
         kind, size = str(body.get("ordType", "")), _amount(body.get("sz"))
         side: Side = "BUY" if body.get("side") == "buy" else "SELL"
         spot_market = found[1].kind == "SPOT" and kind == "market"
@@ -319,7 +317,7 @@ def _number(params: Params, name: str, otherwise: int) -> int:
     if not text:
         return otherwise
     if not text.lstrip("-").isdigit():
-        raise Refusal("51000", f"Parameter {name} error")
+        raise Failure("51000", f"Parameter {name} error")
     return int(text)
 
 
@@ -327,4 +325,4 @@ def _amount(value: object) -> Decimal:
     try:
         return Decimal(str(value or 0))
     except InvalidOperation:
-        raise Refusal("51000", "Parameter sz or px error") from None
+        raise Failure("51000", "Parameter sz or px error") from None

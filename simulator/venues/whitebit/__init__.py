@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from exchanges._adapter import Rate
-from simulator import _venue
 from simulator._peer import PerAddress
 from simulator._values import Coin, Market
-from simulator._venue import Instant, Refuse, Reply, Request, Signal, World
-from simulator.venues.whitebit._auth import Nonces, Tokens
-from simulator.venues.whitebit._peer import Peer
+from simulator._venue import Instant, Peer, Refuse, Reply, Request, Signal, World
+from simulator.venues.whitebit._peer import WhitebitPeer
 from simulator.venues.whitebit._rest import Rest
+from simulator.venues.whitebit._state import State
 from simulator.venues.whitebit._symbols import markets
 
 REST_HOSTS: Final = frozenset({"whitebit.com", "whitebit.eu"})
@@ -33,13 +32,9 @@ class Whitebit:
     """A modify ends the order and makes one of another id under the same client id."""
 
     def __init__(self, world: World) -> None:
-        self.world = world
-        self.nonces = Nonces()
-        self.tokens = Tokens(world)
-        self._rest = Rest(self)
+        self.state = State(world)
+        self._rest = Rest(self.state)
         self._connects = PerAddress(CONNECTS)
-        self._closed_until = 0.0
-        """Monotonic end of a maintenance."""
 
     def markets(self, coins: Sequence[Coin]) -> Sequence[Market]:
         return markets(coins)
@@ -47,24 +42,20 @@ class Whitebit:
     def rest(self, request: Request, now: Instant) -> Reply:
         return self._rest.answer(request, now) if request.host in REST_HOSTS else Reply(404, b"not found", {})
 
-    def connect(self, request: Request, now: Instant) -> _venue.Peer | Refuse:
+    def connect(self, request: Request, now: Instant) -> Peer | Refuse:
         if request.host not in WS_HOSTS or request.path.rstrip("/") != "/ws":
             return Refuse(404)
-        if self.closed(now):
+        if self.state.closed(now):
             return Refuse(503)
-        if self.world.settings.limits and not self._connects.hit(request.remote, now.mono):
+        if self.state.world.settings.limits and not self._connects.hit(request.remote, now.mono):
             return Refuse(429, b"Too many requests.")
-        return Peer(self, now)
-
-    def closed(self, now: Instant) -> bool:
-        """Whether the platform is under maintenance."""
-        return now.mono < self._closed_until
+        return WhitebitPeer(self.state, now)
 
     def signal(self, signal: Signal, now: Instant) -> None:
         if signal.name == "maintenance":
-            self._closed_until = now.mono + float(signal.params.get("seconds", MAINTENANCE_S))
+            self.state.closed_until = now.mono + float(signal.params.get("seconds", MAINTENANCE_S))
         elif signal.name in ("expire_token", "key_changed"):
-            self.tokens.forget(signal.account)
+            self.state.tokens.forget(signal.account)
 
 
 HALF = Whitebit

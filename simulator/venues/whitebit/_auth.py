@@ -21,7 +21,7 @@ MAX_NONCES: Final = 2_000
 """Of one key: far more than it may use within the window."""
 
 
-class Refusal(Exception):
+class Failure(Exception):
     """A call is refused: HTTP status, code and text of the error, as the venue words it."""
 
     def __init__(self, status: int, text: str, code: int = 0, field: str = "") -> None:
@@ -45,54 +45,54 @@ class Nonces:
         self._used: dict[str, deque[int]] = {}
 
     def check(self, key: str, body: dict[str, Any], now: Instant) -> None:
-        """Raises `Refusal`: an old nonce is answered like too many requests."""
+        """Raises `Failure`: an old nonce is answered like too many requests."""
         try:
             nonce = int(body["nonce"])
         except (KeyError, ValueError, TypeError):
-            raise Refusal(422, "Nonce not provided.") from None
+            raise Failure(422, "Nonce not provided.") from None
         used = self._used.setdefault(key, deque(maxlen=MAX_NONCES))
         if body.get("nonceWindow") is True:
             if nonce < now.wall_ms - WINDOW_MS:
-                raise Refusal(422, "Your nonce is more than 5 seconds lesser than the current nonce")
+                raise Failure(422, "Your nonce is more than 5 seconds lesser than the current nonce")
             if nonce > now.wall_ms + WINDOW_MS:
-                raise Refusal(422, "Your nonce is more than 5 seconds greater than the current nonce")
+                raise Failure(422, "Your nonce is more than 5 seconds greater than the current nonce")
             fresh = nonce not in used
         else:
             fresh = nonce > self._last.get(key, -1)
         if not fresh:
-            raise Refusal(429, "Too many requests.")
+            raise Failure(429, "Too many requests.")
         used.append(nonce)
         self._last[key] = max(nonce, self._last.get(key, -1))
 
 
 def account_of(world: World, nonces: Nonces, request: Request, now: Instant) -> tuple[Account, dict[str, Any]]:
-    """The account that signed a call, and the call's parameters. Raises `Refusal` in the order of the venue's checks."""
+    """The account that signed a call, and the call's parameters. Raises `Failure` in the order of the venue's checks."""
     headers = request.headers
     payload = headers.get("x-txc-payload", "")
     if not payload:
-        raise Refusal(422, "Payload not provided.")
+        raise Failure(422, "Payload not provided.")
     try:
         body = msgspec.json.decode(request.body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         body = None
     if not isinstance(body, dict) or base64.b64encode(request.body).decode() != payload:
-        raise Refusal(422, "Invalid payload")
+        raise Failure(422, "Invalid payload")
     if body.get("request") != request.path:
-        raise Refusal(422, "Request not provided.")
+        raise Failure(422, "Request not provided.")
     found = world.engine.find_key(VENUE, headers.get("x-txc-apikey", ""))
     if found is None:
-        raise Refusal(*UNAUTHORISED)
+        raise Failure(*UNAUTHORISED)
     account, key = found
     if key.rejected:
         raise _rejection(key)
     if not same(hmac_hex(key.secret, payload, "sha512"), headers.get("x-txc-signature", "")):
-        raise Refusal(401, "Unauthorized request.", 10)
+        raise Failure(401, "Unauthorized request.", 10)
     nonces.check(key.key, body, now)
     return account, body
 
 
-def _rejection(key: ApiKey) -> Refusal:
-    return Refusal(*_REJECTED.get(key.rejected, (*UNAUTHORISED, "")))
+def _rejection(key: ApiKey) -> Failure:
+    return Failure(*_REJECTED.get(key.rejected, (*UNAUTHORISED, "")))
 
 
 class Tokens:

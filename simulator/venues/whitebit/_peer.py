@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -26,10 +26,8 @@ from simulator._venue import (
     Watch,
 )
 from simulator.venues.whitebit import _frames as frames
+from simulator.venues.whitebit._state import State
 from simulator.venues.whitebit._symbols import FUTURES, SECONDS, SPOT
-
-if TYPE_CHECKING:
-    from simulator.venues.whitebit import Whitebit
 
 SPOT_PUSH_S: Final = 1.0
 MARGIN_PUSH_S: Final = 1.5
@@ -40,16 +38,16 @@ PRIVATE: Final = ("ordersPending", "ordersExecuted", "deals", "balanceSpot", "ba
 _OK: Final = {"status": "success"}
 
 
-class Peer(BasePeer):
+class WhitebitPeer(BasePeer):
     """One connection. A subscription replaces the one before it on its channel."""
 
     idle_s = 60.0
     lifetime_s = None
     messages = Rate(200, 60.0)
 
-    def __init__(self, half: Whitebit, now: Instant) -> None:
-        super().__init__(half.world, now)
-        self._half = half
+    def __init__(self, state: State, now: Instant) -> None:
+        super().__init__(state.world, now)
+        self._state = state
         self._account = ""
         self._markets: dict[str, tuple[str, ...]] = {}
         """Channel → what it is subscribed to."""
@@ -116,7 +114,7 @@ class Peer(BasePeer):
 
     def _authorize(self, params: list[Any], now: Instant) -> Effects:
         token = params[0] if len(params) == 2 and isinstance(params[0], str) and params[1] == "public" else ""
-        account = self._half.tokens.take(token, now)
+        account = self._state.tokens.take(token, now)
         if account is None or self._account:
             return (self._refused(1, "invalid argument"), Noted("login_refused", "token"))
         self._account, self.feed = account, "user"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from exchanges._adapter import Rate
 from simulator._peer import PerAddress
@@ -12,11 +12,9 @@ from simulator._values import INTERVALS, Order, Symbol
 from simulator._venue import Instant, Reply, Request, json_reply
 from simulator.engine import Account, NewOrder, Refused
 from simulator.venues.whitebit import _frames as frames
-from simulator.venues.whitebit._auth import Refusal, account_of
+from simulator.venues.whitebit._auth import Failure, account_of
+from simulator.venues.whitebit._state import State
 from simulator.venues.whitebit._symbols import FUTURES, SPOT, market_rows
-
-if TYPE_CHECKING:
-    from simulator.venues.whitebit import Whitebit
 
 TOKENS: Final = Rate(10, 60.0)
 PRIVATE: Final = Rate(12_000, 10.0)
@@ -40,8 +38,8 @@ Params = dict[str, Any]
 class Rest:
     """Public calls and signed ones."""
 
-    def __init__(self, half: Whitebit) -> None:
-        self._half, self._world = half, half.world
+    def __init__(self, state: State) -> None:
+        self._state, self._world = state, state.world
         self._tokens = PerAddress(TOKENS)
         self._calls = PerAddress(PRIVATE)
         self._public_calls = PerAddress(PUBLIC)
@@ -69,11 +67,11 @@ class Rest:
         try:
             if request.method == "GET":
                 if limits and not self._public_calls.hit(request.remote, now.mono):
-                    raise Refusal(429, "Too many requests.")
+                    raise Failure(429, "Too many requests.")
                 return self._public(request, now)
             name = request.path.removeprefix("/api/v4/")
             token = name == "profile/websocket_token"
-            if self._half.closed(now):
+            if self._state.closed(now):
                 return GATEWAY
             if request.method != "POST" or not request.path.startswith("/api/v4/"):
                 return Reply(404, b"not found", {})
@@ -82,12 +80,12 @@ class Rest:
                 return Reply(404, b"not found", {})
             window = self._tokens if token else self._calls
             if limits and not window.hit(request.remote, now.mono):
-                raise Refusal(429, "Too many requests.")
-            account, params = account_of(self._world, self._half.nonces, request, now)
+                raise Failure(429, "Too many requests.")
+            account, params = account_of(self._world, self._state.nonces, request, now)
             if call is None:
-                return json_reply({"websocket_token": self._half.tokens.make(account.account_id, now)})
+                return json_reply({"websocket_token": self._state.tokens.make(account.account_id, now)})
             return json_reply(call(account, params, now))
-        except Refusal as refusal:
+        except Failure as refusal:
             errors = {refusal.field: [refusal.text]} if refusal.field else []
             row = {"code": refusal.code, "message": refusal.text, "errors": errors}
             return json_reply(row, refusal.status)
@@ -104,8 +102,8 @@ class Rest:
         if request.path == "/api/v4/public/time":
             return json_reply({"time": now.wall_ms // 1000})
         if request.path == "/api/v4/public/platform/status":
-            return json_reply({"status": "system maintenance" if self._half.closed(now) else "system operational"})
-        if self._half.closed(now):
+            return json_reply({"status": "system maintenance" if self._state.closed(now) else "system operational"})
+        if self._state.closed(now):
             return GATEWAY
         if request.path == "/api/v1/public/kline":
             return self._kline(request.params(), now)
@@ -150,12 +148,12 @@ class Rest:
                 and one.client_id == params.get("clientOrderId", one.client_id)
             ]
             if not orders and "clientOrderId" in params:
-                raise Refusal(422, "OrderHistory was not found.", 0, "orderHistory")
+                raise Failure(422, "OrderHistory was not found.", 0, "orderHistory")
         else:
             end = _integer(params.get("endDate", now.wall_ms // 1000))
             start = _integer(params.get("startDate", end - SPAN_S))
             if end - start > SPAN_S:
-                raise Refusal(422, "The date range is longer than 31 days", 0, "startDate")
+                raise Failure(422, "The date range is longer than 31 days", 0, "startDate")
             orders = [one for one in orders if start * 1000 <= one.updated_ms]
         orders.sort(key=lambda one: one.updated_ms, reverse=True)
         found: dict[str, list[Any]] = {}
@@ -206,7 +204,7 @@ class Rest:
             symbol = self._world.markets.symbol(exchange, str(market))
             if symbol is not None:
                 return exchange, symbol
-        raise Refusal(422, "Market is not available", 31, "market")
+        raise Failure(422, "Market is not available", 31, "market")
 
     def _place(self, account: Account, params: Params, now: Instant) -> Any:
         exchange, symbol = self._symbol(params.get("market"))
@@ -230,13 +228,13 @@ class Rest:
         """The order is cancelled and placed anew under its client id: `amount` is the size of the new one."""
         exchange, _ = self._symbol(params.get("market"))
         if ("orderId" in params) == ("clientOrderId" in params) or not {"amount", "price"} & params.keys():
-            raise Refusal(422, "Validation failed", 30, "orderId")
+            raise Failure(422, "Validation failed", 30, "orderId")
         open_ = [one for one in self._orders(account, is_open=True) if one.exchange == exchange]
         wanted = str(params.get("orderId", params.get("clientOrderId")))
         names = ((str(one.order_id), one) if "orderId" in params else (one.client_id, one) for one in open_)
         order = next((one for name, one in names if name == wanted), None)
         if order is None:
-            raise Refusal(400, "Inner validation failed", 2, "orderId")
+            raise Failure(400, "Inner validation failed", 2, "orderId")
         quantity = _amount(params["amount"]) if "amount" in params else order.quantity
         price = _amount(params["price"]) if "price" in params else None
         after = self._world.engine.replace(
@@ -261,14 +259,14 @@ def _integer(value: object) -> int:
     try:
         return int(str(value))
     except ValueError:
-        raise Refusal(422, "Validation failed", 0, "limit") from None
+        raise Failure(422, "Validation failed", 0, "limit") from None
 
 
 def _amount(value: object) -> Decimal:
     try:
         amount = Decimal(str(value))
     except InvalidOperation:
-        raise Refusal(422, "Validation failed", 0, "amount") from None
+        raise Failure(422, "Validation failed", 0, "amount") from None
     if not amount.is_finite():
-        raise Refusal(422, "Validation failed", 0, "amount")
+        raise Failure(422, "Validation failed", 0, "amount")
     return amount

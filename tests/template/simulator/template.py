@@ -43,7 +43,7 @@ CODES: Final = ("1m", "5m", "1h", "1d")
 STATES: Final = {"NEW": "open", "PARTIALLY_FILLED": "part", "FILLED": "done"}
 
 
-class Declined(Exception):
+class Failure(Exception):
     """An error code of the venue."""
 
 
@@ -102,7 +102,7 @@ class PrivatePeer(_Peer):
         key, stamp, sign = (str(request.get(name, "")) for name in ("key", "stamp", "sign"))
         try:
             self.account = self.half.owner(key, stamp, f"{stamp}LOGIN", sign, now)
-        except Declined as declined:
+        except Failure as declined:
             return (self.said({"re": "login", "ok": False, "code": str(declined)}, ack=True),)
         login = self.said({"re": "login", "ok": True}, ack=True)
         return (login, Noted("login", self.account), Follow(self.account), self.wallet(now.wall_ms))
@@ -189,14 +189,14 @@ class Template:
         return [Market(exchange=EXCHANGE, wallet="template", symbols=tuple(symbols))]
 
     def owner(self, key: str, stamp: str, text: str, sign: str, now: Instant) -> str:
-        """Whose signature it is. Raises `Declined`."""
+        """Whose signature it is. Raises `Failure`."""
         found = self.world.engine.find_key(self.name, key)
         if found is None or found[1].rejected:
-            raise Declined(found[1].rejected if found else "KEY")
+            raise Failure(found[1].rejected if found else "KEY")
         if not stamp.isdigit() or abs(int(stamp) - now.wall_ms) > WINDOW_MS:
-            raise Declined("CLOCK")
+            raise Failure("CLOCK")
         if not signed_by(found[1], text, sign):
-            raise Declined("SIGNATURE")
+            raise Failure("SIGNATURE")
         return found[0].account_id
 
     def rest(self, request: Request, now: Instant) -> Reply:
@@ -204,7 +204,7 @@ class Template:
             return json_reply({"code": "RATE"}, 429, {"Retry-After": "2"})
         try:
             return json_reply(self.answer(request, now))
-        except Declined as declined:
+        except Failure as declined:
             return json_reply({"code": str(declined)}, 400)
 
     def answer(self, request: Request, now: Instant) -> Row:
@@ -228,8 +228,8 @@ class Template:
             rows = [order_row(order) for order in orders if str(order.order_id) == params.get("id")]
             if rows:
                 return {"rows": rows}
-            raise Declined("UNKNOWN_ORDER")
-        raise Declined("PARAMETER")
+            raise Failure("UNKNOWN_ORDER")
+        raise Failure("PARAMETER")
 
     def symbols(self) -> Sequence[Symbol]:
         return self.world.markets.symbols(EXCHANGE)
@@ -237,7 +237,7 @@ class Template:
     def candles(self, params: dict[str, str], now: Instant) -> list[Row]:
         symbol, interval = params.get("symbol", ""), params.get("interval", "")
         if self.world.markets.symbol(EXCHANGE, symbol) is None or interval not in CODES:
-            raise Declined("PARAMETER")
+            raise Failure("PARAMETER")
         start, end = int(params.get("from", "0")), int(params.get("to", "0"))
         found = self.world.markets.candles(EXCHANGE, symbol, interval, start, end, 500, now.wall_ms)
         length = INTERVALS[interval]

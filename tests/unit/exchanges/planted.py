@@ -115,7 +115,7 @@ PLANTED: Final = (
     _adapter("a ticker frame that raises", "_ticker", "if number(row.last) > 0]", "if 1 / number(row.last) > 0]"),
     _half(
         "the half checks no signature",
-        '        if not signed_by(found[1], text, sign):\n            raise Declined("SIGNATURE")\n',
+        '        if not signed_by(found[1], text, sign):\n            raise Failure("SIGNATURE")\n',
         "",
     ),
     _half(

@@ -32,7 +32,7 @@ def test_a_unified_account_is_found_and_its_gap_read_at_whichever_version_there_
     seat: Seat, there: set[int], used: set[str]
 ) -> None:
     pair = Pair(seat)
-    half(pair).versions = there
+    half(pair).state.versions = there
     pair.joined()
     order = pair.place("DBO1")
     pair.until(lambda: pair.status("DBO1") == "NEW")
@@ -48,7 +48,7 @@ def test_a_unified_account_is_found_and_its_gap_read_at_whichever_version_there_
 
 def test_an_account_whose_mode_no_version_tells_is_not_silently_taken_for_classic() -> None:
     pair = Pair(Seat("kucoin"))
-    half(pair).versions = set()
+    half(pair).state.versions = set()
     pair.joined()
     assert [note for note in pair.of(Note) if "neither version" in note.what]
     asked = len([call for call in pair.of(Call) if call.tag == "account mode"])
@@ -63,7 +63,7 @@ def test_an_account_whose_mode_no_version_tells_is_not_silently_taken_for_classi
 def test_a_key_that_takes_one_version_of_signing_only_is_not_called_bad(version: int) -> None:
     for seat in (Seat("kucoin"), Seat("kucoin", "unified")):
         pair = Pair(seat)
-        half(pair).key_versions = {str(version)}
+        half(pair).state.key_versions = {str(version)}
         pair.joined()
         pair.drop()
         pair.t += 5
@@ -73,7 +73,7 @@ def test_a_key_that_takes_one_version_of_signing_only_is_not_called_bad(version:
 @pytest.mark.parametrize("strict", [True, False])
 def test_spot_orders_of_a_unified_gap_are_told_whether_or_not_the_lists_want_a_symbol(strict: bool) -> None:
     pair = Pair(Seat("kucoin", "unified"))
-    half(pair).wants_symbol = {1, 2} if strict else {1}
+    half(pair).state.wants_symbol = {1, 2} if strict else {1}
     pair.joined()
     seen = pair.place("DBO1")
     pair.until(lambda: pair.status("DBO1") == "NEW")

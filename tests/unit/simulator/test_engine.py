@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from simulator._values import TERMINAL, ApiKey, OrderChange, WalletChange
 from simulator.engine import Engine, NewOrder, Refused
 from simulator.markets import Markets, coins
-from simulator.venues.binance._profiles import markets as binance_markets
+from simulator.venues.binance._symbols import markets as binance_markets
 
 D = Decimal
 SYMBOLS = {"binance": "BTCUSDT", "binanceUsdm": "ETHUSDT", "binanceCoinm": "BTCUSD_PERP"}

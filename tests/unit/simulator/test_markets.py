@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from simulator._values import INTERVALS, bucket_start
 from simulator.markets import Markets, coins
-from simulator.venues.binance._profiles import markets as binance_markets
+from simulator.venues.binance._symbols import markets as binance_markets
 
 D = Decimal
 NOW = 1_795_000_000_000

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -27,7 +27,8 @@ from simulator._venue import (
 )
 from simulator.signing import signed_by
 from simulator.venues.bybit._frames import kline_row, order_row, position_row, ticker_row, wallet_row
-from simulator.venues.bybit._profiles import (
+from simulator.venues.bybit._state import State
+from simulator.venues.bybit._symbols import (
     ARGS_CHARACTERS,
     ARGS_PER_REQUEST,
     CATEGORIES,
@@ -37,9 +38,6 @@ from simulator.venues.bybit._profiles import (
     INTERVALS,
     site_fits,
 )
-
-if TYPE_CHECKING:
-    from simulator.venues.bybit import Bybit
 
 Row = dict[str, Any]
 
@@ -61,10 +59,10 @@ class BybitPeer(BasePeer):
     idle_s = IDLE_S
     lifetime_s = None
 
-    def __init__(self, half: Bybit, now: Instant) -> None:
-        super().__init__(half.world, now)
-        self._half = half
-        self._connection = f"{half.world.random.getrandbits(96):024x}"
+    def __init__(self, state: State, now: Instant) -> None:
+        super().__init__(state.world, now)
+        self._state = state
+        self._connection = f"{state.world.random.getrandbits(96):024x}"
         self._topics: set[str] = set()
         self._sent = 0
 
@@ -99,8 +97,8 @@ class PrivatePeer(BybitPeer):
 
     feed = "user"
 
-    def __init__(self, half: Bybit, request: Request, now: Instant) -> None:
-        super().__init__(half, now)
+    def __init__(self, state: State, request: Request, now: Instant) -> None:
+        super().__init__(state, now)
         self._request = request
         self._account = ""
 
@@ -138,7 +136,7 @@ class PrivatePeer(BybitPeer):
             expires = int(expires)
         if isinstance(expires, bool) or not isinstance(expires, int) or expires <= now.wall_ms:
             return "Params Error"
-        found = self.world.engine.find_key(self._half.name, key)
+        found = self.world.engine.find_key("bybit", key)
         if found is None or found[1].rejected or not site_fits(key, self._request.host, self._request.headers):
             return "error:USVC1111"
         if not signed_by(found[1], f"GET/realtime{expires}", signature):
@@ -200,8 +198,8 @@ class PublicPeer(BybitPeer):
 
     feed = "market"
 
-    def __init__(self, half: Bybit, category: str, now: Instant) -> None:
-        super().__init__(half, now)
+    def __init__(self, state: State, category: str, now: Instant) -> None:
+        super().__init__(state, now)
         self._category = category
         self._exchange = EXCHANGES[category]
         self._cs = 48_213_377_000

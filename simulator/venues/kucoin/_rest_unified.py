@@ -80,9 +80,9 @@ def position_push(held: Position, mark: Quote, time_ms: int, reason: str = "") -
 
 
 def positions(context: Context) -> list[Row]:
-    if not context.half.is_unified(context.owner):
+    if not context.state.is_unified(context.owner):
         raise Failure("112010", "not a unified account user")
-    quotes = context.half.world.markets.quote
+    quotes = context.state.world.markets.quote
     held = [(one, quotes(exchange, one.symbol)) for exchange in FUTURES for one in context.owner.positions(exchange)]
     return [
         {
@@ -144,10 +144,10 @@ def _row(order: Order) -> Row:
 
 
 def _orders(context: Context) -> list[Order]:
-    if not context.half.is_unified(context.owner):
+    if not context.state.is_unified(context.owner):
         raise Failure("112010", "not a unified account user")
     exchanges = (SPOT,) if context.params.get("tradeType") == "SPOT" else FUTURES
-    engine = context.half.world.engine
+    engine = context.state.world.engine
     return [order for exchange in exchanges for order in engine.orders(context.owner.account_id, exchange)]
 
 
@@ -155,9 +155,9 @@ def _listed(context: Context) -> list[Order]:
     """The orders of a list call; those of SPOT want a symbol. Raises `Failure`."""
     version = int(context.request.path.removeprefix("/api/ua/v")[0])
     wire, spot = context.params.get("symbol", ""), context.params.get("tradeType") == "SPOT"
-    if spot and not wire and version in context.half.wants_symbol:
+    if spot and not wire and version in context.state.wants_symbol:
         raise Failure("400100", "symbol is required")
-    if wire and context.half.exchange_of(wire) is None:
+    if wire and context.state.exchange_of(wire) is None:
         raise Failure("400100", "symbol is invalid")
     return [order for order in _orders(context) if wire in ("", order.symbol)]
 
@@ -198,7 +198,7 @@ def detail(context: Context) -> Row:
 
 
 def balances(context: Context) -> Row:
-    if not context.half.is_unified(context.owner):
+    if not context.state.is_unified(context.owner):
         raise Failure("112010", "not a unified account user")
     held = [*context.owner.holdings(SPOT), *context.owner.holdings(FUTURES_WALLET)]
     rows = [{"currency": h.asset, "available": digits(h.free), "hold": digits(h.locked)} for h in held]

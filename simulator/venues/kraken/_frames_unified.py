@@ -11,8 +11,8 @@ from decimal import Decimal
 from typing import Any, Final
 
 from simulator._values import Holding, Order, OrderChange, Position, Symbol, Trade
-from simulator.venues.kraken._futures_frames import currencies
-from simulator.venues.kraken._spot_frames import STATUS, average, moment, number
+from simulator.venues.kraken._frames_futures import currencies
+from simulator.venues.kraken._frames_spot import STATUS, average, moment, number
 
 CLASS: Final = "derivatives"
 WALLET: Final = {"type": CLASS, "id": "flex"}

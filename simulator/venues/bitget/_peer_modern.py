@@ -5,16 +5,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from simulator._values import CandleUpdate, Tick
 from simulator._venue import Effects, Frame, Instant, Noted, Unwatch, Watch
 from simulator.venues.bitget import _frames
 from simulator.venues.bitget._peer import HISTORY, MAX_CHANNELS, BitgetPeer, RefusedArg, Row
+from simulator.venues.bitget._state import State
 from simulator.venues.bitget._symbols import MODERN_CODES, MODERN_INTERVALS, PRODUCTS, REALITY, REALITY_INTERVALS
-
-if TYPE_CHECKING:
-    from simulator.venues.bitget import Bitget
 
 Key = tuple[str, str, str]
 """Exchange id, symbol, interval (empty for the ticker)."""
@@ -25,8 +21,8 @@ class ModernPeer(BitgetPeer):
 
     feed = "market"
 
-    def __init__(self, half: Bitget, now: Instant) -> None:
-        super().__init__(half, now)
+    def __init__(self, state: State, now: Instant) -> None:
+        super().__init__(state, now)
         self._topics: set[Key] = set()
 
     def _checked(self, arg: Row) -> Key:
@@ -62,7 +58,7 @@ class ModernPeer(BitgetPeer):
         return (noted, Unwatch(exchange, wire, interval)) if interval else (noted,)
 
     def ticked(self, tick: Tick, now: Instant) -> Effects:
-        frames = self.half.modern_tickers.frames(tick)
+        frames = self.state.modern_tickers.frames(tick)
         return [Frame(text) for wire, text in frames if (tick.exchange, wire, "") in self._topics]
 
     def candle(self, update: CandleUpdate, now: Instant) -> Effects:

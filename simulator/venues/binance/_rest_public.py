@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from simulator._values import INTERVALS, Candle, Symbol
+from simulator.venues.binance._auth import Failure
 from simulator.venues.binance._context import Context
-from simulator.venues.binance._errors import Failure
 from simulator.venues.binance._frames import digits
-from simulator.venues.binance._profiles import Profile
-from simulator.venues.binance._tickers import full
+from simulator.venues.binance._frames_market import full
+from simulator.venues.binance._symbols import Profile
 
 Row = dict[str, Any]
 
@@ -22,7 +22,7 @@ def server_time(context: Context) -> Row:
 
 def exchange_info(context: Context) -> Row:
     profile = context.profile
-    symbols = context.half.world.markets.symbols(context.exchange)
+    symbols = context.state.world.markets.symbols(context.exchange)
     wanted = context.maybe_symbol()
     render = _spot_symbol if profile.spot else _futures_symbol
     return {
@@ -106,7 +106,7 @@ def klines(context: Context) -> list[list[Any]]:
     symbol, interval = context.symbol(), context.need("interval")
     if interval not in INTERVALS:
         raise Failure(400, -1120, "Invalid interval.")
-    candles = context.half.world.markets.candles(
+    candles = context.state.world.markets.candles(
         context.exchange,
         symbol.wire,
         interval,
@@ -144,7 +144,7 @@ def prices(context: Context) -> Any:
             "symbol": quote.symbol.wire,
             "price": digits(quote.price, 8 if context.profile.spot else quote.symbol.price_decimals),
         }
-        for quote in context.half.world.markets.quotes(context.exchange)
+        for quote in context.state.world.markets.quotes(context.exchange)
         if wanted in {None, quote.symbol.wire}
     ]
     return rows[0] if wanted and context.profile.style != "coinm" else rows
@@ -183,7 +183,7 @@ def day_tickers(context: Context) -> Any:
             for name, value in full(context.profile, quote, context.now.wall_ms).items()
             if name in _NAMES
         }
-        for quote in context.half.world.markets.quotes(context.exchange)
+        for quote in context.state.world.markets.quotes(context.exchange)
         if wanted in {None, quote.symbol.wire}
     ]
     return rows[0] if wanted and context.profile.style != "coinm" else rows

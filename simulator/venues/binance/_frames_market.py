@@ -8,7 +8,7 @@ import msgspec
 
 from simulator._values import INTERVALS, ZERO, CandleUpdate, Quote, Tick
 from simulator.venues.binance._frames import digits, eight
-from simulator.venues.binance._profiles import PROFILES, Profile
+from simulator.venues.binance._symbols import PROFILES, Profile
 
 _DAY_MS: Final = 86_400_000
 _STAMP: Final = 1_111_111_111_111

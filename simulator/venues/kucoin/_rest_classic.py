@@ -12,7 +12,7 @@ from simulator.venues.kucoin._symbols import FUTURES, FUTURES_WALLET, SPOT, digi
 
 
 def _all(context: Context, symbol: str | None = None) -> list[Order]:
-    engine, account = context.half.world.engine, context.owner.account_id
+    engine, account = context.state.world.engine, context.owner.account_id
     found = [order for exchange in context.exchanges for order in engine.orders(account, exchange, symbol)]
     return sorted(found, key=lambda order: order.updated_ms, reverse=True)
 
@@ -86,7 +86,7 @@ def active(context: Context) -> list[Row]:
 
 def _named(context: Context) -> str:
     wire = context.params.get("symbol", "")
-    if context.half.world.markets.symbol(SPOT, wire) is None:
+    if context.state.world.markets.symbol(SPOT, wire) is None:
         raise Failure("400100", "symbol is invalid")
     return wire
 
@@ -125,7 +125,7 @@ def futures_one(context: Context) -> Row:
 
 def _one(context: Context, exchange: str) -> Order:
     number = engine_id(exchange, context.request.path.rpartition("/")[2])
-    order = context.half.world.engine.order(context.owner.account_id, exchange, order_id=number or 0)
+    order = context.state.world.engine.order(context.owner.account_id, exchange, order_id=number or 0)
     if order is None or not _visible(order):
         raise Failure("100001", "The order does not exist.")
     return order
@@ -162,7 +162,7 @@ def fills(context: Context) -> Row:
     """Futures fills; the type says which of them was a liquidation."""
     since, until = context.integer("startAt") or 0, context.integer("endAt")
     size, page = min(context.integer("pageSize") or 50, 1000), context.integer("currentPage") or 1
-    engine, account = context.half.world.engine, context.owner.account_id
+    engine, account = context.state.world.engine, context.owner.account_id
     rows = []
     for exchange in FUTURES:
         for trade in engine.trades(account, exchange):
@@ -225,7 +225,7 @@ def overview(context: Context) -> Row:
 
 def positions(context: Context) -> list[Row]:
     """Of both families."""
-    quotes = context.half.world.markets.quote
+    quotes = context.state.world.markets.quote
     return [
         position_row(held, quotes(exchange, held.symbol), held.updated_ms, held.updated_ms)
         for exchange in FUTURES
@@ -234,4 +234,4 @@ def positions(context: Context) -> list[Row]:
 
 
 def mode(context: Context) -> Row:
-    return {"selfAccountMode": "UNIFIED" if context.half.is_unified(context.owner) else "CLASSIC"}
+    return {"selfAccountMode": "UNIFIED" if context.state.is_unified(context.owner) else "CLASSIC"}

@@ -30,6 +30,14 @@ ISSUERS: Final = frozenset({"cdp", "coinbase-cloud"})
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
+class Failure(Exception):
+    """An error answer."""
+
+    def __init__(self, status: int, error: str, text: str) -> None:
+        super().__init__(text)
+        self.status, self.body = status, {"error": error, "error_details": text, "message": text}
+
+
 class Refused(Exception):
     """The key is refused; the text is for the statistics."""
 

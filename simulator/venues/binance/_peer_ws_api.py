@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -24,12 +24,11 @@ from simulator._venue import (
     Unfollow,
 )
 from simulator.engine import Account
-from simulator.venues.binance._errors import Failure, account_of, check_signature
+from simulator.venues.binance._auth import Failure, account_of, check_signature
 from simulator.venues.binance._frames import frames_of
-from simulator.venues.binance._profiles import SPOT
-
-if TYPE_CHECKING:
-    from simulator.venues.binance import Binance
+from simulator.venues.binance._rest import perform
+from simulator.venues.binance._state import State
+from simulator.venues.binance._symbols import SPOT
 
 MAX_LIVE: Final = 1_000
 MAX_LIFETIME: Final = 65_535
@@ -60,10 +59,10 @@ class WsApiPeer(BasePeer):
     ping_every_s = 20.0
     pong_within_s = 60.0
 
-    def __init__(self, half: Binance, request: Request, now: Instant) -> None:
-        super().__init__(half.world, now)
+    def __init__(self, state: State, request: Request, now: Instant) -> None:
+        super().__init__(state.world, now)
         self.feed = "user"
-        self._half = half
+        self._state = state
         self._remote = request.remote
         self._subscriptions: dict[int, str] = {}
         self._next = 0
@@ -84,7 +83,7 @@ class WsApiPeer(BasePeer):
         except Failure as failure:
             effects = [Noted("login_refused", str(failure.code))] if failure.status == 401 else []
             answer = {"id": request_id, "status": failure.status, "error": self._error(failure, now)}
-        answer["rateLimits"] = [self._half.weights.usage(SPOT, self._remote)]
+        answer["rateLimits"] = [self._state.weights.usage(SPOT, self._remote)]
         return (Frame(msgspec.json.encode(answer), ack=True), *effects)
 
     def _error(self, failure: Failure, now: Instant) -> Params:
@@ -96,7 +95,7 @@ class WsApiPeer(BasePeer):
     def _call(self, method: str, params: Params, now: Instant) -> tuple[Any, list[Effect]]:
         """Raises `Failure`."""
         if method not in _REST_METHODS:
-            self._half.weights.spend(SPOT, self._remote, _WEIGHTS.get(method, 2), now)
+            self._state.weights.spend(SPOT, self._remote, _WEIGHTS.get(method, 2), now)
         match method:
             case "ping":
                 return {}, []
@@ -189,7 +188,7 @@ class WsApiPeer(BasePeer):
             self._check(key, params, now)
         elif self._session is not None:
             account = self._session[0]
-        return self._half.perform(SPOT, verb, path, texts, account, self._remote, now)
+        return perform(self._state, SPOT, verb, path, texts, account, self._remote, now)
 
     # --- events ---
 

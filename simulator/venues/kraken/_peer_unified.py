@@ -4,18 +4,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from simulator._values import Change, OrderChange, Tick
 from simulator._venue import Effect, Effects, Follow, Frame, Instant, Noted, Unfollow
-from simulator.venues.kraken import _unified_frames as frames
-from simulator.venues.kraken._spot_peer import PrivatePeer, PublicPeer, SpotRequest
+from simulator.venues.kraken import _frames_unified as frames
+from simulator.venues.kraken._peer_spot import PrivatePeer, PublicPeer, SpotRequest
+from simulator.venues.kraken._state import State
 from simulator.venues.kraken._symbols import FUTURES, SPOT
-
-if TYPE_CHECKING:
-    from simulator.venues.kraken import Kraken
 
 CHANNELS: Final = ("executions", "balances", "margin", "positions")
 SNAPSHOT_FILLS: Final = 50
@@ -60,16 +58,16 @@ class UnifiedPublicPeer(PublicPeer):
         return [ack, Noted("subscribe", channel), Frame(_encode(told))]
 
     def rendered(self, tick: Tick) -> dict[str, bytes]:
-        return self._half.tickers.unified(tick)
+        return self._state.tickers.unified(tick)
 
 
 class UnifiedPrivatePeer(PrivatePeer):
     """Executions, balances and margin of one account's derivatives."""
 
-    def __init__(self, half: Kraken, now: Instant) -> None:
-        super().__init__(half, now)
-        self._odd = half.unified_connections % 2 == 1
-        half.unified_connections += 1
+    def __init__(self, state: State, now: Instant) -> None:
+        super().__init__(state, now)
+        self._odd = state.unified_connections % 2 == 1
+        state.unified_connections += 1
 
     def subscribe(self, request: SpotRequest, now: Instant) -> list[Effect]:
         channel, token = str(request.params.get("channel")), str(request.params.get("token", ""))
@@ -80,7 +78,7 @@ class UnifiedPrivatePeer(PrivatePeer):
             return [self._refused(request, text, now)]
         effects: list[Effect] = []
         if not token or token != self._token:
-            account = self._half.tokens.take(token, now)
+            account = self._state.tokens.take(token, now)
             if account is None:
                 return [self._refused(request, "ESession:Invalid session", now), Noted("login_refused", "token")]
             effects += [Noted("login", account), Follow(account)]

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -13,11 +13,9 @@ from exchanges._adapter import Rate
 from simulator._peer import BasePeer
 from simulator._values import CandleUpdate, Change, OrderChange, Tick
 from simulator._venue import Close, Effect, Effects, Follow, Frame, Instant, Noted, Signal, Unfollow, Unwatch, Watch
-from simulator.venues.kraken import _spot_frames as frames
+from simulator.venues.kraken import _frames_spot as frames
+from simulator.venues.kraken._state import State
 from simulator.venues.kraken._symbols import MINUTES, SPOT
-
-if TYPE_CHECKING:
-    from simulator.venues.kraken import Kraken
 
 HEARTBEAT_S: Final = 1.0
 ALONE_S: Final = 60.0
@@ -43,9 +41,9 @@ class _SpotPeer(BasePeer):
     lifetime_s = None
     messages = Rate(50, 5.0)
 
-    def __init__(self, half: Kraken, now: Instant) -> None:
-        super().__init__(half.world, now)
-        self._half = half
+    def __init__(self, state: State, now: Instant) -> None:
+        super().__init__(state.world, now)
+        self._state = state
         self._said = now.mono
         self._closes: float | None = None
 
@@ -133,8 +131,8 @@ class PublicPeer(_SpotPeer):
     feed = "market"
     exchange = SPOT
 
-    def __init__(self, half: Kraken, now: Instant) -> None:
-        super().__init__(half, now)
+    def __init__(self, state: State, now: Instant) -> None:
+        super().__init__(state, now)
         self._tickers: set[str] = set()
         self._candles: dict[str, int] = {}
         """Symbol → minutes: one interval of a symbol is all that a connection may carry."""
@@ -201,7 +199,7 @@ class PublicPeer(_SpotPeer):
 
     def rendered(self, tick: Tick) -> dict[str, bytes]:
         """Wire symbol → frame."""
-        return self._half.tickers.frames(tick)
+        return self._state.tickers.frames(tick)
 
     def candle(self, update: CandleUpdate, now: Instant) -> Effects:
         minutes = self._candles.get(update.symbol.wire)
@@ -222,8 +220,8 @@ class PrivatePeer(_SpotPeer):
 
     feed = "user"
 
-    def __init__(self, half: Kraken, now: Instant) -> None:
-        super().__init__(half, now)
+    def __init__(self, state: State, now: Instant) -> None:
+        super().__init__(state, now)
         self._account = ""
         self._token = ""
         self._channels: set[str] = set()
@@ -238,7 +236,7 @@ class PrivatePeer(_SpotPeer):
             return [self._refused(request, "Public market data is unavailable on this endpoint", now)]
         effects: list[Effect] = []
         if not token or token != self._token:
-            account = self._half.tokens.take(token, now)
+            account = self._state.tokens.take(token, now)
             if account is None:
                 return [self._refused(request, "ESession:Invalid session", now), Noted("login_refused", "token")]
             effects += [Noted("login", account), Follow(account)]

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -26,11 +26,9 @@ from simulator._venue import (
     Watch,
 )
 from simulator.venues.binance._frames import frames_of
-from simulator.venues.binance._profiles import COINM, SPOT, USDM, Profile
-from simulator.venues.binance._tickers import full, kline, mini
-
-if TYPE_CHECKING:
-    from simulator.venues.binance import Binance
+from simulator.venues.binance._frames_market import full, kline, mini
+from simulator.venues.binance._state import State
+from simulator.venues.binance._symbols import COINM, SPOT, USDM, Profile
 
 _encode = msgspec.json.encode
 
@@ -44,13 +42,13 @@ class StreamPeer(BasePeer):
     """One socket on a stream host. `section` is the routed part of a USD-M path (`market`, `private`, `public` or empty)."""
 
     def __init__(
-        self, half: Binance, profile: Profile, section: str, *, combined: bool, names: Sequence[str], now: Instant
+        self, state: State, profile: Profile, section: str, *, combined: bool, names: Sequence[str], now: Instant
     ) -> None:
         self.ping_every_s = profile.ping_every_s
         self.pong_within_s = profile.pong_within_s
         self.messages = profile.messages
-        super().__init__(half.world, now)
-        self._half = half
+        super().__init__(state.world, now)
+        self._state = state
         self._profile = profile
         self._section = section
         self._combined = combined
@@ -62,7 +60,7 @@ class StreamPeer(BasePeer):
         self._keys: dict[str, str] = {}
         self._pending: dict[str, bytes] = {}
         self._shutdown: float | None = None
-        self.feed = "user" if section == "private" or any(half.keys.live(n, now.mono) for n in names) else "market"
+        self.feed = "user" if section == "private" or any(state.keys.live(n, now.mono) for n in names) else "market"
 
     def opened(self, now: Instant) -> Effects:
         return self._join(self._first, now)
@@ -99,7 +97,7 @@ class StreamPeer(BasePeer):
             self._streams[name] = None
             if len(self._streams) > self._profile.streams and self.world.settings.limits:
                 return [Noted("limit", "streams"), Close(1008, "Too many streams")]
-            if self._half.keys.live(name, now.mono):
+            if self._state.keys.live(name, now.mono):
                 effects += self._attach(name)
             else:
                 effects += [Noted("subscribe", name), *self._watch(name)]
@@ -116,7 +114,7 @@ class StreamPeer(BasePeer):
             self._arrays[name] = ARRAYS[name]
             return [Watch(source) for source in self._sources()]
         lower, _, kind = name.partition("@")
-        wire = self._half.wire_of(exchange, lower)
+        wire = self._state.wire_of(exchange, lower)
         if wire is None:
             return []
         if kind in {"miniTicker", "ticker"}:
@@ -164,7 +162,7 @@ class StreamPeer(BasePeer):
                     row = mini(quote, tick.time_ms) if minis else full(self._profile, quote, tick.time_ms)
                     effects.append(self._wrapped(name, _encode(row)))
         for name, minis in self._arrays.items():
-            rows = self._half.tickers.rows(tick, minis=minis)
+            rows = self._state.tickers.rows(tick, minis=minis)
             if self._profile.row_kind and tick.walk and tick.exchange == USDM.exchange:
                 self._pending[name] = rows  # goes out together with the COIN-M rows of the same step
                 continue
@@ -186,7 +184,7 @@ class StreamPeer(BasePeer):
     # --- user data ---
 
     def _attach(self, name: str) -> list[Effect]:
-        listen_key = self._half.keys.get(name)
+        listen_key = self._state.keys.get(name)
         routed = self._profile is not USDM or self._section == "private"
         if listen_key is None or listen_key.exchange != self._profile.exchange or not routed:
             return []
@@ -199,7 +197,7 @@ class StreamPeer(BasePeer):
             return ()
         effects: list[Effect] = []
         for name, account in self._keys.items():
-            if account != change.account or self._half.keys.live(name, now.mono) is None:
+            if account != change.account or self._state.keys.live(name, now.mono) is None:
                 continue
             markets = self.world.markets
             if isinstance(change, OrderChange):
@@ -211,7 +209,7 @@ class StreamPeer(BasePeer):
         return effects
 
     def next_timer(self) -> float | None:
-        times = [key.expires_mono for name in self._keys if (key := self._half.keys.get(name))]
+        times = [key.expires_mono for name in self._keys if (key := self._state.keys.get(name))]
         if self._shutdown is not None:
             times.append(self._shutdown)
         return min(times, default=None)
@@ -225,7 +223,7 @@ class StreamPeer(BasePeer):
         """The socket stays open and goes quiet, after one last frame."""
         effects: list[Effect] = []
         for name, account in list(self._keys.items()):
-            if self._half.keys.live(name, now.mono) is None:
+            if self._state.keys.live(name, now.mono) is None:
                 del self._keys[name]
                 row: dict[str, Any] = {"e": "listenKeyExpired", "E": now.wall_ms, "listenKey": name}
                 effects += [self._wrapped(name, _encode(row)), Unfollow(account), Noted("token_expired", account)]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from simulator._values import ZERO, Order, Side, Symbol
 from simulator._venue import Instant, Reply, Request, json_reply
 from simulator.engine import Account, NewOrder, Refused
-from simulator.venues.kraken import _spot_frames as frames
-from simulator.venues.kraken._auth import Refusal, spot_account
+from simulator.venues.kraken import _frames_spot as frames
+from simulator.venues.kraken._auth import Failure, spot_account
+from simulator.venues.kraken._state import State
 from simulator.venues.kraken._symbols import (
     MINUTES,
     SPOT,
@@ -21,9 +22,6 @@ from simulator.venues.kraken._symbols import (
     pair_altname,
     pair_key,
 )
-
-if TYPE_CHECKING:
-    from simulator.venues.kraken import Kraken
 
 PUBLIC: Final = "/0/public/"
 PRIVATE: Final = "/0/private/"
@@ -50,9 +48,9 @@ Params = dict[str, str]
 class SpotRest:
     """Public calls and signed ones."""
 
-    def __init__(self, half: Kraken) -> None:
-        self._half = half
-        self._world = half.world
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._world = state.world
         self._points: dict[str, tuple[float, float]] = {}
         """Key → counter, and when it stood so."""
         self._public: dict[str, Callable[[Params, Instant], Any]] = {
@@ -79,7 +77,7 @@ class SpotRest:
     def answer(self, request: Request, now: Instant) -> Reply:
         try:
             return json_reply({"error": [], "result": self._answer(request, now)})
-        except Refusal as refusal:
+        except Failure as refusal:
             return json_reply({"error": [refusal.text]})
         except Refused as refused:
             return json_reply({"error": [_REFUSED.get(refused.reason, "EGeneral:Internal error")]})
@@ -91,8 +89,8 @@ class SpotRest:
         name = request.path.removeprefix(PRIVATE)
         private = self._private.get(name)
         if private is None or request.method != "POST":
-            raise Refusal("EGeneral:Unknown method")
-        account, key = spot_account(self._world, self._half.nonces, request)
+            raise Failure("EGeneral:Unknown method")
+        account, key = spot_account(self._world, self._state.nonces, request)
         self._spend(key, _COSTS.get(name, 1.0), now)
         return private(account, request.form(), now)
 
@@ -102,7 +100,7 @@ class SpotRest:
         points, since = self._points.get(key, (0.0, now.mono))
         points = max(0.0, points - (now.mono - since) * DECAY) + cost
         if points > POINTS:
-            raise Refusal("EAPI:Rate limit exceeded")
+            raise Failure("EAPI:Rate limit exceeded")
         self._points[key] = (points, now.mono)
 
     # --- public ---
@@ -115,7 +113,7 @@ class SpotRest:
         names = (pair_altname, pair_key)
         found = next((one for one in self._symbols if any(name == named(one) for named in names)), None)
         if found is None:
-            raise Refusal("EQuery:Unknown asset pair")
+            raise Failure("EQuery:Unknown asset pair")
         return found
 
     def _pairs(self, params: Params, _now: Instant) -> Any:
@@ -124,10 +122,10 @@ class SpotRest:
     def _candles(self, params: Params, now: Instant) -> Any:
         symbol = self._named(params.get("pair", ""))
         if symbol.kind == TOKENIZED and params.get("asset_class") != TOKENIZED:
-            raise Refusal("EQuery:Unknown asset pair")
+            raise Failure("EQuery:Unknown asset pair")
         interval = MINUTES.get(_integer(params.get("interval", "1")))
         if interval is None:
-            raise Refusal("EGeneral:Invalid arguments")
+            raise Failure("EGeneral:Invalid arguments")
         since = _integer(params.get("since", "-1"))
         wire, wall_ms = symbol.wire, now.wall_ms
         rows = self._world.markets.candles(SPOT, wire, interval, None, None, MAX_CANDLES, wall_ms)
@@ -143,7 +141,7 @@ class SpotRest:
     # --- private ---
 
     def _token(self, account: Account, _params: Params, now: Instant) -> Any:
-        return {"token": self._half.tokens.make(account.account_id, now), "expires": 900}
+        return {"token": self._state.tokens.make(account.account_id, now), "expires": 900}
 
     def _rows(self, orders: list[Order]) -> dict[str, Any]:
         return {
@@ -169,7 +167,7 @@ class SpotRest:
     def _query(self, account: Account, params: Params, _now: Instant) -> Any:
         names = params.get("txid", "").split(",")
         if len(names) > PAGE:
-            raise Refusal("EGeneral:Invalid arguments")
+            raise Failure("EGeneral:Invalid arguments")
         found = [self._world.engine.order(account.account_id, SPOT, order_id=frames.number_of(name)) for name in names]
         return self._rows([order for order in found if order is not None])
 
@@ -267,14 +265,14 @@ def _integer(text: str) -> int:
     try:
         return int(Decimal(text))
     except (InvalidOperation, ValueError, OverflowError):
-        raise Refusal("EGeneral:Invalid arguments") from None
+        raise Failure("EGeneral:Invalid arguments") from None
 
 
 def _amount(text: str | None) -> Decimal:
     try:
         value = Decimal(text or "0")
     except InvalidOperation:
-        raise Refusal("EGeneral:Invalid arguments") from None
+        raise Failure("EGeneral:Invalid arguments") from None
     if not value.is_finite():
-        raise Refusal("EGeneral:Invalid arguments")
+        raise Failure("EGeneral:Invalid arguments")
     return value

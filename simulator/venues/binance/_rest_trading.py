@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from simulator._values import Order, Side, Symbol, Trade
 from simulator.engine import NewOrder
+from simulator.venues.binance._auth import Failure, missing
 from simulator.venues.binance._context import Context
-from simulator.venues.binance._errors import Failure, missing
 from simulator.venues.binance._frames import (
     average_text,
     client_id,
@@ -28,13 +28,13 @@ _PLAIN_TYPES: Final = frozenset({"LIMIT", "MARKET"})
 
 
 def create_listen_key(context: Context) -> Row:
-    key = context.half.keys.create(context.exchange, context.owner.account_id, context.now.mono)
+    key = context.state.keys.create(context.exchange, context.owner.account_id, context.now.mono)
     return {"listenKey": key.key}
 
 
 def extend_listen_key(context: Context) -> Row:
     """Binance.US names the key in the query; the futures markets know it from the API key."""
-    keys, account = context.half.keys, context.owner.account_id
+    keys, account = context.state.keys, context.owner.account_id
     if context.profile.spot:
         named = keys.live(context.need("listenKey"), context.now.mono)
         if named is None or named.account != account:
@@ -46,7 +46,7 @@ def extend_listen_key(context: Context) -> Row:
 
 
 def delete_listen_key(context: Context) -> Row:
-    if not context.half.keys.delete(context.exchange, context.owner.account_id):
+    if not context.state.keys.delete(context.exchange, context.owner.account_id):
         raise _no_listen_key()
     return {}
 
@@ -79,7 +79,7 @@ def place(context: Context) -> Row:
         reduce_only=context.params.get("reduceOnly") == "true",
         position_side=context.params.get("positionSide") or "BOTH",
     )
-    engine = context.half.world.engine
+    engine = context.state.world.engine
     order = engine.place(context.owner.account_id, context.exchange, new, context.now.wall_ms)
     if not context.profile.spot:
         return order_row(context, order)
@@ -117,7 +117,7 @@ def _spot_placed(context: Context, order: Order, trades: list[Trade]) -> Row:
 def _named(context: Context) -> Order:
     """The order that `orderId` or `origClientOrderId` names. Raises `Failure`."""
     symbol = context.symbol()
-    engine, account = context.half.world.engine, context.owner.account_id
+    engine, account = context.state.world.engine, context.owner.account_id
     number, name = context.integer("orderId"), context.params.get("origClientOrderId")
     if number is None and not name:
         raise missing("orderId")
@@ -139,7 +139,7 @@ def cancel(context: Context) -> Row:
             raise Failure(400, -2011, "Unknown order sent.") from failure
         raise
     request_id = context.params.get("newClientOrderId") or f"cancel{order.order_id}"
-    after = context.half.world.engine.cancel(
+    after = context.state.world.engine.cancel(
         context.owner.account_id, context.exchange, order.order_id, context.now.wall_ms, request_id
     )
     row = order_row(context, after)
@@ -150,7 +150,7 @@ def cancel(context: Context) -> Row:
 
 def cancel_all(context: Context) -> Any:
     symbol = context.symbol()
-    engine, account = context.half.world.engine, context.owner.account_id
+    engine, account = context.state.world.engine, context.owner.account_id
     rows = [
         order_row(context, engine.cancel(account, context.exchange, order.order_id, context.now.wall_ms))
         for order in engine.open_orders(account, context.exchange, symbol.wire)
@@ -164,7 +164,7 @@ def amend_spot(context: Context) -> Row:
     """The amended order gets a new client id unless the caller passes one."""
     order = _named(context)
     new_id = context.params.get("newClientOrderId") or f"amend{order.order_id}{context.now.wall_ms}"
-    after = context.half.world.engine.amend(
+    after = context.state.world.engine.amend(
         context.owner.account_id,
         context.exchange,
         order.order_id,
@@ -181,7 +181,7 @@ def amend_spot(context: Context) -> Row:
 
 def amend_futures(context: Context) -> Row:
     order = _named(context)
-    after = context.half.world.engine.amend(
+    after = context.state.world.engine.amend(
         context.owner.account_id,
         context.exchange,
         order.order_id,
@@ -197,7 +197,7 @@ def one_order(context: Context) -> Row:
 
 
 def open_orders(context: Context) -> list[Row]:
-    orders = context.half.world.engine.open_orders(context.owner.account_id, context.exchange, context.maybe_symbol())
+    orders = context.state.world.engine.open_orders(context.owner.account_id, context.exchange, context.maybe_symbol())
     return [order_row(context, order) for order in orders]
 
 
@@ -223,7 +223,7 @@ def all_orders(context: Context) -> list[Row]:
 def _of_scope(context: Context) -> list[Order]:
     """All orders that the question is about. Raises `Failure`."""
     style, params = context.profile.style, context.params
-    engine, account = context.half.world.engine, context.owner.account_id
+    engine, account = context.state.world.engine, context.owner.account_id
     pair = params.get("pair") if style == "coinm" else None
     if pair and params.get("symbol"):
         raise Failure(400, -1128, "Combination of optional parameters invalid.")
@@ -236,7 +236,7 @@ def forced_orders(context: Context) -> list[Row]:
     since, until = span_of(context)
     return [
         order_row(context, order)
-        for order in context.half.world.engine.orders(
+        for order in context.state.world.engine.orders(
             context.owner.account_id, context.exchange, context.maybe_symbol()
         )
         if order.liquidation
@@ -259,7 +259,7 @@ def span_of(context: Context) -> tuple[int | None, int | None]:
 
 def order_row(context: Context, order: Order) -> Row:
     """An order as REST tells it."""
-    symbol = context.half.world.markets.symbol(order.exchange, order.symbol)
+    symbol = context.state.world.markets.symbol(order.exchange, order.symbol)
     if context.profile.spot or symbol is None:
         return _spot_order(context, order)
     return _futures_order(context, symbol, order)

@@ -17,7 +17,7 @@ from simulator._values import (
     liquidation_price,
     unrealised,
 )
-from simulator.venues.kraken._spot_frames import moment, number, text
+from simulator.venues.kraken._frames_spot import moment, number, text
 
 _TAIL: Final = 12
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import parse_qs
 
 from exchanges._adapter import Rate
@@ -13,12 +13,10 @@ from simulator._peer import Weight
 from simulator._values import ZERO, Order, Side
 from simulator._venue import Instant, Reply, Request, json_reply
 from simulator.engine import Account, NewOrder, Refused
-from simulator.venues.kraken import _futures_frames as frames
-from simulator.venues.kraken._auth import Refusal, futures_account
+from simulator.venues.kraken import _frames_futures as frames
+from simulator.venues.kraken._auth import Failure, futures_account
+from simulator.venues.kraken._state import State
 from simulator.venues.kraken._symbols import FUTURES, MINUTES, instrument_row, unlisted_row
-
-if TYPE_CHECKING:
-    from simulator.venues.kraken import Kraken
 
 API: Final = "/derivatives/api/v3/"
 HISTORY: Final = "/api/history/v2/"
@@ -37,9 +35,9 @@ Private = Callable[[Account, Request, Instant], dict[str, Any]]
 class FuturesRest:
     """Public calls, and signed ones with their budgets."""
 
-    def __init__(self, half: Kraken) -> None:
-        self._half = half
-        self._world = half.world
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._world = state.world
         self._spent: dict[tuple[str, str], Weight] = {}
         self._private: dict[tuple[str, str], tuple[int, Private]] = {
             ("GET", "openorders"): (2, self._open),
@@ -56,7 +54,7 @@ class FuturesRest:
         stamp = frames.rest_time(now.wall_ms)
         try:
             told = self._answer(request, now)
-        except Refusal as refusal:
+        except Failure as refusal:
             row = {"result": "error", "error": refusal.text, "serverTime": stamp}
             return json_reply(row, refusal.status)
         if request.path.startswith(API):
@@ -72,14 +70,14 @@ class FuturesRest:
             return self._history(account, request)
         name = request.path.removeprefix(API)
         if not request.path.startswith(API):
-            raise Refusal("notFound", 404)
+            raise Failure("notFound", 404)
         if request.method == "GET" and name == "instruments":
             return {"instruments": [*map(instrument_row, self._world.markets.symbols(FUTURES)), unlisted_row()]}
         if request.method == "GET" and name == "tickers":
             return {"tickers": [_ticker(quote) for quote in self._world.markets.quotes(FUTURES)]}
         private = self._private.get((request.method, name))
         if private is None:
-            raise Refusal("notFound", 404)
+            raise Failure("notFound", 404)
         account = futures_account(self._world, request)
         cost = 25 if name == "fills" and "lastFillTime" in request.params() else private[0]
         self._spend("derivatives", account, cost, BUDGET, now)
@@ -89,7 +87,7 @@ class FuturesRest:
         if not self._world.settings.limits:
             return
         if not self._spent.setdefault((budget, account.account_id), Weight(rate)).take(cost, now.wall_ms):
-            raise Refusal("apiLimitExceeded", 429)
+            raise Failure("apiLimitExceeded", 429)
 
     # --- public ---
 
@@ -97,7 +95,7 @@ class FuturesRest:
         kind, _, rest = request.path.removeprefix(CHARTS).partition("/")
         wire, _, interval = rest.partition("/")
         if kind != "trade" or interval not in MINUTES.values() or self._world.markets.symbol(FUTURES, wire) is None:
-            raise Refusal("notFound", 404)
+            raise Failure("notFound", 404)
         params = request.params()
         start = _integer(params.get("from", ""), "from")
         end = _integer(params.get("to", ""), "to")
@@ -276,7 +274,7 @@ def _integer(text: str, name: str) -> int | None:
     if not text:
         return None
     if not text.isdigit():
-        raise Refusal(f"invalidArgument: {name}")
+        raise Failure(f"invalidArgument: {name}")
     return int(text)
 
 
@@ -284,7 +282,7 @@ def _amount(text: str | None) -> Decimal:
     try:
         value = Decimal(text or "0")
     except InvalidOperation:
-        raise Refusal("invalidArgument: size") from None
+        raise Failure("invalidArgument: size") from None
     if not value.is_finite():
-        raise Refusal("invalidArgument: size")
+        raise Failure("invalidArgument: size")
     return value

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from simulator._values import LEVERAGE, ZERO, Trade, liquidation_price, unrealised
+from simulator.venues.binance._auth import Failure
 from simulator.venues.binance._context import Context
-from simulator.venues.binance._errors import Failure
 from simulator.venues.binance._frames import ALIAS, digits, eight, price_text, quantity_text
-from simulator.venues.binance._profiles import US
-from simulator.venues.binance._trading import span_of
+from simulator.venues.binance._rest_trading import span_of
+from simulator.venues.binance._symbols import US
 
 Row = dict[str, Any]
 
@@ -21,7 +21,7 @@ def _trades(context: Context, wire: str | None) -> list[Trade]:
     number, first = context.integer("orderId"), context.integer("fromId")
     rows = [
         trade
-        for trade in context.half.world.engine.trades(context.owner.account_id, context.exchange, wire)
+        for trade in context.state.world.engine.trades(context.owner.account_id, context.exchange, wire)
         if (since is None or trade.time_ms >= since)
         and (until is None or trade.time_ms <= until)
         and (number is None or trade.order_id + context.profile.order_offset == number)
@@ -55,7 +55,7 @@ def my_trades(context: Context) -> list[Row]:
 def user_trades(context: Context) -> list[Row]:
     rows = []
     for trade in _trades(context, context.maybe_symbol()):
-        symbol = context.half.world.markets.symbol(context.exchange, trade.symbol)
+        symbol = context.state.world.markets.symbol(context.exchange, trade.symbol)
         if symbol is None:
             continue
         row: Row = {
@@ -128,10 +128,10 @@ def futures_balance(context: Context) -> list[Row]:
 
 def _moved_ms(context: Context, asset: str) -> int:
     """When the wallet of an asset moved last: each tells of itself only. Transfers are not remembered."""
-    symbol_of = context.half.world.markets.symbol
+    symbol_of = context.state.world.markets.symbol
     times = [
         trade.time_ms
-        for trade in context.half.world.engine.trades(context.owner.account_id, context.exchange)
+        for trade in context.state.world.engine.trades(context.owner.account_id, context.exchange)
         if (symbol := symbol_of(context.exchange, trade.symbol)) is not None and symbol.settle == asset
     ]
     return max(times, default=0)
@@ -143,7 +143,7 @@ def position_risk(context: Context) -> list[Row]:
     for position in context.owner.positions(context.exchange):
         if wanted not in {None, position.symbol}:
             continue
-        quote = context.half.world.markets.quote(context.exchange, position.symbol)
+        quote = context.state.world.markets.quote(context.exchange, position.symbol)
         rows.append(
             {
                 "symbol": position.symbol,

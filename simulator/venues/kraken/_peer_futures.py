@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -16,12 +16,10 @@ from simulator._peer import BasePeer
 from simulator._values import CandleUpdate, Change, Order, OrderChange, Tick, Trade
 from simulator._venue import Close, Effect, Effects, Follow, Frame, Instant, Noted, Signal, Unfollow, Unwatch, Watch
 from simulator.signing import sha256
-from simulator.venues.kraken import _futures_frames as frames
+from simulator.venues.kraken import _frames_futures as frames
 from simulator.venues.kraken._auth import futures_key, matches
+from simulator.venues.kraken._state import State
 from simulator.venues.kraken._symbols import FUTURES, MINUTES
-
-if TYPE_CHECKING:
-    from simulator.venues.kraken import Kraken
 
 PRIVATE: Final = ("open_orders", "fills", "balances", "open_positions")
 CANDLES: Final = "candles_trade_"
@@ -49,9 +47,9 @@ class FuturesPeer(BasePeer):
     idle_s = 60.0
     messages = Rate(100, 1.0)
 
-    def __init__(self, half: Kraken, now: Instant) -> None:
-        super().__init__(half.world, now)
-        self._half = half
+    def __init__(self, state: State, now: Instant) -> None:
+        super().__init__(state.world, now)
+        self._state = state
         self._challenge = ""
         self._account = ""
         self._feeds: set[str] = set()
@@ -64,7 +62,7 @@ class FuturesPeer(BasePeer):
         return (Frame(_encode({"event": "info", "version": 1}), ack=True),)
 
     def closed(self, now: Instant) -> None:
-        self._half.futures_closed()
+        self._state.futures_closed()
 
     def frame(self, data: str | bytes, now: Instant) -> Effects:
         try:
@@ -239,7 +237,7 @@ class FuturesPeer(BasePeer):
         return effects if told is None else [*effects, Frame(_encode(told))]
 
     def ticked(self, tick: Tick, now: Instant) -> Effects:
-        rendered = self._half.tickers.frames(tick)
+        rendered = self._state.tickers.frames(tick)
         return [Frame(frame) for wire, frame in rendered.items() if wire in self._tickers]
 
     def candle(self, update: CandleUpdate, now: Instant) -> Effects:
