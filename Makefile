@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup init run dev lint fix contract check unit test integration system worlds mutants bench chaos conformance dist clean
+.PHONY: setup init run dev lint fix contract check unit test integration system worlds mutants bench chaos conformance chart dist clean
 
 setup: $(STAMP)
 
@@ -45,7 +45,7 @@ check: lint unit
 unit: $(STAMP)
 	$(BIN)/python -m pytest -q -n auto --dist worksteal tests/unit
 
-test: check
+test: check chart
 	tests/with_servers.sh $(BIN)/python -m pytest -q tests/integration tests/system
 
 integration: $(STAMP)
@@ -72,6 +72,11 @@ chaos: $(STAMP)
 conformance: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[conformance]'
 	$(BIN)/python -m pytest -q tests/conformance
+
+# Deploys nothing: what Helm makes of the chart, against the schemas of Kubernetes.
+chart: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[chart]'
+	$(BIN)/python -m pytest -q tests/unit/deploy/test_helm.py
 
 # Wheel and sdist in dist/, the same bytes from the same commit, and dist/sbom.cdx.json: what the wheel brings along.
 dist: $(STAMP)
