@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup init run dev lint fix contract check unit test integration system worlds mutants bench chaos conformance chart dist clean
+.PHONY: setup init run dev lint fix contract check unit test integration system worlds mutants bench chaos conformance chart pins dist clean
 
 setup: $(STAMP)
 
@@ -77,6 +77,14 @@ conformance: $(STAMP)
 chart: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[chart]'
 	$(BIN)/python -m pytest -q tests/unit/deploy/test_helm.py
+
+# What the image installs: the newest that pyproject.toml allows, for its Python (`FROM`), each file by its hash.
+PINNED := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --python-version 3.12 --python-platform linux \
+	--no-header --no-annotate --no-emit-index-url
+pins: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+	$(PINNED) --extra demo -o requirements.txt pyproject.toml
+	echo 'setuptools>=77' | $(PINNED) -o requirements-build.txt -
 
 # Wheel and sdist in dist/, the same bytes from the same commit, and dist/sbom.cdx.json: what the wheel brings along.
 dist: $(STAMP)

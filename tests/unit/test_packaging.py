@@ -103,7 +103,7 @@ def test_the_extras_are_those_that_the_docs_name() -> None:
 
 def test_setup_and_the_image_take_the_demo_along() -> None:
     assert "websocket-connector[demo]" in PROJECT["project"]["optional-dependencies"]["dev"]
-    assert "p['optional-dependencies']['demo']" in (ROOT / "Dockerfile").read_text()
+    assert "\nfakeredis==" in (ROOT / "requirements.txt").read_text()
 
 
 def test_the_image_copies_exactly_what_is_installed() -> None:
@@ -116,6 +116,7 @@ def test_the_version_is_the_same_everywhere(capsys: pytest.CaptureFixture[str]) 
         main(["--version"])
     assert end.value.code == 0
     assert capsys.readouterr().out == f"connector {PROJECT['project']['version']}\n"
+    assert f'image.version="{PROJECT["project"]["version"]}"' in (ROOT / "Dockerfile").read_text()
 
 
 @pytest.mark.parametrize("missing", ["fakeredis", "lupa"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -51,6 +52,24 @@ def test_the_image_has_no_secret_and_only_what_it_needs() -> None:
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert "*" in ignored
     assert not any(line.startswith("!.") for line in ignored)
+
+
+def test_the_image_runs_as_somebody_whom_kubernetes_sees_to_be_no_root_and_has_the_code_once() -> None:
+    image = (ROOT / "Dockerfile").read_text()
+    last = image.rpartition("\nFROM ")[2]
+    assert "useradd --uid 1000 " in last
+    assert "\nUSER 1000\n" in last
+    chart = (ROOT / "deploy/helm/websocket-connector/templates/services.yaml").read_text()
+    assert "runAsUser: 1000\n" in chart
+    assert re.findall(r"^COPY (.*)$", last, re.MULTILINE) == [
+        "--from=build /opt/connector /opt/connector",
+        "docker-entrypoint.sh /usr/local/bin/",
+    ], "no folder with code beside what is installed"
+    ignored = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = re.findall(r"^COPY (?!--from)(.*) \S+$", image, re.MULTILINE)
+    assert {name for names in copied for name in names.split()} == ignored, (
+        "what is copied is not ignored, and the rest is"
+    )
 
 
 def test_compose_takes_the_file(tmp_path: Path) -> None:
