@@ -39,6 +39,9 @@ def test_a_service_has_time_to_hand_over_and_an_outbox_that_stays(name: str) -> 
     assert service["stop_grace_period"] == "60s"
     assert service["environment"]["OUTBOX_DIR"] == "/app/var/outbox"
     assert any(volume.endswith(":/app/var/outbox") for volume in service["volumes"])
+    assert service["read_only"] is True
+    assert service["tmpfs"] == ["/tmp"]
+    assert service["mem_limit"] == "${SERVICE_MEMORY:-2g}", "as in the chart"
     assert service["environment"]["HEALTH_PORT"] == 3000, "what the health check and the published port look at"
     unit = (ROOT / "deploy" / "systemd" / f"connector-{name}.service").read_text()
     assert f"/bin/connector serve {name}\n" in unit
@@ -46,6 +49,14 @@ def test_a_service_has_time_to_hand_over_and_an_outbox_that_stays(name: str) -> 
     assert command == f"{name}: dramatiq workers.{name} {' '.join(OPTIONS[name])}"  # type: ignore[index]
     assert "TimeoutStopSec=60" in unit
     assert "OUTBOX_DIR=" in unit
+
+
+@pytest.mark.parametrize("name", ["user", "price"])
+def test_paper_trading_is_not_looked_for_in_the_container_itself(name: str) -> None:
+    """.env.sample set localhost, which every container took for itself: paper accounts never came live."""
+    assert SERVICES[name]["environment"]["PAPER_WS"] == "${PAPER_WS:-ws://paper-trading}"
+    lines = (ROOT / ".env.sample").read_text().splitlines()
+    assert not [line for line in lines if not line.startswith("#") and "localhost:7506" in line]
 
 
 def test_the_image_has_no_secret_and_only_what_it_needs() -> None:
