@@ -27,10 +27,10 @@ def kernel() -> Kernel:
 
 
 def host() -> Host:
-    found = kernel().host
-    if found is None:
+    task = kernel().task
+    if task is None:
         raise RuntimeError("no process runs: the world itself has no clock of a host")
-    return found
+    return task.host
 
 
 class Lock:
@@ -46,7 +46,8 @@ class Lock:
         kern = Stage.kernel
         if kern is None or kern.task is None:
             return True
-        kern.may_pause()
+        if kern.pauses is not None:
+            kern.may_pause()
         while self._held:
             if not blocking:
                 return False
@@ -61,11 +62,8 @@ class Lock:
         if kern is None or kern.task is None:
             return
         self._held = False
-        while self._waiting:
-            task = self._waiting.popleft()
-            if task.waiting:
-                kern.wake(task)
-                return
+        if self._waiting:
+            _wake_one(self._waiting)
 
     def locked(self) -> bool:
         return self._held
@@ -285,12 +283,13 @@ class Queue:
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         until = None if timeout is None else kernel().now + timeout
-        while self.full():
+        while 0 < self.maxsize <= len(self.queue):
             if not block or not _wait_in(self._putters, until):
                 raise queue.Full
         self.queue.append(item)
         self.unfinished_tasks += 1
-        _wake_one(self._getters)
+        if self._getters:
+            _wake_one(self._getters)
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         until = None if timeout is None else kernel().now + timeout
@@ -298,7 +297,8 @@ class Queue:
             if not block or not _wait_in(self._getters, until):
                 raise queue.Empty
         item = self.queue.popleft()
-        _wake_one(self._putters)
+        if self._putters:
+            _wake_one(self._putters)
         return item
 
     def wait_for_item(self, timeout: float) -> None:

@@ -53,7 +53,8 @@ class Borrowed(ModuleType):
 
 
 def _monotonic() -> float:
-    return host().mono(kernel().now)
+    kern = kernel()
+    return (kern.task.host if kern.task is not None else host()).mono(kern.now)
 
 
 def _time() -> float:
@@ -61,7 +62,8 @@ def _time() -> float:
 
 
 def _time_ns() -> int:
-    return host().wall_ms(kernel().now) * 1_000_000
+    kern = kernel()
+    return (kern.task.host if kern.task is not None else host()).wall_ms(kern.now) * 1_000_000
 
 
 def _sleep(seconds: float) -> None:
