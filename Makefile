@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# What Python compiles is kept, whatever the shell says: without it each of the processes that run the tests compiles all of them anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: setup init run dev lint fix contract check unit test integration system worlds mutants bench chaos conformance chart pins dist clean
 
 setup: $(STAMP)
@@ -39,7 +42,9 @@ fix: $(STAMP)
 contract: $(STAMP)
 	$(BIN)/python -m harness.asyncapi
 
-check: lint unit
+# Both at once: types are checked by one core, and the tests take what is left.
+check: $(STAMP)
+	$(MAKE) --no-print-directory -j2 lint unit
 
 # A few tests play worlds for seconds: whoever is done takes over what waits behind them.
 unit: $(STAMP)
