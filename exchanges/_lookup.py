@@ -26,24 +26,29 @@ MAX_WAIT_S: Final = 30.0
 Live = Callable[[AccountEvent], list[Output]]
 
 
+def _copied(call: Call, _now: Instant) -> Call:
+    """For calls that need no signature, or get it on their way out: calls are told apart by their identity."""
+    return msgspec.structs.replace(call)
+
+
 class Lookups:
     """The orders of one account that are being asked for. I/O thread of the session only."""
 
-    def __init__(self, sign: Sign) -> None:
+    def __init__(self, sign: Sign = _copied) -> None:
         self._sign = sign
         self._names: dict[int, str] = {}
         """By the identity of the call that is out: what the order is called in a note."""
         self._calls: dict[int, Call] = {}
         self._later: list[tuple[float, str, Call]] = []
 
-    def ask(self, name: str, call: Call) -> list[Output]:
+    def ask(self, name: str, call: Call, now: Instant) -> list[Output]:
         """Ask for an order, unless that is under way. `name` says which in a note: the venue's order id."""
         waiting = {*self._names.values(), *(other for _, other, _ in self._later)}
         if name in waiting:
             return []
         if len(waiting) >= MAX_ASKED:
             return [Note(f"order {name} is not asked for: {MAX_ASKED} others wait for their answers", "error")]
-        return [self._out(name, call)]
+        return [self._out(name, call, now)]
 
     def owns(self, call: Call) -> bool:
         return id(call) in self._calls
@@ -53,7 +58,7 @@ class Lookups:
         if self._calls.pop(id(call), None) is None:
             return []
         name = self._names.pop(id(call))
-        found = Repaired(retry=True) if answer.status in RETRYABLE else parse(call, answer)
+        found = Repaired(retry=True) if answer.status in RETRYABLE else parse(call, answer, now)
         outputs = list(found.outputs)
         if found.retry:
             if call.attempt >= ATTEMPTS:
@@ -65,7 +70,7 @@ class Lookups:
         for event in found.events:
             outputs.extend(live(event))
         outputs.extend(Note(f"order {name}: {phrase}", "error") for phrase in found.missing)
-        outputs.extend(self._out(name, further) for further in found.calls)
+        outputs.extend(self._out(name, further, now) for further in found.calls)
         return outputs
 
     def deadline(self) -> float | None:
@@ -75,10 +80,10 @@ class Lookups:
         """Ask again what the time has come for."""
         ready = [entry for entry in self._later if entry[0] <= now.mono]
         self._later = [entry for entry in self._later if entry[0] > now.mono]
-        return [self._out(name, call) for _, name, call in ready]
+        return [self._out(name, call, now) for _, name, call in ready]
 
-    def _out(self, name: str, call: Call) -> Call:
-        signed = self._sign(call)
+    def _out(self, name: str, call: Call, now: Instant) -> Call:
+        signed = self._sign(call, now)
         self._calls[id(signed)] = signed
         self._names[id(signed)] = name
         return signed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, TypeVar
 
-from exchanges._adapter import Call
+from exchanges._adapter import Call, Instant
 from exchanges._repair import Repaired
 from exchanges.events import AccountEvent
 
@@ -14,7 +14,7 @@ Item = TypeVar("Item")
 MAX_SINGLES: Final = 200
 """Orders asked for by id in one gap, unless the venue's allowance wants fewer. The rest is named in the report."""
 
-Step = Callable[[], Repaired]
+Step = Callable[[Instant], Repaired]
 """A part of a plan that needs what the parts before it have read: its calls, and what it can tell or not tell at once."""
 
 
@@ -37,11 +37,11 @@ class Steps:
     def __init__(self, *steps: Step) -> None:
         self._steps = list(steps)
 
-    def then(self) -> Repaired:
+    def then(self, now: Instant) -> Repaired:
         events: list[AccountEvent] = []
         missing: list[str] = []
         while self._steps:
-            step = self._steps[0]()
+            step = self._steps[0](now)
             events += step.events
             missing += step.missing
             if step.calls:
@@ -68,11 +68,11 @@ class Singles(Generic[Item]):
         self._wanted, self._calls, self._most, self._size = wanted, calls, most, step
         self._waiting: Sequence[Item] | None = None
 
-    def __call__(self) -> Repaired:
+    def __call__(self, _now: Instant) -> Repaired:
         missing: list[str] = []
         if self._waiting is None:
             wanted = self._wanted()
             self._waiting = wanted[: self._most]
             missing = [left_out(len(wanted) - self._most)] if len(wanted) > self._most else []
-        now, self._waiting = self._waiting[: self._size], self._waiting[self._size :]
-        return Repaired(calls=self._calls(now) if now else (), missing=missing)
+        part, self._waiting = self._waiting[: self._size], self._waiting[self._size :]
+        return Repaired(calls=self._calls(part) if part else (), missing=missing)

@@ -16,6 +16,7 @@ from msgspec import UNSET
 from exchanges._adapter import Answer, Call, Emit, Instant, Note, Output, UserSubscription
 from exchanges._frames import RETRYABLE
 from exchanges._numbers import decimal, plain
+from exchanges._repair import Sign
 from exchanges.events import PositionKey, PositionUpdate
 
 Figure = Decimal | float | int | str | None
@@ -112,11 +113,11 @@ def _no_calls() -> Sequence[Call]:
     return ()
 
 
-def _unread(_call: Call, _answer: Answer) -> Read:
+def _unread(_call: Call, _answer: Answer, _now: Instant) -> Read:
     return Read(failed="nobody reads it")
 
 
-def _as_is(call: Call) -> Call:
+def _as_is(call: Call, _now: Instant) -> Call:
     return call
 
 
@@ -137,8 +138,8 @@ class Positions:
         subscription: UserSubscription,
         *,
         calls: Callable[[], Sequence[Call]] = _no_calls,
-        parse: Callable[[Call, Answer], Read] = _unread,
-        sign: Callable[[Call], Call] = _as_is,
+        parse: Callable[[Call, Answer, Instant], Read] = _unread,
+        sign: Sign = _as_is,
         ready: Callable[[], bool] = lambda: True,
     ) -> None:
         self._stream_id = subscription.stream_id
@@ -225,7 +226,7 @@ class Positions:
             self._due = now.mono + FIRST_WAIT_S
             return []
         self._due, self._found, self._pages, self._odd = None, [], 0, False
-        return self._issue(self._calls())
+        return self._issue(self._calls(), now)
 
     def owns(self, call: Call) -> bool:
         return id(call) in self._out
@@ -236,7 +237,7 @@ class Positions:
         if answer.status in RETRYABLE:
             read = Read(failed=answer.error or f"HTTP {answer.status}")
         else:
-            read = self._parse(call, answer)
+            read = self._parse(call, answer, now)
         if not read.failed and read.calls and self._pages > MAX_PAGES:
             read = Read(failed=f"more than {MAX_PAGES} pages")
         if read.failed:
@@ -247,14 +248,14 @@ class Positions:
         self._found.extend(read.positions)
         self._odd = self._odd or bool(read.notes)
         outputs: list[Output] = [*read.outputs, *(Note(note, "error") for note in read.notes)]
-        outputs.extend(self._issue(read.calls))
+        outputs.extend(self._issue(read.calls, now))
         if not self._out:
             self._wait_s = FIRST_WAIT_S
             outputs.extend(self.whole(self._found, read.time_ms or now.wall_ms, complete=not self._odd))
         return outputs
 
-    def _issue(self, calls: Sequence[Call]) -> list[Output]:
-        issued = [self._sign(call) for call in calls]
+    def _issue(self, calls: Sequence[Call], now: Instant) -> list[Output]:
+        issued = [self._sign(call, now) for call in calls]
         self._pages += len(issued)
         self._out.update((id(call), call) for call in issued)
         return list(issued)

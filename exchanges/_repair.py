@@ -42,27 +42,27 @@ class Repaired(msgspec.Struct, frozen=True, kw_only=True):
     retry_after_s: float | None = None
 
 
-Parse = Callable[[Call, Answer], Repaired]
-Sign = Callable[[Call], Call]
+Parse = Callable[[Call, Answer, Instant], Repaired]
+Sign = Callable[[Call, Instant], Call]
 """Puts a fresh signature on a call, replacing an older one: retries go out seconds after they were built."""
-Then = Callable[[], Repaired | Sequence[Call]]
+Then = Callable[[Instant], Repaired | Sequence[Call]]
 """Asked whenever nothing is outstanding: the next step, which needs what came before; without calls = done.
 
 Build it of `exchanges._plan.Steps`: what a step does not ask for must be named in its `missing`."""
 
-GivenUp = Callable[[Call], Sequence[AccountEvent]]
+GivenUp = Callable[[Call, Instant], Sequence[AccountEvent]]
 """Asked for a call that never got a usable answer: what is known without it (an order whose fills could not be read)."""
 
 
-def _as_is(call: Call) -> Call:
+def _as_is(call: Call, _now: Instant) -> Call:
     return call
 
 
-def _no_more() -> Sequence[Call]:
+def _no_more(_now: Instant) -> Sequence[Call]:
     return ()
 
 
-def _nothing(_: Call) -> Sequence[AccountEvent]:
+def _nothing(_call: Call, _now: Instant) -> Sequence[AccountEvent]:
     return ()
 
 
@@ -120,7 +120,7 @@ class GapRepair:
         self._missing.extend(missing)
         if self.resume is None or not calls:
             return self._finish(now)
-        return list(self._issue(calls))
+        return list(self._issue(calls, now))
 
     def live(self, event: AccountEvent) -> list[Output]:
         """A live event: published at once, or held until the repair is through."""
@@ -138,15 +138,15 @@ class GapRepair:
         if self._outstanding.pop(id(call), None) is None or self.done:
             return []
         again = answer.status in RETRYABLE or (answer.status < 400 and not _readable(answer.body))
-        repaired = Repaired(retry=True) if again else parse(call, answer)
+        repaired = Repaired(retry=True) if again else parse(call, answer, now)
         if repaired.retry:
             self._again(call, answer, repaired.retry_after_s, now)
         else:
             self._found.extend(repaired.events)
             self._missing.extend(repaired.missing)
-        outputs: list[Output] = [*repaired.outputs, *self._issue(repaired.calls)]
+        outputs: list[Output] = [*repaired.outputs, *self._issue(repaired.calls, now)]
         if not self._outstanding and not self._retries:
-            outputs.extend(self._next_step())
+            outputs.extend(self._next_step(now))
         if not self._outstanding and not self._retries:
             return [*outputs, *self._finish(now)]
         if self._open:
@@ -173,13 +173,13 @@ class GapRepair:
         if now.mono >= self._started.mono + LATE_BUDGET_S:
             pending = self._pending()
             self._missing.extend(f"{call.tag}: no answer in time" for call in pending)
-            self._give_up(pending)
+            self._give_up(pending, now)
             return self._finish(now)
         if not self._open and now.mono >= self._started.mono + BUDGET_S:
             outputs.extend(self._let_through(now))
         ready = [call for due, call in self._retries if due <= now.mono]
         self._retries = [(due, call) for due, call in self._retries if due > now.mono]
-        return [*outputs, *self._issue(ready)]
+        return [*outputs, *self._issue(ready, now)]
 
     def _pending(self) -> list[Call]:
         return [*self._outstanding.values(), *(call for _, call in self._retries)]
@@ -194,16 +194,16 @@ class GapRepair:
         outputs.append(Live(self.stream_id, self._report(now, late, complete=False)))
         return outputs
 
-    def _next_step(self) -> list[Output]:
-        step = self._then()
+    def _next_step(self, now: Instant) -> list[Output]:
+        step = self._then(now)
         if not isinstance(step, Repaired):
-            return list(self._issue(step))
+            return list(self._issue(step, now))
         self._found.extend(step.events)
         self._missing.extend(step.missing)
-        return [*step.outputs, *self._issue(step.calls)]
+        return [*step.outputs, *self._issue(step.calls, now)]
 
-    def _issue(self, calls: Sequence[Call]) -> Sequence[Call]:
-        signed = [self._sign(call) for call in calls]
+    def _issue(self, calls: Sequence[Call], now: Instant) -> Sequence[Call]:
+        signed = [self._sign(call, now) for call in calls]
         self._outstanding.update((id(call), call) for call in signed)
         return signed
 
@@ -213,9 +213,9 @@ class GapRepair:
         wait_s = wait_s or (doubled_s if asked_s is None else asked_s)
         self._retries.append((now.mono + wait_s, msgspec.structs.replace(call, attempt=call.attempt + 1)))
 
-    def _give_up(self, calls: Sequence[Call]) -> None:
+    def _give_up(self, calls: Sequence[Call], now: Instant) -> None:
         for call in calls:
-            self._found.extend(self._given_up(call))
+            self._found.extend(self._given_up(call, now))
 
     def _publish(self) -> list[Output]:
         """What was found so far, orders by time and before the balances."""

@@ -60,12 +60,11 @@ class AccountPositions:
     ) -> None:
         self._market, self._signer, self._clock, self._table = market, signer, clock, table
         self._stream_id = subscription.stream_id
-        self._now = Instant(0.0, 0)
         self._leverage: dict[str, str] = {}
         """By symbol: frames of positions don't tell it."""
         self._kept = Positions(subscription, calls=self._calls, parse=self._read, sign=self._sign, ready=ready)
-        self.owns = self._kept.owns
-        self.deadline = self._kept.deadline
+        self.owns, self.answered = self._kept.owns, self._kept.answered
+        self.deadline, self.due = self._kept.deadline, self._kept.due
 
     def begin(self, now: Instant) -> None:
         if not self._market.spot:
@@ -92,14 +91,6 @@ class AccountPositions:
             if self._own(row.symbol)
         )
 
-    def answered(self, call: Call, answer: Answer, now: Instant) -> list[Output]:
-        self._now = now
-        return self._kept.answered(call, answer, now)
-
-    def due(self, now: Instant) -> list[Output]:
-        self._now = now
-        return self._kept.due(now)
-
     def _own(self, symbol: str) -> bool:
         return belongs(self._market, symbol, self._table())
 
@@ -110,11 +101,11 @@ class AccountPositions:
             Call(tag=TAG, method="GET", url=url, headers=headers, stream_id=self._stream_id, weight=_WEIGHT, pool=pool)
         ]
 
-    def _sign(self, call: Call) -> Call:
-        query = self._signer.query("", self._clock.stamp(self._now))
+    def _sign(self, call: Call, now: Instant) -> Call:
+        query = self._signer.query("", self._clock.stamp(now))
         return msgspec.structs.replace(call, url=f"{call.url.split('?')[0]}?{query}")
 
-    def _read(self, _call: Call, answer: Answer) -> Read:
+    def _read(self, _call: Call, answer: Answer, now: Instant) -> Read:
         error = _errors.of_answer(answer)
         if error is not None:
             resync = self._clock.resync() if error.code == _errors.CLOCK else ()
@@ -124,7 +115,7 @@ class AccountPositions:
         except UNREADABLE as problem:
             return Read(failed=str(problem))
         rows = [row for row in rows if self._own(row.symbol)]
-        event_ms = self._clock.stamp(self._now)
+        event_ms = self._clock.stamp(now)
         self._leverage.update({row.symbol: row.leverage for row in rows if row.leverage})
         return Read(
             positions=[

@@ -90,7 +90,6 @@ class AccountRepair:
         """Assets whose futures wallet moved in the gap."""
         self._holdings: AccountPosition | None = None
         self._updated_ms: int | None = None
-        self._now = Instant(0.0, 0)
         self._resync = False
         self._steps = Steps(self._by_hints, Singles(self._lost, self._singles))
         self._gap = GapRepair(subscription, sign=self._sign, then=self._steps.then, given_up=self._given_up)
@@ -106,23 +105,20 @@ class AccountRepair:
         return self._gap.passing
 
     def begin(self, now: Instant) -> list[Output]:
-        self._now = now
-        return self._gap.begin(self._first_calls(), now)
+        return self._gap.begin(self._first_calls(now), now)
 
     def live(self, event: AccountEvent) -> list[Output]:
         return self._gap.live(event)
 
     def ask(self, order: OrderRef, now: Instant) -> list[Output]:
         """Ask for an order that its frame did not tell."""
-        self._now = now
         note = Note(f"order {order.order_id}: {order.why}; it is asked for", "error")
-        return [note, *self._lookups.ask(order.order_id, self._one(order.symbol, order.order_id))]
+        return [note, *self._lookups.ask(order.order_id, self._one(order.symbol, order.order_id), now)]
 
     def owns(self, call: Call) -> bool:
         return self._gap.owns(call) or self._lookups.owns(call)
 
     def answered(self, call: Call, answer: Answer, now: Instant) -> list[Output]:
-        self._now = now
         if self._lookups.owns(call):
             outputs = self._lookups.answered(call, answer, self._parse, self._gap.live, now)
         else:
@@ -136,7 +132,6 @@ class AccountRepair:
         return earliest(self._gap.deadline(), self._lookups.deadline())
 
     def due(self, now: Instant) -> list[Output]:
-        self._now = now
         return [*self._gap.due(now), *self._lookups.due(now)]
 
     # --- calls ---
@@ -154,15 +149,15 @@ class AccountRepair:
             pool=self._market.pool,
         )
 
-    def _sign(self, call: Call) -> Call:
-        query = self._signer.query(_ask(call).query, self._clock.stamp(self._now))
+    def _sign(self, call: Call, now: Instant) -> Call:
+        query = self._signer.query(_ask(call).query, self._clock.stamp(now))
         return msgspec.structs.replace(call, url=f"{call.url.split('?')[0]}?{query}")
 
-    def _first_calls(self) -> list[Call]:
+    def _first_calls(self, now: Instant) -> list[Call]:
         if self._resume is None:
             return []
         market = self._market
-        self._history = History(market, self._since_ms, self._clock.stamp(self._now))
+        self._history = History(market, self._since_ms, self._clock.stamp(now))
         calls = [
             self._call(_OPEN, market.url("openOrders"), _Ask("")),
             self._call(_BALANCES, market.rest + market.balances_path, _Ask(market.balances_query)),
@@ -193,7 +188,7 @@ class AccountRepair:
         query = encoded({"symbol": symbol, "orderId": order_id})
         return self._call(_ONE, self._market.url("order"), _Ask(query, order_id=order_id))
 
-    def _by_hints(self) -> Repaired:
+    def _by_hints(self, _now: Instant) -> Repaired:
         """What finished on names that the first answers hint at; all of these are in."""
         if self._asked_hints:
             return Repaired()
@@ -236,13 +231,13 @@ class AccountRepair:
     def _finished(self, order_id: str) -> bool:
         return self._told.get(order_id, ("", Decimal(0)))[0] in TERMINAL
 
-    def _given_up(self, call: Call) -> Sequence[AccountEvent]:
+    def _given_up(self, call: Call, _now: Instant) -> Sequence[AccountEvent]:
         order = _ask(call).order
         return [self._summary(order)] if order is not None else []
 
     # --- answers ---
 
-    def _parse(self, call: Call, answer: Answer) -> Repaired:
+    def _parse(self, call: Call, answer: Answer, now: Instant) -> Repaired:
         error = _errors.of_answer(answer)
         if error is not None and error.code == _errors.CLOCK:
             self._resync = True
@@ -250,14 +245,14 @@ class AccountRepair:
         if error is not None and call.tag == _ALL and _wants_symbol(call, error):
             return self._by_symbol_instead()
         try:
-            repaired = self._read(call, answer.body) if error is None else None
+            repaired = self._read(call, answer.body, now) if error is None else None
         except UNREADABLE:
             repaired, error = None, _errors.VenueError(status=answer.status, text="unreadable answer")
         if repaired is None:
             ask, why = _ask(call), _errors.describe(error) if error else ""
             unknown = error is not None and error.code == _errors.UNKNOWN_ORDER and ask.order_id
             phrase = not_known(ask.order_id) if unknown else f"{call.tag}{ask.named}: {why}"
-            repaired = Repaired(events=self._given_up(call), missing=[phrase])
+            repaired = Repaired(events=self._given_up(call, now), missing=[phrase])
         return repaired
 
     def _by_symbol_instead(self) -> Repaired:
@@ -268,10 +263,10 @@ class AccountRepair:
         recent = [self._recent(part) for part in self._history.add([*self._known_symbols(), *self._hints])]
         return Repaired(calls=[self._positions(), *recent])
 
-    def _read(self, call: Call, body: bytes) -> Repaired:
+    def _read(self, call: Call, body: bytes, now: Instant) -> Repaired:
         ask = _ask(call)
         if call.tag == _BALANCES:
-            return self._wallets(body)
+            return self._wallets(body, now)
         if call.tag == _POSITIONS:
             self._hints.update(dict.fromkeys(_rest.traded_symbols(body, self._since_ms)))
             return Repaired()
@@ -302,8 +297,8 @@ class AccountRepair:
             return msgspec.structs.replace(found, missing=[*found.missing, f"{_ALL}: more than {MAX_PAGES} pages"])
         return msgspec.structs.replace(found, calls=[*found.calls, *map(self._recent, further)])
 
-    def _wallets(self, body: bytes) -> Repaired:
-        wallets = _rest.balances(self._market, body, self._now.wall_ms, self._related_assets(), self._since_ms)
+    def _wallets(self, body: bytes, now: Instant) -> Repaired:
+        wallets = _rest.balances(self._market, body, now.wall_ms, self._related_assets(), self._since_ms)
         self._changed, self._updated_ms = wallets.changed, wallets.updated_ms
         if isinstance(wallets.event, AccountPosition):
             self._holdings = wallets.event

@@ -9,7 +9,7 @@ import msgspec
 
 from exchanges._adapter import Answer, Call, Instant, Note, Output
 from exchanges._frames import RETRYABLE
-from exchanges._repair import Repaired
+from exchanges._repair import Parse, Repaired, Sign
 from exchanges._timers import earliest
 from exchanges.bitget._report import ASK_FORCED, ASK_STATE, Told
 from exchanges.events import AccountEvent, ExecutionReport
@@ -37,7 +37,7 @@ class _Question:
 class Asking:
     """The questions of one account. I/O thread of the session only."""
 
-    def __init__(self, single: Callable[[str, str], Call], sign: Callable[[Call], Call]) -> None:
+    def __init__(self, single: Callable[[str, str], Call], sign: Sign) -> None:
         self._single, self._sign = single, sign
         self._open: dict[str, _Question] = {}
 
@@ -56,13 +56,11 @@ class Asking:
     def owns(self, call: Call) -> bool:
         return any(question.call is call for question in self._open.values())
 
-    def answered(
-        self, call: Call, answer: Answer, parse: Callable[[Call, Answer], Repaired], live: Live, now: Instant
-    ) -> list[Output]:
+    def answered(self, call: Call, answer: Answer, parse: Parse, live: Live, now: Instant) -> list[Output]:
         order_id = str(call.context)
         question = self._open[order_id]
         question.call = None
-        found = Repaired(retry=True) if answer.status in RETRYABLE else parse(call, answer)
+        found = Repaired(retry=True) if answer.status in RETRYABLE else parse(call, answer, now)
         if found.retry:
             question.due = now.mono + WAIT_S
             return [] if self._may_ask(question) else self._give_up(order_id, live)
@@ -96,7 +94,7 @@ class Asking:
         call = msgspec.structs.replace(
             self._single(order_id, question.symbol), timeout_s=WAIT_S, attempt=question.tries
         )
-        question.call = self._sign(call)
+        question.call = self._sign(call, now)
         return question.call
 
     def _give_up(self, order_id: str, live: Live) -> list[Output]:

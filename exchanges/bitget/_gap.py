@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from exchanges._adapter import Answer, Call, FailKind, KnownOrder, UserSubscription
+from exchanges._adapter import Answer, Call, FailKind, Instant, KnownOrder, UserSubscription
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
 from exchanges._plan import Singles, Steps, not_known
@@ -38,11 +38,11 @@ class Gap(Protocol):
 
     doubted: bool
 
-    def calls(self) -> Sequence[Call]: ...
+    def calls(self, now: Instant) -> Sequence[Call]: ...
 
-    def then(self) -> Repaired: ...
+    def then(self, now: Instant) -> Repaired: ...
 
-    def parse(self, call: Call, answer: Answer) -> Repaired: ...
+    def parse(self, call: Call, answer: Answer, now: Instant) -> Repaired: ...
 
     def single(self, order_id: str, symbol: str) -> Call: ...
 
@@ -75,29 +75,30 @@ _unified_row = msgspec.json.Decoder(_frames.UnifiedOrder).decode
 _unified_account = msgspec.json.Decoder(_frames.UnifiedAccount).decode
 
 Table = Callable[[], SymbolTable]
+Stamp = Callable[[Instant], int]
+"""The venue's time, ms."""
 
 
 class _Plan(ABC):
     """Open orders, recent orders, balances; then what is left of the known open orders."""
 
-    def __init__(
-        self, account: _events.Account, subscription: UserSubscription, table: Table, wall_ms: Callable[[], int]
-    ) -> None:
+    def __init__(self, account: _events.Account, subscription: UserSubscription, table: Table, stamp: Stamp) -> None:
         self.account = account
         self.table = table
-        self.wall_ms = wall_ms
+        self.stamp = stamp
         self.doubted = False
         """An answer fits the other generation, or an order that should be there can't be found: has the account moved?"""
         self._resume = subscription.resume
+        self.since_ms = self._resume.since_ms if self._resume else 0
         self._known = {order.order_id: order for order in self._resume.orders} if self._resume else {}
         self._found: set[str] = set()
         self._steps = Steps(Singles(self._gone, self._singles, step=SINGLES_PER_STEP))
 
-    def calls(self) -> Sequence[Call]:
-        return self.first() if self._resume is not None else []
+    def calls(self, now: Instant) -> Sequence[Call]:
+        return self.first(now) if self._resume is not None else []
 
-    def then(self) -> Repaired:
-        return self._steps.then()
+    def then(self, now: Instant) -> Repaired:
+        return self._steps.then(now)
 
     def _gone(self) -> Sequence[KnownOrder]:
         return [order for order in self._known.values() if not order.terminal and order.order_id not in self._found]
@@ -105,18 +106,18 @@ class _Plan(ABC):
     def _singles(self, orders: Sequence[KnownOrder]) -> Sequence[Call]:
         return [self.single(order.order_id, order.symbol) for order in orders]
 
-    def parse(self, call: Call, answer: Answer) -> Repaired:
+    def parse(self, call: Call, answer: Answer, now: Instant) -> Repaired:
         envelope = _rest.read(answer)
         if not _rest.succeeded(answer, envelope):
             return self._failed(call, answer, envelope)
         try:
-            return self.read(call, envelope.data)
+            return self.read(call, envelope.data, now)
         except (*UNREADABLE, ValueError):
             name = f"order {call.context}" if call.tag == "order" else call.tag
             return Repaired(missing=[f"{name}: the answer is not understood"])
 
     @abstractmethod
-    def first(self) -> Sequence[Call]:
+    def first(self, now: Instant) -> Sequence[Call]:
         """What to ask at the start of every repair."""
 
     @abstractmethod
@@ -124,16 +125,12 @@ class _Plan(ABC):
         """One order by its id. The context of the call is the id."""
 
     @abstractmethod
-    def read(self, call: Call, data: msgspec.Raw) -> Repaired:
+    def read(self, call: Call, data: msgspec.Raw, now: Instant) -> Repaired:
         """What a successful answer says; may raise what `parse` names."""
 
-    @property
-    def since_ms(self) -> int:
-        return self._resume.since_ms if self._resume else self.wall_ms()
-
-    def reach_ms(self) -> tuple[int, list[str]]:
+    def reach_ms(self, now: Instant) -> tuple[int, list[str]]:
         """From when closed orders can be read, and what that leaves out."""
-        oldest = self.wall_ms() - HISTORY_MS + AHEAD_MS
+        oldest = self.stamp(now) - HISTORY_MS + AHEAD_MS
         if self.since_ms >= oldest:
             return self.since_ms, []
         return oldest, ["closed orders older than 90 days"]
@@ -188,24 +185,24 @@ def _get(tag: str, path: str, context: object = None) -> Call:
 class ClassicGap(_Plan):
     """v2 REST."""
 
-    def first(self) -> Sequence[Call]:
+    def first(self, now: Instant) -> Sequence[Call]:
         calls: list[Call] = []
         for product in self.account.products:
-            calls.append(self._list("open orders", Where(product), ""))
-            calls.append(self._list("closed orders", Where(product), ""))
+            calls.append(self._list("open orders", Where(product), "", now))
+            calls.append(self._list("closed orders", Where(product), "", now))
             if product == _markets.SPOT:
                 calls.append(_get("balances", "/api/v2/spot/account/assets?assetType=hold_only", Where(product)))
             else:
                 calls.append(_get("balances", f"/api/v2/mix/account/accounts?productType={product}", Where(product)))
         return calls
 
-    def _list(self, tag: str, where: Where, before: str) -> Call:
+    def _list(self, tag: str, where: Where, before: str, now: Instant) -> Call:
         """Parameters in alphabetical order, as they are signed."""
         cursor = f"&idLessThan={before}" if before else ""
         closed = tag == "closed orders"
         # Without times the history covers a week only.
-        start = f"&startTime={self.reach_ms()[0]}" if closed else ""
-        end = f"endTime={self.wall_ms() + AHEAD_MS}" if closed else ""
+        start = f"&startTime={self.reach_ms(now)[0]}" if closed else ""
+        end = f"endTime={self.stamp(now) + AHEAD_MS}" if closed else ""
         if where.product == _markets.SPOT:
             name = "history-orders" if closed else "unfilled-orders"
             path = f"/api/v2/spot/trade/{name}?{end}{cursor}&limit={PAGE}{start}"
@@ -222,14 +219,14 @@ class ClassicGap(_Plan):
         query = f"orderId={quote(order_id)}&productType={product}&symbol={quote(symbol)}"
         return _get("order", f"/api/v2/mix/order/detail?{query}", order_id)
 
-    def read(self, call: Call, data: msgspec.Raw) -> Repaired:
+    def read(self, call: Call, data: msgspec.Raw, now: Instant) -> Repaired:
         if call.tag == "order":
             return self._one(call, data)
         if not isinstance(call.context, Where):
             return Repaired()
         where = call.context
         if call.tag == "balances":
-            return self._balances(where, data)
+            return self._balances(where, data, now)
         if where.product == _markets.SPOT:
             rows, odd = read_rows(data, _row)
             before = str(rows[-1].order_id) if rows else ""
@@ -239,20 +236,20 @@ class ClassicGap(_Plan):
             before = str(found.end_id or "")
         told = [(str(row.order_id), self._told(row)) for row in rows]
         full = len(rows) + odd.number >= PAGE and bool(before)
-        more = self._list(call.tag, where._replace(page=where.page + 1), before) if full else None
+        more = self._list(call.tag, where._replace(page=where.page + 1), before, now) if full else None
         repaired = self.listed(call, told, odd, more)
         if call.tag == "closed orders" and where.page == 1:
-            return msgspec.structs.replace(repaired, missing=[*repaired.missing, *self.reach_ms()[1]])
+            return msgspec.structs.replace(repaired, missing=[*repaired.missing, *self.reach_ms(now)[1]])
         return repaired
 
-    def _balances(self, where: Where, data: msgspec.Raw) -> Repaired:
-        now = self.wall_ms()
+    def _balances(self, where: Where, data: msgspec.Raw, now: Instant) -> Repaired:
+        now_ms = self.stamp(now)
         if where.product == _markets.SPOT:
             coins, odd = read_rows(data, _spot_balance)
-            position = _events.spot_position(coins, now)
+            position = _events.spot_position(coins, now_ms)
         else:
             margins, odd = read_rows(data, _futures_balance)
-            position = _events.rest_futures_position(margins, now)
+            position = _events.rest_futures_position(margins, now_ms)
         missing = [odd.phrase("balances")] if odd else []
         return Repaired(events=[] if position is None else [position], missing=missing)
 
@@ -275,9 +272,9 @@ class ClassicGap(_Plan):
 class UnifiedGap(_Plan):
     """v3 REST."""
 
-    def first(self) -> Sequence[Call]:
+    def first(self, now: Instant) -> Sequence[Call]:
         calls = [_get("balances", "/api/v3/account/assets")]
-        start, end = self.reach_ms()[0], self.wall_ms() + AHEAD_MS
+        start, end = self.reach_ms(now)[0], self.stamp(now) + AHEAD_MS
         for category in self.account.products:
             calls.append(self._list("open orders", Where(category), ""))
             for begin in range(start, end, WINDOW_MS):
@@ -298,11 +295,12 @@ class UnifiedGap(_Plan):
         """The venue finds an order without its category; the row tells whether it is one of ours."""
         return _get("order", f"/api/v3/trade/order-info?orderId={quote(order_id)}", order_id)
 
-    def read(self, call: Call, data: msgspec.Raw) -> Repaired:
+    def read(self, call: Call, data: msgspec.Raw, now: Instant) -> Repaired:
         if call.tag == "balances":
             coins, odd = read_rows(_unified_account(data).assets, _frames.unified_coin)
-            position = self.account.unified_position(coins, self.wall_ms())
-            missing = [odd.phrase("balances"), *self.reach_ms()[1]] if odd else self.reach_ms()[1]
+            position = self.account.unified_position(coins, self.stamp(now))
+            late = self.reach_ms(now)[1]
+            missing = [odd.phrase("balances"), *late] if odd else late
             return Repaired(events=[] if position is None else [position], missing=missing)
         if call.tag == "order" or not isinstance(call.context, Where):
             if bytes(data).strip() == b"null":

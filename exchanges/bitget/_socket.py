@@ -9,8 +9,6 @@ from typing import Final, NamedTuple
 import msgspec
 
 from exchanges._adapter import (
-    Answer,
-    Call,
     Connect,
     Fail,
     FailKind,
@@ -109,7 +107,6 @@ class Socket(TopicFeed[Arg]):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self.now = Instant(0.0, 0)
         self._version = ""
         """`v2` or `v3` of a public connection; set by what it carries."""
 
@@ -141,17 +138,14 @@ class Socket(TopicFeed[Arg]):
     # --- inputs ---
 
     def start(self, now: Instant) -> Outputs:
-        self.now = now
         demo = _markets.demo_prices(self._setup.options)
         return [Connect(_markets.ws_url(self._version or "v2", "public", demo=demo))]
 
     def connected(self, now: Instant) -> Outputs:
-        self.now = now
         self._beat.start(now)
         return self._begin(now)
 
     def received(self, frame: bytes, now: Instant) -> Outputs:
-        self.now = now
         if frame == b"pong":  # text, not JSON
             self._beat.heard()
             return []
@@ -167,14 +161,6 @@ class Socket(TopicFeed[Arg]):
         if head.event == "unsubscribe":
             return []
         return self._error(head, now) if head.event == "error" else self._other(head, now)
-
-    def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
-        self.now = now
-        return super().answered(call, answer, now)
-
-    def woken(self, now: Instant) -> Outputs:
-        self.now = now
-        return super().woken(now)
 
     # --- helpers ---
 

@@ -101,7 +101,6 @@ class User(OneAccount, Socket):
     # --- before the connection ---
 
     def _open(self, subscription: UserSubscription, now: Instant) -> Outputs:
-        self.now = now
         key = subscription.credentials.key.reveal()
         if not key or not key.isascii():
             raise CredentialUnusable("the API key is empty or holds characters that no key has")
@@ -115,7 +114,7 @@ class User(OneAccount, Socket):
             )
         for order in subscription.resume.orders if subscription.resume else ():
             self.account.seed(order.order_id, order.status, decimal(order.executed), decimal(order.executed_quote))
-        return [self._signed(_mode.first())]
+        return [self._signed(_mode.first(), now)]
 
     def restore(self, subscription: UserSubscription, products: tuple[str, ...], *, unified: bool) -> None:
         """Put the session in its live state without a connection (recorded frames): nothing can be asked."""
@@ -132,10 +131,10 @@ class User(OneAccount, Socket):
             raise AssertionError("used before a subscription was added")
         return self._subscription.credentials
 
-    def _signed(self, call: Call) -> Call:
+    def _signed(self, call: Call, now: Instant) -> Call:
         stream_id = self._subscription.stream_id if self._subscription else None
         call = msgspec.structs.replace(call, stream_id=stream_id)
-        return _rest.sign(call, self._credentials, self._clock.stamp(self.now))
+        return _rest.sign(call, self._credentials, self._clock.stamp(now))
 
     def _refuse(self, reason: str, *, first_sight: bool = True) -> Fail:
         self._ended = True
@@ -143,24 +142,23 @@ class User(OneAccount, Socket):
         return Fail(kind=FailKind.CREDENTIAL, reason=reason, stream_id=stream_id, first_sight=first_sight)
 
     def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
-        self.now = now
         if self._ended or self._subscription is None:
             return []
         if self.repair is not None and self._gap is not None and self.repair.owns(call):
-            return [*self.repair.answered(call, answer, self._gap.parse, now), *self._doubted()]
+            return [*self.repair.answered(call, answer, self._gap.parse, now), *self._doubted(now)]
         if self._asking is not None and self._gap is not None and self._asking.owns(call):
             outputs = self._asking.answered(call, answer, self._gap.parse, self._repair().live, now)
-            return [*outputs, *self._doubted()]
+            return [*outputs, *self._doubted(now)]
         if self._positions is not None and self._positions.owns(call):
             return self._positions.answered(call, answer, now)
         if call.tag == _mode.TAG:
             finding = _mode.found(self._exchange, call, answer)
-            return self._mode_again(finding) if self.repair is not None else self._mode_told(finding)
-        return self._clock_told(answer, relogin=bool(call.context)) if call.tag == _TIME else []
+            return self._mode_again(finding, now) if self.repair is not None else self._mode_told(finding, now)
+        return self._clock_told(answer, now, relogin=bool(call.context)) if call.tag == _TIME else []
 
     # --- the account's mode ---
 
-    def _mode_told(self, finding: _mode.Finding) -> Outputs:
+    def _mode_told(self, finding: _mode.Finding, now: Instant) -> Outputs:
         notes: list[Output] = [Note(finding.note)] if finding.note else []
         if finding.unified is not None:
             self.unified = finding.unified
@@ -168,7 +166,7 @@ class User(OneAccount, Socket):
             demo = _rest.is_demo(self._credentials)
             return [*notes, Connect(_markets.ws_url(version, "private", demo=demo))]
         if finding.ask is not None:
-            return [*notes, self._signed(finding.ask)]
+            return [*notes, self._signed(finding.ask, now)]
         if finding.clock:
             return self._check_clock(finding.clock, relogin=False)
         fail = finding.fail or Fail(kind=FailKind.TRANSIENT, reason="the account mode is not known")
@@ -177,24 +175,24 @@ class User(OneAccount, Socket):
         self._ended = True
         return [fail]
 
-    def _mode_again(self, finding: _mode.Finding) -> Outputs:
+    def _mode_again(self, finding: _mode.Finding, now: Instant) -> Outputs:
         """The answer while the stream is up. One that is not known changes nothing."""
         if finding.ask is not None:
-            return [self._signed(finding.ask)]
+            return [self._signed(finding.ask, now)]
         if finding.unified is None or finding.unified is self.unified:
             return []
         return [self._fail(FailKind.TRANSIENT, f"the account moved to {'Unified' if finding.unified else 'Classic'}")]
 
-    def _doubted(self) -> list[Output]:
+    def _doubted(self, now: Instant) -> list[Output]:
         """The mode is asked again after an answer that fits another one; what it says counts, not the answer."""
         gap = self._gap
         if gap is None or not gap.doubted:
             return []
         gap.doubted = False
-        if self._mode_doubted_at is not None and self.now.mono < self._mode_doubted_at + DOUBT_S:
+        if self._mode_doubted_at is not None and now.mono < self._mode_doubted_at + DOUBT_S:
             return []
-        self._mode_doubted_at = self.now.mono
-        return [self._signed(_mode.first())]
+        self._mode_doubted_at = now.mono
+        return [self._signed(_mode.first(), now)]
 
     # --- the clock ---
 
@@ -205,18 +203,17 @@ class User(OneAccount, Socket):
         url = f"{_markets.REST}/api/v2/public/time"
         return [Call(tag=_TIME, method="GET", url=url, pool="public", context=relogin)]
 
-    def _clock_told(self, answer: Answer, *, relogin: bool) -> Outputs:
+    def _clock_told(self, answer: Answer, now: Instant, *, relogin: bool) -> Outputs:
         try:
             server_ms = int(_time(_rest.read(answer).data).server_time)
         except (*UNREADABLE, ValueError):
             return [self._fail(FailKind.TRANSIENT, "the venue's clock can't be read")]
-        measured = self._clock.read(server_ms, self.now)
-        return [measured, *(self._login(self.now) if relogin else [self._signed(_mode.first())])]
+        measured = self._clock.read(server_ms, now)
+        return [measured, *(self._login(now) if relogin else [self._signed(_mode.first(), now)])]
 
     # --- the connection ---
 
     def connected(self, now: Instant) -> Outputs:
-        self.now = now
         self._beat.start(now)
         return self._login(now)
 
@@ -297,7 +294,7 @@ class User(OneAccount, Socket):
             return []
         if self._mode_at is None:
             self._mode_at = now.mono + MODE_EVERY_S + self._spread_s()
-        outputs = self._repair().begin(self._gap.calls() if self._gap else [], now)
+        outputs = self._repair().begin(self._gap.calls(now) if self._gap else [], now)
         if self._positions is None:
             return outputs
         if self._positions_wanted:
@@ -318,7 +315,7 @@ class User(OneAccount, Socket):
             if self._subscription is None:
                 raise AssertionError("used before a subscription was added")
             kind = UnifiedGap if self.unified else ClassicGap
-            self._gap = kind(self.account, self._subscription, self._setup.table, lambda: self._clock.stamp(self.now))
+            self._gap = kind(self.account, self._subscription, self._setup.table, self._clock.stamp)
             self._asking = Asking(self._gap.single, self._signed)
             self.repair = GapRepair(self._subscription, self._signed, self._gap.then)
         return self.repair
@@ -407,8 +404,8 @@ class User(OneAccount, Socket):
         )
         return [*told, *_noted(odd, "positions")]
 
-    def _read_positions(self, _call: Call, answer: Answer) -> Read:
-        event_ms = self._clock.stamp(self.now)
+    def _read_positions(self, _call: Call, answer: Answer, now: Instant) -> Read:
+        event_ms = self._clock.stamp(now)
         return read_positions(answer, self.account.products, self._setup.table(), event_ms, unified=self.unified)
 
     def _tell(self, order_id: str, symbol: str, told: Told, now: Instant) -> list[Output]:
@@ -432,7 +429,7 @@ class User(OneAccount, Socket):
             return [*outputs, self._fail(FailKind.TRANSIENT, "no answer to the login")]
         if self._mode_at is not None and now.mono >= self._mode_at:
             self._mode_at = now.mono + MODE_EVERY_S
-            outputs.append(self._signed(_mode.first()))
+            outputs.append(self._signed(_mode.first(), now))
         repair, asking = self.repair, self._asking
         if repair is not None and (deadline := repair.deadline()) is not None and now.mono >= deadline:
             outputs.extend(repair.due(now))

@@ -75,16 +75,16 @@ class GapPlan:
         self._table = table
         self._stream_id = stream_id
         self._since_ms = 0
-        self._now = Instant(0, 0)
+        self._begun_ms = 0
         self._resume = Resume(since_ms=0)
         self._seen: dict[str, str] = {}
         self._executed: dict[str, None] = {}
         self._recent = 0
         self._history_asked = False
-        self._steps = Steps(Singles(self._unseen, self._singles, most=MAX_SINGLES, step=SINGLES_AT_ONCE))
+        self.then = Steps(Singles(self._unseen, self._singles, most=MAX_SINGLES, step=SINGLES_AT_ONCE)).then
 
     def first(self, resume: Resume, now: Instant) -> list[Call]:
-        self._resume, self._now = resume, now
+        self._resume, self._begun_ms = resume, now.wall_ms
         self._since_ms = max(resume.since_ms, now.wall_ms - WINDOW_MS)
         calls: list[Call] = []
         for coin in _SETTLE_COINS.get(self._category, ("",)):
@@ -104,9 +104,6 @@ class GapPlan:
         query = urlencode({"accountType": self.account_type})
         url = f"{self._rest}/v5/account/wallet-balance?{query}"
         return Call(tag="wallet", method="GET", url=url, stream_id=self._stream_id)
-
-    def then(self) -> Repaired:
-        return self._steps.then()
 
     def _unseen(self) -> list[tuple[str, str]]:
         """Order and client ids of the orders that had fills, or that we believed open, and that no list has shown."""
@@ -204,7 +201,7 @@ class GapPlan:
             if self._seen.get(row.order_id) == updated:
                 continue
             self._seen[row.order_id] = updated
-            event = execution_report(row, self._category, self._table, self._now.wall_ms)
+            event = execution_report(row, self._category, self._table, self._begun_ms)
             if event is None:
                 missing.append(f"order {row.order_id}: {unclear(row)}")
             else:

@@ -28,7 +28,7 @@ from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._lookup import Lookups
 from exchanges._positions import Positions, Read
-from exchanges._repair import GapRepair, Repaired
+from exchanges._repair import GapRepair
 from exchanges._rows import read_rows, tolerant
 from exchanges._timers import Alarms, earliest
 from exchanges.bybit._gap import GapPlan
@@ -107,7 +107,6 @@ class _Account:
         self.resume = subscription.resume
         self.site: Site = site_of(subscription.credentials)
         self.clock = VenueClock(setup)
-        self.now = Instant(0.0, 0)
         self.plan = GapPlan(self.site.rest, category, setup.table(), self.stream_id)
         # Holds live events from the first frame on, so it exists before the first of them.
         self.repair = GapRepair(subscription, sign=self.sign, then=self.plan.then)
@@ -125,22 +124,19 @@ class _Account:
         self._category = category
         self._signer = Signer(subscription.credentials)
 
-    def sign(self, call: Call) -> Call:
-        return self._signer.signed(call, self.clock.stamp(self.now))
+    def sign(self, call: Call, now: Instant) -> Call:
+        return self._signer.signed(call, self.clock.stamp(now))
 
-    def parse(self, call: Call, answer: Answer) -> Repaired:
-        return self.plan.parse(call, answer, self.now)
-
-    def _read_positions(self, call: Call, answer: Answer) -> Read:
+    def _read_positions(self, call: Call, answer: Answer, _now: Instant) -> Read:
         return read_positions(call, answer, self.site.rest, self._category, self.margin_mode)
 
-    def login(self) -> list[str | int]:
-        return self._signer.login(self.clock.stamp(self.now) + AUTH_AHEAD_MS)
+    def login(self, now: Instant) -> list[str | int]:
+        return self._signer.login(self.clock.stamp(now) + AUTH_AHEAD_MS)
 
-    def query(self, tag: str, context: object = None) -> Call:
+    def query(self, tag: str, now: Instant, context: object = None) -> Call:
         """The signed question for the account's mode."""
         url = f"{self.site.rest}/v5/account/info"
-        return self.sign(Call(tag=tag, method="GET", url=url, timeout_s=ASK_TIMEOUT_S, context=context))
+        return self.sign(Call(tag=tag, method="GET", url=url, timeout_s=ASK_TIMEOUT_S, context=context), now)
 
 
 class UserAdapter(OneAccount):
@@ -171,17 +167,15 @@ class UserAdapter(OneAccount):
         account = self._account
         if account is None:
             return []
-        account.now = now
         self._phase = Phase.LOGIN
         self._alarms.set("ack", now.mono + ACK_TIMEOUT_S)
-        return [self._frame("auth", account.login())]
+        return [self._frame("auth", account.login(now))]
 
     def received(self, frame: bytes, now: Instant) -> Outputs:
         self._beat.heard()
         account = self._account
         if account is None:
             return []
-        account.now = now
         try:
             message = _decode_frame(frame)
         except UNREADABLE as error:
@@ -189,7 +183,7 @@ class UserAdapter(OneAccount):
         if not message.topic:
             return self._reply(account, message, now)
         if message.topic == "order" or message.topic.startswith("order."):
-            return self._orders(account, message)
+            return self._orders(account, message, now)
         if message.topic == "wallet":
             return self._wallet(account, message)
         if message.topic.startswith("position"):
@@ -200,11 +194,10 @@ class UserAdapter(OneAccount):
         account = self._account
         if account is None:
             return []
-        account.now = now
         if account.repair.owns(call):
-            return account.repair.answered(call, answer, account.parse, now)
+            return account.repair.answered(call, answer, account.plan.parse, now)
         if account.lookups.owns(call):
-            return account.lookups.answered(call, answer, account.parse, account.repair.live, now)
+            return account.lookups.answered(call, answer, account.plan.parse, account.repair.live, now)
         if account.positions.owns(call):
             return account.positions.answered(call, answer, now)
         if call.tag == "account-info" and self._phase is Phase.ASKING:
@@ -214,7 +207,7 @@ class UserAdapter(OneAccount):
         if call.tag == "auth-check" and "check" in self._alarms:
             return self._checked(account, call, answer)
         if call.tag == "wallet" and self._phase is Phase.JOINED:
-            return self._first_wallet(account, call, answer)
+            return self._first_wallet(account, call, answer, now)
         return []
 
     def woken(self, now: Instant) -> Outputs:
@@ -222,7 +215,6 @@ class UserAdapter(OneAccount):
         account = self._account
         if account is None:
             return outputs
-        account.now = now
         for name in self._alarms.due(now):
             if name == "ask":
                 outputs.append(Note("the account query hangs; unified 2.0 is assumed"))
@@ -249,13 +241,12 @@ class UserAdapter(OneAccount):
 
     def _open(self, subscription: UserSubscription, now: Instant) -> Outputs:
         account = _Account(subscription, self._setup)
-        account.now = now
         self._account = account
         self._phase = Phase.ASKING
         self._alarms.set("ask", now.mono + ASK_LIMIT_S)
         region = region_of(subscription.credentials)
         notes = [] if region in REGIONS else [Note(f"unknown Bybit region {region[:20]!r}: the global site is used")]
-        return [*notes, account.query("account-info")]
+        return [*notes, account.query("account-info", now)]
 
     def _asked(self, account: _Account, answer: Answer) -> list[Output]:
         failure = failure_of(answer)
@@ -297,7 +288,7 @@ class UserAdapter(OneAccount):
             outputs.append(account.clock.read(envelope.time, now))
         then, text = call.context if isinstance(call.context, tuple) else ("", None)
         waiting = self._phase is Phase.ASKING if then == "account-info" else "check" in self._alarms
-        return [*outputs, account.query(str(then), text)] if waiting else outputs
+        return [*outputs, account.query(str(then), now, text)] if waiting else outputs
 
     # --- login and subscriptions ---
 
@@ -327,7 +318,7 @@ class UserAdapter(OneAccount):
         """A refused login may be the venue's own trouble: only a signed REST call proves that the key is dead."""
         self._alarms.clear("ack")
         self._alarms.set("check", now.mono + ASK_LIMIT_S)
-        return [Note(f"login refused: {text}"), account.query("auth-check", text)]
+        return [Note(f"login refused: {text}"), account.query("auth-check", now, text)]
 
     def _checked(self, account: _Account, call: Call, answer: Answer) -> list[Output]:
         failure = failure_of(answer)
@@ -353,7 +344,7 @@ class UserAdapter(OneAccount):
             outputs = account.repair.begin(account.plan.first(account.resume, now), now)
         else:
             # Nothing is pushed on subscribing, so a stream that begins reads its balances once.
-            outputs = [*account.repair.begin([], now), account.sign(account.plan.wallet())]
+            outputs = [*account.repair.begin([], now), account.sign(account.plan.wallet(), now)]
         if self._category == "spot":
             return outputs
         # By a request of its own: one refused topic refuses the whole request.
@@ -361,8 +352,8 @@ class UserAdapter(OneAccount):
         account.positions.expect(now, ACK_TIMEOUT_S)
         return [*outputs, self._frame("subscribe", [self._position_topic], account.position_request)]
 
-    def _first_wallet(self, account: _Account, call: Call, answer: Answer) -> list[Output]:
-        repaired = account.parse(call, answer)
+    def _first_wallet(self, account: _Account, call: Call, answer: Answer, now: Instant) -> list[Output]:
+        repaired = account.plan.parse(call, answer, now)
         if repaired.retry or repaired.missing:
             why = ", ".join(repaired.missing) or f"HTTP {answer.status}"
             return [Note(f"the balances at the start are unknown: {why}")]
@@ -371,7 +362,7 @@ class UserAdapter(OneAccount):
 
     # --- events ---
 
-    def _orders(self, account: _Account, message: _Frame) -> list[Output]:
+    def _orders(self, account: _Account, message: _Frame, now: Instant) -> list[Output]:
         """The orders of a frame; one that can't be read costs only itself, and is asked for if it says which it is."""
         outputs: list[Output] = []
 
@@ -379,7 +370,7 @@ class UserAdapter(OneAccount):
             try:
                 return decode_order(raw)
             except UNREADABLE as error:
-                outputs.extend(self._unreadable(account, raw, str(error)))
+                outputs.extend(self._unreadable(account, raw, str(error), now))
                 return None
 
         try:
@@ -393,12 +384,12 @@ class UserAdapter(OneAccount):
                 continue
             event = execution_report(order, self._category, self._setup.table(), message.creationTime)
             if event is None:
-                outputs.extend(self._ask(account, order.order_id, unclear(order)))
+                outputs.extend(self._ask(account, order.order_id, unclear(order), now))
             else:
                 outputs.extend(account.repair.live(event))
         return outputs
 
-    def _unreadable(self, account: _Account, raw: bytes, why: str) -> list[Output]:
+    def _unreadable(self, account: _Account, raw: bytes, why: str, now: Instant) -> list[Output]:
         try:
             ref = _decode_ref(raw)
         except UNREADABLE:
@@ -407,11 +398,11 @@ class UserAdapter(OneAccount):
             return []
         if not isinstance(ref.order_id, str) or not ref.order_id:
             return [Note(f"unreadable order: {why}", "error")]
-        return self._ask(account, ref.order_id, f"a frame that can't be read ({why})")
+        return self._ask(account, ref.order_id, f"a frame that can't be read ({why})", now)
 
-    def _ask(self, account: _Account, order_id: str, why: str) -> list[Output]:
+    def _ask(self, account: _Account, order_id: str, why: str, now: Instant) -> list[Output]:
         note = Note(f"order {order_id}: {why}; it is asked for", "error")
-        return [note, *account.lookups.ask(order_id, account.plan.single(order_id))]
+        return [note, *account.lookups.ask(order_id, account.plan.single(order_id), now)]
 
     def _wallet(self, account: _Account, message: _Frame) -> list[Output]:
         message_id = f"{message.creationTime}:{message.id}"

@@ -72,7 +72,7 @@ class GapPlan:
         self._resume = Resume(since_ms=0)
         self._seen: set[str] = set()
         self._filled: dict[str, None] = {}
-        self._steps = Steps(Singles(self._unseen, self._singles))
+        self.then = Steps(Singles(self._unseen, self._singles)).then
 
     def first(self, resume: Resume) -> list[Call]:
         self._resume = resume
@@ -85,9 +85,6 @@ class GapPlan:
             self._call("fills", "/orders/historical/fills", (("start_sequence_timestamp", since), limit)),
             self._call("accounts", "/accounts", (limit,)),
         ]
-
-    def then(self) -> Repaired:
-        return self._steps.then()
 
     def _unseen(self) -> list[str]:
         """Orders that had fills, or that we believed open, and that no list has shown.

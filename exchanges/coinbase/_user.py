@@ -84,7 +84,6 @@ class UserAdapter(OneAccount, Link):
         self._plan: GapPlan | None = None
         self._lookups = Lookups(self._sign)
         self._joined: set[str] = set()
-        self._now = Instant(0.0, 0)
         self._refusal: Failure | None = None
         """The refusal whose cause may be our clock, while the venue's is asked for."""
         self._clock_checked = False
@@ -94,18 +93,12 @@ class UserAdapter(OneAccount, Link):
     def remove(self, stream_id: str, now: Instant) -> Outputs:
         if self._subscription is None or self._subscription.stream_id != stream_id:
             return []
-        self._now = now
         joined, self._joined = self._joined, set()
         outputs = self._ask("unsubscribe", USER, (), now) if USER in joined else []
         self._subscription, self._repair, self._plan = None, None, None
         return outputs
 
-    def received(self, frame: bytes, now: Instant) -> Outputs:
-        self._now = now
-        return super().received(frame, now)
-
     def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
-        self._now = now
         if call.tag == "time":
             return self._clock_told(answer, now)
         if self._repair is not None and self._lookups.owns(call):
@@ -115,7 +108,6 @@ class UserAdapter(OneAccount, Link):
         return self._repair.answered(call, answer, self._parse, now)
 
     def woken(self, now: Instant) -> Outputs:
-        self._now = now
         outputs = list(super().woken(now))
         if self._repair is not None:
             outputs.extend(self._repair.due(now))
@@ -130,7 +122,6 @@ class UserAdapter(OneAccount, Link):
     # --- joining ---
 
     def _open(self, subscription: UserSubscription, now: Instant) -> Outputs:
-        self._now = now
         self._signer = Signer(subscription.credentials, self._setup.new_id)
         if subscription.credentials.environment == "sandbox":
             self.url, self._rest = SANDBOX_USER_WS, SANDBOX_REST
@@ -217,17 +208,17 @@ class UserAdapter(OneAccount, Link):
             outputs += [Note(odd.phrase("orders"), "error")] if odd else []
             for order in orders:
                 if kind == "update":
-                    outputs.extend(self._updated(order, time_ms, self._repair))
+                    outputs.extend(self._updated(order, time_ms, self._repair, now))
                 else:  # a snapshot: what is open; its pages may come at any sequence number
                     self._memory.learn_from(order)
         return outputs
 
-    def _updated(self, order: Order, time_ms: int, repair: GapRepair) -> list[Output]:
+    def _updated(self, order: Order, time_ms: int, repair: GapRepair, now: Instant) -> list[Output]:
         if not belongs(order):
             return []
         if reason := unclear(order.status, order.cumulative_quantity, order.avg_price, order.filled_value):
             note = Note(f"order {order.order_id}: {reason}", "error")
-            asked = self._lookups.ask(order.order_id, self._plan.order(order.order_id)) if self._plan else []
+            asked = self._lookups.ask(order.order_id, self._plan.order(order.order_id), now) if self._plan else []
             return [note, *asked]
         try:
             report = execution_report(order, time_ms, self._memory)
@@ -237,14 +228,14 @@ class UserAdapter(OneAccount, Link):
 
     # --- helpers ---
 
-    def _sign(self, call: Call) -> Call:
-        return self._signer.signed(call, self._seconds(self._now)) if self._signer is not None else call
+    def _sign(self, call: Call, now: Instant) -> Call:
+        return self._signer.signed(call, self._seconds(now)) if self._signer is not None else call
 
-    def _parse(self, call: Call, answer: Answer) -> Repaired:
-        return self._plan.parse(call, answer, self._now) if self._plan is not None else Repaired()
+    def _parse(self, call: Call, answer: Answer, now: Instant) -> Repaired:
+        return self._plan.parse(call, answer, now) if self._plan is not None else Repaired()
 
-    def _looked_up(self, call: Call, answer: Answer) -> Repaired:
-        return self._plan.looked_up(call, answer, self._now) if self._plan is not None else Repaired()
+    def _looked_up(self, call: Call, answer: Answer, now: Instant) -> Repaired:
+        return self._plan.looked_up(call, answer, now) if self._plan is not None else Repaired()
 
     def replay(self, subscription: UserSubscription, known_orders: dict[str, Any]) -> None:
         """Enter the live state of a recorded frame; `known_orders` is what earlier frames told, by order id."""

@@ -65,7 +65,7 @@ class Account:
         self._plan = GapPlan(self._questions, self._join, setup.exchange, lambda: _markets.dexes(setup.table()))
         # Holds live events from the first frame on, so it exists before the first of them.
         self.repair = GapRepair(subscription, then=self._plan.then, given_up=self._plan.given_up)
-        self._lookups = Lookups(msgspec.structs.replace)
+        self._lookups = Lookups()
         self._positions = Positions(subscription)
         self._doubles: set[str] = set()
 
@@ -87,9 +87,8 @@ class Account:
 
     def begin(self, now: Instant) -> list[Output]:
         """The subscriptions are confirmed."""
-        self._plan.now = now
         resume = self.repair.resume
-        return self.repair.begin(self._plan.first(resume, now) if resume else [], now)
+        return self.repair.begin(self._plan.first(resume) if resume else [], now)
 
     # --- inputs ---
 
@@ -97,18 +96,15 @@ class Account:
         return self.repair.owns(call) or self._lookups.owns(call) or call.tag in (_JOIN_FILLS, _HEIR, _HEIRS)
 
     def answered(self, call: Call, answer: Answer, now: Instant) -> list[Output]:
-        self._plan.now = now
         if self.repair.owns(call):
             return self.repair.answered(call, answer, self._plan.parse, now)
         if self._lookups.owns(call):
-            parse = self._looked_up
-            return self._lookups.answered(call, answer, lambda c, a: parse(c, a, now), self.repair.live, now)
+            return self._lookups.answered(call, answer, self._looked_up, self.repair.live, now)
         if isinstance(call.context, FillsOf):
             return self._found_fills(call, call.context, answer, now)
         return self._found_heirs(call, answer, now)
 
     def woken(self, now: Instant) -> list[Output]:
-        self._plan.now = now
         return [*self._waited(now), *self._lookups.due(now), *self.repair.due(now)]
 
     def deadline(self) -> float | None:
@@ -136,7 +132,7 @@ class Account:
             if reason := odd(update):
                 oid = update.order.oid
                 outputs.append(Note(f"an order is asked for: {reason}", "error"))
-                outputs.extend(self._lookups.ask(str(oid), self._questions.order(oid)))
+                outputs.extend(self._lookups.ask(str(oid), self._questions.order(oid), now))
         for update in known:
             outputs.extend(self._doubled(update.order.coin))
             events, notes = self._join.order(update, now)

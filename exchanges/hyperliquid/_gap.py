@@ -123,7 +123,6 @@ class GapPlan:
 
     def __init__(self, questions: Questions, join: Join, exchange: str, dexes: Callable[[], Sequence[str]]) -> None:
         self._questions, self._join, self._exchange, self._dexes = questions, join, exchange, dexes
-        self.now = Instant(0.0, 0)
         self._since_ms = 0
         self._known: dict[str, KnownOrder] = {}
         self._rows: dict[int, Update] = {}
@@ -138,7 +137,7 @@ class GapPlan:
         self._traded: dict[int, None] = {}
         self._late = 0
         self._steps = Steps()
-        self._parsers: Mapping[str, Callable[[Call, Answer], Repaired]] = {
+        self._parsers: Mapping[str, Callable[[Call, Answer, Instant], Repaired]] = {
             "fills": self._fills,
             "open orders": self._open,
             "closed orders": self._closed,
@@ -147,35 +146,35 @@ class GapPlan:
             "fills of an order": self._fills_of_one,
         }
 
-    def first(self, resume: Resume, now: Instant) -> list[Call]:
+    def first(self, resume: Resume) -> list[Call]:
         """Fills come first: every order state is priced with them."""
-        self.now, self._since_ms = now, resume.since_ms
+        self._since_ms = resume.since_ms
         self._known = {order.order_id: order for order in resume.orders}
         singles = Singles(self._unseen, lambda oids: [self._questions.order(oid) for oid in oids], most=MAX_SINGLES)
         self._steps = Steps(self._ask_lists, self._tell_lists, singles)
         return [self._questions.fills(resume.since_ms - OVERLAP_MS)]
 
-    def then(self) -> Repaired:
-        return self._steps.then()
+    def then(self, now: Instant) -> Repaired:
+        return self._steps.then(now)
 
-    def given_up(self, call: Call) -> Sequence[AccountEvent]:
+    def given_up(self, call: Call, now: Instant) -> Sequence[AccountEvent]:
         """A filled order is told in any case, and what the other lists have shown."""
         asked = call.context
         if isinstance(asked, FillsOf) and asked.update is not None:
             return [self._join.finish(asked.update)]
         if call.tag not in ("open orders", "closed orders"):
             return []
-        told = self._tell_lists()
+        told = self._tell_lists(now)
         asked_for = (one.context for one in told.calls)
         filled = [one.update for one in asked_for if isinstance(one, FillsOf) and one.update is not None]
         return [*told.events, *(self._join.finish(update) for update in filled)]
 
-    def parse(self, call: Call, answer: Answer) -> Repaired:
+    def parse(self, call: Call, answer: Answer, now: Instant) -> Repaired:
         refusal = refusal_of(answer)
         if refusal:
             return self._without(call, refusal)
         try:
-            return self._parsers[call.tag](call, answer)
+            return self._parsers[call.tag](call, answer, now)
         except UNREADABLE as error:
             return self._without(call, str(error)[:100])
 
@@ -195,7 +194,7 @@ class GapPlan:
 
     # --- the lists ---
 
-    def _ask_lists(self) -> Repaired:
+    def _ask_lists(self, _now: Instant) -> Repaired:
         """Open orders are listed by dex: the native one with spot, and those where this account is known to trade."""
         if self._lists:
             return Repaired()
@@ -204,7 +203,7 @@ class GapPlan:
         self._lists.append(self._questions.ask("closed orders", HISTORY_WEIGHT, type="historicalOrders"))
         return Repaired(calls=self._lists)
 
-    def _open(self, call: Call, answer: Answer) -> Repaired:
+    def _open(self, call: Call, answer: Answer, _now: Instant) -> Repaired:
         orders, bad = read_open(answer.body)
         self._read_dexes.add(str(call.context))
         for order in orders:
@@ -216,11 +215,11 @@ class GapPlan:
                 self._resting.add(order.oid)
         return Repaired(missing=[bad.phrase("open orders")] if bad else [])
 
-    def _closed(self, call: Call, answer: Answer) -> Repaired:
+    def _closed(self, call: Call, answer: Answer, now: Instant) -> Repaired:
         """The same order may stand here once per status; the last one counts."""
         updates, bad = read_rows(answer.body, decode_update)
         missing = [bad.phrase("closed orders")] if bad else []
-        oldest = min((update.moment_ms for update in updates), default=self.now.wall_ms)
+        oldest = min((update.moment_ms for update in updates), default=now.wall_ms)
         if len(updates) + bad.number >= HISTORY and oldest > self._since_ms:
             missing.append("closed orders: more than the venue lists")
         for update in updates:
@@ -235,7 +234,7 @@ class GapPlan:
         if before is None or _rank(update) >= _rank(before):
             self._rows[order.oid] = update
 
-    def _tell_lists(self) -> Repaired:
+    def _tell_lists(self, _now: Instant) -> Repaired:
         if self._lists_told:
             return Repaired()
         self._lists_told = True
@@ -264,10 +263,10 @@ class GapPlan:
         ]
         return [oid for oid in dict.fromkeys((*open_ids, *self._traded)) if oid not in self._seen]
 
-    def _fills(self, call: Call, answer: Answer) -> Repaired:
+    def _fills(self, call: Call, answer: Answer, now: Instant) -> Repaired:
         fills, bad = read_fills(answer.body)
         own = [fill for fill in fills if self._own(fill.coin)]
-        events = self._join.fills(own, self.now)
+        events = self._join.fills(own, now)
         # Foreign orders (TWAP slices, liquidations) have no client id, and no event.
         self._traded.update((fill.oid, None) for fill in own if fill.cloid and fill.time >= self._since_ms)
         more = self._questions.more_fills(call, fills, bad.number)
@@ -276,7 +275,7 @@ class GapPlan:
             missing.append(f"fills: more than {MAX_PAGES * PAGE}")
         return Repaired(events=events, calls=[more] if more else [], missing=missing)
 
-    def _single(self, call: Call, answer: Answer) -> Repaired:
+    def _single(self, call: Call, answer: Answer, _now: Instant) -> Repaired:
         found = read_status(answer.body)
         if found is None:
             if call.attempt < UNKNOWN_TRIES:
@@ -289,7 +288,7 @@ class GapPlan:
             self._tell(found, told)
         return told.repaired()
 
-    def _heir(self, call: Call, answer: Answer) -> Repaired:
+    def _heir(self, call: Call, answer: Answer, _now: Instant) -> Repaired:
         """What holds the client id of a cancelled order now."""
         update = call.context
         found = read_status(answer.body)
@@ -349,12 +348,12 @@ class GapPlan:
         ask = Ask(update, self._join.first_ms(update) - LIFE_LEAD_MS)
         told.calls.append(self._questions.fills_of(ask, "fills of an order"))
 
-    def _fills_of_one(self, call: Call, answer: Answer) -> Repaired:
+    def _fills_of_one(self, call: Call, answer: Answer, now: Instant) -> Repaired:
         """Page by page until the order is explained; then as it is."""
         asked = call.context
         update = asked.update if isinstance(asked, FillsOf) else None
         fills, bad = read_fills(answer.body)
-        events = self._join.fills([fill for fill in fills if self._own(fill.coin)], self.now)
+        events = self._join.fills([fill for fill in fills if self._own(fill.coin)], now)
         if update is None or self._join.is_done(update):
             return Repaired(events=events)
         more = self._questions.more_fills(call, fills, bad.number)

@@ -95,7 +95,6 @@ class FuturesAccount:
 
     def __init__(self, setup: Setup, rest: str, subscription: UserSubscription, now: Instant) -> None:
         self.stream_id = subscription.stream_id
-        self.now = now
         self.signer = _rest.Signer(subscription.credentials)
         self._rest = rest
         self._orders = Orders(setup.table)
@@ -103,9 +102,9 @@ class FuturesAccount:
         self._names: dict[str, str] = {}
         self._table = setup.table
         self._positions = Positions(subscription)
-        self._gap = FuturesGap(rest, self._orders, subscription.resume, lambda: self.now.wall_ms)
+        self._gap = FuturesGap(rest, self._orders, subscription.resume)
         # Holds live events from the first frame on, so it exists before the first of them.
-        self._repair = GapRepair(subscription, self._signed, self._gap.then, self._gap.given_up)
+        self._repair = GapRepair(subscription, self._sign, self._gap.then, self._gap.given_up)
         self._expected: Waiting[str, str] = Waiting()
         """Orders of which the book told more than the fills did."""
         self._removed: Waiting[str, Removal] = Waiting()
@@ -117,13 +116,16 @@ class FuturesAccount:
         if subscription.resume is not None:
             self._orders.resume(subscription.resume.orders, now.wall_ms)
 
-    def recorded(self, names: dict[str, str]) -> None:
+    def recorded(self, names: dict[str, str], now: Instant) -> None:
         self._names = names
         self._live = False
         self._balances = Coalescer(0.0)
-        self._repair.begin([], self.now)
+        self._repair.begin([], now)
 
     # --- REST ---
+
+    def _sign(self, call: Call, _now: Instant) -> Call:
+        return self._signed(call)
 
     def _signed(self, call: Call) -> Call:
         return msgspec.structs.replace(self.signer.futures(call), stream_id=self.stream_id)

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Final
 
-from exchanges._adapter import Answer, Call, FailKind, KnownOrder, Resume
+from exchanges._adapter import Answer, Call, FailKind, Instant, KnownOrder, Resume
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
+from exchanges._plan import Step
 from exchanges._repair import Repaired
 from exchanges.events import AccountEvent
 from exchanges.kraken import _futures_rest
@@ -35,11 +36,11 @@ MAX_STATUS: Final = 500
 class FuturesGap:
     """The plan of one repair. `calls` → `parse` of every answer → `then` whenever all are in."""
 
-    def __init__(self, rest: str, orders: Orders, resume: Resume | None, wall_ms: Callable[[], int]) -> None:
+    def __init__(self, rest: str, orders: Orders, resume: Resume | None) -> None:
         self._rest = rest
         self._orders = orders
         self._resume = resume
-        self._wall_ms = wall_ms
+        self._since = resume.since_ms if resume else 0
         self._known: dict[str, KnownOrder] = {one.order_id: one for one in resume.orders} if resume else {}
         self._open: dict[str, OrderBody] = {}
         self._fills: dict[str, Fill] = {}
@@ -51,75 +52,71 @@ class FuturesGap:
         """Orders that are too many to be asked for by id."""
         self._all_past = True
         """Nothing of the history since the gap began is missing."""
-        self._steps: list[Callable[[], Repaired]] = [self._ask_fills, self._ask_status, self._ask_history]
-
-    @property
-    def _since(self) -> int:
-        return self._resume.since_ms if self._resume else self._wall_ms()
+        self._steps: list[Step] = [self._ask_fills, self._ask_status, self._ask_history]
 
     def calls(self) -> Sequence[Call]:
         if self._resume is None:
             return []
         return [_futures_rest.open_orders_call(self._rest), _futures_rest.accounts_call(self._rest)]
 
-    def then(self) -> Repaired:
+    def then(self, now: Instant) -> Repaired:
         """The next step that has something to ask."""
         missing: list[str] = []
         while self._steps:
-            step = self._steps.pop(0)()
+            step = self._steps.pop(0)(now)
             missing += step.missing
             if step.calls:
                 return Repaired(calls=step.calls, missing=missing)
         return Repaired(missing=missing)
 
-    def parse(self, call: Call, answer: Answer) -> Repaired:
+    def parse(self, call: Call, answer: Answer, now: Instant) -> Repaired:
         read = read_futures(answer)
         if read.failure is not None:
             kind, reason, wait_s, _ = read.failure
             if kind in (FailKind.CREDENTIAL, FailKind.REQUEST):
-                return self._without(call, reason)
+                return self._without(call, reason, now)
             return Repaired(retry=True, retry_after_s=wait_s)
         try:
-            return self._parse(call, read.data)
+            return self._parse(call, read.data, now)
         except (*UNREADABLE, ValueError):
-            return self._without(call, "the answer is not understood")
+            return self._without(call, "the answer is not understood", now)
 
-    def _without(self, call: Call, reason: str) -> Repaired:
-        events = self.given_up(call)
+    def _without(self, call: Call, reason: str, now: Instant) -> Repaired:
+        events = self.given_up(call, now)
         more = self._unknown() if call.tag == "order history" else []
         return Repaired(events=events, missing=[f"{call.tag}: {reason}", *more])
 
-    def given_up(self, call: Call) -> Sequence[AccountEvent]:
+    def given_up(self, call: Call, now: Instant) -> Sequence[AccountEvent]:
         """What is known without this answer. Nothing ends because it is absent."""
         if call.tag == "fills":
             self._all_fills = False
-            return self._fill_events()
-        return self._ends(lambda order_id, ended_ms: self._orders.complete(order_id) or ended_ms > 0)
+            return self._fill_events(now)
+        return self._ends(lambda order_id, ended_ms: self._orders.complete(order_id) or ended_ms > 0, now)
 
-    def _parse(self, call: Call, data: bytes) -> Repaired:
+    def _parse(self, call: Call, data: bytes, now: Instant) -> Repaired:
         if call.tag == "balances":
             balances, bad = _futures_rest.read_flex(data)
-            events = [position(balances, self._wall_ms())] if balances else []
+            events = [position(balances, now.wall_ms)] if balances else []
             return Repaired(events=events, missing=[f"balances: {bad} that can't be read"] if bad else [])
         if call.tag == "open orders":
             bodies, bad = _futures_rest.read_open_orders(data)
             for body in bodies:
                 self._open[body.order_id] = body
-                self._orders.body(body, SNAPSHOT, self._wall_ms())
+                self._orders.body(body, SNAPSHOT, now.wall_ms)
             sideless = [_no_side(body.order_id) for body in bodies if not self._orders.sided(body.order_id)]
             return Repaired(missing=[*([f"open orders: {bad} that can't be read"] if bad else []), *sideless])
         if call.tag == "fills":
-            return self._fills_page(call, data)
+            return self._fills_page(call, data, now)
         if call.tag == "order status":
-            return self._statuses(data)
-        return self._history_page(call, data)
+            return self._statuses(data, now)
+        return self._history_page(call, data, now)
 
     # --- fills ---
 
-    def _ask_fills(self) -> Repaired:
+    def _ask_fills(self, _now: Instant) -> Repaired:
         return Repaired(calls=[_futures_rest.fills_call(self._rest)])
 
-    def _fills_page(self, call: Call, data: bytes) -> Repaired:
+    def _fills_page(self, call: Call, data: bytes, now: Instant) -> Repaired:
         fills, bad = _futures_rest.read_fills(data)
         fresh = [fill for fill in fills if fill.fill_id not in self._fills]
         self._fills.update((fill.fill_id, fill) for fill in fills)
@@ -128,17 +125,17 @@ class FuturesGap:
         oldest = min((fill.time for fill in fills), default=0)
         page = int(str(call.context))
         if len(fills) + bad < PAGE or oldest < self._since or not fresh:
-            return Repaired(events=self._fill_events(), missing=missing)
+            return Repaired(events=self._fill_events(now), missing=missing)
         if page >= MAX_PAGES:
             self._all_fills = False
-            return Repaired(events=self._fill_events(), missing=[*missing, f"fills: more than {page * PAGE}"])
+            return Repaired(events=self._fill_events(now), missing=[*missing, f"fills: more than {page * PAGE}"])
         # One ms more: fills of the same moment may stand on both sides of the cut.
         return Repaired(calls=[_futures_rest.fills_call(self._rest, oldest + 1, page=page + 1)], missing=missing)
 
-    def _fill_events(self) -> list[AccountEvent]:
+    def _fill_events(self, now: Instant) -> list[AccountEvent]:
         """The fills of the gap, one event each, and the open orders that they don't explain."""
         events: list[AccountEvent] = []
-        now_ms, told = self._wall_ms(), set()
+        now_ms, told = now.wall_ms, set()
         if self._all_fills:
             self._align()
         for fill in by_time(self._fills.values()):
@@ -182,7 +179,7 @@ class FuturesGap:
 
     # --- orders that are gone ---
 
-    def _ask_status(self) -> Repaired:
+    def _ask_status(self, _now: Instant) -> Repaired:
         for order_id, known in self._known.items():
             if not known.terminal and order_id not in self._open:
                 self._doubtful[order_id] = 0
@@ -193,7 +190,7 @@ class FuturesGap:
         calls = [_futures_rest.status_call(self._rest, gone[at : min(at + PER_STATUS, MAX_STATUS)]) for at in steps]
         return Repaired(calls=calls)
 
-    def _statuses(self, data: bytes) -> Repaired:
+    def _statuses(self, data: bytes, now: Instant) -> Repaired:
         found, bad = _futures_rest.read_statuses(data)
         for order_id, past in found.items():
             if order_id not in self._doubtful:
@@ -201,19 +198,19 @@ class FuturesGap:
             if not past.ended:
                 del self._doubtful[order_id]
                 continue
-            self._orders.body(past.body(), SNAPSHOT, self._wall_ms())
-            self._doubtful[order_id] = past.updated_ms or self._wall_ms()
+            self._orders.body(past.body(), SNAPSHOT, now.wall_ms)
+            self._doubtful[order_id] = past.updated_ms or now.wall_ms
         missing = [f"order status: {bad} that can't be read"] if bad else []
-        events = self._ends(lambda order_id, ended_ms: self._orders.complete(order_id) or ended_ms > 0)
+        events = self._ends(lambda order_id, ended_ms: self._orders.complete(order_id) or ended_ms > 0, now)
         return Repaired(events=events, missing=missing)
 
-    def _ask_history(self) -> Repaired:
+    def _ask_history(self, _now: Instant) -> Repaired:
         return Repaired(calls=[_futures_rest.history_call(self._rest, self._since)])
 
-    def _history_page(self, call: Call, data: bytes) -> Repaired:
+    def _history_page(self, call: Call, data: bytes, now: Instant) -> Repaired:
         history = _futures_rest.read_history(data)
         page = int(str(call.context))
-        self._learn(history.states)
+        self._learn(history.states, now)
         missing = [f"order history: {history.bad} that can't be read"] if history.bad else []
         self._all_past = self._all_past and not history.bad
         if history.token and page < MAX_HISTORY_PAGES:
@@ -222,21 +219,21 @@ class FuturesGap:
         if history.token:
             self._all_past = False
             missing.append(f"order history: more than {page} pages")
-        return Repaired(events=self._ends(self._settled), missing=[*missing, *self._unknown()])
+        return Repaired(events=self._ends(self._settled, now), missing=[*missing, *self._unknown()])
 
     def _settled(self, order_id: str, ended_ms: int) -> bool:
         """Whether the end of an order is known: told, reached by its fills, or it is absent from all that could show it."""
         absent = self._all_fills and self._all_past and order_id not in self._unasked and self._orders.sized(order_id)
         return ended_ms > 0 or self._orders.complete(order_id) or absent
 
-    def _learn(self, states: Iterable[Past]) -> None:
+    def _learn(self, states: Iterable[Past], now: Instant) -> None:
         for past in states:
             order_id = past.order_id
             if past.ended and order_id not in self._open and not self._orders.ended(order_id):
-                self._doubtful[order_id] = past.updated_ms or self._wall_ms()
+                self._doubtful[order_id] = past.updated_ms or now.wall_ms
             # A beginning in the book's list is older than the list; of an order in neither, live frames tell.
             if past.size > 0 and (order_id in self._doubtful or not self._orders.known(order_id)):
-                self._orders.body(past.body(), SNAPSHOT, self._wall_ms())
+                self._orders.body(past.body(), SNAPSHOT, now.wall_ms)
 
     def _unknown(self) -> list[str]:
         """What can't be told of the orders that are gone."""
@@ -247,16 +244,16 @@ class FuturesGap:
             for order_id in self._doubtful
         ]
 
-    def _ends(self, settled: Callable[[str, int], bool]) -> list[AccountEvent]:
+    def _ends(self, settled: Callable[[str, int], bool], now: Instant) -> list[AccountEvent]:
         """The last events of the orders whose ends are known: all of the size is filled, else the order was cancelled."""
         events: list[AccountEvent] = []
         for order_id, ended_ms in list(self._doubtful.items()):
             if self._orders.passed_on(order_id) and not self._orders.complete(order_id):
                 del self._doubtful[order_id]
-                self._orders.close(order_id, self._wall_ms())
+                self._orders.close(order_id, now.wall_ms)
             elif self._orders.sided(order_id) and settled(order_id, ended_ms):
                 del self._doubtful[order_id]
-                events.append(self._orders.finished(order_id, ended_ms or self._wall_ms()))
+                events.append(self._orders.finished(order_id, ended_ms or now.wall_ms))
         return events
 
 

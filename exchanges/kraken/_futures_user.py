@@ -60,7 +60,6 @@ class FuturesUser(OneAccount):
         session = self._session
         if session is None or self._ended:
             return []
-        session.now = now
         try:
             message = decode_frame(frame)
             if message.event:
@@ -73,14 +72,12 @@ class FuturesUser(OneAccount):
         session = self._session
         if session is None or self._ended:
             return []
-        session.now = now
         return session.answered(call, answer, now)
 
     def woken(self, now: Instant) -> Outputs:
         session = self._session
         if session is None or self._ended:
             return []
-        session.now = now
         for name in self._alarms.due(now):
             return [self._fail(Fail(kind=FailKind.TRANSIENT, reason=f"no answer to the {name} request"))]
         return session.due(now)
@@ -171,7 +168,7 @@ class FuturesUser(OneAccount):
         """Enter the live state of a recorded frame: REST can't be asked, and time stands still."""
         now = Instant(0.0, 0)
         session = self._session = FuturesAccount(self._setup, _rest.FUTURES_REST, subscription, now)
-        session.recorded(names)
+        session.recorded(names, now)
 
 
 def _frame(message: dict[str, str]) -> Send:

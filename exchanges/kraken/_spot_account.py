@@ -58,7 +58,6 @@ class SpotAccount:
 
     def __init__(self, setup: Setup, subscription: UserSubscription, now: Instant) -> None:
         self.stream_id = subscription.stream_id
-        self.now = now
         self._clock = VenueClock(setup)
         self._signer = _rest.Signer(subscription.credentials)
         self.line = RestLine(self._signed)
@@ -68,7 +67,7 @@ class SpotAccount:
         # Holds live events from the first frame on, so it exists before the first of them.
         self._repair = self._new_repair(subscription)
         self._parked: Waiting[str, list[Row]] = Waiting()
-        self._lookups = Lookups(msgspec.structs.replace)
+        self._lookups = Lookups()
         """Orders of which rows told nothing that is known."""
         self._sequence: int | None = None
         self._live = True
@@ -79,18 +78,18 @@ class SpotAccount:
         return Orders(setup.table)
 
     def _new_repair(self, subscription: UserSubscription) -> GapRepair:
-        self._gap = SpotGap(self._orders, subscription.resume, lambda: self.now.wall_ms)
+        self._gap = SpotGap(self._orders, subscription.resume)
         return GapRepair(subscription, then=self._gap.then)
 
-    def _parse(self, call: Call, answer: Answer) -> Repaired:
+    def _parse(self, call: Call, answer: Answer, now: Instant) -> Repaired:
         """An answer of the repair."""
-        return self._gap.parse(call, answer)
+        return self._gap.parse(call, answer, now)
 
-    def recorded(self, names: dict[str, str]) -> None:
+    def recorded(self, names: dict[str, str], now: Instant) -> None:
         self._names = names
         self._live = False
         self._balances = Coalescer(0.0)
-        self._repair.begin([], self.now)
+        self._repair.begin([], now)
 
     # --- REST ---
 
@@ -174,9 +173,9 @@ class SpotAccount:
     def _ask_state(self, order_id: str, now: Instant) -> list[Output]:
         if not self._live:
             return []
-        return self.ask(self._lookups.ask(order_id, query_orders([order_id], STATE)), now)
+        return self.ask(self._lookups.ask(order_id, query_orders([order_id], STATE), now), now)
 
-    def _state(self, call: Call, answer: Answer) -> Repaired:
+    def _state(self, call: Call, answer: Answer, now: Instant) -> Repaired:
         """What REST says of an order in a state that no page lists."""
         (order_id,) = call.context if isinstance(call.context, tuple) else ("",)
         read = _rest.read_spot(answer)
@@ -191,8 +190,8 @@ class SpotAccount:
             found = None
         if found is None:
             return Repaired(missing=["the venue does not know it"])
-        self._orders.looked_up(order_id, found, (), self.now.wall_ms)
-        report = self._orders.rest_report(order_id, found, self.now.wall_ms)
+        self._orders.looked_up(order_id, found, (), now.wall_ms)
+        report = self._orders.rest_report(order_id, found, now.wall_ms)
         if not isinstance(report, str):
             return Repaired(events=[report])
         return Repaired(retry=True) if call.attempt < ATTEMPTS else Repaired(missing=[report])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import urlencode
 
 import msgspec
 
-from exchanges._adapter import Answer, Call, FailKind, KnownOrder, Resume
+from exchanges._adapter import Answer, Call, FailKind, Instant, KnownOrder, Resume
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal, plain
 from exchanges._plan import Singles, Steps, not_known
@@ -78,13 +78,12 @@ def _readable(rows: dict[str, msgspec.Raw]) -> tuple[dict[str, RestOrder], int]:
 class SpotGap:
     """The plan of one repair: balances, open and closed orders, then what is left of the orders that were open."""
 
-    def __init__(self, orders: Orders, resume: Resume | None, wall_ms: Callable[[], int]) -> None:
+    def __init__(self, orders: Orders, resume: Resume | None) -> None:
         self._orders = orders
         self._resume = resume
-        self._wall_ms = wall_ms
         self._known: dict[str, KnownOrder] = {one.order_id: one for one in resume.orders} if resume else {}
         self._found: set[str] = set()
-        self._steps = Steps(Singles(self._gone, self._singles, most=MAX_SINGLES))
+        self.then = Steps(Singles(self._gone, self._singles, most=MAX_SINGLES)).then
 
     def calls(self) -> Sequence[Call]:
         if self._resume is None:
@@ -96,9 +95,6 @@ class SpotGap:
         form = {"start": str(since_s), "closetime": "both", "ofs": str(offset), "trades": "false"}
         return _call("closed orders", "ClosedOrders", offset, **form)
 
-    def then(self) -> Repaired:
-        return self._steps.then()
-
     def _gone(self) -> list[str]:
         """Orders that were open when the stream was last live and that no list has named."""
         return [one.order_id for one in self._known.values() if not one.terminal and one.order_id not in self._found]
@@ -107,7 +103,7 @@ class SpotGap:
     def _singles(order_ids: Sequence[str]) -> list[Call]:
         return [query_orders(order_ids[at : at + PER_QUERY], "orders") for at in range(0, len(order_ids), PER_QUERY)]
 
-    def parse(self, call: Call, answer: Answer) -> Repaired:
+    def parse(self, call: Call, answer: Answer, now: Instant) -> Repaired:
         read = read_spot(answer)
         if read.failure is not None:
             kind, reason, wait_s, _ = read.failure
@@ -115,27 +111,27 @@ class SpotGap:
                 return Repaired(missing=[f"{call.tag}: {reason}"])
             return Repaired(retry=True, retry_after_s=wait_s)
         try:
-            return self._parse(call, read.data)
+            return self._parse(call, read.data, now)
         except (*UNREADABLE, ValueError):
             return Repaired(missing=[f"{call.tag}: the answer is not understood"])
 
-    def _parse(self, call: Call, data: bytes) -> Repaired:
+    def _parse(self, call: Call, data: bytes, now: Instant) -> Repaired:
         if call.tag == "balances":
-            events, bad = balance_events(_decode_rows(data), self._wall_ms())
+            events, bad = balance_events(_decode_rows(data), now.wall_ms)
             return Repaired(events=events, missing=[f"balances: {bad} that can't be read"] if bad else [])
         if call.tag == "open orders":
-            return self._listed(call, _decode_open(data).open or {})
+            return self._listed(call, _decode_open(data).open or {}, now)
         if call.tag == "closed orders":
-            return self._closed_page(call, _decode_closed(data))
+            return self._closed_page(call, _decode_closed(data), now)
         asked = call.context if isinstance(call.context, tuple) else ()
         rows = _decode_rows(data)
-        told = self._listed(call, rows)
+        told = self._listed(call, rows, now)
         missing = [not_known(order_id) for order_id in asked if order_id not in rows]
         return Repaired(events=told.events, missing=[*told.missing, *missing])
 
-    def _closed_page(self, call: Call, page: _Closed) -> Repaired:
+    def _closed_page(self, call: Call, page: _Closed, now: Instant) -> Repaired:
         rows = page.closed or {}
-        told = self._listed(call, rows)
+        told = self._listed(call, rows, now)
         following = (int(str(call.context)) if call.context is not None else 0) + PAGE
         if len(rows) < PAGE or (page.count and following >= page.count):
             return told
@@ -143,13 +139,13 @@ class SpotGap:
             return Repaired(events=told.events, missing=[*told.missing, f"closed orders: more than {following}"])
         return Repaired(events=told.events, calls=[self._closed(following)], missing=told.missing)
 
-    def _listed(self, call: Call, rows: dict[str, msgspec.Raw]) -> Repaired:
+    def _listed(self, call: Call, rows: dict[str, msgspec.Raw], now: Instant) -> Repaired:
         self._found.update(rows)
         orders, unreadable = _readable(rows)
         missing = [f"{call.tag}: {unreadable} that can't be read"] if unreadable else []
         events: list[AccountEvent] = []
         for order_id, order in orders.items():
-            report = self._orders.rest_report(order_id, order, self._wall_ms())
+            report = self._orders.rest_report(order_id, order, now.wall_ms)
             if isinstance(report, str):
                 missing.append(f"order {order_id}: {report}")
             elif self._news(report):

@@ -73,7 +73,6 @@ class SpotUser(OneAccount):
         session = self._session
         if session is None or self._ended:
             return []
-        session.now = now
         try:
             message = decode_frame(frame)
             told = chatter(message)
@@ -89,7 +88,6 @@ class SpotUser(OneAccount):
         session = self._session
         if session is None or self._ended:
             return []
-        session.now = now
         meant = session.line.answered(call)
         if meant is None:
             return []
@@ -104,7 +102,6 @@ class SpotUser(OneAccount):
         session = self._session
         if session is None:
             return outputs
-        session.now = now
         for name in self._alarms.due(now):
             outputs.extend(self._alarm(session, name, now))
         return [*outputs, *session.due(now)]
@@ -220,8 +217,9 @@ class SpotUser(OneAccount):
 
     def replay(self, subscription: UserSubscription, names: dict[str, str]) -> None:
         """Enter the live state of a recorded frame: REST can't be asked, and time stands still."""
-        session = self._session = self._account(subscription, Instant(0.0, 0))
-        session.recorded(names)
+        now = Instant(0.0, 0)
+        session = self._session = self._account(subscription, now)
+        session.recorded(names, now)
 
 
 def token_call(attempt: int = 1) -> Call:

@@ -65,11 +65,11 @@ class UnifiedAccount(SpotAccount):
         self._unified_gap = UnifiedGap(self._orders, subscription.resume)
         return GapRepair(subscription)
 
-    def _parse(self, call: Call, answer: Answer) -> Repaired:
+    def _parse(self, call: Call, answer: Answer, _now: Instant) -> Repaired:
         return self._unified_gap.parse(call, answer)
 
-    def recorded(self, names: dict[str, str]) -> None:
-        super().recorded(names)
+    def recorded(self, names: dict[str, str], now: Instant) -> None:
+        super().recorded(names, now)
         self._flex = FlexWallet(names)
         self._read = True
 
@@ -253,11 +253,11 @@ class UnifiedAccount(SpotAccount):
             self._orders.looked_up(order_id, found, executions_of(rows), now.wall_ms)
         return self._tell(rows, now)
 
-    def _state(self, call: Call, answer: Answer) -> Repaired:
+    def _state(self, call: Call, answer: Answer, now: Instant) -> Repaired:
         (order_id,) = call.context if isinstance(call.context, tuple) else ("",)
         if derivative_in(answer, order_id) is None:
             return Repaired(missing=["the venue does not know it"])
-        return super()._state(call, answer)
+        return super()._state(call, answer, now)
 
     # --- balances ---
 

@@ -91,14 +91,14 @@ class ClassicUser(Link):
         self.subscription = subscription
         known = subscription.resume.orders if subscription.resume else ()
         self.account = _events.Account(setup.exchange, setup.table, known)
-        self._gap = Gap(self.account, subscription, lambda: self._clock.stamp(self.now))
+        self._gap = Gap(self.account, subscription, self._clock.stamp)
         self.repair = GapRepair(subscription, self.signed, self._gap.then)
         self._lookups = Lookups(self.signed)
         self._reader = Reader(setup.exchange, self.account.pair, setup.table)
         self._positions = Positions(
             subscription,
             calls=lambda: [classic_call(self._exchange)],
-            parse=lambda _, answer: self._reader.read(answer, self._clock.stamp(self.now)),
+            parse=lambda _, answer, now: self._reader.read(answer, self._clock.stamp(now)),
             sign=self.signed,
             ready=lambda: self.repair.passing,
         )
@@ -113,9 +113,9 @@ class ClassicUser(Link):
 
     # --- Link hooks ---
 
-    def signed(self, call: Call) -> Call:
+    def signed(self, call: Call, now: Instant) -> Call:
         call = msgspec.structs.replace(call, stream_id=self.subscription.stream_id)
-        return _rest.sign(call, self.subscription.credentials, self._clock.stamp(self.now), self._versions.of(call.url))
+        return _rest.sign(call, self.subscription.credentials, self._clock.stamp(now), self._versions.of(call.url))
 
     def judged(self, fail: Fail) -> Fail:
         if fail.kind is not FailKind.CREDENTIAL:
@@ -134,7 +134,7 @@ class ClassicUser(Link):
             return []
         if not _markets.is_spot(self._exchange):
             self._positions.begin(now)
-        return self.repair.begin(self._gap.calls(), now)
+        return self.repair.begin(self._gap.calls(now), now)
 
     def _refused(self, topics: Sequence[Topic], fail: Fail, now: Instant) -> list[Output]:
         if topics[0].prefix.startswith(_OPTIONAL):
@@ -156,24 +156,23 @@ class ClassicUser(Link):
             if (topic, frame.subject) not in _SUBJECTS:
                 return [Note(f"{topic} {frame.subject}: not known")]
             event = self._other(topic, frame)
-            held = self._held_now(topic, frame)
+            held = self._held_now(topic, frame, now)
         except (*UNREADABLE, ValueError):
             return [Note(f"{topic} {frame.subject}: not understood")]
         if event is not None:
             return [*self.repair.live(event), *held]
         return held or [Seen(self.subscription.stream_id)]
 
-    def _held_now(self, topic: str, frame: Control) -> list[Output]:
+    def _held_now(self, topic: str, frame: Control, now: Instant) -> list[Output]:
         """What a frame of the positions' topic says of them."""
         if not topic.startswith(_OPTIONAL) or frame.subject != "position.change":
             return []
-        event = self._reader.update(decode_held(frame.data), self._clock.stamp(self.now))
+        event = self._reader.update(decode_held(frame.data), self._clock.stamp(now))
         return [] if event is None else self._positions.live([event])
 
     # --- inputs ---
 
     def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
-        self.now = now
         if self.repair.owns(call):
             return self.repair.answered(call, answer, self._gap.parse, now)
         if self._lookups.owns(call):
@@ -181,9 +180,9 @@ class ClassicUser(Link):
         if self._positions.owns(call):
             return self._positions.answered(call, answer, now)
         if call.tag == _LOOKUP:
-            return self._looked_up(str(call.context), answer)
+            return self._looked_up(str(call.context), answer, now)
         if not self._ended and call.headers.get("KC-API-KEY") and self._versions.again(call, answer):
-            return [self.signed(call)]
+            return [self.signed(call, now)]
         return super().answered(call, answer, now)
 
     def woken(self, now: Instant) -> Outputs:
@@ -191,7 +190,7 @@ class ClassicUser(Link):
         if self._ended:
             return outputs
         for event in self._held.expired(now):
-            outputs.extend(self._live(event))
+            outputs.extend(self._live(event, now))
         for event in self._parked.expired(now):
             outputs.extend(self._tell(event))
         outputs.extend(self._lookups.due(now))
@@ -234,14 +233,14 @@ class ClassicUser(Link):
         state = f"{order.type}/{order.status}"[:40]
         why = "without a filled size" if empty else "which no page lists"
         note = Note(f"order {order.order_id}: state {state}, {why}; it is asked for", "error")
-        return [note, *self._lookups.ask(order.order_id, self._gap.single(order.order_id, order.symbol))]
+        return [note, *self._lookups.ask(order.order_id, self._gap.single(order.order_id, order.symbol), now)]
 
-    def _live(self, event: ExecutionReport) -> list[Output]:
+    def _live(self, event: ExecutionReport, now: Instant) -> list[Output]:
         """An order's state, as its client id has it: the end of one that `alter` replaced is not told."""
         parked = self._park_s and event.order_status == "CANCELED" and event.new_client_order_id
         if not parked:
             return self._tell(event)
-        self._parked.add(str(event.order_id), event, self.now.mono + self._park_s)
+        self._parked.add(str(event.order_id), event, now.mono + self._park_s)
         return [Seen(self.subscription.stream_id)]
 
     def _tell(self, event: ExecutionReport) -> list[Output]:
@@ -260,12 +259,12 @@ class ClassicUser(Link):
             and self.account.ledger.totals(str(event.order_id))[0] == filled
         )
         if known or not final or not self.subscription.credentials.key:
-            return self._live(event)
+            return self._live(event, now)
         order_id = str(event.order_id)
         self._held.add(order_id, event, now.mono + LOOKUP_S)
-        return [self.signed(self._gap.single(order_id, wire, tag=_LOOKUP))]
+        return [self.signed(self._gap.single(order_id, wire, tag=_LOOKUP), now)]
 
-    def _looked_up(self, order_id: str, answer: Answer) -> Outputs:
+    def _looked_up(self, order_id: str, answer: Answer, now: Instant) -> Outputs:
         event = self._held.take(order_id)
         if event is None:
             return []
@@ -284,7 +283,7 @@ class ClassicUser(Link):
                 event = msgspec.structs.replace(
                     event, price=found.price, total_quote_trade_quantity=found.total_quote_trade_quantity
                 )
-        return self._live(event)
+        return self._live(event, now)
 
     def _other(self, topic: str, frame: Control) -> AccountEvent | None:
         if topic == "/account/balance":

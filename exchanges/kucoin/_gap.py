@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from exchanges._adapter import Answer, Call, FailKind, KnownOrder, UserSubscription
+from exchanges._adapter import Answer, Call, FailKind, Instant, KnownOrder, UserSubscription
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal, plain
 from exchanges._plan import Singles, Steps, not_known
@@ -90,13 +90,16 @@ class Part(msgspec.Struct, frozen=True):
 class Gap:
     """The plan of one repair: open and recent orders and balances, then what is left of the known open orders."""
 
-    def __init__(self, account: _events.Account, subscription: UserSubscription, wall_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, account: _events.Account, subscription: UserSubscription, stamp: Callable[[Instant], int]
+    ) -> None:
         self._account = account
         self._exchange = account.exchange
         self._rest = _markets.rest_of(account.exchange)
         self._pool = _markets.pool_of(account.exchange)
         self._resume = subscription.resume
-        self._wall_ms = wall_ms
+        self._stamp = stamp
+        self._since = self._resume.since_ms if self._resume else 0
         self._wires: dict[str, None] = {}
         self._held: dict[str, None] = {}
         self._forced: dict[str, list[_frames.FillRow]] = {}
@@ -104,8 +107,8 @@ class Gap:
         self._asked_symbols = False
         self.telling = Telling(account, subscription)
         steps = [self._symbol_orders] if self._spot else []
-        self._steps = Steps(*steps, Singles(self.telling.gone, self._singles), self.telling.ends)
-        self._parsers: dict[str, Callable[[Call, msgspec.Raw], Repaired]] = {
+        self.then = Steps(*steps, Singles(self.telling.gone, self._singles), self.telling.ends).then
+        self._parsers: dict[str, Callable[[Call, msgspec.Raw, Instant], Repaired]] = {
             "open symbols": self._open_symbols,
             "open orders": self._orders,
             "closed orders": self._orders,
@@ -124,7 +127,7 @@ class Gap:
         """A live frame named this symbol: its closed orders are asked for as well."""
         self._wires[wire] = None
 
-    def calls(self) -> Sequence[Call]:
+    def calls(self, now: Instant) -> Sequence[Call]:
         """The first step."""
         if self._resume is None:
             return []
@@ -135,31 +138,27 @@ class Gap:
             ]
         assets = _markets.own_assets(self._exchange, self._account.table())
         codes = sorted("XBT" if asset == "BTC" else asset for asset in assets or {"BTC"})
-        if self._wall_ms() - self._since < RECENT_MS:
+        if self._stamp(now) - self._since < RECENT_MS:
             closed = [self._get("recent orders", "/api/v1/recentDoneOrders", 5)]
         else:
-            closed = self._closed_futures()
+            closed = self._closed_futures(now)
         return [
             self._open_futures(1),
             *closed,
-            self._fills(1),
+            self._fills(1, now),
             *(self._get("balance", f"/api/v1/account-overview?currency={code}", 5, context=code) for code in codes),
         ]
 
-    def then(self) -> Repaired:
-        """The next step that has something to ask."""
-        return self._steps.then()
-
-    def looked_up(self, call: Call, answer: Answer) -> Repaired:
+    def looked_up(self, call: Call, answer: Answer, now: Instant) -> Repaired:
         """The same for an order that is asked for while the stream is live."""
-        return self.telling.at_once(self.parse, call, answer)
+        return self.telling.at_once(self.parse, call, answer, now)
 
-    def parse(self, call: Call, answer: Answer) -> Repaired:
+    def parse(self, call: Call, answer: Answer, now: Instant) -> Repaired:
         envelope = _rest.read(answer)
         if not _rest.succeeded(answer, envelope):
             return self._failed(call, answer, envelope)
         try:
-            return self._parsers[call.tag](call, envelope.data)
+            return self._parsers[call.tag](call, envelope.data, now)
         except (*UNREADABLE, ValueError):
             return Repaired(missing=[f"{_label(call)}: the answer is not understood"])
 
@@ -172,7 +171,7 @@ class Gap:
 
     # --- steps ---
 
-    def _symbol_orders(self) -> Repaired:
+    def _symbol_orders(self, now: Instant) -> Repaired:
         """Closed spot orders can be had per symbol only: those of known and of open orders, and what the holdings hint at."""
         if self._asked_symbols:
             return Repaired()
@@ -180,7 +179,7 @@ class Gap:
         newest_first = sorted(self.telling.known.values(), key=lambda order: order.order_time_ms, reverse=True)
         known = list(dict.fromkeys([*self._wires, *(order.symbol for order in newest_first if order.symbol)]))
         held = [wire for wire in self._held if wire not in known]
-        windows, missing = self._windows()
+        windows, missing = self._windows(now)
         if len(known) > MAX_SYMBOLS:
             missing.append(f"orders on {len(known) - MAX_SYMBOLS} further symbols")
         calls = [
@@ -195,9 +194,9 @@ class Gap:
     def _singles(self, orders: Sequence[KnownOrder]) -> list[Call]:
         return [self.single(order.order_id, order.symbol) for order in orders]
 
-    def _windows(self) -> tuple[list[tuple[int, int]], list[str]]:
+    def _windows(self, now: Instant) -> tuple[list[tuple[int, int]], list[str]]:
         """Spans of the gap, the oldest first, and what is too old for them."""
-        end = self._wall_ms() + AHEAD_MS
+        end = self._stamp(now) + AHEAD_MS
         first = max(self._since, end - MAX_WINDOWS * WINDOW_MS)
         starts = range(first, end, WINDOW_MS)
         missing = ["orders that ended early in a long gap"] if first > self._since else []
@@ -213,14 +212,14 @@ class Gap:
         paging = f"&pageSize={FUTURES_PAGE}" + (f"&currentPage={page}" if page > 1 else "")
         return self._get("open orders", f"/api/v1/orders?status=active{paging}", 2, context=Part(page=page))
 
-    def _fills(self, page: int) -> Call:
+    def _fills(self, page: int, now: Instant) -> Call:
         """Fills of the gap: what says which of them was a liquidation."""
-        start, end = self._windows()[0][-1]
+        start, end = self._windows(now)[0][-1]
         query = f"startAt={start}&endAt={end}&pageSize={FUTURES_PAGE}" + (f"&currentPage={page}" if page > 1 else "")
         return self._get("liquidations", f"/api/v1/fills?{query}", 5, context=Part(page=page))
 
-    def _closed_futures(self) -> list[Call]:
-        return [self._closed_futures_page(Part("", start, end)) for start, end in self._windows()[0]]
+    def _closed_futures(self, now: Instant) -> list[Call]:
+        return [self._closed_futures_page(Part("", start, end)) for start, end in self._windows(now)[0]]
 
     def _closed_futures_page(self, part: Part) -> Call:
         paging = f"&pageSize={FUTURES_PAGE}&currentPage={part.page}"
@@ -229,12 +228,12 @@ class Gap:
 
     # --- answers ---
 
-    def _open_symbols(self, call: Call, data: msgspec.Raw) -> Repaired:
+    def _open_symbols(self, _call: Call, data: msgspec.Raw, _now: Instant) -> Repaired:
         answer = _symbols(data)
         self._wires.update(dict.fromkeys(answer.symbols or answer.symbol_list or ()))
         return Repaired()
 
-    def _orders(self, call: Call, data: msgspec.Raw) -> Repaired:
+    def _orders(self, call: Call, data: msgspec.Raw, _now: Instant) -> Repaired:
         if bytes(data).lstrip()[:1] == b"[":
             return self._told(call, data)
         page = _page(data)
@@ -254,13 +253,13 @@ class Gap:
             return self._closed_spot(part, last_id)
         return self._open_futures(part.page) if tag == "open orders" else self._closed_futures_page(part)
 
-    def _recent(self, call: Call, data: msgspec.Raw) -> Repaired:
+    def _recent(self, call: Call, data: msgspec.Raw, now: Instant) -> Repaired:
         """All of the last day: those that ended before the gap are known. A full list may not reach back to its begin."""
         told = self._told(call, data, since_ms=self._since)
         full = len(read_rows(data, _as_is)[0]) >= FUTURES_PAGE
-        return msgspec.structs.replace(told, calls=self._closed_futures()) if full else told
+        return msgspec.structs.replace(told, calls=self._closed_futures(now)) if full else told
 
-    def _liquidations(self, call: Call, data: msgspec.Raw) -> Repaired:
+    def _liquidations(self, call: Call, data: msgspec.Raw, now: Instant) -> Repaired:
         """Liquidations that nobody watched: one report for each order by which the venue closed a position."""
         page = _page(data)
         rows, odd = read_rows(page.items, _fill)
@@ -271,7 +270,7 @@ class Gap:
         missing = [f"liquidations: {odd.phrase('fills')}"] if odd else []
         if page.current_page < page.total_page:
             if part.page < MAX_PAGES:
-                return Repaired(calls=[self._fills(part.page + 1)], missing=missing)
+                return Repaired(calls=[self._fills(part.page + 1, now)], missing=missing)
             missing.append(f"liquidations: more than {MAX_PAGES} pages of fills")
         told = (self._account.liquidated(rows) for rows in self._forced.values())
         events = [report for report in told if report is not None and not self._told_live(report)]
@@ -288,7 +287,7 @@ class Gap:
             for order in orders
         )
 
-    def _one(self, call: Call, data: msgspec.Raw) -> Repaired:
+    def _one(self, call: Call, data: msgspec.Raw, _now: Instant) -> Repaired:
         if bytes(data) == b"null":
             return Repaired(missing=[not_known(call.context)])
         return self._reported([_order(data)])
@@ -314,9 +313,9 @@ class Gap:
                 reports.append(report)
         return Repaired(events=self.telling.news(reports), missing=missing)
 
-    def _balances(self, call: Call, data: msgspec.Raw) -> Repaired:
+    def _balances(self, _call: Call, data: msgspec.Raw, now: Instant) -> Repaired:
         found, odd = read_rows(data, _account)
-        now = self._wall_ms()
+        now_ms = self._stamp(now)
         rows = [row for row in found if row.type in ("", "trade", "trade_hf")]
         listed = self._account.table()
         for row in rows:
@@ -324,16 +323,16 @@ class Gap:
                 pairs = (f"{row.currency}-{coin}" for coin in QUOTES)
                 self._held.update(dict.fromkeys(pair for pair in pairs if listed.wire(pair) is not None))
         events = [
-            _events.position(row.currency, _frames.text(row.available), _frames.text(row.holds), now) for row in rows
+            _events.position(row.currency, _frames.text(row.available), _frames.text(row.holds), now_ms) for row in rows
         ]
         return Repaired(events=events, missing=_odd_balances(odd))
 
-    def _balance(self, call: Call, data: msgspec.Raw) -> Repaired:
+    def _balance(self, _call: Call, data: msgspec.Raw, now: Instant) -> Repaired:
         row = _overview(data)
         asset = _markets.asset_name(row.currency)
         locked = decimal(row.position_margin) + decimal(row.order_margin) + decimal(row.frozen_funds)
         free = _frames.text(row.available_balance)
-        return Repaired(events=[_events.position(asset, free, plain(locked), self._wall_ms())])
+        return Repaired(events=[_events.position(asset, free, plain(locked), self._stamp(now))])
 
     def _failed(self, call: Call, answer: Answer, envelope: _rest.Envelope) -> Repaired:
         code = str(envelope.code)
@@ -345,10 +344,6 @@ class Gap:
         if call.tag == "order" and code in _UNKNOWN_ORDER:
             return Repaired(missing=[not_known(call.context)])
         return Repaired(missing=[f"{_label(call)}: {fail.reason}"])
-
-    @property
-    def _since(self) -> int:
-        return self._resume.since_ms if self._resume else self._wall_ms()
 
     def _get(self, tag: str, path: str, weight: int, pool: str = "", context: object = None) -> Call:
         url = self._rest + path

@@ -103,7 +103,6 @@ class Link(TopicFeed[Topic]):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self.now = Instant(0.0, 0)
         self._welcome_by: float | None = None
         self._clock_checked = False
 
@@ -119,42 +118,38 @@ class Link(TopicFeed[Topic]):
     def _pushed(self, frame: Control, now: Instant) -> Outputs:
         """A message of a topic."""
 
-    def signed(self, call: Call) -> Call:
+    def signed(self, call: Call, now: Instant) -> Call:
         """Authentication for private calls."""
         return call
 
     # --- inputs ---
 
     def start(self, now: Instant) -> Outputs:
-        self.now = now
-        return self._ask_token()
+        return self._ask_token(now)
 
-    def _ask_token(self) -> Outputs:
+    def _ask_token(self, now: Instant) -> Outputs:
         kind = "private" if self.private else "public"
         url = f"{_markets.rest_of(self._exchange)}/api/v1/bullet-{kind}"
         pool = _markets.pool_of(self._exchange) if self.private else "public"
         body = "" if self.private else None
-        return [self.signed(Call(tag=_BULLET, method="POST", url=url, body=body, weight=10, pool=pool))]
+        return [self.signed(Call(tag=_BULLET, method="POST", url=url, body=body, weight=10, pool=pool), now)]
 
     def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
-        self.now = now
         if self._ended:
             return []
         if call.tag == _BULLET:
             return self._token(answer)
         if call.tag == _rest.TIME:
-            return self._clock_told(answer)
+            return self._clock_told(answer, now)
         if call.tag == _STATUS:
             return self._status(call, answer)
         return super().answered(call, answer, now)
 
     def connected(self, now: Instant) -> Outputs:
-        self.now = now
         self._welcome_by = now.mono + WELCOME_S
         return []
 
     def received(self, frame: bytes, now: Instant) -> Outputs:
-        self.now = now
         try:
             control = _decode_control(frame)
         except UNREADABLE:
@@ -178,7 +173,6 @@ class Link(TopicFeed[Topic]):
         return [Note(f"frame of type {frame.type or 'none'}")]
 
     def woken(self, now: Instant) -> Outputs:
-        self.now = now
         if self._welcome_by is not None and now.mono >= self._welcome_by and not self._ended:
             return [self._fail(FailKind.TRANSIENT, "no welcome after the connection was opened")]
         return super().woken(now)
@@ -264,11 +258,11 @@ class Link(TopicFeed[Topic]):
         self._clock_checked = True
         return [_rest.time_call(_markets.rest_of(self._exchange))]
 
-    def _clock_told(self, answer: Answer) -> Outputs:
+    def _clock_told(self, answer: Answer, now: Instant) -> Outputs:
         venue_ms = _rest.time_of(answer)
         if venue_ms is None:
             return [self._fail(FailKind.TRANSIENT, "the venue's clock can't be read")]
-        return [self._clock.read(venue_ms, self.now), *self._ask_token()]
+        return [self._clock.read(venue_ms, now), *self._ask_token(now)]
 
     def _status(self, call: Call, answer: Answer) -> Outputs:
         """Why the token call failed: planned maintenance, or something that passes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from exchanges._adapter import Answer, Call, KnownOrder, UserSubscription
+from exchanges._adapter import Answer, Call, Instant, KnownOrder, UserSubscription
 from exchanges._numbers import decimal
 from exchanges._repair import Parse, Repaired
 from exchanges.events import TERMINAL, AccountEvent, ExecutionReport
@@ -38,16 +38,16 @@ class Telling:
                 events.append(told)
         return events
 
-    def ends(self) -> Repaired:
+    def ends(self, _now: Instant) -> Repaired:
         """The last step of a plan."""
         ends, self._ends = self._ends, []
         return Repaired(events=[report for report in self._account.clients.ends(ends) if not self._same(report)])
 
-    def at_once(self, parse: Parse, call: Call, answer: Answer) -> Repaired:
+    def at_once(self, parse: Parse, call: Call, answer: Answer, now: Instant) -> Repaired:
         """Read the answer about an order that is asked for while the stream is live."""
         self.hold = False
         try:
-            return parse(call, answer)
+            return parse(call, answer, now)
         finally:
             self.hold = True
 

@@ -97,15 +97,14 @@ class UnifiedUser:
         self._versions = versions or _rest.KeyVersion()
         known = subscription.resume.orders if subscription.resume else ()
         self.account = _events.Account(setup.exchange, setup.table, known)
-        self._now = Instant(0.0, 0)
-        self._gap = UnifiedGap(self.account, subscription, lambda: self._clock.stamp(self._now), api or Api())
+        self._gap = UnifiedGap(self.account, subscription, self._clock.stamp, api or Api())
         self.repair = GapRepair(subscription, self._signed, self._gap.then)
         self._lookups = Lookups(self._signed)
         self._reader = Reader(setup.exchange, self.account.pair, setup.table)
         self._positions = Positions(
             subscription,
             calls=lambda: [unified_call(api or Api())],
-            parse=lambda _, answer: self._reader.read_unified(answer, self._clock.stamp(self._now)),
+            parse=lambda _, answer, now: self._reader.read_unified(answer, self._clock.stamp(now)),
             sign=self._signed,
             ready=lambda: self.repair.passing,
         )
@@ -125,11 +124,9 @@ class UnifiedUser:
         )
 
     def start(self, now: Instant) -> Outputs:
-        self._now = now
         return [Connect(_markets.UNIFIED_WS)]
 
     def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
-        self._now = now
         if self._lookups.owns(call):
             return self._lookups.answered(call, answer, self._gap.looked_up, self.repair.live, now)
         if self._positions.owns(call):
@@ -141,11 +138,10 @@ class UnifiedUser:
         return []
 
     def received(self, frame: bytes, now: Instant) -> Outputs:
-        self._now = now
         try:
             head = _frame(frame)
             if head.T:
-                return self._pushed(head)
+                return self._pushed(head, now)
         except (*UNREADABLE, ValueError):
             return [Note(f"frame of {len(frame)} bytes is not understood")]
         if "welcome" in (head.message, head.op, head.type):
@@ -158,7 +154,6 @@ class UnifiedUser:
         return [Note("frame of an unknown kind")]
 
     def woken(self, now: Instant) -> Outputs:
-        self._now = now
         if self._ended:
             return []
         if self._welcome_by is not None and now.mono >= self._welcome_by:
@@ -250,38 +245,39 @@ class UnifiedUser:
             return []
         if not _markets.is_spot(self.setup.exchange):
             self._positions.begin(now)
-        return self.repair.begin(self._gap.calls(), now)
+        return self.repair.begin(self._gap.calls(now), now)
 
-    def _pushed(self, head: _Frame) -> Outputs:
+    def _pushed(self, head: _Frame, now: Instant) -> Outputs:
         if self._removed:
             return []
         kind = head.T.split(".")[0]
         if kind in _ORDERS:
-            return self._ordered(_order(head.d))
+            return self._ordered(_order(head.d), now)
         if kind == "balance":
             push = _balance(head.d)
             event: AccountEvent | None = balance_event(push) if self.account.owns_asset(push.currency) else None
         elif kind == "positionAll":
-            return self._held_now(head.d)
+            return self._held_now(head.d, now)
         else:
             return [Note(f"channel {kind} is not known")]
         return [Seen(self.subscription.stream_id)] if event is None else self.repair.live(event)
 
-    def _ordered(self, push: OrderPush) -> Outputs:
+    def _ordered(self, push: OrderPush, now: Instant) -> Outputs:
         self._gap.saw(push.symbol)
         if reason := unclear(push.status, push.filled, push.average, push.price):
             note = Note(f"order {push.order_id}: {reason}; it is asked for", "error")
-            return [note, *self._lookups.ask(push.order_id, self._gap.single(push.order_id, push.symbol))]
+            single = self._gap.single(push.order_id, push.symbol)
+            return [note, *self._lookups.ask(push.order_id, single, now)]
         report = order_event(self.setup.exchange, self.account.pair, push)
-        told = None if report is None else self.account.clients.told(self._flagged(report))
+        told = None if report is None else self.account.clients.told(self._flagged(report, now))
         seen: list[Output] = [Seen(self.subscription.stream_id)]
         return [*self._source(push), *(seen if told is None else self.repair.live(told))]
 
-    def _held_now(self, raw: msgspec.Raw) -> list[Output]:
+    def _held_now(self, raw: msgspec.Raw, now: Instant) -> list[Output]:
         """What a position's push says of it, and of its liquidation."""
-        event = self._reader.update(unified_held(raw), self._clock.stamp(self._now))
+        event = self._reader.update(unified_held(raw), self._clock.stamp(now))
         told = [] if event is None else self._positions.live([event])
-        report = self._liquidation(raw)
+        report = self._liquidation(raw, now)
         if report is not None:
             return [*self.repair.live(report), *told]
         return told or [Seen(self.subscription.stream_id)]
@@ -295,33 +291,31 @@ class UnifiedUser:
         known = source.startswith(LIQUIDATION)
         return [] if known else [Note(f"orders of source {source}: not known whether they are liquidations")]
 
-    def _flagged(self, report: ExecutionReport) -> ExecutionReport:
+    def _flagged(self, report: ExecutionReport, now: Instant) -> ExecutionReport:
         """An order by which the venue liquidates; a plain one if the position told that already: it closes deals once."""
         if report.liquidation is not True:
             return report
-        if self._told_lately(report.symbol):
+        if self._told_lately(report.symbol, now):
             return msgspec.structs.replace(report, liquidation=msgspec.UNSET)
         if report.order_status == "FILLED":
-            self._liquidated[report.symbol] = self._now.mono
+            self._liquidated[report.symbol] = now.mono
         return report
 
-    def _liquidation(self, raw: msgspec.Raw) -> ExecutionReport | None:
+    def _liquidation(self, raw: msgspec.Raw, now: Instant) -> ExecutionReport | None:
         frame = liquidation_of(raw)
         report = None if frame is None else self.account.position(frame)
-        if report is None or self._told_lately(report.symbol):
+        if report is None or self._told_lately(report.symbol, now):
             return None
-        self._liquidated[report.symbol] = self._now.mono
+        self._liquidated[report.symbol] = now.mono
         return report
 
-    def _told_lately(self, symbol: str) -> bool:
+    def _told_lately(self, symbol: str, now: Instant) -> bool:
         told = self._liquidated.get(symbol)
-        return told is not None and self._now.mono - told < _SAME_LIQUIDATION_S
+        return told is not None and now.mono - told < _SAME_LIQUIDATION_S
 
-    def _signed(self, call: Call) -> Call:
+    def _signed(self, call: Call, now: Instant) -> Call:
         call = msgspec.structs.replace(call, stream_id=self.subscription.stream_id)
-        return _rest.sign(
-            call, self.subscription.credentials, self._clock.stamp(self._now), self._versions.of(call.url)
-        )
+        return _rest.sign(call, self.subscription.credentials, self._clock.stamp(now), self._versions.of(call.url))
 
     def _fail(self, kind: FailKind, reason: str) -> Fail:
         self._ended = True

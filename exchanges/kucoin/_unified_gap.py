@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from exchanges._adapter import Answer, Call, FailKind, KnownOrder, Note, Output, UserSubscription
+from exchanges._adapter import Answer, Call, FailKind, Instant, KnownOrder, Note, Output, UserSubscription
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
 from exchanges._plan import Singles, Steps, not_known
@@ -93,11 +93,15 @@ class UnifiedGap:
     """Balances and what can be asked for as a whole; then lists per symbol; then known open orders that no list has named."""
 
     def __init__(
-        self, account: _events.Account, subscription: UserSubscription, wall_ms: Callable[[], int], api: Api
+        self,
+        account: _events.Account,
+        subscription: UserSubscription,
+        stamp: Callable[[Instant], int],
+        api: Api,
     ) -> None:
         self._account = account
         self._resume = subscription.resume
-        self._wall_ms = wall_ms
+        self._stamp = stamp
         self._api = api
         self._spot = _markets.is_spot(account.exchange)
         self._trade_type = "SPOT" if self._spot else "FUTURES"
@@ -107,35 +111,32 @@ class UnifiedGap:
         self._seen: dict[str, None] = {}
         self._held: dict[str, None] = {}
         self.telling = Telling(account, subscription)
-        self._steps = Steps(
+        self.then = Steps(
             self._lists, Singles(self.telling.gone, self._singles, most=MAX_SINGLES, step=20), self.telling.ends
-        )
+        ).then
 
     def saw(self, symbol: str) -> None:
         """A live frame named this symbol: its lists are asked for as well."""
         self._seen[symbol] = None
 
-    def calls(self) -> Sequence[Call]:
+    def calls(self, now: Instant) -> Sequence[Call]:
         if self._resume is None:
             return []
         calls = [self._get("balances", "unified/account/balance", _Ask())]
         if self._whole:
             calls.append(self._open(_Ask()))
         if not self._spot:
-            calls.append(self._history(_Ask(), None))
+            calls.append(self._history(_Ask(), None, now))
         return calls
-
-    def then(self) -> Repaired:
-        return self._steps.then()
 
     # --- steps ---
 
-    def _lists(self) -> Repaired:
+    def _lists(self, now: Instant) -> Repaired:
         if self._asked_lists or not self._spot:
             return Repaired()
         self._asked_lists = True
         if self._whole:
-            return Repaired(calls=[self._history(_Ask(), None)])
+            return Repaired(calls=[self._history(_Ask(), None, now)])
         newest_first = sorted(self.telling.known.values(), key=lambda order: order.order_time_ms, reverse=True)
         known = [order.symbol for order in newest_first if order.symbol]
         names = list(dict.fromkeys([*known, *self._seen, *self._held]))
@@ -143,7 +144,7 @@ class UnifiedGap:
         if len(names) > MAX_SYMBOLS:
             missing.append(f"orders on {len(names) - MAX_SYMBOLS} further symbols")
         asks = [_Ask(symbol) for symbol in names[:MAX_SYMBOLS]]
-        calls = [call for ask in asks for call in (self._open(ask), self._history(ask, None))]
+        calls = [call for ask in asks for call in (self._open(ask), self._history(ask, None, now))]
         return Repaired(calls=calls, missing=missing)
 
     def _singles(self, orders: Sequence[KnownOrder]) -> list[Call]:
@@ -158,10 +159,10 @@ class UnifiedGap:
         query = f"tradeType={self._trade_type}{_symbol(ask)}&pageNumber={ask.page}&pageSize={PAGE}"
         return self._get("open orders", f"unified/order/open-list?{query}", ask)
 
-    def _history(self, ask: _Ask, last_id: int | str | None) -> Call:
+    def _history(self, ask: _Ask, last_id: int | str | None, now: Instant) -> Call:
         cursor = f"&lastId={last_id}" if last_id is not None else ""
-        since = self._resume.since_ms if self._resume else self._wall_ms()
-        times = f"&startAt={since}&endAt={self._wall_ms() + AHEAD_MS}&pageSize={PAGE}{cursor}"
+        since = self._resume.since_ms if self._resume else self._stamp(now)
+        times = f"&startAt={since}&endAt={self._stamp(now) + AHEAD_MS}&pageSize={PAGE}{cursor}"
         return self._get(
             "closed orders", f"unified/order/history?tradeType={self._trade_type}{_symbol(ask)}{times}", ask
         )
@@ -171,20 +172,20 @@ class UnifiedGap:
 
     # --- answers ---
 
-    def looked_up(self, call: Call, answer: Answer) -> Repaired:
+    def looked_up(self, call: Call, answer: Answer, now: Instant) -> Repaired:
         """The same for an order that is asked for while the stream is live."""
-        return self.telling.at_once(self.parse, call, answer)
+        return self.telling.at_once(self.parse, call, answer, now)
 
-    def parse(self, call: Call, answer: Answer) -> Repaired:
+    def parse(self, call: Call, answer: Answer, now: Instant) -> Repaired:
         envelope = _rest.read(answer)
         if not _rest.succeeded(answer, envelope):
             return self._failed(call, answer, envelope)
         try:
             if call.tag == "balances":
-                return self._wallets(envelope.data)
+                return self._wallets(envelope.data, now)
             if call.tag == "order":
                 return self._one(call, envelope.data)
-            return self._rows(call, envelope.data)
+            return self._rows(call, envelope.data, now)
         except (*UNREADABLE, ValueError):
             missing = [f"{_label(call)}: the answer is not understood"]
             return Repaired(missing=missing, outputs=self._shape(call, envelope.data))
@@ -226,7 +227,7 @@ class UnifiedGap:
             return Repaired()
         return Repaired(calls=[msgspec.structs.replace(call, url=url)])
 
-    def _rows(self, call: Call, data: msgspec.Raw) -> Repaired:
+    def _rows(self, call: Call, data: msgspec.Raw, now: Instant) -> Repaired:
         page = _Page(items=data) if bytes(data).lstrip()[:1] == b"[" else _page(data)
         listed = page.items if page.items else page.list
         if not listed and bytes(data) != b"null":
@@ -239,7 +240,7 @@ class UnifiedGap:
         if call.tag == "open orders" and ask.page < int(page.total_page):
             more = self._open(further)
         if call.tag == "closed orders" and len(rows) + odd.number >= PAGE and page.last_id is not None:
-            more = self._history(further, page.last_id)
+            more = self._history(further, page.last_id, now)
         if more is None:
             return told
         if ask.page >= MAX_PAGES:
@@ -266,12 +267,12 @@ class UnifiedGap:
                 reports.append(report)
         return Repaired(events=self.telling.news(reports), missing=missing)
 
-    def _wallets(self, data: msgspec.Raw) -> Repaired:
+    def _wallets(self, data: msgspec.Raw, now: Instant) -> Repaired:
         accounts = _balances(data).accounts
         if not accounts:
             raise ValueError("balances without accounts")
         groups, odd_groups = read_rows(accounts, _group)
-        now_ns = self._wall_ms() * 10**6
+        now_ns = self._stamp(now) * 10**6
         events, missing = [], [f"balances: {odd_groups.phrase('accounts')}"] if odd_groups else []
         for group in groups:
             rows, odd = read_rows(group.currencies, _currency)

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from exchanges._adapter import Answer, Call, ClockOffset, Instant, Note, Output, Send, Setup, UserSubscription
+from exchanges._adapter import Answer, Call, Instant, Note, Output, Send, Setup, UserSubscription
 from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._lookup import Lookups
@@ -48,12 +48,11 @@ class AccountSession:
         self.exchange = setup.exchange
         self.hosts = hosts_of(subscription.credentials, setup.options)
         self.clock = VenueClock(setup)
-        self.now = Instant(0.0, 0)
         self.key_proven = False
         self._table = setup.table
         kinds = ORDER_KINDS[setup.exchange]
         self.args = (_ACCOUNT, *(Arg(channel="orders", inst_type=kind) for kind in kinds))
-        self.plan = GapPlan(self.hosts.rest, kinds, setup.table, self.belongs, self.clock_told, self.stream_id)
+        self.plan = GapPlan(self.hosts.rest, kinds, setup.table, self.belongs, self.clock.read, self.stream_id)
         # Holds live events from the first frame on, so it exists before the first of them.
         self.repair = GapRepair(subscription, sign=self.sign, then=self.plan.then)
         self.lookups = Lookups(self.sign)
@@ -63,9 +62,7 @@ class AccountSession:
         self.positions = Positions(
             subscription,
             calls=lambda: position_calls(self.hosts.rest, kinds, self.stream_id),
-            parse=lambda _, answer: read_positions(
-                answer, self.exchange, self._table(), lambda: self.clock.stamp(self.now)
-            ),
+            parse=lambda _, answer, now: read_positions(answer, self.exchange, self._table(), self.clock.stamp(now)),
             sign=self.sign,
             ready=lambda: self.repair.passing,
         )
@@ -87,7 +84,7 @@ class AccountSession:
             self.positions.begin(now)
         return [Note(f"changes of positions are not told: {refusal}")] if refusal else []
 
-    def told_positions(self, rows: Sequence[msgspec.Raw]) -> list[Output]:
+    def told_positions(self, rows: Sequence[msgspec.Raw], now: Instant) -> list[Output]:
         outputs: list[Output] = []
         for row in rows:
             try:
@@ -96,38 +93,33 @@ class AccountSession:
                 outputs.append(Note(f"unreadable position: {error}", "error"))
                 continue
             if own(held, self.exchange, self._table()):
-                outputs.extend(self.positions.live([position_update(held, self._table(), self.clock.stamp(self.now))]))
+                outputs.extend(self.positions.live([position_update(held, self._table(), self.clock.stamp(now))]))
         return outputs
 
-    def clock_told(self, venue_ms: int) -> ClockOffset:
-        return self.clock.read(venue_ms, self.now)
-
-    def sign(self, call: Call) -> Call:
+    def sign(self, call: Call, now: Instant) -> Call:
         if call.tag == "time":
             return call
-        return self._signer.signed(call, self.clock.stamp(self.now))
+        return self._signer.signed(call, self.clock.stamp(now))
 
-    def parse(self, call: Call, answer: Answer) -> Repaired:
-        return self.plan.parse(call, answer)
-
-    def look_up(self, order: Order) -> list[Output]:
+    def look_up(self, order: Order, now: Instant) -> list[Output]:
         """Ask for an order that the stream told in a word that no page lists."""
-        return self.lookups.ask(order.ord_id, self.plan.order(order.inst_id, order.ord_id))
+        return self.lookups.ask(order.ord_id, self.plan.order(order.inst_id, order.ord_id), now)
 
-    def looked_up(self, call: Call, answer: Answer) -> Repaired:
+    def looked_up(self, call: Call, answer: Answer, now: Instant) -> Repaired:
         """What an answer to `look_up` says. An order that a frame has just told exists: ask again."""
         failure = failure_of(answer)
         if failure is not None and failure.code == ORDER_UNKNOWN:
             return Repaired(retry=True)
-        return self.plan.parse(call, answer)
+        return self.plan.parse(call, answer, now)
 
-    def login(self) -> dict[str, str]:
-        return self._signer.login(self.clock.stamp(self.now))
+    def login(self, now: Instant) -> dict[str, str]:
+        return self._signer.login(self.clock.stamp(now))
 
-    def config(self, tag: str) -> Call:
+    def config(self, tag: str, now: Instant) -> Call:
         """A signed call that changes nothing and needs no permission beyond reading."""
         url = f"{self.hosts.rest}/api/v5/account/config"
-        return self.sign(Call(tag=tag, method="GET", url=url, timeout_s=ASK_TIMEOUT_S, stream_id=self.stream_id))
+        call = Call(tag=tag, method="GET", url=url, timeout_s=ASK_TIMEOUT_S, stream_id=self.stream_id)
+        return self.sign(call, now)
 
 
 def request(op: str, request_id: str, args: tuple[Arg, ...]) -> Send:

@@ -59,21 +59,21 @@ class GapPlan:
         kinds: tuple[str, ...],
         table: Callable[[], SymbolTable],
         belongs: Callable[[Order], bool],
-        clock_told: Callable[[int], ClockOffset],
+        clock_told: Callable[[int, Instant], ClockOffset],
         stream_id: str,
     ) -> None:
         self._rest, self._kinds, self._table, self._belongs = rest, kinds, table, belongs
         self._clock_told, self._stream_id = clock_told, stream_id
-        self._now = Instant(0.0, 0)
+        self._begun_ms = 0
         self._resume = Resume(since_ms=0)
         self._known: dict[str, KnownOrder] = {}
         self._seen: dict[str, tuple[int, str, str]] = {}
         self._wires: dict[str, str] = {}
-        self._steps = Steps(self._unnamed, Singles(self._unseen, self._asked, most=MAX_SINGLES))
+        self.then = Steps(self._unnamed, Singles(self._unseen, self._asked, most=MAX_SINGLES)).then
 
     def first(self, resume: Resume, now: Instant) -> list[Call]:
         """The lists. Each is read newest first."""
-        self._resume, self._now = resume, now
+        self._resume, self._begun_ms = resume, now.wall_ms
         self._known = {order.order_id: order for order in resume.orders}
         age_ms = now.wall_ms - resume.since_ms
         calls: list[Call] = []
@@ -93,12 +93,8 @@ class GapPlan:
         """All balances of the account."""
         return self._call("balances", "account/balance", ())
 
-    def then(self) -> Repaired:
-        """Orders that had fills, or that we believed open, and that no list has shown: ask for each."""
-        return self._steps.then()
-
     def _unseen(self) -> Sequence[tuple[str, str]]:
-        """(order id, wire code) of what is asked for by its id."""
+        """(order id, wire code) of orders that had fills, or that we believed open, and that no list has shown."""
         wanted = {order_id: wire for order_id, wire in self._wires.items() if order_id not in self._seen}
         for order in self._open_before():
             wire = self._wire(order.symbol)
@@ -109,7 +105,7 @@ class GapPlan:
     def _open_before(self) -> list[KnownOrder]:
         return [order for order in self._known.values() if not order.terminal and order.order_id not in self._seen]
 
-    def _unnamed(self) -> Repaired:
+    def _unnamed(self, _now: Instant) -> Repaired:
         """Orders that can't be asked for: the code of their contract has a date, and no list tells it yet."""
         names = [order.order_id for order in self._open_before() if self._wire(order.symbol) is None]
         return Repaired(missing=[f"order {name}: its contract is in no list yet" for name in names])
@@ -121,9 +117,9 @@ class GapPlan:
         """One order by its id."""
         return self._call("order", "trade/order", (("instId", wire), ("ordId", order_id)), order_id)
 
-    def parse(self, call: Call, answer: Answer) -> Repaired:
+    def parse(self, call: Call, answer: Answer, now: Instant) -> Repaired:
         if call.tag == "time":
-            return self._clock(answer)
+            return self._clock(answer, now)
         failure = failure_of(answer)
         envelope = envelope_of(answer)
         if failure is not None or envelope is None:
@@ -163,9 +159,9 @@ class GapPlan:
 
     # --- answers ---
 
-    def _clock(self, answer: Answer) -> Repaired:
+    def _clock(self, answer: Answer, now: Instant) -> Repaired:
         venue_ms = time_of(answer)
-        return Repaired(outputs=(self._clock_told(venue_ms),) if venue_ms is not None else ())
+        return Repaired(outputs=(self._clock_told(venue_ms, now),) if venue_ms is not None else ())
 
     def _orders(self, call: Call, data: msgspec.Raw) -> Repaired:
         raws = _decode_rows(data)
@@ -214,7 +210,7 @@ class GapPlan:
         fills, odd = read_rows(data, _decode_fill)
         self._wires.update({fill.ord_id: fill.inst_id for fill in fills})
         missing = [odd.phrase("fills")] if odd else []
-        if _context(call).page == 1 and self._now.wall_ms - self._resume.since_ms > FILLS_KEPT_MS:
+        if _context(call).page == 1 and self._begun_ms - self._resume.since_ms > FILLS_KEPT_MS:
             missing.append("fills older than three days")
         last = next((fill.bill_id for fill in reversed(fills) if fill.bill_id), None)
         if len(fills) + odd.number < PAGE or not last:
@@ -236,9 +232,9 @@ class GapPlan:
         known = self._known.get(order_id)
         if known is None:
             return Repaired(missing=(f"order {order_id}: not known to the venue any more",))
-        if decimal(known.executed) or self._now.wall_ms - self._resume.since_ms > FILLS_KEPT_MS:
+        if decimal(known.executed) or self._begun_ms - self._resume.since_ms > FILLS_KEPT_MS:
             return Repaired(missing=(f"order {order_id}: its end is not known to the venue any more",))
-        return Repaired(events=[_canceled(known, self._now.wall_ms)])
+        return Repaired(events=[_canceled(known, self._begun_ms)])
 
     # --- helpers ---
 

@@ -5,7 +5,7 @@ Source: sections "Positions channel" and "Get positions" of okx.com/docs-v5.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -92,8 +92,8 @@ def position_calls(rest: str, kinds: Sequence[str], stream_id: str) -> list[Call
     ]
 
 
-def read_positions(answer: Answer, exchange: str, table: SymbolTable, stamp: Callable[[], int]) -> Read:
-    """`stamp` tells the venue's time."""
+def read_positions(answer: Answer, exchange: str, table: SymbolTable, event_ms: int) -> Read:
+    """`event_ms` is the venue's time."""
     failure, envelope = failure_of(answer), envelope_of(answer)
     if failure is not None or envelope is None:
         return Read(failed=failure.reason if failure else "unreadable answer")
@@ -101,7 +101,6 @@ def read_positions(answer: Answer, exchange: str, table: SymbolTable, stamp: Cal
         rows, odd = read_rows(envelope.data, decode_held)
     except UNREADABLE as error:
         return Read(failed=str(error))
-    event_ms = stamp()
     return Read(
         positions=[position_update(row, table, event_ms) for row in rows if own(row, exchange, table)],
         time_ms=event_ms,

@@ -119,17 +119,15 @@ class UserAdapter(OneAccount):
         session = self._session
         if session is None:
             return []
-        session.now = now
         self._phase = Phase.ASKING
         self._alarms.set("ask", now.mono + ASK_LIMIT_S)
-        return [session.config("config")]
+        return [session.config("config", now)]
 
     def received(self, frame: bytes, now: Instant) -> Outputs:
         self._beat.heard()
         session = self._session
         if frame == PONG or session is None:
             return []
-        session.now = now
         try:
             push = _decode_push(frame)
             if push.event:
@@ -138,21 +136,20 @@ class UserAdapter(OneAccount):
         except UNREADABLE as error:
             return [Note(f"unreadable private frame: {error}", "error")]
         if push.arg.channel == "orders":
-            return self._orders(session, rows)
+            return self._orders(session, rows, now)
         if push.arg.channel == "account":
             return self._accounts(session, rows)
         if push.arg.channel == POSITIONS:
             # The snapshot comes in pages; REST is asked for all of them, behind the orders.
-            return session.told_positions(rows) if push.event_type != "snapshot" else []
+            return session.told_positions(rows, now) if push.event_type != "snapshot" else []
         return [Note(f"unknown private channel {push.arg.channel[:40]}")]
 
     def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
         session = self._session
         if session is None:
             return []
-        session.now = now
         if session.repair.owns(call):
-            return self._newest(session.repair.answered(call, answer, session.parse, now))
+            return self._newest(session.repair.answered(call, answer, session.plan.parse, now))
         if session.lookups.owns(call):
             return session.lookups.answered(call, answer, session.looked_up, session.repair.live, now)
         if session.positions.owns(call):
@@ -172,7 +169,6 @@ class UserAdapter(OneAccount):
         session = self._session
         if session is None:
             return self._beat.due(now)
-        session.now = now
         outputs = self._beat.due(now)
         for name in self._alarms.due(now):
             outputs.extend(self._alarm(session, name, now))
@@ -210,9 +206,9 @@ class UserAdapter(OneAccount):
 
     def _clock(self, session: AccountSession, answer: Answer, now: Instant) -> list[Output]:
         venue_ms = time_of(answer)
-        outputs: list[Output] = [session.clock_told(venue_ms)] if venue_ms is not None else []
+        outputs: list[Output] = [session.clock.read(venue_ms, now)] if venue_ms is not None else []
         if self._phase is Phase.ASKING:
-            return [*outputs, session.config("config") if venue_ms is not None else self._login(session, now)]
+            return [*outputs, session.config("config", now) if venue_ms is not None else self._login(session, now)]
         if self._phase is not Phase.LOGIN:
             return outputs
         # One login a connection: the next one starts with the clock that was read just now.
@@ -223,7 +219,7 @@ class UserAdapter(OneAccount):
         self._phase = Phase.LOGIN
         self._alarms.clear("ask")
         self._alarms.set("ack", now.mono + ACK_TIMEOUT_S * ACK_TRIES)
-        return Send(msgspec.json.encode({"op": "login", "args": [session.login()]}).decode())
+        return Send(msgspec.json.encode({"op": "login", "args": [session.login(now)]}).decode())
 
     def _refused(self, session: AccountSession, reason: str, *, first_sight: bool = True) -> list[Output]:
         self._alarms = Alarms()
@@ -250,7 +246,7 @@ class UserAdapter(OneAccount):
             outputs = self._newest(session.repair.begin(session.plan.first(session.resume, now), now))
         else:
             # It is not certain that the account channel starts with a snapshot, so a new stream reads its balances once.
-            outputs = [*self._newest(session.repair.begin([], now)), session.sign(session.plan.balance())]
+            outputs = [*self._newest(session.repair.begin([], now)), session.sign(session.plan.balance(), now)]
         if session.position_args:
             session.positions.expect(now, ACK_TIMEOUT_S)
         return [*outputs, *session.follow_positions(self._setup.new_id)]
@@ -269,7 +265,7 @@ class UserAdapter(OneAccount):
     def _alarm(self, session: AccountSession, name: str, now: Instant) -> list[Output]:
         if name == "use key":
             self._alarms.set("use key", now.mono + USE_KEY_EVERY_S)
-            return [session.config("use key")]
+            return [session.config("use key", now)]
         if name == "ask" and self._phase is Phase.ASKING:
             return [Note("REST did not answer before the login"), self._login(session, now)]
         if name == "ask":
@@ -333,7 +329,7 @@ class UserAdapter(OneAccount):
 
     # --- events ---
 
-    def _orders(self, session: AccountSession, rows: list[msgspec.Raw]) -> list[Output]:
+    def _orders(self, session: AccountSession, rows: list[msgspec.Raw], now: Instant) -> list[Output]:
         outputs: list[Output] = []
         for row in rows:
             try:
@@ -342,7 +338,7 @@ class UserAdapter(OneAccount):
                     continue
                 if reason := unclear(order):
                     outputs.append(Note(reason, "error"))
-                    outputs.extend(session.look_up(order))
+                    outputs.extend(session.look_up(order, now))
                     continue
                 event = execution_report(order)
             except (*UNREADABLE, ValueError) as error:

@@ -62,14 +62,13 @@ class Account:
 
     def __init__(self, setup: Setup, subscription: UserSubscription, now: Instant) -> None:
         self.stream_id = subscription.stream_id
-        self.now = now
         self.clock = VenueClock(setup)
         self._futures = setup.exchange == FUTURES
         self._signer = Signer(subscription.credentials, site_of(setup.options))
         self._orders = Orders(setup.exchange, setup.table)
         resume = subscription.resume
         self._clients = ClientOrders(resume.orders if resume is not None else (), reading=resume is not None)
-        self._gap = Gap(setup.exchange, self._orders, self._clients, resume, lambda: self.now.wall_ms, setup.table)
+        self._gap = Gap(setup.exchange, self._orders, self._clients, resume, setup.table)
         # Holds live events from the first frame on, so it exists before the first of them.
         self._repair = GapRepair(subscription, sign=self.sign, then=self._gap.then, given_up=self._gap.given_up)
         self._lookups = Lookups(self.sign)
@@ -81,21 +80,21 @@ class Account:
         if resume is not None:
             self._orders.resume(resume.orders, now.wall_ms)
 
-    def recorded(self) -> None:
+    def recorded(self, now: Instant) -> None:
         """Frames are replayed: REST can't be asked, and nothing is held."""
         self._live = False
-        self._repair.begin([], self.now)
+        self._repair.begin([], now)
 
     # --- REST ---
 
-    def sign(self, call: Call) -> Call:
-        signed = self._signer.signed(call, self.clock.stamp(self.now))
+    def sign(self, call: Call, now: Instant) -> Call:
+        signed = self._signer.signed(call, self.clock.stamp(now))
         return msgspec.structs.replace(signed, stream_id=self.stream_id)
 
     def begin(self, now: Instant) -> list[Output]:
         """The subscriptions stand. No channel tells the wallet as it is, only what changes of it."""
-        wallet = self._lookups.ask(BALANCES, self._gap.wallet()) if self._first else []
-        return [*self._repair.begin(self._gap.calls(), now), *wallet]
+        wallet = self._lookups.ask(BALANCES, self._gap.wallet(), now) if self._first else []
+        return [*self._repair.begin(self._gap.calls(now), now), *wallet]
 
     def rest_told(self, call: Call, answer: Answer, now: Instant) -> list[Output]:
         if self._repair.owns(call):
@@ -105,13 +104,13 @@ class Account:
             return self._lookups.answered(call, answer, parse, self._repair.live, now)
         return []
 
-    def _ask(self, order_id: str, market: str) -> list[Output]:
+    def _ask(self, order_id: str, market: str, now: Instant) -> list[Output]:
         if not self._live:
             return []
         call = msgspec.structs.replace(order_call(order_id), context=(order_id, market))
-        return self._lookups.ask(order_id, call)
+        return self._lookups.ask(order_id, call, now)
 
-    def _state(self, call: Call, answer: Answer) -> Repaired:
+    def _state(self, call: Call, answer: Answer, now: Instant) -> Repaired:
         """What REST says of one order: first among the ended ones, then among the open ones of its market."""
         order_id, market = call.context if isinstance(call.context, tuple) else ("", "")
         failure = failure_of(answer)
@@ -133,19 +132,20 @@ class Account:
             return Repaired(calls=[private_call(STILL, "orders", params, context=call.context)])
         if not self._orders.ours(row):
             return Repaired()
-        report = self._orders.report(row, self.now.wall_ms, ended=not still)
+        report = self._orders.report(row, now.wall_ms, ended=not still)
         if isinstance(report, str):
             return Repaired(missing=[report])
-        return Repaired(events=self._client_order(row, report))
+        return Repaired(events=self._client_order(row, report, now))
 
-    def _client_order(self, row: Row, report: ExecutionReport | None) -> list[ExecutionReport]:
+    def _client_order(self, row: Row, report: ExecutionReport | None, now: Instant) -> list[ExecutionReport]:
         """What a live state tells of its client order."""
         if report is None:
             return []
         if not self._live:
             return self._clients.told(report, wait_until=0)
-        mono = self.now.mono
-        return self._clients.told(report, wait_until=mono + HEIR_WAIT_S, heard_mono=mono, may_go_on=may_go_on(row))
+        return self._clients.told(
+            report, wait_until=now.mono + HEIR_WAIT_S, heard_mono=now.mono, may_go_on=may_go_on(row)
+        )
 
     # --- time ---
 
@@ -154,7 +154,7 @@ class Account:
         for deal in self._deals.expired(now):
             if not self._orders.knows(str(deal.order_id)):
                 outputs.append(Note("a deal of an order that no frame told"))
-                outputs.extend(self._ask(str(deal.order_id), deal.market))
+                outputs.extend(self._ask(str(deal.order_id), deal.market, now))
         outputs.extend(self._lookups.due(now))
         outputs.extend(self._repair.due(now))
         # Lists that hang must not hold back what happens now.
@@ -192,22 +192,22 @@ class Account:
         kind = bytes(parts[0]) if parts else b""
         if len(parts) < 2 or kind not in {str(one).encode() for one in (NEW, CHANGED, ENDED)}:
             notes: list[Output] = [Note("an order frame of a kind that no page lists", "error")]
-            return [*notes, *self._ask_named(parts[1])] if len(parts) > 1 else notes
+            return [*notes, *self._ask_named(parts[1], now)] if len(parts) > 1 else notes
         return self._order(parts[1], now, ended=kind == str(ENDED).encode())
 
     def _order(self, raw: msgspec.Raw, now: Instant, *, ended: bool) -> list[Output]:
         try:
             row = decode_row(raw)
         except UNREADABLE as error:
-            return [Note(f"unreadable order: {error}", "error"), *self._ask_named(raw)]
+            return [Note(f"unreadable order: {error}", "error"), *self._ask_named(raw, now)]
         if not self._orders.ours(row):
             return [Seen(self.stream_id)]
         event = self._orders.report(row, now.wall_ms, ended=ended)
         if isinstance(event, str):
-            return [Note(f"order: {event}", "error"), *self._ask(str(row.id), row.market)]
-        return self._emit(self._client_order(row, event))
+            return [Note(f"order: {event}", "error"), *self._ask(str(row.id), row.market, now)]
+        return self._emit(self._client_order(row, event, now))
 
-    def _ask_named(self, raw: msgspec.Raw) -> list[Output]:
+    def _ask_named(self, raw: msgspec.Raw, now: Instant) -> list[Output]:
         """A row that can't be read may be the end of its order."""
         try:
             ref = _decode_ref(raw)
@@ -216,7 +216,7 @@ class Account:
         if not isinstance(ref.id, str | int) or isinstance(ref.id, bool):
             return []
         market = ref.market if isinstance(ref.market, str) else ""
-        return self._ask(str(ref.id), market) if not market or self._orders.ours_market(market) else []
+        return self._ask(str(ref.id), market, now) if not market or self._orders.ours_market(market) else []
 
     def _deal(self, params: msgspec.Raw, now: Instant) -> list[Output]:
         """No event: what an order cost, and a check that its frames come."""

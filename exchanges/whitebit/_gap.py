@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from exchanges._adapter import Answer, Call, FailKind, KnownOrder, Resume
+from exchanges._adapter import Answer, Call, FailKind, Instant, KnownOrder, Resume
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
 from exchanges._plan import Singles, Steps, not_known
@@ -136,34 +136,30 @@ class Gap:
         orders: Orders,
         clients: ClientOrders,
         resume: Resume | None,
-        wall_ms: Callable[[], int],
         table: Callable[[], SymbolTable],
     ) -> None:
         self._exchange, self._orders, self._clients = exchange, orders, clients
-        self._resume, self._wall_ms, self._table = resume, wall_ms, table
+        self._resume, self._table = resume, table
         self._known: dict[str, KnownOrder] = {one.order_id: one for one in resume.orders} if resume else {}
         self._found: set[str] = set()
-        self._steps = Steps(
-            lambda: Repaired(events=self._clients.lists_read()),
+        self.then = Steps(
+            lambda _now: Repaired(events=self._clients.lists_read()),
             Singles(self._gone, self._singles, most=MAX_SINGLES, step=SINGLES_AT_ONCE),
             Singles(self._clients.unsure, self._shares, most=MAX_SINGLES, step=SINGLES_AT_ONCE),
-            lambda: Repaired(events=self._clients.gap_read()),
-        )
+            lambda _now: Repaired(events=self._clients.gap_read()),
+        ).then
 
-    def calls(self) -> Sequence[Call]:
+    def calls(self, now: Instant) -> Sequence[Call]:
         if self._resume is None:
             return []
-        return [self._open(0), self._past(0), self.wallet()]
-
-    def then(self) -> Repaired:
-        return self._steps.then()
+        return [self._open(0), self._past(0, now), self.wallet()]
 
     def _open(self, offset: int) -> Call:
         return private_call(OPEN, "orders", {"limit": PAGE, "offset": offset}, context=offset)
 
-    def _past(self, offset: int) -> Call:
+    def _past(self, offset: int, now: Instant) -> Call:
         since_s = self._resume.since_ms // 1000 - OVERLAP_S if self._resume else 0
-        oldest_s = self._wall_ms() // 1000 - MONTHS_S
+        oldest_s = now.wall_ms // 1000 - MONTHS_S
         params = {"startDate": max(since_s, oldest_s), "limit": PAGE, "offset": offset}
         return private_call(PAST, "trade-account/order/history", params, context=offset)
 
@@ -183,12 +179,12 @@ class Gap:
     def _shares(orders: Sequence[Unsure]) -> list[Call]:
         return [_deals_call(SHARE, one.order.order_id, one) for one in orders]
 
-    def given_up(self, _: Call) -> Sequence[AccountEvent]:
+    def given_up(self, _call: Call, _now: Instant) -> Sequence[AccountEvent]:
         return self._clients.gap_read()
 
     # --- answers ---
 
-    def parse(self, call: Call, answer: Answer) -> Repaired:
+    def parse(self, call: Call, answer: Answer, now: Instant) -> Repaired:
         failure = failure_of(answer)
         if failure is not None and "was not found" in failure.reason and call.tag == ORDER:
             return self._not_ended(str(call.context))
@@ -197,28 +193,28 @@ class Gap:
                 return Repaired(missing=[f"{call.tag}: {failure.reason}"])
             return Repaired(retry=True, retry_after_s=failure.retry_after_s)
         try:
-            return self._parse(call, answer.body)
+            return self._parse(call, answer.body, now)
         except (*UNREADABLE, ValueError):
             return Repaired(missing=[f"{call.tag}: the answer is not understood"])
 
-    def _parse(self, call: Call, body: bytes) -> Repaired:
+    def _parse(self, call: Call, body: bytes, now: Instant) -> Repaired:
         if call.tag == BALANCES:
-            return self._balances(body)
+            return self._balances(body, now)
         if call.tag == PAST:
-            return self._past_page(call, body)
+            return self._past_page(call, body, now)
         if call.tag == ORDER:
             rows, bad = history_rows(body)
             mine = [row for row in rows if str(row.id) == str(call.context)]
             if mine or bad:
-                return self._told(call, mine, bad, ended=True)
+                return self._told(call, mine, bad, now, ended=True)
             return self._not_ended(str(call.context))
         if call.tag == DEALS:
-            return self._deals(str(call.context), body)
+            return self._deals(str(call.context), body, now)
         if call.tag == SHARE:
             return self._share(call, body)
-        return self._open_page(call, body)
+        return self._open_page(call, body, now)
 
-    def _open_page(self, call: Call, body: bytes) -> Repaired:
+    def _open_page(self, call: Call, body: bytes, now: Instant) -> Repaired:
         raws = decode_raws(body)
         rows, bad = [], 0
         for raw in raws:
@@ -230,20 +226,20 @@ class Gap:
             order_id = str(call.context)
             mine = [row for row in rows if str(row.id) == order_id]
             if mine:
-                return self._told(call, mine, 0, ended=False)
+                return self._told(call, mine, 0, now, ended=False)
             if bad or len(raws) >= PAGE:
                 return Repaired(missing=[not_known(order_id)])
             return Repaired(calls=[_deals_call(DEALS, order_id, order_id)])
-        told = self._told(call, rows, bad, ended=False)
+        told = self._told(call, rows, bad, now, ended=False)
         return self._more(call, told, len(raws), self._open)
 
-    def _past_page(self, call: Call, body: bytes) -> Repaired:
+    def _past_page(self, call: Call, body: bytes, now: Instant) -> Repaired:
         rows, bad = history_rows(body)
-        told = self._told(call, rows, bad, ended=True)
-        oldest = self._resume is not None and self._resume.since_ms // 1000 < self._wall_ms() // 1000 - MONTHS_S
+        told = self._told(call, rows, bad, now, ended=True)
+        oldest = self._resume is not None and self._resume.since_ms // 1000 < now.wall_ms // 1000 - MONTHS_S
         if oldest:
             told = msgspec.structs.replace(told, missing=[*told.missing, "orders that ended more than 31 days ago"])
-        return self._more(call, told, len(rows) + bad, self._past)
+        return self._more(call, told, len(rows) + bad, lambda offset: self._past(offset, now))
 
     def _more(self, call: Call, told: Repaired, count: int, page: Callable[[int], Call]) -> Repaired:
         following = int(str(call.context)) + PAGE
@@ -253,7 +249,7 @@ class Gap:
             return msgspec.structs.replace(told, missing=[*told.missing, f"{call.tag}: more than {following}"])
         return msgspec.structs.replace(told, calls=[page(following)])
 
-    def _told(self, call: Call, rows: Sequence[Row], bad: int, *, ended: bool) -> Repaired:
+    def _told(self, call: Call, rows: Sequence[Row], bad: int, now: Instant, *, ended: bool) -> Repaired:
         missing = [f"{call.tag}: {bad} that can't be read"] if bad else []
         events: list[AccountEvent] = []
         for row in rows:
@@ -263,7 +259,7 @@ class Gap:
             self._found.add(order_id)
             if ended and not self._ended_since(row):
                 continue
-            report = self._orders.report(row, self._wall_ms(), ended=ended)
+            report = self._orders.report(row, now.wall_ms, ended=ended)
             if isinstance(report, str):
                 missing.append(f"order {order_id}: {report}")
             elif report is not None:
@@ -295,7 +291,7 @@ class Gap:
         params = {"market": wire_of(known.symbol, self._exchange, self._table()), "limit": PAGE, "offset": 0}
         return Repaired(calls=[private_call(STILL, "orders", params, context=order_id)])
 
-    def _deals(self, order_id: str, body: bytes) -> Repaired:
+    def _deals(self, order_id: str, body: bytes, now: Instant) -> Repaired:
         """Brokers' accounts have no cancelled orders in the history: what is left of an order are its deals."""
         known = self._known.get(order_id)
         deals = _deals_of(body)
@@ -308,7 +304,7 @@ class Gap:
             executed, money = decimal(known.executed), decimal(known.executed_quote)
         elif before is not None:
             executed, money = executed + before[0], money + before[1]
-        end = of_known(known, executed, money, self._wall_ms())
+        end = of_known(known, executed, money, now.wall_ms)
         return Repaired(events=self._clients.told(end, wait_until=None, whole=True), missing=missing)
 
     def _share(self, call: Call, body: bytes) -> Repaired:
@@ -325,7 +321,7 @@ class Gap:
             return Repaired(missing=[f"order {unsure.order.order_id}: its average from before it was modified"])
         return Repaired(events=self._clients.resolve(unsure, value))
 
-    def _balances(self, body: bytes) -> Repaired:
+    def _balances(self, body: bytes, now: Instant) -> Repaired:
         balances: list[Balance | None] = []
         bad = 0
         if self._exchange == FUTURES:
@@ -344,4 +340,4 @@ class Gap:
         bad += sum(one is None for one in balances)
         told = [one for one in balances if one is not None]
         missing = [f"{BALANCES}: {bad} that can't be read"] if bad else []
-        return Repaired(events=[position(told, self._wall_ms())] if told else [], missing=missing)
+        return Repaired(events=[position(told, now.wall_ms)] if told else [], missing=missing)

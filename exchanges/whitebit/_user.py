@@ -93,7 +93,6 @@ class User(OneAccount):
         account = self._account
         if account is None:
             return []
-        account.now = now
         self._list_by = now.mono + LIST_WITHIN_S
         return self._when_listed(account, now)
 
@@ -102,7 +101,6 @@ class User(OneAccount):
         account = self._account
         if account is None or self._ended:
             return []
-        account.now = now
         try:
             message = decode_frame(frame)
             if message.method is not None:
@@ -115,7 +113,6 @@ class User(OneAccount):
         account = self._account
         if account is None or self._ended:
             return []
-        account.now = now
         if call.tag == TOKEN:
             return self._token_told(account, call, answer, now)
         if call.tag == STATUS:
@@ -131,7 +128,6 @@ class User(OneAccount):
         account = self._account
         if account is None:
             return outputs
-        account.now = now
         for name in self._alarms.due(now):
             if name == "ack":
                 outputs.append(self._fail(FailKind.TRANSIENT, "no answer to a request"))
@@ -140,7 +136,7 @@ class User(OneAccount):
             elif name == "check":
                 outputs.extend(self._check(now))
             else:
-                outputs.append(self._token_call(account, int(name)))
+                outputs.append(self._token_call(account, int(name), now))
         return [*outputs, *account.due(now)]
 
     def deadline(self) -> float | None:
@@ -170,15 +166,15 @@ class User(OneAccount):
 
     def _when_listed(self, account: Account, now: Instant) -> list[Output]:
         if self._listed():
-            return [self._token_call(account, 1)]
+            return [self._token_call(account, 1, now)]
         if now.mono >= self._list_by:
             return [self._fail(FailKind.TRANSIENT, "the symbol list is not loaded")]
         self._alarms.set("list", now.mono + LIST_EVERY_S)
         return []
 
-    def _token_call(self, account: Account, attempt: int) -> Call:
+    def _token_call(self, account: Account, attempt: int, now: Instant) -> Call:
         call = _rest.private_call(TOKEN, "profile/websocket_token", {}, pool="token", attempt=attempt)
-        return account.sign(call)
+        return account.sign(call, now)
 
     def _token_told(self, account: Account, call: Call, answer: Answer, now: Instant) -> list[Output]:
         failure = _rest.failure_of(answer)
@@ -221,7 +217,7 @@ class User(OneAccount):
             told: list[Output] = [account.clock.read(_decode_time(answer.body).time * 1000, now)]
         except UNREADABLE:
             told = []
-        return [*told, self._token_call(account, attempt)]
+        return [*told, self._token_call(account, attempt, now)]
 
     def _request(self, what: str, method: str, params: list[object]) -> Output:
         number = self._numbers.next()
@@ -286,7 +282,7 @@ class User(OneAccount):
     def _refusal(self, account: Account, what: str, failure: _rest.Failure, now: Instant) -> list[Output]:
         if what == "authorize":
             if failure.kind is FailKind.REQUEST and self._tokens < TOKEN_TRIES:
-                return [Note("the token was refused: another one is asked for"), self._token_call(account, 1)]
+                return [Note("the token was refused: another one is asked for"), self._token_call(account, 1, now)]
             kind = FailKind.RATE_LIMITED if failure.kind is FailKind.RATE_LIMITED else FailKind.TRANSIENT
             return [self._fail(kind, f"authorize: {failure.reason}", failure.retry_after_s)]
         market = missing_market(failure.reason)
@@ -309,5 +305,5 @@ class User(OneAccount):
     def replay(self, subscription: UserSubscription) -> None:
         """Enter the live state of a recorded frame: REST can't be asked, and time stands still."""
         self._account = Account(self._setup, subscription, Instant(0.0, 0))
-        self._account.recorded()
+        self._account.recorded(Instant(0.0, 0))
         self._joined = True

@@ -109,8 +109,9 @@ PLANTED: Final = (
     _adapter(
         "a retry is stamped with the time of an earlier input",
         "_user",
-        "        outputs = self._beat.due(now)\n        account = self._at(now)\n",
-        "        outputs = self._beat.due(now)\n        account = self._account\n",
+        "        return self._signer.signed(call, self.clock.stamp(now))\n",
+        "        self.at = now if call.attempt == 1 else self.at\n"
+        "        return self._signer.signed(call, self.clock.stamp(self.at))\n",
     ),
     _adapter("a ticker frame that raises", "_ticker", "if number(row.last) > 0]", "if 1 / number(row.last) > 0]"),
     _half(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import msgspec
 import pytest
 
+import exchanges
 from exchanges._adapter import Answer, Call, ClockOffset, Instant, Send, Setup
 from exchanges._clock import VenueClock
 from tests.unit.exchanges.driver import of
@@ -43,3 +47,11 @@ def signed(name: str, made: Setup, now: Instant) -> list[object]:
 def test_a_new_connection_signs_with_the_measured_clock(name: str, exchange: str) -> None:
     late = Instant(NOW.mono, NOW.wall_ms - 90_000)
     assert signed(name, measured(exchange, [90_000] * 9), late) == signed(name, setup(exchange), NOW)
+
+
+def test_no_adapter_keeps_the_time_of_an_input() -> None:
+    """What was kept is old when the next input comes, and whoever forgets to renew it signs with it."""
+    package = Path(exchanges.__path__[0])
+    keeps = re.compile(r"^ *(\w+\.)+\w+(, [\w.]+)* = (.*, )?now$", re.MULTILINE)
+    found = {str(path.relative_to(package)) for path in package.rglob("*.py") if keeps.search(path.read_text())}
+    assert found == {"_repair.py"}  # when the gap began to be read

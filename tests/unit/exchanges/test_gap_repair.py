@@ -35,11 +35,11 @@ def live(outputs: list[Output]) -> list[Live]:
     return [output for output in outputs if isinstance(output, Live)]
 
 
-def found(_: Call, __: Answer) -> Repaired:
+def found(_: Call, __: Answer, ___: Instant) -> Repaired:
     return Repaired(events=[report("FILLED", "1", order="2", time=20), report("NEW", order="1", time=10)])
 
 
-def nothing(_: Call, __: Answer) -> Repaired:
+def nothing(_: Call, __: Answer, ___: Instant) -> Repaired:
     return Repaired()
 
 

@@ -21,7 +21,7 @@ STAMPS = itertools.count()
 
 
 def lookups() -> Lookups:
-    return Lookups(lambda call: msgspec.structs.replace(call, url=f"https://venue/order?stamp={next(STAMPS)}"))
+    return Lookups(lambda call, _: msgspec.structs.replace(call, url=f"https://venue/order?stamp={next(STAMPS)}"))
 
 
 def call() -> Call:
@@ -34,7 +34,7 @@ def told(event: AccountEvent) -> list[Output]:
 
 def test_the_answer_is_published_like_a_live_event() -> None:
     book = lookups()
-    asked = only(Call, book.ask("7", call()))
+    asked = only(Call, book.ask("7", call(), NOW))
     assert book.owns(asked)
     assert book.answered(asked, OK, lambda *_: Repaired(events=[EVENT]), told, NOW) == [Emit("a", EVENT)]
     assert not book.owns(asked)
@@ -43,16 +43,16 @@ def test_the_answer_is_published_like_a_live_event() -> None:
 
 def test_an_order_is_asked_for_once_at_a_time() -> None:
     book = lookups()
-    asked = only(Call, book.ask("7", call()))
-    assert book.ask("7", call()) == []
+    asked = only(Call, book.ask("7", call(), NOW))
+    assert book.ask("7", call(), NOW) == []
     book.answered(asked, BUSY, lambda *_: Repaired(), told, NOW)
-    assert book.ask("7", call()) == []
-    assert of(Call, book.ask("8", call()))
+    assert book.ask("7", call(), NOW) == []
+    assert of(Call, book.ask("8", call(), NOW))
 
 
 def test_a_busy_venue_is_asked_again_with_a_fresh_signature_and_not_for_ever() -> None:
     book = lookups()
-    outputs = book.ask("7", call())
+    outputs = book.ask("7", call(), NOW)
     urls, now = [], NOW
     while asked := of(Call, outputs):
         urls.append(asked[0].url)
@@ -64,12 +64,12 @@ def test_a_busy_venue_is_asked_again_with_a_fresh_signature_and_not_for_ever() -
             outputs = book.due(now)
     assert len(set(urls)) == _lookup.ATTEMPTS
     assert "could not be asked for" in only(Note, outputs).what
-    assert of(Call, book.ask("7", call()))
+    assert of(Call, book.ask("7", call(), NOW))
 
 
 def test_a_wait_that_the_venue_asks_for_is_kept() -> None:
     book = lookups()
-    asked = only(Call, book.ask("7", call()))
+    asked = only(Call, book.ask("7", call(), NOW))
     book.answered(asked, OK, lambda *_: Repaired(retry=True, retry_after_s=12.5), told, NOW)
     assert book.deadline() == NOW.mono + 12.5
     assert book.due(Instant(NOW.mono + 12.4, 0)) == []
@@ -77,7 +77,7 @@ def test_a_wait_that_the_venue_asks_for_is_kept() -> None:
 
 def test_what_the_venue_does_not_tell_is_said_and_further_calls_go_on() -> None:
     book = lookups()
-    first = only(Call, book.ask("7", call()))
+    first = only(Call, book.ask("7", call(), NOW))
     second = only(Call, book.answered(first, OK, lambda *_: Repaired(calls=[call()]), told, NOW))
     assert second is not first
     outputs = book.answered(second, OK, lambda *_: Repaired(missing=["not known to the venue"]), told, NOW)
@@ -87,7 +87,7 @@ def test_what_the_venue_does_not_tell_is_said_and_further_calls_go_on() -> None:
 def test_more_orders_than_the_bound_are_told_and_not_asked_for() -> None:
     book = lookups()
     for number in range(_lookup.MAX_ASKED):
-        assert of(Call, book.ask(str(number), call()))
-    outputs = book.ask("one too many", call())
+        assert of(Call, book.ask(str(number), call(), NOW))
+    outputs = book.ask("one too many", call(), NOW)
     assert not of(Call, outputs)
     assert "one too many" in only(Note, outputs).what

@@ -32,7 +32,7 @@ def read(steps: Steps) -> tuple[int, Live]:
             return asked, output
         assert isinstance(output, Call)
         asked += output.tag == "order"
-        todo += gap.answered(output, GOOD, lambda call, answer: Repaired(), NOW)
+        todo += gap.answered(output, GOOD, lambda *_: Repaired(), NOW)
 
 
 def test_orders_beyond_the_maximum_are_named_in_the_report() -> None:
@@ -50,7 +50,7 @@ def test_as_many_orders_as_the_maximum_are_all_asked_for() -> None:
 
 
 def test_what_a_step_without_calls_tells_is_told_with_the_next_one() -> None:
-    steps = Steps(lambda: Repaired(missing=["candles of the moon"]), Singles(lambda: ["a"], singles))
-    first = steps.then()
+    steps = Steps(lambda _: Repaired(missing=["candles of the moon"]), Singles(lambda: ["a"], singles))
+    first = steps.then(NOW)
     assert (len(first.calls), list(first.missing)) == (1, ["candles of the moon"])
-    assert steps.then() == Repaired(events=[], missing=[])
+    assert steps.then(NOW) == Repaired(events=[], missing=[])

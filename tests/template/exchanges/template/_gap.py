@@ -32,14 +32,11 @@ class GapPlan:
         self._clock = clock
         self._resume = Resume(since_ms=0)
         self._seen: set[str] = set()
-        self._steps = Steps(Singles(self._unseen, lambda ids: [self.single(order_id) for order_id in ids]))
+        self.then = Steps(Singles(self._unseen, lambda ids: [self.single(order_id) for order_id in ids])).then
 
     def first(self, resume: Resume) -> list[Call]:
         self._resume = resume
         return [self._page(0)]
-
-    def then(self) -> Repaired:
-        return self._steps.then()
 
     def _unseen(self) -> Sequence[str]:
         return [o.order_id for o in self._resume.orders if not o.terminal and o.order_id not in self._seen]

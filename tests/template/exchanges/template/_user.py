@@ -29,7 +29,7 @@ from exchanges._adapter import (
 from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._lookup import Lookups
-from exchanges._repair import GapRepair, Repaired
+from exchanges._repair import GapRepair
 from exchanges._rows import read_rows, tolerant
 from exchanges._timers import Alarms, earliest
 
@@ -56,21 +56,17 @@ class _Account:
 
     def __init__(self, subscription: UserSubscription, setup: Setup) -> None:
         self.stream_id, self.resume = subscription.stream_id, subscription.resume
-        self.now = Instant(0.0, 0)
         self.clock = VenueClock(setup)
         self.plan = GapPlan(self.clock)
         self.repair = GapRepair(subscription, sign=self.sign, then=self.plan.then)
         self.lookups = Lookups(self.sign)
         self._signer = Signer(subscription.credentials)
 
-    def sign(self, call: Call) -> Call:
-        return self._signer.signed(call, self.clock.stamp(self.now))
+    def sign(self, call: Call, now: Instant) -> Call:
+        return self._signer.signed(call, self.clock.stamp(now))
 
-    def parse(self, call: Call, answer: Answer) -> Repaired:
-        return self.plan.parse(call, answer, self.now)
-
-    def login(self) -> Send:
-        request = {"op": "login", "id": "login", **self._signer.login(self.clock.stamp(self.now))}
+    def login(self, now: Instant) -> Send:
+        request = {"op": "login", "id": "login", **self._signer.login(self.clock.stamp(now))}
         return Send(msgspec.json.encode(request).decode())
 
 
@@ -98,36 +94,36 @@ class UserAdapter(OneAccount):
 
     def connected(self, now: Instant) -> Outputs:
         self._beat.start(now)
-        account = self._at(now)
+        account = self._account
         return [] if account is None else self._login(account, now)
 
     def received(self, frame: bytes, now: Instant) -> Outputs:
         self._beat.heard()
-        account = self._at(now)
+        account = self._account
         if account is None:
             return []
         try:
             message = _decode(frame)
             if message.re == "login" and "login" in self._alarms:
                 return self._answered_login(account, message, now)
-            return [*self._orders(account, message), *self._wallet(account, message)]
+            return [*self._orders(account, message, now), *self._wallet(account, message)]
         except UNREADABLE as error:
             return [Note(f"unreadable private frame: {error}", "error")]
 
     def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
-        account = self._at(now)
+        account = self._account
         if account is None:
             return []
         if account.repair.owns(call):
-            return account.repair.answered(call, answer, account.parse, now)
+            return account.repair.answered(call, answer, account.plan.parse, now)
         if account.lookups.owns(call):
-            return account.lookups.answered(call, answer, account.parse, account.repair.live, now)
-        outputs = list(account.parse(call, answer).outputs) if failure_of(answer) is None else []
+            return account.lookups.answered(call, answer, account.plan.parse, account.repair.live, now)
+        outputs = list(account.plan.parse(call, answer, now).outputs) if failure_of(answer) is None else []
         return [*outputs, *self._login(account, now)]
 
     def woken(self, now: Instant) -> Outputs:
         outputs = self._beat.due(now)
-        account = self._at(now)
+        account = self._account
         if account is None:
             return outputs
         if self._alarms.due(now):
@@ -141,14 +137,9 @@ class UserAdapter(OneAccount):
 
     # --- joining ---
 
-    def _at(self, now: Instant) -> _Account | None:
-        if self._account is not None:
-            self._account.now = now
-        return self._account
-
     def _login(self, account: _Account, now: Instant) -> list[Output]:
         self._alarms.set("login", now.mono + ACK_TIMEOUT_S)
-        return [account.login()]
+        return [account.login(now)]
 
     def _answered_login(self, account: _Account, message: _Frame, now: Instant) -> list[Output]:
         self._alarms.clear("login")
@@ -162,7 +153,7 @@ class UserAdapter(OneAccount):
 
     # --- events ---
 
-    def _orders(self, account: _Account, message: _Frame) -> list[Output]:
+    def _orders(self, account: _Account, message: _Frame, now: Instant) -> list[Output]:
         rows, odd = read_rows(message.orders, decode_order)
         outputs: list[Output] = [Note(odd.phrase("orders"), "error")] if odd else []
         for row in rows:
@@ -171,7 +162,7 @@ class UserAdapter(OneAccount):
                 outputs += account.repair.live(event)
                 continue
             outputs.append(Note(f"order {row.id}: {unclear(row)}; it is asked for", "error"))
-            outputs += account.lookups.ask(row.id, account.plan.single(row.id))
+            outputs += account.lookups.ask(row.id, account.plan.single(row.id), now)
         return outputs
 
     def _wallet(self, account: _Account, message: _Frame) -> list[Output]:
