@@ -17,22 +17,16 @@ from exchanges._adapter import (
     CandleSubscription,
     Emit,
     EmitCandle,
-    EmitTickers,
-    Fail,
-    FailKind,
     KnownOrder,
     Live,
-    Note,
     Resume,
-    TickerSubscription,
     UserSubscription,
 )
 from exchanges._signing import hmac_sha256_base64
 from exchanges.bitget import VENUE
 from exchanges.bitget._rest import sign
 from exchanges.credentials import credentials
-from exchanges.events import AccountPosition, ExecutionReport
-from exchanges.instruments import SymbolTable
+from exchanges.events import ExecutionReport
 from simulator.simulator import Simulator
 from tests.integration.venue_client import VenueClient, client, load, of
 
@@ -198,22 +192,6 @@ def test_text_pings_are_answered_and_too_many_end_the_connection(sim: Simulator)
 # --- the adapters' life ---
 
 
-def test_a_spot_order_lives_from_live_to_filled_with_its_fees(sim: Simulator, account: str) -> None:
-    with user(sim) as venue:
-        assert venue.wait(Live) == [Live("s1")]
-        order = sim.place(
-            account, "bitget", symbol="BTCUSDT", side="BUY", quantity="0.02", price="60000", client_id="D-1"
-        )
-        sim.fill(order.order_id, quantity="0.005")
-        sim.fill(order.order_id, price="59000")
-        last = until_status(venue, "D-1", "FILLED")
-        assert (last.quantity, last.total_trade_quantity, last.total_quote_trade_quantity) == ("0.02", "0.02", "1185")
-        assert (last.fee_paid, last.fee_asset) == ("0.000016", "BTC")
-        assert [report.order_status for report in reports(venue)] == ["NEW", "PARTIALLY_FILLED", "FILLED"]
-        positions = [emit.event for emit in of(venue.outputs, Emit) if isinstance(emit.event, AccountPosition)]
-        assert {balance.asset for position in positions for balance in position.balances} == {"BTC", "USDT"}
-
-
 def test_a_market_buy_is_sized_in_money_and_reported_in_coins(sim: Simulator, account: str) -> None:
     with user(sim) as venue:
         venue.wait(Live)
@@ -239,32 +217,6 @@ def test_a_futures_cancel_keeps_the_average_of_its_fills(
         sim.cancel(order.order_id)
         last = until_status(venue, "G-1", "CANCELED")
         assert (last.symbol, last.total_trade_quantity, last.total_quote_trade_quantity) == (symbol, "0.01", "590")
-
-
-def test_a_liquidation_is_flagged(sim: Simulator, account: str) -> None:
-    with user(sim, "bitgetUsdm") as venue:
-        venue.wait(Live)
-        order = sim.place(account, "bitgetUsdm", symbol="ETHUSDT", side="BUY", quantity="3", price="2600")
-        sim.fill(order.order_id)
-        sim.liquidate(account, "bitgetUsdm", "ETHUSDT", fills=2)
-        venue.until(lambda _: any(r.liquidation is True and r.order_status == "FILLED" for r in reports(venue)))
-        assert {r.side for r in reports(venue) if r.liquidation is True} == {"SELL"}
-
-
-def test_a_spot_gap_is_repaired(sim: Simulator, account: str) -> None:
-    since = wall() - 5_000
-    filled = sim.place(account, "bitget", symbol="BTCUSDT", side="BUY", quantity="0.02", price="60000", client_id="D-1")
-    gone = sim.place(account, "bitget", symbol="ETHUSDT", side="BUY", quantity="0.5", price="2000", client_id="D-2")
-    sim.fill(filled.order_id, price="59500")
-    sim.cancel(gone.order_id)
-    sim.place(account, "bitget", symbol="ETHUSDT", side="BUY", quantity="0.5", price="2100", client_id="D-3")
-    known = KnownOrder(order_id=venue_id(filled.order_id), client_order_id="D-1", symbol="BTCUSDT", status="NEW")
-    with user(sim, resume=Resume(since_ms=since, orders=(known,))) as venue:
-        (live,) = venue.wait(Live)
-        found = {r.new_client_order_id: (r.order_status, r.price) for r in reports(venue)}
-        assert found == {"D-1": ("FILLED", "59500"), "D-2": ("CANCELED", "2000"), "D-3": ("NEW", "2100")}
-        assert live.gap is not None
-        assert (live.gap.missing, live.gap.balances) == ((), 1)
 
 
 @pytest.mark.parametrize(
@@ -295,66 +247,6 @@ def test_long_histories_are_paged(sim: Simulator, account: str) -> None:
         assert len({r.new_client_order_id for r in reports(venue)}) == 130
 
 
-@pytest.mark.parametrize("code", ["40006", "40018"])
-def test_a_rejected_key_opens_the_breaker(sim: Simulator, account: str, code: str) -> None:
-    sim.reject_key(account, code)
-    with user(sim) as venue:
-        (fail,) = venue.wait(Fail)
-        assert (fail.kind, fail.stream_id) == (FailKind.CREDENTIAL, "s1")
-
-
-def test_a_skewed_clock_is_corrected(sim: Simulator, account: str) -> None:
-    sim.fault("clock_skew", venue="bitget", standing=True, ms="-120000")
-    with user(sim) as venue:
-        assert venue.wait(Live) == [Live("s1")]
-
-
-def test_a_unified_account_streams_on_v3(sim: Simulator) -> None:
-    account = sim.account("bitget", "unified-key-1", SECRET, PHRASE)
-    done = sim.place(
-        account, "bitgetUsdm", symbol="BTCPERP", side="BUY", quantity="0.02", price="60000", client_id="D-0"
-    )
-    sim.fill(done.order_id)
-    with user(sim, "bitgetUsdm", Resume(since_ms=wall() - 60_000), "unified-key-1") as venue:
-        (live,) = venue.wait(Live)
-        assert live.gap is not None
-        assert live.gap.missing == ()
-        assert [(r.new_client_order_id, r.symbol) for r in reports(venue)] == [("D-0", "BTCPERP")]
-        sim.place(account, "bitget", symbol="BTCUSDT", side="BUY", quantity="0.02", price="60000", client_id="spot")
-        order = sim.place(
-            account, "bitgetUsdm", symbol="ETHUSDT", side="SELL", quantity="1", price="2600", client_id="D-1"
-        )
-        sim.fill(order.order_id)
-        last = until_status(venue, "D-1", "FILLED")
-        assert last.total_quote_trade_quantity == "2600"
-        assert "spot" not in {r.new_client_order_id for r in reports(venue)}
-
-
-def test_an_inverse_perpetual_is_told_in_coins_and_only_to_a_unified_account(sim: Simulator, account: str) -> None:
-    unified = sim.account("bitget", "unified-key-1", SECRET, PHRASE)
-    since = wall() - 5_000
-    gone = sim.place(
-        unified, "bitgetCoinm", symbol="BTCUSD_CM", side="BUY", quantity="600", price="60000", client_id="G"
-    )
-    sim.fill(gone.order_id)
-    with user(sim, "bitgetCoinm", Resume(since_ms=since), "unified-key-1") as venue:
-        venue.wait(Live)
-        (told,) = reports(venue)
-        assert (told.symbol, float(told.total_trade_quantity), told.total_quote_trade_quantity) == (
-            "BTCUSD",
-            0.01,
-            "600",
-        )
-        order = sim.place(
-            unified, "bitgetCoinm", symbol="BTCUSD_CM", side="BUY", quantity="1200", price="60000", client_id="D"
-        )
-        sim.fill(order.order_id, quantity="400")
-        sim.fill(order.order_id)
-        last = until_status(venue, "D", "FILLED")
-        assert (float(last.quantity), float(last.total_trade_quantity)) == (0.02, 0.02)
-        assert (last.total_quote_trade_quantity, last.price) == ("1200", "60000")
-
-
 def test_what_moved_to_v3_is_acknowledged_on_v2_and_stays_silent(sim: Simulator) -> None:
     ws = socket(sim, "v2/ws/public")
     for arg in (
@@ -373,35 +265,11 @@ def test_what_moved_to_v3_is_acknowledged_on_v2_and_stays_silent(sim: Simulator)
 # --- prices ---
 
 
-def test_every_market_has_tickers(sim: Simulator) -> None:
-    for exchange in VENUE.exchanges:
-        table = load(VENUE.instruments(exchange, {}), sim.gateway)
-        shards = VENUE.ticker_shards(exchange, table)
-        assert len(shards) == (2 if exchange == "bitgetCoinm" else 1)  # classic and v3
-        for shard in shards:
-            tickers_of(sim, exchange, table, shard)
-
-
-def tickers_of(sim: Simulator, exchange: str, table: SymbolTable, shard: tuple[str, ...]) -> None:
-    with client(VENUE, exchange, "ticker", sim.gateway, table) as venue:
-        venue.begin(TickerSubscription(stream_id="t", exchange=exchange, symbols=shard))
-        venue.wait(Live)
-        pairs = {instrument.pair for instrument in table.active() if instrument.wire in shard}
-
-        def all_seen(outputs: list[Any], wanted: set[str] = pairs) -> bool:
-            return wanted <= {t.symbol for emit in of(outputs, EmitTickers) for t in emit.tickers}
-
-        venue.until(all_seen)
-        assert not of(venue.outputs, Note)
-
-
 @pytest.mark.parametrize(
     ("exchange", "symbol", "interval"),
     [
-        ("bitget", "BTCUSDT", "candle1m"),
         ("bitget", "RAAPLUSDT", "candle1m"),
         ("bitgetUsdm", "BTCPERP", "3min"),
-        ("bitgetCoinm", "BTCUSDZ26", "1m"),
         ("bitgetCoinm", "BTCUSD", "1m"),
     ],
 )

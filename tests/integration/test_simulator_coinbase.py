@@ -22,20 +22,17 @@ from exchanges._adapter import (
     EmitTickers,
     Fail,
     FailKind,
-    KnownOrder,
     Live,
     Resume,
-    Seen,
     TickerSubscription,
     UserSubscription,
 )
 from exchanges._signing import jwt, load_private_key
 from exchanges.coinbase import VENUE
 from exchanges.credentials import credentials
-from exchanges.events import AccountPosition, ExecutionReport
+from exchanges.events import ExecutionReport
 from simulator._venue import Instant, Request
 from simulator.simulator import Simulator
-from simulator.venues.coinbase._symbols import wire_id
 from tests.integration.venue_client import VenueClient, client, load, of
 
 pytestmark = pytest.mark.integration
@@ -235,33 +232,6 @@ def reports(found: VenueClient, count: int) -> list[ExecutionReport]:
     return orders()
 
 
-def test_an_order_is_followed_from_new_to_filled(sim: Simulator, account: str) -> None:
-    with joined(sim) as found:
-        order = sim.place(
-            account, "coinbase", symbol="BTC-USD", side="SELL", quantity="0.25", price="61000", client_id="D-TP-1"
-        )
-        sim.fill(order.order_id, quantity="0.1")
-        sim.fill(order.order_id)
-        events = reports(found, 3)
-        assert found.wait(Seen)  # heartbeats
-        assert not of(found.outputs, Fail)
-    assert [event.order_status for event in events] == ["NEW", "PARTIALLY_FILLED", "FILLED"]
-    assert [event.quantity for event in events] == ["0.25"] * 3
-    last, journal = events[-1], sim.journal()[-1]
-    assert (last.symbol, last.new_client_order_id, last.fee_side) == ("BTC-USD", "D-TP-1", "quote")
-    assert (float(last.total_trade_quantity), float(last.total_quote_trade_quantity)) == (0.25, 15_250)
-    assert last.order_time == journal.time_ms
-
-
-def test_a_canceled_order_keeps_its_size(sim: Simulator, account: str) -> None:
-    with joined(sim) as found:
-        order = sim.place(account, "coinbase", symbol="BTC-USD", side="BUY", quantity="0.5", price="60000")
-        sim.fill(order.order_id, quantity="0.2")
-        sim.cancel(order.order_id)
-        last = reports(found, 3)[-1]
-    assert (last.order_status, last.quantity, last.total_trade_quantity) == ("CANCELED", "0.5", "0.2")
-
-
 def test_orders_that_were_open_before_are_not_announced_again(sim: Simulator, account: str) -> None:
     for number in range(60):  # two pages of the snapshot
         sim.place(
@@ -270,37 +240,6 @@ def test_orders_that_were_open_before_are_not_announced_again(sim: Simulator, ac
     with joined(sim) as found:
         sim.place(account, "coinbase", symbol="BTC-USD", side="BUY", quantity="0.1", price="50000", client_id="last")
         assert [event.new_client_order_id for event in reports(found, 1)] == ["last"]
-
-
-def test_what_happened_in_a_gap_is_read_and_published_before_live(sim: Simulator, account: str) -> None:
-    place: dict[str, Any] = {"symbol": "BTC-USD", "side": "BUY", "quantity": "1", "price": "50000"}
-    old = sim.place(account, "coinbase", client_id="D-0", **place)
-    since = wall() + 1
-    while wall() < since + 2:  # the next orders are younger than the gap
-        time.sleep(0.001)
-    filled = sim.place(account, "coinbase", client_id="D-1", **place)
-    sim.place(account, "coinbase", client_id="D-2", **place)
-    sim.fill(filled.order_id, quantity="0.4")
-    sim.fill(filled.order_id)
-    sim.cancel(old.order_id)
-    known = [
-        KnownOrder(order_id=wire_id(old.order_id), client_order_id="D-0", symbol="BTC-USD", status="NEW", quantity="1"),
-        KnownOrder(order_id=wire_id(9), client_order_id="gone", symbol="BTC-USD", status="NEW"),
-    ]
-    with joined(sim, Resume(since_ms=since, orders=tuple(known))) as found:
-        (live,) = of(found.outputs, Live)
-        emits = of(found.outputs, Emit)
-    orders = {e.event.new_client_order_id: e.event for e in emits if isinstance(e.event, ExecutionReport)}
-    assert {name: event.order_status for name, event in orders.items()} == {
-        "D-0": "CANCELED",
-        "D-1": "FILLED",
-        "D-2": "NEW",
-    }
-    assert float(orders["D-1"].total_quote_trade_quantity) == 50_000
-    positions = [e.event for e in emits if isinstance(e.event, AccountPosition)]
-    assert {"USD", "BTC"} < {balance.asset for position in positions for balance in position.balances}
-    assert live.gap is not None
-    assert live.gap.missing == (f"order {wire_id(9)}: HTTP 404 NOT_FOUND order with this orderID was not found",)
 
 
 @pytest.mark.parametrize(
@@ -315,20 +254,6 @@ def test_every_kind_of_key_logs_in(sim: Simulator, key: str, secret: str, kind: 
         (live,) = found.wait(Live)
     assert live.gap is not None
     assert live.gap.missing == ()
-
-
-def test_a_dead_key_is_a_credential_failure(sim: Simulator, account: str) -> None:
-    sim.reject_key(account, "401")
-    with client(VENUE, "coinbase", "user", sim.gateway).begin(user()) as found:
-        fail = found.wait(Fail)[0]
-    assert (fail.kind, fail.stream_id) == (FailKind.CREDENTIAL, "u1")
-
-
-def test_a_skewed_clock_is_measured_and_the_login_succeeds(sim: Simulator, account: str) -> None:
-    sim.fault("clock_skew", venue="coinbase", ms=-120_000)
-    with client(VENUE, "coinbase", "user", sim.gateway).begin(user()) as found:
-        assert found.wait(Live)
-        assert not of(found.outputs, Fail)
 
 
 def test_a_lost_message_ends_the_connection(sim: Simulator, account: str) -> None:
@@ -355,18 +280,6 @@ def test_tickers_of_every_product_arrive_with_their_twins(sim: Simulator) -> Non
         sim.set_price("coinbase", "BTC-USD", "12345.5")
         found.until(lambda _: prices("BTC-USDC")[-1] == prices("BTC-USD")[-1] == 12345.5)
         assert not of(found.outputs, Fail)
-
-
-def test_a_five_minute_candle_arrives_when_its_bucket_is_over(sim: Simulator) -> None:
-    one = CandleSubscription(stream_id="c", exchange="coinbase", symbol="BTC-USD", interval="5m")
-    with client(VENUE, "coinbase", "candle", sim.gateway).begin(one) as found:
-        found.wait(Live)
-        sim.set_price("coinbase", "BTC-USD", "61300")
-        start = sim.close_candle("coinbase", "BTC-USD", "5m")
-        sim.set_price("coinbase", "BTC-USD", "61400")
-        emit = found.wait(EmitCandle)[0]
-    assert (emit.symbol, emit.interval, emit.candle.start) == ("BTC-USD", "5m", start)
-    assert float(emit.candle.close) == 61300
 
 
 def test_candles_missed_during_a_reconnect_come_over_rest(sim: Simulator) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,14 +16,8 @@ from exchanges._adapter import (
     CandleSubscription,
     Emit,
     EmitCandle,
-    EmitTickers,
-    Fail,
-    FailKind,
-    KnownOrder,
     Live,
-    Output,
     Resume,
-    TickerSubscription,
     UserSubscription,
 )
 from exchanges.credentials import credentials
@@ -286,72 +279,6 @@ def test_a_fill_that_the_stream_lost_is_read_over_rest(sim, account):
         filled = until_status(session, "L", "FILLED")
         assert (filled.price, filled.total_quote_trade_quantity) == ("60000.0", "60000")
         assert "fills of a parked order" in [call.tag for call in session.outputs if isinstance(call, Call)]
-
-
-def test_what_happened_while_away_is_repaired(sim, account):
-    with opened(sim, "hyperliquidLinear", user("hyperliquidLinear")) as first:
-        first.wait(Live)
-        filled, partly, canceled, untouched = (
-            sim.place(account, "hyperliquidLinear", symbol="BTC", side="BUY", quantity="1", price="60000", client_id=n)
-            for n in ("F", "P", "C", "U")
-        )
-        until_status(first, "U", "NEW")
-    left_ms = time.time_ns() // 1_000_000
-    sim.fill(filled.order_id, quantity="0.4", price="59000")
-    sim.fill(filled.order_id, price="59500")
-    sim.fill(partly.order_id, quantity="0.25", price="58000")
-    sim.cancel(canceled.order_id)
-    away = sim.place(
-        account, "hyperliquidLinear", symbol="xyz:TSLA", side="SELL", quantity="3", price="500", client_id="N"
-    )
-    known = tuple(
-        KnownOrder(
-            order_id=str(order.order_id), client_order_id=order.client_id, symbol="BTC-USDC", status="NEW",
-            price="60000", quantity="1", order_time_ms=order.updated_ms,
-        )
-        for order in (filled, partly, canceled, untouched)
-    )  # fmt: skip
-    again = user("hyperliquidLinear", Resume(since_ms=left_ms, orders=known))
-    with opened(sim, "hyperliquidLinear", again) as second:
-        (live,) = second.wait(Live)
-        told = {
-            event.order_id: (event.order_status, event.total_trade_quantity, event.total_quote_trade_quantity)
-            for event in reports(second)
-        }
-    assert told == {
-        filled.order_id: ("FILLED", "1", "59300"),
-        partly.order_id: ("PARTIALLY_FILLED", "0.25", "14500"),
-        canceled.order_id: ("CANCELED", "0", "0"),
-        away.order_id: ("NEW", "0", "0"),
-    }
-    assert live.gap is not None
-    assert (live.gap.orders, live.gap.missing) == (4, ())
-
-
-@pytest.mark.parametrize("role", ["agent", "missing"])
-def test_an_address_that_stays_silent_is_refused(sim, account, role):
-    sim.reject_key(account, role)
-    with opened(sim, "hyperliquid", user("hyperliquid")) as session:
-        (fail,) = session.wait(Fail)
-    assert (fail.kind, fail.stream_id, fail.reason.split(":")[0]) == (FailKind.CREDENTIAL, "u1", role)
-
-
-@pytest.mark.parametrize(("exchange", "code"), [("hyperliquid", "@107"), ("hyperliquidLinear", "hyna:BTC")])
-def test_tickers_are_those_of_the_exchange_id(sim, exchange, code):
-    table = table_of(sim, exchange)
-    (shard,) = VENUE.ticker_shards(exchange, table)
-    with client(VENUE, exchange, "ticker", sim.gateway, table) as session:
-        session.begin(TickerSubscription(stream_id="t", exchange=exchange, symbols=shard))
-        session.wait(Live)
-        sim.set_price(exchange, code, "61111.5")
-
-        pair = {"@107": "BTC-USDC", "hyna:BTC": "hyna:BTC-USDE"}[code]
-        session.until(lambda outputs: (pair, 61111.5) in prices(outputs))
-        assert {symbol for symbol, _ in prices(session.outputs)} == {item.pair for item in table.active()}
-
-
-def prices(outputs: list[Output]) -> set[tuple[str, float]]:
-    return {(row.symbol, row.price) for output in outputs if isinstance(output, EmitTickers) for row in output.tickers}
 
 
 def test_candles_closed_while_away_and_live_ones(sim):

@@ -9,7 +9,6 @@ import itertools
 import json
 import time
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,21 +17,16 @@ import requests
 import websocket
 
 from exchanges._adapter import (
-    CandleSubscription,
     Emit,
-    EmitCandle,
-    EmitTickers,
     Fail,
     FailKind,
     KnownOrder,
     Live,
-    Note,
     Resume,
-    TickerSubscription,
     UserSubscription,
 )
 from exchanges.credentials import credentials
-from exchanges.events import AccountPosition, Balance, ExecutionReport
+from exchanges.events import ExecutionReport
 from exchanges.kraken import VENUE
 from simulator.simulator import Simulator
 from tests.integration.venue_client import VenueClient, client, load, of
@@ -281,98 +275,6 @@ def until_status(venue: VenueClient, client_id: str, status: str) -> ExecutionRe
 
 
 @BOTH
-def test_an_account_goes_live_and_tells_orders_and_balances(sim, account, exchange):
-    with user(sim, exchange) as venue:
-        venue.wait(Live)
-        order = sim.place(
-            account, exchange, symbol=MARKETS[exchange], side="BUY", quantity="0.4", price="60000", client_id="D-BO-1"
-        )
-        sim.fill(order.order_id, quantity="0.1", price="59000")
-        sim.fill(order.order_id, price="60000")
-        last = until_status(venue, "D-BO-1", "FILLED")
-        assert (last.symbol, last.side, last.order_type, last.quantity) == ("BTC-USD", "BUY", "LIMIT", "0.4")
-        assert (last.total_trade_quantity, Decimal(last.total_quote_trade_quantity)) == ("0.4", Decimal(23_900))
-        statuses = [report.order_status for report in reports(venue)]
-        assert list(dict.fromkeys(statuses)) == ["NEW", "PARTIALLY_FILLED", "FILLED"]
-        assert statuses.count("FILLED") == 1
-        partial = until_status(venue, "D-BO-1", "PARTIALLY_FILLED")
-        assert (partial.total_trade_quantity, partial.total_quote_trade_quantity) == ("0.1", "5900")
-        venue.until(lambda _: any(isinstance(emit.event, AccountPosition) for emit in of(venue.outputs, Emit)))
-        position = next(emit.event for emit in of(venue.outputs, Emit) if isinstance(emit.event, AccountPosition))
-        assert {row.asset for row in position.balances} == ({"BTC", "USD"} if exchange == "kraken" else {"USD"})
-        assert not [note for note in of(venue.outputs, Note) if note.level == "error"]
-
-
-@BOTH
-def test_a_cancel_of_which_only_ids_are_told_is_whole(sim, account, exchange):
-    with user(sim, exchange) as venue:
-        venue.wait(Live)
-        order = sim.place(
-            account, exchange, symbol=MARKETS[exchange], side="SELL", quantity="2", price="70000", client_id="C"
-        )
-        sim.fill(order.order_id, quantity="0.5", price="70000")
-        sim.cancel(order.order_id)
-        last = until_status(venue, "C", "CANCELED")
-        assert (last.symbol, last.side, last.price, last.quantity) == ("BTC-USD", "SELL", "70000", "2")
-        assert (last.total_trade_quantity, last.total_quote_trade_quantity) == ("0.5", "35000")
-
-
-@BOTH
-def test_what_happened_while_away_is_repaired(sim, account, exchange):
-    symbol = MARKETS[exchange]
-    with user(sim, exchange) as first:
-        first.wait(Live)
-        filled, canceled, untouched, partial = (
-            sim.place(account, exchange, symbol=symbol, side="BUY", quantity="1", price="60000", client_id=name)
-            for name in ("F", "C", "U", "P")
-        )
-        until_status(first, "P", "NEW")
-        ids = {report.new_client_order_id: str(report.order_id) for report in reports(first)}
-    left_ms = time.time_ns() // 1_000_000
-    sim.fill(filled.order_id, quantity="0.25", price="59000")
-    sim.fill(filled.order_id, price="60000")
-    sim.fill(canceled.order_id, quantity="0.5", price="60000")
-    sim.cancel(canceled.order_id)
-    sim.fill(partial.order_id, quantity="0.75", price="60000")
-    other = "ETH/USD" if exchange == "kraken" else "PF_ETHUSD"
-    sim.place(account, exchange, symbol=other, side="SELL", quantity="1", price="3000", client_id="N")
-    gone = sim.place(account, exchange, symbol=other, side="SELL", quantity="1", price="3000", client_id="G")
-    sim.fill(gone.order_id, price="3000")
-    known = tuple(
-        KnownOrder(
-            order_id=ids[name], client_order_id=name, symbol="BTC-USD", status="NEW", price="60000", quantity="1",
-            side="BUY", order_type="LIMIT", order_time_ms=left_ms, creation_time_ms=left_ms,
-        )
-        for name in ("F", "C", "U", "P")
-    )  # fmt: skip
-    with user(sim, exchange, Resume(since_ms=left_ms - 1_000, orders=known)) as second:
-        (live,) = second.wait(Live)
-        told = {
-            report.new_client_order_id: (
-                report.order_status, report.total_trade_quantity, Decimal(report.total_quote_trade_quantity)
-            )
-            for report in reports(second)
-        }  # fmt: skip
-        assert told == {
-            "F": ("FILLED", "1", Decimal(59_750)),
-            "C": ("CANCELED", "0.5", Decimal(30_000)),
-            "P": ("PARTIALLY_FILLED", "0.75", Decimal(45_000)),
-            "N": ("NEW", "0", Decimal(0)),
-            "G": ("FILLED", "1", Decimal(3_000)),
-        }
-        assert live.gap is not None
-        assert (live.gap.balances, live.gap.missing) == (1, ())
-        assert untouched.open
-        assert all(report.symbol in ("BTC-USD", "ETH-USD") for report in reports(second))
-        positions = [emit.event for emit in of(second.outputs, Emit) if isinstance(emit.event, AccountPosition)]
-        usd = next(row for row in positions[0].balances if row.asset == "USD")
-        assert isinstance(usd, Balance)
-        sim.fill(partial.order_id, price="60000")
-        last = until_status(second, "P", "FILLED")
-        assert (last.total_trade_quantity, Decimal(last.total_quote_trade_quantity)) == ("1", Decimal(60_000))
-
-
-@BOTH
 def test_orders_that_ended_long_before_the_repair_are_found_in_the_history(sim, account, exchange):
     """`orders/status` of the futures tells only what ended within its last 5 s."""
     with user(sim, exchange) as first:
@@ -395,28 +297,6 @@ def test_orders_that_ended_long_before_the_repair_are_found_in_the_history(sim, 
         assert (last.total_trade_quantity, last.total_quote_trade_quantity) == ("0.5", "30000")
 
 
-@pytest.mark.parametrize(
-    ("exchange", "code"),
-    [
-        ("kraken", "EAPI:Invalid key"),
-        ("kraken", "EGeneral:Permission denied"),
-        ("krakenUsdm", "authenticationError"),
-    ],
-)
-def test_a_dead_key_is_refused_once(sim, account, exchange, code):
-    sim.reject_key(account, code)
-    with user(sim, exchange) as venue:
-        (fail,) = venue.wait(Fail)
-        assert (fail.kind, fail.stream_id, fail.first_sight) == (FailKind.CREDENTIAL, "s1", True)
-
-
-def test_a_wrong_secret_is_refused(sim, account):
-    for exchange in MARKETS:
-        with user(sim, exchange, secret=base64.b64encode(b"another").decode()) as venue:
-            (fail,) = venue.wait(Fail)
-            assert fail.kind is FailKind.CREDENTIAL
-
-
 def test_lost_frames_are_noticed_and_the_connection_is_given_up(sim, account):
     with user(sim, "kraken") as venue:
         venue.wait(Live)
@@ -424,51 +304,3 @@ def test_lost_frames_are_noticed_and_the_connection_is_given_up(sim, account):
         sim.place(account, "kraken", symbol="BTC/USD", side="BUY", quantity="1", price="60000")
         (fail,) = venue.wait(Fail)
         assert (fail.kind, fail.reason) == (FailKind.TRANSIENT, "messages were lost: the sequence has a gap")
-
-
-@BOTH
-def test_tickers_of_a_shard(sim, exchange):
-    table = load(VENUE.instruments(exchange, {}), sim.gateway)
-    (shard,) = VENUE.ticker_shards(exchange, table)
-    subscription = TickerSubscription(stream_id="t", exchange=exchange, symbols=shard)
-    with client(VENUE, exchange, "ticker", sim.gateway, table).begin(subscription) as venue:
-        venue.wait(Live)
-        sim.set_price(exchange, MARKETS[exchange], "61111.1")
-        venue.until(
-            lambda outputs: any(
-                (row.symbol, row.price) == ("BTC-USD", 61111.1)
-                for output in of(outputs, EmitTickers)
-                for row in output.tickers
-            )
-        )
-        symbols = {row.symbol for output in of(venue.outputs, EmitTickers) for row in output.tickers}
-        assert symbols >= ({"BTC-USD", "AAPLx-USD"} if exchange == "kraken" else {"BTC-USD", "ETH-USD"})
-
-
-def test_a_delisted_symbol_costs_only_itself(sim):
-    table = load(VENUE.instruments("krakenUsdm", {}), sim.gateway)
-    symbols = ("PF_ETHUSD", "PF_NOBODYUSD", "PF_XBTUSD")
-    subscription = TickerSubscription(stream_id="t", exchange="krakenUsdm", symbols=symbols)
-    with client(VENUE, "krakenUsdm", "ticker", sim.gateway, table).begin(subscription) as venue:
-        venue.wait(Live)
-        assert any("PF_NOBODYUSD refused" in note.what for note in of(venue.outputs, Note))
-
-
-@BOTH
-def test_candles_that_were_missed_and_running_ones(sim, exchange):
-    table = load(VENUE.instruments(exchange, {}), sim.gateway)
-    start = sim.close_candle(exchange, MARKETS[exchange], "1m")
-    interval = "1" if exchange == "kraken" else "1m"
-    subscription = CandleSubscription(
-        stream_id="c", exchange=exchange, symbol="BTC-USD", interval=interval, resume_start_ms=start - 3 * 60_000
-    )
-    with client(VENUE, exchange, "candle", sim.gateway, table).begin(subscription) as venue:
-        (live,) = venue.wait(Live)
-        repaired = [output.candle.start for output in of(venue.outputs, EmitCandle) if output.repaired]
-        assert repaired[:3] == [start - 3 * 60_000, start - 2 * 60_000, start - 60_000]
-        assert live.gap is not None
-        assert live.gap.missing == ()
-        sim.set_price(exchange, MARKETS[exchange], "61234.5")
-        venue.until(lambda outputs: any(one.candle.close == "61234.5" for one in of(outputs, EmitCandle)))
-        newest = of(venue.outputs, EmitCandle)[-1]
-        assert (newest.symbol, newest.interval, newest.repaired) == ("BTC-USD", interval, False)

@@ -14,20 +14,16 @@ import websocket
 
 from exchanges._adapter import (
     Call,
-    CandleSubscription,
     Emit,
-    EmitCandle,
-    EmitTickers,
     Fail,
     FailKind,
     KnownOrder,
     Live,
     Resume,
-    TickerSubscription,
     UserSubscription,
 )
 from exchanges.credentials import credentials
-from exchanges.events import AccountPosition, ExecutionReport
+from exchanges.events import ExecutionReport
 from exchanges.kucoin import VENUE
 from exchanges.kucoin._rest import sign
 from simulator.simulator import Simulator
@@ -175,24 +171,6 @@ def test_too_many_messages_end_the_connection(sim: Simulator) -> None:
 # --- the adapters' life ---
 
 
-def test_a_spot_order_lives_from_received_to_filled(sim: Simulator, account: str) -> None:
-    with user(sim) as venue:
-        assert venue.wait(Live) == [Live("s1")]
-        order = sim.place(
-            account, "kucoin", symbol="BTC-USDT", side="BUY", quantity="0.02", price="60000", client_id="D-BO-1"
-        )
-        sim.fill(order.order_id, quantity="0.005")
-        sim.fill(order.order_id, price="59000")
-        last = until_status(venue, "D-BO-1", "FILLED")
-        assert last.total_trade_quantity == "0.02"
-        assert last.total_quote_trade_quantity == "1185"
-        assert last.symbol == "BTC-USDT"
-        seen = [report.order_status for report in reports(venue)]
-        assert seen[0] == "NEW"
-        assert "PARTIALLY_FILLED" in seen
-        assert any(isinstance(emit.event, AccountPosition) for emit in of(venue.outputs, Emit))
-
-
 def test_a_market_order_by_funds_ends_as_filled_with_its_average(sim: Simulator, account: str) -> None:
     with user(sim) as venue:
         venue.wait(Live)
@@ -210,69 +188,6 @@ def test_a_market_order_by_funds_ends_as_filled_with_its_average(sim: Simulator,
         assert float(last.total_quote_trade_quantity) == pytest.approx(100, rel=0.01)
 
 
-def test_a_cancelled_remainder_keeps_its_executed_part(sim: Simulator, account: str) -> None:
-    with user(sim) as venue:
-        venue.wait(Live)
-        order = sim.place(
-            account, "kucoin", symbol="BTC-USDT", side="SELL", quantity="0.02", price="70000", client_id="G-1"
-        )
-        sim.fill(order.order_id, quantity="0.01")
-        sim.cancel(order.order_id)
-        last = until_status(venue, "G-1", "CANCELED")
-        assert (last.total_trade_quantity, last.total_quote_trade_quantity) == ("0.01", "700")
-
-
-@pytest.mark.parametrize(
-    ("exchange", "wire", "pair", "other"),
-    [("kucoinLinear", "XBTUSDTM", "BTCUSDT", "kucoinInverse"), ("kucoinInverse", "XBTUSDM", "BTCUSD", "kucoinLinear")],
-)
-def test_futures_sessions_report_their_own_family(
-    sim: Simulator, account: str, exchange: str, wire: str, pair: str, other: str
-) -> None:
-    foreign = "XBTUSDM" if other == "kucoinInverse" else "XBTUSDTM"
-    with user(sim, exchange) as venue:
-        venue.wait(Live)
-        sim.place(account, other, symbol=foreign, side="BUY", quantity="5", price="60000", client_id="other")
-        order = sim.place(account, exchange, symbol=wire, side="BUY", quantity="10", price="60000", client_id="D-TP-1")
-        sim.fill(order.order_id)
-        last = until_status(venue, "D-TP-1", "FILLED")
-        assert (last.symbol, last.total_trade_quantity, last.total_quote_trade_quantity) == (pair, "10", "600000")
-        assert all(report.symbol == pair for report in reports(venue))
-
-
-def test_a_liquidation_is_told_once_with_its_side(sim: Simulator, account: str) -> None:
-    with user(sim, "kucoinLinear") as venue:
-        venue.wait(Live)
-        order = sim.place(account, "kucoinLinear", symbol="ETHUSDTM", side="BUY", quantity="30", price="2600")
-        sim.fill(order.order_id)
-        sim.liquidate(account, "kucoinLinear", "ETHUSDTM", fills=2)
-        venue.until(lambda _: any(report.liquidation is True for report in reports(venue)))
-        (report,) = [report for report in reports(venue) if report.liquidation is True]
-        assert (report.side, report.quantity, report.symbol) == ("SELL", "30", "ETHUSDT")
-
-
-def test_a_gap_is_repaired_after_a_lost_connection(sim: Simulator, account: str) -> None:
-    since = wall() - 5_000
-    filled = sim.place(
-        account, "kucoin", symbol="BTC-USDT", side="BUY", quantity="0.02", price="60000", client_id="D-1"
-    )
-    gone = sim.place(account, "kucoin", symbol="ETH-USDT", side="BUY", quantity="0.5", price="2000", client_id="D-2")
-    sim.fill(filled.order_id)
-    sim.cancel(gone.order_id)
-    sim.place(account, "kucoin", symbol="ETH-USDT", side="BUY", quantity="0.5", price="2100", client_id="D-3")
-    known = KnownOrder(order_id=f"{filled.order_id:024x}", client_order_id="D-1", symbol="BTC-USDT", status="NEW")
-    with user(sim, resume=Resume(since_ms=since, orders=(known,))) as venue:
-        (live,) = venue.wait(Live)
-        assert {(r.new_client_order_id, r.order_status) for r in reports(venue)} == {
-            ("D-1", "FILLED"),
-            ("D-2", "CANCELED"),
-            ("D-3", "NEW"),
-        }
-        assert live.gap is not None
-        assert live.gap.missing == ("closed orders on other symbols can't be asked for",)
-        assert live.gap.balances > 1
-
-
 def test_a_futures_gap_finds_orders_that_ended_long_after_they_were_placed(sim: Simulator, account: str) -> None:
     order = sim.place(
         account, "kucoinLinear", symbol="XBTUSDTM", side="BUY", quantity="10", price="60000", client_id="D-1"
@@ -286,19 +201,6 @@ def test_a_futures_gap_finds_orders_that_ended_long_after_they_were_placed(sim: 
         assert [(r.new_client_order_id, r.order_status) for r in reports(venue)] == [("D-1", "FILLED")]
 
 
-def test_a_rejected_key_is_no_matter_for_a_retry(sim: Simulator, account: str) -> None:
-    sim.reject_key(account, "400003")
-    with user(sim) as venue:
-        (fail,) = venue.wait(Fail)
-        assert (fail.kind, fail.stream_id) == (FailKind.CREDENTIAL, "s1")
-
-
-def test_a_skewed_clock_is_corrected(sim: Simulator, account: str) -> None:
-    sim.fault("clock_skew", venue="kucoin", standing=True, ms="-20000")
-    with user(sim) as venue:
-        assert venue.wait(Live) == [Live("s1")]
-
-
 def test_maintenance_is_told_as_such(sim: Simulator, account: str) -> None:
     sim.fault("maintenance", venue="kucoin", seconds="30")
     subscription = UserSubscription(stream_id="s1", exchange="kucoin", credentials=credentials(KEY, SECRET, PHRASE))
@@ -307,63 +209,4 @@ def test_maintenance_is_told_as_such(sim: Simulator, account: str) -> None:
         assert fail.kind is FailKind.MAINTENANCE
 
 
-def test_a_unified_account_streams_on_its_own_socket(sim: Simulator) -> None:
-    account = sim.account("kucoin", "unified-key-1", SECRET, PHRASE)
-    done = sim.place(account, "kucoin", symbol="BTC-USDT", side="BUY", quantity="0.02", price="60000", client_id="D-0")
-    sim.fill(done.order_id)
-    resume = Resume(since_ms=wall() - 60_000)
-    with user(sim, resume=resume, key="unified-key-1") as venue:
-        (live,) = venue.wait(Live)
-        assert live.gap is not None
-        assert live.gap.missing == ("orders on symbols that were not used before can't be asked for",)
-        assert [r.new_client_order_id for r in reports(venue)] == ["D-0"]
-        order = sim.place(
-            account, "kucoin", symbol="ETH-USDT", side="SELL", quantity="1", price="2600", client_id="D-1"
-        )
-        sim.fill(order.order_id)
-        last = until_status(venue, "D-1", "FILLED")
-        assert last.total_quote_trade_quantity == "2600"
-        assert last.fee_asset == "USDT"
-
-
 # --- prices ---
-
-
-def test_every_market_has_tickers(sim: Simulator) -> None:
-    for exchange in VENUE.exchanges:
-        table = load(VENUE.instruments(exchange, {}), sim.gateway)
-        (shard,) = VENUE.ticker_shards(exchange, table)
-        with client(VENUE, exchange, "ticker", sim.gateway, table) as venue:
-            venue.begin(TickerSubscription(stream_id="t", exchange=exchange, symbols=shard))
-            venue.wait(Live)
-            pairs = {instrument.pair for instrument in table.active()}
-
-            def all_seen(outputs: list[Any], wanted: set[str] = pairs) -> bool:
-                return wanted <= {t.symbol for emit in of(outputs, EmitTickers) for t in emit.tickers}
-
-            venue.until(all_seen)
-
-
-@pytest.mark.parametrize(
-    ("exchange", "symbol", "interval"), [("kucoin", "BTC-USDT", "1min"), ("kucoinLinear", "BTCUSDT", "1m")]
-)
-def test_running_candles_are_published_after_the_missed_ones(
-    sim: Simulator, exchange: str, symbol: str, interval: str
-) -> None:
-    table = load(VENUE.instruments(exchange, {}), sim.gateway)
-    start = wall() // 60_000 * 60_000
-    with client(VENUE, exchange, "candle", sim.gateway, table) as venue:
-        venue.begin(
-            CandleSubscription(
-                stream_id="c", exchange=exchange, symbol=symbol, interval=interval, resume_start_ms=start - 180_000
-            )
-        )
-        (live,) = venue.wait(Live)
-        missed = [emit for emit in of(venue.outputs, EmitCandle) if emit.repaired]
-        assert len(missed) >= 3
-        assert missed[0].candle.start == start - 180_000
-        assert live.gap is not None
-        venue.until(lambda outputs: any(not emit.repaired for emit in of(outputs, EmitCandle)))
-        running = [emit for emit in of(venue.outputs, EmitCandle) if not emit.repaired]
-        assert running[0].interval == interval
-        assert running[0].candle.start >= missed[-1].candle.start

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -16,35 +15,11 @@ import pytest
 import requests
 import websocket
 
-from exchanges._adapter import (
-    Adapter,
-    Answer,
-    Call,
-    CandleSubscription,
-    Connect,
-    Emit,
-    EmitCandle,
-    EmitTickers,
-    Fail,
-    FailKind,
-    Instant,
-    KnownOrder,
-    Live,
-    Output,
-    Outputs,
-    Resume,
-    Rotate,
-    Send,
-    Setup,
-    Subscription,
-    TickerSubscription,
-    UserSubscription,
-)
+from exchanges._adapter import Fail, FailKind, Live, Rotate, UserSubscription
 from exchanges.credentials import credentials
-from exchanges.events import AccountPosition, ExecutionReport
-from exchanges.instruments import SymbolTable
 from exchanges.okx import VENUE
 from simulator.simulator import Simulator
+from tests.integration.venue_client import VenueClient, client
 
 pytestmark = pytest.mark.integration
 
@@ -277,209 +252,27 @@ def test_limits_are_enforced():
         clients = [Client(sim, "private") for _ in range(3)]
         with pytest.raises(websocket.WebSocketBadStatusException, match="429"):
             Client(sim, "private")
-        for client in clients:
-            client.socket.close()
+        for one in clients:
+            one.socket.close()
 
 
 # --- the adapters ---
 
 
-class Driver:
-    """Runs one adapter on one connection, the way a session does, in the test's own thread."""
-
-    def __init__(self, sim: Simulator, adapter: Adapter, *subscriptions: Subscription) -> None:
-        self.sim, self.adapter = sim, adapter
-        self.outputs: list[Output] = []
-        self.socket: websocket.WebSocket | None = None
-        for subscription in subscriptions:
-            self.do(adapter.add(subscription, now()))
-        self.do(adapter.start(now()))
-
-    def do(self, outputs: Outputs) -> None:
-        for output in outputs:
-            self.outputs.append(output)
-            if isinstance(output, Call):
-                self.do(self.adapter.answered(output, self._answer(output), now()))
-            elif isinstance(output, Connect):
-                url = output.url.replace("wss://", f"{self.sim.ws_url}/")
-                self.socket = websocket.create_connection(url, timeout=0.05, skip_utf8_validation=True)
-                self.do(self.adapter.connected(now()))
-            elif isinstance(output, Send) and self.socket is not None:
-                self.socket.send(output.text)
-
-    def _answer(self, call: Call) -> Answer:
-        url = call.url.replace("https://", f"{self.sim.url}/")
-        response = requests.request(call.method, url, headers=dict(call.headers), data=call.body, timeout=WAIT_S)
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status_code, headers, response.content)
-
-    def wait(self, kind: type, count: int = 1, **fields: object) -> list[Any]:
-        """Go on until so many outputs of this kind (and with these values in their event) have been made."""
-        end = time.monotonic() + WAIT_S
-        while True:
-            found = [output for output in self.outputs if isinstance(output, kind) and _matches(output, fields)]
-            if len(found) >= count:
-                return found
-            assert time.monotonic() < end, f"no {kind.__name__} {fields} in {self.outputs[-20:]}"
-            deadline = self.adapter.deadline()
-            if deadline is not None and deadline <= time.monotonic():
-                self.do(self.adapter.woken(now()))
-            assert self.socket is not None
-            try:
-                opcode, data = self.socket.recv_data()
-            except websocket.WebSocketTimeoutException:
-                continue
-            assert opcode == websocket.ABNF.OPCODE_TEXT, data
-            self.do(self.adapter.received(data, now()))
-
-    def close(self) -> None:
-        if self.socket is not None:
-            self.socket.close()
+def joining(sim: Simulator) -> VenueClient:
+    one = UserSubscription(stream_id="u1", exchange="okx", credentials=credentials(KEY, SECRET, PHRASE))
+    return client(VENUE, "okx", "user", sim.gateway).begin(one)
 
 
-def _matches(output: object, fields: dict[str, object]) -> bool:
-    event = getattr(output, "event", output)
-    return all(getattr(event, name, None) == value for name, value in fields.items())
-
-
-def now() -> Instant:
-    return Instant(time.monotonic(), time.time_ns() // 1_000_000)
-
-
-def made(sim: Simulator, exchange: str) -> Setup:
-    """With the symbol table that the loader makes of the simulated lists."""
-    loader = VENUE.instruments(exchange, {})
-    for call in loader.start():
-        response = requests.get(call.url.replace("https://", f"{sim.url}/"), timeout=WAIT_S)
-        loader.answered(call, Answer(response.status_code, {}, response.content))
-    table = SymbolTable(loader.result() or ())
-    assert len(table)
-    ids = itertools.count(1)
-    return Setup(exchange=exchange, new_id=lambda: f"c{next(ids)}", table=lambda: table)
-
-
-def user(exchange: str, resume: Resume | None = None, source: str | None = None) -> UserSubscription:
-    keys = credentials(KEY, SECRET, PHRASE, okx_source=source)
-    return UserSubscription(stream_id="u1", exchange=exchange, credentials=keys, resume=resume)
-
-
-@pytest.fixture
-def drive(sim: Simulator) -> Iterator[Any]:
-    drivers: list[Driver] = []
-
-    def begin(adapter: Adapter, *subscriptions: Subscription) -> Driver:
-        drivers.append(Driver(sim, adapter, *subscriptions))
-        return drivers[-1]
-
-    yield begin
-    for driver in drivers:
-        driver.close()
-
-
-def test_an_account_goes_live_and_tells_orders_and_balances(sim, account, drive):
-    session = drive(VENUE.user(made(sim, "okxLinear")), user("okxLinear", source="my"))
-    session.wait(Live)
-    swap = sim.place(
-        account, "okxLinear", symbol="BTC-USDT-SWAP", side="BUY", quantity="2", price="61000", client_id="L1"
-    )
-    sim.place(account, "okxInverse", symbol="BTC-USD-SWAP", side="BUY", quantity="1", price="61000", client_id="I1")
-    sim.place(
-        account, "okxLinear", symbol="BTC-USD_UM_XPERP-310404", side="BUY", quantity="5", price="60000", client_id="X1"
-    )
-    sim.fill(swap.order_id, quantity="0.5", price="60990")
-    sim.fill(swap.order_id)
-    session.wait(Emit, order_status="FILLED", new_client_order_id="L1")
-    session.wait(Emit, symbol="BTC-USD_UM_XPERP")
-    events = [output.event for output in session.outputs if isinstance(output, Emit)]
-    orders = [event for event in events if isinstance(event, ExecutionReport)]
-    mine = [event for event in orders if event.new_client_order_id == "L1"]
-    assert [event.order_status for event in mine] == ["NEW", "PARTIALLY_FILLED", "FILLED"]
-    assert (mine[-1].total_trade_quantity, mine[-1].symbol) == ("2", "BTC-USDT")
-    assert not [event for event in orders if event.new_client_order_id == "I1"]
-    assert any(isinstance(event, AccountPosition) for event in events)
-
-
-def test_what_happened_while_away_is_repaired(sim, account, drive):
-    first = drive(VENUE.user(made(sim, "okx")), user("okx"))
-    first.wait(Live)
-    filled, canceled, untouched = (
-        sim.place(account, "okx", symbol="BTC-USDT", side="BUY", quantity="1", price="60000", client_id=name)
-        for name in ("F", "C", "U")
-    )
-    first.wait(Emit, new_client_order_id="U")
-    left_ms = time.time_ns() // 1_000_000
-    first.close()
-    sim.fill(filled.order_id)
-    sim.cancel(canceled.order_id)
-    made_away = sim.place(account, "okx", symbol="ETH-USDT", side="SELL", quantity="1", price="3000", client_id="N")
-    known = tuple(
-        KnownOrder(
-            order_id=str(order.order_id),
-            client_order_id=order.client_id,
-            symbol="BTC-USDT",
-            status="NEW",
-            price="60000",
-            quantity="1",
-        )
-        for order in (filled, canceled, untouched)
-    )
-    second = drive(VENUE.user(made(sim, "okx")), user("okx", Resume(since_ms=left_ms, orders=known)))
-    (live,) = second.wait(Live)
-    told = {
-        output.event.order_id: output.event.order_status
-        for output in second.outputs
-        if isinstance(output, Emit) and isinstance(output.event, ExecutionReport)
-    }
-    assert told == {
-        str(filled.order_id): "FILLED",
-        str(canceled.order_id): "CANCELED",
-        str(made_away.order_id): "NEW",
-    }
-    assert (live.gap.orders, live.gap.balances, live.gap.missing) == (3, 1, ())
-
-
-def test_a_skewed_clock_does_not_keep_the_account_out(sim, account, drive):
-    sim.fault("clock_skew", venue="okx", ms=120_000)
-    drive(VENUE.user(made(sim, "okx")), user("okx")).wait(Live)
-
-
-def test_a_dead_key_is_refused_and_an_ambiguous_refusal_is_not(sim, account, drive):
-    sim.reject_key(account, "50111")
-    (fail,) = drive(VENUE.user(made(sim, "okx")), user("okx")).wait(Fail)
-    assert fail.kind is FailKind.CREDENTIAL
+def test_an_ambiguous_refusal_is_no_dead_key(sim, account):
     sim.reject_key(account, "60009")
-    (fail,) = drive(VENUE.user(made(sim, "okx")), user("okx")).wait(Fail)
+    with joining(sim) as session:
+        (fail,) = session.wait(Fail)
     assert fail.kind is FailKind.TRANSIENT
 
 
-def test_an_upgrade_notice_asks_for_a_replacement(sim, account, drive):
-    session = drive(VENUE.user(made(sim, "okx")), user("okx"))
-    session.wait(Live)
-    sim.fault("maintenance", venue="okx", feed="user")
-    session.wait(Rotate)
-
-
-def test_tickers_of_a_shard(sim, drive):
-    setup = made(sim, "okxLinear")
-    (shard,) = VENUE.ticker_shards("okxLinear", setup.table())
-    subscription = TickerSubscription(stream_id="t", exchange="okxLinear", symbols=shard)
-    session = drive(VENUE.ticker(setup), subscription)
-    session.wait(Live)
-    sim.set_price("okxLinear", "BTC-USDT-SWAP", "61111.1")
-    session.wait(EmitTickers, 20)
-    symbols = {row.symbol for output in session.wait(EmitTickers) for row in output.tickers}
-    assert {"BTC-USDT", "BTC-USD_UM_XPERP"} <= symbols
-
-
-def test_candles_closed_while_away_and_live_ones(sim, drive):
-    start = sim.close_candle("okx", "BTC-USDT", "1m")
-    subscription = CandleSubscription(
-        stream_id="c", exchange="okx", symbol="BTC-USDT", interval="candle1m", resume_start_ms=start - 3 * 60_000
-    )
-    session = drive(VENUE.candle(made(sim, "okx")), subscription)
-    (live,) = session.wait(Live)
-    repaired = [output.candle.start for output in session.outputs if isinstance(output, EmitCandle)]
-    assert repaired == [start - 2 * 60_000, start - 60_000, start]
-    assert live.gap.candles == 3
-    closed = sim.close_candle("okx", "BTC-USDT", "1m")
-    assert session.wait(EmitCandle, 4)[-1].candle.start == closed
+def test_an_upgrade_notice_asks_for_a_replacement(sim, account):
+    with joining(sim) as session:
+        session.wait(Live)
+        sim.fault("maintenance", venue="okx", feed="user")
+        session.wait(Rotate)

@@ -31,6 +31,7 @@ from exchanges._adapter import (
     TickerSubscription,
     UserSubscription,
 )
+from exchanges._numbers import decimal
 from exchanges.events import ExecutionReport, OrderTradeUpdate, PositionUpdate
 from exchanges.ids import Feed, family_of, real_id
 from exchanges.instruments import EMPTY, SymbolTable
@@ -69,6 +70,7 @@ __all__ = [
     "Row",
     "Seat",
     "assert_booked",
+    "assert_told_as_placed",
     "client_text",
     "facts",
     "interval_of",
@@ -421,3 +423,20 @@ def assert_booked(pair: Pair, client: str, order: Order) -> None:
     assert told.status == truth.status, f"{client}: told {told}, the venue has {truth}"
     assert abs(told.executed - truth.executed) <= truth.executed * DOUBLE, f"{client}: told {told}, not {truth}"
     assert abs(told.average - truth.average) <= truth.average * DOUBLE, f"{client}: told {told}, not {truth}"
+
+
+def assert_told_as_placed(pair: Pair, order: Order) -> None:
+    """Every report names the order as it was placed: symbol, side, type and size, and a time of this story."""
+    assert pair.books.told
+    symbol = pair.hub.world.markets.symbol(pair.market, order.symbol)
+    assert symbol is not None
+    sizes = {order.quantity, order.quantity * symbol.contract_size}
+    for told in pair.books.told:
+        named = (told.symbol, told.side, told.order_type)
+        assert named == (pair.pair_id, order.side, order.order_type), named
+        if not symbol.inverse:  # else in money or in coins, as the totals are
+            assert decimal(told.quantity) in sizes, told
+        assert START.wall_ms <= told.order_time <= pair.now.wall_ms + 1_000, told
+        assert not told.liquidation, told
+        if told.order_status == "NEW":
+            assert decimal(told.price) == order.price, told

@@ -93,12 +93,12 @@ VENUES: Mapping[str, Facts] = {
     "bybit": Facts(rejections=("10003", "33004")),
     "okx": Facts(rejections=("50111", "60005")),
     "kucoin": Facts(accounts=("", "unified"), rejections=("400003",), elsewhere=_OTHER_SYMBOLS),
-    "bitget": Facts(accounts=("", "unified"), rejections=("40006", "40037")),
+    "bitget": Facts(accounts=("", "unified"), rejections=("40006", "40018", "40037")),
     "coinbase": Facts(wallet=False, rejections=("401",)),
-    "kraken": Facts(rejections=("EAPI:Invalid key",), skew=False, public_limit=False),
+    "kraken": Facts(rejections=("EAPI:Invalid key", "EGeneral:Permission denied"), skew=False, public_limit=False),
     "whitebit": Facts(rejections=("2", "4", "30")),
     "hyperliquid": Facts(
-        wallet=False, key=False, skew=False, rejections=("missing",), liquidations=False, symbol_topics=False
+        wallet=False, key=False, skew=False, rejections=("missing", "agent"), liquidations=False, symbol_topics=False
     ),
     "paper": Facts(remembers=False, waits_for_account=True, skew=False, rejections=("1",)),
 }
@@ -119,7 +119,7 @@ FACTS: Mapping[str, Facts] = {
     "okxInverse": Facts(rejections=("50111", "60005"), contracts=True),
     "krakenUsdm": Facts(
         accounts=("", "derivatives"),
-        rejections=("EAPI:Invalid key",),
+        rejections=("EAPI:Invalid key", "authenticationError"),
         skew=False,
         public_limit=False,
         elsewhere="orders placed and cancelled unfilled in the gap can't be asked for",

@@ -9,7 +9,7 @@ from exchanges.ids import FAMILIES, family_of
 from simulator import controls
 from simulator.controls import OrderRef
 from simulator.engine import NewOrder
-from tests.unit.exchanges.pair import Pair, Seat, assert_booked, client_text, facts, seats
+from tests.unit.exchanges.pair import Pair, Seat, assert_booked, assert_told_as_placed, client_text, facts, seats
 
 SEATS = seats()
 EVERY = pytest.mark.parametrize("seat", SEATS, ids=str)
@@ -38,6 +38,7 @@ def test_an_order_is_followed_from_its_start_to_its_end(seat: Seat) -> None:
     assert len(set(ids)) == len(ids)
     assert not any(emit.repaired for emit in pair.orders())
     assert_booked(pair, client, order)
+    assert_told_as_placed(pair, order)
     if pair.facts.wallet:
         pair.until(pair.balances)
 
@@ -51,6 +52,7 @@ def test_an_order_that_is_cancelled_after_a_part_keeps_the_part_and_its_own_clie
     pair.cancel(order)
     pair.until(lambda: pair.status(client) == "CANCELED")
     assert_booked(pair, client, order)
+    assert_told_as_placed(pair, order)
 
 
 @EVERY

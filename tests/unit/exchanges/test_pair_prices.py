@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
+from exchanges import closed_candles
 from exchanges._adapter import EmitCandle, EmitTickers, Fail, Live, Seen
+from exchanges._numbers import decimal
+from exchanges.events import Candle, Ticker
 from exchanges.ids import is_paper
 from exchanges.instruments import Instrument, SymbolTable
 from simulator._odd import HOW
-from tests.unit.exchanges.pair import Pair, Seat, markets
+from tests.unit.exchanges.pair import Pair, Seat, interval_of, markets
 
 MOST = 2
 """Symbols whose prices must come: the others may not have moved."""
@@ -18,14 +23,37 @@ ODD = [(how, first) for how in HOW for first in ("", "yes")]
 """Each kind of odd row, behind and before the good ones."""
 
 
+def assert_the_markets(pair: Pair, told: Mapping[int, Candle]) -> None:
+    """Each candle that has ended, as it was told last, is that of the simulated market."""
+    ended = {start: candle for start, candle in told.items() if start + 300_000 <= pair.now.wall_ms}
+    assert ended
+    first, last, market = min(ended), max(ended), pair.hub.world.markets
+    real = market.candles(pair.market, pair.symbol.wire, "5m", first, last, 1000, pair.now.wall_ms)
+    figures = {one.start_ms: (one.open, one.high, one.low, one.close) for one in real}
+    for start, candle in ended.items():
+        assert tuple(map(decimal, (candle.open, candle.high, candle.low, candle.close))) == figures[start]
+
+
+def tickers_of(pair: Pair) -> list[Ticker]:
+    return [ticker for emit in pair.of(EmitTickers) for ticker in emit.tickers]
+
+
 @pytest.mark.parametrize("exchange", markets("ticker"))
-def test_prices_flow_under_known_names(exchange: str) -> None:
-    pair = Pair(Seat(exchange)).tickers()
-    pair.until(lambda: pair.live() and pair.of(EmitTickers))
-    tickers = [ticker for emit in pair.of(EmitTickers) for ticker in emit.tickers]
-    assert {ticker.symbol for ticker in tickers} <= {item.pair for item in pair.table}
-    assert all(ticker.price > 0 for ticker in tickers)
-    assert all(abs(ticker.time - pair.now.wall_ms) < 60_000 for ticker in tickers)
+def test_every_price_flows_under_its_known_name(exchange: str) -> None:
+    pair = Pair(Seat(exchange))
+    known = {item.pair for item in pair.table}
+    listed = pair.hub.world.markets.symbols(pair.market)
+    assert all(pair.table.wire(symbol.wire) is not None for symbol in listed), "a market is left out"
+    seen: set[str] = set()
+    for shard in pair.venue.ticker_shards(exchange, pair.table):
+        wanted = {item.pair for item in pair.table.active() if not shard or item.wire in shard}
+        pair.tickers(shard)
+        pair.until(lambda wanted=wanted: pair.live() and wanted <= {ticker.symbol for ticker in tickers_of(pair)})
+        assert all(ticker.price > 0 for ticker in tickers_of(pair))
+        assert all(abs(ticker.time - pair.now.wall_ms) < 60_000 for ticker in tickers_of(pair))
+        seen |= {ticker.symbol for ticker in tickers_of(pair)}
+        pair.drop()
+    assert {item.pair for item in pair.table.active()} <= seen <= known
 
 
 @pytest.mark.parametrize("exchange", markets("ticker"))
@@ -76,7 +104,7 @@ def test_a_symbol_that_has_never_traded_has_no_price(exchange: str) -> None:
     pair.tickers()
     pair.until(lambda: pair.live() and pair.of(EmitTickers))
     pair.wait(20)
-    tickers = [ticker for emit in pair.of(EmitTickers) for ticker in emit.tickers]
+    tickers = tickers_of(pair)
     assert all(ticker.price > 0 and ticker.best_ask > 0 and ticker.best_bid > 0 for ticker in tickers)
     assert name not in {ticker.symbol for ticker in tickers}
 
@@ -100,8 +128,10 @@ def test_missed_candles_come_first_and_in_order(exchange: str) -> None:
     assert gap is not None
     assert gap.candles >= 4
     assert not gap.missing
-    starts = [emit.candle.start for emit in pair.of(EmitCandle)]
+    missed = [emit.candle for emit in pair.of(EmitCandle) if emit.repaired]
+    starts = [candle.start for candle in missed]
     assert starts == sorted(starts)
+    assert_the_markets(pair, {candle.start: candle for candle in missed})
 
 
 @pytest.mark.parametrize("exchange", markets("ticker"))
@@ -122,17 +152,21 @@ def test_the_price_that_is_told_last_is_the_markets(exchange: str) -> None:
 
 @pytest.mark.parametrize("exchange", markets("candle"))
 def test_a_candle_is_published_when_it_has_ended_and_once(exchange: str) -> None:
-    """Where running candles are not published (most venues)."""
+    """Or, where the venue says so, also while it runs; what is told last of it is the market's."""
     pair = Pair(Seat(exchange), tick_s=5.0).candles()
     pair.until(lambda: pair.live() and (pair.of(EmitCandle) or pair.of(Seen)), seconds=700)
     pair.wait(700)
     emits = pair.of(EmitCandle)
     assert emits
+    assert {(emit.symbol, emit.interval) for emit in emits} == {(pair.pair_id, interval_of(exchange))}
     starts = [emit.candle.start for emit in emits]
     assert starts == sorted(starts)
-    if not getattr(pair.adapter, "running", False):
+    if closed_candles(exchange):
         assert len(set(starts)) == len(starts)
         assert starts[-1] + 300_000 <= pair.now.wall_ms
+    else:
+        assert len(set(starts)) < len(starts), "a running candle is told again and again"
+    assert_the_markets(pair, {emit.candle.start: emit.candle for emit in emits})
 
 
 @pytest.mark.parametrize("exchange", [e for e in markets("ticker") if not is_paper(e)])
