@@ -18,11 +18,10 @@ Adding a venue
 6. Answers to client requests are marked `Frame(text, ack=True)` (the fault "delay acks" needs to know them).
 7. Keys are looked up with `world.engine.find_key(venue name, key)`; signatures are checked with `simulator.signing`. Refuse
    with `ApiKey.rejected` (the venue's own error code) when that is not empty.
-8. A half whose modify makes a new order under the same client id says `replaces = True` (Hyperliquid): the engine then
-   tells the new order first and the end of the old one afterwards, and the old one names the new one in `replaced_by`.
-9. Where the venue's keys have a form of their own, `demo_key()` makes one (a static method); `plain_client_ids = True` where
-   client ids are letters and digits only.
-10. The documented limits (connects, messages, streams, weights) are enforced only while `world.settings.limits` is true.
+8. What differs from most venues is declared: the class derives from `VenueHalf` and sets those of its fields that have a
+   default (`rejections`, `unheard`, `replaces`, `demo_key()` …). The demo and the shared tests read nothing else, and keep no
+   list of venues.
+9. The documented limits (connects, messages, streams, weights) are enforced only while `world.settings.limits` is true.
 
 Rules: no I/O, no clock, no threads, no environment, no randomness other than `world.random`. Everything runs on the
 simulator's one loop thread. `now` is the venue's clock: a clock-skew fault is already in `now.wall_ms`, so compare client
@@ -50,13 +49,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from exchanges._adapter import Instant
-from simulator._values import CandleUpdate, Change, Coin, Market, Tick
+from simulator._values import ApiKey, CandleUpdate, Change, Coin, Market, Tick
 
 if TYPE_CHECKING:
     from simulator.engine import Engine
@@ -258,13 +258,32 @@ class Peer(Protocol):
 
 
 class VenueHalf(Protocol):
-    """One venue family. Stateful: tokens, listen keys and rate windows live here."""
+    """One venue family. Stateful: tokens, listen keys and rate windows live here. A half derives from it."""
 
     name: str
     """Family name (`binance`), also the venue that its accounts belong to."""
     hosts: frozenset[str]
     sockets: tuple[str, ...]
     """Paths of WebSocket upgrades, each accepted by one of the hosts at least, without a key in the address."""
+    rejections: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    """Codes of `reject_key` by which the venue says that a key is no good (any more), by exchange id; under the empty name
+    those of all other ids."""
+    unheard: tuple[bytes, ...] = ()
+    """Private frames of a kind that no page lists, in the venue's form: at least one that each account stream can read."""
+    replaces: bool = False
+    """A modify makes a new order under the same client id: the engine tells the new order first and the end of the old one
+    afterwards, and the old one names the new one in `replaced_by`."""
+    plain_client_ids: bool = False
+    """Client ids are letters and digits only."""
+    hex_client_ids: bool = False
+    """Client ids are 128 bits in hex, behind `0x`."""
+    uuid_order_ids: bool = False
+    """Order ids have the form of a UUID; else they are whole numbers."""
+
+    @classmethod
+    def demo_key(cls) -> ApiKey:
+        """The demo account's credentials: fixed, so that commands can be written down."""
+        return ApiKey(key=f"demo-{cls.name}-key", secret=f"demo-{cls.name}-secret", passphrase="demo-passphrase")
 
     def __init__(self, world: World) -> None: ...
 

@@ -111,8 +111,7 @@ class Demo:
 
     def _client_id(self, venue: str) -> str:
         text = f"{self._random.choice(_MARKERS)}-{self._random.getrandbits(40):010x}"
-        half = self._hub.halves.get(venue)
-        return text.replace("-", "") if getattr(half, "plain_client_ids", False) else text
+        return text.replace("-", "") if self._hub.halves[venue].plain_client_ids else text
 
     def _part(self, order: Order, now: Instant) -> None:
         symbol = self._hub.world.markets.symbol(order.exchange, order.symbol)
@@ -133,12 +132,8 @@ class Demo:
 
 
 def demo_key(venue: str) -> ApiKey:
-    """The demo account's credentials: fixed, so that commands can be written down. The half makes them where the venue's
-    keys have a form of their own (`demo_key`)."""
-    own: Callable[[], ApiKey] | None = getattr(halves().get(venue), "demo_key", None)
-    if own is not None:
-        return own()
-    return controls.api_key(f"demo-{venue}-key", f"demo-{venue}-secret", "demo-passphrase")
+    """The demo account's credentials, in the form of the venue."""
+    return halves()[venue].demo_key()
 
 
 def _size(symbol: Symbol, price: Decimal, source: random.Random) -> Decimal:

@@ -95,7 +95,7 @@ class Hub:
 
     def replaces(self, venue: str) -> bool:
         """Whether a modify of this venue makes a new order under the same client id (`replaces` of the half)."""
-        return bool(getattr(self.halves.get(venue), "replaces", False))
+        return venue in self.halves and self.halves[venue].replaces
 
     # --- requests ---
 

@@ -9,7 +9,7 @@ at the root or behind any gateway segment.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -32,6 +32,7 @@ from simulator._venue import (
     Request,
     Signal,
     Unfollow,
+    VenueHalf,
     World,
     json_reply,
 )
@@ -231,12 +232,14 @@ def _pair(coin: Coin, separator: str, quote: str) -> Symbol:
     return Symbol(wire=wire, base=coin.name, quote=quote, price=coin.price, price_decimals=coin.decimals)
 
 
-class Paper:
+class Paper(VenueHalf):
     """The service; stateless beside its connections."""
 
     name = "paper"
     hosts: frozenset[str] = frozenset({"paper-trading"})
     sockets = (PATH,)
+    rejections: Mapping[str, tuple[str, ...]] = {"": ("1",)}
+    unheard = (b"nobody knows", b'{"x":1}')
 
     def __init__(self, world: World) -> None:
         self.world = world

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qs, unquote
 
 from simulator._peer import PerAddress
 from simulator._values import Coin, Market
-from simulator._venue import Instant, Peer, Refuse, Reply, Request, Signal, World
+from simulator._venue import Instant, Peer, Refuse, Reply, Request, Signal, VenueHalf, World
 from simulator.venues.binance._auth import Failure
 from simulator.venues.binance._peer_stream import StreamPeer
 from simulator.venues.binance._peer_ws_api import WsApiPeer
@@ -29,12 +29,14 @@ CONNECT_WEIGHT = 2
 """Request weight of opening a WebSocket API connection."""
 
 
-class Binance:
+class Binance(VenueHalf):
     """All four markets. Accounts of this venue have a wallet on each."""
 
     name = "binance"
     hosts = HOSTS
     sockets = ("/ws-api/v3", "/stream", "/ws", "/market/stream", "/private/ws")
+    rejections: Mapping[str, tuple[str, ...]] = {"": ("-2015", "-2014")}
+    unheard = (b'{"subscriptionId":0,"event":{"e":"nobodyKnows","E":1}}', b'{"e":"NOBODY_KNOWS","E":1}')
 
     def __init__(self, world: World) -> None:
         self.state = State(world)

@@ -12,13 +12,13 @@ An account whose API key begins with `unified` is a unified account; every other
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from exchanges._adapter import Rate
 from simulator._peer import PerAddress
 from simulator._values import Coin, Market
-from simulator._venue import Instant, Peer, Refuse, Reply, Request, Signal, World
+from simulator._venue import Instant, Peer, Refuse, Reply, Request, Signal, VenueHalf, World
 from simulator.venues.bitget._peer import PrivatePeer, PublicPeer
 from simulator.venues.bitget._peer_modern import ModernPeer
 from simulator.venues.bitget._rest import Rest
@@ -31,12 +31,14 @@ PATHS: Final = frozenset({"/v2/ws/public", "/v2/ws/private", "/v3/ws/public", "/
 WS_HOSTS: Final = frozenset({"ws.bitget.com", "wspap.bitget.com"})
 
 
-class Bitget:
+class Bitget(VenueHalf):
     """Satisfies `VenueHalf`."""
 
     name = "bitget"
     hosts = WS_HOSTS | {"api.bitget.com"}
     sockets = ("/v2/ws/private", "/v2/ws/public", "/v3/ws/private")
+    rejections: Mapping[str, tuple[str, ...]] = {"": ("40006", "40018", "40037")}
+    unheard = (b'{"event":"nobodyKnows"}', b'{"arg":{"channel":"nobody-knows"},"data":[{"x":"1"}]}')
 
     def __init__(self, world: World) -> None:
         self.state = State(world)

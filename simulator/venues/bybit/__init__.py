@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from simulator._peer import PerAddress
 from simulator._values import Coin, Market
-from simulator._venue import Instant, Peer, Refuse, Reply, Request, Signal, World
+from simulator._venue import Instant, Peer, Refuse, Reply, Request, Signal, VenueHalf, World
 from simulator.venues.bybit._peer import PrivatePeer, PublicPeer
 from simulator.venues.bybit._rest import Rest
 from simulator.venues.bybit._state import State
@@ -22,12 +22,15 @@ from simulator.venues.bybit._symbols import (
 _PUBLIC = "/v5/public/"
 
 
-class Bybit:
+class Bybit(VenueHalf):
     """All three markets and one unified wallet. Test network and regions answer like the main site."""
 
     name = "bybit"
     hosts = STREAM_HOSTS | REST_HOSTS
     sockets = ("/v5/private", "/v5/public/linear")
+    rejections: Mapping[str, tuple[str, ...]] = {"": ("10003", "33004")}
+    unheard = (b'{"topic":"nobody.knows","data":[{"x":1}]}',)
+    uuid_order_ids = True
 
     def __init__(self, world: World) -> None:
         self.state = State(world)

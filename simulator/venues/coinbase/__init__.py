@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from simulator._peer import PerAddress
 from simulator._values import ApiKey, Coin, Market
-from simulator._venue import Instant, Peer, Refuse, Reply, Request, Signal, World
+from simulator._venue import Instant, Peer, Refuse, Reply, Request, Signal, VenueHalf, World
 from simulator.signing import kind_of, sha256
 from simulator.venues.coinbase._peer import CoinbasePeer
 from simulator.venues.coinbase._rest import Rest
@@ -23,15 +23,18 @@ from simulator.venues.coinbase._symbols import (
 )
 
 
-class Coinbase:
+class Coinbase(VenueHalf):
     """One market. Keys are CDP keys (a PEM or a base64 Ed25519 seed as secret) or legacy keys (any other secret)."""
 
     name = "coinbase"
     hosts = MARKET_HOSTS | USER_HOSTS | REST_HOSTS
     sockets = ("/",)
+    rejections: Mapping[str, tuple[str, ...]] = {"": ("401",)}
+    unheard = (b'{"channel":"nobody-knows","sequence_num":1,"events":[{"x":1}]}',)
+    uuid_order_ids = True
 
-    @staticmethod
-    def demo_key() -> ApiKey:
+    @classmethod
+    def demo_key(cls) -> ApiKey:
         """Cloud keys are P-256 keys; this one follows from the venue's name and guards nothing."""
         number = int.from_bytes(sha256(b"demo coinbase")) >> 1
         private = ec.derive_private_key(number, ec.SECP256R1())

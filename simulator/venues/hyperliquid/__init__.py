@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from exchanges._adapter import Rate
 from simulator._peer import PerAddress
 from simulator._values import ApiKey, Coin, Market
-from simulator._venue import Instant, Peer, Refuse, Reply, Request, Signal, World
+from simulator._venue import Instant, Peer, Refuse, Reply, Request, Signal, VenueHalf, World
 from simulator.signing import sha256
 from simulator.venues.hyperliquid._peer import HyperliquidPeer
 from simulator.venues.hyperliquid._rest import Rest
@@ -19,16 +19,19 @@ CONNECTS: Final = Rate(30, 60.0)
 """New connections per address."""
 
 
-class Hyperliquid:
+class Hyperliquid(VenueHalf):
     """A key is an account's address. A refused one is that of an API wallet (`agent`), or of nobody (`missing`)."""
 
     name = "hyperliquid"
     replaces = True
     hosts = frozenset({"api.hyperliquid.xyz", "api.hyperliquid-testnet.xyz"})
     sockets = ("/ws",)
+    rejections: Mapping[str, tuple[str, ...]] = {"": ("missing", "agent")}
+    unheard = (b'{"channel":"nobodyKnows","data":[{"x":1}]}',)
+    hex_client_ids = True
 
-    @staticmethod
-    def demo_key() -> ApiKey:
+    @classmethod
+    def demo_key(cls) -> ApiKey:
         """The account's address; there is no secret."""
         return ApiKey(key=f"0x{sha256(b'demo').hex()[:40]}", secret="")
 

@@ -9,13 +9,13 @@ The demo of the futures is gone. A key is of one kind: it opens spot and the uni
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from exchanges._adapter import Rate
 from simulator._peer import PerAddress
 from simulator._values import ApiKey, Coin, Market
-from simulator._venue import Instant, Peer, Refuse, Reply, Request, Signal, World
+from simulator._venue import Instant, Peer, Refuse, Reply, Request, Signal, VenueHalf, World
 from simulator.venues.kraken._auth import DERIVATIVES_KEY
 from simulator.venues.kraken._peer_futures import FuturesPeer
 from simulator.venues.kraken._peer_spot import PrivatePeer, PublicPeer
@@ -47,7 +47,7 @@ _GONE: Final = {"Location": "https://www.kraken.com/"}
 """The demo was retired on 2026-07-14: its host sends everybody elsewhere."""
 
 
-class Kraken:
+class Kraken(VenueHalf):
     """Satisfies `VenueHalf`."""
 
     name = "kraken"
@@ -55,9 +55,15 @@ class Kraken:
         {_FUTURES_HOST, _DEMO_HOST, "api.kraken.com", "ws.kraken.com", "ws-auth.kraken.com", _UNIFIED_HOST}
     )
     sockets = ("/v2", "/ws/v1", "/v2/public", "/v2/private")
+    rejections: Mapping[str, tuple[str, ...]] = {
+        "kraken": ("EAPI:Invalid key", "EGeneral:Permission denied"),
+        "krakenUsdm": ("EAPI:Invalid key", "authenticationError"),
+    }
+    unheard = (b'{"channel":"nobody-knows","data":[{"x":1}]}', b'{"feed":"nobody_knows","x":1}')
+    uuid_order_ids = True
 
-    @staticmethod
-    def demo_key() -> ApiKey:
+    @classmethod
+    def demo_key(cls) -> ApiKey:
         """The venue gives out its secrets in base64."""
         return ApiKey(key="demo-kraken-key", secret=b64encode(b"demo-kraken-secret").decode())
 

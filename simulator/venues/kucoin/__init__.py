@@ -5,14 +5,14 @@ An account whose API key begins with `unified` is a unified account; every other
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import parse_qs
 
 from exchanges._adapter import Rate
 from simulator._peer import PerAddress
 from simulator._values import Coin, Market
-from simulator._venue import Instant, Peer, Refuse, Reply, Request, Signal, World
+from simulator._venue import Instant, Peer, Refuse, Reply, Request, Signal, VenueHalf, World
 from simulator.venues.kucoin._peer import ClassicPeer, UnifiedPeer
 from simulator.venues.kucoin._rest import Rest
 from simulator.venues.kucoin._state import UNIFIED_KEY, State
@@ -25,7 +25,7 @@ MAINTENANCE_S: Final = 5.0
 TOKEN_HOSTS: Final = frozenset({"ws-api-spot.kucoin.com", "ws-api-futures.kucoin.com"})
 
 
-class KuCoin:
+class KuCoin(VenueHalf):
     """Satisfies `VenueHalf`."""
 
     name = "kucoin"
@@ -34,6 +34,8 @@ class KuCoin:
     client id was not recorded, so it is off unless somebody sets it; else a modify changes the order in place."""
     hosts = TOKEN_HOSTS | {"api.kucoin.com", "api-futures.kucoin.com", "wsapi-push.kucoin.com"}
     sockets = ("/",)
+    rejections: Mapping[str, tuple[str, ...]] = {"": ("400003",)}
+    unheard = (b'{"type":"message","topic":"nobody.knows","subject":"x","data":{"x":1}}',)
 
     def __init__(self, world: World) -> None:
         self.state = State(world)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from exchanges._adapter import Rate
 from simulator._peer import PerAddress
 from simulator._values import Coin, Market
-from simulator._venue import Instant, Peer, Refuse, Reply, Request, Signal, World
+from simulator._venue import Instant, Peer, Refuse, Reply, Request, Signal, VenueHalf, World
 from simulator.venues.okx._peer import OkxPeer
 from simulator.venues.okx._rest import Rest
 from simulator.venues.okx._state import State
@@ -21,13 +21,15 @@ _REST_HOSTS: Final = frozenset(f"{name}.okx.com" for name in ("openapi", "www", 
 _SERVICES: Final = {f"/ws/v5/{name}": name for name in ("public", "private", "business")}
 
 
-class Okx:
+class Okx(VenueHalf):
     """All sites play the same world: a key works on each of them."""
 
     name = "okx"
     hosts = _WS_HOSTS | _REST_HOSTS
     plain_client_ids = True
     sockets = ("/ws/v5/private", "/ws/v5/public")
+    rejections: Mapping[str, tuple[str, ...]] = {"": ("50111", "60005")}
+    unheard = (b'{"arg":{"channel":"nobody-knows"},"data":[{"x":"1"}]}',)
 
     def __init__(self, world: World) -> None:
         self.state = State(world)

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from exchanges._adapter import Rate
 from simulator._peer import PerAddress
 from simulator._values import Coin, Market
-from simulator._venue import Instant, Peer, Refuse, Reply, Request, Signal, World
+from simulator._venue import Instant, Peer, Refuse, Reply, Request, Signal, VenueHalf, World
 from simulator.venues.whitebit._peer import WhitebitPeer
 from simulator.venues.whitebit._rest import Rest
 from simulator.venues.whitebit._state import State
@@ -22,12 +22,14 @@ CONNECTS: Final = Rate(1_000, 60.0)
 MAINTENANCE_S: Final = 5.0
 
 
-class Whitebit:
+class Whitebit(VenueHalf):
     """Satisfies `VenueHalf`."""
 
     name = "whitebit"
     hosts = REST_HOSTS | WS_HOSTS
     sockets = ("/ws",)
+    rejections: Mapping[str, tuple[str, ...]] = {"": ("2", "4", "30")}
+    unheard = (b'{"id":null,"method":"nobodyKnows_update","params":[{"x":1}]}',)
     replaces = True
     """A modify ends the order and makes one of another id under the same client id."""
 

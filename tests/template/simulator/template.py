@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -23,6 +23,7 @@ from simulator._venue import (
     Request,
     Signal,
     Unfollow,
+    VenueHalf,
     Watch,
     World,
     json_reply,
@@ -172,10 +173,12 @@ class PublicPeer(_Peer):
         return (self.said({"candles": [row], "topic": topic}),) if topic in self.topics else ()
 
 
-class Template:
+class Template(VenueHalf):
     name = "template"
     hosts = frozenset({"api.template.example", "ws.template.example"})
     sockets = ("/private", "/public")
+    rejections: Mapping[str, tuple[str, ...]] = {"": ("KEY", "EXPIRED")}
+    unheard = (b'{"nobody":"knows"}',)
 
     def __init__(self, world: World) -> None:
         self.world = world

@@ -15,6 +15,7 @@ import pytest
 from cli.normalise import normalise
 from exchanges import venue_of
 from exchanges._adapter import Connect, Note
+from simulator.venues import halves
 from tests.unit.exchanges.every_venue import NOW, golden_lines, made, replayed, subscription, venue_names
 
 ROOT = Path(__file__).parents[3]
@@ -144,21 +145,6 @@ def test_combined_streams_of_every_binance_market_have_the_documented_path(excha
     assert "/ws/" not in path
 
 
-UNKNOWN = {
-    "binance": [b'{"subscriptionId":0,"event":{"e":"nobodyKnows","E":1}}', b'{"e":"NOBODY_KNOWS","E":1}'],
-    "bitget": [b'{"event":"nobodyKnows"}', b'{"arg":{"channel":"nobody-knows"},"data":[{"x":"1"}]}'],
-    "bybit": [b'{"topic":"nobody.knows","data":[{"x":1}]}'],
-    "coinbase": [b'{"channel":"nobody-knows","sequence_num":1,"events":[{"x":1}]}'],
-    "hyperliquid": [b'{"channel":"nobodyKnows","data":[{"x":1}]}'],
-    "kraken": [b'{"channel":"nobody-knows","data":[{"x":1}]}', b'{"feed":"nobody_knows","x":1}'],
-    "kucoin": [b'{"type":"message","topic":"nobody.knows","subject":"x","data":{"x":1}}'],
-    "okx": [b'{"arg":{"channel":"nobody-knows"},"data":[{"x":"1"}]}'],
-    "whitebit": [b'{"id":null,"method":"nobodyKnows_update","params":[{"x":1}]}'],
-    "paper": [b"nobody knows", b'{"x":1}'],
-}
-"""Private frames of no documented kind, at least one of them readable by each of the venue's account adapters."""
-
-
 @pytest.mark.parametrize("name", venue_names())
 def test_private_frames_of_an_unknown_kind_are_told(name: str) -> None:
     """Bug B7: a new shape of balances was thrown away without a word."""
@@ -167,7 +153,7 @@ def test_private_frames_of_an_unknown_kind_are_told(name: str) -> None:
     for case in cases.values():
         notes = [
             output
-            for frame in UNKNOWN[name]
+            for frame in halves()[name].unheard
             for output in replayed(name, case).received(frame, NOW)
             if isinstance(output, Note)
         ]

@@ -56,6 +56,7 @@ from tests.unit.exchanges.pair_facts import (
     key_of,
     markets,
     material,
+    rejections,
     seats,
     wrong_secret,
 )
@@ -76,6 +77,7 @@ __all__ = [
     "interval_of",
     "key_of",
     "markets",
+    "rejections",
     "seats",
     "wrong_secret",
 ]

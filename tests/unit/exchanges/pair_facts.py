@@ -56,8 +56,6 @@ class Facts:
     """A wrong secret shows at the join; else with the first signed call, which a gap makes."""
     symbols: Mapping[str, str] = field(default_factory=dict)
     """Kind of account → part of the venue's code of what it trades; else the first symbol."""
-    rejections: tuple[str, ...] = ()
-    """Codes by which the venue says that a key is no good (any more)."""
     waits_for_account: bool = False
     """A key that is not known may become known: no failure, but a note."""
     skew: bool = True
@@ -89,50 +87,44 @@ BY_SOCKET = frozenset({"krakenUsdm"})
 only named."""
 
 VENUES: Mapping[str, Facts] = {
-    "binance": Facts(rejections=("-2015", "-2014"), skew=True, elsewhere=_OTHER_SYMBOLS),
-    "bybit": Facts(rejections=("10003", "33004")),
-    "okx": Facts(rejections=("50111", "60005")),
-    "kucoin": Facts(accounts=("", "unified"), rejections=("400003",), elsewhere=_OTHER_SYMBOLS),
-    "bitget": Facts(accounts=("", "unified"), rejections=("40006", "40018", "40037")),
-    "coinbase": Facts(wallet=False, rejections=("401",)),
-    "kraken": Facts(rejections=("EAPI:Invalid key", "EGeneral:Permission denied"), skew=False, public_limit=False),
-    "whitebit": Facts(rejections=("2", "4", "30")),
-    "hyperliquid": Facts(
-        wallet=False, key=False, skew=False, rejections=("missing", "agent"), liquidations=False, symbol_topics=False
-    ),
-    "paper": Facts(remembers=False, waits_for_account=True, skew=False, rejections=("1",)),
+    "binance": Facts(skew=True, elsewhere=_OTHER_SYMBOLS),
+    "kucoin": Facts(accounts=("", "unified"), elsewhere=_OTHER_SYMBOLS),
+    "bitget": Facts(accounts=("", "unified")),
+    "coinbase": Facts(wallet=False),
+    "kraken": Facts(skew=False, public_limit=False),
+    "hyperliquid": Facts(wallet=False, key=False, skew=False, liquidations=False, symbol_topics=False),
+    "paper": Facts(remembers=False, waits_for_account=True, skew=False),
 }
 
 FACTS: Mapping[str, Facts] = {
-    "binanceUsdm": Facts(join_is_signed=False, rejections=("-2015",), skew=False),
-    "binanceCoinm": Facts(
-        join_is_signed=False, rejections=("-2015",), skew=False, contracts=True, elsewhere=_OTHER_PAIRS
-    ),
-    "binanceUS": Facts(join_is_signed=False, rejections=("-2015",), skew=False, elsewhere=_OTHER_SYMBOLS),
-    "bybitInverse": Facts(rejections=("10003", "33004"), swapped=True),
-    "okxLinear": Facts(
-        accounts=("", "xperp"), symbols={"xperp": "_XPERP"}, rejections=("50111", "60005"), contracts=True
-    ),
-    "bitgetCoinm": Facts(
-        accounts=("", "unified", "unified-dated"), symbols={"unified": "_CM"}, rejections=("40006", "40037")
-    ),
-    "okxInverse": Facts(rejections=("50111", "60005"), contracts=True),
+    "binanceUsdm": Facts(join_is_signed=False, skew=False),
+    "binanceCoinm": Facts(join_is_signed=False, skew=False, contracts=True, elsewhere=_OTHER_PAIRS),
+    "binanceUS": Facts(join_is_signed=False, skew=False, elsewhere=_OTHER_SYMBOLS),
+    "bybitInverse": Facts(swapped=True),
+    "okxLinear": Facts(accounts=("", "xperp"), symbols={"xperp": "_XPERP"}, contracts=True),
+    "bitgetCoinm": Facts(accounts=("", "unified", "unified-dated"), symbols={"unified": "_CM"}),
+    "okxInverse": Facts(contracts=True),
     "krakenUsdm": Facts(
         accounts=("", "derivatives"),
-        rejections=("EAPI:Invalid key", "authenticationError"),
         skew=False,
         public_limit=False,
         elsewhere="orders placed and cancelled unfilled in the gap can't be asked for",
     ),
-    "kucoinLinear": Facts(accounts=("", "unified"), rejections=("400003",), contracts=True),
-    "kucoinInverse": Facts(accounts=("", "unified"), rejections=("400003",), contracts=True),
+    "kucoinLinear": Facts(accounts=("", "unified"), contracts=True),
+    "kucoinInverse": Facts(accounts=("", "unified"), contracts=True),
 }
 """By exchange id where it differs from its venue."""
 
 
 def facts(exchange: str) -> Facts:
     found = FACTS.get(exchange)
-    return found if found is not None else VENUES[Seat(exchange).name]
+    return found if found is not None else VENUES.get(Seat(exchange).name, Facts())
+
+
+def rejections(exchange: str) -> tuple[str, ...]:
+    """Codes by which the venue says that a key is no good (any more)."""
+    known = halves()[Seat(exchange).name].rejections
+    return known[exchange] if exchange in known else known[""]
 
 
 def seats() -> list[Seat]:
@@ -169,7 +161,7 @@ def wrong_secret(key: ApiKey) -> ApiKey:
 
 def client_text(exchange: str, text: str) -> str:
     """A client id as the venue takes it."""
-    if family_of(exchange) == "hyperliquid" and not is_paper(exchange):
+    if halves()[Seat(exchange).name].hex_client_ids:
         return f"0x{text.encode().hex():0>32}"
     return text
 

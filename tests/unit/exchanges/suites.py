@@ -17,7 +17,7 @@ from _pytest.mark import ParameterSet
 import exchanges
 import simulator.venues
 from exchanges.ids import FAMILIES
-from tests.unit.exchanges import every_venue, pair, pair_facts
+from tests.unit.exchanges import every_venue, pair
 
 ROOT = Path(__file__).parents[3]
 TEMPLATE = ROOT / "tests" / "template"
@@ -33,7 +33,6 @@ SUITES = (
     "simulator/test_every_half.py",
     "exchanges/test_books.py",
 )
-FACTS = pair_facts.Facts(rejections=("KEY", "EXPIRED"))
 INTERVALS = ("1m", "5m", "1h", "1d")
 
 
@@ -56,7 +55,6 @@ def registered(folder: Path) -> Iterator[None]:
     for path, entry in paths:
         path.append(str(entry))
     FAMILIES[NAME] = (NAME,)
-    pair_facts.VENUES[NAME] = FACTS
     every_venue.INTERVALS[NAME] = INTERVALS
     every_venue.FILES.append(golden)
     _forget()
@@ -65,7 +63,7 @@ def registered(folder: Path) -> Iterator[None]:
     finally:
         for path, entry in paths:
             path.remove(str(entry))
-        del FAMILIES[NAME], pair_facts.VENUES[NAME], every_venue.INTERVALS[NAME]
+        del FAMILIES[NAME], every_venue.INTERVALS[NAME]
         every_venue.FILES.remove(golden)
         _forget()
 

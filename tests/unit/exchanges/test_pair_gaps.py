@@ -10,7 +10,8 @@ import pytest
 
 from exchanges._adapter import Call, ClockOffset, Fail, FailKind, KnownOrder, Live
 from simulator._odd import HOW
-from tests.unit.exchanges.pair import START, Pair, Seat, assert_booked, client_text, facts, seats
+from simulator.venues import halves
+from tests.unit.exchanges.pair import START, Pair, Seat, assert_booked, client_text, facts, rejections, seats
 
 SEATS = seats()
 REMEMBERING = pytest.mark.parametrize("seat", [seat for seat in SEATS if facts(seat.exchange).remembers], ids=str)
@@ -132,7 +133,7 @@ def known(pair: Pair, count: int) -> tuple[KnownOrder, ...]:
 
 def unknown_id(name: str, number: int) -> str:
     """An order id in the venue's form."""
-    if name in ("coinbase", "kraken", "bybit"):
+    if halves()[name].uuid_order_ids:
         return f"00000000-0000-4000-8000-{number:012d}"
     return str(7_000_000 + number)
 
@@ -209,7 +210,7 @@ def test_a_key_that_is_refused_while_its_gap_is_read_is_told_and_not_asked_with_
 
     def meanwhile(call: Call) -> None:
         if pair.link is not None and pair.facts.key:
-            pair.hub.world.engine.reject_key(pair.account, pair.facts.rejections[0])
+            pair.hub.world.engine.reject_key(pair.account, rejections(seat.exchange)[0])
 
     pair.meanwhile = meanwhile
     pair.reconnect()

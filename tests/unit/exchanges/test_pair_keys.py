@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from exchanges._adapter import Fail, FailKind, Note
-from tests.unit.exchanges.pair import Pair, Seat, facts, seats, wrong_secret
+from tests.unit.exchanges.pair import Pair, Seat, facts, rejections, seats, wrong_secret
 
 SEATS = seats()
 EVERY = pytest.mark.parametrize("seat", SEATS, ids=str)
@@ -14,7 +14,7 @@ KEYED = pytest.mark.parametrize(
 )
 REFUSING = pytest.mark.parametrize(
     ("seat", "code"),
-    [pytest.param(s, c, id=f"{s}-{c}") for s in SEATS if not s.account for c in facts(s.exchange).rejections],
+    [pytest.param(s, c, id=f"{s}-{c}") for s in SEATS if not s.account for c in rejections(s.exchange)],
 )
 FLOOD = 4
 """So many times what is allowed."""

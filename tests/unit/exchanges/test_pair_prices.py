@@ -122,7 +122,9 @@ def test_a_candle_without_a_trade_is_not_published(exchange: str) -> None:
 
 @pytest.mark.parametrize("exchange", markets("candle"))
 def test_missed_candles_come_first_and_in_order(exchange: str) -> None:
-    pair = Pair(Seat(exchange), tick_s=5.0).candles(missed=6)
+    pair = Pair(Seat(exchange), tick_s=5.0)
+    since = pair.now.wall_ms // 300_000 * 300_000 - 6 * 300_000
+    pair.candles(missed=6)
     pair.until(lambda: pair.live() and (pair.of(EmitCandle) or pair.of(Seen)), seconds=400)
     gap = pair.of(Live)[0].gap
     assert gap is not None
@@ -130,7 +132,8 @@ def test_missed_candles_come_first_and_in_order(exchange: str) -> None:
     assert not gap.missing
     missed = [emit.candle for emit in pair.of(EmitCandle) if emit.repaired]
     starts = [candle.start for candle in missed]
-    assert starts == sorted(starts)
+    assert starts == list(range(starts[0], starts[-1] + 1, 300_000)), "one after the other"
+    assert since <= starts[0] <= since + 300_000, "a running one is told once more"
     assert_the_markets(pair, {candle.start: candle for candle in missed})
 
 

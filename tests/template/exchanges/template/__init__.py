@@ -31,6 +31,7 @@ class Template:
     exchanges = ("template",)
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset()
+    closed_candles = True
 
     def limits(self, exchange: str, feed: Feed) -> Limits:
         return Limits(
