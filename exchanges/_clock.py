@@ -8,8 +8,8 @@ from exchanges._adapter import ClockOffset, Instant, Setup
 class VenueClock:
     """One connection's view of the venue's clock. I/O thread of the session only.
 
-    It starts with what an earlier connection of the family measured, asked for when the first stamp is needed: thousands of
-    connections may be made before the first of them is refused and measures.
+    As long as it measured nothing itself it follows what the family knows, asked for at each stamp: a step of our clock is
+    known there, and thousands of connections may be made before the first of them is refused and measures.
     """
 
     __slots__ = ("_measured", "_offset_ms")
@@ -21,9 +21,7 @@ class VenueClock:
     @property
     def offset_ms(self) -> int:
         """Venue time minus local time."""
-        if self._offset_ms is None:
-            self._offset_ms = self._measured()
-        return self._offset_ms
+        return self._measured() if self._offset_ms is None else self._offset_ms
 
     def stamp(self, now: Instant) -> int:
         """The venue's time, ms."""

@@ -158,6 +158,7 @@ class Engine:
             self.egresses,
         )
         ladder = Ladder(options.cooldown_base_ms, options.cooldown_cap_ms)
+        self.instruments.on_answer = self.placement.answered
         self.breaker = AuthBreaker(
             state, self.pipeline, clock, ladder, options.auth_threshold, options.auth_window_ms, self.owner
         )

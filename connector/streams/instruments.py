@@ -56,7 +56,8 @@ class _Load:
 
 
 class Instruments:
-    """Any thread. `on_table(exchange)` is called from a REST thread after a table changed."""
+    """Any thread. From a REST thread: `on_answer(exchange, answer)` with each answer of a venue, before it is read, and
+    `on_table(exchange)` after a table changed."""
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class Instruments:
         self._rest, self._clock, self._options = rest, clock, options
         self._service_url = service_url.rstrip("/")
         self.on_table = on_table
+        self.on_answer: Callable[[str, Answer], None] = lambda _exchange, _answer: None
         self._lock = threading.Lock()
         self._tables: dict[str, SymbolTable] = {}
         self._due: dict[str, float] = {}
@@ -126,6 +128,7 @@ class Instruments:
             self._rest.submit(call, family, self._egress(family)[0], limits, done)
 
     def _answered(self, exchange: str, load: _Load, call: Call, answer: Answer) -> None:
+        self.on_answer(exchange, answer)
         result = None
         try:
             with self._lock:

@@ -26,7 +26,7 @@ from connector.streams.session import Listener, Publisher, Session
 from connector.streams.spec import StreamSpec
 from connector.streams.venue_time import VenueTime
 from exchanges import venue_of
-from exchanges._adapter import Adapter, Limits, Setup, Subscription, Venue
+from exchanges._adapter import Adapter, Answer, Limits, Setup, Subscription, Venue
 from exchanges.ids import Feed
 from exchanges.instruments import SymbolTable
 
@@ -82,6 +82,12 @@ class Placement:
         log.warning("a venue refused our clock; its own is used", venue=venue, offset_ms=offset_ms)
         self._clocks[venue] = (offset_ms, self._clock.mono())
         self.time.offset(venue, offset_ms)
+
+    def answered(self, exchange: str, answer: Answer) -> None:
+        """A REST answer of an exchange id that belongs to no session."""
+        venue = venue_of(exchange)
+        if venue is not None:
+            self.time.answered(venue.name, answer.headers)
 
     def now_ms(self, exchange: str) -> int:
         """Time at the venue of an exchange id."""

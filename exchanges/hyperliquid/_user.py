@@ -177,14 +177,15 @@ class UserAdapter(OneAccount):
     # --- joining ---
 
     def _subscribe_when_named(self, session: Account, now: Instant) -> list[Output]:
-        loaded = len(self._setup.table()) > 0
-        if not loaded and now.mono < self._table_by:
+        if not len(self._setup.table()):
+            if now.mono >= self._table_by:
+                # Under the venue's codes an order is another one than that told before, and no consumer knows its pair.
+                return [Fail(kind=FailKind.TRANSIENT, reason="the symbol list is not loaded")]
             self._alarms.set("table", now.mono + TABLE_LOOK_S)
             return []
         self._unconfirmed = dict.fromkeys((ORDERS, FILLS))
         session.listening(now)
-        notes: list[Output] = [] if loaded else [Note("the symbol list is not loaded: orders carry the venue's codes")]
-        return [*notes, *self._subscribe(session, now)]
+        return self._subscribe(session, now)
 
     def _subscribe(self, session: Account, now: Instant) -> list[Output]:
         self._ack_tries += 1

@@ -26,7 +26,7 @@ from exchanges._adapter import (
     UserSubscription,
 )
 from exchanges._clock import VenueClock
-from exchanges._timers import Alarms
+from exchanges._timers import Alarms, earliest
 from exchanges.kraken import _futures_rest, _rest
 from exchanges.kraken._futures_user import FuturesUser
 from exchanges.kraken._line import RestLine
@@ -49,7 +49,7 @@ class DerivativesUser(OneAccount):
         self._inner: Adapter | None = None
         self._kind = ""
         self._signer: _rest.Signer | None = None
-        self._line = RestLine(self._signed)
+        self._line = RestLine(setup, self._signed)
         self._alarms: Alarms[int] = Alarms()
 
     # --- which way ---
@@ -141,10 +141,13 @@ class DerivativesUser(OneAccount):
     def woken(self, now: Instant) -> Outputs:
         if self._inner is not None:
             return self._told(self._inner.woken(now))
-        return [output for attempt in self._alarms.due(now) for output in self._line.send([token_call(attempt)], now)]
+        again = [token_call(attempt) for attempt in self._alarms.due(now)]
+        return [*self._line.due(now), *self._line.send(again, now)]
 
     def deadline(self) -> float | None:
-        return self._inner.deadline() if self._inner is not None else self._alarms.deadline()
+        if self._inner is not None:
+            return self._inner.deadline()
+        return earliest(self._alarms.deadline(), self._line.deadline())
 
     def remove(self, stream_id: str, now: Instant) -> Outputs:
         if self._inner is not None:

@@ -60,7 +60,7 @@ class SpotAccount:
         self.stream_id = subscription.stream_id
         self._clock = VenueClock(setup)
         self._signer = _rest.Signer(subscription.credentials)
-        self.line = RestLine(self._signed)
+        self.line = RestLine(setup, self._signed)
         self._orders = self._new_orders(setup)
         self._balances = Coalescer()
         self._names: dict[str, str] = {}
@@ -118,11 +118,11 @@ class SpotAccount:
             outputs.extend(self._tell(rows, now))
         event = self._balances.due(now)
         outputs.extend(self._emit([event] if event else []))
-        return self.ask([*outputs, *self._lookups.due(now), *self._repair.due(now)], now)
+        return [*self.line.due(now), *self.ask([*outputs, *self._lookups.due(now), *self._repair.due(now)], now)]
 
     def deadline(self) -> float | None:
         own = earliest(self._parked.deadline(), self._balances.deadline(), self._lookups.deadline())
-        return earliest(own, self._repair.deadline())
+        return earliest(own, self._repair.deadline(), self.line.deadline())
 
     # --- frames ---
 

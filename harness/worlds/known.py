@@ -109,25 +109,6 @@ KNOWN: Final[tuple[Known, ...]] = (
         "master",
         within=400,
     ),
-    Known(
-        "W4",
-        "Hyperliquid: who takes a stream over before its symbol list is loaded tells orders again under the venue's codes",
-        ORDERS,
-        both(("hyperliquid",), ("venue_rest_slow", "venue_rest_error", "venue_rest_reset")),
-        25,
-        "process",
-        ("venue_rest_slow", "drain"),
-        venues=("hyperliquid",),
-        within=300,
-    ),
-    Known(
-        "W3",
-        "Kraken: nonces follow the wall clock, so an account stays dark for as long as the clock was set back",
-        LOST | {"dark"},
-        both(("clock_step", "restart_step"), ("kraken",)),
-        10,
-        "clock",
-    ),
 )
 
 

@@ -33,6 +33,7 @@ from connector.streams.takers import Takers
 from connector.streams.tracker import OrderTracker
 from exchanges._positions import Positions
 from exchanges.events import ExecutionReport, OrderTradeUpdate
+from harness.worlds import mutants_at_venues as at_venues
 from harness.worlds import mutants_fencing as fencing
 from harness.worlds import process
 from harness.worlds.plan import Plan, draw
@@ -404,6 +405,25 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         frozenset({"rabbit two owners", "redis two owners", "rabbit backwards", "redis backwards", "rabbit doubled"}),
         _nobody_waits_after_a_flush,
         first=80,
+    ),
+    Mutant(
+        "W3 first nonce by our clock",
+        "an account of Kraken stays dark for as long as the host's clock was ahead when it first signed",
+        "clock",
+        frozenset({"dark", "rabbit lost", "redis lost", "rabbit wrong end", "redis wrong end"}),
+        at_venues.first_nonce_by_our_clock,
+        venues=("kraken",),
+        first=5,
+    ),
+    Mutant(
+        "W4 orders under codes",
+        "who takes a stream of Hyperliquid over without its symbol list tells orders once more, as others",
+        "process",
+        frozenset({"rabbit backwards", "redis backwards", "rabbit doubled", "redis doubled", "redis hash"}),
+        at_venues.orders_under_codes,
+        venues=("hyperliquid",),
+        faults=("venue_rest_slow", "drain"),
+        first=20,
     ),
     Mutant(
         "answers lost for good",

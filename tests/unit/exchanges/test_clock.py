@@ -22,10 +22,18 @@ def measured(exchange: str, offsets: list[int]) -> Setup:
     return msgspec.structs.replace(setup(exchange), clock_offset_ms=lambda: offsets.pop(0))
 
 
-def test_a_connection_starts_with_what_another_one_measured_by_then() -> None:
+def test_a_connection_follows_what_the_others_measured() -> None:
     clock = VenueClock(measured("okx", [250, 900]))
     assert clock.stamp(NOW) == NOW.wall_ms + 250
-    assert clock.stamp(Instant(NOW.mono + 1, NOW.wall_ms + 1000)) == NOW.wall_ms + 1250
+    assert clock.stamp(Instant(NOW.mono + 1, NOW.wall_ms + 1000)) == NOW.wall_ms + 1900
+
+
+def test_a_step_of_our_clock_under_a_connection_moves_no_stamp() -> None:
+    """Bug of nonces: a host that was set ahead and back was refused by Kraken for as long as it had been ahead."""
+    clock = VenueClock(measured("kraken", [0, -120_000, 0]))
+    stepped = Instant(NOW.mono + 1, NOW.wall_ms + 121_000)
+    back = Instant(NOW.mono + 2, NOW.wall_ms + 2_000)
+    assert [clock.stamp(now) - NOW.wall_ms for now in (NOW, stepped, back)] == [0, 1_000, 2_000]
 
 
 def test_its_own_measurement_replaces_it_and_is_told() -> None:

@@ -293,10 +293,15 @@ def test_orders_wait_for_their_names_when_a_process_has_just_started() -> None:
     assert not sent(drive.wait(1))
     table = SPOT
     assert len(sent(drive.wait(1))) == 2
-    late = Drive(made=setup("hyperliquid", EMPTY))
-    said = late.wait(6)
-    assert len(sent(said)) == 2
-    assert any("symbol list" in note.what for note in of(Note, said))
+
+
+def test_a_taker_without_the_symbol_list_tells_no_order_once_more_under_the_venues_code() -> None:
+    drive = Drive(made=setup("hyperliquid", EMPTY))
+    said = drive.wait(6)
+    assert not sent(said)
+    fail = only(Fail, said)
+    assert (fail.kind, fail.stream_id) == (FailKind.TRANSIENT, None)
+    assert "symbol list" in fail.reason
 
 
 def test_a_subscribe_request_without_an_answer_is_repeated_then_the_connection_ends() -> None:

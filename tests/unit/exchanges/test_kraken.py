@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
+import msgspec
 import pytest
 
 from exchanges._adapter import (
@@ -27,6 +28,7 @@ from exchanges._adapter import (
     Output,
     Resume,
     Seen,
+    Setup,
     TickerSubscription,
     UserSubscription,
 )
@@ -35,6 +37,7 @@ from exchanges.events import AccountPosition, Balance, ExecutionReport
 from exchanges.instruments import EMPTY, Instrument, SymbolTable
 from exchanges.kraken import VENUE, _rest
 from exchanges.kraken._balances import PERIOD_S
+from exchanges.kraken._line import LIST_LOOK_S, LIST_WAIT_S
 from exchanges.kraken._markets import asset_name
 from tests.unit.exchanges.driver import Driver, after, json_answer, of, only, path, sent
 
@@ -104,7 +107,10 @@ class Spot(Driver):
 
     def joining(self) -> list[Output]:
         """Up to the subscribe requests."""
-        (call,) = of(Call, self.connected())
+        calls = of(Call, self.connected())
+        while not calls:  # the symbol list is waited for
+            calls = of(Call, self.wake())
+        (call,) = calls
         return self.answer(call, good({"token": "the token", "expires": 900}))
 
     def live(self) -> list[Output]:
@@ -216,6 +222,28 @@ def test_what_exists_already_is_no_failure(text: str) -> None:
 
 
 # --- joining ---
+
+
+@pytest.mark.parametrize("exchange", ["kraken", "krakenUsdm"])
+def test_the_first_nonce_of_a_host_whose_clock_is_ahead_is_the_venues_time(exchange: str) -> None:
+    """A nonce two minutes ahead closed the account out for two minutes: the answer with the symbols tells the time first."""
+    tables, offsets = [EMPTY], [0]
+    made = Setup(exchange=exchange, new_id=lambda: "r", table=lambda: tables[-1], clock_offset_ms=lambda: offsets[-1])
+    adapter = VENUE.user(made)
+    account = msgspec.structs.replace(subscription(), exchange=exchange)
+    joining = [*adapter.add(account, NOW), *adapter.start(NOW), *adapter.connected(NOW)]
+    assert not of(Call, joining)
+    tables.append(TABLE)
+    offsets.append(-120_000)
+    assert adapter.deadline() == NOW.mono + LIST_LOOK_S
+    (call,) = of(Call, adapter.woken(at(LIST_LOOK_S)))
+    assert parse_qs(call.body)["nonce"] == [str(WALL + round(LIST_LOOK_S * 1000) - 120_000)]
+
+
+def test_without_a_symbol_list_the_token_is_asked_for_all_the_same() -> None:
+    drive = Spot(table=EMPTY)
+    assert len(sent(drive.joining())) == 2
+    assert drive.mono == NOW.mono + LIST_WAIT_S
 
 
 def test_the_token_is_asked_for_on_the_open_connection_and_serves_both_channels() -> None:

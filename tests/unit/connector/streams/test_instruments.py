@@ -107,6 +107,17 @@ def test_the_first_look_starts_the_load_and_nobody_waits(venue: FakeVenue) -> No
     assert shelf.told == ["bybit"]
 
 
+def test_the_time_that_an_answer_tells_is_known_before_its_symbols_are(venue: FakeVenue) -> None:
+    """Kraken's accounts sign as soon as the list is there, and must sign with the venue's time."""
+    shelf = Shelf()
+    seen: list[tuple[str, int, list[str]]] = []
+    shelf.instruments.on_answer = lambda exchange, answer: seen.append((exchange, answer.status, shelf.names()))
+    shelf.names()
+    shelf.rest.answer(body=b"A")
+    assert seen == [("bybit", 200, [])]
+    assert shelf.names() == ["A"]
+
+
 @pytest.mark.parametrize("parallel", [False, True])
 def test_pages_are_followed_to_the_end(venue: FakeVenue, parallel: bool) -> None:
     venue.pages, venue.parallel = 5, parallel
