@@ -6,7 +6,9 @@ plain connection is used, and where it goes is asked anew with each connect.
 
 from __future__ import annotations
 
+import math
 import socket
+import ssl
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
@@ -14,10 +16,12 @@ from redis import BlockingConnectionPool, Connection, Redis, SSLConnection
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     AskError,
+    BusyLoadingError,
     ClusterDownError,
     MovedError,
     NoPermissionError,
     ReadOnlyError,
+    ResponseError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -58,6 +62,29 @@ class Wire(Protocol):
     def read_counts(self, count: int) -> Sequence[Exception]:
         """The replies to the oldest so many commands that answer with a number; returns those that are errors. Only such
         commands may be unanswered."""
+
+    def read_numbers(self, count: int, replies: list[object], left_s: Callable[[], float], reply_s: float) -> None:
+        """Append the replies to so many commands that answer with a number, or with a list of one; error replies in their
+        place. As `one_by_one`, whatever is raised."""
+
+
+def one_by_one(wire: Wire, count: int, replies: list[object], left_s: Callable[[], float], reply_s: float) -> None:
+    """Append so many replies of any kind; an error reply as a `ResponseError` in its place. `left_s` tells how much longer
+    replies may be waited for: at most `reply_s`, and the connection's own timeout where it is infinite.
+
+    Raises redis-py's errors when the connection failed; what had arrived is in `replies` then.
+    """
+    for _ in range(count):
+        if (left := left_s()) != math.inf and not wire.can_read(min(left, reply_s)):
+            raise RedisTimeoutError("no answer in time")
+        try:
+            replies.append(wire.read_response())
+        except BusyLoadingError as error:
+            # redis-py drops the connection on this answer, although it is one: the command did nothing.
+            replies.append(ResponseError(str(error)))
+            raise
+        except ResponseError as error:
+            replies.append(error)
 
 
 class _Located:
@@ -134,10 +161,49 @@ class _Located:
                 return errors
             self._unread += self._received()
 
+    def read_numbers(self, count: int, replies: list[object], left_s: Callable[[], float], reply_s: float) -> None:
+        """Line by line: redis-py takes ten times as long for such a reply."""
+        wanted = len(replies) + count
+        while len(replies) < wanted:
+            lines = self._unread.split(b"\r\n", wanted - len(replies))
+            self._unread = lines.pop()
+            if not lines:
+                self._unread += self._received_within(left_s(), reply_s)
+            for line in lines:
+                if line[:1] == b":":
+                    replies.append(int(line[1:]))
+                elif line[:1] == b"-":
+                    self._take_error(line, replies)
+                elif line != b"*1":  # a list of one: its number follows
+                    raise RedisConnectionError("a reply that is no number")
+
+    def _take_error(self, line: bytes, replies: list[object]) -> None:
+        here: Any = self
+        error = here._parser.parse_error(line[1:].decode(errors="replace"))
+        if isinstance(error, ResponseError):
+            replies.append(error)
+            return
+        if isinstance(error, BusyLoadingError):
+            replies.append(ResponseError(str(error)))
+        raise error
+
+    def _received_within(self, left_s: float, reply_s: float) -> bytes:
+        """`left_s`: as `one_by_one`."""
+        if left_s == math.inf:
+            return self._received()
+        timeout_s = self._raw.gettimeout()
+        try:
+            self._raw.settimeout(max(0.0, min(left_s, reply_s)))
+            return self._received()
+        except RedisTimeoutError:
+            raise RedisTimeoutError("no answer in time") from None
+        finally:
+            self._raw.settimeout(timeout_s)
+
     def _received(self) -> bytes:
         try:
             data = self._raw.recv(READ_BYTES)
-        except TimeoutError as error:
+        except (TimeoutError, BlockingIOError, ssl.SSLWantReadError) as error:
             raise RedisTimeoutError("Timeout reading from socket") from error
         except OSError as error:
             raise RedisConnectionError(f"Error while reading from socket: {error}") from error

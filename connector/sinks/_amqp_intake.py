@@ -7,14 +7,16 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from connector.core.clock import Chance
+from connector.core.pace import Pace
 from connector.core.ports import AccountMessage, CandleMessage, Clock, Message, StreamClosed, TickerMessage
 from connector.core.waits import Ending, Wait
 from connector.sinks._amqp_messages import Durable, Outgoing
 from connector.sinks._backlog import RunningCandles, TickerBacklog
+from connector.sinks._common import BUSY_PER_S, GATHER_S
 from connector.sinks._durable_lane import DurableLane
 from connector.sinks.outbox import Outbox
 
-GATHER_S: Final = 0.02
+GATHER_ROWS_S: Final = 0.02
 """Small ticker frames wait this long for company."""
 GATHER_ROWS: Final = 500
 
@@ -52,6 +54,7 @@ class Intake:
         self.dropped = 0
         """Candles replaced by newer ones, and candles and service messages that a full lane could not take."""
         self._wake_pending = False
+        self._pace = Pace(BUSY_PER_S)
         self._ids = f"{chance.new_id()[:12]}-"
         self._next_id = 0
 
@@ -59,6 +62,8 @@ class Intake:
         """Take messages; returns how many account messages were refused: all of the call's, or none."""
         accounts = sum(type(message) is AccountMessage for message in messages)
         with self.lock:
+            if accounts:
+                self._pace.came(accounts, self._clock.mono())
             refuse = accounts > 0 and (self.ending or not self.lane.room(accounts))
             if refuse:
                 self.refused += accounts
@@ -84,7 +89,7 @@ class Intake:
         first = not self.tickers.rows
         self.tickers.add(message)
         if first:
-            self.tickers_due = self._clock.mono() + GATHER_S
+            self.tickers_due = self._clock.mono() + GATHER_ROWS_S
         return first or self.tickers.rows >= GATHER_ROWS
 
     def _take_other(self, message: Durable) -> None:
@@ -120,6 +125,12 @@ class Intake:
     def waiting(self) -> bool:
         """Whether market data waits. A guess without the lock: what comes in later wakes the publisher."""
         return bool(self.tickers.rows or self.running)
+
+    def gather_s(self) -> float:
+        """How long the publisher that was woken shall wait before it says `woken` and takes what has come; nobody wakes it
+        meanwhile."""
+        with self.lock:
+            return GATHER_S if self._pace.busy(self._clock.mono()) and not self.flushing else 0.0
 
     def woken(self) -> None:
         with self.lock:

@@ -71,6 +71,8 @@ class Publisher:
         self._pump_scheduled = False
         self._ticker_timer = False
         self._hold_timer = False
+        self._gathering = False
+        """A moment is waited for company of what has come."""
         self._deadline = Deadline(self._lane, lambda: self._durable_in_flight > 0)
         self._ticker_ids = f"{chance.new_id()[:12]}-t"
         self._ticker_id = self._reported_drops = 0
@@ -97,7 +99,7 @@ class Publisher:
         """Connect and publish on this loop."""
         self._loop = loop
         self._link = AmqpLink(loop, connect, self._topology, self, self._clock, self._chance)
-        self._pump_scheduled = self._ticker_timer = self._hold_timer = False
+        self._pump_scheduled = self._ticker_timer = self._hold_timer = self._gathering = False
         self._deadline.begin(loop)
         self._alive_mono = self._clock.mono()
         loop.call_later(0, self._link.connect)
@@ -200,6 +202,15 @@ class Publisher:
     # --- sending ---
 
     def _woken(self) -> None:
+        wait_s = self._intake.gather_s()
+        if wait_s and self._loop is not None:
+            self._gathering = True
+            self._loop.call_later(wait_s, self._gathered)
+        else:
+            self._gathered()
+
+    def _gathered(self) -> None:
+        self._gathering = False
         self._intake.woken()
         self._pump()
 
@@ -344,7 +355,7 @@ class Publisher:
         if self._intake.flushing:
             with self._intake.lock:
                 self._intake.done.notify_all()
-        if self._lane.waiting or self._intake.waiting:
+        if not self._gathering and (self._lane.waiting or self._intake.waiting):
             self._schedule_pump()
 
     def returned(self, message_id: str) -> None:

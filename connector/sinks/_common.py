@@ -19,6 +19,10 @@ Elsewhere = Callable[[Sequence[str]], Collection[str] | None]
 Permitted = Callable[[], float]
 """For how many seconds this process may still publish account messages; 0 = not now. Called on a sink's thread under its
 lock; must not wait."""
+GATHER_S: Final = 0.002
+BUSY_PER_S: Final = 300.0
+"""Beyond so many account messages a second a publisher waits `GATHER_S` before it takes what has come: a wake-up, a write and
+a confirm cost as much as several messages. Below, each leaves at once."""
 HOLD_S: Final = 0.1
 """What may not go out is looked at again after this long."""
 

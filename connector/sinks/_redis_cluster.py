@@ -14,7 +14,7 @@ from redis.exceptions import BusyLoadingError, RedisError, ResponseError
 
 from connector.core.channels import LAST_EVENT_TIME, ORDERS
 from connector.core.places import RedisPlace
-from connector.servers.redis import Wire, wire
+from connector.servers.redis import Wire, one_by_one, wire
 
 _SCRIPTS = (b"EVALSHA", b"SCRIPT")
 
@@ -75,6 +75,9 @@ class ClusterWire:
         for _ in range(count):
             self._order.popleft()
         return self._home.read_counts(count)
+
+    def read_numbers(self, count: int, replies: list[object], left_s: Callable[[], float], reply_s: float) -> None:
+        one_by_one(self, count, replies, left_s, reply_s)
 
     def _try(self, work: Callable[[], object]) -> object:
         """Of the scores: an error reply is raised, the loss of the connection is kept."""

@@ -6,24 +6,20 @@ uses its `Connection` directly: connect, send, read one reply per command. Publi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from redis.exceptions import (
-    BusyLoadingError,
     NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
     RedisError,
     ResponseError,
 )
-from redis.exceptions import (
-    TimeoutError as RedisTimeoutError,
-)
 
 from connector.core.channels import ORDERS
-from connector.servers.redis import Wire
+from connector.servers.redis import Wire, one_by_one
 from connector.sinks._common import always
 
 EXPIRY_KEY: Final = "wsc:orders:expiry"
@@ -93,26 +89,23 @@ class RedisLink:
     def close(self) -> None:
         self._connection.disconnect()
 
-    def ask(self, packed: bytes, count: int = 1, left_s: Callable[[], float] = always) -> list[object]:
-        """Send commands and read `count` replies; an error reply is returned in its place as a `ResponseError`. `left_s`
-        tells how much longer replies may be waited for, if not until the connection's own timeout.
+    def ask(self, packed: bytes, count: int = 1) -> list[object]:
+        """Send commands and read `count` replies; an error reply is returned in its place as a `ResponseError`.
 
         Raises `PartialReply` (a `LinkLost`) if the connection failed; it holds the replies that did arrive.
         """
+        return self._ask(packed, partial(one_by_one, self._connection, count, left_s=always, reply_s=REPLY_S))
+
+    def write(self, packed: bytes, count: int, left_s: Callable[[], float]) -> list[object]:
+        """As `ask`, with commands that answer with a number or a list of one; `left_s` tells how much longer replies may be
+        waited for."""
+        return self._ask(packed, partial(self._connection.read_numbers, count, left_s=left_s, reply_s=REPLY_S))
+
+    def _ask(self, packed: bytes, read: Callable[[list[object]], None]) -> list[object]:
         replies: list[object] = []
         try:
             self._connection.send_packed_command([packed], check_health=False)
-            for _ in range(count):
-                if (left := left_s()) != math.inf and not self._connection.can_read(min(left, REPLY_S)):
-                    raise RedisTimeoutError("no answer in time")
-                try:
-                    replies.append(self._connection.read_response())
-                except BusyLoadingError as error:
-                    # redis-py drops the connection on this answer, although it is one: the command did nothing.
-                    replies.append(ResponseError(str(error)))
-                    raise
-                except ResponseError as error:
-                    replies.append(error)
+            read(replies)
         except (RedisError, OSError) as error:
             raise PartialReply(str(error), replies) from error
         return replies

@@ -15,11 +15,23 @@ from connector.core.channels import LAST_EVENT_TIME
 from connector.core.clock import Chance
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
+from connector.core.pace import Pace
 from connector.core.ports import AccountMessage, Clock, Confirmed, Recovered, TickerMessage
 from connector.core.stamps import NOT_NOW
 from connector.core.waits import Ending, Wait
 from connector.servers.redis import Wire
-from connector.sinks._common import HOLD_S, Elsewhere, Permitted, Throttle, always, backoff_s, call_back, utf8
+from connector.sinks._common import (
+    BUSY_PER_S,
+    GATHER_S,
+    HOLD_S,
+    Elsewhere,
+    Permitted,
+    Throttle,
+    always,
+    backoff_s,
+    call_back,
+    utf8,
+)
 from connector.sinks._redis_commands import AccountBatch, ChannelNames, Outcome, Settled, candle_pair, service_pair
 from connector.sinks._redis_lanes import AccountItem, RedisLanes
 from connector.sinks._redis_link import LinkLost, LinkRefused, PartialReply, RedisLink, command
@@ -32,7 +44,7 @@ MARKET_BATCH: Final = 250
 MARKET_BATCHES: Final = 4
 """Batches of tickers on their way at a time: the server has the next one before it has answered the last. Together they are
 what an account message may have to wait for: some 3 ms of the server's time."""
-GATHER_S: Final = 0.02
+GATHER_ROWS_S: Final = 0.02
 """Small ticker frames wait this long for company."""
 PING_S: Final = 10.0
 STEADY_S: Final = 5.0
@@ -69,6 +81,10 @@ class RedisPublisher:
         self.lanes = lanes
         self.tickers_due = 0.0
         """When the waiting rows go out although they are few; set when the first of them comes."""
+        self.pace = Pace(BUSY_PER_S)
+        """Of account messages."""
+        self.gathering = False
+        """The thread rests for a moment that is not worth a wake-up."""
         self.flushing = 0
         self.ending = False
         self.ended = False
@@ -149,7 +165,9 @@ class RedisPublisher:
         """Wait until there may be something to do. The thread of a deployment calls this when a turn did nothing."""
         with self.lock:
             while (wait_s := self._due_at() - self._clock.mono()) > 0:
-                self.work.wait(wait_s)
+                self.gathering = self.pace.busy(self._clock.mono()) and not self.flushing
+                self.work.wait(min(wait_s, GATHER_S) if self.gathering else wait_s)
+                self.gathering = False
 
     def next_due(self) -> float | None:
         """When to turn again, by the monotonic clock; None = never, it has ended."""
@@ -300,7 +318,7 @@ class RedisPublisher:
         try:
             batch = AccountBatch(items, self._clock.wall_ms(), link.has_hexpire, link.expiry_key)
             try:
-                replies = link.ask(batch.packed, batch.count, self.permitted)
+                replies = link.write(batch.packed, batch.count, self.permitted)
             except PartialReply as error:
                 lost, replies = error, error.replies
             outcomes = batch.outcomes(replies)

@@ -21,7 +21,7 @@ from connector.sinks._common import Elsewhere, Permitted, left
 from connector.sinks._redis_cluster import cluster_wire
 from connector.sinks._redis_lanes import RedisLanes
 from connector.sinks._redis_link import CLUSTER_EXPIRY_KEY, EXPIRY_KEY, REPLY_S
-from connector.sinks._redis_publisher import GATHER_S, MARKET_BATCH, RedisPublisher
+from connector.sinks._redis_publisher import GATHER_ROWS_S, MARKET_BATCH, RedisPublisher
 
 
 class RedisSink:
@@ -149,13 +149,15 @@ class RedisSink:
             if self._publisher.ending:
                 return not any(type(message) is AccountMessage for message in messages)
             lanes = self._publisher.lanes
-            rows = lanes.tickers.rows
+            rows, before = lanes.tickers.rows, lanes.account_progress.added
             for message in messages:
                 lost += lanes.add(message)
+            if lanes.account_progress.added > before:
+                self._publisher.pace.came(lanes.account_progress.added - before, self._clock.mono())
             if not rows and lanes.tickers.rows:
-                self._publisher.tickers_due = self._clock.mono() + GATHER_S
+                self._publisher.tickers_due = self._clock.mono() + GATHER_ROWS_S
                 self._publisher.work.notify()
-            elif rows < MARKET_BATCH <= lanes.tickers.rows or lanes.urgent():
+            elif rows < MARKET_BATCH <= lanes.tickers.rows or (lanes.urgent() and not self._publisher.gathering):
                 self._publisher.work.notify()
         if lost:
             METRICS.count("account_events_lost_total", lost, sink=self.name)

@@ -16,6 +16,7 @@ from functools import partial
 
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
+from connector.core.pace import Pace
 from connector.core.ports import Clock
 from connector.streams.dial import Dialler
 from connector.streams.poller import Poller
@@ -33,6 +34,10 @@ less than what gap repair reads beyond the gap: a shorter stall needs no care.""
 AFTER_STALL_S = 30.0
 """What a venue sent or tried to send in a stall arrives within this time, or within as long as the stall took: a peer that
 got no acknowledgement waits longer with each repetition."""
+BUSY_PER_S = 500.0
+GATHER_S = 0.001
+"""Beyond so many readable connections a second the thread waits that long between two turns: each turn has several of them
+then, and those whom it wakes do not take turns with it for each."""
 TIMER_PAUSE_S = 0.02
 """At least this long between two looks at the deadlines of one session."""
 
@@ -66,6 +71,7 @@ class IoThread:
         self._stopping = False
         self._ended = False
         self._now = Instant(clock.mono(), clock.wall_ms())
+        self._pace, self._breath = Pace(BUSY_PER_S), threading.Event()
         self._looked_mono = self._now.mono
         """When the connections were last looked at."""
         self._stall: tuple[float, float] | None = None
@@ -181,6 +187,8 @@ class IoThread:
         try:
             while not self._stopping:
                 self.turn()
+                if self._pace.busy(self._now.mono):
+                    self._breath.wait(GATHER_S)
         finally:
             self._end()
 
@@ -198,6 +206,8 @@ class IoThread:
         ready = self._poller.wait(self._wait_s())
         self._tick()
         self._look()
+        if ready:
+            self._pace.came(len(ready), self._now.mono)
         did = bool(ready or self._more or self._inbox)
         for session in ready:
             self._guard(self._read, session)

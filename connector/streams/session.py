@@ -251,7 +251,8 @@ class Session:
                 log.exception("a frame could not be handled", session=self.name, size=len(data))
             return
         if outputs:
-            self._apply(outputs)
+            # Its I/O thread looks at the deadlines after the last frame that is there.
+            self._carry_out(outputs)
 
     def _input(self, method: Callable[..., Iterable[Output]], *arguments: object, vital: bool = False) -> None:
         """Give the adapter one input and carry out what it returns.
@@ -321,6 +322,10 @@ class Session:
     # --- outputs ---
 
     def _apply(self, outputs: Iterable[Output]) -> None:
+        self._carry_out(outputs)
+        self._io.schedule(self)
+
+    def _carry_out(self, outputs: Iterable[Output]) -> None:
         mono = self.last_byte_mono
         for output in outputs:
             if self.closed:
@@ -340,7 +345,6 @@ class Session:
                     self._publisher.candle(output, mono)
                 case _:
                     self._control(output)
-        self._io.schedule(self)
 
     def _control(self, output: Output) -> None:
         match output:

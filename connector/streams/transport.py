@@ -26,7 +26,8 @@ class Transport(Protocol):
     """One open WebSocket connection. I/O thread only; nothing waits, but for a send that may be given a moment."""
 
     def read(self) -> tuple[Kind, bytes] | None:
-        """The next frame, or None if no whole one has come yet. Raises `TransportLost`."""
+        """The next frame; None if no whole one has come yet: then the poller tells when there is more. Raises
+        `TransportLost`."""
 
     def send(self, text: str) -> None:
         """Raises `TransportLost`."""

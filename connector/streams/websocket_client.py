@@ -10,7 +10,7 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import websocket
@@ -42,10 +42,25 @@ _TOO_MANY: Final = frozenset({418, 429})
 _DATA: Final = frozenset({ABNF.OPCODE_TEXT, ABNF.OPCODE_BINARY, ABNF.OPCODE_CONT})
 _MAX_CONTROL_BYTES: Final = 125
 """Of a control frame (RFC 6455, 5.5)."""
+READ_BYTES: Final = 16_384
+"""Asked of a socket at a time: several small frames, or one record of TLS."""
 
 
 class Connection(websocket.WebSocket):
-    """A connection whose reads never fail because an answer to a control frame could not be sent."""
+    """A connection whose reads never fail because an answer to a control frame could not be sent.
+
+    The library asks for the parts of a frame one after the other, and then for the next frame. Here the socket is asked for
+    all that it has, and not again once it gave less than was asked for: nothing of a TLS record is left then, and what comes
+    later shows in the poller.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._ahead = b""
+        """Read and not asked for yet, from `_at` on."""
+        self._at = 0
+        self._emptied = False
+        """The last read got all that the socket had."""
 
     def pong(self, payload: str | bytes = b"") -> None:
         """Pings are answered by the session, whose writes have a timeout: nothing is sent from inside a read."""
@@ -54,8 +69,15 @@ class Connection(websocket.WebSocket):
         """What the socket has. A frame of absurd size ends the connection before it is read: it may come without a pause."""
         if (self.frame_buffer.length or 0) > MAX_FRAME_BYTES:
             raise websocket.WebSocketPayloadException("a frame of absurd size was announced")
-        data: bytes = super()._recv(bufsize)  # type: ignore[no-untyped-call]
-        return data
+        if self._at == len(self._ahead):
+            if self._emptied:
+                self._emptied = False
+                raise BlockingIOError
+            asked = max(bufsize, READ_BYTES)
+            self._ahead, self._at = super()._recv(asked), 0  # type: ignore[no-untyped-call]
+            self._emptied = len(self._ahead) < asked
+        start, self._at = self._at, min(self._at + bufsize, len(self._ahead))
+        return self._ahead[start : self._at]
 
     def recv_frame(self) -> ABNF:
         """One frame. A server must not mask (RFC 6455, 5.1): whoever does is no venue, and the connection fails."""

@@ -18,6 +18,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from connector.core.errors import StateUnavailable
 from connector.core.ports import Wanted
 from connector.core.stamps import Stamped
+from connector.servers.redis import one_by_one
 from exchanges.credentials import Credentials
 from harness.worlds.blocking import Queue, host, kernel
 from harness.worlds.kernel import Host, Task
@@ -295,3 +296,6 @@ class Connection:
             except ResponseError as error:
                 errors.append(error)
         return errors
+
+    def read_numbers(self, count: int, replies: list[object], left_s: Callable[[], float], reply_s: float) -> None:
+        one_by_one(self, count, replies, left_s, reply_s)

@@ -22,6 +22,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from connector.core.clock import Chance
 from connector.core.ports import AccountMessage
 from connector.core.waits import Ending
+from connector.servers.redis import one_by_one
 from connector.sinks._amqp_ports import Callback
 from connector.sinks.rabbitmq import RabbitOptions, RabbitSink
 from connector.sinks.redis_pubsub import RedisSink
@@ -259,6 +260,9 @@ class RedisWire:
             except ResponseError as error:
                 errors.append(error)
         return errors
+
+    def read_numbers(self, count: int, replies: list[object], left_s: Callable[[], float], reply_s: float) -> None:
+        one_by_one(self, count, replies, left_s, reply_s)
 
 
 def _error(text: str) -> object:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import queue
+import select
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
+import websocket
 
 from connector.streams import tcp, websocket_client
 from connector.streams.transport import Kind, TransportLost
@@ -198,7 +200,7 @@ Wire = tuple[WebSocketTransport, socket.socket]
 def test_a_masked_frame_from_a_server_ends_the_connection(wire: Wire) -> None:
     transport, theirs = wire
     theirs.send(b"\x81\x03abc")
-    assert transport.read() == (Kind.DATA, b"abc")
+    assert [transport.read(), transport.read()] == [(Kind.DATA, b"abc"), None]
     theirs.send(b"\x81\x83\x01\x02\x03\x04" + bytes(byte ^ mask for byte, mask in zip(b"abc", b"\1\2\3", strict=True)))
     with pytest.raises(TransportLost, match="masked"):
         transport.read()
@@ -219,10 +221,72 @@ def test_fragments_are_kept_up_to_the_size_of_the_largest_message(wire: Wire, mo
     for _ in range(2):
         theirs.send(b"\x01\x64" + bytes(100) + b"\x80\x7e\x02\x58" + bytes(600))
         assert transport.read() == (Kind.PART, b"")
-        assert transport.read() == (Kind.DATA, bytes(700))
+        assert [transport.read(), transport.read()] == [(Kind.DATA, bytes(700)), None]
     for opcode in (b"\x01", *[b"\x00"] * 9):
         theirs.send(opcode + b"\x64" + bytes(100))
-        assert transport.read() == (Kind.PART, b"")
+        assert [transport.read(), transport.read()] == [(Kind.PART, b""), None]
     theirs.send(b"\x80\x01x")
     with pytest.raises(TransportLost, match="does not end"):
+        transport.read()
+
+
+def counted(transport: WebSocketTransport, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of bytes of each read that the library makes of the socket from here on; -1 = there was nothing."""
+    reads: list[int] = []
+    inner = websocket.WebSocket._recv
+
+    def recv(self: websocket.WebSocket, bufsize: int) -> bytes:
+        reads.append(-1)
+        data: bytes = inner(self, bufsize)  # type: ignore[no-untyped-call]
+        reads[-1] = len(data)
+        return data
+
+    monkeypatch.setattr(websocket.WebSocket, "_recv", recv)
+    return reads
+
+
+def test_a_socket_that_gave_all_it_had_is_not_asked_again_before_the_poller_says_so(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport, theirs = wire
+    reads = counted(transport, monkeypatch)
+    theirs.send(b"\x81\x01a" + b"\x81\x7e\x01\x2c" + bytes(300) + b"\x81\x01c")
+    assert [transport.read() for _ in range(4)] == [(Kind.DATA, b"a"), (Kind.DATA, bytes(300)), (Kind.DATA, b"c"), None]
+    assert reads == [310]
+    theirs.send(b"\x81\x01d")
+    assert [transport.read(), transport.read()] == [(Kind.DATA, b"d"), None]
+    assert reads == [310, 3]
+
+
+def test_half_a_frame_is_kept_until_the_rest_has_come(wire: Wire) -> None:
+    transport, theirs = wire
+    for piece in (b"\x81", b"\x05a", b"bc"):
+        theirs.send(piece)
+        assert transport.read() is None
+    theirs.send(b"de" + b"\x81\x01f")
+    assert [transport.read() for _ in range(3)] == [(Kind.DATA, b"abcde"), (Kind.DATA, b"f"), None]
+
+
+def test_a_frame_of_many_reads_and_what_follows_it_come_whole(wire: Wire) -> None:
+    transport, theirs = wire
+    body = bytes(range(256)) * 200
+    sender = threading.Thread(
+        target=theirs.sendall, args=(b"\x81\x7f" + len(body).to_bytes(8, "big") + body + b"\x81\x01z",)
+    )
+    sender.start()
+    found: list[object] = []
+    while len(found) < 2:
+        select.select([transport], [], [])
+        while (frame := transport.read()) is not None:
+            found.append(frame)
+    sender.join()
+    assert found == [(Kind.DATA, body), (Kind.DATA, b"z")]
+
+
+def test_the_end_of_a_connection_right_behind_a_frame_is_seen(wire: Wire) -> None:
+    transport, theirs = wire
+    theirs.send(b"\x81\x01a")
+    theirs.shutdown(socket.SHUT_WR)
+    assert [transport.read(), transport.read()] == [(Kind.DATA, b"a"), None]
+    with pytest.raises(TransportLost):
         transport.read()
