@@ -12,6 +12,7 @@ import ssl
 import struct
 import time
 from collections.abc import Mapping
+from email.utils import formatdate
 from typing import Final
 from urllib.parse import unquote
 
@@ -168,7 +169,11 @@ class VenueServer:
         if result.reply is None:
             _reset(request.transport)
             return web.Response(status=500)
-        return _response(result.reply)
+        response = _response(result.reply)
+        # By the venue's clock, which a fault may have set wrong: clients measure theirs by this.
+        answered_s = self.hub.now_at(target.venue, real_time()).wall_ms / 1000
+        response.headers.setdefault("Date", formatdate(answered_s, usegmt=True))
+        return response
 
     async def _upgrade(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
         link = self.hub.connect(target.venue, target.request, real_time())

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple
 
 Kind = Literal["counter", "gauge", "histogram"]
-Merge = Literal["sum", "max", "min"]
+Merge = Literal["sum", "max", "min", "farthest"]
 
 MetricName = Literal[
     "account_events_lost_total",
@@ -68,7 +68,8 @@ class Definition(NamedTuple):
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
     merge: Merge = "sum"
-    """How the values of several processes become one: gauges like `sink_connected` are only as good as the worst."""
+    """How the values of several processes become one: gauges like `sink_connected` are only as good as the worst.
+    `farthest` is the one that is farthest from 0."""
 
 
 DEFINITIONS: Final[dict[str, Definition]] = {
@@ -98,7 +99,7 @@ DEFINITIONS: Final[dict[str, Definition]] = {
     "events_published_total": Definition("counter", "Events that a sink confirmed", ("sink", "kind")),
     "frame_errors_total": Definition("counter", "Frames that could not be understood", ("venue",)),
     "clock_off_seconds": Definition(
-        "gauge", "By how much the host's clock is ahead of the venue's; negative = behind", ("venue",), merge="max"
+        "gauge", "By how much the host's clock is ahead of the venue's; negative = behind", ("venue",), merge="farthest"
     ),
     "frames_total": Definition("counter", "Frames received", ("venue", "feed")),
     "gap_seconds": Definition("histogram", "Length of the times in which a stream was not live", ("venue",), SLOW),

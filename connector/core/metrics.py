@@ -239,6 +239,8 @@ def _merge(
 def _combine(definition: Definition, a: float, b: float) -> float:
     if definition.merge == "max":
         return max(a, b)
+    if definition.merge == "farthest":
+        return max(a, b, key=abs)
     return min(a, b) if definition.merge == "min" else a + b
 
 

@@ -378,6 +378,7 @@ class Engine:
         self.supervisor.stories.tell(self.state, self.owner, alone)
 
     def _watch_clock(self) -> None:
+        self.placement.time.look()
         jump_ms = self._clock_watch.jumped_ms()
         if jump_ms:
             log.error(

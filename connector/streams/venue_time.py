@@ -55,6 +55,17 @@ class VenueTime:
         """The venue's time when our monotonic clock stood at `mono`."""
         return self.now_ms(venue) - int((self._clock.mono() - mono) * 1000)
 
+    def look(self) -> None:
+        """Job: tell the differences as they are now. A step of our clock needs no REST answer to be seen, nor to be over."""
+        mono, wall_ms = self._clock.mono(), self._clock.wall_ms()
+        for venue, (ahead_ms, measured) in list(self._ahead.items()):
+            if mono - measured < KEPT_S:
+                self._tell(venue, wall_ms - int(ahead_ms + mono * 1000))
+            else:
+                self._ahead.pop(venue, None)
+                self._told.pop(venue, None)
+                METRICS.forget("clock_off_seconds", venue=venue)
+
     def _measured(self, venue: str, venue_ms: int) -> None:
         mono = self._clock.mono()
         self._ahead[venue] = (venue_ms - mono * 1000, mono)

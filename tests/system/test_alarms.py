@@ -1,6 +1,6 @@
 """Each alarm is raised by what it is for, and ends with it: faults against real services, watched by a real Prometheus.
 
-The rules of deploy/alerts.yml, with minutes played as seconds. `ConnectorDefect` alone has no fault: it tells of defects.
+The rules of deploy/alerts.yml, with minutes played as seconds. `ConnectorDefect` tells of defects, so one is planted.
 """
 
 from __future__ import annotations
@@ -142,9 +142,7 @@ def placed_and_taken_back(stream: Stream) -> None:
 def test_a_service_is_gone(site: Site) -> None:
     site.price.kill()
     site.fires("ConnectorGone", job="connector-price")
-    following = site.stack.service("price", **site.env(site.price))
-    following.health_port = site.price.health_port
-    site.price = following
+    site.price = following(site)
     site.clears("ConnectorGone")
 
 
@@ -232,6 +230,58 @@ def test_the_host_s_clock_is_behind(site: Site) -> None:
     site.fires("ConnectorClockOff", exchange="bybit")
     site.stack.simulator.clear_faults()
     site.clears("ConnectorClockOff")
+
+
+@pytest.mark.parametrize("ahead_ms", [120_000, -120_000])
+def test_the_clocks_of_host_and_exchange_differ(site: Site, ahead_ms: int) -> None:
+    """They are compared with each REST answer; a connection that was lost asks for what it missed."""
+    site.live("bybit", 1)
+    site.stack.simulator.fault("clock_skew", venue="bybit", standing=True, ms=ahead_ms)
+    site.stack.simulator.fault("drop", venue="bybit", feed="user")
+    site.fires("ConnectorHostClockOff", job="connector-user", venue="bybit")
+    site.stack.simulator.clear_faults()
+    site.stack.simulator.fault("drop", venue="bybit", feed="user")
+    site.clears("ConnectorHostClockOff", "ConnectorClockOff")
+
+
+DEFECT: Final = """
+from pathlib import Path
+from connector.streams.report import Report
+
+whole = Report.gauges
+
+def gauges(report):
+    if Path({there!r}).exists():
+        raise RuntimeError("planted")
+    whole(report)
+
+Report.gauges = gauges
+"""
+
+
+def test_the_connector_has_a_defect(site: Site, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    (tmp_path / "sitecustomize.py").write_text(DEFECT.format(there=str(there)))
+    site.price.stop()
+    site.price = following(site, PYTHONPATH=str(tmp_path))
+    site.clears("ConnectorGone", "ConnectorNotReady")
+    there.touch()
+    site.fires("ConnectorDefect", job="connector-price")
+    assert "WSC-" in line_of(site.price, "a scheduler job failed")
+    there.unlink()
+    site.clears("ConnectorDefect")
+
+
+def following(site: Site, **env: str) -> Service:
+    """A price service in the place of the one that ended."""
+    service = site.stack.service("price", **env, **site.env(site.price))
+    service.health_port = site.price.health_port
+    return service
+
+
+def line_of(service: Service, text: str) -> str:
+    """The first line of its log with these words."""
+    return next((line for line in service.log.read_text().splitlines() if text in line), "")
 
 
 def test_a_process_has_too_much_to_do(site: Site) -> None:

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from connector.core.metric_defs import DEFINITIONS, MetricName
-from connector.core.metrics import Metrics, means
+from connector.core.metrics import Metrics, means, merged
 
 
 def test_every_name_is_declared_exactly_once():
@@ -58,3 +58,11 @@ def test_means_are_taken_over_all_processes_by_one_label() -> None:
     second.observe("publish_lag_seconds", 4.0, sink="rabbitmq", kind="ticker")
     dumps = [first.dump(), second.dump(), b"broken"]
     assert means(dumps, "publish_lag_seconds", "sink") == {"redis": 3.0, "rabbitmq": 4.0}
+
+
+def test_a_clock_that_is_behind_is_not_hidden_by_a_process_that_saw_it_right() -> None:
+    early, late = Metrics(), Metrics()
+    early.gauge("clock_off_seconds", 0.4, venue="bybit")
+    late.gauge("clock_off_seconds", -30.0, venue="bybit")
+    for dumps in ([early.dump(), late.dump()], [late.dump(), early.dump()]):
+        assert merged(dumps).values["clock_off_seconds"] == {("bybit",): -30.0}

@@ -11,6 +11,7 @@ import pytest
 from connector.core.clock import Chance, SystemClock
 from connector.core.jobs import LoopJobs
 from connector.core.loop import Loop
+from connector.core.metrics import METRICS
 from connector.core.ports import Jobs
 from connector.sinks.memory import MemorySink
 from connector.state.memory_state import MemoryState
@@ -157,6 +158,7 @@ def test_a_step_of_the_wall_clock_neither_fires_a_job_nor_delays_one(
     engine.start()
     try:
         engine.jobs.after("in ten minutes", 600.0, lambda: fired.append(1))
+        engine.placement.time.offset("bybit", 0)
         clock.wall_step_ms = step_ms
         seen = threading.Event()
 
@@ -168,6 +170,9 @@ def test_a_step_of_the_wall_clock_neither_fires_a_job_nor_delays_one(
         engine.every(0.1, beat)
         assert seen.wait(WAIT_S), "it is told, and jobs run on"
         assert fired == []
+        assert METRICS.value("clock_off_seconds", venue="bybit") == pytest.approx(step_ms / 1000, abs=1), (
+            "no call needed"
+        )
     finally:
         assert engine.stop(1.0)
         engine.sink.stop(1.0)

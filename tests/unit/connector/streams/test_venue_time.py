@@ -84,6 +84,27 @@ def test_a_measurement_is_forgotten(clock: Ours, time: VenueTime) -> None:
     assert time.now_ms("bybit") == clock.wall_ms()
 
 
+def test_a_clock_that_was_set_right_is_told_without_a_call(
+    clock: Ours, time: VenueTime, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The alarm stood until the next REST answer, which may be hours away."""
+    time.offset("bybit", 0)
+    clock.step_ms = -30_000
+    time.look()
+    assert METRICS.value("clock_off_seconds", venue="bybit") == pytest.approx(-30, abs=1)
+    clock.step_ms = 0
+    time.look()
+    assert METRICS.value("clock_off_seconds", venue="bybit") == pytest.approx(0, abs=1)
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+
+
+def test_the_figure_goes_with_the_measurement(clock: Ours, time: VenueTime) -> None:
+    time.offset("bybit", -30_000)
+    clock.now += KEPT_S
+    time.look()
+    assert not METRICS.rows("clock_off_seconds")
+
+
 # --- gaps ---
 
 
