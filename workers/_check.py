@@ -24,8 +24,8 @@ def check(settings: Settings) -> None:
 
 
 def check_files(settings: Settings) -> None:
-    """What is only read, and needed before anything is made. Raises `InvalidSetting`."""
-    _refuse(_read(settings))
+    """What is only read, and what a service needs before anything is made. Raises `InvalidSetting`."""
+    _refuse([("RABBIT_HOST", lambda: _named(settings)), *_read(settings)])
 
 
 def _refuse(looks: Sequence[Look]) -> None:
@@ -69,6 +69,12 @@ def _reason(error: OSError | ValueError) -> str:
     if isinstance(error, OSError):
         return os.strerror(error.errno) if error.errno and error.errno > 0 else "this address is not known here"
     return str(error)
+
+
+def _named(settings: Settings) -> None:
+    """Commands of whatever broker happens to run on this machine are nobody's wish."""
+    if not settings.names_rabbit:
+        raise ValueError("is not set: say where the broker is (or RABBIT_URL)")
 
 
 def _authority(path: str) -> None:

@@ -155,7 +155,8 @@ def test_every_setting_has_values_that_are_refused_or_is_any_text() -> None:
 def test_a_wrong_value_ends_the_process_with_one_line_that_names_the_setting(
     name: str, value: str, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    environ = {"OUTBOX_DIR": str(folder / "outbox"), "REDIS_TLS": "1", name: value}
+    broker = {} if name == "RABBIT_URL" else {"RABBIT_HOST": "rabbit"}
+    environ = {"OUTBOX_DIR": str(folder / "outbox"), "REDIS_TLS": "1", **broker, name: value}
     assert start(environ) == REFUSED
     lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
     assert len(lines) == 1
@@ -194,4 +195,16 @@ def test_settings_that_contradict_each_other_are_named_together(
 
 
 def test_an_environment_without_anything_wrong_starts(folder: Path) -> None:
-    assert start({"OUTBOX_DIR": str(folder / "outbox"), "HEALTH_HOST": "127.0.0.1", "EGRESS_IPS": "127.0.0.1"}) == 0
+    well = {"OUTBOX_DIR": str(folder / "outbox"), "HEALTH_HOST": "127.0.0.1", "EGRESS_IPS": "127.0.0.1"}
+    assert start({**well, "RABBIT_HOST": "rabbit"}) == 0
+    assert start({**well, "RABBIT_URL": "amqp://rabbit"}) == 0
+
+
+@pytest.mark.parametrize("environ", [{}, {"RABBIT_HOST": ""}, {"RABBIT_HOST": " ", "RABBIT_USER": "me"}])
+def test_a_service_without_a_broker_s_name_does_not_take_the_one_on_this_machine(
+    environ: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The docs said "required", and the service consumed the commands of whatever ran on localhost."""
+    assert start(environ) == REFUSED
+    (line,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    assert line == "can't start: RABBIT_HOST: is not set: say where the broker is (or RABBIT_URL)"
