@@ -225,6 +225,9 @@ class _Attempt:
     def key_learnt(self, session: Session, kind: KeyKind) -> None:
         self.key_advice = kind.advice
 
+    def noticed(self, session: Session, what: str) -> None:
+        """The log has it."""
+
     def lost(self, session: Session, fail: Fail) -> None:
         self._decide(msgspec.structs.replace(fail, reason=fail.reason + self._because()))
 

@@ -90,7 +90,7 @@ def _facts(found: StreamPage) -> list[tuple[str, str]]:
         ("what to do", found.advice),
         ("next try", moment(story.next_try_ms) if story.next_try_ms else ""),
         ("run by", found.owner or "nobody"),
-        ("subscribers", str(found.subscribers)),
+        ("subscribers", "" if is_market(found) else str(found.subscribers)),
     ]
     gap = story.last_gap
     if gap is not None:
@@ -98,6 +98,16 @@ def _facts(found: StreamPage) -> list[tuple[str, str]]:
         missing = f"; could not be repaired: {', '.join(gap.missing)}" if gap.missing else "; repaired"
         facts.append(("last gap", f"{since} to {moment(gap.to_ms)}{missing}"))
     return [(name, text) for name, text in facts if text]
+
+
+def is_market(found: StreamPage) -> bool:
+    """Whether it is a stream of tickers or candles, not an account's."""
+    return found.story.feed not in {"", "user"}
+
+
+def notes(found: StreamPage) -> list[tuple[str, str]]:
+    """The newest first: when, what was noticed."""
+    return [(_when(note), note.reason) for note in reversed(found.story.notes)]
 
 
 def moves(found: StreamPage) -> list[tuple[str, str, str]]:
@@ -121,13 +131,18 @@ def is_live(found: StreamPage) -> bool:
 def story_page(found: StreamPage, *, control: bool = False) -> bytes:
     """`control`: whoever has the token can act on it."""
     bad = found.story.state != ENDED and not is_live(found)
-    answer = f'<p class="answer {"bad" if bad else "ok"}">{escape(_answer(found))}</p>'
+    kind = "bad" if bad else "doubt" if _lost(found) else "ok"
+    answer = f'<p class="answer {kind}">{escape(_answer(found))}</p>'
     facts = table("Now", ("", ""), [(escape(name), escape(text)) for name, text in _facts(found)])
-    told = table("Before", ("when", "state", "why"), [tuple(escape(cell) for cell in row) for row in moves(found)])
+    noticed = [tuple(escape(cell) for cell in row) for row in notes(found)]
+    seen = table("Noticed", ("when", "what"), noticed, cards=True) if noticed else ""
+    before = [tuple(escape(cell) for cell in row) for row in moves(found)]
+    told = table("Before", ("when", "state", "why"), before, cards=True)
     head = '<h1><a href="/">websocket-connector</a></h1>'
     here = quote(found.story.stream_id, safe="")
-    act = f'<p><a href="/streams/{here}/control">Restart it, or try its key now</a></p>' if control else ""
-    return page(f"Stream {found.story.stream_id}", f"{head}{answer}{act}{facts}{told}")
+    form = f'<p><a href="/streams/{here}/control">Restart it, or try its key now</a></p>'
+    act = form if control and not is_market(found) else ""
+    return page(f"Stream {found.story.stream_id}", f"{head}{answer}{act}{facts}{seen}{told}")
 
 
 def control_page(stream_id: str) -> bytes:
@@ -149,16 +164,26 @@ def control_page(stream_id: str) -> bytes:
 def _answer(found: StreamPage) -> str:
     state = found.story.state
     if state == ENDED:
-        return "Nobody wants this stream any more"
+        return "This stream ended" if is_market(found) else "Nobody wants this stream any more"
     if state == UNOWNED:
         return "Blind: no process runs this stream"
-    return "Live" if is_live(found) else f"Blind: {state}"
+    if is_live(found):
+        return "Live, but not all of the last gap could be read" if _lost(found) else "Live"
+    return f"Blind: {state}"
+
+
+def _lost(found: StreamPage) -> bool:
+    """Whether something of the last gap is not known: its bots have to look for themselves."""
+    return is_live(found) and found.story.last_gap is not None and bool(found.story.last_gap.missing)
 
 
 def story_text(found: StreamPage) -> str:
     """The story for a terminal."""
     width = max(len(name) for name, _ in _facts(found))
-    lines = [_answer(found), *(f"  {name.ljust(width)}  {text}" for name, text in _facts(found)), "", "Before"]
+    lines = [_answer(found), *(f"  {name.ljust(width)}  {text}" for name, text in _facts(found))]
+    if noticed := notes(found):
+        lines += ["", "Noticed", *text_table(("when", "what"), noticed)]
+    lines += ["", "Before"]
     return "\n".join([*lines, *text_table(("when", "state", "why"), moves(found))])
 
 

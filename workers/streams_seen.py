@@ -8,9 +8,20 @@ from typing import Final
 import msgspec
 
 from connector.core.log import get_logger
-from connector.core.ports import Clock, Role, State
+from connector.core.ports import Clock, Role, State, Wanted
 from connector.streams.advice import advice
-from connector.streams.stories import BLIND, ENDED, STORY, UNOWNED, Blind, Story, read_blind, read_story
+from connector.streams.stories import (
+    BLIND,
+    ENDED,
+    MARKETS,
+    STORY,
+    UNOWNED,
+    Blind,
+    Story,
+    read_blind,
+    read_markets,
+    read_story,
+)
 from exchanges._adapter import FailKind
 from exchanges.ids import family_of
 
@@ -22,6 +33,8 @@ LOOKED_AT: Final = 20_000
 """Streams that are looked through for one answer, when those that are live are asked for, too."""
 CHUNK: Final = 500
 UNOWNED_REASON: Final = "no process runs it: every process is full, or none knows its key"
+UNOWNED_ADVICE: Final = "start more processes or raise MAX_STREAMS; see CREDENTIALS_KEYS in docs/settings.md"
+WAIT: Final = "wait: it is tried again by itself"
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +76,8 @@ class StreamPage(msgspec.Struct, frozen=True, kw_only=True):
 class StreamsSeen:
     """Any thread. Every method may raise `StateUnavailable`."""
 
-    def __init__(self, state: State, role: Role, clock: Clock) -> None:
+    def __init__(self, state: State, role: Role | None, clock: Clock) -> None:
+        """`role` None: accounts and markets."""
         self._state, self._role, self._clock = state, role, clock
 
     def listed(self, asked: Asked) -> StreamList:
@@ -85,15 +99,36 @@ class StreamsSeen:
             for told in _readable(owner, text):
                 if told.state != UNOWNED or told.stream_id not in rows:
                     rows[told.stream_id] = told
+        nobodys = [name for name, told in rows.items() if told.state == UNOWNED][:LIMIT]
+        rows |= {name: _nobodys(name, wanted) for name, wanted in self._state.wanted(nobodys).items()}
         return sorted(rows.values(), key=lambda told: (told.since_ms, told.stream_id))
 
     def _all(self) -> Iterator[Blind]:
-        ids = sorted(self._state.wanted_ids())[:LOOKED_AT]
+        accounts = self._state.wanted_ids() if self._role != "price" else set[str]()
+        markets = self._markets() if self._role != "user" else set[str]()
+        ids = sorted(accounts | markets)[:LOOKED_AT]
         for start in range(0, len(ids), CHUNK):
             chunk = ids[start : start + CHUNK]
-            for stream_id, text in zip(chunk, self._state.get_all([STORY + name for name in chunk]), strict=True):
+            texts = self._state.get_all([STORY + name for name in chunk])
+            untold = [name for name, text in zip(chunk, texts, strict=True) if text is None and name in accounts]
+            wanted = self._state.wanted(untold) if untold else {}
+            for stream_id, text in zip(chunk, texts, strict=True):
                 story = _story(stream_id, text)
-                yield story if story is not None else Blind(stream_id=stream_id, state=UNOWNED)
+                if story is not None:
+                    yield story
+                elif stream_id in accounts:
+                    yield _nobodys(stream_id, wanted.get(stream_id))
+
+    def _markets(self) -> set[str]:
+        """Ticker and candle streams that the living processes name."""
+        owners = [worker.owner for worker in self._state.workers(self._role)]
+        found: set[str] = set()
+        for owner, text in zip(owners, self._state.get_all([MARKETS + one for one in owners]), strict=True):
+            try:
+                found.update(read_markets(text) if text is not None else ())
+            except msgspec.DecodeError:
+                log.debug("a list of streams can't be read: another version wrote it", owner=owner)
+        return found
 
     def page(self, stream_id: str) -> StreamPage | None:
         """None for a stream that nobody wants and of which nothing is known."""
@@ -105,7 +140,7 @@ class StreamsSeen:
             return None
         owner = self._state.owners([stream_id]).get(stream_id, "")
         if story is None and wanted is not None:
-            story = Story(stream_id=stream_id, exchange=wanted.exchange, user_id=wanted.user_id, state=UNOWNED)
+            story = Story(**msgspec.structs.asdict(_nobodys(stream_id, wanted)))
         if story is None:
             return None
         if story.feed not in {"", "user"}:  # a market's: nobody has to want it
@@ -113,7 +148,7 @@ class StreamsSeen:
         if wanted is None:
             story = msgspec.structs.replace(story, state=ENDED)  # who ran it tells so within a second
         elif not owner:
-            story = msgspec.structs.replace(story, state=UNOWNED)
+            story = msgspec.structs.replace(story, state=UNOWNED, reason=UNOWNED_REASON)
         return StreamPage(
             now_ms=self._clock.wall_ms(),
             story=story,
@@ -123,25 +158,34 @@ class StreamsSeen:
         )
 
     def _told_of(self, stream_id: str) -> Story | None:
-        """Of a market's stream only what its process lists is known: that it is not live, and why."""
+        """What its process lists: that it is not live, and why. For a state that was emptied, or an older process."""
         rows = [told for told in self._blind() if told.stream_id == stream_id]
         return Story(**msgspec.structs.asdict(rows[0])) if rows else None
 
     def _of_market(self, story: Story) -> StreamPage:
-        living = {worker.owner for worker in self._state.workers(self._role)}
-        owner = story.owner if story.owner in living else ""
+        living = {worker.owner for worker in self._state.workers()}
+        owner = story.owner if story.owner in living and story.state != ENDED else ""
         if not owner and story.state != ENDED:
             story = msgspec.structs.replace(story, state=UNOWNED)
         return StreamPage(now_ms=self._clock.wall_ms(), story=story, owner=owner)
 
 
+_TRIED: Final = frozenset({"waiting", "opening", "joining"})
+
+
 def advice_for(told: Blind) -> str:
-    """What a person can do about it, one sentence; empty = wait, it is tried again."""
+    """What a person can do about it, one sentence; empty = there is nothing to do."""
     if told.state == UNOWNED:
-        return f"{UNOWNED_REASON}; see MAX_STREAMS and CREDENTIALS_KEYS in docs/settings.md"
+        return UNOWNED_ADVICE
     if not told.refusal:
-        return ""
+        return WAIT if told.state in _TRIED else ""
     return advice(family_of(told.exchange), FailKind(told.refusal), told.reason)
+
+
+def _nobodys(stream_id: str, wanted: Wanted | None) -> Blind:
+    """A stream that no process runs, with what the state knows of it."""
+    exchange, user_id = (wanted.exchange, wanted.user_id) if wanted is not None else ("", "")
+    return Blind(stream_id=stream_id, exchange=exchange, user_id=user_id, state=UNOWNED, reason=UNOWNED_REASON)
 
 
 def _matches(told: Blind, asked: Asked) -> bool:

@@ -69,6 +69,9 @@ class Listener(Protocol):
     def key_learnt(self, session: Session, kind: KeyKind) -> None:
         """The session found out which kind of key a stream has."""
 
+    def noticed(self, session: Session, what: str) -> None:
+        """The session of an account told something unusual; at most once a minute for the same thing."""
+
 
 class Publisher(Protocol):
     """Where events go. Called on the I/O thread; must not block."""
@@ -383,6 +386,8 @@ class Session:
                     {"info": log.info, "error": log.error}.get(level, log.warning)(
                         what, code="WSC-VENUE-NOTE", session=self.name
                     )
+                    if level != "info" and self.feed == "user":
+                        self._listener.noticed(self, what)
 
     def _flush(self) -> None:
         """Send what the venue's message limit allows."""

@@ -193,6 +193,9 @@ class Supervisor:
     def key_learnt(self, session: Session, kind: KeyKind) -> None:
         self.loop.post(partial(self._on_key, session, kind))
 
+    def noticed(self, session: Session, what: str) -> None:
+        self.loop.post(partial(self._on_note, session, what))
+
     # --- wanting ---
 
     def _want(self, spec: StreamSpec, position: bytes | None, hold: bool, unknown: bool) -> None:
@@ -330,6 +333,10 @@ class Supervisor:
         stream = self._streams.get(kind.stream_id)
         if stream is not None and session in (stream.session, stream.replacement):
             self.keys.learnt(stream.spec, kind)
+
+    def _on_note(self, session: Session, what: str) -> None:
+        for stream in self._attempts.carried(session):
+            self.stories.noticed(stream.spec.stream_id, what)
 
     def _on_lost(self, session: Session, fail: Fail) -> None:
         self._placement.ended(session)

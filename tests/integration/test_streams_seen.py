@@ -5,21 +5,23 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 
 from cli import _waiting
 from cli.main import main
-from connector.core.ports import WorkerInfo
+from connector.core.ports import Role, WorkerInfo
 from connector.state.memory_state import MemoryState
 from connector.streams.stories import Blind
 from exchanges._adapter import Fail, FailKind
 from exchanges.credentials import credentials
 from tests.clocks import Standing
-from tests.unit.connector.streams.fakes import Bench, user
+from tests.unit.connector.streams.fakes import Bench, ticker, user
 from workers.health_port import Figures, HealthServer
 from workers.status_page import Status, summarize
-from workers.streams_seen import StreamsSeen
+from workers.stream_pages import story_page, story_text
+from workers.streams_seen import Asked, StreamsSeen
 
 pytestmark = pytest.mark.integration
 
@@ -98,7 +100,9 @@ def test_the_first_page_answers_with_the_number_of_blind_accounts_and_names_them
 def test_the_list_can_be_narrowed_and_wrong_questions_are_refused(server: HealthServer) -> None:
     code, body = ask(server, "/streams.json?exchange=bybit")
     assert code == 200
-    assert [row["told"]["stream_id"] for row in json.loads(body)["rows"]] == ["dark-<2>"]
+    assert [row["told"]["stream_id"] for row in json.loads(body)["rows"]] == ["lonely-3", "dark-<2>"]
+    assert json.loads(body)["rows"][0]["told"]["user_id"] == "owner", "whose account nobody runs is known as well"
+    assert json.loads(ask(server, "/streams.json?exchange=okx")[1])["rows"] == []
     _, body = ask(server, "/streams.json?not_live=false")
     states = {row["told"]["stream_id"]: row["told"]["state"] for row in json.loads(body)["rows"]}
     assert states == {"live-1": "live", "dark-<2>": "cooling", "lonely-3": "unowned"}
@@ -162,6 +166,53 @@ def test_what_another_version_wrote_costs_its_row_only(bench: Bench) -> None:
     seen = StreamsSeen(state, "user", bench.clock)
     assert seen.page("one") is None
     assert seen._blind() == list[Blind]()
+
+
+def test_price_streams_are_listed_and_have_pages(bench: Bench) -> None:
+    """Of a price stream that was live nothing could be seen, and the list of the price service was that of the accounts."""
+    clock, state, prices = bench.clock, MemoryState(bench.clock), Bench()
+    for number in range(2):
+        prices.want(ticker(number))
+        prices.live(f"ticker:bybit#{number}")
+    prices.lost(fail=Fail(kind=FailKind.TRANSIENT, reason="no byte for 30 s"))
+    prices.advance(5)
+    prices.live("ticker:bybit#1")
+    prices.supervisor.stories.tell(state, "price-a-2")
+    state.open("live-1", "bybit", "owner", credentials("key-live-1-xxxx", "secret-xxxxxxxx"), clock.wall_ms())
+    worker = WorkerInfo(owner="price-a-2", role="price", host="a", pid=2, started_ms=0, capacity=5, streams=1)
+    state.heartbeat(worker, 60)
+    everything = Asked(not_live=False)
+    listed = StreamsSeen(state, "price", clock).listed(everything)
+    assert [row.told.stream_id for row in listed.rows] == ["ticker:bybit#0", "ticker:bybit#1"]
+    both = StreamsSeen(state, None, clock).listed(everything)
+    assert [row.told.stream_id for row in both.rows] == ["live-1", "ticker:bybit#0", "ticker:bybit#1"]
+    for role in ("price", "user"):
+        seen = StreamsSeen(state, cast(Role, role), clock)
+        found = seen.page("ticker:bybit#1")
+        assert found is not None
+        page = story_page(found, control=True).decode()
+        assert '<p class="answer ok">Live</p>' in page
+        assert "no byte for 30 s" in page
+        assert "price-a-2" in page
+        assert "subscribers" not in page
+        assert "/control" not in page, "what acts on accounts does nothing here"
+    state.retire("price-a-2")
+    found = StreamsSeen(state, "price", clock).page("ticker:bybit#1")
+    assert found is not None
+    assert "Blind: no process runs this stream" in story_page(found).decode()
+
+
+def test_the_page_of_an_account_says_what_was_noticed(bench: Bench) -> None:
+    state = MemoryState(bench.clock)
+    state.open("live-1", "bybit", "owner", credentials("key-live-1-xxxx", "secret-xxxxxxxx"), bench.clock.wall_ms())
+    state.claim(["live-1"], OWNER, 60)
+    bench.supervisor.stories.noticed("live-1", "account mode not known, taken for <classic>")
+    bench.supervisor.stories.tell(state, OWNER)
+    found = StreamsSeen(state, "user", bench.clock).page("live-1")
+    assert found is not None
+    assert "account mode not known, taken for &lt;classic&gt;" in story_page(found).decode()
+    assert "Noticed" in story_text(found)
+    assert "taken for <classic>" in story_text(found)
 
 
 @pytest.mark.parametrize(

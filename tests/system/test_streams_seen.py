@@ -24,8 +24,9 @@ WAIT_S = 40.0
 
 @pytest.fixture(scope="module")
 def stack(evidence: Evidence) -> Iterator[Stack]:
-    with Stack(evidence, venues=("binance", "bybit")) as running:
+    with Stack(evidence, venues=("binance", "bybit", "kucoin"), env={"PRICE_CONNECTOR_EXCHANGES": "bybit"}) as running:
         running.service("user")
+        running.service("price", PRICEROLE="all")
         running.ready()
         yield running
 
@@ -77,3 +78,29 @@ def test_an_account_whose_key_is_refused_is_named_with_the_reason_until_it_is_we
     wait_for(lambda: not told(service, "?not_live=false"), WAIT_S, "nobody wants any")
     code, text = command(service, "why", refused.uuid)
     assert (code, "Nobody wants this stream any more" in text) == (1, True)
+
+
+def test_a_kucoin_account_whose_mode_is_not_known_says_so(stack: Stack) -> None:
+    """It runs as classic, live and perhaps deaf; only the log knew."""
+    service, accounts = stack.services[0], Accounts(stack)
+    stack.simulator.fault("rest_error", venue="kucoin", path="account/mode", standing=True, status=404)
+    stream = accounts.live("kucoin")
+    wait_for(lambda: "account mode not known" in command(service, "why", stream.uuid)[1], WAIT_S, "it is told")
+    page = service.get(f"/streams/{stream.uuid}")[1].decode()
+    assert '<p class="answer ok">Live</p>' in page
+    assert "account mode not known, taken for classic" in page
+    stack.simulator.clear_faults()
+    accounts.close()
+
+
+def test_a_price_stream_that_is_live_tells_what_came_before(stack: Stack) -> None:
+    price = stack.services[1]
+    wait_for(lambda: "ticker:bybit#0" in told(price, "?not_live=false"), WAIT_S, "it is listed")
+    wait_for(lambda: command(price, "why", "ticker:bybit#0")[0] == 0, WAIT_S, "it is live")
+    stack.simulator.fault("drop", venue="bybit", feed="market")
+
+    def moves() -> list[str]:
+        return [move[1] for move in json.loads(price.get("/streams/ticker:bybit%230.json")[1])["story"]["moves"]]
+
+    wait_for(lambda: moves()[-2:] == ["waiting", "live"], WAIT_S, "it was lost, and is live again")
+    assert "Live" in price.get("/streams/ticker:bybit%230")[1].decode()

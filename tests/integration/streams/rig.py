@@ -202,6 +202,9 @@ class Heard:
     def key_learnt(self, session: Session, kind: KeyKind) -> None:
         self._add("key", kind)
 
+    def noticed(self, session: Session, what: str) -> None:
+        self._add("note", what)
+
     def account(self, emit: Emit, mono: float) -> bool:
         self._add("account", emit)
         return self.takes_accounts

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
 from connector.core.errors import StateUnavailable
 from connector.state.memory_state import MemoryState
+from connector.streams.session import Session
 from connector.streams.stories import (
     BLIND,
     BLIND_KEEP_S,
     BLIND_LIMIT,
     ENDED,
+    MARKETS,
+    MARKETS_KEEP_S,
+    NOTES_KEPT,
     STORY,
     Blind,
     Story,
     read_blind,
+    read_markets,
     read_story,
 )
 from exchanges._adapter import Fail, FailKind, GapReport
 from exchanges.credentials import credentials
-from tests.unit.connector.streams.fakes import Bench, transient, user
+from tests.unit.connector.streams.fakes import Bench, ticker, transient, user
 
 
 def told(bench: Bench, state: MemoryState, stream_id: str = "u1") -> Story:
@@ -145,6 +152,80 @@ def test_one_process_lists_a_bounded_number_of_streams(bench: Bench, state: Memo
     for number in range(BLIND_LIMIT + 5):
         bench.want(user(f"u{number}"))
     assert len(blind_after(bench, state)) == BLIND_LIMIT
+
+
+def test_what_an_adapter_notices_stays_with_the_stream(bench: Bench, state: MemoryState) -> None:
+    """An account whose mode KuCoin does not tell was live and perhaps deaf, and only the log knew."""
+    session = bench.open_live()
+    for _ in range(3):
+        bench.supervisor.noticed(cast(Session, session), "account mode not known, taken for classic")
+        bench.advance(60)
+    (note,) = told(bench, state).notes
+    assert (note.reason, note.state, note.times) == ("account mode not known, taken for classic", "live", 3)
+    assert [move.state for move in told(bench, state).moves if move.state not in {"waiting", "live"}] == []
+    for number in range(NOTES_KEPT + 3):
+        bench.supervisor.noticed(cast(Session, session), f"unknown kind {number}")
+    bench.run()
+    assert [one.reason for one in told(bench, state).notes][-1] == f"unknown kind {NOTES_KEPT + 2}"
+    assert len(told(bench, state).notes) == NOTES_KEPT
+
+
+# --- tickers and candles ---
+
+MARKET = "ticker:bybit#0"
+
+
+def names(state: MemoryState, owner: str = "me") -> list[str] | None:
+    text = state.get(MARKETS + owner)
+    return None if text is None else read_markets(text)
+
+
+def test_a_live_price_stream_has_a_story_and_is_named(bench: Bench, state: MemoryState) -> None:
+    bench.want(ticker())
+    bench.live(MARKET)
+    bench.lost(fail=transient("no route to the venue"))
+    bench.advance(3)
+    bench.live(MARKET)
+    story = told(bench, state, MARKET)
+    assert (story.state, story.feed, story.owner) == ("live", "ticker", "me")
+    assert [move.state for move in story.moves][-3:] == ["live", "waiting", "live"]
+    assert names(state) == [MARKET]
+
+
+def test_the_names_of_price_streams_are_written_when_they_change_and_before_they_run_out(
+    bench: Bench, state: MemoryState
+) -> None:
+    bench.supervisor.stories.tell(state, "me")
+    assert names(state) is None, "a process with accounts names none"
+    bench.want(ticker())
+    bench.want(user())
+    bench.supervisor.stories.tell(state, "me")
+    assert names(state) == [MARKET]
+    state.flush()
+    for _ in range(int(MARKETS_KEEP_S)):
+        bench.clock.seconds += 1
+        bench.supervisor.stories.tell(state, "me")
+    assert names(state) == [MARKET]
+    bench.unwant(MARKET)
+    bench.supervisor.stories.tell(state, "me")
+    assert names(state) == []
+
+
+def test_a_price_stream_that_was_given_away_is_left_to_whoever_tells_it(bench: Bench, state: MemoryState) -> None:
+    bench.want(ticker())
+    bench.live(MARKET)
+    told(bench, state, MARKET)
+    bench.unwant(MARKET)
+    taker = Bench()
+    taker.want(ticker())
+    taker.live(MARKET)
+    taker.supervisor.stories.tell(state, "other")
+    story = told(bench, state, MARKET)
+    assert (story.owner, story.state) == ("other", "live")
+    taker.unwant(MARKET)
+    taker.supervisor.stories.tell(state, "other")
+    story = told(bench, state, MARKET)
+    assert (story.owner, story.state) == ("other", ENDED), "nobody asks for it any more"
 
 
 def test_no_reason_carries_a_secret(bench: Bench, state: MemoryState) -> None:
