@@ -10,21 +10,21 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import connector
 from connector.core.clock import Chance, SystemClock
 from connector.core.errors import ConnectorError, StateUnavailable
 from connector.core.log import get_logger
-from connector.core.metrics import METRICS, Minute, hours, means
+from connector.core.metrics import METRICS, Minute, hours, means, merged
 from connector.core.ports import Clock, Role, State, WorkerInfo
 from connector.core.settings import Settings
 from connector.streams.edges import service_name
 from workers._build import make_state, observe
 from workers.control import Control
 from workers.hour import summed
-from workers.status_page import Status, summarize
+from workers.status_page import Status, redis_away, summarize
 from workers.streams_seen import StreamsSeen
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class StateReader:
         try:
             mine = [worker for worker in self._state.workers(self._role) if worker.service == self._service]
         except StateUnavailable as error:
-            return [f"redis: {error}", *self._broker()]
+            return [redis_away(error), *self._broker()]
         if not mine:
             return ["streams: no worker process of this service has a heartbeat", *self._broker()]
         problems = dict.fromkeys(problem for worker in mine for problem in worker.problems)
@@ -115,10 +115,10 @@ class StateReader:
             self._seen = self._state.workers(self._role)
             dumps = self._dumps(self._seen)
         except StateUnavailable as error:
-            return self._as_known([f"redis: {error}", *problems])
+            return self._as_known([redis_away(error), *problems])
         self._seen_mono = self._clock.mono()
         self._hour = summed(hours(dumps), self._clock.wall_ms())
-        return self._summed(problems, means(dumps, "publish_lag_seconds", "sink"))
+        return self._summed(problems, dumps)
 
     def known_status(self) -> Status:
         """What is known without asking the state, which gives no answer. Never waits."""
@@ -127,9 +127,10 @@ class StateReader:
     def _as_known(self, problems: Sequence[str]) -> Status:
         age_s = self._clock.mono() - self._seen_mono
         first, *others = problems
-        return self._summed([f"{first}; what stands below is {age_s:.0f} s old" if self._seen else first, *others], {})
+        known = f"{first.rstrip('.')}; what stands below is {age_s:.0f} s old" if self._seen else first
+        return self._summed([known, *others], [])
 
-    def _summed(self, problems: Sequence[str], lags: Mapping[str, float]) -> Status:
+    def _summed(self, problems: Sequence[str], dumps: Sequence[bytes]) -> Status:
         return summarize(
             self._seen,
             now_ms=self._clock.wall_ms(),
@@ -137,10 +138,17 @@ class StateReader:
             version=connector.VERSION,
             uptime_s=self._clock.mono() - self._started,
             problems=problems,
-            lag_s=lags,
+            lag_s=means(dumps, "publish_lag_seconds", "sink"),
+            clock_off_s=clocks(dumps),
+            limit_wait_s=means(dumps, "budget_wait_seconds", "venue"),
             prices=self._settings.chosen_prices,
             hour=self._hour,
         )
+
+
+def clocks(dumps: Sequence[bytes]) -> dict[str, float]:
+    """By how much the host's clock is ahead of each venue's, seconds."""
+    return {venue: off_s for (venue,), off_s in merged(dumps).values.get("clock_off_seconds", {}).items()}
 
 
 def _of_redis(problems: Sequence[str]) -> bool:

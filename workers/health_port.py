@@ -30,7 +30,7 @@ from workers.control import MAX_BODY as MAX_FORM
 from workers.control import Control, may_read
 from workers.door import FACTS, MAX_BODY, Door
 from workers.exposition import exposition
-from workers.status_page import Status, status_json, status_page
+from workers.status_page import Status, redis_away, status_json, status_page
 from workers.stream_pages import control_page, list_page, query_of, story_page
 from workers.streams_seen import Asked, StreamsSeen
 
@@ -307,7 +307,7 @@ class HealthServer:
             try:
                 blind = self._seen.listed(Asked(limit=FIRST_BLIND))
             except StateUnavailable as error:
-                status = msgspec.structs.replace(status, problems=(f"redis: {error}", *status.problems))
+                status = msgspec.structs.replace(status, problems=(redis_away(error), *status.problems))
         return Reply(200, _HTML, status_page(status, blind))
 
     def _as_known(self, path: str) -> Reply:

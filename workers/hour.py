@@ -5,8 +5,8 @@ Each worker process keeps its own hour and shares it with its figures; the page 
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Final
 
@@ -22,25 +22,34 @@ _WIDTH, _HEIGHT = 240, 36
 class Hour:
     """One thread."""
 
-    def __init__(self, clock: Clock, metrics: Metrics) -> None:
+    def __init__(self, clock: Clock, metrics: Metrics, states: Callable[[], Mapping[str, int]] | None = None) -> None:
+        """`states`: how many streams are in which state; None = what the figures say, which are those of one engine."""
         self._clock, self._metrics = clock, metrics
+        self._states = states or self._of_figures
         self._minutes: deque[Minute] = deque(maxlen=MINUTES)
         self._before = 0.0
 
     def note(self) -> Sequence[Minute]:
         """Take down how it is now; the last `MINUTES` minutes, the oldest first."""
         number = self._clock.wall_ms() // 60_000
-        streams = self._metrics.rows("streams")
-        live = sum(count for (state, _), count in streams.items() if state in _LIVE)
-        wanted = sum(count for (state, _), count in streams.items() if state != StreamState.STOPPED.value)
+        states = self._states()
+        live = sum(count for state, count in states.items() if state in _LIVE)
+        wanted = sum(count for state, count in states.items() if state != StreamState.STOPPED.value)
         sent = sum(self._metrics.rows("events_published_total").values())
         if self._minutes and self._minutes[-1].number == number:
             events = self._minutes.pop().events + sent - self._before
         else:
             events = sent - self._before
         self._before = sent
-        self._minutes.append(Minute(number, int(live), int(wanted - live), int(events)))
+        unowned = int(self._metrics.rows("streams_unowned").get((), 0))
+        self._minutes.append(Minute(number, live, wanted - live, int(events), unowned))
         return list(self._minutes)
+
+    def _of_figures(self) -> Mapping[str, int]:
+        found: Counter[str] = Counter()
+        for (state, _), count in self._metrics.rows("streams").items():
+            found[state] += int(count)
+        return found
 
 
 def summed(hours: Iterable[Sequence[Minute]], until_ms: int) -> list[Minute]:
@@ -52,7 +61,11 @@ def summed(hours: Iterable[Sequence[Minute]], until_ms: int) -> list[Minute]:
             if one.number > first:
                 was = total.get(one.number, Minute(one.number, 0, 0, 0))
                 total[one.number] = Minute(
-                    one.number, was.live + one.live, was.blind + one.blind, was.events + one.events
+                    one.number,
+                    was.live + one.live,
+                    was.blind + one.blind,
+                    was.events + one.events,
+                    max(was.unowned, one.unowned),
                 )
     return [total[number] for number in sorted(total)]
 
@@ -63,7 +76,7 @@ def hour_lines(hour: Sequence[Minute]) -> str:
         return ""
     drawn = (
         _line("live", hour, [one.live for one in hour]),
-        _line("not live", hour, [one.blind for one in hour]),
+        _line("not live", hour, [one.blind + one.unowned for one in hour]),
         _line("events a minute", hour, [one.events for one in hour]),
     )
     return f'<h2>Last hour</h2><div class="hour">{"".join(drawn)}</div>'

@@ -13,7 +13,8 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, TextIO
@@ -24,7 +25,7 @@ from cryptography.fernet import Fernet
 import connector
 from connector.core.errors import ConnectorError, InvalidSetting
 from connector.core.log import get_logger
-from connector.core.metrics import METRICS, means
+from connector.core.metrics import METRICS, Minute, means
 from connector.core.otel import init_traces
 from connector.core.settings import Settings
 from connector.servers.rabbit import Blocking, connection_arguments, parameters
@@ -43,12 +44,15 @@ from tasks.service import set_service
 from workers._build import make_sinks, observe
 from workers._process import Process
 from workers._readiness import Watch
+from workers._shared_metrics import SHARE_S
 from workers._terminal import Terminal
 from workers._translate import PRICE_QUEUES, USER_QUEUES
 from workers.broker import PlatformBroker
 from workers.door import Door, Facts
 from workers.embedded import EmbeddedBroker
+from workers.health import clocks
 from workers.health_port import Figures, HealthServer
+from workers.hour import Hour, summed
 from workers.status_page import Status, summarize
 from workers.streams_seen import StreamsSeen
 
@@ -110,6 +114,10 @@ class Local:
         self._terminal = Terminal(out)
         self.user = self._process("user")
         self.price = self._process("price")
+        # Both engines count into the same figures, where the gauges of one take the place of the other's.
+        self._hour = Hour(self._edges.clock, METRICS, self._by_state)
+        self._minutes: Sequence[Minute] = ()
+        self.user.engine.every(SHARE_S, self._note_hour)
         self.worker = dramatiq.Worker(self.broker, worker_threads=4, worker_timeout=100)
         self.health_up = False
         """Whether the status page is ours."""
@@ -120,7 +128,7 @@ class Local:
             ready=list,
             metrics=self._figures,
             door=self._door(),
-            seen=StreamsSeen(self.user.engine.state, "user", self._edges.clock),
+            seen=StreamsSeen(self.user.engine.state, None, self._edges.clock),
         )
 
     def _make_broker(self) -> PlatformBroker | EmbeddedBroker:
@@ -221,12 +229,19 @@ class Local:
             self._fake_redis.stop()
         return all(ended)
 
+    def _by_state(self) -> Mapping[str, int]:
+        return Counter(self.user.engine.info().states) + Counter(self.price.engine.info().states)
+
+    def _note_hour(self) -> None:
+        self._minutes = self._hour.note()
+
     def _figures(self) -> Figures:
         return Figures([METRICS.dump()], {"local": self._edges.pid})
 
     def _status(self) -> Status:
         infos = [self.user.engine.info(), self.price.engine.info()]
-        lag_s = means([METRICS.dump()], "publish_lag_seconds", "sink")
+        dumps = [METRICS.dump()]
+        lag_s = means(dumps, "publish_lag_seconds", "sink")
         now_ms = self.user.engine.clock.wall_ms()
         return summarize(
             infos,
@@ -235,7 +250,10 @@ class Local:
             version=connector.VERSION,
             uptime_s=(now_ms - infos[0].started_ms) / 1000,
             lag_s=lag_s,
+            clock_off_s=clocks(dumps),
+            limit_wait_s=means(dumps, "budget_wait_seconds", "venue"),
             prices=self.settings.chosen_prices,
+            hour=summed([self._minutes], now_ms),
         )
 
 

@@ -10,13 +10,16 @@ from typing import Final
 import msgspec
 
 from connector.core import redact
+from connector.core.errors import StateUnavailable
 from connector.core.metrics import Minute
 from connector.core.ports import WorkerInfo
+from connector.streams.venue_time import OFF_MS
 from workers.hour import hour_lines
 from workers.pages import REFRESH_S, age, page, table
 from workers.stream_pages import rows_table, text_table
 from workers.streams_seen import StreamList
 
+CLOCK_OFF_S: Final = OFF_MS / 1000
 NOT_LIVE: Final = frozenset({"joining", "opening", "waiting", "cooling"})
 
 
@@ -35,6 +38,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     sinks: Mapping[str, int] = msgspec.field(default_factory=dict)
     lag_s: Mapping[str, float] = msgspec.field(default_factory=dict)
     """Mean time from frame to confirmation by sink, where known."""
+    clock_off_s: Mapping[str, float] = msgspec.field(default_factory=dict)
+    """By how much the host's clock is ahead of each exchange's, where that was measured within the last hour."""
+    limit_wait_s: Mapping[str, float] = msgspec.field(default_factory=dict)
+    """Mean time that a connect or call waited for an exchange's rate limit."""
     matrix: Mapping[str, Mapping[str, int]] = msgspec.field(default_factory=dict)
     """Streams by exchange id and state."""
     unowned: int = 0
@@ -69,6 +76,8 @@ def summarize(
     uptime_s: float = 0.0,
     problems: Sequence[str] = (),
     lag_s: Mapping[str, float] | None = None,
+    clock_off_s: Mapping[str, float] | None = None,
+    limit_wait_s: Mapping[str, float] | None = None,
     prices: Mapping[str, str] | None = None,
     hour: Sequence[Minute] = (),
 ) -> Status:
@@ -84,6 +93,8 @@ def summarize(
         exchanges=_sum(worker.exchanges for worker in workers),
         sinks=_sum(worker.sinks for worker in workers),
         lag_s=dict(lag_s or {}),
+        clock_off_s=dict(clock_off_s or {}),
+        limit_wait_s=dict(limit_wait_s or {}),
         matrix=_by_exchange(workers),
         unowned=max((worker.unowned for worker in workers), default=0),
         prices=dict(prices or {}),
@@ -105,6 +116,11 @@ def _by_exchange(workers: Sequence[WorkerInfo]) -> dict[str, dict[str, int]]:
         for exchange, states in worker.matrix.items():
             found.setdefault(exchange, Counter()).update(states)
     return {exchange: dict(states) for exchange, states in sorted(found.items())}
+
+
+def redis_away(error: StateUnavailable) -> str:
+    """As a reason not to be ready."""
+    return f"redis: {str(error).removeprefix('Redis: ')}"
 
 
 def status_json(status: Status) -> bytes:
@@ -143,12 +159,25 @@ def tables(status: Status) -> list[tuple[str, tuple[str, ...], list[tuple[str, .
     if status.lag_s:
         lags: list[tuple[str, ...]] = [(name, f"{lag * 1000:.1f} ms") for name, lag in sorted(status.lag_s.items())]
         found.append(("Lag from frame to confirmation", ("sink", "mean"), lags))
+    if status.limit_wait_s:
+        waits: list[tuple[str, ...]] = [(name, f"{wait:.1f} s") for name, wait in sorted(status.limit_wait_s.items())]
+        found.append(("Waits for rate limits", ("exchange", "mean"), waits))
+    if status.clock_off_s:
+        clocks: list[tuple[str, ...]] = [(name, _ahead(off)) for name, off in sorted(status.clock_off_s.items())]
+        found.append(("Clocks", ("exchange", "this host"), clocks))
     if status.old_keys:
         old: list[tuple[str, ...]] = [(exchange, str(count)) for exchange, count in status.old_keys.items()]
         found.append(("Keys that the exchange will refuse one day", ("exchange", "accounts"), old))
     if status.prices:
         found.append(("Symbols with prices", ("setting", "value"), list(status.prices.items())))
     return found
+
+
+def _ahead(off_s: float) -> str:
+    """Measured by a clock of whole seconds."""
+    if abs(off_s) < CLOCK_OFF_S:
+        return "agrees"
+    return f"{abs(off_s):.1f} s {'ahead' if off_s > 0 else 'behind'}: check NTP"
 
 
 def status_page(status: Status, blind: StreamList | None = None) -> bytes:
@@ -159,15 +188,16 @@ def status_page(status: Status, blind: StreamList | None = None) -> bytes:
     if blind is not None:
         parts.append('<p><a href="/streams">Search streams</a></p>')
     parts.append(hour_lines(status.hour))
+    columns, rows, red = matrix(status)
+    parts.append(table("Streams", columns, rows, red=red))
     if blind is not None and blind.rows:
         parts.append(rows_table("Not live", blind))
-    rows, red = matrix(status)
-    if rows:
-        parts.append(table("Streams", ("exchange", *_STATES), rows, red=red))
+        if blind.cut:
+            parts.append('<p class="quiet">… and more: <a href="/streams">search</a></p>')
     parts.extend(
-        table(title, columns, [tuple(escape(cell) for cell in row) for row in cells])
+        table(title, columns, [tuple(escape(cell) for cell in row) for row in cells], cards=len(columns) > _FEW)
         for title, columns, cells in tables(status)
-        if not rows or title not in _IN_MATRIX
+        if title not in _IN_MATRIX
     )
     parts.append(
         f'<p class="quiet">Version {escape(status.version)} · up {age(int(status.uptime_s * 1000))} · renewed every '
@@ -187,19 +217,28 @@ def _answer(status: Status, blind: int) -> str:
     return "".join(lines)
 
 
+_FEW: Final = 2
+"""Columns for which a telephone has room."""
 _IN_MATRIX: Final = frozenset({"Streams by state", "Live streams by exchange"})
 """What the table of exchanges and states says already."""
-_STATES = ("live", "rotating", "draining", "joining", "opening", "waiting", "cooling")
+_STATES: Final = ("live", "rotating", "draining", "joining", "opening", "waiting", "cooling")
 
 
-def matrix(status: Status) -> tuple[list[tuple[str, ...]], list[bool]]:
-    """Exchange x state as rows of text, and which of them have streams that are not live."""
+def matrix(status: Status) -> tuple[tuple[str, ...], list[tuple[str, ...]], list[bool]]:
+    """Exchange x state: columns, rows as HTML, and which rows have streams that are not live. A state that no stream is in
+    has no column: a telephone has room for few."""
+    here = {state for states in status.matrix.values() for state, count in states.items() if count}
+    shown = tuple(state for state in _STATES if state == "live" or state in here)
     rows: list[tuple[str, ...]] = []
     red: list[bool] = []
     for exchange, states in sorted(status.matrix.items()):
-        rows.append((escape(exchange), *(str(states.get(state) or "") for state in _STATES)))
+        wanted = sum(states.values())
+        rows.append((escape(exchange), str(wanted), *(str(states.get(state) or "") for state in shown)))
         red.append(any(count for state, count in states.items() if state in NOT_LIVE))
-    return rows, red
+    if status.unowned:
+        rows.append(("run by nobody", str(status.unowned), *("" for _ in shown)))
+        red.append(True)
+    return ("exchange", "wanted", *shown), rows, red
 
 
 def status_text(status: Status) -> str:

@@ -37,6 +37,8 @@ class Minute(NamedTuple):
     live: int
     blind: int
     events: int
+    unowned: int = 0
+    """Accounts that nobody runs, of the whole deployment: every process counts the same ones."""
 
 
 class Snapshot(msgspec.Struct):

@@ -29,8 +29,8 @@ END_S = 5.0
 
 
 class Run:
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
+    def __init__(self, folder: Path, port: int = 0) -> None:
+        self.port = port or free_port()
         self.out, self.err = folder / "run-out", folder / "run-err"
         environment = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG"}}
         environment |= {"HEALTH_PORT": str(self.port), "OUTBOX_DIR": tempfile.mkdtemp(), "PYTHONUNBUFFERED": "1"}
@@ -76,12 +76,28 @@ def test_run_needs_no_server_and_ends_with_ctrl_c(run: Run) -> None:
     wait_for(lambda: sum(" order " in line for line in run.lines()) >= 3, WAIT_S, "orders of the demo accounts")
     assert any("Subscribed to user demo-okx" in line for line in run.lines())
     assert run.get("/")[0] == run.get("/metrics")[0] == 200
+    wait_for(lambda: json.loads(run.get("/status.json")[1])["uptime_s"] > 1.0, WAIT_S, "it is up for a while")
+    wait_for(lambda: any(one[1] for one in json.loads(run.get("/status.json")[1])["hour"]), WAIT_S, "the hour begins")
     demo = demo_key("binance").secret.encode()
     for path in ("/", "/status.json", "/metrics"):
         assert demo not in run.get(path)[1]
     assert demo not in run.out.read_bytes() + run.err.read_bytes()
     run.process.send_signal(signal.SIGINT)
     assert run.process.wait(END_S) == 0, run.err.read_text()[-2_000:]
+
+
+def test_a_port_that_somebody_else_has_is_not_called_ours(run: Run, tmp_path: Path) -> None:
+    """The address of a stranger's page was printed as the status page."""
+    wait_for(lambda: run.get("/health")[0] == 200, WAIT_S, "/health")
+    (tmp_path / "second").mkdir()
+    second = Run(tmp_path / "second", run.port)
+    try:
+        wait_for(lambda: "Ctrl-C to stop" in second.err.read_text(), WAIT_S, "the greeting")
+        assert f"no status page: another program has port {run.port} (HEALTH_PORT)" in second.err.read_text()
+        assert "http://" not in second.err.read_text()
+    finally:
+        second.kill()
+    assert f"status page http://localhost:{run.port}/" in run.err.read_text()
 
 
 STREAM = "0b7e1c1e-5a0f-4c0a-9a5e-2f6d3c1b9a01"

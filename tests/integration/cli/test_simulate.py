@@ -63,6 +63,21 @@ def test_it_serves_until_it_is_told_to_end(number: signal.Signals, tmp_path: Pat
     assert err == ""
 
 
+def test_demo_accounts_can_be_opened_from_what_is_printed() -> None:
+    """OKX, KuCoin and Bitget were printed without the passphrase that they ask for."""
+    process = start("--venues", "okx,kucoin,bitget,binance", "--demo")
+    try:
+        url_of(process)
+        assert process.stdout is not None
+        told = dict(process.stdout.readline().removeprefix("demo account ").split(": ", 1) for _ in range(4))
+    finally:
+        process.kill()
+        process.wait(WAIT_S)
+    assert told.keys() == {"demo-okx", "demo-kucoin", "demo-bitget", "demo-binance"}
+    for name in ("demo-okx", "demo-kucoin", "demo-bitget"):
+        assert told[name].strip().endswith("passphrase demo-passphrase")
+
+
 def test_a_bad_script_is_told_before_anything_starts(tmp_path: Path) -> None:
     script = tmp_path / "faults.jsonl"
     script.write_text('{"at_s": 0, "call": "nonsense"}\n')

@@ -24,6 +24,14 @@ def test_a_minute_has_its_last_streams_and_all_its_events() -> None:
     assert hour.note() == [Minute(0, 2, 1, 10), Minute(1, 2, 1, 1)]
 
 
+def test_two_engines_in_one_process_are_asked_themselves() -> None:
+    """In `connector run` the gauges of one engine take the place of the other's."""
+    metrics = Metrics(strict=True)
+    metrics.replace("streams", [({"state": "live", "exchange": "okx"}, 1)])
+    hour = Hour(Standing(now=0.0), metrics, lambda: {"live": 20, "draining": 1, "opening": 2, "stopped": 9})
+    assert hour.note() == [Minute(0, 21, 2, 0)]
+
+
 def test_it_keeps_an_hour_and_no_more() -> None:
     hour, _, clock = playing()
     for _ in range(MINUTES * 3):
@@ -39,6 +47,16 @@ def test_processes_are_added_up_by_minute_and_what_is_old_is_left_out() -> None:
         Metrics().dump([Minute(100, 3, 0, 7)]),
     ]
     assert summed(hours(dumps), 100 * 60_000) == [Minute(100, 5, 1, 12)]
+
+
+def test_accounts_that_nobody_runs_are_counted_once_and_as_not_live() -> None:
+    """Every process tells of the same ones; the line said 0 while 212 accounts were run by nobody."""
+    hour, metrics, _ = playing()
+    metrics.gauge("streams_unowned", 212)
+    assert hour.note() == [Minute(0, 0, 0, 0, 212)]
+    both = summed([[Minute(1, 2, 1, 5, 212)], [Minute(1, 3, 0, 7, 212)]], 60_000)
+    assert both == [Minute(1, 5, 1, 12, 212)]
+    assert 'aria-label="not live: 213 now' in hour_lines([*both, Minute(2, 5, 1, 12, 212)])
 
 
 def test_the_lines_say_in_words_what_they_show() -> None:

@@ -91,6 +91,10 @@ def test_the_table_lists_processes_and_counts(status):
     assert "user-a-1" in text
     assert "draining" in text
     assert "10 min" in text
+    (head,) = [line.split() for line in text.splitlines() if "pid" in line]
+    assert "owns" in head
+    assert "streams" not in head, "a process owns units, which are more than its live streams where there are candles"
+    assert "5 of 100" in text
 
 
 def test_the_page_shows_which_symbols_have_prices():
@@ -111,3 +115,13 @@ def test_the_page_is_never_green_above_streams_that_are_not_live() -> None:
     page = status_page(summarize([well], now_ms=1, role="user", version="1"), listed).decode()
     assert "1 of 2 streams are not live" in page
     assert "all 2 streams are live" not in page
+
+
+def test_clocks_and_waits_for_rate_limits_are_told():
+    status = summarize(
+        [], now_ms=0, role="user", version="1", clock_off_s={"okx": 0.4, "bybit": -31.2}, limit_wait_s={"kucoin": 2.44}
+    )
+    for text in (status_page(status).decode(), status_text(status)):
+        assert "31.2 s behind: check NTP" in text
+        assert "agrees" in text
+        assert "2.4 s" in text
