@@ -178,7 +178,9 @@ def check_broker(settings: Settings) -> Iterator[Check]:
     """Each host of its own: a second one that is no way in is found when the first one is gone."""
     name, place = "broker", settings.rabbit
     if not settings.names_rabbit:
-        yield Check(name, True, "RABBIT_HOST is not set: a service does not start, `connector run` has a broker of its own")
+        yield Check(
+            name, True, "RABBIT_HOST is not set: a service does not start, `connector run` has a broker of its own"
+        )
         return
     import pika
 
@@ -217,7 +219,9 @@ def check_broker(settings: Settings) -> Iterator[Check]:
 def check_redis(settings: Settings) -> Iterator[Check]:
     name, place = "redis", settings.redis
     if not settings.names_redis:
-        yield Check(name, True, "REDIS_HOST is not set: a service looks on this machine, `connector run` has a store of its own")
+        yield Check(
+            name, True, "REDIS_HOST is not set: a service looks on this machine, `connector run` has a store of its own"
+        )
         return
     import redis
 

@@ -95,6 +95,10 @@ class RabbitNode:
         self._control("start_app")
         wait_for(self._answers, START_TIMEOUT_S, "RabbitMQ answering after its restart", 0.1)
 
+    def alarm(self, *, on: bool) -> None:
+        """The node's disk alarm: it reads nothing any more from connections that publish."""
+        self._control("set_disk_free_limit", str(10**15) if on else "20MB")
+
     def _control(self, *arguments: str) -> None:
         binary = shutil.which("rabbitmqctl") or "rabbitmqctl"
         command = (

@@ -10,10 +10,13 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+from harness.backend import USER_QUEUE
 from harness.evidence import Evidence
+from harness.rabbit_node import RabbitNode, program
 from harness.servers import wait_for
 from harness.services import Service
 from harness.stack import Stack
+from tests.system.support import USER_ID, new_keys
 
 pytestmark = pytest.mark.system
 
@@ -44,8 +47,13 @@ def workers(service: Service) -> list[int]:
     return [child.pid for child in children if child.num_threads() > 8]
 
 
-def test_a_service_that_cannot_log_in_is_never_ready_beside_one_that_is_well(stack: Stack) -> None:
-    refused = stack.service("user", RABBIT_PASSWORD="wrong-" + "x" * 12)
+@pytest.mark.parametrize(
+    ("name", "value"), [("RABBIT_PASSWORD", "wrong-" + "x" * 12), ("RABBIT_VHOST", "no-such-vhost")]
+)
+def test_a_service_that_cannot_log_in_is_never_ready_beside_one_that_is_well(
+    stack: Stack, name: str, value: str
+) -> None:
+    refused = stack.service("user", **{name: value})
     seen: list[list[str]] = []
 
     def told() -> bool:
@@ -75,6 +83,30 @@ def test_a_service_whose_worker_stands_still_is_not_ready(stack: Stack) -> None:
         os.kill(pid, signal.SIGCONT)
     wait_for(lambda: reasons(second) == [], WAIT_S, "ready again")
     second.stop()
+
+
+@pytest.mark.skipif(program() is None, reason="rabbitmq-server is not installed (Debian package rabbitmq-server)")
+def test_a_service_whose_broker_takes_nothing_is_not_ready(stack: Stack) -> None:
+    """With an alarm of the broker for memory or disk it was, and a deploy went on."""
+    node = RabbitNode()
+    try:
+        service = stack.service("user", STATE_PREFIX="alarmed:", **node.env())
+        service.wait_ready()
+        keys = new_keys(stack, "binance")
+        account = stack.account("binance", "alarmed-1", keys.key, keys.secret)
+        api = {"provider": "binance", "key": keys.key, "secret": keys.secret}
+        command = {"event": "open stream", "uuid": "alarmed-1", "data": {"userId": USER_ID, "api": api}}
+        with node.connect() as connection:
+            connection.channel().basic_publish("gainium", USER_QUEUE, json.dumps({"payload": command}).encode())
+        wait_for(lambda: service.status().matrix.get("binance", {}).get("live"), WAIT_S, "the account is live")
+        node.alarm(on=True)
+        stack.simulator.transfer(account, "binance", "USDT", 5)
+        wait_for(lambda: any("blocked by the broker" in one for one in reasons(service) or ()), WAIT_S, "not ready")
+        node.alarm(on=False)
+        wait_for(lambda: reasons(service) == [], WAIT_S, "ready again")
+        service.stop()
+    finally:
+        node.stop()
 
 
 def test_the_health_port_is_there_after_a_rolling_deploy(stack: Stack) -> None:

@@ -51,6 +51,12 @@ def test_a_service_has_time_to_hand_over_and_an_outbox_that_stays(name: str) -> 
     assert "OUTBOX_DIR=" in unit
 
 
+def test_whoever_moves_over_is_told_to_give_a_stop_its_time() -> None:
+    """The platform's Compose file gives 10 s: the first stop of a service with accounts was a kill."""
+    steps = (ROOT / "README.md").read_text().partition("## Moving over")[2].partition("\n2. ")[0]
+    assert f"stop_grace_period: {SERVICES['user']['stop_grace_period']}" in steps
+
+
 @pytest.mark.parametrize("name", ["user", "price"])
 def test_paper_trading_is_not_looked_for_in_the_container_itself(name: str) -> None:
     """.env.sample set localhost, which every container took for itself: paper accounts never came live."""
