@@ -119,6 +119,7 @@ def run_chunk(choice: Choice, seeds: Sequence[int]) -> list[Row]:
                 if number % COLLECT_EVERY == COLLECT_EVERY - 1:
                     gc.collect()
         finally:
+            gc.unfreeze()
             gc.enable()
     return rows
 
