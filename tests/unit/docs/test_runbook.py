@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import json
 import logging
@@ -21,8 +22,13 @@ LEVELS: Final = {"warning", "error", "exception", "critical"}
 LOGGERS: Final = re.compile(r"_?log(ger)?|logging\.getLogger\('uncaught'\)")
 
 
-def lines() -> Iterator[tuple[str, ast.Call]]:
+@functools.cache
+def lines() -> tuple[tuple[str, ast.Call], ...]:
     """Calls that write an operational line, with their place; `{…}.get(…)(text, code=…)` is one, too."""
+    return tuple(_found())
+
+
+def _found() -> Iterator[tuple[str, ast.Call]]:
     for folder in ("connector", "exchanges", "tasks", "workers"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text())):

@@ -17,6 +17,8 @@ from harness.asyncapi.examples import examples, golden
 from harness.asyncapi.files import DOCS, files
 from tasks.commands import parse_candle, parse_command
 
+WRITTEN = files()
+
 
 @cache
 def validator(name: str) -> Any:
@@ -25,9 +27,9 @@ def validator(name: str) -> Any:
     return jsonschema_rs.validator_for({**whole, "$ref": f"#/$defs/{name}"})
 
 
-@pytest.mark.parametrize("path", sorted(files()), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(WRITTEN), ids=lambda path: path.name)
 def test_the_checked_in_document_is_the_one_that_the_classes_make(path: Path) -> None:
-    assert path.read_text() == files()[path], "stale: run make contract"
+    assert path.read_text() == WRITTEN[path], "stale: run make contract"
 
 
 def test_every_event_of_every_recorded_frame_keeps_to_its_schema() -> None:

@@ -232,16 +232,15 @@ def test_a_hostile_text_of_eight_times_the_length_does_not_cost_sixty_times_as_m
     """32,000 backslashes held up the thread that logs for 10 s: the time was quadratic."""
     short, long = (piece * (length // len(piece)) + end for length in (4_000, 32_000))
     redact.text(short)
-    assert min_cpu_s(lambda: redact.text(long)) < 24 * min_cpu_s(lambda: redact.text(short)) + 0.01
+    allowed_s = 24 * min(cpu_s(lambda: redact.text(short)) for _ in range(3)) + 0.01
+    # Once is enough if it was quick: the least of three, which another program can't have slowed down all.
+    assert any(cpu_s(lambda: redact.text(long)) < allowed_s for _ in range(3))
 
 
-def min_cpu_s(work: Callable[[], object]) -> float:
-    taken = []
-    for _ in range(3):
-        began = time.process_time()
-        work()
-        taken.append(time.process_time() - began)
-    return min(taken)
+def cpu_s(work: Callable[[], object]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
 
 
 @pytest.mark.parametrize("escapes", [0, 1, 3, 7, 127, 255, 500])
