@@ -24,6 +24,7 @@ from connector.streams.handover import Handover
 from connector.streams.leases import Free, Leases
 from connector.streams.leaving import Leaving
 from connector.streams.pipeline import Pipeline
+from connector.streams.position_saves import PositionSaves
 from connector.streams.position_store import PositionStore
 from connector.streams.spec import StreamSpec
 from connector.streams.supervisor import Supervisor
@@ -37,7 +38,6 @@ TRY_NOW: Final = "try"
 """Notification: a person asks that a refused key is tried before its time."""
 
 CLAIM_BATCH: Final = 500
-POSITION_EVERY_MS: Final = 10_000
 """The live time of a quiet account is saved this often."""
 REBALANCE_BATCH: Final = 5
 LOOK_AGAIN_SWEEPS: Final = 60
@@ -92,6 +92,7 @@ class Accounts:
             state, leases, supervisor, pipeline, clock, loop, self._start_taken, positions, lambda: self._room() > 0
         )
         self._leaving = Leaving(positions, leases, supervisor, pipeline, clock, loop, self.handover)
+        self._saves = PositionSaves(positions, leases, pipeline, clock, loop, supervisor.live_ms)
 
     # --- any thread ---
 
@@ -423,16 +424,7 @@ class Accounts:
 
     def _save_positions(self) -> None:
         self._pipeline.lines.send_waiting()
-        if not self._leases.permitted():
-            return  # others may have gone on from the saved ones; they are due again after the next beat
-        positions = self._pipeline.lines.dirty_positions(
-            self._supervisor.live_ms, self._clock.wall_ms(), POSITION_EVERY_MS
-        )
-        if positions:
-            try:
-                self._positions.save(positions, self._leases.owner)
-            except StateUnavailable:
-                self._pipeline.lines.mark_dirty(positions)
+        self._saves.turn()
 
     def _rebalance(self) -> None:
         """Give a few streams to the processes that should have them, until every one holds its fair share."""

@@ -7,7 +7,7 @@ the stream.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -19,7 +19,7 @@ from connector.core.ports import AccountMessage, PositionEvents, Sink, StreamClo
 from connector.core.traces import TRACES
 from connector.streams.holdings import Outgoing
 from connector.streams.messages import account_message
-from connector.streams.positions import encode_position
+from connector.streams.positions import encode_position, stamp_of
 from connector.streams.tracker import MAX_SEEN_IDS, OrderTracker, Position, known_order
 from exchanges._adapter import Emit, KnownOrder, Resume
 from exchanges._plausible import AHEAD_MS
@@ -358,6 +358,17 @@ class Lines:
                 if not line.pending:
                     line.saved_ms, line.live_until_ms = now_ms, until_ms
         return positions
+
+    def current(self, positions: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Those of the positions that are still the newest of a stream that goes on here."""
+        found: dict[str, bytes] = {}
+        for stream_id, position in positions.items():
+            line = self._lines.get(stream_id)
+            if line is not None:
+                with line.lock:
+                    if not line.closed and stamp_of(position) == line.stamp:
+                        found[stream_id] = position
+        return found
 
     def mark_dirty(self, stream_ids: Iterable[str]) -> None:
         """Positions that could not be saved: they are due again."""

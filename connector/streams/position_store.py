@@ -5,20 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-import msgspec
-
 from connector.core.ports import KeptPosition, PositionKeeper, State
+from connector.streams.positions import stamp_of
 
 POSITION_KEEP_S: Final = 7 * 86_400
-
-
-class _Stamped(msgspec.Struct):
-    """What is read of a position to compare two copies of it."""
-
-    stamp: int = 0
-
-
-_stamp_of = msgspec.json.Decoder(_Stamped).decode
 
 
 class PositionStore:
@@ -30,7 +20,7 @@ class PositionStore:
     def save(self, positions: Mapping[str, bytes], owner: str) -> None:
         """Not those of streams that another process than `owner` owns. Raises `StateUnavailable`; the disk has them then."""
         if self._disk is not None and positions:
-            self._disk.save({stream_id: KeptPosition(data, _stamp(data)) for stream_id, data in positions.items()})
+            self._disk.save({stream_id: KeptPosition(data, stamp_of(data)) for stream_id, data in positions.items()})
         self._state.save_positions(positions, POSITION_KEEP_S, owner)
 
     def load(self, stream_ids: Sequence[str]) -> dict[str, bytes]:
@@ -39,7 +29,7 @@ class PositionStore:
         if self._disk is not None:
             for stream_id, kept in self._disk.load(stream_ids).items():
                 data = found.get(stream_id)
-                if data is None or _stamp(data) < kept.stamp:
+                if data is None or stamp_of(data) < kept.stamp:
                     found[stream_id] = kept.position
         return found
 
@@ -48,11 +38,3 @@ class PositionStore:
         if self._disk is not None:
             self._disk.forget([stream_id])
         self._state.drop_position(stream_id)
-
-
-def _stamp(position: bytes) -> int:
-    """0 for one that can't be read, or has none: any other is newer."""
-    try:
-        return _stamp_of(position).stamp
-    except msgspec.DecodeError:
-        return 0

@@ -10,6 +10,23 @@ from connector.streams.tracker import Position
 log = get_logger(__name__)
 
 
+class _Stamped(msgspec.Struct):
+    """What is read of a position to compare two copies of it."""
+
+    stamp: int = 0
+
+
+_decode_stamp = msgspec.json.Decoder(_Stamped).decode
+
+
+def stamp_of(position: bytes) -> int:
+    """Which of two copies is newer; 0 for one that can't be read, or has none: any other is newer."""
+    try:
+        return _decode_stamp(position).stamp
+    except msgspec.DecodeError:
+        return 0
+
+
 def encode_position(position: Position) -> bytes:
     return msgspec.json.encode(position)
 

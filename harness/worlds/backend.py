@@ -34,6 +34,8 @@ class Backend:
         self.sent: list[tuple[float, str, str]] = []
         """Time, event, stream of each command."""
         self.restarts: list[float] = []
+        self.announced: list[float] = []
+        """When Redis told of a restart of either role."""
         """When it heard that the account streams started."""
         self.left: dict[str, float] = {}
         """When the last bot of an account left it for the first time: nobody is promised anything of it from then on."""
@@ -74,6 +76,8 @@ class Backend:
         if channel != "serviceLog":
             return
         body = json.loads(payload)
+        if "restart" in body:
+            self.announced.append(self._kernel.now)
         if body.get("restart") == "userStream":
             self._restarted()
         boot_id = body.get("bootId") or body.get("priceConnectorAlive", {}).get("bootId")

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final
 
 from harness.worlds.deeds import Deed, later, process_of
+from harness.worlds.kernel import Host
 from harness.worlds.pika_loop import SelectConnection
 from harness.worlds.plan import Fault
 from harness.worlds.process import ServiceProcess
@@ -226,7 +227,13 @@ def rabbit_cut(world: World, fault: Fault) -> None:
         world.note(f"{process.host.name} is cut off from RabbitMQ")
         world.trouble(process.host)
         world.rabbit.cut(process.host)
-        later(world, fault.seconds, partial(world.rabbit.mend, process.host))
+        later(world, fault.seconds, partial(_reached_again, world, process.host))
+
+
+def _reached_again(world: World, host: Host) -> None:
+    """What it wrote before it noticed arrives now."""
+    world.trouble(host)
+    world.rabbit.mend(host)
 
 
 def rabbit_stall(world: World, fault: Fault) -> None:

@@ -108,8 +108,11 @@ def _without_cause(told: list[Told], causes: list[Cause]) -> Iterator[Failure]:
 def _unheard(world: World, told: list[Told], causes: list[Cause]) -> Iterator[Failure]:
     if not world.speakers():
         return
+    heard = [row.at for row in told]
+    if world.rabbit.unbound:  # what was said while nothing was bound reached those who listen to Redis
+        heard += world.backend.announced
     for cause in causes:
-        if cause.must and not any(row.at > cause.at for row in told):
+        if cause.must and not any(at > cause.at for at in heard):
             yield Failure("not announced", f"{cause.what} at {cause.at:.1f} s and nobody was told")
             return
 

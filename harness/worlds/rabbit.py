@@ -130,6 +130,8 @@ class Rabbit:
         self.exchanges: dict[str, str] = {}
         self.queues: dict[str, Queue] = {}
         self.bindings: set[tuple[str, str, str]] = set()
+        self.unbound = False
+        """An exchange was deleted, and with it the bindings of others: what was said until they bound again is lost."""
         self.auto_deleted: set[str] = set()
         """Exchanges that go with the last queue that was bound to them."""
         self.deleted: list[tuple[float, str]] = []
@@ -232,6 +234,7 @@ class Rabbit:
 
     def delete_exchange(self, name: str) -> None:
         self.exchanges.pop(name, None)
+        self.unbound = True
         self.bindings = {row for row in self.bindings if row[0] != name}
 
     # --- topology ---
