@@ -1,5 +1,7 @@
 """The made-up venue's side. It keeps its limits, checks each signature and refuses what it does not know."""
 
+# Hooks have the signature of `VenueHalf` and `Peer` whether they need every argument or not.
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence

@@ -14,9 +14,8 @@ import pytest
 
 from cli.normalise import normalise
 from exchanges import venue_of
-from exchanges._adapter import Connect, Note
-from simulator.venues import halves
-from tests.unit.exchanges.every_venue import NOW, golden_lines, made, replayed, subscription, venue_names
+from exchanges._adapter import Connect
+from tests.unit.exchanges.every_venue import NOW, golden_lines, made, subscription, venue_names
 
 ROOT = Path(__file__).parents[3]
 MAX_SAFE = 2**53 - 1
@@ -143,18 +142,3 @@ def test_combined_streams_of_every_binance_market_have_the_documented_path(excha
     path = urlsplit(connects[0].url).path
     assert path.endswith("/stream")
     assert "/ws/" not in path
-
-
-@pytest.mark.parametrize("name", venue_names())
-def test_private_frames_of_an_unknown_kind_are_told(name: str) -> None:
-    """Bug B7: a new shape of balances was thrown away without a word."""
-    cases = {str(case["exchange"]): case for case in golden_lines(name) if case["feed"] == "user"}
-    assert cases
-    for case in cases.values():
-        notes = [
-            output
-            for frame in halves()[name].unheard
-            for output in replayed(name, case).received(frame, NOW)
-            if isinstance(output, Note)
-        ]
-        assert notes, case["exchange"]

@@ -113,6 +113,12 @@ PLANTED: Final = (
         "        self.at = now if call.attempt == 1 else self.at\n"
         "        return self._signer.signed(call, self.clock.stamp(self.at))\n",
     ),
+    _adapter(
+        "a private frame of an unknown kind is passed over",
+        "_user",
+        '                return [Note("a private frame of no known kind", "error")]\n',
+        "                return []\n",
+    ),
     _adapter("a ticker frame that raises", "_ticker", "if number(row.last) > 0]", "if 1 / number(row.last) > 0]"),
     _half(
         "the half checks no signature",
@@ -131,4 +137,4 @@ PLANTED: Final = (
         "        return ()\n",
     ),
 )
-"""The 22 that were planted in a made-up venue when two of them were seen."""
+"""The 22 that were planted in a made-up venue when two of them were seen, and what was found since."""

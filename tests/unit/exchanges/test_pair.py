@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exchanges._adapter import Fail, Rotate
+from exchanges._adapter import Fail, Note, Rotate
 from exchanges.ids import FAMILIES, family_of
 from simulator import controls
 from simulator.controls import OrderRef
@@ -80,6 +80,16 @@ def test_orders_of_another_market_of_the_account_are_not_told(seat: Seat) -> Non
     pair.again()
     assert not pair.orders()
     assert engine.last_seq() or len(FAMILIES[family_of(seat.exchange)]) == 1
+
+
+@EVERY
+def test_private_frames_of_an_unknown_kind_are_told(seat: Seat) -> None:
+    """Bug B7: a new shape of balances was thrown away without a word."""
+    pair = Pair(seat).joined()
+    assert pair.adapter is not None
+    frames = pair.hub.halves[seat.name].unheard
+    assert frames, "the half names no frame of an unknown kind"
+    assert any(isinstance(output, Note) for frame in frames for output in pair.adapter.received(frame, pair.now))
 
 
 # --- the connection itself ---

@@ -43,7 +43,8 @@ def test_every_price_flows_under_its_known_name(exchange: str) -> None:
     pair = Pair(Seat(exchange))
     known = {item.pair for item in pair.table}
     listed = pair.hub.world.markets.symbols(pair.market)
-    assert all(pair.table.wire(symbol.wire) is not None for symbol in listed), "a market is left out"
+    named = {symbol.wire: getattr(pair.table.wire(symbol.wire), "pair", "left out") for symbol in listed}
+    assert named == {symbol.wire: symbol.pair_id for symbol in listed}
     seen: set[str] = set()
     for shard in pair.venue.ticker_shards(exchange, pair.table):
         wanted = {item.pair for item in pair.table.active() if not shard or item.wire in shard}

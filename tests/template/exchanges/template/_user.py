@@ -106,6 +106,8 @@ class UserAdapter(OneAccount):
             message = _decode(frame)
             if message.re == "login" and "login" in self._alarms:
                 return self._answered_login(account, message, now)
+            if not (message.re or message.orders or message.coins):
+                return [Note("a private frame of no known kind", "error")]
             return [*self._orders(account, message, now), *self._wallet(account, message)]
         except UNREADABLE as error:
             return [Note(f"unreadable private frame: {error}", "error")]
