@@ -246,8 +246,9 @@ class Fail(msgspec.Struct, frozen=True, kw_only=True):
     """Something failed.
 
     Without `stream_id` the whole connection is meant: the session closes it, drops the outputs behind this one, and gives the
-    adapter no further input, so there is nothing to guard. With one, only that stream is: it leaves by `remove`, which may
-    come after further inputs, and the adapter goes on with the others.
+    adapter no further input. With the account of a connection that can't carry a second one, it does the same, but for
+    `remove` and `closing`, which follow. So there is nothing to guard in a venue. Any other stream leaves by `remove`, which
+    may come after further inputs, and the adapter goes on with the others.
     """
 
     kind: FailKind

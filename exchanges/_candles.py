@@ -135,7 +135,7 @@ class CandleFeed(TopicFeed[Topic]):
     def deadline(self) -> float | None:
         if not self._catching:  # the usual case, asked for after every frame
             return super().deadline()
-        return None if self._ended else earliest(super().deadline(), *(route.deadline() for route in self._catching))
+        return earliest(super().deadline(), *(route.deadline() for route in self._catching))
 
     # --- candles ---
 

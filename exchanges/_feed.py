@@ -45,7 +45,6 @@ class TopicFeed(ABC, Generic[Topic]):
         self._clock = VenueClock(setup)
         self._book: TopicBook[Topic] = TopicBook(setup.new_id, self._rules())
         self._beat = self._heartbeat()
-        self._ended = False
 
     @abstractmethod
     def _rules(self) -> Rules:
@@ -77,8 +76,6 @@ class TopicFeed(ABC, Generic[Topic]):
         return []
 
     def woken(self, now: Instant) -> Outputs:
-        if self._ended:
-            return []
         outputs = self._beat.due(now) if self._beat is not None else []
         silent = self._book.expired(now)
         if silent:
@@ -87,8 +84,6 @@ class TopicFeed(ABC, Generic[Topic]):
         return outputs
 
     def deadline(self) -> float | None:
-        if self._ended:
-            return None
         beat = self._beat.deadline() if self._beat is not None else None
         return earliest(beat, self._book.deadline())
 
@@ -105,9 +100,9 @@ class TopicFeed(ABC, Generic[Topic]):
     def _pump(self, now: Instant) -> list[Output]:
         return [self._frame(request) for request in self._book.pump(now)]
 
-    def _fail(self, kind: FailKind, reason: str, retry_after_s: float | None = None) -> Fail:
-        """A failure of the whole connection; nothing is sent afterwards."""
-        self._ended = True
+    @staticmethod
+    def _fail(kind: FailKind, reason: str, retry_after_s: float | None = None) -> Fail:
+        """A failure of the whole connection."""
         return Fail(kind=kind, reason=reason, retry_after_s=retry_after_s)
 
 
@@ -178,7 +173,7 @@ class TickerFeed(TopicFeed[Topic]):
         return super().woken(now)
 
     def deadline(self) -> float | None:
-        if not self._denied or self._ended:  # the usual case, asked for after every frame
+        if not self._denied:  # the usual case, asked for after every frame
             return super().deadline()
         return earliest(super().deadline(), min(denied.due for denied in self._denied.values()))
 

@@ -154,6 +154,10 @@ class Session:
         self._unsent: deque[str] = deque()
         self._sent_times: deque[float] = deque()
         self._joined = False
+        self._only = ""
+        """The account that this connection is for, where it can carry no second one."""
+        self._refused = False
+        """That account was refused: nothing but `remove` and `closing` reaches the adapter."""
         self._last_ping = 0.0
         self._noted: dict[str, float] = {}
 
@@ -167,14 +171,19 @@ class Session:
         self.created_mono = now.mono
         self._io.adopt(self)
         for subscription in subscriptions:
-            self._input(self.adapter.add, subscription, now)
+            self._add(subscription, now)
         self._input(self.adapter.start, now, vital=True)
 
     def add(self, subscription: Subscription) -> None:
-        self._input(self.adapter.add, subscription, self._io.now())
+        self._add(subscription, self._io.now())
+
+    def _add(self, subscription: Subscription, now: Instant) -> None:
+        if self.feed == "user" and self.limits.subscriptions_per_connection == 1:
+            self._only = self._only or subscription.stream_id
+        self._input(self.adapter.add, subscription, now)
 
     def remove(self, stream_id: str) -> None:
-        self._input(self.adapter.remove, stream_id, self._io.now())
+        self._input(self.adapter.remove, stream_id, self._io.now(), last=True)
 
     def dialled(self, result: Transport | DialFailure) -> None:
         self.dialling = False
@@ -246,7 +255,7 @@ class Session:
     def _received(self, data: bytes, now: Instant) -> None:
         METRICS.count("frames_total", venue=self.venue, feed=self.feed)
         try:
-            outputs = self.adapter.received(data, now)
+            outputs = () if self._refused else self.adapter.received(data, now)
         except Exception:
             # One odd frame costs that frame, never the connection.
             METRICS.count("frame_errors_total", venue=self.venue)
@@ -257,13 +266,15 @@ class Session:
             # Its I/O thread looks at the deadlines after the last frame that is there.
             self._carry_out(outputs)
 
-    def _input(self, method: Callable[..., Iterable[Output]], *arguments: object, vital: bool = False) -> None:
-        """Give the adapter one input and carry out what it returns.
+    def _input(
+        self, method: Callable[..., Iterable[Output]], *arguments: object, vital: bool = False, last: bool = False
+    ) -> None:
+        """Give the adapter one input and carry out what it returns. After a `Fail` it gets none (see there), but `last` ones.
 
         An exception costs this input only, because others may share the connection; after a failed `vital` one (start,
         login) nothing can work, so the session ends.
         """
-        if self.closed:
+        if self.closed or (self._refused and not last):
             return
         try:
             outputs = method(*arguments)
@@ -277,10 +288,13 @@ class Session:
             return
         self._apply(outputs)
 
+    def _deadline(self) -> float | None:
+        return None if self._refused else self.adapter.deadline()
+
     def timer(self) -> None:
         """The earliest deadline has come."""
         now = self._io.now()
-        deadline = self.adapter.deadline()
+        deadline = self._deadline()
         if deadline is not None and deadline <= now.mono:
             self._input(self.adapter.woken, now)
         if self._transport is not None and not self.closed:
@@ -293,7 +307,7 @@ class Session:
     def next_wake(self) -> float:
         """When `timer` must run at the latest, monotonic seconds; infinite = nothing is due."""
         times = []
-        deadline = self.adapter.deadline()
+        deadline = self._deadline()
         if deadline is not None:
             times.append(deadline)
         if self._transport is not None:
@@ -313,7 +327,7 @@ class Session:
         if self.closed:
             return
         if last_holder:
-            self._input(self.adapter.closing, self._io.now())
+            self._input(self.adapter.closing, self._io.now(), last=True)
         self.closed = True
         self._io.dismiss(self)
         transport, self._transport = self._transport, None
@@ -330,9 +344,10 @@ class Session:
 
     def _carry_out(self, outputs: Iterable[Output]) -> None:
         mono = self.last_byte_mono
+        refused = self._refused
         for output in outputs:
-            if self.closed:
-                return
+            if self.closed or self._refused is not refused:
+                break
             match output:
                 case EmitTickers():
                     self.last_data_mono = mono
@@ -368,6 +383,7 @@ class Session:
                 self._joined = True
                 self._listener.live(self, stream_id, gap)
             case Fail(stream_id=str(stream_id)):
+                self._refused = stream_id == self._only
                 self._listener.refused(self, stream_id, output)
             case Fail(kind=kind, retry_after_s=retry_after_s):
                 if kind is FailKind.RATE_LIMITED and retry_after_s:

@@ -106,8 +106,7 @@ class CandleAdapter(CandleFeed[Arg], Socket):
         return version == self._version
 
     def woken(self, now: Instant) -> Outputs:
-        outputs = list(super().woken(now))
-        return outputs if self._ended else [*outputs, *self._looked_up(now)]
+        return [*super().woken(now), *self._looked_up(now)]
 
     def _looked_up(self, now: Instant) -> list[Output]:
         """A new list may say that a topic is on the other socket: this one would stay silent about it."""

@@ -137,12 +137,11 @@ class User(OneAccount, Socket):
         return _rest.sign(call, self._credentials, self._clock.stamp(now))
 
     def _refuse(self, reason: str, *, first_sight: bool = True) -> Fail:
-        self._ended = True
         stream_id = self._subscription.stream_id if self._subscription else None
         return Fail(kind=FailKind.CREDENTIAL, reason=reason, stream_id=stream_id, first_sight=first_sight)
 
     def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
-        if self._ended or self._subscription is None:
+        if self._subscription is None:
             return []
         if self.repair is not None and self._gap is not None and self.repair.owns(call):
             return [*self.repair.answered(call, answer, self._gap.parse, now), *self._doubted(now)]
@@ -172,7 +171,6 @@ class User(OneAccount, Socket):
         fail = finding.fail or Fail(kind=FailKind.TRANSIENT, reason="the account mode is not known")
         if fail.kind is FailKind.CREDENTIAL:
             return [self._refuse(fail.reason)]
-        self._ended = True
         return [fail]
 
     def _mode_again(self, finding: _mode.Finding, now: Instant) -> Outputs:
@@ -423,7 +421,7 @@ class User(OneAccount, Socket):
 
     def woken(self, now: Instant) -> Outputs:
         outputs = list(super().woken(now))
-        if self._ended or self._subscription is None:
+        if self._subscription is None:
             return outputs
         if self._login_by is not None and now.mono >= self._login_by:
             return [*outputs, self._fail(FailKind.TRANSIENT, "no answer to the login")]
@@ -440,8 +438,6 @@ class User(OneAccount, Socket):
         return outputs
 
     def deadline(self) -> float | None:
-        if self._ended:
-            return None
         times: list[float | None] = []
         if self._subscription is not None:
             times = [self._login_by, self._mode_at, self.repair.deadline() if self.repair else None]

@@ -45,7 +45,6 @@ class FuturesUser(OneAccount):
         self._unconfirmed: set[str] = set()
         self._positions_asked = False
         """For the feed of positions there is no answer yet."""
-        self._ended = False
 
     # --- inputs ---
 
@@ -58,7 +57,7 @@ class FuturesUser(OneAccount):
 
     def received(self, frame: bytes, now: Instant) -> Outputs:
         session = self._session
-        if session is None or self._ended:
+        if session is None:
             return []
         try:
             message = decode_frame(frame)
@@ -70,21 +69,19 @@ class FuturesUser(OneAccount):
 
     def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
         session = self._session
-        if session is None or self._ended:
+        if session is None:
             return []
         return session.answered(call, answer, now)
 
     def woken(self, now: Instant) -> Outputs:
         session = self._session
-        if session is None or self._ended:
+        if session is None:
             return []
         for name in self._alarms.due(now):
-            return [self._fail(Fail(kind=FailKind.TRANSIENT, reason=f"no answer to the {name} request"))]
+            return [Fail(kind=FailKind.TRANSIENT, reason=f"no answer to the {name} request")]
         return session.due(now)
 
     def deadline(self) -> float | None:
-        if self._ended:
-            return None
         return earliest(self._alarms.deadline(), self._session.deadline() if self._session else None)
 
     def remove(self, stream_id: str, now: Instant) -> Outputs:
@@ -152,17 +149,12 @@ class FuturesUser(OneAccount):
     def _refused(self, session: FuturesAccount, event: str, failure: _rest.Failure) -> list[Output]:
         kind, reason, wait_s, own = failure
         if kind is FailKind.CREDENTIAL:
-            return [self._fail(Fail(kind=kind, reason=reason, stream_id=session.stream_id))]
+            return [Fail(kind=kind, reason=reason, stream_id=session.stream_id)]
         if event != "subscribed_failed" and self._alarms.deadline() is None:
             return [Note(f"{event}: {reason}")]
         stream_id = session.stream_id if kind is FailKind.RATE_LIMITED and own else None
         kind = FailKind.TRANSIENT if kind is FailKind.REQUEST else kind
-        return [self._fail(Fail(kind=kind, reason=reason, retry_after_s=wait_s, stream_id=stream_id))]
-
-    def _fail(self, fail: Fail) -> Fail:
-        """Nothing follows: the venue refuses each of the three feeds, and a burst is one."""
-        self._ended = True
-        return fail
+        return [Fail(kind=kind, reason=reason, retry_after_s=wait_s, stream_id=stream_id)]
 
     def replay(self, subscription: UserSubscription, names: dict[str, str]) -> None:
         """Enter the live state of a recorded frame: REST can't be asked, and time stands still."""

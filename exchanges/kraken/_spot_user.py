@@ -59,7 +59,6 @@ class SpotUser(OneAccount):
         self._token = ""
         self._asked: dict[int, str] = {}
         self._unconfirmed: set[str] = set()
-        self._ended = False
 
     # --- inputs ---
 
@@ -71,7 +70,7 @@ class SpotUser(OneAccount):
     def received(self, frame: bytes, now: Instant) -> Outputs:
         self._beat.heard()
         session = self._session
-        if session is None or self._ended:
+        if session is None:
             return []
         try:
             message = decode_frame(frame)
@@ -86,7 +85,7 @@ class SpotUser(OneAccount):
 
     def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
         session = self._session
-        if session is None or self._ended:
+        if session is None:
             return []
         meant = session.line.answered(call)
         if meant is None:
@@ -96,8 +95,6 @@ class SpotUser(OneAccount):
         return session.ask(session.rest_told(meant, answer, now), now)
 
     def woken(self, now: Instant) -> Outputs:
-        if self._ended:
-            return []
         outputs = self._beat.due(now)
         session = self._session
         if session is None:
@@ -108,12 +105,10 @@ class SpotUser(OneAccount):
 
     def _alarm(self, session: SpotAccount, name: str, now: Instant) -> list[Output]:
         if name == "ack":
-            return [self._fail(Fail(kind=FailKind.TRANSIENT, reason="no answer to a subscribe request"))]
+            return [Fail(kind=FailKind.TRANSIENT, reason="no answer to a subscribe request")]
         return session.ask([token_call(int(name))], now)
 
     def deadline(self) -> float | None:
-        if self._ended:
-            return None
         session = self._session.deadline() if self._session else None
         return earliest(self._beat.deadline(), self._alarms.deadline(), session)
 
@@ -147,7 +142,7 @@ class SpotUser(OneAccount):
             except UNREADABLE:
                 self._token = ""
             if not self._token:
-                return [self._fail(Fail(kind=FailKind.TRANSIENT, reason="the token answer is not understood"))]
+                return [Fail(kind=FailKind.TRANSIENT, reason="the token answer is not understood")]
             return self._subscribe(now)
         if _rest.bad_nonce(failure.reason) and call.attempt < TOKEN_TRIES:
             self._alarms.set(str(call.attempt + 1), now.mono + _rest.NONCE_WAIT_S)
@@ -208,12 +203,7 @@ class SpotUser(OneAccount):
         reason = f"{reason} ({advice})" if advice else reason
         stream_id = session.stream_id if scoped else None
         kind = FailKind.TRANSIENT if kind is FailKind.REQUEST else kind
-        return self._fail(Fail(kind=kind, reason=reason, retry_after_s=wait_s, stream_id=stream_id))
-
-    def _fail(self, fail: Fail) -> Fail:
-        """Nothing follows: a burst of rejections is one."""
-        self._ended = True
-        return fail
+        return Fail(kind=kind, reason=reason, retry_after_s=wait_s, stream_id=stream_id)
 
     def replay(self, subscription: UserSubscription, names: dict[str, str]) -> None:
         """Enter the live state of a recorded frame: REST can't be asked, and time stands still."""

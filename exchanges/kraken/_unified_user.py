@@ -78,7 +78,7 @@ class UnifiedUser(SpotUser):
     @property
     def _waits(self) -> bool:
         """Something waits for snapshots."""
-        return not self._ended and any(name in self._alarms for name in (_SNAPSHOT, _AGAIN, _SECOND))
+        return any(name in self._alarms for name in (_SNAPSHOT, _AGAIN, _SECOND))
 
     def _go_on(self, now: Instant) -> list[Output]:
         """With what the snapshots told, as soon as all of them are here."""
@@ -120,7 +120,7 @@ class UnifiedUser(SpotUser):
     def woken(self, now: Instant) -> Outputs:
         outputs = list(super().woken(now))
         unified = self._unified
-        if unified is not None and not self._ended and unified.wants_fills and _AGAIN not in self._alarms:
+        if unified is not None and unified.wants_fills and _AGAIN not in self._alarms:
             outputs.extend(self._ask_again(now))
         return outputs
 

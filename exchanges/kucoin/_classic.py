@@ -181,14 +181,12 @@ class ClassicUser(Link):
             return self._positions.answered(call, answer, now)
         if call.tag == _LOOKUP:
             return self._looked_up(str(call.context), answer, now)
-        if not self._ended and call.headers.get("KC-API-KEY") and self._versions.again(call, answer):
+        if call.headers.get("KC-API-KEY") and self._versions.again(call, answer):
             return [self.signed(call, now)]
         return super().answered(call, answer, now)
 
     def woken(self, now: Instant) -> Outputs:
         outputs = list(super().woken(now))
-        if self._ended:
-            return outputs
         for event in self._held.expired(now):
             outputs.extend(self._live(event, now))
         for event in self._parked.expired(now):
@@ -201,8 +199,6 @@ class ClassicUser(Link):
         return outputs
 
     def deadline(self) -> float | None:
-        if self._ended:
-            return None
         waiting = earliest(self._held.deadline(), self._parked.deadline(), self._lookups.deadline())
         return earliest(super().deadline(), waiting, self.repair.deadline(), self._positions.deadline())
 

@@ -135,8 +135,6 @@ class Link(TopicFeed[Topic]):
         return [self.signed(Call(tag=_BULLET, method="POST", url=url, body=body, weight=10, pool=pool), now)]
 
     def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
-        if self._ended:
-            return []
         if call.tag == _BULLET:
             return self._token(answer)
         if call.tag == _rest.TIME:
@@ -173,12 +171,12 @@ class Link(TopicFeed[Topic]):
         return [Note(f"frame of type {frame.type or 'none'}")]
 
     def woken(self, now: Instant) -> Outputs:
-        if self._welcome_by is not None and now.mono >= self._welcome_by and not self._ended:
+        if self._welcome_by is not None and now.mono >= self._welcome_by:
             return [self._fail(FailKind.TRANSIENT, "no welcome after the connection was opened")]
         return super().woken(now)
 
     def deadline(self) -> float | None:
-        return None if self._ended else earliest(self._welcome_by, super().deadline())
+        return earliest(self._welcome_by, super().deadline())
 
     # --- helpers ---
 
@@ -243,7 +241,6 @@ class Link(TopicFeed[Topic]):
         if fail.kind is FailKind.TRANSIENT and answer.status:
             url = f"{_markets.rest_of(self._exchange)}/api/v1/status"
             return [Call(tag=_STATUS, method="GET", url=url, pool="public", context=fail, weight=3)]
-        self._ended = True
         return [self.judged(fail)]
 
     def judged(self, fail: Fail) -> Fail:
@@ -252,7 +249,6 @@ class Link(TopicFeed[Topic]):
 
     def _check_clock(self, envelope: _rest.Envelope) -> Outputs:
         if self._clock_checked:
-            self._ended = True
             reason = f"{envelope.code} {envelope.msg} although the clock was checked"
             return [self.judged(Fail(kind=FailKind.CREDENTIAL, reason=reason, first_sight=False))]
         self._clock_checked = True
@@ -273,7 +269,6 @@ class Link(TopicFeed[Topic]):
         if status.status in ("close", "cancelonly"):
             reason = f"KuCoin is in maintenance ({status.status}) {status.msg}".rstrip()
             return [self._fail(FailKind.MAINTENANCE, reason, MAINTENANCE_RETRY_S)]
-        self._ended = True
         fail = call.context
         return [fail if isinstance(fail, Fail) else Fail(kind=FailKind.TRANSIENT, reason="no token")]
 

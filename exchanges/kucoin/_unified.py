@@ -115,7 +115,6 @@ class UnifiedUser:
         self._welcome_by: float | None = None
         self._asked: Waiting[str, str] = Waiting()
         self._beat = self._heartbeat(PING_INTERVAL_S)
-        self._ended = False
 
     def _heartbeat(self, every_s: float) -> Heartbeat:
         # The SDK pings with `op`, the documentation with `type`: both fit in one frame.
@@ -154,8 +153,6 @@ class UnifiedUser:
         return [Note("frame of an unknown kind")]
 
     def woken(self, now: Instant) -> Outputs:
-        if self._ended:
-            return []
         if self._welcome_by is not None and now.mono >= self._welcome_by:
             return [self._fail(FailKind.TRANSIENT, "no welcome after the connection was opened")]
         late = self._asked.expired(now)
@@ -169,8 +166,6 @@ class UnifiedUser:
         return outputs
 
     def deadline(self) -> float | None:
-        if self._ended:
-            return None
         reading = earliest(self.repair.deadline(), self._lookups.deadline(), self._positions.deadline())
         return earliest(self._welcome_by, self._asked.deadline(), self._beat.deadline(), reading)
 
@@ -232,7 +227,6 @@ class UnifiedUser:
                 return [Note(f"no liquidation reports, and no changes of positions: {reason}"), *self._joined(now)]
             if what != _LOGIN:
                 return [self._fail(FailKind.TRANSIENT, reason)]
-            self._ended = True
             # The same key was accepted over REST a moment ago: count it rather than condemn it at once.
             stream_id = self.subscription.stream_id
             return [Fail(kind=FailKind.CREDENTIAL, reason=reason, stream_id=stream_id, first_sight=False)]
@@ -318,5 +312,4 @@ class UnifiedUser:
         return _rest.sign(call, self.subscription.credentials, self._clock.stamp(now), self._versions.of(call.url))
 
     def _fail(self, kind: FailKind, reason: str) -> Fail:
-        self._ended = True
         return Fail(kind=kind, reason=reason)

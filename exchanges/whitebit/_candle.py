@@ -193,7 +193,7 @@ class WhitebitCandle(CandleFeed[Topic], Public[Topic]):
         return outputs
 
     def deadline(self) -> float | None:
-        return None if self._ended else earliest(super().deadline(), self._alarms.deadline())
+        return earliest(super().deadline(), self._alarms.deadline())
 
     # --- one topic ---
 

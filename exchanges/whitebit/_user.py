@@ -76,7 +76,7 @@ class User(OneAccount):
         self._markets: tuple[str, ...] = ()
         self._refused: set[str] = set()
         self._tokens = 0
-        self._authorised = self._joined = self._ended = False
+        self._authorised = self._joined = False
         self._list_by = 0.0
 
     # --- inputs ---
@@ -99,7 +99,7 @@ class User(OneAccount):
     def received(self, frame: bytes, now: Instant) -> Outputs:
         self._beat.heard()
         account = self._account
-        if account is None or self._ended:
+        if account is None:
             return []
         try:
             message = decode_frame(frame)
@@ -111,7 +111,7 @@ class User(OneAccount):
 
     def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:
         account = self._account
-        if account is None or self._ended:
+        if account is None:
             return []
         if call.tag == TOKEN:
             return self._token_told(account, call, answer, now)
@@ -122,8 +122,6 @@ class User(OneAccount):
         return account.rest_told(call, answer, now)
 
     def woken(self, now: Instant) -> Outputs:
-        if self._ended:
-            return []
         outputs = self._beat.due(now)
         account = self._account
         if account is None:
@@ -140,8 +138,6 @@ class User(OneAccount):
         return [*outputs, *account.due(now)]
 
     def deadline(self) -> float | None:
-        if self._ended:
-            return None
         account = self._account.deadline() if self._account else None
         return earliest(self._beat.deadline(), self._alarms.deadline(), account)
 
@@ -297,8 +293,7 @@ class User(OneAccount):
         return [self._fail(kind, f"{what}: {failure.reason}", failure.retry_after_s)]
 
     def _fail(self, kind: FailKind, reason: str, retry_after_s: float | None = None) -> Fail:
-        """Nothing follows. What is about the key belongs to the stream, everything else to the connection."""
-        self._ended = True
+        """What is about the key belongs to the stream, everything else to the connection."""
         stream_id = self._account.stream_id if self._account and kind is FailKind.CREDENTIAL else None
         return Fail(kind=kind, reason=reason, retry_after_s=retry_after_s, stream_id=stream_id)
 

@@ -113,6 +113,8 @@ class Pair(Deeds):
         self.link: Link | None = None
         self.adapter: Adapter | None = None
         self.ended = True
+        self.refused = False
+        """The account was: the session gives its adapter no further input (see `Fail`)."""
         self.last_live_ms = self.now.wall_ms
         self.longest_silence_s = 0.0
         """The longest time in which the venue sent nothing at all."""
@@ -183,7 +185,8 @@ class Pair(Deeds):
             options={"PAPER_WS": "paper-trading"},
             clock_offset_ms=lambda: self._offset_ms,
         )
-        self.adapter, self.out, self.link, self.ended = make(setup), [], None, False
+        self.adapter, self.out, self.link, self.ended, self.refused = make(setup), [], None, False, False
+        self._alone = feed == "user" and limits.subscriptions_per_connection == 1
         self._waiting.clear()
         self.take(self.adapter.add(subscription, self.now))
         self.take(self.adapter.start(self.now))
@@ -266,6 +269,9 @@ class Pair(Deeds):
             elif isinstance(output, Fail) and output.stream_id is None:
                 self._close()
                 return
+            elif isinstance(output, Fail) and self._alone:
+                self.refused = True
+                return
 
     def _check(self, output: Output) -> None:
         """Whatever is printed of an output shows no secret."""
@@ -298,7 +304,7 @@ class Pair(Deeds):
     def _perform(self) -> None:
         for call in list(self._waiting):
             budget = self._budgets[call.pool]
-            if self.ended or self.adapter is None:
+            if self.ended or self.refused or self.adapter is None:
                 return
             if budget.wait(call.weight, self.now.mono) > 0:
                 continue
@@ -310,13 +316,15 @@ class Pair(Deeds):
             self.take(self.adapter.answered(call, self.rest(call), self.now))
 
     def _wake(self) -> None:
-        if self.ended or self.adapter is None:
+        if self.ended or self.refused or self.adapter is None:
             return
         due = self.adapter.deadline()
         if due is not None and due <= self.now.mono:
             self.take(self.adapter.woken(self.now))
             after = self.adapter.deadline()
-            assert self.ended or after is None or after > self.now.mono, "a deadline that has passed stays due"
+            assert self.ended or self.refused or after is None or after > self.now.mono, (
+                "a deadline that has passed stays due"
+            )
 
     def read(self) -> None:
         link = self.link
@@ -331,7 +339,7 @@ class Pair(Deeds):
             self._heard = self.now.mono
             if self.ended:
                 return
-            if isinstance(action, Frame):
+            if isinstance(action, Frame) and not self.refused:
                 data = action.data.encode() if isinstance(action.data, str) else action.data
                 self.take(self.adapter.received(data, self.now))
             elif isinstance(action, Ping):
@@ -347,7 +355,7 @@ class Pair(Deeds):
         times = [self._next_pulse]
         if self.adapter is not None and not self.ended:
             times.append(self._next_ping)
-            times += [due for due in [self.adapter.deadline()] if due is not None]
+            times += [due for due in [self.adapter.deadline()] if due is not None and not self.refused]
             times += [now + self._budgets[call.pool].wait(call.weight, now) for call in self._waiting]
             times += [due for due in [self.link.deadline() if self.link is not None else None] if due is not None]
         self.t += min(max(min(times) - now, 0.001), 5.0)
