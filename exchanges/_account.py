@@ -29,6 +29,16 @@ class OneAccount(ABC):
         self._subscription = subscription
         return self._try(now) if self._started else []
 
+    def remove(self, stream_id: str, now: Instant) -> Outputs:
+        if self._subscription is None or self._subscription.stream_id != stream_id:
+            return []
+        self._subscription = None
+        return self._leave(stream_id, now)
+
+    @abstractmethod
+    def _leave(self, stream_id: str, now: Instant) -> Outputs:
+        """Forget the account and what was waited for on its behalf; unsubscribe politely if it had joined."""
+
     def closing(self, now: Instant) -> Outputs:
         return []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Generic, NamedTuple
 
 from exchanges._adapter import (
@@ -35,8 +35,9 @@ MAX_AGAIN_S: Final = 900.0
 class TopicFeed(ABC, Generic[Topic]):
     """A connection and its topics. The venue writes the frames and reads the answers.
 
-    A subclass calls `_begin` once the venue takes subscriptions, and takes answers to `_book`; what follows from them comes
-    back to `_confirmed`, `_refused` and `_silent`. See `exchanges._adapter.Adapter` for the inputs.
+    A subclass calls `_begin` once the venue takes subscriptions, and takes answers to `_answered`, `_acknowledged` and
+    `_spoiled` (or to `_book`, where there is more to them); what follows comes back to `_confirmed`, `_refused` and
+    `_silent`. See `exchanges._adapter.Adapter` for the inputs.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -96,6 +97,26 @@ class TopicFeed(ABC, Generic[Topic]):
         """Subscriptions may go out from now on."""
         self._book.begin(now)
         return self._pump(now)
+
+    def _answered(self, request_id: str, now: Instant) -> list[Output]:
+        """A request was granted as a whole."""
+        confirmed = self._book.answered(request_id)
+        return [*(self._confirmed(confirmed, now) if confirmed else ()), *self._pump(now)]
+
+    def _acknowledged(self, topics: Iterable[Topic], now: Instant) -> list[Output]:
+        """Topics were granted one by one; those that nobody waits for count as little as none."""
+        confirmed = [topic for topic in topics if self._book.acknowledged(topic)]
+        return [*(self._confirmed(confirmed, now) if confirmed else ()), *self._pump(now)]
+
+    def _spoiled(
+        self, request_id: str, fail: Fail, now: Instant, bad: Topic | None = None, *, named: Iterable[Topic] = ()
+    ) -> list[Output]:
+        """A request was refused for one of its topics: for `bad`, if that is known (see `TopicBook.spoiled`).
+
+        Topics that are `named` and waited for are refused alone: the others of the request still get their answers.
+        """
+        refused = [topic for topic in named if self._book.refused(topic)] or self._book.spoiled(request_id, bad)
+        return [*(self._refused(refused, fail, now) if refused else ()), *self._pump(now)]
 
     def _pump(self, now: Instant) -> list[Output]:
         return [self._frame(request) for request in self._book.pump(now)]

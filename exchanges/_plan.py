@@ -28,6 +28,12 @@ def not_known(order_id: object) -> str:
     return f"order {order_id}: not known to the venue"
 
 
+def once(step: Step) -> Step:
+    """A step that asks all that it has to ask at once; asked again, it has nothing more."""
+    left = [step]
+    return lambda now: left.pop()(now) if left else Repaired()
+
+
 class Steps:
     """The steps of a plan, one after the other. `then` goes to `GapRepair` as it is.
 

@@ -19,7 +19,7 @@ from exchanges._adapter import Answer, Call, Instant, KnownOrder, Note, Output, 
 from exchanges._frames import UNREADABLE
 from exchanges._lookup import Lookups
 from exchanges._numbers import decimal
-from exchanges._plan import Singles, Steps, not_known
+from exchanges._plan import Singles, Steps, not_known, once
 from exchanges._repair import GapRepair, Repaired
 from exchanges._timers import earliest
 from exchanges.binance import _errors, _rest
@@ -82,7 +82,6 @@ class AccountRepair:
         self._told: dict[str, tuple[str, Decimal]] = {}
         self._open_ids: set[str] | None = None
         self._history = History(market, self._since_ms, self._since_ms)
-        self._asked_hints = False
         self._pages = 0
         self._hints: dict[str, None] = {}
         """Symbols of open orders and positions that the first answers showed."""
@@ -91,7 +90,7 @@ class AccountRepair:
         self._holdings: AccountPosition | None = None
         self._updated_ms: int | None = None
         self._resync = False
-        self._steps = Steps(self._by_hints, Singles(self._lost, self._singles))
+        self._steps = Steps(once(self._by_hints), Singles(self._lost, self._singles))
         self._gap = GapRepair(subscription, sign=self._sign, then=self._steps.then, given_up=self._given_up)
         self._lookups = Lookups(self._sign)
 
@@ -190,9 +189,6 @@ class AccountRepair:
 
     def _by_hints(self, _now: Instant) -> Repaired:
         """What finished on names that the first answers hint at; all of these are in."""
-        if self._asked_hints:
-            return Repaired()
-        self._asked_hints = True
         # A spot order moves the balances when it is placed and when it ends: while they stand still, nothing happened.
         still = self._updated_ms is not None and self._updated_ms < self._since_ms
         symbols = [*self._hints, *self._by_wallets(), *([] if still else self._by_holdings())]

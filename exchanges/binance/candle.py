@@ -179,8 +179,7 @@ class CandleAdapter(CandleFeed[str]):
         if other.error is not None or other.code is not None:
             return self._error(other, now)
         if other.id is not None:
-            confirmed = self._book.answered(str(other.id))
-            return [*self._pump(now), *self._confirmed(confirmed, now)] if confirmed else []
+            return self._answered(str(other.id), now)
         return [Note("unknown market frame" if other.data is None else "unreadable candle frame")]
 
     def _error(self, other: _Other, now: Instant) -> list[Output]:
@@ -190,9 +189,8 @@ class CandleAdapter(CandleFeed[str]):
         request_id = str(other.id) if other.id is not None else ""
         if other.id is None and len(self._book.in_flight) == 1:
             request_id = self._book.in_flight[0]
-        bad = self._book.spoiled(request_id)  # halved until only the bad name is left
-        refused = self._refused(bad, Fail(kind=FailKind.REQUEST, reason=why), now) if bad else []
-        return [note, *refused, *self._pump(now)]
+        # Halved until only the bad name is left.
+        return [note, *self._spoiled(request_id, Fail(kind=FailKind.REQUEST, reason=why), now)]
 
     def _asked_by(self, topic: str) -> tuple[str, str] | None:
         symbol, _, interval = topic.partition("@kline_")

@@ -151,9 +151,8 @@ class ListenKeyUser(OneAccount):
         parts = (self._repair, self._positions)
         return earliest(self._refresh_at, *(part.deadline() for part in parts if part is not None))
 
-    def remove(self, stream_id: str, now: Instant) -> list[Output]:
-        if self._subscription is not None and self._subscription.stream_id == stream_id:
-            self._subscription = self._signer = self._repair = self._positions = self._refresh_at = None
+    def _leave(self, _stream_id: str, _now: Instant) -> list[Output]:
+        self._signer = self._repair = self._positions = self._refresh_at = None
         return []
 
     def closing(self, now: Instant) -> list[Output]:

@@ -156,8 +156,7 @@ class Socket(TopicFeed[Arg]):
         if head.action:
             return self._pushed(head, now)
         if head.event == "subscribe" and head.arg is not None:
-            arg = arg_of(head.arg)
-            return self._confirmed([arg], now) if self._book.acknowledged(arg) else []
+            return self._acknowledged([arg_of(head.arg)], now)
         if head.event == "unsubscribe":
             return []
         return self._error(head, now) if head.event == "error" else self._other(head, now)

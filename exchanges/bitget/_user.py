@@ -445,11 +445,8 @@ class User(OneAccount, Socket):
             times.append(self._positions.deadline() if self._positions else None)
         return earliest(super().deadline(), *times)
 
-    def remove(self, stream_id: str, now: Instant) -> Outputs:
-        if self._subscription is None or stream_id != self._subscription.stream_id:
-            return []
+    def _leave(self, _stream_id: str, now: Instant) -> Outputs:
         self._book.drop([*self._args(), *self._position_args()], now)
-        self._subscription = None
         return self._pump(now)
 
 

@@ -60,8 +60,7 @@ class PublicFeed(TopicFeed[str]):
         if not request_id and op == "subscribe":  # an answer without its id belongs to the oldest request
             request_id = next(iter(self._book.in_flight), "")
         if success:
-            confirmed = self._book.answered(request_id)
-            return [*self._pump(now), *self._confirmed(confirmed, now)]
+            return self._answered(request_id, now)
         found = _NAMED_TOPIC.search(text)
         bad = self._book.spoiled(request_id, found.group(1) if found else None)
         if "already subscribed" in text:

@@ -154,10 +154,8 @@ class UserAdapter(OneAccount):
 
     # --- inputs ---
 
-    def remove(self, stream_id: str, now: Instant) -> Outputs:
-        if self._subscription is None or self._subscription.stream_id != stream_id:
-            return []
-        self._subscription, self._account = None, None
+    def _leave(self, _stream_id: str, _now: Instant) -> Outputs:
+        self._account = None
         self._alarms = Alarms()
         topics = TOPICS if self._category == "spot" else (*TOPICS, self._position_topic)
         return [self._frame("unsubscribe", topics)] if self._phase is Phase.JOINED else []

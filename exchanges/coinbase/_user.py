@@ -90,12 +90,10 @@ class UserAdapter(OneAccount, Link):
 
     # --- inputs ---
 
-    def remove(self, stream_id: str, now: Instant) -> Outputs:
-        if self._subscription is None or self._subscription.stream_id != stream_id:
-            return []
+    def _leave(self, _stream_id: str, now: Instant) -> Outputs:
         joined, self._joined = self._joined, set()
         outputs = self._ask("unsubscribe", USER, (), now) if USER in joined else []
-        self._subscription, self._repair, self._plan = None, None, None
+        self._repair, self._plan = None, None
         return outputs
 
     def answered(self, call: Call, answer: Answer, now: Instant) -> Outputs:

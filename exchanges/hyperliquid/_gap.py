@@ -10,7 +10,7 @@ import msgspec
 from exchanges._adapter import Answer, Call, Instant, KnownOrder, Resume
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
-from exchanges._plan import Singles, Steps, not_known
+from exchanges._plan import Singles, Steps, not_known, once
 from exchanges._repair import Repaired
 from exchanges._rows import Odd, read_rows
 from exchanges.events import AccountEvent
@@ -127,7 +127,6 @@ class GapPlan:
         self._known: dict[str, KnownOrder] = {}
         self._rows: dict[int, Update] = {}
         """What the lists show, before anything of it is told: a modify stands in two of them."""
-        self._lists: list[Call] = []
         self._lists_told = False
         self._read_dexes: set[str] = set()
         self._resting: set[int] = set()
@@ -151,7 +150,7 @@ class GapPlan:
         self._since_ms = resume.since_ms
         self._known = {order.order_id: order for order in resume.orders}
         singles = Singles(self._unseen, lambda oids: [self._questions.order(oid) for oid in oids], most=MAX_SINGLES)
-        self._steps = Steps(self._ask_lists, self._tell_lists, singles)
+        self._steps = Steps(once(self._ask_lists), self._tell_lists, singles)
         return [self._questions.fills(resume.since_ms - OVERLAP_MS)]
 
     def then(self, now: Instant) -> Repaired:
@@ -196,12 +195,10 @@ class GapPlan:
 
     def _ask_lists(self, _now: Instant) -> Repaired:
         """Open orders are listed by dex: the native one with spot, and those where this account is known to trade."""
-        if self._lists:
-            return Repaired()
         used = {dex_of(order.symbol) for order in self._known.values()} & set(self._dexes())
-        self._lists = [self._questions.open_orders(dex) for dex in sorted({"", *used})]
-        self._lists.append(self._questions.ask("closed orders", HISTORY_WEIGHT, type="historicalOrders"))
-        return Repaired(calls=self._lists)
+        lists = [self._questions.open_orders(dex) for dex in sorted({"", *used})]
+        closed = self._questions.ask("closed orders", HISTORY_WEIGHT, type="historicalOrders")
+        return Repaired(calls=[*lists, closed])
 
     def _open(self, call: Call, answer: Answer, _now: Instant) -> Repaired:
         orders, bad = read_open(answer.body)

@@ -68,22 +68,18 @@ class PublicFeed(TopicFeed[Topic]):
                 return self._told_data(message.data, now)
             if message.channel == "subscriptionResponse":
                 topic = acknowledged(message.data)
-                return self._acknowledged(topic, now) if topic is not None else []
+                return self._acknowledged([topic], now) if topic is not None else []
         except (*UNREADABLE, ValueError) as error:
             return [Note(f"unreadable price frame: {error}")]
         if message.channel == "error":
             return self._complained(complaint(message.data), now)
         return [] if message.channel == "pong" else [Note(f"unknown price channel {message.channel[:40]}")]
 
-    def _acknowledged(self, topic: Topic, now: Instant) -> list[Output]:
-        outputs = self._confirmed([topic], now) if self._book.acknowledged(topic) else []
-        return [*outputs, *self._pump(now)]
-
     def _complained(self, said: Complaint, now: Instant) -> list[Output]:
         # One request is on its way at a time: an error that names no topic is about that one.
         topic = said.topic if said.topic is not None else self._book.only
         if said.already and topic is not None:
-            return self._acknowledged(topic, now)
+            return self._acknowledged([topic], now)
         if said.kind is FailKind.RATE_LIMITED:
             return [self._fail(said.kind, said.reason, RETRY_S)]
         note = Note(f"error frame: {said.reason}", "info" if said.already else "error")

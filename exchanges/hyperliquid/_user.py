@@ -105,11 +105,8 @@ class UserAdapter(OneAccount):
         self._session = Account(self._setup, site, subscription, address, patient=not self._recorded)
         return [Connect(site.ws)]
 
-    def remove(self, stream_id: str, now: Instant) -> Outputs:
-        session = self._session
-        if self._subscription is None or self._subscription.stream_id != stream_id:
-            return []
-        self._subscription, self._session = None, None
+    def _leave(self, _stream_id: str, _now: Instant) -> Outputs:
+        session, self._session = self._session, None
         self._alarms = Alarms()
         subscribed = session is not None and self._phase is _Phase.JOINED
         self._phase = _Phase.IDLE

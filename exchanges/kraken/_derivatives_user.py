@@ -149,13 +149,9 @@ class DerivativesUser(OneAccount):
             return self._inner.deadline()
         return earliest(self._alarms.deadline(), self._line.deadline())
 
-    def remove(self, stream_id: str, now: Instant) -> Outputs:
-        if self._inner is not None:
-            return self._inner.remove(stream_id, now)
-        if self._subscription is not None and self._subscription.stream_id == stream_id:
-            self._subscription = None
-            self._alarms = Alarms()
-        return []
+    def _leave(self, stream_id: str, now: Instant) -> Outputs:
+        self._alarms = Alarms()
+        return self._inner.remove(stream_id, now) if self._inner is not None else []
 
     def closing(self, now: Instant) -> Outputs:
         return self._inner.closing(now) if self._inner is not None else []

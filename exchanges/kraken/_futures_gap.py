@@ -14,7 +14,7 @@ from typing import Final
 from exchanges._adapter import Answer, Call, FailKind, Instant, KnownOrder, Resume
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
-from exchanges._plan import Step
+from exchanges._plan import Steps, once
 from exchanges._repair import Repaired
 from exchanges.events import AccountEvent
 from exchanges.kraken import _futures_rest
@@ -52,22 +52,12 @@ class FuturesGap:
         """Orders that are too many to be asked for by id."""
         self._all_past = True
         """Nothing of the history since the gap began is missing."""
-        self._steps: list[Step] = [self._ask_fills, self._ask_status, self._ask_history]
+        self.then = Steps(*map(once, (self._ask_fills, self._ask_status, self._ask_history))).then
 
     def calls(self) -> Sequence[Call]:
         if self._resume is None:
             return []
         return [_futures_rest.open_orders_call(self._rest), _futures_rest.accounts_call(self._rest)]
-
-    def then(self, now: Instant) -> Repaired:
-        """The next step that has something to ask."""
-        missing: list[str] = []
-        while self._steps:
-            step = self._steps.pop(0)(now)
-            missing += step.missing
-            if step.calls:
-                return Repaired(calls=step.calls, missing=missing)
-        return Repaired(missing=missing)
 
     def parse(self, call: Call, answer: Answer, now: Instant) -> Repaired:
         read = read_futures(answer)

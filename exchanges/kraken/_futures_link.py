@@ -87,9 +87,8 @@ class FuturesLink(TopicFeed[Topic]):
         return self._refusal(message, _rest.failure_of_text(text), now)
 
     def _subscribed(self, message: Frame, now: Instant) -> list[Output]:
-        topics = [topic for topic in self._about(message) if self._book.acknowledged(topic)]
         self._pause_s = _rest.RATE_WAIT_S
-        return [*(self._confirmed(topics, now) if topics else []), *self._pump(now)]
+        return self._acknowledged(self._about(message), now)
 
     @staticmethod
     def _about(message: Frame) -> Sequence[Topic]:
@@ -109,8 +108,6 @@ class FuturesLink(TopicFeed[Topic]):
             return [note, *self._pump(now)]
         if failure.kind is FailKind.TRANSIENT and message.event == "alert":
             return [self._fail(FailKind.TRANSIENT, failure.reason, failure.retry_after_s)]
-        named = [topic for topic in self._about(message) if self._book.refused(topic)]
-        bad = named or self._book.spoiled(asked[0])
         kind = FailKind.REQUEST if failure.kind is FailKind.REQUEST else FailKind.TRANSIENT
-        refused = self._refused(bad, Fail(kind=kind, reason=failure.reason), now) if bad else []
-        return [note, *refused, *self._pump(now)]
+        fail = Fail(kind=kind, reason=failure.reason)
+        return [note, *self._spoiled(asked[0], fail, now, named=self._about(message))]

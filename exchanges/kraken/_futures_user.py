@@ -84,11 +84,9 @@ class FuturesUser(OneAccount):
     def deadline(self) -> float | None:
         return earliest(self._alarms.deadline(), self._session.deadline() if self._session else None)
 
-    def remove(self, stream_id: str, now: Instant) -> Outputs:
-        if self._subscription is None or self._subscription.stream_id != stream_id:
-            return []
+    def _leave(self, _stream_id: str, _now: Instant) -> Outputs:
         proof, self._proof = self._proof, {}
-        self._subscription = self._session = None
+        self._session = None
         self._alarms = Alarms()
         return (
             [_frame({"event": "unsubscribe", "feed": feed, **proof}) for feed in (*FEEDS, POSITIONS)] if proof else []

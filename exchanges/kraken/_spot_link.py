@@ -127,9 +127,8 @@ class SpotLink(TopicFeed[Topic]):
             self._book.pause(request_id, self._pause_s, now)
             self._pause_s = min(LONGEST_PAUSE_S, 2 * self._pause_s)
             return [Note(f"slowed down: {failure.reason}"), *self._pump(now)]
-        named = topic is not None and self._book.refused(topic)
-        bad = [topic] if named and topic is not None else self._book.spoiled(request_id)
         # Another interval of the symbol is subscribed here: another socket can carry it.
         kind = FailKind.REQUEST if failure.kind is FailKind.REQUEST else FailKind.TRANSIENT
-        refused = self._refused(bad, Fail(kind=kind, reason=failure.reason), now) if bad else []
-        return [Note(f"subscribe: {failure.reason}"), *refused, *self._pump(now)]
+        named = [topic] if topic is not None else []
+        refused = self._spoiled(request_id, Fail(kind=kind, reason=failure.reason), now, named=named)
+        return [Note(f"subscribe: {failure.reason}"), *refused]

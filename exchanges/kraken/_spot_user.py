@@ -112,11 +112,9 @@ class SpotUser(OneAccount):
         session = self._session.deadline() if self._session else None
         return earliest(self._beat.deadline(), self._alarms.deadline(), session)
 
-    def remove(self, stream_id: str, now: Instant) -> Outputs:
-        if self._subscription is None or self._subscription.stream_id != stream_id:
-            return []
+    def _leave(self, _stream_id: str, _now: Instant) -> Outputs:
         token, self._token = self._token, ""
-        self._subscription = self._session = None
+        self._session = None
         self._alarms = Alarms()
         self._unconfirmed.clear()
         return [self._request("unsubscribe", channel, token) for channel in CHANNELS] if token else []

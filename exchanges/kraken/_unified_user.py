@@ -124,11 +124,9 @@ class UnifiedUser(SpotUser):
             outputs.extend(self._ask_again(now))
         return outputs
 
-    def remove(self, stream_id: str, now: Instant) -> Outputs:
-        outputs = super().remove(stream_id, now)
-        if self._session is None:
-            self._unified = None
-        return outputs
+    def _leave(self, stream_id: str, now: Instant) -> Outputs:
+        self._unified = None
+        return super()._leave(stream_id, now)
 
 
 def refused_key(reason: str) -> bool:

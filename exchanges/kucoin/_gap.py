@@ -11,7 +11,7 @@ import msgspec
 from exchanges._adapter import Answer, Call, FailKind, Instant, KnownOrder, UserSubscription
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal, plain
-from exchanges._plan import Singles, Steps, not_known
+from exchanges._plan import Singles, Steps, not_known, once
 from exchanges._repair import Repaired
 from exchanges._rows import Odd, read_rows, tolerant
 from exchanges.events import ExecutionReport
@@ -104,9 +104,8 @@ class Gap:
         self._held: dict[str, None] = {}
         self._forced: dict[str, list[_frames.FillRow]] = {}
         """Fills of liquidations, by the order that closed the position."""
-        self._asked_symbols = False
         self.telling = Telling(account, subscription)
-        steps = [self._symbol_orders] if self._spot else []
+        steps = [once(self._symbol_orders)] if self._spot else []
         self.then = Steps(*steps, Singles(self.telling.gone, self._singles), self.telling.ends).then
         self._parsers: dict[str, Callable[[Call, msgspec.Raw, Instant], Repaired]] = {
             "open symbols": self._open_symbols,
@@ -173,9 +172,6 @@ class Gap:
 
     def _symbol_orders(self, now: Instant) -> Repaired:
         """Closed spot orders can be had per symbol only: those of known and of open orders, and what the holdings hint at."""
-        if self._asked_symbols:
-            return Repaired()
-        self._asked_symbols = True
         newest_first = sorted(self.telling.known.values(), key=lambda order: order.order_time_ms, reverse=True)
         known = list(dict.fromkeys([*self._wires, *(order.symbol for order in newest_first if order.symbol)]))
         held = [wire for wire in self._held if wire not in known]

@@ -164,8 +164,7 @@ class Link(TopicFeed[Topic]):
         if frame.type == "welcome":
             return self._welcome(now)
         if frame.type == "ack":
-            confirmed = self._book.answered(str(frame.id))
-            return self._confirmed(confirmed, now) if confirmed else []
+            return self._answered(str(frame.id), now)
         if frame.type == "error":
             return self._error(frame, now)
         return [Note(f"frame of type {frame.type or 'none'}")]
@@ -210,9 +209,7 @@ class Link(TopicFeed[Topic]):
             return [Note(f"error {code}")]
         if not (code.isdigit() and int(code) in _BAD_TOPIC):
             return [self._fail(FailKind.TRANSIENT, reason)]
-        bad = self._book.spoiled(request_id)
-        refused = self._refused(bad, Fail(kind=FailKind.REQUEST, reason=reason), now) if bad else []
-        return [*refused, *self._pump(now)]
+        return self._spoiled(request_id, Fail(kind=FailKind.REQUEST, reason=reason), now)
 
     def _token(self, answer: Answer) -> Outputs:
         envelope = _rest.read(answer)

@@ -10,7 +10,7 @@ import msgspec
 from exchanges._adapter import Answer, Call, FailKind, Instant, KnownOrder, Note, Output, UserSubscription
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
-from exchanges._plan import Singles, Steps, not_known
+from exchanges._plan import Singles, Steps, not_known, once
 from exchanges._repair import Repaired
 from exchanges._rows import Odd, read_rows, tolerant
 from exchanges.events import ExecutionReport
@@ -107,12 +107,11 @@ class UnifiedGap:
         self._trade_type = "SPOT" if self._spot else "FUTURES"
         # The SPOT lists of version 1 want a symbol (kucoin-api, ccxt); what version 2 wants is asked once.
         self._whole = not self._spot or api.version == 2
-        self._asked_lists = False
         self._seen: dict[str, None] = {}
         self._held: dict[str, None] = {}
         self.telling = Telling(account, subscription)
         self.then = Steps(
-            self._lists, Singles(self.telling.gone, self._singles, most=MAX_SINGLES, step=20), self.telling.ends
+            once(self._lists), Singles(self.telling.gone, self._singles, most=MAX_SINGLES, step=20), self.telling.ends
         ).then
 
     def saw(self, symbol: str) -> None:
@@ -132,9 +131,8 @@ class UnifiedGap:
     # --- steps ---
 
     def _lists(self, now: Instant) -> Repaired:
-        if self._asked_lists or not self._spot:
+        if not self._spot:
             return Repaired()
-        self._asked_lists = True
         if self._whole:
             return Repaired(calls=[self._history(_Ask(), None, now)])
         newest_first = sorted(self.telling.known.values(), key=lambda order: order.order_time_ms, reverse=True)

@@ -164,10 +164,8 @@ class User(OneAccount):
     def deadline(self) -> float | None:
         return earliest(self._recheck_at, self._inner.deadline()) if self._inner else None
 
-    def remove(self, stream_id: str, now: Instant) -> Outputs:
-        if self._subscription is None or self._subscription.stream_id != stream_id:
-            return []
-        self._subscription = self._recheck_at = None
+    def _leave(self, stream_id: str, now: Instant) -> Outputs:
+        self._recheck_at = None
         return self._inner.remove(stream_id, now) if self._inner is not None else []
 
     def closing(self, now: Instant) -> Outputs:

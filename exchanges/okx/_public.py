@@ -91,8 +91,7 @@ class PublicFeed(TopicFeed[Arg]):
             self._book.pause(request_id, self._pause_s, now)
             return [Note(f"slowed down: {failure.reason}"), *self._pump(now)]
         named = _NAMED.search(f"{control.msg or ''} ")
-        arg = Arg(channel=named.group(1), inst_id=named.group(2)) if named is not None else None
-        bad = [arg] if arg is not None and self._book.refused(arg) else self._book.spoiled(request_id)
+        args = [Arg(channel=named.group(1), inst_id=named.group(2))] if named is not None else []
         kind = FailKind.REQUEST if failure.kind is FailKind.REQUEST else FailKind.TRANSIENT
-        refused = self._refused(bad, Fail(kind=kind, reason=failure.reason), now) if bad else []
-        return [Note(f"subscribe: {failure.reason}"), *refused, *self._pump(now)]
+        refused = self._spoiled(request_id, Fail(kind=kind, reason=failure.reason), now, named=args)
+        return [Note(f"subscribe: {failure.reason}"), *refused]

@@ -104,11 +104,8 @@ class UserAdapter(OneAccount):
 
     # --- inputs ---
 
-    def remove(self, stream_id: str, now: Instant) -> Outputs:
-        session = self._session
-        if self._subscription is None or self._subscription.stream_id != stream_id:
-            return []
-        self._subscription, self._session = None, None
+    def _leave(self, _stream_id: str, _now: Instant) -> Outputs:
+        session, self._session = self._session, None
         self._alarms = Alarms()
         if session is None or self._phase is not Phase.JOINED:
             return []

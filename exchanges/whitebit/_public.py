@@ -92,16 +92,15 @@ class Public(TopicFeed[Topic]):
     def _answer(self, request_id: str, message: Frame, now: Instant) -> list[Output]:
         self._asked.pop(request_id, None)
         if message.error is None:
-            confirmed = self._book.answered(request_id)
             self._pause_s = _rest.RATE_WAIT_S
-            return [*self._confirmed(confirmed, now), *self._pump(now)]
+            return self._answered(request_id, now)
         failure = _rest.failure_of_code(message.error.code, message.error.message)
         notes: list[Output] = [Note(f"subscribe: {failure.reason}")]
         if failure.kind is FailKind.REQUEST:
-            bad = self._book.spoiled(request_id, self._named(missing_market(failure.reason)))
             self._lost(now)
             fail = Fail(kind=FailKind.REQUEST, reason=failure.reason)
-            return [*notes, *(self._refused(bad, fail, now) if bad else []), *self._pump(now)]
+            named = self._named(missing_market(failure.reason))
+            return [*notes, *self._spoiled(request_id, fail, now, named)]
         if failure.kind is FailKind.RATE_LIMITED:
             self._book.pause(request_id, self._pause_s, now)
             self._pause_s = min(LONGEST_PAUSE_S, 2 * self._pause_s)

@@ -141,12 +141,10 @@ class User(OneAccount):
         account = self._account.deadline() if self._account else None
         return earliest(self._beat.deadline(), self._alarms.deadline(), account)
 
-    def remove(self, stream_id: str, now: Instant) -> Outputs:
-        if self._subscription is None or self._subscription.stream_id != stream_id:
-            return []
+    def _leave(self, _stream_id: str, _now: Instant) -> Outputs:
         channels = ["ordersPending", "ordersExecuted", "deals", self._wallet] if self._joined else []
         channels += [POSITIONS] if self._positions_asked is not None else []
-        self._subscription = self._account = None
+        self._account = None
         self._alarms = Alarms()
         return [request(f"{name}_unsubscribe", [], self._numbers.next()) for name in channels]
 

@@ -31,8 +31,8 @@ PLANTED: Final = (
     _adapter(
         "confirmed topics are not handed on",
         "_connection",
-        "*self._confirmed(confirmed, now)]",
-        "*self._confirmed([], now)]",
+        "        outputs = self._answered(request_id, now)\n",
+        "        outputs = self._pump(now) if self._book.answered(request_id) else []\n",
     ),
     _adapter(
         "the gap is never read",
@@ -96,8 +96,8 @@ PLANTED: Final = (
     _adapter(
         "an account that is removed is not forgotten",
         "_user",
-        "            self._subscription, self._account = None, None\n",
-        "            self._subscription = None\n",
+        "        self._account = None\n        self._alarms",
+        "        self._alarms",
     ),
     _adapter(
         "no end to a login that is not answered",

@@ -46,8 +46,7 @@ class PublicFeed(TopicFeed[str]):
     def _reply(self, request_id: str, refused: list[str], now: Instant) -> list[Output]:
         fail = Fail(kind=FailKind.REQUEST, reason="the venue has no such topic")
         gone = [topic for topic in refused if self._book.refused(topic)]
-        confirmed = self._book.answered(request_id)
-        outputs = [*self._pump(now), *self._confirmed(confirmed, now)]
+        outputs = self._answered(request_id, now)
         return [*outputs, *self._refused(gone, fail, now)] if gone else outputs
 
     def _odd(self, error: Exception | str) -> list[Output]:

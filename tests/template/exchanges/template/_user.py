@@ -86,10 +86,9 @@ class UserAdapter(OneAccount):
         self._account = _Account(subscription, self._setup)
         return [Connect(f"{WS}/private")]
 
-    def remove(self, stream_id: str, now: Instant) -> Outputs:
-        if self._subscription is not None and self._subscription.stream_id == stream_id:
-            self._subscription, self._account = None, None
-            self._alarms = Alarms()
+    def _leave(self, _stream_id: str, _now: Instant) -> Outputs:
+        self._account = None
+        self._alarms = Alarms()
         return []
 
     def connected(self, now: Instant) -> Outputs:
