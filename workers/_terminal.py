@@ -49,7 +49,7 @@ class Terminal:
             case InfoMessage():
                 self._print(f"info     {message.exchange:<16} Subscribed to user {message.stream_id}", "32")
             case ServiceMessage():
-                self._print(f"service  {message.body.decode()}", "35")
+                self._print(_service_line(message), "35")
             case TickerMessage():
                 self._count(message)
             case _:
@@ -73,6 +73,16 @@ class Terminal:
         text = f"\x1b[{color}m{at}  {line}\x1b[0m" if self._color else f"{at}  {line}"
         with self._lock:
             print(text, file=self._out, flush=True)
+
+
+def _service_line(message: ServiceMessage) -> str:
+    told = msgspec.json.decode(message.body)
+    gap = told.get("streamGap")
+    if gap is None:
+        return f"service  {message.body.decode()}"
+    since = f"{(gap['to'] - gap['from']) / 1000:.1f} s" if gap["from"] else "since nobody knows when"
+    rest = ", ".join(gap["missing"]) or "repaired"
+    return f"gap      {gap['exchange']:<16} {gap['stream'][:14]:<14} {since}: {rest}"
 
 
 def _account_line(message: AccountMessage) -> str:

@@ -173,8 +173,10 @@ def _answer(found: StreamPage) -> str:
 
 
 def _lost(found: StreamPage) -> bool:
-    """Whether something of the last gap is not known: its bots have to look for themselves."""
-    return is_live(found) and found.story.last_gap is not None and bool(found.story.last_gap.missing)
+    """Whether something of the last gap is not known: its bots have to look for themselves. Before an account's first
+    connection nothing is ever known."""
+    gap = found.story.last_gap
+    return is_live(found) and gap is not None and gap.from_ms > 0 and bool(gap.missing)
 
 
 def story_text(found: StreamPage) -> str:
