@@ -83,7 +83,8 @@ def _rabbit_rows(args: argparse.Namespace, wanted: Filter) -> Iterator[Row | Non
 
     connection = rabbit("connector tail")
     try:
-        yield from _consume(connection, args.events_exchange or settings().events_exchange, wanted)
+        named = args.events_exchange
+        yield from _consume(connection, named or settings().events_exchange, wanted, there=named is not None)
         problem = "the queue of this command was removed"
     except (pika.exceptions.AMQPError, OSError) as error:
         problem = f"RabbitMQ: {type(error).__name__} {getattr(error, 'reply_text', '')}".rstrip()
@@ -93,9 +94,12 @@ def _rabbit_rows(args: argparse.Namespace, wanted: Filter) -> Iterator[Row | Non
     raise Unreachable(problem)
 
 
-def _consume(connection: pika.BlockingConnection, exchange: str, wanted: Filter) -> Iterator[Row | None]:
+def _consume(
+    connection: pika.BlockingConnection, exchange: str, wanted: Filter, *, there: bool
+) -> Iterator[Row | None]:
+    """`there`: somebody named the exchange, so it has to exist; the service's own may be made later."""
     channel: Any = connection.channel()
-    channel.exchange_declare(exchange, "topic", durable=True)
+    channel.exchange_declare(exchange, "topic", durable=True, passive=there)
     # A queue of this command's own: it goes with the connection and takes nothing from anybody.
     queue = channel.queue_declare(
         "", exclusive=True, auto_delete=True, arguments={"x-max-length": BACKLOG}

@@ -124,6 +124,19 @@ def test_tail_from_redis(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert {line["stream"] for line in lines} == {name}
 
 
+def test_tail_of_an_exchange_that_is_not_there_says_so_and_makes_none(
+    channel: Any, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mistyped name showed nothing for ever, and stood at the broker from then on."""
+    assert main(["tail", "--events-exchange", name, "--seconds", "5"]) == 1
+    told = capsys.readouterr().err
+    assert f"no exchange '{name}'" in told
+    assert told.count("\n") == 1
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker):
+        channel.connection.channel().exchange_declare(name, passive=True)
+
+
 def test_tail_that_sees_too_little_in_its_time_fails(channel: Any, name: str) -> None:
+    channel.exchange_declare(name, "topic", durable=True)
     assert main(["tail", "--events-exchange", name, "--count", "1", "--seconds", "0.1"]) == 1
     assert main(["tail", "--events-exchange", name, "--seconds", "0.1"]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import get_args
 
 import pytest
@@ -48,6 +49,18 @@ def test_a_setting_of_run_that_can_not_be_used_is_one_line_with_its_name(
     assert main(["run"]) == 1
     told = capsys.readouterr().err.strip()
     assert told.startswith(f"connector: {name}: ")
+    assert "\n" not in told
+
+
+def test_a_port_that_somebody_has_is_one_line_of_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("SIMULATOR_PORT", str(taken.getsockname()[1]))
+        monkeypatch.setenv("HEALTH_PORT", "0")
+        assert main(["run"]) == 1
+    told = capsys.readouterr().err.strip()
+    assert told.startswith("connector: SIMULATOR_PORT: the simulator can't listen there")
     assert "\n" not in told
 
 
