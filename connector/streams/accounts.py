@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence, Set
 from functools import partial
 from typing import Final
@@ -80,6 +81,10 @@ class Accounts:
         self._told: set[str] = set()
         self.coverage = Coverage(capacity)
         self._to_check: list[str] = []
+        # One entry per command of which a stream was told, taken all together: bounded by what the loop takes.
+        self._asked: deque[str] = deque()
+        self._live: list[str] = []
+        """Streams that went live and whose positions are to be saved."""
         self._later: dict[str, float] = {}
         """Free streams that can't run here → when to look again."""
         self._lapses = 0
@@ -100,8 +105,9 @@ class Accounts:
         self.loop.start()
 
     def reconcile(self, stream_id: str) -> None:
-        """Make the actual state of one stream equal to the wanted one, soon."""
-        self.loop.post(partial(self._reconcile, (stream_id,)))
+        """Make the actual state of one stream equal to the wanted one, soon: together with the others that wait for it."""
+        self._asked.append(stream_id)
+        self.loop.post_once("asked", self._reconcile_asked)
 
     def sweep(self) -> None:
         """Find what notifications missed: free streams, forgotten streams, overloaded processes."""
@@ -132,7 +138,8 @@ class Accounts:
         del exchange
         self.loop.post(partial(self.handover.live, stream_id))
         # At once: without a position the next owner takes the stream for one that was never live, and repairs nothing.
-        self.save_positions()
+        self._live.append(stream_id)
+        self.loop.post_once("live positions", self._save_live)
 
     def stream_closed(self, stream_id: str) -> None:
         del stream_id
@@ -157,7 +164,7 @@ class Accounts:
             return
         TRACES.continues(stream_id, message)
         if kind == RECONCILE:
-            self._reconcile((stream_id,), asked=True)
+            self.reconcile(stream_id)
             return
         if kind == TRY_NOW:
             self._supervisor.try_now(stream_id)
@@ -166,6 +173,13 @@ class Accounts:
             self.handover.message(kind, stream_id, message)
         except StateUnavailable as error:
             log.warning("a hand-over waits: the state is unavailable", stream=stream_id, error=str(error))
+
+    def _reconcile_asked(self) -> None:
+        # What comes from here on is posted anew.
+        names = list(dict.fromkeys(self._asked.popleft() for _ in range(len(self._asked))))
+        for start in range(0, len(names), CLAIM_BATCH):
+            self.loop.still_alive()
+            self._reconcile(names[start : start + CLAIM_BATCH])
 
     def _reconcile(self, stream_ids: Sequence[str], *, asked: bool = True) -> None:
         try:
@@ -425,6 +439,10 @@ class Accounts:
     def _save_positions(self) -> None:
         self._pipeline.lines.send_waiting()
         self._saves.turn()
+
+    def _save_live(self) -> None:
+        names, self._live = self._live, []
+        self._saves.turn(names)
 
     def _rebalance(self) -> None:
         """Give a few streams to the processes that should have them, until every one holds its fair share."""

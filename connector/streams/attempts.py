@@ -12,6 +12,7 @@ from connector.core.clock import Chance
 from connector.core.log import get_logger
 from connector.core.loop import Loop, Timer
 from connector.core.ports import Clock
+from connector.core.slices import Slices
 from connector.core.traces import TRACES
 from connector.streams.breaker import AuthBreaker
 from connector.streams.key_kinds import KeyKinds
@@ -46,6 +47,8 @@ KEYS_UNKNOWN: Final = (
     "its credentials are not known in this process (README, Credentials at rest): the backend has to open it again"
 )
 STILL_COOLING: Final = "the exchange refused this key before, and it is not tried again yet"
+SWEEP_LOOKS: Final = 10
+"""Each stream is looked at by every so-manieth sweep, of a second each: a sweep finds only what should not be."""
 
 
 class Stream:
@@ -99,6 +102,7 @@ class Attempts:
         self._loop, self._clock, self._chance = loop, clock, chance
         self._placement, self._pipeline, self._breaker = placement, pipeline, breaker
         self.streams: dict[str, Stream] = {}
+        self._looks: Slices[str] = Slices(SWEEP_LOOKS)
         self._lingering: dict[str, list[Session]] = {}
 
     def signal(self, stream: Stream, signal: Signal, reason: str = "", kind: FailKind | None = None) -> None:
@@ -341,7 +345,10 @@ class Attempts:
     def sweep(self) -> None:
         for session in self._placement.aged():
             self.rotate(session, "lifetime")
-        for stream in self.streams.values():
+        for stream_id in self._looks.next(self.streams):
+            stream = self.streams.get(stream_id)
+            if stream is None:
+                continue
             waits = stream.state in {StreamState.WAITING, StreamState.COOLING}
             if waits and stream.timer is None:
                 log.error("a stream had no timer; the sweep gave it one", stream=stream.spec.stream_id)

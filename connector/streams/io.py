@@ -18,6 +18,7 @@ from connector.core.log import get_logger
 from connector.core.metrics import METRICS
 from connector.core.pace import Pace
 from connector.core.ports import Clock
+from connector.core.slices import Slices
 from connector.streams.dial import Dialler
 from connector.streams.poller import Poller
 from connector.streams.rest import Rest
@@ -34,6 +35,7 @@ less than what gap repair reads beyond the gap: a shorter stall needs no care.""
 AFTER_STALL_S = 30.0
 """What a venue sent or tried to send in a stall arrives within this time, or within as long as the stall took: a peer that
 got no acknowledgement waits longer with each repetition."""
+OVERDUE_LOOKS = 10
 BUSY_PER_S = 500.0
 GATHER_S = 0.001
 """Beyond so many readable connections a second the thread waits that long between two turns: each turn has several of them
@@ -71,6 +73,7 @@ class IoThread:
         self._stopping = False
         self._ended = False
         self._now = Instant(clock.mono(), clock.wall_ms())
+        self._looks: Slices[Session] = Slices(OVERDUE_LOOKS)
         self._pace, self._breath = Pace(BUSY_PER_S), threading.Event()
         self._looked_mono = self._now.mono
         """When the connections were last looked at."""
@@ -170,8 +173,10 @@ class IoThread:
         )
 
     def overdue(self) -> None:
-        """Give every session whose deadline passed its timer (backstop of the heap)."""
-        for session in list(self._sessions):
+        """Give sessions whose deadline passed their timer (backstop of the heap), those whose turn it is."""
+        for session in self._looks.next(self._sessions):
+            if session.closed:
+                continue
             if session.scheduled_at is None and session.next_wake() <= self._now.mono - 1.0:
                 log.warning("a deadline was missed", session=session.name)
                 self._guard(self._wake, session)

@@ -337,10 +337,19 @@ class Lines:
                     line.confirmed.confirm(message.event_id, order)
                 line.dirty = True
 
-    def dirty_positions(self, live_ms: Callable[[str], int | None], now_ms: int, every_ms: int) -> dict[str, bytes]:
-        """Encoded positions that changed, or whose live time was saved longer than `every_ms` ago."""
+    def dirty_positions(
+        self,
+        live_ms: Callable[[str], int | None],
+        now_ms: int,
+        every_ms: int,
+        stream_ids: Sequence[str] | None = None,
+    ) -> dict[str, bytes]:
+        """Encoded positions that changed, or whose live time was saved longer than `every_ms` ago; of these streams only."""
         positions: dict[str, bytes] = {}
-        for stream_id, line in list(self._lines.items()):
+        for stream_id in list(self._lines) if stream_ids is None else stream_ids:
+            line = self._lines.get(stream_id)
+            if line is None or (not line.dirty and now_ms - line.saved_ms < every_ms):
+                continue  # what changes now is found the next time
             with line.lock:
                 stale = now_ms - line.saved_ms >= every_ms
                 if (not line.dirty and not stale) or line.held is not None or line.closed:

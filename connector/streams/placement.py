@@ -19,6 +19,7 @@ from connector.core.clock import Chance
 from connector.core.log import get_logger
 from connector.core.ports import Clock
 from connector.core.proxies import Ways
+from connector.core.slices import Slices
 from connector.streams.dial import Dialler
 from connector.streams.egress import Egresses
 from connector.streams.io import IoThread
@@ -45,6 +46,10 @@ class UnknownExchange(LookupError):
     """No venue serves this exchange id; the owner must have refused it before."""
 
 
+AGED_LOOKS: Final = 10
+"""A session's age is looked at with every so-manieth look: cuts are hours away."""
+
+
 class Placement:
     """The register of sessions."""
 
@@ -67,7 +72,10 @@ class Placement:
         self._table, self._options = table, options
         self._egresses = egresses or Egresses(Ways(), clock)
         self._turns: dict[tuple[str, ...], Iterator[str]] = {}
-        self._pools: dict[tuple[str, Feed, str], list[Session]] = {}
+        self._pools: dict[tuple[str, Feed, str], dict[Session, None]] = {}
+        self._used: Counter[tuple[str, str]] = Counter()
+        """Sessions by venue and way out."""
+        self._aging: Slices[str] = Slices(AGED_LOOKS)
         self._by_name: dict[str, tuple[Session, IoThread, tuple[str, Feed, str]]] = {}
         self._sealed: set[Session] = set()
         self._numbers = itertools.count(1)
@@ -154,6 +162,8 @@ class Placement:
         return sum(map(len, owned)) >= most
 
     def _with_room(self, key: tuple[str, Feed, str], room: int, beside: Session | None) -> Session | None:
+        if room <= 1:
+            return None  # each session has its stream already: thousands of accounts are not looked at for the next one
         now = self._clock.mono()
         for session in self._pools.get(key, ()):
             lifetime_s = session.limits.lifetime_s
@@ -202,7 +212,8 @@ class Placement:
             self._publisher,
             self._egress(venue, limits),
         )
-        self._pools.setdefault(key, []).append(session)
+        self._pools.setdefault(key, {})[session] = None
+        self._used[venue.name, session.egress] += 1
         self._by_name[session.name] = (session, io, key)
         return session, io
 
@@ -225,8 +236,7 @@ class Placement:
         in_turn = [name for name in (*names[at:], *names[:at]) if name in working]
         if limits.open_connections is None:
             return in_turn[0]
-        used = Counter(session.egress for session in self.sessions() if session.venue == venue.name)
-        return min(in_turn, key=lambda name: used[name])
+        return min(in_turn, key=lambda name: self._used[venue.name, name])
 
     def leave(self, session: Session, stream_id: str, *, polite: bool, last_holder: bool = False) -> None:
         """Take a stream off a session; the last one closes it."""
@@ -266,17 +276,21 @@ class Placement:
         entry = self._by_name.pop(session.name, None)
         self._sealed.discard(session)
         if entry is not None:
-            pool = self._pools.get(entry[2], [])
-            if session in pool:
-                pool.remove(session)
+            self._used[session.venue, session.egress] -= 1
+            pool = self._pools.get(entry[2], {})
+            pool.pop(session, None)
             if not pool:
                 self._pools.pop(entry[2], None)
 
     def aged(self) -> list[Session]:
-        """Sessions that are due for rotation: near the venue's cut, spread by a few per cent."""
+        """Of the sessions whose turn it is, those that are due for rotation: near the venue's cut, spread by a few per
+        cent."""
         now = self._clock.mono()
         due = []
-        for session in self.sessions():
+        for name in self._aging.next(self._by_name):
+            session = self.session(name)
+            if session is None:
+                continue
             lifetime_s = session.limits.lifetime_s
             if lifetime_s is None or not session.opened_mono or session.closed or session in self._sealed:
                 continue

@@ -3,7 +3,7 @@ never tells it again. A process that was killed between two sinks had lost a fil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -51,14 +51,15 @@ class PositionSaves:
         self._clock, self._loop, self._live_ms = clock, loop, live_ms
         self._ready: _Ready | None = None
 
-    def turn(self) -> None:
-        """Save what changed, at once or as soon as its events are out."""
+    def turn(self, stream_ids: Sequence[str] | None = None) -> None:
+        """Save what changed, at once or as soon as its events are out; of these streams only. While an earlier save waits
+        nothing is begun: a later turn for all finds it."""
         if self._ready is not None:
             self._save_if_out()
         if self._ready is not None or not self._leases.permitted():
             return  # without permission others may have gone on from the saved ones: they are due again after the next beat
         lines = self._pipeline.lines
-        positions = lines.dirty_positions(self._live_ms, self._clock.wall_ms(), POSITION_EVERY_MS)
+        positions = lines.dirty_positions(self._live_ms, self._clock.wall_ms(), POSITION_EVERY_MS, stream_ids)
         if positions:
             self._ready = _Ready(positions, self._pipeline.mark(), self._clock.mono() + OUT_WITHIN_S)
             self._look()

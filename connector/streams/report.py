@@ -86,11 +86,8 @@ class Report:
 
     def _by_state(self) -> Counter[tuple[str, str]]:
         """Streams by life-cycle state and exchange id."""
-        return Counter(
-            (state.value, spec.exchange)
-            for stream_id, state in self._supervisor.states().items()
-            if (spec := self._supervisor.spec(stream_id)) is not None
-        )
+        counted = self._supervisor.by_state()
+        return Counter({(state.value, exchange): count for (state, exchange), count in counted.items()})
 
     def gauges(self) -> None:
         states = self._by_state()

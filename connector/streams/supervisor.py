@@ -6,6 +6,7 @@ cooldowns, rotation make-before-break, hand-over. All decisions run on the super
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
@@ -138,6 +139,10 @@ class Supervisor:
 
     def states(self) -> dict[str, StreamState]:
         return {stream_id: stream.state for stream_id, stream in list(self._streams.items())}
+
+    def by_state(self) -> Counter[tuple[StreamState, str]]:
+        """How many streams are in which state, by exchange id."""
+        return Counter((stream.state, stream.spec.exchange) for stream in list(self._streams.values()))
 
     def spec(self, stream_id: str) -> StreamSpec | None:
         stream = self._streams.get(stream_id)

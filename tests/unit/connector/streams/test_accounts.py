@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -371,6 +372,48 @@ def test_a_stream_has_a_position_as_soon_as_it_is_live(cluster: Cluster) -> None
     cluster.settle()
     assert a.streams == {"u1"}
     assert b'"live_until_ms"' in cluster.state.positions(["u1"])["u1"]
+
+
+def test_openings_that_wait_together_ask_the_state_together(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four questions an account in turn made a thousand openings take half a minute."""
+    a = cluster.process("a")
+    calls: list[tuple[str, list[str]]] = []
+    for name in ("wanted", "owners", "claim", "positions"):
+        inner = getattr(cluster.state, name)
+
+        def counted(units: Sequence[str], *arguments: Any, _name: str = name, _inner: Any = inner, **named: Any) -> Any:
+            calls.append((_name, sorted(units)))
+            return _inner(units, *arguments, **named)
+
+        monkeypatch.setattr(cluster.state, name, counted)
+    ids = [f"u{number}" for number in range(5)]
+    for stream_id in ids:
+        cluster.open(stream_id)
+        a.accounts.notified(f'{{"t":"reconcile","id":"{stream_id}"}}')
+    cluster.settle()
+    assert a.streams == set(ids)
+    assert calls == [(name, ids) for name in ("wanted", "owners", "claim", "positions")]
+
+
+def test_a_stream_that_goes_live_has_its_own_position_saved_and_not_those_of_all_others(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = cluster.process("a")
+    for number in range(3):
+        cluster.open(f"u{number}")
+    asked: list[object] = []
+    lines = a.pipeline.lines
+    inner = lines.dirty_positions
+
+    def dirty(live_ms: Any, now_ms: int, every_ms: int, stream_ids: Sequence[str] | None = None) -> dict[str, bytes]:
+        asked.append(None if stream_ids is None else sorted(stream_ids))
+        return inner(live_ms, now_ms, every_ms, stream_ids)
+
+    monkeypatch.setattr(lines, "dirty_positions", dirty)
+    a.accounts.sweep()
+    cluster.settle()
+    assert asked == [["u0", "u1", "u2"]], "those that go live together are saved together"
+    assert len(cluster.state.positions(["u0", "u1", "u2"])) == 3
 
 
 def test_an_account_that_is_opened_before_the_announcement_of_a_new_state_is_told_an_unknown_gap(

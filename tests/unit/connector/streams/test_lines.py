@@ -242,6 +242,26 @@ def test_one_stream_that_is_not_live_keeps_no_other_from_being_saved(pipeline: P
     assert set(pipeline.lines.dirty_positions(live.get, 100_000, 60_000)) == {"u2"}
 
 
+def test_of_thousands_of_quiet_streams_none_is_locked_to_find_that_nothing_changed(pipeline: Pipeline) -> None:
+    for number in range(2, 5):
+        pipeline.lines.open(f"u{number}", "bybit", None)
+    pipeline.lines.dirty_positions(lambda _: 9, 100_000, 60_000)
+    locked = [line.lock for line in pipeline.lines._lines.values()]
+    for lock in locked:
+        lock.acquire()
+    try:
+        assert pipeline.lines.dirty_positions(lambda _: 9, 100_001, 60_000) == {}
+    finally:
+        for lock in locked:
+            lock.release()
+
+
+def test_only_the_streams_that_are_named_are_saved(pipeline: Pipeline) -> None:
+    pipeline.lines.open("u2", "bybit", None)
+    assert set(pipeline.lines.dirty_positions(lambda _: 9, 100_000, 60_000, ["u2", "gone"])) == {"u2"}
+    assert set(pipeline.lines.dirty_positions(lambda _: 9, 100_000, 60_000)) == {"u1"}
+
+
 # --- holding ---
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, cast
@@ -284,3 +285,34 @@ def test_a_deployment_may_know_better_how_many_connections_a_venue_allows(
 ) -> None:
     shop = Shop(monkeypatch, options={"MAX": text}, open_connections=10, open_connections_option="MAX")
     assert shop.join(user("u1")).limits.open_connections == limit
+
+
+class Unseen(dict[Any, Any]):
+    """May be asked for one member, and is not gone through."""
+
+    def __iter__(self) -> Any:
+        raise AssertionError("it was gone through")
+
+    values = items = keys = cast(Any, __iter__)
+
+
+def test_of_thousands_of_accounts_none_is_looked_at_to_place_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop(monkeypatch, ("10.0.0.1", "10.0.0.2"), open_connections=100, subscriptions_per_connection=1)
+    made = [shop.join(user(f"u{number}")) for number in range(10)]
+    place = shop.placement
+    place._by_name, place._pools = Unseen(place._by_name), {key: Unseen(pool) for key, pool in place._pools.items()}
+    made.append(shop.join(user("u10")))
+    assert len({session.name for session in made}) == 11
+    place.ended(made[3])
+    assert place.session(made[3].name) is None
+
+
+def test_the_way_out_with_the_fewest_connections_is_taken_also_after_some_have_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shop = Shop(monkeypatch, ("10.0.0.1", "10.0.0.2"), open_connections=100, subscriptions_per_connection=1)
+    made = [shop.join(user(f"u{number}")) for number in range(6)]
+    assert Counter(session.egress for session in made) == {"10.0.0.1": 3, "10.0.0.2": 3}
+    for session in [session for session in made if session.egress == "10.0.0.2"][:2]:
+        shop.placement.ended(session)
+    assert [shop.join(user(f"u{number}")).egress for number in (10, 11)] == ["10.0.0.2", "10.0.0.2"]
