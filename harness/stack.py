@@ -161,7 +161,7 @@ class Stack:
         self.evidence.add("amqp-messages", b"\n".join(sent))
 
     def stop_services(self) -> None:
-        """All at once, and with one SIGTERM each: a second one kills (platform notes, section 3)."""
+        """All at once, and with one SIGTERM each: a second one kills."""
         running = [service for service in self.services if service.process.poll() is None]
         for service in running:
             service.terminate()

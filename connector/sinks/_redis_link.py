@@ -1,6 +1,6 @@
 """One Redis connection of a publisher: every reply is accounted for, nothing is ever retried here.
 
-redis-py's client retries by itself by default; a late reply then publishes twice (platform notes, section 6). So this
+redis-py's client retries by itself by default; a late reply then publishes twice. So this
 uses its `Connection` directly: connect, send, read one reply per command. Publisher thread only.
 """
 

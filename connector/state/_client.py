@@ -17,7 +17,7 @@ Connection = RedisPlace | Callable[[], redis.Redis]
 """Where Redis is, or a factory of clients."""
 
 CHUNK = 500
-"""Keys in one script call: the server runs nothing else meanwhile (platform notes, section 6)."""
+"""Keys in one script call: the server runs nothing else meanwhile."""
 
 
 def connect(connection: Connection, key: str, socket_timeout_s: float, connect_timeout_s: float) -> redis.Redis:

@@ -181,7 +181,7 @@ class Past(NamedTuple):
 
 
 def totals(update: Update, past: Past) -> Totals:
-    """The cumulative figures of a client order in a state of its newest order id (table of section 6).
+    """The cumulative figures of a client order in a state of its newest order id (docs/venues/hyperliquid.md 6).
 
     What its fills don't explain counts as it was published before this connection, and the rest at the limit prices.
     """

@@ -1,4 +1,4 @@
-"""A derivatives account on whichever way its key opens: found once by asking, then remembered (page section 2).
+"""A derivatives account on whichever way its key opens: found once by asking, then remembered (venues/kraken-unified.md 2).
 
 Both kinds of keys look alike. Only `EAPI:Invalid key` leads to the second question, and neither is asked again for a key
 whose kind is known: repeated invalid keys end in a lockout of the account.

@@ -1,4 +1,4 @@
-"""Gap repair of derivatives on the unified socket: two snapshots tell it, and what they can't is named (page section 8).
+"""Gap repair of derivatives on the unified socket: two snapshots tell it, the rest is named (venues/kraken-unified.md 8).
 
 The open orders are whole. Of what is gone there are the newest 50 fills; an order that they don't reach is asked for over
 REST once, though no page says whether that knows derivative orders.

@@ -1,4 +1,4 @@
-"""Derivative orders on the unified socket: spot's rows with a class, triggers and marks of liquidations (page section 6)."""
+"""Derivative orders on the unified socket: spot's rows with a class, triggers, liquidations (venues/kraken-unified.md 6)."""
 
 from __future__ import annotations
 

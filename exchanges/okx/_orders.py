@@ -1,4 +1,4 @@
-"""Orders and balances as OKX tells them, on the stream and over REST alike, and the events they become (section 6)."""
+"""Orders and balances as OKX tells them, on the stream and over REST alike, and the events they become (venues/okx.md 6)."""
 
 from __future__ import annotations
 

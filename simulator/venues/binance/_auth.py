@@ -1,4 +1,4 @@
-"""Error answers of section 7, and the signature check that leads to most of them. Pure."""
+"""Error answers (venues/binance.md 7), and the signature check that leads to most of them. Pure."""
 
 from __future__ import annotations
 

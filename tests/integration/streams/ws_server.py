@@ -67,7 +67,7 @@ def frame(opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
 class Peer:
     """The server's end of one connection. `frames` holds what the client sent, control frames included.
 
-    One thread reads and writes, because two of them on one TLS connection kill it now and then (platform notes, section 4).
+    One thread reads and writes, because two of them on one TLS connection kill it now and then.
     A deaf peer has no thread: it only writes, from the test's.
     """
 

@@ -16,8 +16,12 @@ VENUE = re.compile(r"\bvenues/([a-z-]+)\.md(?:,? sections?)?((?:,? (?:and |to )?
 BUG = re.compile(r"\b[Bb]ugs? ((?:[A-Z]\d+(?:, | and | to )?)+)")
 PAGE = re.compile(r"\bdocs/([\w/-]+\.md)")
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)(?:#[^)]*)?\)")
-ABSENT = re.compile(r"\bvenue (?:file|page)s?\b|\bdesign (?:section )?\d|\bstyle\.md|\bfindings\b|\bplatform-notes")
+ABSENT = re.compile(r"\bvenue (?:file|page)s?\b|\bdesign (?:section )?\d|\bstyle\.md|\bfindings\b|\bplatform[- ]notes")
 """What stands on no page of this repository."""
+ANCHOR = re.compile(r"\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)")
+SECTION = re.compile(r"\b[Ss]ections? \d")
+OWNED = re.compile(r"\.md\b|\b[Cc]ontract\b|\bRFC\b|\bdocs/venues\b")
+"""A line that says of which page its section is."""
 
 
 def sources() -> Iterator[tuple[str, str]]:
@@ -80,6 +84,29 @@ def test_no_comment_points_to_a_page_that_the_reader_does_not_have() -> None:
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     broken = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
     assert not broken
+
+
+def anchors(page: Path) -> set[str]:
+    """What links to headings of a page may end in."""
+    made = set()
+    for heading in re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE):
+        text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).strip().lower()
+        made.add(re.sub(r"[^\w\- ]", "", text).replace(" ", "-"))
+    return made
+
+
+@pytest.mark.parametrize("page", [*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=str)
+def test_links_to_headings_find_them(page: Path) -> None:
+    for target, anchor in ANCHOR.findall(page.read_text()):
+        there = (page.parent / target).resolve() if target else page
+        assert anchor in anchors(there), f"{target}#{anchor}"
+
+
+def test_a_section_is_named_with_its_page() -> None:
+    lines = [
+        (name, line.strip()) for name, text in SOURCES.items() for line in text.splitlines() if SECTION.search(line)
+    ]
+    assert not [one for one in lines if not OWNED.search(one[1])]
 
 
 @pytest.mark.parametrize("page", sorted((DOCS / "venues").glob("*.md")), ids=lambda page: page.stem)

@@ -1,4 +1,4 @@
-"""Every golden frame becomes exactly these events (rules of comparison: the notes beside the golden files).
+"""Every golden frame becomes exactly these events (rules of comparison: docs/golden.md).
 
 Names of keys that hold ids compare as text; other decimal text compares by value.
 """

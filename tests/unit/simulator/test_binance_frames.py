@@ -157,7 +157,7 @@ def test_futures_order_frames(case):
     frames = futures_frames(world, exchange, lambda account: act(world, account))
     frame = [frame for frame in frames if frame["e"] == "ORDER_TRADE_UPDATE"][-1]
     golden = json.loads(json.dumps(GOLDEN[case]))
-    if exchange == "binanceCoinm":  # the golden frame leaves out what section 5 lists for both markets
+    if exchange == "binanceCoinm":  # the golden frame leaves out what venues/binance.md 5 lists for both markets
         golden["o"] |= {"pP": False, "si": 0, "ss": 0, "V": "", "pm": "", "gtd": 0}
 
     assert shape(frame) == shape(golden)
