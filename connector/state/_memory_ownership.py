@@ -75,7 +75,8 @@ class MemoryOwnership:
         self._held.get(owner, set()).discard(unit)
 
     def renew(self, leases: Mapping[str, int], owner: str, ttl_s: float, *, kept: bool = True) -> set[str]:
-        """A missing lease is taken back with its number, unless somebody else had the unit since."""
+        """A missing lease is taken back with its number, unless somebody else had the unit since. What is lost stays among
+        what the owner holds until it gives that back: it may have been handed over in this moment."""
         with self._lock:
             lost = set()
             for unit, fence in leases.items():
@@ -86,8 +87,8 @@ class MemoryOwnership:
                     self._free.discard(unit)
                 else:
                     lost.add(unit)
-                if kept:
-                    self._keep(unit, owner) if ours else self._leave(unit, owner)
+                if ours and kept:
+                    self._keep(unit, owner)
             return lost
 
     def release(self, leases: Mapping[str, int], owner: str) -> None:

@@ -2,8 +2,9 @@
 -- KEYS: fence counter, free units, what the owner holds, then for each unit its lease and its last fence
 -- ARGV: owner, ttl in ms, ms to keep the last fence, 1 if the owner's life keeps them from now on, then the fences, then the
 --       units
--- Returns for each unit 1 if it is lost, else 0
-local lost, kept, left = {}, {}, {}
+-- Returns for each unit 1 if it is lost, else 0. What is lost stays among what the owner holds until it gives that back: it
+-- may have been handed over in this moment, and goes on to its taker if the giver dies now
+local lost, kept = {}, {}
 local units = (#KEYS - 3) / 2
 for i = 1, units do
   local lease, last, fence, unit = KEYS[2 + 2 * i], KEYS[3 + 2 * i], ARGV[4 + i], ARGV[4 + units + i]
@@ -24,13 +25,12 @@ for i = 1, units do
       end
     end
   end
-  if gone == 1 then left[#left + 1] = unit else kept[#kept + 1] = unit end
+  if gone == 0 then kept[#kept + 1] = unit end
   lost[#lost + 1] = gone
 end
 if ARGV[4] == '1' then
   each('SADD', KEYS[3], kept)
   redis.call('PEXPIRE', KEYS[3], ARGV[3])
-  each('SREM', KEYS[3], left)
 end
 each('SREM', KEYS[2], kept)
 return lost

@@ -245,6 +245,21 @@ class Ownership(WithBacking):
         assert other.held("w2") == {"a", "b"}
         assert sorted(other.bury("w2") or ()) == ["a", "b"]
 
+    def test_a_stream_that_is_handed_over_while_a_beat_renews_it_does_not_stay_dark_if_the_giver_dies_then(
+        self, state: State, other: State
+    ) -> None:
+        """The taker never heard of it: it finds it in its name, and gives it back."""
+        opened(state, "a")
+        mine = state.claim(["a"], "w1", LONG_S)
+        state.hand_over("a", mine["a"], "w1", "w2", LONG_S)
+        assert state.renew(mine, "w1", LONG_S) == {"a"}, "with what a beat knew when it began"
+
+        assert other.bury("w1") == []
+
+        assert other.held("w2") == {"a"}
+        other.give_back(["a"], "w2")
+        assert other.unowned().free == {"a"}
+
     def test_who_retires_leaves_nothing_in_its_name(self, state: State) -> None:
         state.heartbeat(worker("w1"), LONG_S)
         opened(state, "a")
