@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -34,6 +34,7 @@ class Backend:
         self.sent: list[tuple[float, str, str]] = []
         """Time, event, stream of each command."""
         self.restarts: list[float] = []
+        self._unsent: deque[tuple[str, str, bytes, str]] = deque()
         self.announced: list[float] = []
         """When Redis told of a restart of either role."""
         """When it heard that the account streams started."""
@@ -139,9 +140,20 @@ class Backend:
 
     def _publish(self, event: str, stream: str, body: bytes, queue: str = USER_QUEUE) -> None:
         """Its library tells it when the broker is away; that a queue is missing nobody tells it (contract 1.1)."""
-        if not self._rabbit.running:
-            self._kernel.after(RETRY_S, lambda: self._publish(event, stream, body, queue))
-            return
+        self._unsent.append((event, stream, body, queue))
+        if len(self._unsent) == 1:
+            self._flush()
+
+    def _flush(self) -> None:
+        """What waits for the broker goes out in its order."""
+        while self._unsent:
+            if not self._rabbit.running:
+                self._kernel.after(RETRY_S, self._flush)
+                return
+            self._say(*self._unsent[0])
+            self._unsent.popleft()
+
+    def _say(self, event: str, stream: str, body: bytes, queue: str) -> None:
         self._rabbit.declare_exchange(EXCHANGE, "direct")
         self.sent.append((self._kernel.now, event, stream))
         self.touched[stream] = self._kernel.now
