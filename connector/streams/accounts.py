@@ -189,6 +189,7 @@ class Accounts:
             free: list[Wanted] = []
             missing: list[Wanted] = []
             absent: list[str] = []
+            reopened: list[str] = []
             room = self._room()
             for stream_id in stream_ids:
                 entry = wanted.get(stream_id)
@@ -201,13 +202,16 @@ class Accounts:
                     self._disabled(stream_id)
                     self._postpone(stream_id)
                 elif self._leases.holds(stream_id):
-                    if self._supervisor.has(stream_id):
+                    if self._made_anew(entry):
+                        reopened.append(stream_id)
+                    elif self._supervisor.has(stream_id):
                         self._update(entry)
                     elif not self.handover.taking(stream_id):
                         missing.append(entry)
                 elif not self.draining and len(free) < room and self._may_claim(entry):
                     free.append(entry)
             self._remember(absent)
+            self._count_again(reopened)
             self._run_all(missing)
             if asked and free:
                 # Also not what is in our own name already: it is being handed to us, and its giver still publishes.
@@ -216,6 +220,19 @@ class Accounts:
             self._claim(free)
         except StateUnavailable as error:
             log.warning("reconcile waits: the state is unavailable", streams=len(stream_ids), error=str(error))
+
+    def _made_anew(self, entry: Wanted) -> bool:
+        """The state forgot a stream that runs here, and an open came before anybody noticed."""
+        known = self._wanted.get(entry.stream_id)
+        return known is not None and 0 < known.born < entry.born and self._supervisor.has(entry.stream_id)
+
+    def _count_again(self, stream_ids: Sequence[str]) -> None:
+        """The subscribers known here count beside the one that made the entry anew. Raises `StateUnavailable`."""
+        for stream_id in stream_ids:
+            # It looks by itself whether the stream was closed in between: then they are gone.
+            self._state.remember(self._wanted[stream_id])
+        for entry in self._state.wanted(stream_ids).values() if stream_ids else ():
+            self._update(entry)
 
     def _room(self) -> int:
         """How many streams this process may take more: what it gives away may come back."""

@@ -62,7 +62,8 @@ class RedisServer:
         self._cut: set[Host] = set()
         self._lost: dict[Host, list[Callable[[], object]]] = {}
         self._asking = ""
-        self.evicted: list[str] = []
+        self.evicted: list[tuple[float, str, str]] = []
+        """When, of which kind, whose."""
         self.forgot: list[float] = []
         """When it lost what was announced."""
 
@@ -126,7 +127,7 @@ class RedisServer:
             drop(name)
             if kind == "fenced":
                 registry._given_up.drop(name)  # one key in Redis
-            self.evicted.append(f"{kind} {name}")
+            self.evicted.append((self.kernel.now, kind, name))
             if kind == "text" and name.startswith("announced:"):
                 self.forgot.append(self.kernel.now)
 

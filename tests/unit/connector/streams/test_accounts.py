@@ -299,6 +299,19 @@ def test_streams_that_the_state_forgot_are_written_again(cluster: Cluster) -> No
     assert cluster.state.owners(["u1"]) == {"u1": "a"}
 
 
+def test_an_open_that_comes_before_anybody_noticed_that_the_state_forgot_does_not_end_the_others(
+    cluster: Cluster,
+) -> None:
+    """It counted as the only one: the next close ended the stream of all."""
+    cluster.process("a")
+    cluster.open("u1", count=2)
+    cluster.tick(2)
+    cluster.state._entries.pop("u1")
+    cluster.open("u1")
+    cluster.tick(2)
+    assert cluster.state.wanted(["u1"])["u1"].count == 3
+
+
 def test_closed_streams_are_not_resurrected(cluster: Cluster) -> None:
     a = cluster.process("a")
     cluster.open("u1")
