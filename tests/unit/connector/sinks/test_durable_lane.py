@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
 import threading
 import time
 from pathlib import Path
 
 import msgspec
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -148,6 +150,85 @@ def test_without_a_directory_nothing_is_kept_and_the_number_is_told() -> None:
     lane.push(message(1))
     lane.spill()
     assert lane.persist() == 1
+
+
+def records(process: Process) -> int:
+    outbox = process.lane._outbox
+    assert outbox is not None
+    return outbox.records
+
+
+def test_while_the_broker_is_away_what_waits_behind_goes_to_disk_and_what_may_be_confirmed_stays(
+    tmp_path: Path,
+) -> None:
+    process = Process(tmp_path, 3)
+    for number in range(2):
+        assert process.submit(number)
+    process.send(2)
+    process.lose()
+    assert process.send(1) == [0]
+    assert process.submit(2)
+    process.lane.keep_waiting(in_flight=True)
+    assert not process.lane.tail
+    assert records(process) == 1, "the head stays: its place on disk is before what is in flight"
+    process.lose()
+    assert process.send(3) == [0, 1, 2]
+
+
+def test_what_a_lost_connection_gave_back_goes_to_disk_although_nothing_waits_behind_it(tmp_path: Path) -> None:
+    process = Process(tmp_path, 3)
+    for number in range(2):
+        assert process.submit(number)
+    process.send(2)
+    process.lose()
+    assert not process.lane.tail
+    process.lane.keep_waiting(in_flight=False)
+    assert records(process) == 2
+    process.lane.keep_waiting(in_flight=False)
+    assert records(process) == 2
+    assert process.send(3) == [0, 1]
+
+
+def test_what_was_confirmed_is_not_taken_from_disk_once_more_when_the_rest_goes_there(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = Process(tmp_path, 2)
+    for number in range(2):
+        assert process.submit(number)
+    process.lane.keep_waiting(in_flight=False)
+    assert process.send(2) == [0, 1]
+    assert process.submit(2)
+    process.lane.keep_waiting(in_flight=True)
+    process.confirm(2)
+    assert not process.lane._loaded
+    assert process.submit(3)
+    assert process.send(2) == [2, 3]
+    process.lose()
+    process.lane.keep_waiting(in_flight=False)
+    outbox = process.lane._outbox
+    assert outbox is not None
+    assert outbox.records == 2
+    assert process.send(3) == [2, 3]
+    process.confirm(2)
+    assert outbox.used_bytes == 0
+    assert not list(tmp_path.rglob("*.sqlite3"))
+    assert "can't be read" not in caplog.text
+
+
+def test_a_record_that_is_no_message_is_kept_aside_and_those_around_it_are_sent(tmp_path: Path) -> None:
+    first = lane_with(tmp_path, of_stream("a", 1), of_stream("a", 2))
+    first.lane.keep_waiting(in_flight=False)
+    outbox = first.lane._outbox
+    assert outbox is not None
+    outbox.append([b"no message of ours"])
+    outbox.close()
+    process = Process(tmp_path, 2)
+    assert process.send(5) == [1, 2]
+    process.confirm(2)
+    process.lane.persist()
+    (aside,) = tmp_path.glob("*.damaged")
+    with sqlite3.connect(aside) as kept:
+        assert kept.execute("SELECT body FROM records").fetchall() == [(b"no message of ours",)]
 
 
 def of_stream(stream_id: str, number: int, event_type: str = "executionReport") -> Outgoing:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from connector.core.metrics import METRICS
+from connector.sinks._disk import RealDisk
+from connector.sinks._stores import DatabaseStore
 from tests.unit.connector.sinks.played import Rabbit, event
 from tests.unit.connector.sinks.test_outbox import die, drain, opened
 
@@ -197,3 +199,44 @@ def test_an_alarm_of_the_broker_puts_on_disk_what_was_not_sent_yet(tmp_path: Pat
     assert rabbit.sent == ["e1", "e2"]
     rabbit.channel.confirm(2)
     assert rabbit.sink.status().queued == 0
+
+
+def test_what_stands_where_the_outbox_wants_to_write_is_an_error_of_the_disk(tmp_path: Path) -> None:
+    """The lane tries again after such an error, and keeps in memory what it has; any other exception ends its thread."""
+    outbox = opened(tmp_path)
+    outbox.append([b"one"])
+    (written,) = tmp_path.rglob("*.sqlite3")
+    number = int(written.stem)
+    outbox._seal()
+    (written.parent / f"{number + 1:020d}.sqlite3").write_bytes(b"not a database" * 100)
+    with pytest.raises(OSError, match="damaged"):
+        outbox.append([b"two"])
+    assert drain(outbox) == [b"one"]
+
+
+def test_a_file_to_which_nothing_could_be_written_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outbox = opened(tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DatabaseStore, "append", full)
+        for _ in range(3):
+            with pytest.raises(OSError, match="No space"):
+                outbox.append([b"one"])
+    assert not list(tmp_path.rglob("*.sqlite3"))
+    outbox.append([b"one"])
+    assert drain(outbox) == [b"one"]
+
+
+def test_the_names_of_what_a_dead_process_left_are_on_disk_before_anything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut they stood in a folder that nobody knew."""
+    synced: list[Path] = []
+    left_behind(tmp_path, lambda _path: None)
+    monkeypatch.setattr(RealDisk, "sync", lambda _disk, folder: synced.append(folder))
+    outbox = opened(tmp_path)
+    assert outbox.records == len(RECORDS)
+    assert synced == [path.parent for path in tmp_path.rglob("*.sqlite3")]

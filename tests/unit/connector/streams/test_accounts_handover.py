@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from connector.streams.handover import READY_TIMEOUT_S, RELEASE_TIMEOUT_S
+from connector.streams.pacing import LINGER_S
 from exchanges._adapter import Emit
 from tests.unit.connector.streams.cluster import Cluster, drained, hide_keys, kind, names
 from tests.unit.connector.streams.fakes import delta
@@ -105,6 +106,30 @@ def test_a_taker_that_dies_gives_the_stream_back_to_the_giver(cluster: Cluster) 
     assert ("unwant", "u1", False, False) not in a.supervisor.calls, "the session was never closed"
     assert cluster.state.owners(["u1"]) == {"u1": "a"}
     assert a.leases.holds("u1")
+
+
+def test_the_taker_hears_of_it_when_every_sink_has_sent_what_was_there_at_the_end(cluster: Cluster) -> None:
+    a = cluster.process("a")
+    cluster.open("u1")
+    cluster.tick(1)
+    b = cluster.process("b")
+    marks: list[object] = []
+    sent: set[int] = set()
+
+    def mark() -> object:
+        marks.append(object())
+        return marks[-1]
+
+    a.sink.mark = mark  # type: ignore[method-assign]
+    a.sink.passed = lambda given: any(given is marks[number] for number in sent)  # type: ignore[method-assign]
+    a.accounts.handover.give("u1")
+    cluster.tick(LINGER_S + 1)
+    assert len(marks) == 1
+    assert ("release", "u1", True) not in b.supervisor.calls
+    sent.add(0)
+    cluster.tick(1)
+    assert cluster.publishers("u1") == ["b"]
+    assert ("release", "u1", True) in b.supervisor.calls, "released by word, not by time-out"
 
 
 def test_no_third_process_claims_a_stream_while_it_is_handed_over(cluster: Cluster) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -141,6 +142,37 @@ def test_a_release_during_a_beat_is_not_undone_by_its_renewal(
     assert Leases(state, "b", "user", 8.0).claim(["x"]) == ["x"]
 
 
+def test_what_was_handed_over_is_written_with_the_next_beat_and_from_then_on_in_its_turn(
+    state: MoodyState, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 5,000 streams a beat that writes all of them again holds Redis up, and a beat that thinks so asks for them all."""
+    a = Leases(state, "a", "user", 8.0)
+    a.beat(info("a"))
+    written: list[int] = []
+    genuine = state.renew
+
+    def renew(leases: dict[str, int], owner: str, ttl_s: float) -> set[str]:
+        written.append(len(leases))
+        return genuine(leases, owner, ttl_s)
+
+    monkeypatch.setattr(state, "renew", renew)
+    for unit, fence in state.claim([f"u{number}" for number in range(60)], "a", 8.0).items():
+        a.accept(unit, fence)
+    for _ in range(4):
+        clock.seconds += 2
+        a.beat(info("a"))
+    assert written == [60, 2, 2, 2]
+    assert state.asked["held"] == 1, "in the beat that found more in its name than it had said"
+
+
+def test_a_lease_that_is_released_before_its_first_beat_leaves_nothing_behind(state: MoodyState) -> None:
+    a = Leases(state, "a", "user", 8.0)
+    for number in range(3):
+        a.accept(f"u{number}", 1)
+        a.release([f"u{number}"])
+    assert not a._unsaid
+
+
 def test_processes_that_drain_get_nothing(state: MoodyState, clock: Clock) -> None:
     a = Leases(state, "a", "user", 8.0)
     state.heartbeat(info("b", draining=True), 60)
@@ -152,6 +184,24 @@ def test_processes_that_drain_get_nothing(state: MoodyState, clock: Clock) -> No
     a.beat(info("a"))
     assert Takers(state, a, clock).choose("x", Counter()) == "b"
     assert not all(a.mine_first(f"unit-{number}") for number in range(20))
+
+
+def test_price_processes_ask_only_those_that_run_the_feed_who_comes_first(state: MoodyState) -> None:
+    """Where nobody was found to run it, each took itself for the first, and all tried at once."""
+    a = Leases(state, "a", "price", 8.0)
+    for owner in ("a", "b"):
+        state.heartbeat(msgspec.structs.replace(info(owner), role="price", feeds=("ticker",)), 60)
+    a.neighbours.look()
+    assert {a.mine_first(f"ticker:bybit#{number}") for number in range(20)} == {True, False}
+
+
+def test_a_lease_outlives_two_heartbeats_however_long_they_are(state: MoodyState, clock: Clock) -> None:
+    a, b = Leases(state, "a", "user", 200.0), Leases(state, "b", "user", 200.0)
+    a.claim(["x"])
+    clock.seconds += 399
+    assert b.claim(["x"]) == []
+    clock.seconds += 2
+    assert b.claim(["x"]) == ["x"]
 
 
 # --- whether anything may leave the process ---

@@ -7,7 +7,7 @@ import pytest
 
 from connector.core.clock import Chance
 from connector.core.metrics import METRICS
-from connector.core.ports import CandleMessage, ServiceMessage, SinkStatus, TickerMessage
+from connector.core.ports import AccountMessage, CandleMessage, ServiceMessage, SinkStatus, TickerMessage
 from connector.streams.lines import MAX_HELD
 from connector.streams.pipeline import BEHIND, Pipeline
 from connector.streams.positions import decode_position
@@ -376,3 +376,47 @@ def test_tickers_of_the_same_moment_are_published(pipeline: Pipeline, sink: Sent
     pipeline.tickers(EmitTickers("t", "bybit", [_ticker("A", 4)]), 1.0)
     found = [message.exchange for message in sink.messages if isinstance(message, TickerMessage)]
     assert found == ["okx", "okx", "bybit"]
+
+
+# --- what a line leaves behind ---
+
+
+def test_a_line_without_anything_on_its_way_is_forgotten_when_it_is_taken(pipeline: Pipeline) -> None:
+    pipeline.lines.take("u1", 5)
+    assert not pipeline.lines._leaving
+
+
+def test_nobody_waits_for_what_a_fenced_line_had_on_its_way(pipeline: Pipeline) -> None:
+    pipeline.account(Emit("u1", report("NEW")), 0.0)
+    assert pipeline.lines.pending("u1")
+    pipeline.lines.fence("u1")
+    pipeline.lines.take("u1", 5)
+    assert not pipeline.lines.pending("u1")
+
+
+def test_the_position_of_a_fenced_line_is_its_next_owners_to_save(pipeline: Pipeline, sink: Sent) -> None:
+    pipeline.account(Emit("u1", report("NEW")), 0.0)
+    pipeline.lines.confirmed([message for message in sink.messages if isinstance(message, AccountMessage)])
+    assert pipeline.lines.dirty_positions(lambda _stream: 5, 6, 1).keys() == {"u1"}
+    pipeline.lines.fence("u1")
+    assert pipeline.lines.dirty_positions(lambda _stream: 5, 60_000, 1) == {}
+
+
+def test_only_balances_are_counted_as_balances_of_an_implausible_time(sink: Sent) -> None:
+    pipeline = Pipeline(sink, Chance(1), lambda: 1_000)
+    pipeline.lines.open("u1", "bybit", None)
+    before = METRICS.value("implausible_times_total", exchange="bybit", kind="balance")
+    late = msgspec.structs.replace(report("NEW"), event_time=10**9)
+    pipeline.account(Emit("u1", late), 0.0)
+    assert METRICS.value("implausible_times_total", exchange="bybit", kind="balance") == before
+    position = AccountPosition(event_time=10**9, last_account_update=1, balances=[], unique_message_id="p")
+    pipeline.account(Emit("u1", position), 0.0)
+    assert METRICS.value("implausible_times_total", exchange="bybit", kind="balance") == before + 1
+
+
+def test_a_start_that_is_a_month_ahead_is_the_latest_that_is_believed_of_an_earlier_life(sink: Sent) -> None:
+    """A candle may have begun before it was told, not after; a clock that was set back makes it look so for a while."""
+    day_ms = 86_400_000
+    pipeline = Pipeline(sink, Chance(1), lambda: 100 * day_ms)
+    pipeline.market.load_candle_starts("okx", {"A|1m": 131 * day_ms, "B|1m": 133 * day_ms})
+    assert pipeline.market.candle_starts("okx") == {"A|1m": 131 * day_ms}
