@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from exchanges._adapter import Venue
+    from exchanges._meaning import Meaning
 
 VOCABULARY: Final = frozenset({"credentials", "errors", "events", "ids", "instruments"})
 
@@ -55,10 +56,11 @@ def closed_candles(exchange: str) -> bool:
     return bool(getattr(venue_of(exchange), "closed_candles", False))
 
 
+@cache
 def key_advice(family: str) -> Mapping[str, str]:
-    """What a person can do about a refused key, by the venue's code (`advice` of the venue); empty if it has none."""
-    found: Mapping[str, str] = getattr(venues().get(family), "advice", {})
-    return found
+    """What a person can do about a refused key, by the venue's code or words (its `errors`); empty if it has none."""
+    found: Mapping[str | int, Meaning] = getattr(venues().get(family), "errors", {})
+    return MappingProxyType({str(code): meaning.advice for code, meaning in found.items() if meaning.advice})
 
 
 def key_type_advice(family: str) -> str:

@@ -434,8 +434,8 @@ class InstrumentLoader(Protocol):
 class Venue(Protocol):
     """One per module under `exchanges/`, as its `VENUE` value. Stateless; any thread.
 
-    Beside these members it may have `closed_candles` (True: candles are published once, when they have ended), `advice` (what
-    a person can do about a refused key, by the venue's code), `key_type_advice`, and `option_refusal`: see `exchanges`.
+    Beside these members it may have `closed_candles` (True: candles are published once, when they have ended), `errors` (what
+    its errors mean, by code or words: `exchanges._meaning`), `key_type_advice`, and `option_refusal`: see `exchanges`.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """What a person can do about a refused key, by the code or words in the venue's answer. Pure.
 
-Codes (or words, of a venue whose codes mean several things) stand in the venues' own tables (`exchanges/<venue>/_advice.py`);
+Codes (or words, of a venue whose codes mean several things) stand in the venues' own tables of errors (`exchanges._meaning`);
 here are the words of venues that send no codes.
 """
 
@@ -12,7 +12,7 @@ from typing import Final
 
 from exchanges import key_advice, key_type_advice
 from exchanges._adapter import FailKind
-from exchanges._advice import KEY, PERMISSION, PHRASE, SIGNATURE
+from exchanges._meaning import KEY, PERMISSION, PHRASE, SIGNATURE
 
 _UNUSABLE: Final = "the secret can't be used for signing: give it as the venue showed it, a PEM with all of its lines"
 
@@ -37,10 +37,6 @@ _WORDS: Final[Mapping[str, str]] = {
     "expired": KEY,
     "signature": SIGNATURE,
     "authentication failure": "the key is unknown, or the secret doesn't belong to it: copy both again, completely",
-    "api wallet": "give the address of the account itself, not that of a wallet that may trade for it",
-    "no account of this address": "the account must have been funded on this network once (HYPERLIQUIDENV chooses it)",
-    "no account address": "the key is the account's address, 0x and 40 hexadecimal digits; there is no secret",
-    "does not know this account": "paper accounts exist from their first use in the platform on; check key and secret",
 }
 
 

@@ -21,7 +21,7 @@ from exchanges._adapter import (
 )
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges.binance import _markets
-from exchanges.binance._advice import ADVICE, KEY_TYPE
+from exchanges.binance._errors import ERRORS, KEY_TYPE
 from exchanges.binance._markets import MARKETS
 from exchanges.binance.candle import CandleAdapter
 from exchanges.binance.symbols import Loader, refusal
@@ -44,7 +44,7 @@ class _Binance:
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset()
     closed_candles = True
-    advice = ADVICE
+    errors = ERRORS
     key_type_advice = KEY_TYPE
 
     def limits(self, exchange: str, feed: Feed) -> Limits:

@@ -10,6 +10,7 @@ import msgspec
 
 from exchanges._adapter import Answer, Fail, FailKind, Instant
 from exchanges._frames import UNREADABLE
+from exchanges._meaning import KEY, LIMITED, OFF, PERMISSION, SIGNATURE, WRONG, Meaning, refused
 
 CLOCK: Final = -1021
 LISTEN_KEY_UNKNOWN: Final = -1125
@@ -20,18 +21,22 @@ ALREADY_SUBSCRIBED: Final = -2035
 NOT_SUBSCRIBED: Final = -2036
 IDS_USED_UP: Final = -2042
 
-KINDS: Final[Mapping[int, FailKind]] = {
-    -2015: FailKind.CREDENTIAL,  # invalid key, IP or permissions
-    -2014: FailKind.CREDENTIAL,  # key format
-    -2008: FailKind.CREDENTIAL,  # invalid key id
-    -1022: FailKind.CREDENTIAL,  # bad signature
-    -1002: FailKind.CREDENTIAL,  # unauthorised
-    -1193: FailKind.CREDENTIAL,  # seen by the platform next to -2015, undocumented
-    -4056: FailKind.KEY_TYPE,  # "HMAC_SHA256 API key is not supported."
-    -1003: FailKind.RATE_LIMITED,
-    -1034: FailKind.RATE_LIMITED,  # too many connections
-    -1121: FailKind.REQUEST,  # bad symbol
-    -4120: FailKind.REQUEST,  # futures stop order on the old path
+KEY_TYPE: Final = "this account needs an Ed25519 key: make one and give its PEM as the secret"
+ERRORS: Final[Mapping[int, Meaning]] = {
+    -2015: refused(
+        "wrong key, a host address that the key doesn't allow, or a permission that it lacks (reading; futures too)"
+    ),
+    -2014: refused(KEY),  # its format
+    -2008: refused(KEY),
+    -1022: refused(SIGNATURE),
+    -1002: refused(PERMISSION),  # unauthorised
+    -1193: refused(),  # seen by the platform next to -2015, undocumented
+    -4056: Meaning(FailKind.KEY_TYPE, KEY_TYPE),  # "HMAC_SHA256 API key is not supported."
+    CLOCK: OFF,
+    -1003: LIMITED,
+    -1034: LIMITED,  # too many connections
+    -1121: WRONG,  # bad symbol
+    -4120: WRONG,  # futures stop order on the old path
 }
 """Every other code (-1000, -1001, -1006, -1007, -1008, -1016, -1125, -2042 …) is transient."""
 
@@ -87,9 +92,9 @@ def of_frame(status: int, code: int, text: str, retry_after_ms: int | None) -> V
 
 
 def kind_of(error: VenueError) -> FailKind:
-    kind = KINDS.get(error.code)
-    if kind is not None:
-        return kind
+    found = ERRORS.get(error.code)
+    if found is not None and not found.clock:
+        return found.kind
     if "session not authenticated" in error.text or ("apiKey" in error.text and error.code <= -1100):
         return FailKind.CREDENTIAL
     if error.status in (403, 418, 429):

@@ -11,8 +11,8 @@ from typing import Final
 from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges._topics import chunks
-from exchanges.bitget._advice import ADVICE
 from exchanges.bitget._candle import CandleAdapter, refusal_of
+from exchanges.bitget._errors import ERRORS
 from exchanges.bitget._instruments import Instruments
 from exchanges.bitget._markets import is_modern, modern_candles
 from exchanges.bitget._ticker import TickerAdapter
@@ -48,7 +48,7 @@ class Bitget:
     exchanges = ("bitget", "bitgetUsdm", "bitgetCoinm")
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset()
-    advice = ADVICE
+    errors = ERRORS
 
     def limits(self, exchange: str, feed: Feed) -> Limits:
         return Limits(

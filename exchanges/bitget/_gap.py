@@ -164,7 +164,7 @@ class _Plan(ABC):
         fail = _rest.failure(answer, envelope)
         if code in _rest.OTHER_GENERATION:
             self.doubted = True
-        if fail.kind is FailKind.RATE_LIMITED or code in _rest.CLOCK:
+        if fail.kind is FailKind.RATE_LIMITED or _rest.late(envelope):
             return Repaired(retry=True, retry_after_s=fail.retry_after_s)
         if call.tag == "order" and code in _rest.NO_ORDER:
             # Fresh orders are visible late: ask once more, then believe it.

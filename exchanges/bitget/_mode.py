@@ -78,7 +78,7 @@ def found(exchange: str, call: Call, answer: Answer) -> Finding:
         return _word(envelope) if stage.asks == "settings" else Finding(unified=False)
     if code == _rest.UNIFIED:
         return Finding(unified=True)
-    if code in _rest.CLOCK:
+    if _rest.late(envelope):
         return Finding(clock=f"{code} {envelope.msg or ''}".strip())
     if _rest.denied(envelope):
         return _denied(exchange, stage)

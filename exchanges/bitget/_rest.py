@@ -11,6 +11,7 @@ from exchanges._adapter import Answer, Call, Fail, FailKind
 from exchanges._frames import UNREADABLE
 from exchanges._signing import hmac_sha256_base64, is_pem, load_private_key, sign_pkcs1v15_sha256_base64
 from exchanges.bitget import _markets
+from exchanges.bitget._errors import DENIED, REST
 from exchanges.credentials import Credentials
 
 SUCCESS: Final = "00000"
@@ -19,26 +20,9 @@ UNIFIED: Final = "40085"
 CLASSIC: Final = "40084"
 """The account is classic: it wants the v2 API (seen on the simulator only; the venue's own code is not documented)."""
 OTHER_GENERATION: Final = frozenset({UNIFIED, CLASSIC})
-CLOCK: Final = frozenset({"40004", "40005", "40008"})
-PERMISSION: Final = "40014"
 PASSING: Final = frozenset({"40010", "40015", "40200", "40604", "40725", "40808", "45001"})
 """The venue is busy or in a release window (docs/venues/bitget.md, section 7): worth another try."""
 NO_ORDER: Final = frozenset({"40109", "40768", "43001", "25204"})
-CREDENTIAL: Final = frozenset(
-    {
-        "40001",  # ACCESS_KEY missing
-        "40002",  # ACCESS_SIGN missing
-        "40003",  # signature missing
-        "40006",  # key
-        "40009",  # signature
-        "40011",  # ACCESS_PASSPHRASE missing
-        "40012",  # key or passphrase
-        "40014",  # permission
-        "40018",  # address not on the white list
-        "40031",  # account closed
-        "40037",  # key gone
-    }
-)
 RATE_WAIT_S: Final = 1.0
 MAX_WAIT_S: Final = 60.0
 
@@ -66,15 +50,22 @@ def succeeded(answer: Answer, envelope: Envelope) -> bool:
 
 def denied(envelope: Envelope) -> bool:
     """The key may not ask this: it says nothing about the account."""
-    return str(envelope.code) == PERMISSION or "permission" in (envelope.msg or "").lower()
+    return str(envelope.code) == DENIED or "permission" in (envelope.msg or "").lower()
+
+
+def late(envelope: Envelope) -> bool:
+    """The venue refuses our time."""
+    meaning = REST.get(str(envelope.code))
+    return meaning is not None and meaning.clock
 
 
 def failure(answer: Answer, envelope: Envelope) -> Fail:
     """What an answer that did not succeed means. Clock and account-mode errors are the caller's to handle first."""
     code, text = str(envelope.code), envelope.msg or ""
     reason = answer.error or " ".join(part for part in (code or f"HTTP {answer.status}", text) if part)
-    if code in CREDENTIAL:
-        return Fail(kind=FailKind.CREDENTIAL, reason=reason)
+    meaning = REST.get(code)
+    if meaning is not None and meaning.kind is FailKind.CREDENTIAL:
+        return Fail(kind=meaning.kind, reason=reason)
     if answer.status == 429 or code == "429" or (code == "40725" and "too many" in text.lower()):
         header = answer.headers.get("retry-after", "")
         wait_s = min(float(header), MAX_WAIT_S) if header.isdigit() else RATE_WAIT_S

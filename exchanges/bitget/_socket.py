@@ -21,10 +21,12 @@ from exchanges._adapter import (
 )
 from exchanges._feed import NO_ANSWER, TopicFeed
 from exchanges._frames import UNREADABLE
+from exchanges._meaning import PASSING
 from exchanges._rows import tolerant
 from exchanges._timers import Heartbeat
 from exchanges._topics import Request, Rules
 from exchanges.bitget import _markets
+from exchanges.bitget._errors import SOCKET
 from exchanges.bitget._frames import ArgFrame, Frame
 
 PING_INTERVAL_S: Final = 25.0
@@ -40,18 +42,6 @@ RULES: Final = Rules(
     refill_s=20.0,
 )
 
-RATE_WAIT_S: Final = 1.0
-OVER_LIMIT_WAIT_S: Final = 60.0
-"""30007: the address may be blocked for a while."""
-
-BAD_KEY: Final = frozenset({30011, 30012, 30015})
-"""Key, passphrase, signature."""
-BAD_CLOCK: Final = frozenset({30013, 30014})
-LOGIN_FAILED: Final = 30005
-NOT_LOGGED_IN: Final = 30004
-BAD_ARG: Final = frozenset({30001, 30002, 30003, 30016})
-_TOO_MANY: Final = 30006
-_OVER_LIMIT: Final = 30007
 ACCOUNT: Final = "account"
 
 
@@ -88,10 +78,10 @@ class Arg(NamedTuple):
 _decode = tolerant(Frame)
 
 
-def code_of(frame: Frame) -> int:
-    """Codes come as numbers or as text."""
+def code_of(frame: Frame) -> str:
+    """Codes come as numbers or as text; empty for success."""
     text = str(frame.code)
-    return int(text) if text.isdigit() else 0
+    return text.lstrip("0") if text.isdigit() else ""
 
 
 def arg_of(frame: ArgFrame) -> Arg:
@@ -125,7 +115,7 @@ class Socket(TopicFeed[Arg]):
         """Any further frame (login answers)."""
         return [Note(f"event {frame.event or 'none'}")]
 
-    def _rejected(self, frame: Frame, code: int, now: Instant) -> Outputs | None:
+    def _rejected(self, frame: Frame, code: str, now: Instant) -> Outputs | None:
         """An error before the common handling; None = not handled."""
         return None
 
@@ -172,12 +162,11 @@ class Socket(TopicFeed[Arg]):
         if handled is not None:
             return handled
         reason = f"{frame.code} {frame.msg or ''}".strip()
-        if code == _TOO_MANY:
-            return [self._fail(FailKind.RATE_LIMITED, reason, RATE_WAIT_S)]
-        if code == _OVER_LIMIT:
-            return [self._fail(FailKind.RATE_LIMITED, reason, OVER_LIMIT_WAIT_S)]
+        meaning = SOCKET.get(code, PASSING)
+        if meaning.kind is FailKind.RATE_LIMITED:
+            return [self._fail(meaning.kind, reason, meaning.wait_s)]
         # An error without an argument must mean the only one that waits.
         arg = arg_of(frame.arg) if frame.arg is not None else self._book.only
-        if code in BAD_ARG and arg is not None and self._book.refused(arg):
+        if meaning.kind is FailKind.REQUEST and arg is not None and self._book.refused(arg):
             return self._refused([arg], Fail(kind=FailKind.REQUEST, reason=f"{arg.text}: {reason}"), now)
-        return [Note(f"error {code}")]
+        return [Note(f"error {code or 0}")]

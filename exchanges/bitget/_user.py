@@ -25,6 +25,7 @@ from exchanges._adapter import (
     UserSubscription,
 )
 from exchanges._frames import UNREADABLE
+from exchanges._meaning import PASSING
 from exchanges._numbers import decimal
 from exchanges._positions import Positions, Read
 from exchanges._repair import GapRepair
@@ -32,6 +33,7 @@ from exchanges._rows import Odd, read_rows
 from exchanges._timers import earliest
 from exchanges.bitget import _events, _frames, _markets, _mode, _rest
 from exchanges.bitget._asking import Asking
+from exchanges.bitget._errors import NOT_LOGGED_IN, SOCKET
 from exchanges.bitget._gap import ClassicGap, Gap, UnifiedGap
 from exchanges.bitget._positions import (
     decode_held,
@@ -44,10 +46,6 @@ from exchanges.bitget._positions import (
 from exchanges.bitget._report import Told
 from exchanges.bitget._socket import (
     ACCOUNT,
-    BAD_CLOCK,
-    BAD_KEY,
-    LOGIN_FAILED,
-    NOT_LOGGED_IN,
     Arg,
     Socket,
     code_of,
@@ -256,11 +254,12 @@ class User(OneAccount, Socket):
             return [Arg("UTA", "position")]
         return [Arg(product, POSITIONS, "default") for product in self.account.products]
 
-    def _rejected(self, frame: _frames.Frame, code: int, now: Instant) -> Outputs | None:
+    def _rejected(self, frame: _frames.Frame, code: str, now: Instant) -> Outputs | None:
         reason = f"{frame.code} {frame.msg or ''}".strip()
-        if code in BAD_KEY:
+        meaning = SOCKET.get(code, PASSING)
+        if meaning.kind is FailKind.CREDENTIAL:
             return [self._refuse(reason)]
-        if code in BAD_CLOCK or code == LOGIN_FAILED:
+        if meaning.clock:
             self._login_by = None
             return self._check_clock(reason, relogin=True)
         if code == NOT_LOGGED_IN:

@@ -7,8 +7,8 @@ from typing import Final, cast
 
 from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
-from exchanges.bybit._advice import ADVICE
 from exchanges.bybit._candle import CandleAdapter, native_interval
+from exchanges.bybit._errors import ERRORS
 from exchanges.bybit._instruments import Loader
 from exchanges.bybit._public import ARGS_CHARACTERS
 from exchanges.bybit._rest import CATEGORY, IP_BAN_S, REGIONS
@@ -37,7 +37,7 @@ class Bybit:
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset(REGIONS)
     closed_candles = True
-    advice = ADVICE
+    errors = ERRORS
 
     def limits(self, exchange: str, feed: Feed) -> Limits:
         return Limits(

@@ -15,6 +15,7 @@ from exchanges._signing import (
     load_private_key,
     sign_pkcs1v15_sha256_base64,
 )
+from exchanges.bybit._errors import meaning_of
 from exchanges.credentials import Credentials
 from exchanges.errors import CredentialUnusable
 
@@ -124,26 +125,6 @@ class Envelope(msgspec.Struct):
 
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
 
-_CREDENTIAL: Final = frozenset(
-    {
-        10003,  # invalid key, also: a key of another environment
-        10004,  # bad signature
-        10005,  # permission
-        10007,  # authentication failed
-        10009,  # region
-        10010,  # address not bound to the key
-        10024,  # compliance rules
-        10027,  # trading banned
-        10028,  # unified account only
-        100028,
-        33004,  # key expired
-        -2015,
-    }
-)
-_CLOCK: Final = frozenset({10002, -1})
-_RATE: Final = frozenset({10006, 10018, 10429, 20003, 170222})
-_CREDENTIAL_TEXTS: Final = ("api key is invalid", "your api key has expired", "error sign", "apikey is invalid")
-_MAINTENANCE_TEXTS: Final = ("maintenance", "system upgrade", "system is upgrading")
 IP_BAN_S: Final = 600.0
 """HTTP 403 `access too frequent` binds the address; the documentation asks for ten minutes of silence."""
 
@@ -180,18 +161,8 @@ def failure_of(answer: Answer) -> Failure | None:
 def failure_of_code(code: int, text: str) -> Failure | None:
     if code == 0:
         return None
-    reason, lower = f"{code} {text}".rstrip(), text.lower()
-    if code in _CLOCK and (code != -1 or "expired" in lower):
-        return Failure(FailKind.TRANSIENT, reason, clock=True)
-    if code in _CREDENTIAL or any(part in lower for part in _CREDENTIAL_TEXTS):
-        return Failure(FailKind.CREDENTIAL, reason)
-    if code in _RATE or "too many visits" in lower:
-        return Failure(FailKind.RATE_LIMITED, reason)
-    if code == 10001:  # a parameter that the venue does not take: asking again changes nothing
-        return Failure(FailKind.REQUEST, reason)
-    if any(part in lower for part in _MAINTENANCE_TEXTS):
-        return Failure(FailKind.MAINTENANCE, reason)
-    return Failure(FailKind.TRANSIENT, reason)
+    meaning = meaning_of(code, text)
+    return Failure(meaning.kind, f"{code} {text}".rstrip(), meaning.clock)
 
 
 def wait_of(answer: Answer, now_ms: int) -> float:

@@ -14,7 +14,7 @@ from exchanges.hyperliquid._candle import CandleAdapter, refusal_of_request
 from exchanges.hyperliquid._markets import LINEAR, SPOT, Loader, table_of_context
 from exchanges.hyperliquid._ticker import TickerAdapter
 from exchanges.hyperliquid._user import UserAdapter, recorded_user
-from exchanges.hyperliquid._wire import POOL, RETRY_S, TOO_MANY_CONNECTIONS
+from exchanges.hyperliquid._wire import ERRORS, POOL, RETRY_S, TOO_MANY_CONNECTIONS
 from exchanges.ids import Feed
 from exchanges.instruments import EMPTY, SymbolTable
 
@@ -40,6 +40,7 @@ class Hyperliquid:
     exchanges = (SPOT, LINEAR)
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset()
+    errors = ERRORS
 
     def limits(self, exchange: str, feed: Feed) -> Limits:
         return Limits(

@@ -14,6 +14,7 @@ import msgspec
 
 from exchanges._adapter import Answer, Call, FailKind, Send
 from exchanges._frames import NO_WEIGHT, UNREADABLE
+from exchanges._meaning import Meaning, refused
 from exchanges._rows import tolerant
 from exchanges._timers import Heartbeat
 from exchanges.errors import CredentialUnusable
@@ -138,6 +139,14 @@ FAILURES: Final[tuple[tuple[str, FailKind], ...]] = (
     ("Inactive", FailKind.TRANSIENT),
 )
 """Beginnings of error texts and close reasons. What is in no row is the venue's own trouble."""
+ERRORS: Final[Mapping[str, Meaning]] = {
+    "api wallet": refused("give the address of the account itself, not that of a wallet that may trade for it"),
+    "no account of this address": refused(
+        "the account must have been funded on this network once (HYPERLIQUIDENV chooses it)"
+    ),
+    "no account address": refused("the key is the account's address, 0x and 40 hexadecimal digits; there is no secret"),
+}
+"""Parts of our own texts about an address, in lower case → what they mean."""
 TOO_MANY_CONNECTIONS: Final = "Cannot open more than"
 ALREADY: Final = "Already subscribed"
 """Benign: the topic is subscribed."""

@@ -14,9 +14,9 @@ from exchanges._topics import chunks
 from exchanges.ids import Feed
 from exchanges.instruments import EMPTY, SymbolTable
 from exchanges.kucoin import _markets
-from exchanges.kucoin._advice import ADVICE
 from exchanges.kucoin._candle import CandleAdapter, refusal_of
 from exchanges.kucoin._classic import ClassicUser
+from exchanges.kucoin._errors import ERRORS
 from exchanges.kucoin._markets import Instruments
 from exchanges.kucoin._ticker import TickerAdapter
 from exchanges.kucoin._unified import UnifiedUser
@@ -55,7 +55,7 @@ class KuCoin:
     exchanges = ("kucoin", "kucoinLinear", "kucoinInverse")
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset()
-    advice = ADVICE
+    errors = ERRORS
 
     def limits(self, exchange: str, feed: Feed) -> Limits:
         stall = {"user": None, "ticker": STALL_S, "candle": QUIET_STALL_S}[feed]

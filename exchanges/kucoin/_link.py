@@ -25,7 +25,7 @@ from exchanges._frames import UNREADABLE
 from exchanges._rows import read_rows, tolerant
 from exchanges._timers import Heartbeat, earliest
 from exchanges._topics import Request, Rules
-from exchanges.kucoin import _markets, _rest
+from exchanges.kucoin import _errors, _markets, _rest
 
 WELCOME_S: Final = 5.0
 """Without a welcome by then the token is not accepted: a new one is needed."""
@@ -232,7 +232,7 @@ class Link(TopicFeed[Topic]):
         return [Connect(f"{server.endpoint}{joint}token={quote(token.token, safe='')}&connectId={connect_id}")]
 
     def _no_token(self, answer: Answer, envelope: _rest.Envelope) -> Outputs:
-        if str(envelope.code) == _rest.CLOCK:
+        if str(envelope.code) == _errors.CLOCK:
             return self._check_clock(envelope)
         fail = _rest.failure(answer, envelope)
         if fail.kind is FailKind.TRANSIENT and answer.status:

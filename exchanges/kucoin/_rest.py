@@ -10,31 +10,16 @@ import msgspec
 
 from exchanges._adapter import Answer, Call, Fail, FailKind
 from exchanges._frames import RETRYABLE, UNREADABLE
+from exchanges._meaning import PASSING
 from exchanges._signing import hmac_sha256_base64
 from exchanges.credentials import Credentials
+from exchanges.kucoin._errors import ERRORS
 
 SUCCESS: Final = "200000"
-CLOCK: Final = "400002"
-"""`KC-API-TIMESTAMP` more than 5 s from the venue's clock."""
 TIME: Final = "time"
 """Tag of `time_call`."""
 
-CREDENTIAL: Final = frozenset(
-    {
-        "400001",  # a KC-API header is missing
-        "400003",  # key unknown
-        "400004",  # passphrase
-        "400005",  # signature
-        "400006",  # address not on the white list
-        "400007",  # permission missing
-        "400303",
-        "400401",
-        "126047",
-        "411100",  # account frozen
-    }
-)
 _NO_PATH: Final = frozenset({"404", "404000"})
-RATE_LIMITED: Final = frozenset({"429000", "429", "200002", "1015"})
 MAX_WAIT_S: Final = 300.0
 _WAIT_S: Final = 10.0
 _CLOUDFLARE_WAIT_S: Final = 30.0
@@ -68,9 +53,10 @@ def failure(answer: Answer, envelope: Envelope) -> Fail:
     """What an answer that did not succeed means. Clock errors are the caller's to handle first (`CLOCK`)."""
     code = str(envelope.code)
     reason = answer.error or " ".join(part for part in (code or f"HTTP {answer.status}", envelope.msg) if part)
-    if code in CREDENTIAL:
-        return Fail(kind=FailKind.CREDENTIAL, reason=reason)
-    if code in RATE_LIMITED or answer.status == 429 or b"error code: 1015" in answer.body[:4096]:
+    kind = ERRORS.get(code, PASSING).kind
+    if kind is FailKind.CREDENTIAL:
+        return Fail(kind=kind, reason=reason)
+    if kind is FailKind.RATE_LIMITED or answer.status == 429 or b"error code: 1015" in answer.body[:4096]:
         return Fail(kind=FailKind.RATE_LIMITED, reason=reason, retry_after_s=wait_s(answer))
     return Fail(kind=FailKind.TRANSIENT, reason=reason)
 

@@ -14,7 +14,7 @@ from exchanges._plan import Singles, Steps, not_known, once
 from exchanges._repair import Repaired
 from exchanges._rows import Odd, read_rows, tolerant
 from exchanges.events import ExecutionReport
-from exchanges.kucoin import _events, _frames, _markets, _rest
+from exchanges.kucoin import _errors, _events, _frames, _markets, _rest
 from exchanges.kucoin._gap import AHEAD_MS, QUOTES
 from exchanges.kucoin._telling import Telling
 from exchanges.kucoin._unified_events import BalancePush, RestOrder, balance_event, report_of, unclear
@@ -204,7 +204,7 @@ class UnifiedGap:
         fail = _rest.failure(answer, envelope)
         if fail.kind is FailKind.RATE_LIMITED:
             return Repaired(retry=True, retry_after_s=fail.retry_after_s)
-        if code == _rest.CLOCK or code.startswith("5"):
+        if code == _errors.CLOCK or code.startswith("5"):
             return Repaired(retry=True)
         if call.tag == "order" and code in _UNKNOWN_ORDER:
             return Repaired(missing=[not_known(ask.order_id)])

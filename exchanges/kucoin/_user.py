@@ -25,7 +25,7 @@ from exchanges._frames import UNREADABLE
 from exchanges._rows import tolerant
 from exchanges._timers import earliest
 from exchanges.errors import CredentialUnusable
-from exchanges.kucoin import _markets, _rest
+from exchanges.kucoin import _errors, _markets, _rest
 from exchanges.kucoin._classic import ClassicUser
 from exchanges.kucoin._unified import UnifiedUser
 from exchanges.kucoin._unified_gap import Api
@@ -120,7 +120,7 @@ class User(OneAccount):
     ) -> Outputs:
         fail = _rest.failure(answer, envelope)
         code = str(envelope.code)
-        if code == _rest.CLOCK and not self._clock_checked and self._inner is None:
+        if code == _errors.CLOCK and not self._clock_checked and self._inner is None:
             self._clock_checked = True
             return [_rest.time_call(_markets.SPOT_REST)]
         if fail.kind is FailKind.RATE_LIMITED and self._inner is None:

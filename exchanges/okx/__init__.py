@@ -9,8 +9,8 @@ from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges.ids import Feed
 from exchanges.instruments import EMPTY, SymbolTable
-from exchanges.okx._advice import ADVICE
 from exchanges.okx._candle import CandleAdapter
+from exchanges.okx._errors import ERRORS
 from exchanges.okx._instruments import Loader, of_context
 from exchanges.okx._intervals import channel_of
 from exchanges.okx._orders import KIND
@@ -39,7 +39,7 @@ class Okx:
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset(SITES)
     closed_candles = True
-    advice = ADVICE
+    errors = ERRORS
 
     def limits(self, exchange: str, feed: Feed) -> Limits:
         return Limits(

@@ -13,6 +13,7 @@ from exchanges._frames import UNREADABLE
 from exchanges._lookup import Lookups
 from exchanges._positions import Positions
 from exchanges._repair import GapRepair, Repaired
+from exchanges.okx._errors import ORDER_UNKNOWN
 from exchanges.okx._frames import Arg
 from exchanges.okx._gap import GapPlan
 from exchanges.okx._orders import Order, belongs
@@ -25,7 +26,7 @@ from exchanges.okx._positions import (
     position_update,
     read_positions,
 )
-from exchanges.okx._rest import ORDER_UNKNOWN, Signer, failure_of, hosts_of
+from exchanges.okx._rest import Signer, failure_of, hosts_of
 
 ASK_TIMEOUT_S: Final = 5.0
 _ACCOUNT: Final = Arg(channel="account")

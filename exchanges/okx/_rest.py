@@ -13,6 +13,7 @@ from exchanges._frames import UNREADABLE
 from exchanges._signing import hmac_sha256_base64
 from exchanges.credentials import Credentials
 from exchanges.errors import CredentialUnusable
+from exchanges.okx._errors import meaning_of
 
 # --- hosts ---
 
@@ -113,62 +114,9 @@ class _Time(msgspec.Struct):
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
 _decode_times = msgspec.json.Decoder(list[_Time]).decode
 
-ORDER_UNKNOWN: Final = "51603"
-LOGIN_FAILED: Final = "60009"
-"""Alone it proves nothing: the venue uses it for its own troubles too."""
-TRADE_TIMEOUT: Final = "51054"
-"""The only passing one of the codes that say what is wrong with a request about an order (51xxx)."""
-INSTRUMENT_UNKNOWN: Final = "60018"
 UPGRADE_NOTICE: Final = "64008"
 FIRST_WAIT_S: Final = 2.0
 LONGEST_WAIT_S: Final = 60.0
-
-CREDENTIAL: Final = frozenset(
-    {
-        "60005",  # invalid apiKey
-        "60007",  # invalid sign
-        "60024",  # wrong passphrase
-        "60032",  # the key doesn't exist; also: wrong region, or demo and live mixed up
-        "50007",  # account blocked
-        "50008",  # user doesn't exist
-        "50030",  # no permission to use this interface
-        "50035",  # unbound key that has to be bound to an address
-        "50100",
-        "50101",  # key of the other environment
-        "50103",
-        "50104",
-        "50105",  # passphrase
-        "50106",
-        "50107",
-        "50110",  # address not in the key's list
-        "50111",
-        "50113",  # signature
-        "50114",
-        "50118",
-        "50119",  # the key doesn't exist
-        "50120",  # permission
-        "50121",
-    }
-)
-CLOCK: Final = frozenset({"60004", "60006", "50102", "50112"})
-RATE: Final = frozenset({"60014", "60023", "50011", "50013", "50040", "50061"})
-REQUEST: Final = frozenset(
-    {
-        "60008",  # another service address carries this channel
-        "60012",
-        "60013",
-        INSTRUMENT_UNKNOWN,
-        "60019",
-        "60027",
-        "60028",
-        "60033",
-        "64000",
-        "64001",
-        "64002",
-        "64003",
-        "64004",
-    }
-)
 
 
 class Failure(NamedTuple):
@@ -181,19 +129,9 @@ class Failure(NamedTuple):
 
 
 def failure_of_code(code: str, text: str) -> Failure:
-    """The class of an error code; what is in no table is the venue's own trouble.
-
-    So are a repeated and a batched login (60010, 60031): they say nothing about the key.
-    """
-    reason = f"{code} {text}".strip()
-    if code in CLOCK:
-        return Failure(code, FailKind.TRANSIENT, reason, clock=True)
-    if code in CREDENTIAL or "invalid apikey" in text.lower():
-        return Failure(code, FailKind.CREDENTIAL, reason)
-    if code in RATE:
-        return Failure(code, FailKind.RATE_LIMITED, reason)
-    asked_wrongly = code in REQUEST or (code.startswith("51") and len(code) == 5 and code != TRADE_TIMEOUT)
-    return Failure(code, FailKind.REQUEST if asked_wrongly else FailKind.TRANSIENT, reason)
+    """The class of an error code."""
+    meaning = meaning_of(code, text)
+    return Failure(code, meaning.kind, f"{code} {text}".strip(), meaning.clock)
 
 
 def envelope_of(answer: Answer) -> Envelope | None:

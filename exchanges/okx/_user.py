@@ -33,6 +33,7 @@ from exchanges._rows import tolerant
 from exchanges._timers import Alarms, earliest
 from exchanges.events import AccountEvent, AccountPosition
 from exchanges.okx._account import XPERP_ORDERS, AccountSession, request
+from exchanges.okx._errors import LOGIN_FAILED
 from exchanges.okx._frames import BENIGN, Arg, Control, decode_control, notice
 from exchanges.okx._keepalive import PONG, heartbeat
 from exchanges.okx._orders import (
@@ -46,7 +47,6 @@ from exchanges.okx._orders import (
 from exchanges.okx._positions import CHANNEL as POSITIONS
 from exchanges.okx._rest import (
     FIRST_WAIT_S,
-    LOGIN_FAILED,
     LONGEST_WAIT_S,
     envelope_of,
     failure_of,

@@ -18,7 +18,7 @@ from exchanges._adapter import (
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges.ids import PAPER_TO_REAL, Feed, real_id
 from exchanges.instruments import EMPTY, Instrument, SymbolTable
-from exchanges.paper.user import REQUESTS, PaperUser, ReplayedPaperUser, url
+from exchanges.paper.user import ERRORS, REQUESTS, PaperUser, ReplayedPaperUser, url
 
 __all__ = ["VENUE", "url"]
 
@@ -43,6 +43,7 @@ class _Paper:
     exchanges = tuple(PAPER_TO_REAL)
     feeds: tuple[Feed, ...] = ("user",)
     regions: frozenset[str] = frozenset()
+    errors = ERRORS
 
     def limits(self, exchange: str, feed: Feed) -> Limits:
         return Limits(

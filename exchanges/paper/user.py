@@ -8,6 +8,7 @@ logs of servers and proxies. So a gap is not read: the report says so, and the b
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -30,6 +31,7 @@ from exchanges._adapter import (
     UserSubscription,
 )
 from exchanges._frames import UNREADABLE
+from exchanges._meaning import Meaning, refused
 from exchanges._rows import Odd
 from exchanges._timers import earliest
 from exchanges.events import AccountPosition, ExecutionReport
@@ -50,6 +52,12 @@ ORDERS: Final = "order"
 BALANCES: Final = "outboundAccountInfo"
 REQUESTS: Final = {ORDERS: "subscribeOrder", BALANCES: "subscribeOutboundAccountInfo"}
 UNKNOWN_ACCOUNT: Final = "the paper server does not know this account; asking again at growing intervals"
+ERRORS: Final[Mapping[str, Meaning]] = {
+    "does not know this account": refused(
+        "paper accounts exist from their first use in the platform on; check key and secret"
+    ),
+}
+"""Parts of our own texts → what they mean."""
 """Text of the note about a refused subscribe: the account may be made later, so it is no failure of the stream."""
 UNREAD_GAP: Final = "orders and balances: the paper server tells them only to a key in a URL, which is not sent"
 _SCHEMES: Final = {"http": "ws", "ws": "ws", "https": "wss", "wss": "wss"}

@@ -14,9 +14,8 @@ from exchanges._topics import chunks
 from exchanges.ids import Feed
 from exchanges.instruments import EMPTY, SymbolTable
 from exchanges.whitebit import _markets
-from exchanges.whitebit._advice import ADVICE
 from exchanges.whitebit._candle import WhitebitCandle, refusal_of
-from exchanges.whitebit._rest import NO_SANDBOX, option_refusal, site_of
+from exchanges.whitebit._rest import ERRORS, NO_SANDBOX, option_refusal, site_of
 from exchanges.whitebit._ticker import WhitebitTicker
 from exchanges.whitebit._user import User
 
@@ -55,7 +54,7 @@ class Whitebit:
     exchanges = (_markets.SPOT, _markets.FUTURES)
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset()
-    advice = ADVICE
+    errors = ERRORS
 
     def limits(self, exchange: str, feed: Feed) -> Limits:
         return Limits(

@@ -11,6 +11,7 @@ import msgspec
 
 from exchanges._adapter import Answer, Call, FailKind
 from exchanges._frames import RETRYABLE, UNREADABLE
+from exchanges._meaning import ACCOUNT, LIMITED, OFF, PERMISSION, SIGNATURE, WRONG, Meaning, refused
 from exchanges._signing import hmac_sha512_hex
 from exchanges.credentials import Credentials
 from exchanges.errors import CredentialUnusable
@@ -101,20 +102,26 @@ class Failure(NamedTuple):
     retry_after_s: float | None = None
 
 
-TEXTS: Final[tuple[tuple[str, FailKind], ...]] = (
+ERRORS: Final[Mapping[str, Meaning]] = {
     # Numbers of errors are used twice (2: key off, and order not found), so the text decides.
-    ("nonce", FailKind.TRANSIENT),
-    ("unauthorized request", FailKind.CREDENTIAL),
-    ("this action is unauthorized", FailKind.CREDENTIAL),
-    ("not authorized to perform this action", FailKind.CREDENTIAL),
-    ("you don't have permission", FailKind.CREDENTIAL),
-    ("user not found", FailKind.CREDENTIAL),
-    ("too many requests", FailKind.RATE_LIMITED),
-    ("system maintenance", FailKind.MAINTENANCE),
-    ("market is not available", FailKind.REQUEST),
-    ("does not exist", FailKind.REQUEST),
-)
-"""Part of an error's text, in lower case → what to do. The first one counts."""
+    "nonce": OFF,
+    "unauthorized request": refused(SIGNATURE),
+    "this action is unauthorized": refused(
+        "the key is switched off (one that nobody uses for 14 days switches itself off), or its list of addresses lacks this "
+        "host's: look at it in the venue's API settings"
+    ),
+    "not authorized to perform this action": refused(PERMISSION),
+    "you don't have permission": refused(
+        "the key is bound to a list of endpoints that lacks one: allow the socket token, orders, and the trade and "
+        "collateral accounts, or remove the list"
+    ),
+    "user not found": refused(ACCOUNT),
+    "too many requests": LIMITED,
+    "system maintenance": Meaning(FailKind.MAINTENANCE),
+    "market is not available": WRONG,
+    "does not exist": WRONG,
+}
+"""Part of an error's text, in lower case → what it means. The first one counts."""
 SOCKET_CODES: Final[dict[int, FailKind]] = {
     1: FailKind.REQUEST,
     2: FailKind.TRANSIENT,
@@ -131,7 +138,7 @@ requests, unknown market."""
 
 def kind_of_text(text: str) -> FailKind | None:
     said = text.lower()
-    return next((kind for part, kind in TEXTS if part in said), None)
+    return next((meaning.kind for part, meaning in ERRORS.items() if part in said), None)
 
 
 def failure_of_code(code: int, text: str) -> Failure:

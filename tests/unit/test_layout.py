@@ -19,8 +19,7 @@ ROOT = Path(__file__).parents[2]
 ADAPTER = {
     "__init__": "VENUE: sources, ids, limits, factories",
     "_hosts": "addresses and environments",
-    "_errors": "codes and texts → FailKind",
-    "_advice": "what a person can do about a refused key, by code",
+    "_errors": "codes and texts → what to do next, and what a person can do",
     "_signer": "who signs: logins and calls",
     "_symbols": "wire code ↔ pair id, intervals, the lists",
     "_connection": "what the venue's sockets share",

@@ -73,7 +73,7 @@ PLANTED: Final = (
         "account.repair._open = True; outputs += account.repair.live(event)",
     ),
     _adapter(
-        "a dead key is told as transient", "_errors", '"EXPIRED": FailKind.CREDENTIAL', '"EXPIRED": FailKind.TRANSIENT'
+        "a dead key is told as transient", "_errors", '"EXPIRED": refused(', '"EXPIRED": Meaning(FailKind.TRANSIENT, '
     ),
     _adapter(
         "an unknown status is guessed",

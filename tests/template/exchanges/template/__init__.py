@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from exchanges.template._candle import CandleAdapter
+from exchanges.template._errors import ERRORS
 from exchanges.template._symbols import INTERVALS, Loader
 from exchanges.template._ticker import TickerAdapter
 from exchanges.template._user import UserAdapter
@@ -32,6 +33,7 @@ class Template:
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset()
     closed_candles = True
+    errors = ERRORS
 
     def limits(self, exchange: str, feed: Feed) -> Limits:
         return Limits(

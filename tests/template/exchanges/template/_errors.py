@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import msgspec
 
 from exchanges._adapter import Answer, Fail, FailKind
 from exchanges._frames import UNREADABLE
+from exchanges._meaning import KEY, LIMITED, OFF, PASSING, SIGNATURE, WRONG, Meaning, refused
 
 REST: Final = "https://api.template.example"
 WS: Final = "wss://ws.template.example"
 
 CLOCK: Final = "CLOCK"
 UNKNOWN_ORDER: Final = "UNKNOWN_ORDER"
-CODES: Final = {
-    "KEY": FailKind.CREDENTIAL,  # not known, or deleted
-    "EXPIRED": FailKind.CREDENTIAL,
-    "SIGNATURE": FailKind.CREDENTIAL,
-    CLOCK: FailKind.TRANSIENT,
-    "RATE": FailKind.RATE_LIMITED,
-    "PARAMETER": FailKind.REQUEST,
-    UNKNOWN_ORDER: FailKind.REQUEST,
+ERRORS: Final[Mapping[str, Meaning]] = {
+    "KEY": refused(KEY),
+    "EXPIRED": refused("the key has expired: make a new one"),
+    "SIGNATURE": refused(SIGNATURE),
+    CLOCK: OFF,
+    "RATE": LIMITED,
+    "PARAMETER": WRONG,
+    UNKNOWN_ORDER: WRONG,
 }
 
 
@@ -43,7 +45,7 @@ _decode = msgspec.json.Decoder(_Body).decode
 
 
 def failure_of_code(code: str, message: str) -> Failure:
-    return Failure(CODES.get(code, FailKind.TRANSIENT), f"{code} {message}".rstrip(), code)
+    return Failure(ERRORS.get(code, PASSING).kind, f"{code} {message}".rstrip(), code)
 
 
 def failure_of(answer: Answer) -> Failure | None:
