@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -14,6 +14,7 @@ from connector.core.errors import ConnectorError, InvalidSetting
 from connector.core.log import describe_error
 from connector.state.derived import weakness
 from connector.state.vault import NONE
+from exchanges.ids import FAMILIES
 
 if TYPE_CHECKING:
     import socket
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from connector.core.settings import Settings
     from connector.streams.egress import Egresses
     from connector.streams.http_connections import Reach
+    from exchanges._adapter import ClockCall
 NAME: Final = "doctor"
 HELP: Final = "check settings, broker, Redis, the clock and the way to the exchanges"
 
@@ -40,42 +42,17 @@ class Check(NamedTuple):
     advice: str = ""
 
 
-class VenueTime(NamedTuple):
-    """A public address that proves that a venue can be reached, and how to read its clock in ms (None = it tells none)."""
+def clocks() -> Mapping[str, ClockCall]:
+    """How to ask the venues for their time, by family name."""
+    from exchanges import venues
 
-    url: str
-    read_ms: Callable[[Any], float] | None
-    ask: Mapping[str, str] | None = None
-    """Body of a POST; None = a GET."""
-
-
-def _at(*path: str | int, scale: float = 1.0) -> Callable[[Any], float]:
-    def read(body: Any) -> float:
-        for step in path:
-            body = body[step]
-        return float(body) * scale
-
-    return read
-
-
-VENUES: Final[dict[str, VenueTime]] = {
-    "binance": VenueTime("https://api.binance.com/api/v3/time", _at("serverTime")),
-    "bybit": VenueTime("https://api.bybit.com/v5/market/time", _at("time")),
-    "okx": VenueTime("https://openapi.okx.com/api/v5/public/time", _at("data", 0, "ts")),
-    "kucoin": VenueTime("https://api.kucoin.com/api/v1/timestamp", _at("data")),
-    "bitget": VenueTime("https://api.bitget.com/api/v2/public/time", _at("data", "serverTime")),
-    "kraken": VenueTime("https://api.kraken.com/0/public/Time", _at("result", "unixtime", scale=1000)),
-    "coinbase": VenueTime("https://api.coinbase.com/api/v3/brokerage/time", _at("epochMillis")),
-    "whitebit": VenueTime("https://whitebit.com/api/v4/public/time", _at("time", scale=1000)),
-    "hyperliquid": VenueTime("https://api.hyperliquid.xyz/info", _at("time"), {"type": "exchangeStatus"}),
-}
-_WHOLE_SECONDS: Final = frozenset({"kraken", "whitebit"})
-"""Venues whose clock is too coarse to judge ours by."""
+    found = ((name, getattr(venue, "clock", None)) for name, venue in venues().items())
+    return {name: clock for name, clock in found if clock is not None}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--venue", action="append", choices=sorted(VENUES), help="check only this exchange (repeatable)"
+        "--venue", action="append", choices=sorted(FAMILIES), help="check only this exchange (repeatable)"
     )
     parser.add_argument("--no-venues", action="store_true", help="leave the exchanges out")
 
@@ -113,9 +90,7 @@ def check_names(names: Iterable[str]) -> Iterator[Check]:
 
 def served() -> list[str]:
     """The exchanges that this version has an adapter for; others can be named with `--venue`."""
-    from exchanges import venues
-
-    return sorted(VENUES.keys() & venues().keys())
+    return sorted(clocks())
 
 
 def _print(check: Check) -> None:
@@ -265,22 +240,20 @@ def check_venue(venue: str, settings: Settings, offsets: list[float], egresses: 
     """Whether a venue answers by one of our ways; its clock is added to `offsets` (venue minus ours, ms)."""
     from connector.streams.endpoints import Endpoints
 
-    known = VENUES[venue]
+    known = clocks()[venue]
     by = f" through {way}" if way else ""
     try:
         url = Endpoints(settings.venue_gateway, settings.venue_endpoints).resolve(known.url)
         before = time.time() * 1000
         started = time.monotonic()
-        response = _get(url, settings.venue_ca_file or True, known.ask, partial(_reach, egresses, way))
+        response = _get(url, settings.venue_ca_file or True, known.body, partial(_reach, egresses, way))
         took_ms = (time.monotonic() - started) * 1000
-        if known.read_ms is None:
-            return Check(venue, True, f"answers in {took_ms:.0f} ms{by}")
         offset = known.read_ms(response.json()) - (before + took_ms / 2)
     except ConnectorError as error:
         return Check(venue, False, str(error), "correct VENUE_GATEWAY or VENUE_ENDPOINTS")
     except Exception as error:  # noqa: BLE001 - a doctor reports whatever it meets
         return _unreachable(venue, known.url, way, error)
-    if venue in _WHOLE_SECONDS:
+    if known.whole_seconds:
         return Check(venue, True, f"answers in {took_ms:.0f} ms{by}")
     offsets.append(offset)
     return Check(venue, True, f"answers in {took_ms:.0f} ms{by}, its clock is {offset:+.0f} ms from ours")

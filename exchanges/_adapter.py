@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -419,6 +419,24 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """Venue time minus local time, as some connection of the family last measured it (`exchanges._clock`)."""
 
 
+class ClockCall(NamedTuple):
+    """A public question for the venue's time. That it is answered proves that the venue can be reached."""
+
+    url: str
+    path: tuple[str | int, ...]
+    """Where in the answer the time stands."""
+    body: Mapping[str, str] | None = None
+    """Of a POST; None = a GET."""
+    whole_seconds: bool = False
+    """The time is told in seconds, which is too coarse to judge a clock by; else in ms."""
+
+    def read_ms(self, answer: Any) -> float:
+        """The time out of the decoded answer. Raises `LookupError`, `TypeError` or `ValueError` for another shape."""
+        for step in self.path:
+            answer = answer[step]
+        return float(answer) * (1000 if self.whole_seconds else 1)
+
+
 class InstrumentLoader(Protocol):
     """Pure loader of a venue's symbol list: pages and cursors are followed through `answered`."""
 
@@ -435,7 +453,8 @@ class Venue(Protocol):
     """One per module under `exchanges/`, as its `VENUE` value. Stateless; any thread.
 
     Beside these members it may have `closed_candles` (True: candles are published once, when they have ended), `errors` (what
-    its errors mean, by code or words: `exchanges._meaning`), `key_type_advice`, and `option_refusal`: see `exchanges`.
+    its errors mean, by code or words: `exchanges._meaning`), `key_type_advice`, `option_refusal` (see `exchanges`), and
+    `clock` (how to ask for its time).
     """
 
     name: str

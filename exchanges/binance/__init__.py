@@ -12,6 +12,7 @@ from exchanges._adapter import (
     Adapter,
     Answer,
     Call,
+    ClockCall,
     Instant,
     InstrumentLoader,
     Limits,
@@ -43,6 +44,7 @@ class _Binance:
     exchanges = FAMILIES["binance"]
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset()
+    clock = ClockCall("https://api.binance.com/api/v3/time", ("serverTime",))
     closed_candles = True
     errors = ERRORS
     key_type_advice = KEY_TYPE

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
+from exchanges._adapter import Adapter, ClockCall, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges._topics import chunks
 from exchanges.bitget._candle import CandleAdapter, refusal_of
@@ -48,6 +48,7 @@ class Bitget:
     exchanges = ("bitget", "bitgetUsdm", "bitgetCoinm")
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset()
+    clock = ClockCall("https://api.bitget.com/api/v2/public/time", ("data", "serverTime"))
     errors = ERRORS
 
     def limits(self, exchange: str, feed: Feed) -> Limits:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
-from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
+from exchanges._adapter import Adapter, ClockCall, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges.bybit._candle import CandleAdapter, native_interval
 from exchanges.bybit._errors import ERRORS
@@ -36,6 +36,7 @@ class Bybit:
     exchanges = tuple(CATEGORY)
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset(REGIONS)
+    clock = ClockCall("https://api.bybit.com/v5/market/time", ("time",))
     closed_candles = True
     errors = ERRORS
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
+from exchanges._adapter import Adapter, ClockCall, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_setup
 from exchanges.hyperliquid._candle import CandleAdapter, refusal_of_request
 from exchanges.hyperliquid._markets import LINEAR, SPOT, Loader, table_of_context
@@ -40,6 +40,7 @@ class Hyperliquid:
     exchanges = (SPOT, LINEAR)
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset()
+    clock = ClockCall("https://api.hyperliquid.xyz/info", ("time",), {"type": "exchangeStatus"})
     errors = ERRORS
 
     def limits(self, exchange: str, feed: Feed) -> Limits:

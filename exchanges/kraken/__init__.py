@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
+from exchanges._adapter import Adapter, ClockCall, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges._topics import chunks
 from exchanges.ids import Feed
@@ -63,6 +63,7 @@ class Kraken:
     exchanges = (_markets.SPOT, _markets.FUTURES)
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset()
+    clock = ClockCall("https://api.kraken.com/0/public/Time", ("result", "unixtime"), whole_seconds=True)
 
     def limits(self, exchange: str, feed: Feed) -> Limits:
         spot = exchange == _markets.SPOT

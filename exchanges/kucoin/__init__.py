@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
+from exchanges._adapter import Adapter, ClockCall, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges._topics import chunks
 from exchanges.ids import Feed
@@ -55,6 +55,7 @@ class KuCoin:
     exchanges = ("kucoin", "kucoinLinear", "kucoinInverse")
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset()
+    clock = ClockCall("https://api.kucoin.com/api/v1/timestamp", ("data",))
     errors = ERRORS
 
     def limits(self, exchange: str, feed: Feed) -> Limits:

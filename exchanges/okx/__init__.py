@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
-from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
+from exchanges._adapter import Adapter, ClockCall, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges.ids import Feed
 from exchanges.instruments import EMPTY, SymbolTable
@@ -38,6 +38,7 @@ class Okx:
     exchanges = tuple(KIND)
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset(SITES)
+    clock = ClockCall("https://openapi.okx.com/api/v5/public/time", ("data", 0, "ts"))
     closed_candles = True
     errors = ERRORS
 

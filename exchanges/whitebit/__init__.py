@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
+from exchanges._adapter import Adapter, ClockCall, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges._topics import chunks
 from exchanges.ids import Feed
@@ -54,6 +54,7 @@ class Whitebit:
     exchanges = (_markets.SPOT, _markets.FUTURES)
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset()
+    clock = ClockCall("https://whitebit.com/api/v4/public/time", ("time",), whole_seconds=True)
     errors = ERRORS
 
     def limits(self, exchange: str, feed: Feed) -> Limits:

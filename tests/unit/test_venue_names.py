@@ -16,7 +16,6 @@ SHARED = ("cli", "connector", "tasks", "workers", "simulator", "exchanges")
 OWN = ("exchanges/ids.py",)
 """The list of ids."""
 ALLOWED = {
-    "cli/doctor.py": "the clocks of the venues",
     "workers/local.py": "candles of the demo",
     "connector/streams/market.py": "`PRICE_CONNECTOR_EXCHANGES` writes `binanceus` (contract 7.1)",
     "connector/streams/instruments.py": "`OKX_EU_ONLY` (contract 7.1)",
