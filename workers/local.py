@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any, Final, TextIO
 
 import dramatiq
+import msgspec
 from cryptography.fernet import Fernet
 
 import connector
@@ -150,8 +151,10 @@ class Local:
         state = RedisState(self.settings.redis, prefix=self.settings.state_prefix, vault=vault)
         sinks = make_sinks(self.settings, self._edges).sinks
         terminal = MemorySink(self._terminal, limit=10_000, name="terminal")
+        # In a store of our own that begins empty, no account had a stream before.
+        options = msgspec.structs.replace(engine_options(self.settings, role), announced=self._fake_redis is None)
         return Process(
-            engine_options(self.settings, role),
+            options,
             state,
             FanoutSink([*sinks, terminal]),
             self.broker.wait_until_ready,

@@ -286,7 +286,7 @@ class Accounts:
     def _asked_again(self, entry: Wanted) -> bool:
         """Whether an announcement asked for it, or none was made yet because the state begins anew: then it may have had a
         stream that nothing is known of any more."""
-        if not entry.epoch:
+        if not self._announced or not entry.epoch:
             return self._announced
         return 0 <= self._clock.wall_ms() - entry.epoch < self._asked_again_ms
 

@@ -75,6 +75,7 @@ def test_run_needs_no_server_and_ends_with_ctrl_c(run: Run) -> None:
     assert json.loads(run.get("/health")[1])["status"] == "ok"
     wait_for(lambda: sum(" order " in line for line in run.lines()) >= 3, WAIT_S, "orders of the demo accounts")
     assert any("Subscribed to user demo-okx" in line for line in run.lines())
+    assert not [line for line in run.lines() if line[10:].startswith("gap")], "nothing was there that could be missed"
     assert run.get("/")[0] == run.get("/metrics")[0] == 200
     wait_for(lambda: json.loads(run.get("/status.json")[1])["uptime_s"] > 1.0, WAIT_S, "it is up for a while")
     wait_for(lambda: any(one[1] for one in json.loads(run.get("/status.json")[1])["hour"]), WAIT_S, "the hour begins")
