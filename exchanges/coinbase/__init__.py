@@ -8,8 +8,8 @@ from typing import Any, Final, cast
 from exchanges._adapter import Adapter, ClockCall, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges.coinbase._candle import CandleAdapter
-from exchanges.coinbase._instruments import Loader
 from exchanges.coinbase._series import INTERVALS
+from exchanges.coinbase._symbols import Loader
 from exchanges.coinbase._ticker import TickerAdapter
 from exchanges.coinbase._user import UserAdapter
 from exchanges.ids import Feed

@@ -15,8 +15,8 @@ from exchanges._frames import UNREADABLE
 from exchanges._rows import tolerant
 from exchanges._timers import Alarms
 from exchanges._topics import chunks
-from exchanges.coinbase._auth import Signer
 from exchanges.coinbase._errors import Failure, failure_of_text
+from exchanges.coinbase._signer import Signer
 
 MARKET_WS: Final = "wss://advanced-trade-ws.coinbase.com"
 USER_WS: Final = "wss://advanced-trade-ws-user.coinbase.com"

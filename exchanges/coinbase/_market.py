@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from exchanges._adapter import Fail, FailKind, Instant, Note, Output, Setup
-from exchanges.coinbase._auth import Signer
 from exchanges.coinbase._errors import Failure
 from exchanges.coinbase._link import HEARTBEATS, Link, Request, requests
+from exchanges.coinbase._signer import Signer
 from exchanges.credentials import credentials
 from exchanges.errors import CredentialUnusable
 

@@ -28,7 +28,6 @@ from exchanges._repair import GapRepair, Repaired
 from exchanges._rows import Odd, read_rows, tolerant
 from exchanges._timers import earliest
 from exchanges._times import milliseconds
-from exchanges.coinbase._auth import Signer
 from exchanges.coinbase._errors import Failure
 from exchanges.coinbase._gap import GapPlan
 from exchanges.coinbase._link import (
@@ -43,6 +42,7 @@ from exchanges.coinbase._link import (
     Request,
 )
 from exchanges.coinbase._orders import Memory, Order, belongs, execution_report, unclear
+from exchanges.coinbase._signer import Signer
 
 USER: Final = "user"
 CLOCK_LIMIT_S: Final = 6.0

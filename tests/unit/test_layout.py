@@ -59,9 +59,7 @@ OLDER = "an older name; the file does what the agreed one does"
 TWO = "two protocols, told apart by a prefix that is older than the rule of suffixes"
 FILES = {
     # --- adapters: names that are older than the list ---
-    **dict.fromkeys(
-        (f"exchanges/{v}/_instruments" for v in ("bitget", "bybit", "coinbase", "okx")), f"{OLDER} (_symbols)"
-    ),
+    **dict.fromkeys((f"exchanges/{v}/_instruments" for v in ("bitget", "bybit", "okx")), f"{OLDER} (_symbols)"),
     **dict.fromkeys(
         (f"exchanges/{v}/_markets" for v in ("binance", "bitget", "hyperliquid", "kraken", "kucoin", "whitebit")),
         f"{OLDER} (_symbols, with hosts)",
@@ -80,7 +78,6 @@ FILES = {
         (f"exchanges/{v}/_account" for v in ("hyperliquid", "okx", "whitebit")), "what outlives the phases of _user"
     ),
     "exchanges/bitget/_socket": f"{OLDER} (_connection)",
-    "exchanges/coinbase/_auth": f"{OLDER} (_signer)",
     "exchanges/hyperliquid/_wire": f"{OLDER} (_hosts and _errors; nothing is signed)",
     "exchanges/binance/_raw": f"{OLDER} (_rows)",
     "exchanges/binance/_repair": f"{OLDER} (_gap)",
