@@ -63,9 +63,9 @@ system: $(STAMP)
 mutants: $(STAMP)
 	nice $(BIN)/python -m bench.mutants $(MODULES) $(if $(SINCE),--since $(SINCE))
 
+# One table of all measurements of the services (docs/performance.md).
 bench: $(STAMP)
-	tests/with_servers.sh $(BIN)/python -m bench.firehose --saturation
-	tests/with_servers.sh $(BIN)/python -m bench.idle
+	tests/with_servers.sh $(BIN)/python -m bench.table
 
 # SEED: the first of them. A failed world is told with the shortest list of faults that was found for it.
 worlds: $(STAMP)

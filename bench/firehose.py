@@ -1,4 +1,4 @@
-"""`make bench`: the ticker firehose through the real price service, real Redis and real RabbitMQ.
+"""The ticker firehose through the real price service, real Redis and real RabbitMQ.
 
 The simulator sends 3 markets x 2,000 symbols x 1 Hz; each row carries the wall time at which its frame was sent. Readers on
 Redis and RabbitMQ (processes of their own) note the time of arrival of raw bytes and decode them only afterwards, so that

@@ -49,14 +49,19 @@ def measure(crowd: Crowd, batch: Sequence[Account], before: int) -> dict[str, ob
     }
 
 
+def run(count: int, places: Sequence[tuple[str, str]] = PLACES) -> dict[str, object]:
+    """So many accounts, in turn at these places, on a service of their own."""
+    with Crowd(accounts(places, count)) as crowd:
+        return measure(crowd, crowd.crowd, 0)
+
+
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--accounts", type=int, default=1_000)
     parser.add_argument("--venues", default="", help="comma list of venues (default: five of them)")
     options = parser.parse_args(arguments)
     chosen = [place for place in PLACES if not options.venues or place[0] in options.venues.split(",")]
-    with Crowd(accounts(chosen, options.accounts)) as crowd:
-        figures = measure(crowd, crowd.crowd, 0)
+    figures = run(options.accounts, chosen)
     sys.stdout.write(json.dumps({**figures, "venues": [venue for venue, _ in chosen]}) + "\n")
     return 0
 

@@ -31,6 +31,9 @@ from bench.venue import account_of, key_of, play
 from harness.servers import ROOT, PrivateRedis, Rabbit, wait_for
 
 RATES: Final = (500.0, 2_000.0, 5_000.0)
+ACCOUNTS: Final = 500
+HISTORY: Final = 100
+SECONDS: Final = 10.0
 WARM_UP_S: Final = 2.0
 SETTLE_S: Final = 3.0
 """After the opening: what that leaves to do is not measured."""
@@ -206,13 +209,21 @@ def measure(town: Town, rate: float, seconds: float) -> dict[str, Any]:
     }
 
 
-def run(root: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
+def run(
+    root: Path = ROOT,
+    *,
+    rates: Sequence[float] = RATES,
+    accounts: int = ACCOUNTS,
+    history: int = HISTORY,
+    seconds: float = SECONDS,
+) -> list[dict[str, Any]]:
+    """Each rate in turn, on one process of this checkout."""
     town = Town(root)
     try:
-        opened = town.ask("open", 0, options.accounts, options.history)
-        sys.stderr.write(f"{root.name}: {options.accounts} accounts live, {opened}\n")
+        opened = town.ask("open", 0, accounts, history)
+        sys.stderr.write(f"{root.name}: {accounts} accounts live, {opened}\n")
         time.sleep(SETTLE_S)
-        return [measure(town, rate, options.seconds) for rate in options.rates]
+        return [measure(town, rate, seconds) for rate in rates]
     finally:
         town.stop()
 
@@ -220,9 +231,9 @@ def run(root: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rates", type=lambda text: [float(part) for part in text.split(",")], default=list(RATES))
-    parser.add_argument("--accounts", type=int, default=500)
-    parser.add_argument("--history", type=int, default=100, help="finished orders that each account begins with")
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--accounts", type=int, default=ACCOUNTS)
+    parser.add_argument("--history", type=int, default=HISTORY, help="finished orders that each account begins with")
+    parser.add_argument("--seconds", type=float, default=SECONDS)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--against", type=Path, help="another checkout; both run in turn, and ratios are told")
     options = parser.parse_args(arguments)
@@ -230,7 +241,13 @@ def main(arguments: Sequence[str]) -> int:
     found: dict[Path, list[list[dict[str, Any]]]] = {root: [] for root in roots}
     for _ in range(options.rounds):
         for root in roots:
-            rows = run(root, options)
+            rows = run(
+                root,
+                rates=options.rates,
+                accounts=options.accounts,
+                history=options.history,
+                seconds=options.seconds,
+            )
             found[root].append(rows)
             for row in rows:
                 sys.stderr.write(f"{root.name}: {json.dumps(row)}\n")
