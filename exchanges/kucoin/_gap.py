@@ -191,9 +191,11 @@ class Gap:
         return [self.single(order.order_id, order.symbol) for order in orders]
 
     def _windows(self, now: Instant) -> tuple[list[tuple[int, int]], list[str]]:
-        """Spans of the gap, the oldest first, and what is too old for them."""
-        end = self._stamp(now) + AHEAD_MS
-        first = max(self._since, end - MAX_WINDOWS * WINDOW_MS)
+        """Spans of the gap, the oldest first and at least one, and what is too old for them."""
+        now_ms = self._stamp(now)
+        end = now_ms + AHEAD_MS
+        # A position of a host whose clock was ahead begins later than now.
+        first = max(min(self._since, now_ms), end - MAX_WINDOWS * WINDOW_MS)
         starts = range(first, end, WINDOW_MS)
         missing = ["orders that ended early in a long gap"] if first > self._since else []
         return [(start, min(start + WINDOW_MS, end)) for start in starts], missing

@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from exchanges._adapter import Call, ClockOffset, Fail, FailKind, KnownOrder, Live
@@ -220,3 +221,21 @@ def test_a_key_that_is_refused_while_its_gap_is_read_is_told_and_not_asked_with_
     assert asked < 60, f"{asked} calls with a dead key"
     refused = any(fail.kind in (FailKind.CREDENTIAL, FailKind.KEY_TYPE) for fail in pair.of(Fail))
     assert refused or pair.missing() or not pair.facts.key
+
+
+@REMEMBERING
+def test_a_gap_that_begins_after_our_clock_is_read_all_the_same(seat: Seat) -> None:
+    """The position is of a host whose clock was ahead, or ours was set back since: its orders are asked for."""
+    pair = Pair(seat).joined()
+    client = client_text(seat.exchange, "DBO1")
+    order = pair.place("DBO1")
+    pair.until(lambda: pair.status(client) == "NEW")
+    pair.drop()
+    pair.fill(order)
+    pair.t += 5
+    account = pair.account_again()
+    assert account.resume is not None
+    ahead = msgspec.structs.replace(account.resume, since_ms=account.resume.since_ms + 600_000)
+    pair.open("user", msgspec.structs.replace(account, resume=ahead))
+    pair.until(pair.whole)
+    assert_booked(pair, client, order)
