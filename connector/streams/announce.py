@@ -110,7 +110,9 @@ class Announcer:
         """Write down at once that an announcement was made: this process gets no more commands. Raises `StateUnavailable`."""
         text = self._state.get(self._key)
         last = _read(text)
-        if self._made is not None and last is not None and last.id == self._made.id and not last.epoch:
+        if self._made is None or not self._pipeline.confirming:
+            return
+        if last is not None and last.id == self._made.id and not last.epoch:
             self._state.swap(self._key, text, _text(self._made))
 
     def _new_id(self) -> str:
@@ -135,11 +137,12 @@ class Announcer:
         return None
 
     def _make(self, text: str | None, due: Announced, life: str) -> None:
-        """Announce; and when it is surely out, write down that it was made. Until then any process would make it again."""
+        """Announce; and when it is surely out, write down that it was made. Until then any process would make it again: what
+        waits for the broker goes with its process."""
         if self._made is None or self._made.id != due.id:
             epoch = self._say_user() if self._role == "user" else self._say_price(due)
             self._made = msgspec.structs.replace(due, life=life, epoch=epoch, left_s=self._grace_s)
-        elif self._state.swap(self._key, text, _text(self._made)):
+        elif self._pipeline.confirming and self._state.swap(self._key, text, _text(self._made)):
             self._made = None
 
     def _say_user(self) -> int:

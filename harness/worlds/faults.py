@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -213,7 +213,7 @@ def redis_evict(world: World, fault: Fault) -> None:
 
 def rabbit_away(world: World, fault: Fault) -> None:
     world.rabbit.stop()
-    later(world, fault.seconds, world.rabbit.start)
+    later(world, fault.seconds, partial(_takes_again, world, world.rabbit.start))
 
 
 def rabbit_drop(world: World, fault: Fault) -> None:
@@ -242,7 +242,14 @@ def rabbit_stall(world: World, fault: Fault) -> None:
 
 def rabbit_alarm(world: World, fault: Fault) -> None:
     world.rabbit.set_alarm(True, _blocked)
-    later(world, fault.seconds, partial(world.rabbit.set_alarm, False, _blocked))
+    later(world, fault.seconds, partial(_takes_again, world, partial(world.rabbit.set_alarm, False, _blocked)))
+
+
+def _takes_again(world: World, end: Callable[[], None]) -> None:
+    """What every process wanted to say meanwhile arrives now."""
+    for process in world.living():
+        world.trouble(process.host)
+    end()
 
 
 def _blocked(connection: Connection, blocked: bool) -> None:

@@ -71,6 +71,7 @@ class FakeSink:
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.full = False
+        self.connected = True
         self.slow = False
         """Whether another sink beside the confirming one still has everything."""
         self.revoked: list[str] = []
@@ -99,7 +100,7 @@ class FakeSink:
         return [self.status()]
 
     def status(self) -> SinkStatus:
-        return SinkStatus(name=self.name, connected=True, queued=0)
+        return SinkStatus(name=self.name, connected=self.connected, queued=0)
 
     def flush(self, timeout_s: float) -> bool:
         return True

@@ -256,6 +256,22 @@ def test_an_announcement_that_its_process_did_not_live_to_make_is_made_by_the_ne
     assert office.asked == 2
 
 
+def test_an_announcement_that_waited_for_the_broker_and_went_with_its_process_is_made_by_the_next(
+    office: Office,
+) -> None:
+    office.start("a", "b")
+    office.sink.connected = False
+    office.play(20)
+    assert office.asked == 1
+    office.living["a"].settle()
+    office.kill("a")
+    office.play(5)
+    assert office.asked == 2
+    office.sink.connected = True
+    office.play(30)
+    assert office.asked == 2, "written down as made"
+
+
 def test_two_that_find_the_same_difference_announce_once(office: Office) -> None:
     office.start("a", "b")
     office.play(30)
