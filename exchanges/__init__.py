@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from exchanges._adapter import Venue
+    from exchanges._adapter import Example, Venue
     from exchanges._meaning import Meaning
 
 VOCABULARY: Final = frozenset({"credentials", "errors", "events", "ids", "instruments"})
@@ -47,6 +47,12 @@ def option_refusals(options: Mapping[str, str]) -> list[str]:
     asked = (getattr(venue, "option_refusal", None) for venue in venues().values())
     refused = (ask(options) for ask in asked if ask is not None)
     return [reason for reason in refused if reason is not None]
+
+
+def example_of(exchange: str) -> Example | None:
+    """What a candle request for an exchange id may name; None if there is none (`examples` of the venue)."""
+    found: Mapping[str, Example] = getattr(venue_of(exchange), "examples", {})
+    return found.get(exchange)
 
 
 @cache

@@ -419,6 +419,17 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """Venue time minus local time, as some connection of the family last measured it (`exchanges._clock`)."""
 
 
+class Example(NamedTuple):
+    """What a candle request for an exchange id may name: for demonstrations, and for what is proved of every venue."""
+
+    pair: str
+    """A pair id of spot."""
+    intervals: tuple[str, ...]
+    """Spellings that the backend sends (contract 1.6) and that can be served."""
+    refused: tuple[str, ...] = ()
+    """Spellings that the backend sends and that the venue does not have."""
+
+
 class ClockCall(NamedTuple):
     """A public question for the venue's time. That it is answered proves that the venue can be reached."""
 
@@ -453,8 +464,8 @@ class Venue(Protocol):
     """One per module under `exchanges/`, as its `VENUE` value. Stateless; any thread.
 
     Beside these members it may have `closed_candles` (True: candles are published once, when they have ended), `errors` (what
-    its errors mean, by code or words: `exchanges._meaning`), `key_type_advice`, `option_refusal` (see `exchanges`), and
-    `clock` (how to ask for its time).
+    its errors mean, by code or words: `exchanges._meaning`), `key_type_advice`, `option_refusal` (see `exchanges`), `clock`
+    (how to ask for its time), and, if it has candles, `examples` by exchange id.
     """
 
     name: str

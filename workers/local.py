@@ -36,7 +36,7 @@ from connector.state.redis_state import RedisState
 from connector.state.vault import Vault
 from connector.streams.edges import Edges
 from connector.streams.options import engine_options
-from exchanges import venue_of, venues
+from exchanges import example_of, venue_of, venues
 from exchanges.ids import FAMILIES
 from tasks import price as tasks_price
 from tasks import user as tasks_user
@@ -61,17 +61,15 @@ log = get_logger(__name__)
 
 STOP_S: Final = 1.5
 """Ctrl-C ends everything within 5 s: there is nobody to hand streams to."""
-DEMO_CANDLES: Final = {
-    "binance": ("BTCUSDT", "1m"),
-    "kucoin": ("BTC-USDT", "1min"),
-    "bybit": ("BTCUSDT", "1"),
-    "okx": ("BTC-USDT", "candle1m"),
-    "bitget": ("BTCUSDT", "candle1m"),
-    "coinbase": ("BTC-USD", "5m"),
-    "hyperliquid": ("BTC-USDC", "1m"),
-    "kraken": ("BTC-USD", "1"),
-    "whitebit": ("BTC-USDT", "1m"),
-}
+_MINUTE: Final = frozenset({"1m", "1", "1min", "candle1m"})
+"""Spellings of a minute: its candles come soon enough for a demonstration."""
+
+
+def demo_candle(exchange: str) -> tuple[str, str] | None:
+    """Pair and interval of a candle of a minute; None if the exchange has none."""
+    example = example_of(exchange)
+    found = next((code for code in example.intervals if code in _MINUTE), None) if example is not None else None
+    return (example.pair, found) if example is not None and found is not None else None
 
 
 class LocalService:
@@ -189,11 +187,10 @@ class Local:
                 data = {"userId": "demo", "api": api}
                 self._command(tasks_user.QUEUE, {"event": "open stream", "uuid": f"demo-{exchange}", "data": data})
                 opened += 1
-        for family, (symbol, interval) in DEMO_CANDLES.items():
-            exchange = FAMILIES[family][0]
-            venue = venue_of(exchange)
-            if venue is not None and "candle" in venue.feeds and family != "coinbase":
-                request = {"symbol": symbol, "exchange": exchange, "interval": interval}
+        for exchange, *_ in FAMILIES.values():
+            candle = demo_candle(exchange)
+            if candle is not None:
+                request = {"symbol": candle[0], "exchange": exchange, "interval": candle[1]}
                 self._command(tasks_price.QUEUE, request)
         return opened
 

@@ -13,6 +13,7 @@ from exchanges._adapter import (
     Answer,
     Call,
     ClockCall,
+    Example,
     Instant,
     InstrumentLoader,
     Limits,
@@ -45,6 +46,9 @@ class _Binance:
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset()
     clock = ClockCall("https://api.binance.com/api/v3/time", ("serverTime",))
+    examples: Mapping[str, Example] = dict.fromkeys(
+        exchanges, Example("BTCUSDT", ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "8h", "1d", "1w"))
+    )
     closed_candles = True
     errors = ERRORS
     key_type_advice = KEY_TYPE

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from exchanges._adapter import Adapter, ClockCall, InstrumentLoader, Limits, Rate, Setup
+from exchanges._adapter import Adapter, ClockCall, Example, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges._topics import chunks
 from exchanges.bitget._candle import CandleAdapter, refusal_of
@@ -49,6 +49,25 @@ class Bitget:
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset()
     clock = ClockCall("https://api.bitget.com/api/v2/public/time", ("data", "serverTime"))
+    examples: Mapping[str, Example] = dict.fromkeys(
+        exchanges,
+        Example(
+            "BTCUSDT",
+            (
+                "candle1m",
+                "3min",
+                "candle5m",
+                "candle15m",
+                "candle30m",
+                "candle1H",
+                "2h",
+                "candle4H",
+                "8h",
+                "candle1Dutc",
+                "candle1Wutc",
+            ),
+        ),
+    )
     errors = ERRORS
 
     def limits(self, exchange: str, feed: Feed) -> Limits:

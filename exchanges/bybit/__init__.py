@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
-from exchanges._adapter import Adapter, ClockCall, InstrumentLoader, Limits, Rate, Setup
+from exchanges._adapter import Adapter, ClockCall, Example, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges.bybit._candle import CandleAdapter, native_interval
 from exchanges.bybit._errors import ERRORS
@@ -37,6 +37,9 @@ class Bybit:
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset(REGIONS)
     clock = ClockCall("https://api.bybit.com/v5/market/time", ("time",))
+    examples: Mapping[str, Example] = dict.fromkeys(
+        exchanges, Example("BTCUSDT", ("1", "3", "5", "15", "30", "60", "120", "240", "D", "W"), refused=("8hour",))
+    )
     closed_candles = True
     errors = ERRORS
 

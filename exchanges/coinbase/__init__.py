@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
-from exchanges._adapter import Adapter, ClockCall, InstrumentLoader, Limits, Rate, Setup
+from exchanges._adapter import Adapter, ClockCall, Example, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges.coinbase._candle import CandleAdapter
 from exchanges.coinbase._series import INTERVALS
@@ -33,6 +33,7 @@ class Coinbase:
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset()
     clock = ClockCall("https://api.coinbase.com/api/v3/brokerage/time", ("epochMillis",))
+    examples: Mapping[str, Example] = dict.fromkeys(exchanges, Example("BTC-USD", ("5m",)))
     closed_candles = True
     key_type_advice = (
         "only CDP keys work: make one at the developer platform; its name is the key, its PEM (or seed) the secret"

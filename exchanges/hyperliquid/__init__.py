@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from exchanges._adapter import Adapter, ClockCall, InstrumentLoader, Limits, Rate, Setup
+from exchanges._adapter import Adapter, ClockCall, Example, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_setup
 from exchanges.hyperliquid._candle import CandleAdapter, refusal_of_request
 from exchanges.hyperliquid._markets import LINEAR, SPOT, Loader, table_of_context
@@ -41,6 +41,9 @@ class Hyperliquid:
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset()
     clock = ClockCall("https://api.hyperliquid.xyz/info", ("time",), {"type": "exchangeStatus"})
+    examples: Mapping[str, Example] = dict.fromkeys(
+        exchanges, Example("BTC-USDC", ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "8h", "1d", "1w"))
+    )
     errors = ERRORS
 
     def limits(self, exchange: str, feed: Feed) -> Limits:

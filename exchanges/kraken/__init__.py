@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from exchanges._adapter import Adapter, ClockCall, InstrumentLoader, Limits, Rate, Setup
+from exchanges._adapter import Adapter, ClockCall, Example, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges._topics import chunks
 from exchanges.ids import Feed
@@ -64,6 +64,12 @@ class Kraken:
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset()
     clock = ClockCall("https://api.kraken.com/0/public/Time", ("result", "unixtime"), whole_seconds=True)
+    examples: Mapping[str, Example] = {
+        _markets.SPOT: Example(
+            "BTC-USD", ("1", "5", "15", "30", "60", "240", "1440", "10080", "21600"), refused=("3m", "2h", "8h")
+        ),
+        _markets.FUTURES: Example("BTC-USD", ("1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w")),
+    }
 
     def limits(self, exchange: str, feed: Feed) -> Limits:
         spot = exchange == _markets.SPOT

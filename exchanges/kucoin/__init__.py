@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from exchanges._adapter import Adapter, ClockCall, InstrumentLoader, Limits, Rate, Setup
+from exchanges._adapter import Adapter, ClockCall, Example, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges._topics import chunks
 from exchanges.ids import Feed
@@ -56,6 +56,12 @@ class KuCoin:
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset()
     clock = ClockCall("https://api.kucoin.com/api/v1/timestamp", ("data",))
+    examples: Mapping[str, Example] = dict.fromkeys(
+        exchanges,
+        Example(
+            "BTC-USDT", ("1min", "3min", "5min", "15min", "30min", "1hour", "2hour", "4hour", "8hour", "1day", "1week")
+        ),
+    )
     errors = ERRORS
 
     def limits(self, exchange: str, feed: Feed) -> Limits:

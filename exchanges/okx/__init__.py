@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
-from exchanges._adapter import Adapter, ClockCall, InstrumentLoader, Limits, Rate, Setup
+from exchanges._adapter import Adapter, ClockCall, Example, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges.ids import Feed
 from exchanges.instruments import EMPTY, SymbolTable
@@ -39,6 +39,24 @@ class Okx:
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset(SITES)
     clock = ClockCall("https://openapi.okx.com/api/v5/public/time", ("data", 0, "ts"))
+    examples: Mapping[str, Example] = dict.fromkeys(
+        exchanges,
+        Example(
+            "BTC-USDT",
+            (
+                "candle1m",
+                "candle3m",
+                "candle5m",
+                "candle15m",
+                "candle30m",
+                "candle1H",
+                "candle2H",
+                "candle4H",
+                "candle1Dutc",
+                "candle1Wutc",
+            ),
+        ),
+    )
     closed_candles = True
     errors = ERRORS
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from exchanges._adapter import Adapter, ClockCall, InstrumentLoader, Limits, Rate, Setup
+from exchanges._adapter import Adapter, ClockCall, Example, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges._topics import chunks
 from exchanges.ids import Feed
@@ -55,6 +55,9 @@ class Whitebit:
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset()
     clock = ClockCall("https://whitebit.com/api/v4/public/time", ("time",), whole_seconds=True)
+    examples: Mapping[str, Example] = dict.fromkeys(
+        exchanges, Example("BTC-USDT", ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "8h", "1d", "1w", "60"))
+    )
     errors = ERRORS
 
     def limits(self, exchange: str, feed: Feed) -> Limits:

@@ -15,7 +15,7 @@ from exchanges.ids import FAMILIES
 from harness.worlds.accounts import USER_ID, Account
 from harness.worlds.kernel import Kernel
 from harness.worlds.rabbit import Message, Rabbit
-from workers.local import DEMO_CANDLES
+from workers.local import demo_candle
 
 CANDLE_QUEUE: Final = "candlesRequests"
 USER_QUEUE: Final = "usersStreamAction"
@@ -162,8 +162,9 @@ class Backend:
 
 def topics_of(venues: Sequence[str]) -> tuple[tuple[str, str, str], ...]:
     """One candle topic of a minute at each venue that has them."""
-    known = [(venue, *DEMO_CANDLES[venue]) for venue in venues if venue in DEMO_CANDLES and venue != "coinbase"]
-    return tuple((symbol, FAMILIES[venue][0], interval) for venue, symbol, interval in known)
+    ids = [FAMILIES[venue][0] for venue in venues if venue in FAMILIES]
+    found = [(exchange, demo_candle(exchange)) for exchange in ids]
+    return tuple((candle[0], exchange, candle[1]) for exchange, candle in found if candle is not None)
 
 
 def stream_of(message: Message) -> str:

@@ -16,12 +16,12 @@ SHARED = ("cli", "connector", "tasks", "workers", "simulator", "exchanges")
 OWN = ("exchanges/ids.py",)
 """The list of ids."""
 ALLOWED = {
-    "workers/local.py": "candles of the demo",
     "connector/streams/market.py": "`PRICE_CONNECTOR_EXCHANGES` writes `binanceus` (contract 7.1)",
     "connector/streams/instruments.py": "`OKX_EU_ONLY` (contract 7.1)",
     "tasks/commands.py": "regions and spellings of intervals in commands (contract 1.3, 1.6)",
     "connector/api/accounts.py": "regions of a venue in requests (contract 1.3)",
     "simulator/demo.py": "what the demo trades on the paper server",
+    "workers/local.py": "the paper accounts of the demo",
 }
 """Where a name stands for a reason; none may be added without one."""
 NAMES = KNOWN | (frozenset(venues()) - {"paper"})

@@ -49,32 +49,6 @@ TABLE = SymbolTable(
     Instrument(wire=code, pair=code.replace("/", "-"), base="BTC", quote="USDT", settle="USDT") for code in SYMBOLS
 )
 
-INTERVALS: dict[str, tuple[str, ...]] = {
-    "binance": ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "8h", "1d", "1w"),
-    "bybit": ("1", "3", "5", "15", "30", "60", "120", "240", "D", "W"),
-    "okx": (
-        "candle1m", "candle3m", "candle5m", "candle15m", "candle30m", "candle1H", "candle2H", "candle4H",
-        "candle1Dutc", "candle1Wutc",
-    ),
-    "kucoin": ("1min", "3min", "5min", "15min", "30min", "1hour", "2hour", "4hour", "8hour", "1day", "1week"),
-    "bitget": (
-        "candle1m", "3min", "candle5m", "candle15m", "candle30m", "candle1H", "2h", "candle4H", "8h", "candle1Dutc",
-        "candle1Wutc",
-    ),
-    "coinbase": ("5m",),
-    "kraken": ("1", "5", "15", "30", "60", "240", "1440", "10080", "21600"),
-    "krakenUsdm": ("1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w"),
-    "whitebit": ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "8h", "1d", "1w", "60"),
-    "hyperliquid": ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "8h", "1d", "1w"),
-}  # fmt: skip
-"""Interval codes that the backend sends (contract 1.6) and that can be served, by exchange id or family."""
-
-REFUSED: dict[str, tuple[str, ...]] = {
-    "bybit": ("8hour",),
-    "kraken": ("3m", "2h", "8h"),
-}
-"""Codes that the backend sends and that the venue does not have."""
-
 GARBAGE: tuple[bytes, ...] = (
     b"",
     b" ",
@@ -222,8 +196,8 @@ def subscription(
         )
     if feed == "ticker":
         return TickerSubscription(stream_id="s1", exchange=exchange, symbols=())
-    family = load_family(exchange)
-    interval = INTERVALS.get(exchange, INTERVALS.get(family, ("1m",)))[0]
+    example = exchanges.example_of(exchange)
+    interval = example.intervals[0] if example is not None else "1m"
     start_ms = NOW.wall_ms - 3_600_000 if resumed else None
     return CandleSubscription(
         stream_id="s1", exchange=exchange, symbol=SYMBOLS[1], interval=interval, resume_start_ms=start_ms

@@ -13,13 +13,14 @@ from typing import NamedTuple
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from exchanges import example_of
 from exchanges.credentials import Credentials, credentials
 from exchanges.ids import Feed, family_of, is_paper
 from simulator import controls
 from simulator._values import ApiKey
 from simulator.demo import demo_key
 from simulator.venues import halves
-from tests.unit.exchanges.every_venue import INTERVALS, load, venue_names
+from tests.unit.exchanges.every_venue import load, venue_names
 
 PAPER_SEATS = ("paperBinance", "paperBinanceUsdm")
 """The paper ids are all alike: one of spot and one of futures stand for them."""
@@ -168,5 +169,6 @@ def client_text(exchange: str, text: str) -> str:
 
 def interval_of(exchange: str) -> str:
     """The 5-minute candle of an exchange id: the one that all have."""
-    codes = INTERVALS.get(exchange, INTERVALS.get(family_of(exchange), ()))
-    return next(code for code in codes if code in ("5m", "5", "5min", "candle5m"))
+    example = example_of(exchange)
+    assert example is not None
+    return next(code for code in example.intervals if code in ("5m", "5", "5min", "candle5m"))

@@ -33,7 +33,6 @@ SUITES = (
     "simulator/test_every_half.py",
     "exchanges/test_books.py",
 )
-INTERVALS = ("1m", "5m", "1h", "1d")
 
 
 class Case(NamedTuple):
@@ -55,7 +54,6 @@ def registered(folder: Path) -> Iterator[None]:
     for path, entry in paths:
         path.append(str(entry))
     FAMILIES[NAME] = (NAME,)
-    every_venue.INTERVALS[NAME] = INTERVALS
     every_venue.FILES.append(golden)
     _forget()
     try:
@@ -63,7 +61,7 @@ def registered(folder: Path) -> Iterator[None]:
     finally:
         for path, entry in paths:
             path.remove(str(entry))
-        del FAMILIES[NAME], every_venue.INTERVALS[NAME]
+        del FAMILIES[NAME]
         every_venue.FILES.remove(golden)
         _forget()
 

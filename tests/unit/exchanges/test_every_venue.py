@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from cli.normalise import normalise
 from connector.core.errors import ConnectorError
+from exchanges import example_of
 from exchanges._adapter import Answer, Call, Connect, Emit, EmitCandle, EmitTickers, Fail, FailKind, Note, Send
 from exchanges.events import TERMINAL
 from exchanges.ids import FAMILIES, PAPER_TO_REAL, Feed
@@ -29,9 +30,7 @@ from tests.unit.exchanges.every_venue import (
     CANARY_PHRASE,
     CANARY_SECRET,
     GARBAGE,
-    INTERVALS,
     NOW,
-    REFUSED,
     TABLE,
     Drive,
     credentials,
@@ -152,16 +151,15 @@ def test_candle_requests_are_judged(name: str) -> None:
     if "candle" not in venue.feeds:
         return
     for exchange in venue.exchanges:
-        good = INTERVALS.get(exchange, INTERVALS.get(name, ()))
-        bad = REFUSED.get(exchange, () if exchange in INTERVALS else REFUSED.get(name, ()))
-        assert good, "the suite knows no interval of this exchange"
-        for interval in good:
+        example = example_of(exchange)
+        assert example is not None, "the venue names no interval of this exchange"
+        for interval in example.intervals:
             assert venue.candle_refusal(exchange, "BTC-USDT", interval, EMPTY) is None, interval
             assert isinstance(venue.candle_group(exchange, "BTC-USDT", interval, EMPTY), str)
-        for interval in (*bad, "", "7x", "candle", "1 m", "-1", "é"):
+        for interval in (*example.refused, "", "7x", "candle", "1 m", "-1", "é"):
             assert venue.candle_refusal(exchange, "BTC-USDT", interval, EMPTY), interval
         for symbol in ("NOBODY-KNOWS", "", "BTC USDT", "币安"):
-            assert venue.candle_refusal(exchange, symbol, good[0], TABLE), symbol
+            assert venue.candle_refusal(exchange, symbol, example.intervals[0], TABLE), symbol
 
 
 @EVERY_VENUE

@@ -11,7 +11,7 @@ from exchanges.template._symbols import INTERVALS, Loader
 from exchanges.template._ticker import TickerAdapter
 from exchanges.template._user import UserAdapter
 
-from exchanges._adapter import Adapter, InstrumentLoader, Limits, Rate, Setup
+from exchanges._adapter import Adapter, Example, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges.ids import Feed
 from exchanges.instruments import EMPTY, SymbolTable
@@ -34,6 +34,7 @@ class Template:
     regions: frozenset[str] = frozenset()
     closed_candles = True
     errors = ERRORS
+    examples: Mapping[str, Example] = dict.fromkeys(exchanges, Example("BTC-USDT", tuple(INTERVALS)))
 
     def limits(self, exchange: str, feed: Feed) -> Limits:
         return Limits(
