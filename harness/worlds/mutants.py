@@ -431,7 +431,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "redis",
         frozenset({"lease of nobody", "dark"}),
         _answers_lost_for_good,
-        first=570,
+        first=937,
     ),
     Mutant(
         "close not counted",
