@@ -340,10 +340,12 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "position not loaded",
         "the next owner starts without the saved position",
-        "process",
-        frozenset({"rabbit backwards", "rabbit doubled", "redis backwards", "redis doubled", "redis deposit twice"}),
+        "master",
+        frozenset(
+            {"rabbit lost", "redis lost", "rabbit backwards", "redis backwards", "rabbit doubled", "redis doubled"}
+        ),
         _position_not_loaded,
-        first=132,
+        first=7,
     ),
     Mutant(
         "order goes backwards",
