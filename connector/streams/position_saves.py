@@ -50,6 +50,8 @@ class PositionSaves:
         self._store, self._leases, self._pipeline = store, leases, pipeline
         self._clock, self._loop, self._live_ms = clock, loop, live_ms
         self._ready: _Ready | None = None
+        self._looking = False
+        """A timer looks after what is ready."""
 
     def turn(self, stream_ids: Sequence[str] | None = None) -> None:
         """Save what changed, at once or as soon as its events are out; of these streams only. While an earlier save waits
@@ -62,13 +64,18 @@ class PositionSaves:
         positions = lines.dirty_positions(self._live_ms, self._clock.wall_ms(), POSITION_EVERY_MS, stream_ids)
         if positions:
             self._ready = _Ready(positions, self._pipeline.mark(), self._clock.mono() + OUT_WITHIN_S)
-            self._look()
+            self._save_if_out()
+            self._look_later()
+
+    def _look_later(self) -> None:
+        if self._ready is not None and not self._looking:
+            self._looking = True
+            self._loop.after(LOOK_S, self._look)
 
     def _look(self) -> None:
-        if self._ready is not None:
-            self._save_if_out()
-        if self._ready is not None:
-            self._loop.after(LOOK_S, self._look)
+        self._looking = False
+        self._save_if_out()
+        self._look_later()
 
     def _save_if_out(self) -> None:
         ready = self._ready
