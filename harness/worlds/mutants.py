@@ -471,7 +471,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "clock",
         frozenset({"rabbit lost", "counts"}),
         _grace_by_the_wall_clock,
-        first=60,
+        first=90,
     ),
     Mutant(
         "B4 gaps by the host's clock",
@@ -570,7 +570,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         frozenset({"closed but judged"}),
         _event_after_the_close,
         venues=("bybit",),
-        first=10,
+        first=20,
     ),
     Mutant(
         "B7 damage ends the reading",
@@ -587,6 +587,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "flush",
         frozenset({"dark", "counts", "not closed", "rabbit lost", "rabbit wrong end"}),
         _announced_once,
+        first=60,
     ),
     Mutant(
         "E6 tickers take the queue",
