@@ -215,7 +215,10 @@ class Handover:
                 self._positions.save({stream_id: position}, passing.other)
         except StateUnavailable:
             log.warning("the position of a stream could not be handed over", stream=stream_id)
-        self._tell(passing.other, "released", stream_id, seamless=passing.seamless, fence=passing.fence)
+        if passing.refused:
+            self._free(stream_id, passing.other, passing.fence)
+        else:
+            self._tell(passing.other, "released", stream_id, seamless=passing.seamless, fence=passing.fence)
         self._supervisor.unwant(stream_id)
         self._check_drained()
 
@@ -256,7 +259,7 @@ class Handover:
                 self._tell(giver, "ready", stream_id, by=self._leases.owner)
             return
         if not self._has_room():
-            self._tell(giver, "refused", stream_id, full=True, by=self._leases.owner)
+            self._refuse(stream_id, giver, fence, full=True)
             return
         self._leases.accept(stream_id, fence, guest=True)
         now = self._clock.mono()
@@ -269,7 +272,42 @@ class Handover:
             return
         if not started:
             self._cant_open(stream_id, passing)
-            self._tell(giver, "refused", stream_id)
+            self._refuse(stream_id, giver, fence, full=False)
+
+    def decline(self) -> list[str]:
+        """This process ends: what is coming to it stays with its givers, who publish it still. Returns the streams; their
+        leases stand in our name, so that nobody else takes them before the givers take them back."""
+        coming = [stream_id for stream_id, passing in self._passing.items() if passing.phase in TAKING]
+        for stream_id in coming:
+            passing = self._passing.pop(stream_id)
+            self._leases.forget(stream_id)
+            self._refuse(stream_id, passing.other, passing.fence, full=True)
+        return coming
+
+    def _refuse(self, stream_id: str, giver: str, fence: int, *, full: bool) -> None:
+        self._tell(giver, "refused", stream_id, full=full, by=self._leases.owner, fence=fence)
+
+    def _refused_by(self, stream_id: str, message: Mapping[str, object]) -> None:
+        """The taker does not take a stream. Raises `StateUnavailable`."""
+        passing = self._passing.get(stream_id)
+        if passing is not None and passing.phase in {Phase.OFFERED, Phase.LINGERING}:
+            if message.get("full"):
+                self._takers.said_full(passing.other)
+            else:
+                self._refused[stream_id] = self._clock.mono()
+            self._take_back(stream_id, passing)
+            self._check_drained()
+        elif passing is not None and passing.phase is Phase.LEAVING:
+            passing.refused = True
+        elif passing is None and not self._leases.holds(stream_id):
+            # It was told "released" too late to read it: nobody runs the stream in its name.
+            self._free(stream_id, str(message.get("by", "")), int(str(message.get("fence", 0))))
+
+    def _free(self, stream_id: str, taker: str, fence: int) -> None:
+        try:
+            self._state.release({stream_id: fence}, taker)
+        except StateUnavailable:
+            log.warning("a stream waits for the next scan: the state is unavailable", stream=stream_id)
 
     def _cant_open(self, stream_id: str, passing: Passing) -> None:
         self._move(stream_id, passing, Cue.CANT_OPEN)
@@ -326,14 +364,7 @@ class Handover:
             case "released":
                 self._release(stream_id, Cue.RELEASED, clean=True, seamless=bool(message.get("seamless", True)))
             case "refused":
-                passing = self._passing.get(stream_id)
-                if passing is not None and passing.phase in {Phase.OFFERED, Phase.LINGERING}:
-                    if message.get("full"):
-                        self._takers.said_full(passing.other)
-                    else:
-                        self._refused[stream_id] = self._clock.mono()
-                    self._take_back(stream_id, passing)
-                    self._check_drained()
+                self._refused_by(stream_id, message)
             case "closed":
                 self._end(stream_id, told=True)
             case _:

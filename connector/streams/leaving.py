@@ -65,6 +65,8 @@ class Leaving:
             return
         self._closing = True
         self._loop.cancel(self._timer)
+        for stream_id in self._handover.decline():
+            self._supervisor.unwant(stream_id)
         held = list(self._leases.held())
         taken = {
             stream_id: self._pipeline.lines.take(stream_id, self._supervisor.position_time_ms(stream_id))

@@ -125,5 +125,7 @@ class Passing:
     ready_ms: int = 0
     """When the taker was live: our session must have been alive until then."""
     seamless: bool = False
+    refused: bool = False
+    """The taker said no when it was too late to go on here."""
     mark: object = None
     """What the sinks had when this process published its last event of the stream."""

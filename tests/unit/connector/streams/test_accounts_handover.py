@@ -436,3 +436,45 @@ def test_a_stream_that_is_given_back_before_its_giver_has_ended_is_taken_after_t
     assert not a.accounts.handover.busy_with("u1")
     a.accounts.handover.message("take", "u1", offer)
     assert a.accounts.handover.taking("u1")
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_a_taker_that_ends_leaves_a_stream_to_the_giver_that_still_publishes_it(cluster: Cluster, heard: bool) -> None:
+    """Two drains at a time: the taker released the lease, a third process took it, and two of them published."""
+    a = cluster.process("a")
+    cluster.open("u1")
+    cluster.tick(1)
+    b = cluster.process("b")
+    b.supervisor.sick.add("u1")
+    a.accounts.handover.give("u1")
+    cluster.settle()
+    cluster.process("c")
+    cluster.lose = lambda owner, text: not heard and text.startswith("{") and kind(text) == "refused"
+    b.drain()
+    b.beat()
+    b.close_rest()
+    b.leave()
+    assert cluster.state.owners(["u1"]) == {"u1": "a" if heard else "b"}, "never free for a third"
+    cluster.tick(30)
+    assert cluster.publishers("u1") == ["a"]
+    assert ("unwant", "u1", False, False) not in a.supervisor.calls, "the session was never closed"
+    assert cluster.state.owners(["u1"]) == {"u1": "a"}
+
+
+def test_a_stream_whose_taker_ended_after_the_giver_closed_is_free_at_once(cluster: Cluster) -> None:
+    a = cluster.process("a")
+    cluster.open("u1")
+    cluster.tick(1)
+    b = cluster.process("b")
+    a.sink.slow = True
+    a.accounts.handover.give("u1")
+    cluster.tick(LINGER_S + 1)
+    b.drain()
+    b.beat()
+    b.close_rest()
+    b.leave()
+    assert cluster.state.owners(["u1"]) == {"u1": "b"}, "the giver's last events are not out"
+    a.sink.slow = False
+    cluster.tick(5)
+    assert len(cluster.publishers("u1")) == 1
+    assert cluster.state.owners(["u1"]) == {"u1": "a"}

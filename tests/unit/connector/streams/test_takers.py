@@ -166,7 +166,7 @@ def test_a_desk_without_room_refuses_without_holding_anything() -> None:
     desk = Desk()
     desk.room = False
     desk.say("take", giver="other", fence=7)
-    assert desk.told == [("refused", {"id": "u1", "full": True, "by": "me"})]
+    assert desk.told == [("refused", {"id": "u1", "full": True, "by": "me", "fence": 7})]
     assert not desk.leases.holds("u1")
 
 
