@@ -208,7 +208,7 @@ class Handover:
             self._loop.after(CONFIRM_POLL_S, again)
             return
         self._move(stream_id, passing, Cue.CONFIRMED)
-        position = self._pipeline.lines.last_word(stream_id, position, revoke=True)
+        position = self._pipeline.lines.last_word(stream_id, position, out=out, revoke=True)
         try:
             # A giver that stood still is too late: the taker went on without it.
             if position is not None and self._leases.permitted():
@@ -218,7 +218,8 @@ class Handover:
         if passing.refused:
             self._free(stream_id, passing.other, passing.fence)
         else:
-            self._tell(passing.other, "released", stream_id, seamless=passing.seamless, fence=passing.fence)
+            said = {"seamless": passing.seamless and out, "clean": out, "fence": passing.fence}
+            self._tell(passing.other, "released", stream_id, **said)
         self._supervisor.unwant(stream_id)
         self._check_drained()
 
@@ -362,7 +363,8 @@ class Handover:
                 # It was refused here, too late for the giver to take it back: nobody runs it in our name.
                 self._state.release({stream_id: int(str(message.get("fence", 0)))}, self._leases.owner)
             case "released":
-                self._release(stream_id, Cue.RELEASED, clean=True, seamless=bool(message.get("seamless", True)))
+                clean, seamless = bool(message.get("clean", True)), bool(message.get("seamless", True))
+                self._release(stream_id, Cue.RELEASED, clean=clean, seamless=seamless)
             case "refused":
                 self._refused_by(stream_id, message)
             case "closed":

@@ -82,7 +82,8 @@ class Leaving:
         give_up_at: float,
         done: Callable[[], None],
     ) -> None:
-        waiting = any(map(self._pipeline.lines.pending, held)) or not self._pipeline.passed(mark)
+        out = self._pipeline.passed(mark)
+        waiting = any(map(self._pipeline.lines.pending, held)) or not out
         if waiting and self._clock.mono() < give_up_at:
             again = partial(self._finish, held, taken, mark, give_up_at, done)
             self._loop.after(CONFIRM_POLL_S, again)
@@ -90,7 +91,7 @@ class Leaving:
         positions = {
             stream_id: position
             for stream_id, taken_position in taken.items()
-            if (position := self._pipeline.lines.last_word(stream_id, taken_position, revoke=False))
+            if (position := self._pipeline.lines.last_word(stream_id, taken_position, out=out, revoke=False))
             and self._leases.holds(stream_id)
         }
         try:

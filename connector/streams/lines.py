@@ -179,19 +179,24 @@ class Lines:
                 return None
             return line.position(line.tracker, live_until_ms, self._wall_ms(), seen=MAX_SEEN_IDS)
 
-    def last_word(self, stream_id: str, position: bytes | None, *, revoke: bool) -> bytes | None:
+    def last_word(self, stream_id: str, position: bytes | None, *, out: bool, revoke: bool) -> bytes | None:
         """The position to leave behind after `take` gave `position` and waiting for confirmations came to its end.
 
         If something is still unconfirmed (the broker is away), it is what was confirmed instead: the next owner finds the
-        rest by gap repair. `revoke`: the sinks forget that rest, because the next owner runs already.
+        rest by gap repair. `out`: whether every other sink has what it got; if not, the position that is saved stands (None),
+        and the next owner tells everything since again, under the same ids. `revoke`: the sinks forget that rest, because the
+        next owner runs already.
         """
         line = self._leaving.get(stream_id)
-        if line is None or not line.pending:
+        pending = line.pending if line is not None else 0
+        if out and not pending:
             return position
         if revoke:
             self._leaving.pop(stream_id, None)
             self._sink.revoke(stream_id)
-        log.warning("a stream leaves with unconfirmed events", stream=stream_id, events=line.pending)
+        log.warning("a stream leaves with unconfirmed events", stream=stream_id, events=pending)
+        if line is None or not out:
+            return None
         with line.lock:
             return line.position(line.confirmed, line.live_until_ms, self._wall_ms()) if line.live_until_ms else None
 

@@ -20,7 +20,7 @@ log = get_logger(__name__)
 
 POSITION_EVERY_MS: Final = 10_000
 """How old the live time of a saved position gets."""
-OUT_WITHIN_S: Final = 2.0
+OUT_WITHIN_S: Final = 30.0
 """A sink that does not get rid of its events within this time has lost its server: what it then loses it tells by itself."""
 LOOK_S: Final = 0.02
 """How often the sinks are looked at meanwhile."""

@@ -41,6 +41,7 @@ class Played:
         self.readiness = Readiness()
         self.state = Moody(self.clock)
         self.sink = MemorySink(threaded=False, clock=self.clock)
+        self.sink.start()
         self.process = Process(
             EngineOptions(role=role, price_role="all", price_exchanges=("nothing",)),
             self.state,

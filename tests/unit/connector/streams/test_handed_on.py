@@ -100,7 +100,7 @@ def test_a_stream_without_a_live_session_is_let_go_at_once(desk: Desk) -> None:
     desk.runs()
     desk.handover.give("u1")
     assert [kind for kind, _ in desk.told] == ["take", "released"]
-    assert desk.told[1][1] == {"id": "u1", "seamless": False, "fence": 2}
+    assert desk.told[1][1] == {"id": "u1", "seamless": False, "clean": True, "fence": 2}
     assert not desk.supervisor.has("u1")
     assert not desk.handover.busy
 
@@ -118,7 +118,7 @@ def test_a_ready_taker_gets_the_stream_after_the_giver_lingered(desk: Desk) -> N
     assert desk.kinds() == ["take"]
     desk.pipeline.confirmed(desk.sink.account()[1:])
     desk.passes(0.02)
-    assert desk.told[1:] == [("released", {"id": "u1", "seamless": True, "fence": 2})]
+    assert desk.told[1:] == [("released", {"id": "u1", "seamless": True, "clean": True, "fence": 2})]
     assert desk.saved() == [("7", "FILLED")]
     assert not desk.supervisor.has("u1")
     assert not desk.handover.busy
@@ -149,7 +149,7 @@ def test_a_session_that_died_meanwhile_leaves_a_seam(desk: Desk) -> None:
     desk.say("ready", by="other")
     desk.supervisor.sick.add("u1")
     desk.passes(LINGER_S + 0.02)
-    assert desk.told[-1] == ("released", {"id": "u1", "seamless": False, "fence": 2})
+    assert desk.told[-1] == ("released", {"id": "u1", "seamless": False, "clean": True, "fence": 2})
 
 
 def test_the_last_word_waits_for_confirmations(desk: Desk) -> None:
@@ -177,6 +177,22 @@ def test_the_last_word_waits_for_the_slower_sink(desk: Desk) -> None:
     desk.sink.slow = False
     desk.passes(0.02)
     assert desk.kinds() == ["take", "released"]
+
+
+def test_a_fill_that_the_slower_sink_never_got_is_told_again_by_the_taker(desk: Desk) -> None:
+    """The position that was handed over knew it, and what Redis had not taken was revoked: nobody told Redis."""
+    desk.runs()
+    desk.publish()
+    desk.pipeline.confirmed(desk.sink.account())
+    before = desk.saved()
+    desk.handover.give("u1")
+    desk.sink.slow = True
+    desk.say("ready", by="other")
+    desk.passes(LINGER_S)
+    desk.passes(CONFIRM_TIMEOUT_S + 0.1)
+    assert desk.saved() == before
+    assert desk.sink.revoked == ["u1"], "nothing of it comes behind what the taker tells"
+    assert desk.told[-1] == ("released", {"id": "u1", "seamless": False, "clean": False, "fence": 2})
 
 
 def test_confirmations_are_not_waited_for_for_ever(desk: Desk) -> None:
@@ -255,7 +271,7 @@ def test_a_taker_that_does_not_get_live_in_time_gets_the_stream_all_the_same(des
         desk.checked()
     assert "released" not in desk.kinds()
     desk.checked()
-    assert desk.told[-1] == ("released", {"id": "u1", "seamless": False, "fence": 2})
+    assert desk.told[-1] == ("released", {"id": "u1", "seamless": False, "clean": True, "fence": 2})
     assert desk.saved() == [("7", "NEW")]
 
 
@@ -307,7 +323,7 @@ def test_what_a_third_process_has_is_let_go(desk: Desk) -> None:
     desk.checked(0.5)
     assert not desk.supervisor.has("u1")
     assert not desk.handover.busy
-    assert desk.told[-1] == ("released", {"id": "u1", "seamless": False, "fence": 2})
+    assert desk.told[-1] == ("released", {"id": "u1", "seamless": False, "clean": True, "fence": 2})
 
 
 def test_what_a_third_process_has_is_not_taken_back_from_a_dead_taker(desk: Desk) -> None:
@@ -429,7 +445,7 @@ def test_at_the_deadline_everything_is_let_go_with_its_position(desk: Desk) -> N
     desk.pipeline.confirmed(desk.sink.account())
     desk.handover.give("u1")
     desk.handover.abandon()
-    assert desk.told[-1] == ("released", {"id": "u1", "seamless": False, "fence": 2})
+    assert desk.told[-1] == ("released", {"id": "u1", "seamless": False, "clean": True, "fence": 2})
     assert desk.saved() == [("7", "NEW")]
     assert not desk.supervisor.has("u1")
 

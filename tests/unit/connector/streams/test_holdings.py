@@ -132,7 +132,7 @@ def test_an_update_that_giver_and_taker_saw_is_told_once() -> None:
         pipeline.account(Emit("u1", told("A", 2, update_ms=7)), 0.0)
     taker.account(Emit("u1", told("B", 1, update_ms=8)), 0.0)
     giver.confirmed([message for message in given.messages if isinstance(message, AccountMessage)])
-    last = giver.lines.last_word("u1", giver.lines.take("u1", 9), revoke=True)
+    last = giver.lines.last_word("u1", giver.lines.take("u1", 9), out=True, revoke=True)
     assert taker.lines.let_through("u1", decode_position(last))
     assert sizes(given) == [("A", "2")]
     assert sizes(taken) == [("B", "1")]

@@ -157,10 +157,12 @@ def test_a_line_that_leaves_is_counted_until_all_of_it_is_confirmed(pipeline: Pi
     taken = pipeline.lines.take("u1", 1_000)
     pipeline.confirmed(sink.account()[:1])
     assert pipeline.lines.pending("u1") == 2
-    assert pipeline.lines.last_word("u1", taken, revoke=False) is None, "no position of this line was ever saved"
+    assert pipeline.lines.last_word("u1", taken, out=True, revoke=False) is None, (
+        "no position of this line was ever saved"
+    )
     pipeline.confirmed(sink.account()[1:])
     assert pipeline.lines.pending("u1") == 0
-    assert pipeline.lines.last_word("u1", taken, revoke=False) == taken
+    assert pipeline.lines.last_word("u1", taken, out=True, revoke=False) == taken
 
 
 def test_what_the_next_owner_finds_itself_is_revoked_and_no_more_waited_for(pipeline: Pipeline, sink: Sent) -> None:
@@ -169,19 +171,27 @@ def test_what_the_next_owner_finds_itself_is_revoked_and_no_more_waited_for(pipe
     pipeline.lines.dirty_positions(lambda _: 900, 1_000, 0)
     pipeline.account(Emit("u1", report("FILLED", "1")), 0.0)
     taken = pipeline.lines.take("u1", 2_000)
-    position = decode_position(pipeline.lines.last_word("u1", taken, revoke=True))
+    position = decode_position(pipeline.lines.last_word("u1", taken, out=True, revoke=True))
     assert position is not None
     assert (position.live_until_ms, position.orders) == (900, [known_order(report("NEW"))])
     assert sink.revoked == ["u1"]
     assert pipeline.lines.pending("u1") == 0
-    assert pipeline.lines.last_word("u1", taken, revoke=True) == taken
+    assert pipeline.lines.last_word("u1", taken, out=True, revoke=True) == taken
     assert sink.revoked == ["u1"]
+
+
+def test_what_another_sink_did_not_get_is_in_no_position_that_is_left_behind(pipeline: Pipeline, sink: Sent) -> None:
+    pipeline.account(Emit("u1", report("FILLED", "1")), 0.0)
+    pipeline.confirmed(sink.account())
+    taken = pipeline.lines.take("u1", 2_000)
+    assert taken is not None
+    assert pipeline.lines.last_word("u1", taken, out=False, revoke=False) is None
 
 
 def test_without_revoking_the_unconfirmed_is_still_counted(pipeline: Pipeline, sink: Sent) -> None:
     pipeline.account(Emit("u1", report("NEW")), 0.0)
     taken = pipeline.lines.take("u1", 2_000)
-    pipeline.lines.last_word("u1", taken, revoke=False)
+    pipeline.lines.last_word("u1", taken, out=True, revoke=False)
     assert (sink.revoked, pipeline.lines.pending("u1")) == ([], 1)
 
 

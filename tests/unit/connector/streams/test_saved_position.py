@@ -152,7 +152,7 @@ def test_the_usual_hand_over_leaves_the_position_as_it_was_taken(sink: Sink) -> 
     pipeline = restarted(sink, saved(PUBLISHED))
     taken = pipeline.lines.take("u1", 9_000)
     assert orders_of(taken) == [("7", "PARTIALLY_FILLED")]
-    assert pipeline.lines.last_word("u1", taken, revoke=False) == taken
+    assert pipeline.lines.last_word("u1", taken, out=True, revoke=False) == taken
 
 
 def test_a_hand_over_with_everything_confirmed_leaves_the_position_as_it_was_taken(sink: Sink) -> None:
@@ -161,7 +161,7 @@ def test_a_hand_over_with_everything_confirmed_leaves_the_position_as_it_was_tak
     taken = pipeline.lines.take("u1", 9_000)
     assert pipeline.lines.pending("u1") == 1
     pipeline.confirmed(sink.account())
-    assert pipeline.lines.last_word("u1", taken, revoke=False) == taken
+    assert pipeline.lines.last_word("u1", taken, out=True, revoke=False) == taken
     assert orders_of(taken) == [("7", "NEW")]
 
 

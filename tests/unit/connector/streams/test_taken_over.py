@@ -121,7 +121,7 @@ def test_a_giver_that_is_silent_is_not_waited_for_longer_than_its_time(desk: Des
 def test_what_can_not_be_opened_is_refused_and_given_up(desk: Desk) -> None:
     desk.starts = False
     desk.say("take", giver="other", fence=7)
-    assert desk.told == [("refused", {"id": "u1"})]
+    assert desk.told == [("refused", {"id": "u1", "full": False, "by": "me", "fence": 7})]
     assert not desk.leases.holds("u1")
     assert not desk.handover.busy
 
