@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from connector.core.errors import StateUnavailable
@@ -18,8 +18,9 @@ class OwnedElsewhere:
     """Says which streams other processes run: those have found by gap repair what is left here, and have published newer
     events since, behind which the old ones must not arrive. Any sink's publisher thread."""
 
-    def __init__(self, state: State, owner: str, clock: Clock) -> None:
-        self._state, self._owner, self._clock = state, owner, clock
+    def __init__(self, state: State, owner: str, clock: Clock, gives: Callable[[str], bool]) -> None:
+        """`gives`: whether this process publishes a stream still that has the name of its taker already."""
+        self._state, self._owner, self._clock, self._gives = state, owner, clock, gives
         self._away_until = float("-inf")
 
     def __call__(self, stream_ids: Sequence[str]) -> frozenset[str] | None:
@@ -30,7 +31,11 @@ class OwnedElsewhere:
         try:
             for start in range(0, len(stream_ids), BATCH):
                 owners = self._state.owners(stream_ids[start : start + BATCH])
-                elsewhere.update(stream_id for stream_id, owner in owners.items() if owner and owner != self._owner)
+                elsewhere.update(
+                    stream_id
+                    for stream_id, owner in owners.items()
+                    if owner and owner != self._owner and not self._gives(stream_id)
+                )
         except StateUnavailable:
             self._away_until = self._clock.mono() + AWAY_FOR_S
             return None

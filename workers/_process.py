@@ -63,7 +63,7 @@ class Process:
         sink.on_confirmed = self.engine.pipeline.confirmed
         sink.on_recovered = self._recovered
         sink.permitted = self.engine.leases.permitted_s
-        sink.owned_elsewhere = OwnedElsewhere(state, self.engine.owner, self.engine.clock)
+        sink.owned_elsewhere = OwnedElsewhere(state, self.engine.owner, self.engine.clock, self.engine.leases.gives)
 
     def start(self) -> None:
         raise_file_limit(self.engine.options.capacity)

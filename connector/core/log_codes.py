@@ -33,6 +33,7 @@ CODES: Final[dict[str, tuple[str, ...]]] = {
         "events were left unconfirmed at the end; the outbox on disk keeps account events",
         "unconfirmed messages are kept on disk",
         "a stream leaves with unconfirmed events",
+        "a stream waits for the next scan: the state is unavailable",
         "a job still runs at the end",
     ),
     "WSC-HEALTH-PORT": ("health port not available, going on without", "health page failed"),

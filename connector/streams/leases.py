@@ -168,6 +168,10 @@ class Leases:
             self._drop(unit)
             self._giving.add(unit)
 
+    def gives(self, unit: str) -> bool:
+        """Handed over, and still published here."""
+        return unit in self._giving
+
     def passed_on(self, unit: str) -> None:
         """The hand-over is over: its new owner keeps it."""
         with self._lock:

@@ -278,9 +278,19 @@ class Owners:
         return {unit: "me" if unit.startswith("m") else "you" for unit in units if not unit.startswith("free")}
 
 
+def nothing(_stream_id: str) -> bool:
+    return False
+
+
+def test_a_fill_that_waits_for_redis_while_its_stream_is_handed_over_is_not_dropped() -> None:
+    """The lease has the taker's name from the first moment, and the giver publishes until the taker is live."""
+    ask = OwnedElsewhere(Owners(), "me", Standing(), {"theirs soon"}.__contains__)  # type: ignore[arg-type]
+    assert ask(["mine", "theirs", "theirs soon"]) == {"theirs"}
+
+
 def test_a_state_that_hangs_holds_the_publisher_up_once_and_not_for_each_event() -> None:
     state, clock = Owners(), Standing()
-    ask = OwnedElsewhere(state, "me", clock)  # type: ignore[arg-type]
+    ask = OwnedElsewhere(state, "me", clock, nothing)  # type: ignore[arg-type]
     assert ask(["mine", "free", "theirs"]) == {"theirs"}
     state.away = True
     state.asked.clear()
@@ -295,7 +305,7 @@ def test_a_state_that_hangs_holds_the_publisher_up_once_and_not_for_each_event()
 @pytest.mark.parametrize("streams", [1, BATCH, BATCH + 1, 3 * BATCH])
 def test_owners_are_asked_for_in_batches(streams: int) -> None:
     state = Owners()
-    ask = OwnedElsewhere(state, "me", Standing())  # type: ignore[arg-type]
+    ask = OwnedElsewhere(state, "me", Standing(), nothing)  # type: ignore[arg-type]
     found = ask([f"x{number}" for number in range(streams)])
     assert found is not None
     assert len(found) == streams
