@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from connector import Event, InvalidCommand, PriceConnector
-from exchanges import closed_candles, venue_of
+from exchanges import closed_candles, example_of, venue_of
 from exchanges.ids import real_id
 from simulator.simulator import Simulator
 from tests.integration.api.desk import EXCHANGES, WAIT_S, family
 from tests.integration.streams.rig import until
-from tests.unit.exchanges.every_venue import INTERVALS
 
 pytestmark = pytest.mark.integration
 
@@ -62,7 +61,9 @@ def test_tickers_are_heard(provider: str, exchange: Simulator) -> None:
 
 @pytest.mark.parametrize("provider", CANDLED)
 def test_candles_are_heard_until_nobody_wants_them(provider: str, exchange: Simulator) -> None:
-    interval = INTERVALS.get(provider, INTERVALS[family(provider)])[0]
+    example = example_of(provider)
+    assert example is not None
+    interval = example.intervals[0]
     heard: list[Event[Any]] = []
     with PriceConnector("candle", exchanges=[family(provider)], gateway=exchange.gateway) as prices:
         prices.on("candle", heard.append)
