@@ -12,11 +12,13 @@ class VenueClock:
     known there, and thousands of connections may be made before the first of them is refused and measures.
     """
 
-    __slots__ = ("_measured", "_offset_ms")
+    __slots__ = ("_measured", "_offset_ms", "_stamped")
 
     def __init__(self, setup: Setup) -> None:
         self._measured = setup.clock_offset_ms
         self._offset_ms: int | None = None
+        self._stamped = Instant(0.0, 0)
+        """When the last stamp was made, and which."""
 
     @property
     def offset_ms(self) -> int:
@@ -25,7 +27,14 @@ class VenueClock:
 
     def stamp(self, now: Instant) -> int:
         """The venue's time, ms."""
-        return now.wall_ms + self.offset_ms
+        self._stamped = Instant(now.mono, now.wall_ms + self.offset_ms)
+        return self._stamped.wall_ms
+
+    def error_ms(self, venue_ms: int, now: Instant) -> int:
+        """The venue told its time just now: by how much the last stamp was behind it. What the family knows may be right by
+        now: the answer that told the time was seen there first."""
+        passed_ms = round((now.mono - self._stamped.mono) * 1000)
+        return venue_ms - self._stamped.wall_ms - passed_ms
 
     def read(self, venue_ms: int, now: Instant) -> ClockOffset:
         """The venue told its time just now. Returns the output that tells the other connections."""

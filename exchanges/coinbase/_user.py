@@ -172,7 +172,7 @@ class UserAdapter(OneAccount, Link):
             told_ms = int(_decode_time(answer.body).epoch_millis)
         except (*UNREADABLE, ValueError):
             return self._refused(failure)
-        if abs(told_ms - self._clock.stamp(now)) < SKEW_MS:
+        if abs(self._clock.error_ms(told_ms, now)) < SKEW_MS:
             return self._refused(failure)
         return [self._clock.read(told_ms, now), *self._again(now)]
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -240,6 +241,22 @@ def test_an_authentication_failure_of_a_skewed_clock_signs_again_with_the_venues
     (fail,) = adapter.received(frame({"type": "error", "message": "authentication failure"}), NOW)
     assert isinstance(fail, Fail)
     assert fail.kind is FailKind.CREDENTIAL
+
+
+def test_a_clock_that_is_known_to_be_wrong_by_the_answer_that_tells_it_condemns_no_key() -> None:
+    """The engine reads the answer's date first, so the next stamp is right: that of the refused token was not."""
+    offsets = [0]
+    adapter = VENUE.user(msgspec.structs.replace(setup(), clock_offset_ms=lambda: offsets[-1]))
+    adapter.add(account(), NOW)
+    adapter.start(NOW)
+    adapter.connected(NOW)
+    (time,) = of(Call, adapter.received(frame({"type": "error", "message": "authentication failure"}), NOW))
+    offsets.append(-120_000)
+    later = Instant(NOW.mono + 0.2, WALL + 200)
+    outputs = adapter.answered(time, json_answer({"epochMillis": str(WALL - 119_800)}), later)
+    assert not of(Fail, outputs)
+    (again,) = sent(outputs)
+    assert verify_es256(again["jwt"])[1]["nbf"] == (WALL - 119_800) // 1000
 
 
 def test_an_authentication_failure_is_fatal_when_the_clock_cannot_be_read() -> None:
