@@ -101,8 +101,8 @@ KNOWN: Final[tuple[Known, ...]] = (
     ),
     Known(
         "E19",
-        "what is told in the last second before a kill, before a process stands still or while it is cut off from Redis, is not"
-        " in the saved position: an edit of an order that ended then is told again",
+        "what is told in the last second before a kill, before a process stands still or while it is cut off from Redis, is"
+        " not in the saved position: an edit of an order that ended then is told again",
         frozenset({"rabbit backwards", "redis backwards", "rabbit doubled", "redis doubled"}),
         either(*KILLS, "freeze", "redis_cut"),
         21050,
