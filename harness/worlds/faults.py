@@ -218,7 +218,7 @@ def rabbit_away(world: World, fault: Fault) -> None:
 
 def rabbit_drop(world: World, fault: Fault) -> None:
     del fault
-    world.rabbit.drop_connections()
+    _takes_again(world, world.rabbit.drop_connections)
 
 
 def rabbit_cut(world: World, fault: Fault) -> None:
@@ -246,7 +246,7 @@ def rabbit_alarm(world: World, fault: Fault) -> None:
 
 
 def _takes_again(world: World, end: Callable[[], None]) -> None:
-    """What every process wanted to say meanwhile arrives now."""
+    """What every process wanted to say, and nobody has written down as said, comes now."""
     for process in world.living():
         world.trouble(process.host)
     end()
