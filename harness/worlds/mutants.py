@@ -471,7 +471,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "clock",
         frozenset({"rabbit lost", "counts"}),
         _grace_by_the_wall_clock,
-        first=90,
+        first=980,
     ),
     Mutant(
         "B4 gaps by the host's clock",
