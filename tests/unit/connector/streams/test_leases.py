@@ -275,3 +275,15 @@ def test_what_is_lost_is_fenced_off_before_anything_is_permitted_again(state: Mo
     assert leases.beat(info("a")) == {"x"}
     assert seen == [({"x"}, False)]
     assert leases.permitted()
+
+
+def test_a_stream_on_its_way_to_another_process_counts_as_published_here_until_it_is_passed_on(
+    state: MoodyState, clock: Clock
+) -> None:
+    leases = Leases(state, "a", "user", 3.0, clock)
+    leases.claim(["u1"])
+    assert not leases.gives("u1")
+    leases.pass_on("u1")
+    assert leases.gives("u1")
+    leases.passed_on("u1")
+    assert not leases.gives("u1")
