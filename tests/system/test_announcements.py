@@ -49,6 +49,20 @@ def nothing_more(stack: Stack, count: int, kind: str = "userStream") -> None:
     assert len(restarts(stack, kind)) == count
 
 
+def all_joined(*services: Service) -> None:
+    """Every process belongs to a life of the role. Another one that is killed before would be the only one that anybody knows
+    of: a process that starts beside it joins once it saw it renew the life, a second or two later."""
+
+    def known(service: Service) -> int:
+        told = service.log.read_text()
+        return told.count("joined the processes of the role") + told.count("a new life of it begins")
+
+    for service in services:
+        wait_for(
+            lambda one=service: known(one) >= len(one.worker_pids()), WAIT_S, "all processes in the life of the role"
+        )
+
+
 def life(stack: Stack, role: str = "user") -> str:
     """The incarnation in which it was announced last, as the state has it."""
     with stack.redis.client() as client:
@@ -101,6 +115,7 @@ def test_what_redis_or_the_broker_lost_is_announced_within_ten_seconds(deploymen
     for service in services:
         service.wait_ready()
     announced(deployment, 1)
+    all_joined(*services)
     nothing_more(deployment, 1)
     with deployment.redis.client() as client:
         client.flushall()
@@ -126,6 +141,7 @@ def test_keys_that_went_with_a_process_are_asked_for_within_ten_seconds_of_the_e
     first, second = (deployment.service("user", plain=True, **kept) for _ in range(2))
     deployment.ready()
     announced(deployment, 1)
+    all_joined(first, second)
     accounts = Accounts(deployment)
     streams = [accounts.live("binance") for _ in range(3)]
     holders = lambda: [one for one in (first, second) if any(worker.streams for worker in mine(one))]  # noqa: E731

@@ -12,7 +12,7 @@ from harness.evidence import Evidence
 from harness.servers import wait_for
 from harness.stack import Stack
 from tests.system.support import WAIT_S, Accounts
-from tests.system.test_announcements import announced, nothing_more, restarts
+from tests.system.test_announcements import all_joined, announced, nothing_more, restarts
 
 pytestmark = pytest.mark.system
 
@@ -34,6 +34,7 @@ def test_accounts_move_between_processes_by_default_and_a_new_password_has_them_
     first, second = (deployment.service("user", RABBIT_USER=user, RABBIT_PASSWORD=password) for _ in range(2))
     deployment.ready()
     announced(deployment, 1)
+    all_joined(first, second)
     accounts = Accounts(deployment)
     streams = [accounts.live("binance") for _ in range(6)]
     first.kill()
