@@ -14,7 +14,7 @@ from typing import Final
 from exchanges.ids import FAMILIES
 from harness.worlds.accounts import USER_ID, Account
 from harness.worlds.kernel import Kernel
-from harness.worlds.rabbit import Message, Rabbit
+from harness.worlds.rabbit import BROKER_WENT_DOWN, Message, Rabbit
 from workers.local import demo_candle
 
 CANDLE_QUEUE: Final = "candlesRequests"
@@ -23,6 +23,9 @@ EXCHANGE: Final = "gainium"
 RETRY_S: Final = 1.0
 REJOIN_S: Final = 3.0
 """On a restart every bot sends its open again within this time."""
+_LAST_CLOSE_LOST: Final = (
+    "the close of the last bot found no queue: the grace period of the announcement ends the stream"
+)
 
 
 class Backend:
@@ -52,6 +55,7 @@ class Backend:
         self._generation = 0
         self._epoch_at = 0.0
         rabbit.declare_exchange(EXCHANGE, "direct")
+        rabbit.on_gone = self._gone
 
     # --- deeds ---
 
@@ -126,10 +130,23 @@ class Backend:
             waiting += queue.consumer.unacknowledged.values()
         return [stream_of(message) for message in waiting]
 
+    def _gone(self, message: Message, why: str) -> None:
+        """Nobody will get a command: the service is not told either if the broker was only away for a moment (contract 1.1).
+        A queue that was gone is announced; but who listens to nothing any more asks for nothing again."""
+        if message.key != USER_QUEUE:
+            return
+        stream = stream_of(message)
+        if why == BROKER_WENT_DOWN:
+            self.unsure.setdefault(stream, "a command went down with the broker")
+        elif not self.bots[stream]:
+            self.unsure.setdefault(stream, _LAST_CLOSE_LOST)
+
     # --- sending ---
 
     def _send_open(self, stream: str) -> None:
         account = self.accounts[stream]
+        if self.unsure.get(stream) == _LAST_CLOSE_LOST:
+            del self.unsure[stream]  # it counts from 1 again, and its next close is heard
         self._send("open stream", stream, {"userId": USER_ID, "api": account.api()})
 
     def _send(self, event: str, stream: str, data: object = None) -> None:

@@ -17,6 +17,8 @@ from harness.worlds.kernel import Host, Kernel
 WAY_S: Final = (0.0002, 0.004)
 """One way between a client and the broker."""
 HEARTBEATS_MISSED: Final = 2
+BROKER_WENT_DOWN: Final = "it went down with the broker"
+NO_QUEUE: Final = "it found no queue"
 
 
 @dataclass(slots=True)
@@ -138,8 +140,9 @@ class Rabbit:
         """When which queue was deleted."""
         self.connections: set[Connection] = set()
         self.readers: dict[str, Callable[[Message], None]] = {}
-        self.lost_commands: list[Message] = []
-        """Messages that went down with the broker, or found no queue: nobody was told."""
+        self.on_gone: Callable[[Message, str], None] = lambda message, why: None
+        """Called with each message that nobody will get, and why: it went down with the broker or with its queue, or there
+        was none. Whoever published it is not told."""
         self.unroutable = 0
         self._away_hosts: set[Host] = set()
 
@@ -165,7 +168,8 @@ class Rabbit:
             connection.end("the broker went down")
         for queue in self.queues.values():
             gone = [message for message in queue.messages if not message.persistent]
-            self.lost_commands += gone
+            for message in gone:
+                self.on_gone(message, BROKER_WENT_DOWN)
             queue.messages = deque(message for message in queue.messages if message.persistent)
 
     def start(self) -> None:
@@ -224,13 +228,14 @@ class Rabbit:
             self.exchanges.pop(exchange)
         if queue is not None:
             self.deleted.append((self.kernel.now, name))
-            self.lost_commands += queue.messages
             if queue.consumer is not None:
                 consumer, queue.consumer = queue.consumer, None
                 consumer.unacknowledged.clear()
                 if consumer in consumer.connection.consumers:
                     consumer.connection.consumers.remove(consumer)
                 consumer.connection.down(consumer.cancelled)
+            for message in queue.messages:
+                self.on_gone(message, NO_QUEUE)
 
     def delete_exchange(self, name: str) -> None:
         self.exchanges.pop(name, None)
@@ -271,6 +276,7 @@ class Rabbit:
                 self._enqueue(queue, message)
         if not taken:
             self.unroutable += 1
+            self.on_gone(message, NO_QUEUE)
         return taken
 
     def _enqueue(self, queue: Queue, message: Message) -> None:
