@@ -277,13 +277,27 @@ class Handover:
 
     def decline(self) -> list[str]:
         """This process ends: what is coming to it stays with its givers, who publish it still. Returns the streams; their
-        leases stand in our name, so that nobody else takes them before the givers take them back."""
+        leases stand in our name, so that nobody else takes them before the givers take them back. A giver that died meanwhile
+        takes nothing back: what came from it is free for anybody."""
         coming = [stream_id for stream_id, passing in self._passing.items() if passing.phase in TAKING]
+        dead = self._dead({self._passing[stream_id].other for stream_id in coming})
         for stream_id in coming:
             passing = self._passing.pop(stream_id)
             self._leases.forget(stream_id)
-            self._refuse(stream_id, passing.other, passing.fence, full=True)
+            if passing.other in dead:
+                self._free(stream_id, self._leases.owner, passing.fence)
+            else:
+                self._refuse(stream_id, passing.other, passing.fence, full=True)
         return coming
+
+    def _dead(self, givers: set[str]) -> set[str]:
+        """Which of them hear nothing any more; none as long as the state can't tell."""
+        if not givers:
+            return givers
+        try:
+            return givers - self._state.listening()
+        except StateUnavailable:
+            return set()
 
     def _refuse(self, stream_id: str, giver: str, fence: int, *, full: bool) -> None:
         self._tell(giver, "refused", stream_id, full=full, by=self._leases.owner, fence=fence)

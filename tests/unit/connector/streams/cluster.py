@@ -169,6 +169,7 @@ class Cluster:
         self.lose: Callable[[str, str], bool] = lambda owner, text: False
         self.notified: list[tuple[str, str]] = []
         self.state.notify = self._notify  # type: ignore[method-assign]
+        self.state.listening = self._listening  # type: ignore[method-assign]
 
     def _notify(self, owner: str, text: str) -> None:
         self.notified.append((owner, text))
@@ -177,6 +178,9 @@ class Cluster:
         for process in self.processes:
             if process.alive and owner in ("*", process.name):
                 process.accounts.notified(text)
+
+    def _listening(self) -> set[str]:
+        return {process.name for process in self.processes if process.alive}
 
     def process(self, name: str, capacity: int = 1000, ttl_s: float = TTL_S) -> Process:
         self.started[name] = self.clock.wall_ms()

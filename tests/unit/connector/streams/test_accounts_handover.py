@@ -478,3 +478,24 @@ def test_a_stream_whose_taker_ended_after_the_giver_closed_is_free_at_once(clust
     cluster.tick(5)
     assert len(cluster.publishers("u1")) == 1
     assert cluster.state.owners(["u1"]) == {"u1": "a"}
+
+
+def test_a_stream_whose_giver_died_is_free_at_once_when_its_taker_ends(cluster: Cluster) -> None:
+    """Its lease stood in the name of a process that was gone, for a giver that could not take it back: dark for a minute."""
+    a = cluster.process("a")
+    cluster.open("u1")
+    cluster.tick(1)
+    b = cluster.process("b")
+    b.supervisor.sick.add("u1")
+    a.accounts.handover.give("u1")
+    cluster.settle()
+    a.die()
+    b.drain()
+    b.beat()
+    b.close_rest()
+    b.leave()
+    assert cluster.state.owners(["u1"]) == {}
+    c = cluster.process("c")
+    cluster.tick(5)
+    assert cluster.publishers("u1") == ["c"]
+    assert c.streams == {"u1"}
