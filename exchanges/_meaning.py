@@ -20,6 +20,8 @@ class Meaning(NamedTuple):
     """Our time is off: fetch the venue's and ask again."""
     wait_s: float | None = None
     """Wait so long, where nothing in the answer says how long."""
+    own: bool = True
+    """It is the account's alone; False: it binds everybody on the address."""
 
 
 PASSING: Final = Meaning(FailKind.TRANSIENT)

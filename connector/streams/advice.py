@@ -1,7 +1,7 @@
 """What a person can do about a refused key, by the code or words in the venue's answer. Pure.
 
-Codes (or words, of a venue whose codes mean several things) stand in the venues' own tables of errors (`exchanges._meaning`);
-here are the words of venues that send no codes.
+Codes and words of a venue stand in its own table of errors (`exchanges._meaning`); here is what our own texts say of key
+material, and what plain English says of a refusal that stands in no table.
 """
 
 from __future__ import annotations
@@ -26,17 +26,12 @@ _NUMBER: Final = re.compile(r"(?<![\w.])-?\d{4,6}(?!\w)")
 _WORDS: Final[Mapping[str, str]] = {
     "private key": _UNUSABLE,
     "not base64": "the secret is not complete: copy it again, as the venue showed it",
-    "invalid key": KEY,
-    "authenticated feed": "the key is unknown, lacks access, or the secret isn't its own; spot keys don't work on futures",
-    "authenticationerror": "the key is unknown, or the secret isn't its own; spot keys don't work on futures",
     "is missing": "give a key and a secret (and a passphrase where the venue has one)",
     "are missing": "give a key and a secret (and a passphrase where the venue has one)",
     "passphrase": PHRASE,
     "permission": PERMISSION,
-    "scopes": PERMISSION,
     "expired": KEY,
     "signature": SIGNATURE,
-    "authentication failure": "the key is unknown, or the secret doesn't belong to it: copy both again, completely",
 }
 
 
@@ -49,9 +44,14 @@ def _by_code(venue: str, reason: str) -> str | None:
     """Advice by a number in the text, else by words of a venue whose numbers say nothing."""
     codes = key_advice(venue)
     by_number = next((codes[found] for found in _NUMBER.findall(reason) if found in codes), None)
-    lower = reason.lower()
-    words = (text for said, text in codes.items() if not said.lstrip("-").isdecimal() and said in lower)
+    bare = _bare(reason)
+    words = (text for said, text in codes.items() if not said.lstrip("-").isdecimal() and _bare(said) in bare)
     return by_number if by_number is not None else next(words, None)
+
+
+def _bare(text: str) -> str:
+    """Any case, and without blanks: a venue may write some around a colon."""
+    return "".join(text.lower().split())
 
 
 def advice(venue: str, kind: FailKind, reason: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 from exchanges._adapter import Adapter, ClockCall, Example, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges.coinbase._candle import CandleAdapter
+from exchanges.coinbase._errors import ERRORS, KEY_TYPE
 from exchanges.coinbase._series import INTERVALS
 from exchanges.coinbase._symbols import Loader
 from exchanges.coinbase._ticker import TickerAdapter
@@ -35,9 +36,8 @@ class Coinbase:
     clock = ClockCall("https://api.coinbase.com/api/v3/brokerage/time", ("epochMillis",))
     examples: Mapping[str, Example] = dict.fromkeys(exchanges, Example("BTC-USD", ("5m",)))
     closed_candles = True
-    key_type_advice = (
-        "only CDP keys work: make one at the developer platform; its name is the key, its PEM (or seed) the secret"
-    )
+    errors = ERRORS
+    key_type_advice = KEY_TYPE
 
     def limits(self, exchange: str, feed: Feed) -> Limits:
         return Limits(

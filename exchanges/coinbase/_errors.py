@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from exchanges._adapter import Answer, FailKind
 from exchanges._frames import UNREADABLE
+from exchanges._meaning import PASSING, PERMISSION, SIGNATURE, WRONG, Meaning, refused
 
-_KEY_TYPE: Final = ("siwc api with cloud api keys",)
-_CREDENTIAL: Final = (
-    "authentication failure",
-    "jwt",
-    "signature",
-    "permission",
-    "missing required scopes",
-    "unauthorized",
-)
-_RATE: Final = ("rate_limit_exceeded", "rate limit", "too many visits", "too many errors", "too many requests")
-_REQUEST: Final = ("too many l2 streams", "product", "channel")
-_MAINTENANCE: Final = ("maintenance",)
 TEXT_LIMIT_WAIT_S: Final = 10.0
 """Least wait after the rate limits that come as text."""
 BLOCKED_WAIT_S: Final = 10.0
 """First wait after a 403 with an HTML body: the firewall in front of the venue."""
+
+KEY_TYPE: Final = (
+    "only CDP keys work: make one at the developer platform; its name is the key, its PEM (or seed) the secret"
+)
+_RATE: Final = Meaning(FailKind.RATE_LIMITED, wait_s=TEXT_LIMIT_WAIT_S)
+
+ERRORS: Final[Mapping[str, Meaning]] = {
+    "siwc api with cloud api keys": Meaning(FailKind.KEY_TYPE, KEY_TYPE),
+    "permission": refused(PERMISSION),
+    "missing required scopes": refused(PERMISSION),
+    "signature": refused(SIGNATURE),
+    "authentication failure": refused(
+        "the key is unknown, or the secret doesn't belong to it: copy both again, completely"
+    ),
+    "jwt": refused(),
+    "unauthorized": refused(),
+    **dict.fromkeys(
+        ("rate_limit_exceeded", "rate limit", "too many visits", "too many errors", "too many requests"), _RATE
+    ),
+    "maintenance": Meaning(FailKind.MAINTENANCE),
+    **dict.fromkeys(("too many l2 streams", "product", "channel"), WRONG),
+}
+"""Part of an error's text, in lower case → what it means. The first one counts."""
+
+_RETRY: Final = frozenset({FailKind.RATE_LIMITED, FailKind.TRANSIENT})
 
 _decode = msgspec.json.Decoder().decode
 
@@ -38,20 +53,16 @@ class Failure(NamedTuple):
     retry: bool = False
 
 
+def _meaning_of(text: str) -> Meaning:
+    """What is in no row is the venue's own trouble."""
+    lower = text.lower()
+    return next((meaning for part, meaning in ERRORS.items() if part in lower), PASSING)
+
+
 def failure_of_text(text: str) -> Failure:
     """The class of an error frame."""
-    lower = text.lower()
-    if any(part in lower for part in _KEY_TYPE):
-        return Failure(FailKind.KEY_TYPE, text)
-    if any(part in lower for part in _CREDENTIAL):
-        return Failure(FailKind.CREDENTIAL, text)
-    if any(part in lower for part in _RATE):
-        return Failure(FailKind.RATE_LIMITED, text, TEXT_LIMIT_WAIT_S, retry=True)
-    if any(part in lower for part in _MAINTENANCE):
-        return Failure(FailKind.MAINTENANCE, text)
-    if any(part in lower for part in _REQUEST):
-        return Failure(FailKind.REQUEST, text)
-    return Failure(FailKind.TRANSIENT, text, retry=True)
+    meaning = _meaning_of(text)
+    return Failure(meaning.kind, text, meaning.wait_s, retry=meaning.kind in _RETRY)
 
 
 def failure_of(answer: Answer) -> Failure | None:
@@ -63,7 +74,7 @@ def failure_of(answer: Answer) -> Failure | None:
         return Failure(FailKind.TRANSIENT, answer.error or "no answer", retry=True)
     text = _text_of(answer.body)
     reason = f"HTTP {status} {text}".rstrip()
-    if any(part in text.lower() for part in _KEY_TYPE):
+    if _meaning_of(text).kind is FailKind.KEY_TYPE:
         return Failure(FailKind.KEY_TYPE, reason)
     if status == 401:  # may be clock skew or a token that waited too long: worth a second token
         return Failure(FailKind.CREDENTIAL, reason, retry=True)

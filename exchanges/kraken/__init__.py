@@ -19,6 +19,7 @@ from exchanges.instruments import EMPTY, SymbolTable
 from exchanges.kraken import _markets
 from exchanges.kraken._candle import FuturesCandle, SpotCandle, UnifiedCandle, refusal_of
 from exchanges.kraken._derivatives_user import DerivativesUser
+from exchanges.kraken._errors import ERRORS
 from exchanges.kraken._futures_user import FuturesUser
 from exchanges.kraken._markets import FuturesLoader, SpotLoader
 from exchanges.kraken._rest import NO_SANDBOX, option_refusal
@@ -64,6 +65,7 @@ class Kraken:
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset()
     clock = ClockCall("https://api.kraken.com/0/public/Time", ("result", "unixtime"), whole_seconds=True)
+    errors = ERRORS
     examples: Mapping[str, Example] = {
         _markets.SPOT: Example(
             "BTC-USD", ("1", "5", "15", "30", "60", "240", "1440", "10080", "21600"), refused=("3m", "2h", "8h")

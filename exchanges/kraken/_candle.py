@@ -17,9 +17,10 @@ from exchanges._rows import read_rows
 from exchanges._times import milliseconds
 from exchanges.instruments import SymbolTable
 from exchanges.kraken import _markets
+from exchanges.kraken._errors import Failure, read_futures, read_spot
 from exchanges.kraken._futures_frames import Frame as FuturesFrame
 from exchanges.kraken._futures_link import CANDLES, FuturesLink
-from exchanges.kraken._rest import FUTURES_REST, SPOT_REST, UNIFIED_WS, Failure, read_futures, read_spot
+from exchanges.kraken._rest import FUTURES_REST, SPOT_REST, UNIFIED_WS
 from exchanges.kraken._spot_frames import Frame as SpotFrame
 from exchanges.kraken._spot_link import SpotLink
 from exchanges.kraken._spot_orders import Number

@@ -27,7 +27,7 @@ from exchanges._adapter import (
 )
 from exchanges._clock import VenueClock
 from exchanges._timers import Alarms, earliest
-from exchanges.kraken import _futures_rest, _rest
+from exchanges.kraken import _errors, _futures_rest, _rest
 from exchanges.kraken._futures_user import FuturesUser
 from exchanges.kraken._line import RestLine
 from exchanges.kraken._route import AUTO, CLASSIC, NEW_KEY, UNIFIED, WARN_MS, route_of
@@ -98,27 +98,27 @@ class DerivativesUser(OneAccount):
             return []
         if meant.tag == LOGIN:
             return self._token_told(meant, answer, subscription, now)
-        read = _rest.read_futures(answer)
+        read = _errors.read_futures(answer)
         if read.failure is None:
             return self._go(CLASSIC, subscription, now)
         if read.failure.kind is FailKind.CREDENTIAL:
-            return [self._failed(_rest.Failure(FailKind.CREDENTIAL, UNKNOWN_KEY))]
+            return [self._failed(_errors.Failure(FailKind.CREDENTIAL, UNKNOWN_KEY))]
         return [self._failed(read.failure)]
 
     def _token_told(self, call: Call, answer: Answer, subscription: UserSubscription, now: Instant) -> Outputs:
-        failure = _rest.read_spot(answer).failure
+        failure = _errors.read_spot(answer).failure
         if failure is None:
             return self._go(UNIFIED, subscription, now)
         if refused_key(failure.reason):
             return self._line.send([_futures_rest.accounts_call(_rest.FUTURES_REST, KINDS)], now)
-        if _rest.bad_nonce(failure.reason) and call.attempt < TOKEN_TRIES:
-            self._alarms.set(call.attempt + 1, now.mono + _rest.NONCE_WAIT_S)
+        if _errors.bad_nonce(failure.reason) and call.attempt < TOKEN_TRIES:
+            self._alarms.set(call.attempt + 1, now.mono + _errors.NONCE_WAIT_S)
             return []
         if failure.kind is FailKind.CREDENTIAL and "permission" in failure.reason.lower():
             return [self._failed(failure._replace(reason=f"{failure.reason} ({PERMISSION})"))]
         return [self._failed(failure)]
 
-    def _failed(self, failure: _rest.Failure) -> Output:
+    def _failed(self, failure: _errors.Failure) -> Output:
         kind, reason, wait_s, own = failure
         scoped = kind is FailKind.CREDENTIAL or (kind is FailKind.RATE_LIMITED and own)
         stream_id = self._subscription.stream_id if scoped and self._subscription is not None else None

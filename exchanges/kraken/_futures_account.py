@@ -14,7 +14,7 @@ from exchanges._positions import Positions
 from exchanges._repair import GapRepair
 from exchanges._timers import Waiting, earliest
 from exchanges.events import AccountEvent
-from exchanges.kraken import _futures_rest, _rest
+from exchanges.kraken import _errors, _futures_rest, _rest
 from exchanges.kraken._balances import Coalescer
 from exchanges.kraken._futures_gap import FuturesGap
 from exchanges.kraken._futures_orders import FULL, SNAPSHOT, Orders, Removal, is_fill
@@ -259,7 +259,7 @@ class FuturesAccount:
     def _late_fills(self, call: Call, answer: Answer, now: Instant) -> list[Output]:
         """Fills that the feed did not bring."""
         self._late = False
-        read = _rest.read_futures(answer)
+        read = _errors.read_futures(answer)
         try:
             fills = _futures_rest.read_fills(read.data)[0] if read.failure is None else None
         except UNREADABLE:
@@ -339,7 +339,7 @@ class FuturesAccount:
         order_id = str(call.context[0]) if isinstance(call.context, tuple) else ""
         if self._removed.peek(order_id) is None:
             return []
-        read = _rest.read_futures(answer)
+        read = _errors.read_futures(answer)
         try:
             past = self._past(call.tag, order_id, read.data) if read.failure is None else None
         except UNREADABLE:

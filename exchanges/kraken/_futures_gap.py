@@ -19,10 +19,10 @@ from exchanges._repair import Repaired
 from exchanges.events import AccountEvent
 from exchanges.kraken import _futures_rest
 from exchanges.kraken._balances import position
+from exchanges.kraken._errors import read_futures
 from exchanges.kraken._futures_orders import SNAPSHOT, ZERO, Orders
 from exchanges.kraken._futures_rest import PAGE, Past
 from exchanges.kraken._futures_rows import Fill, OrderBody, by_time
-from exchanges.kraken._rest import read_futures
 
 MAX_PAGES: Final = 10
 """Of fills; each behind the first costs 25 of the 500 points in 10 s."""

@@ -12,7 +12,7 @@ from exchanges._adapter import Connect, Fail, FailKind, Instant, Note, Output, O
 from exchanges._feed import TopicFeed
 from exchanges._frames import UNREADABLE
 from exchanges._topics import Request, Rules
-from exchanges.kraken import _rest
+from exchanges.kraken import _errors, _rest
 from exchanges.kraken._futures_frames import Frame, decode_frame
 from exchanges.kraken._markets import interval_name, minutes_of_name
 from exchanges.kraken._topic import Topic
@@ -41,7 +41,7 @@ class FuturesLink(TopicFeed[Topic]):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self._pause_s = _rest.RATE_WAIT_S
+        self._pause_s = _errors.RATE_WAIT_S
 
     def _rules(self) -> Rules:
         return RULES
@@ -82,12 +82,12 @@ class FuturesLink(TopicFeed[Topic]):
         if event not in ("alert", "error", "subscribed_failed"):
             return [Note(f"unknown public event {event[:40]}")]
         text = message.message or message.error or "refused without a reason"
-        if _rest.benign(text):
+        if _errors.benign(text):
             return [Note(text[:100], "info")]
-        return self._refusal(message, _rest.failure_of_text(text), now)
+        return self._refusal(message, _errors.failure_of_text(text), now)
 
     def _subscribed(self, message: Frame, now: Instant) -> list[Output]:
-        self._pause_s = _rest.RATE_WAIT_S
+        self._pause_s = _errors.RATE_WAIT_S
         return self._acknowledged(self._about(message), now)
 
     @staticmethod
@@ -97,7 +97,7 @@ class FuturesLink(TopicFeed[Topic]):
             minutes = minutes_of_name(message.feed.removeprefix(CANDLES))
         return [] if minutes is None else [Topic(product, minutes) for product in message.product_ids]
 
-    def _refusal(self, message: Frame, failure: _rest.Failure, now: Instant) -> list[Output]:
+    def _refusal(self, message: Frame, failure: _errors.Failure, now: Instant) -> list[Output]:
         asked = self._book.in_flight
         note = Note(f"{message.event}: {failure.reason}")
         if not asked:

@@ -23,7 +23,7 @@ from exchanges._adapter import (
 )
 from exchanges._frames import UNREADABLE
 from exchanges._timers import Alarms, earliest
-from exchanges.kraken import _rest
+from exchanges.kraken import _errors, _rest
 from exchanges.kraken._futures_account import FuturesAccount
 from exchanges.kraken._futures_frames import Frame, decode_frame
 from exchanges.kraken._positions import FEED as POSITIONS
@@ -120,9 +120,9 @@ class FuturesUser(OneAccount):
         if self._positions_asked and message.feed in ("", POSITIONS):
             self._positions_asked = False
             return [Note(f"positions are not told: {text[:100]}")]
-        if _rest.benign(text):
+        if _errors.benign(text):
             return [Note(text[:100], "info"), *self._confirmed(session, message.feed, now)]
-        return self._refused(session, event, _rest.failure_of_text(text))
+        return self._refused(session, event, _errors.failure_of_text(text))
 
     def _subscribe(self, session: FuturesAccount, challenge: str, now: Instant) -> list[Output]:
         if "challenge" not in self._alarms:
@@ -144,7 +144,7 @@ class FuturesUser(OneAccount):
         # Behind the orders, and of an answer that nothing waits for.
         return [*session.begin(now), _frame({"event": "subscribe", "feed": POSITIONS, **self._proof})]
 
-    def _refused(self, session: FuturesAccount, event: str, failure: _rest.Failure) -> list[Output]:
+    def _refused(self, session: FuturesAccount, event: str, failure: _errors.Failure) -> list[Output]:
         kind, reason, wait_s, own = failure
         if kind is FailKind.CREDENTIAL:
             return [Fail(kind=kind, reason=reason, stream_id=session.stream_id)]

@@ -11,7 +11,8 @@ from exchanges._adapter import Answer, Call
 from exchanges._frames import UNREADABLE
 from exchanges._rows import read_rows
 from exchanges.instruments import Instrument, SymbolTable
-from exchanges.kraken._rest import FUTURES_REST, SPOT_REST, UNIFIED_WS, option_refusal, read_futures, read_spot
+from exchanges.kraken._errors import read_futures, read_spot
+from exchanges.kraken._rest import FUTURES_REST, SPOT_REST, UNIFIED_WS, option_refusal
 from exchanges.kraken._route import UNIFIED, route_of
 
 SPOT: Final = "kraken"

@@ -16,7 +16,7 @@ from exchanges._repair import GapRepair, Repaired
 from exchanges._rows import tolerant
 from exchanges._timers import Waiting, earliest
 from exchanges.events import AccountEvent, Balance
-from exchanges.kraken import _rest
+from exchanges.kraken import _errors, _rest
 from exchanges.kraken._balances import Coalescer
 from exchanges.kraken._line import RestLine
 from exchanges.kraken._markets import asset_name
@@ -178,7 +178,7 @@ class SpotAccount:
     def _state(self, call: Call, answer: Answer, now: Instant) -> Repaired:
         """What REST says of an order in a state that no page lists."""
         (order_id,) = call.context if isinstance(call.context, tuple) else ("",)
-        read = _rest.read_spot(answer)
+        read = _errors.read_spot(answer)
         if read.failure is not None:
             kind, reason, wait_s, _ = read.failure
             if kind in (FailKind.CREDENTIAL, FailKind.REQUEST):
@@ -217,7 +217,7 @@ class SpotAccount:
         if rows is None:
             return []
         notes: list[Output] = []
-        read = _rest.read_spot(answer)
+        read = _errors.read_spot(answer)
         try:
             found = orders_in(read.data)[0].get(order_id) if read.failure is None else None
         except UNREADABLE:

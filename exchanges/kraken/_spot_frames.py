@@ -10,7 +10,7 @@ import msgspec
 from exchanges._adapter import Fail, FailKind, Note, Output, Send
 from exchanges._rows import tolerant
 from exchanges._timers import Heartbeat
-from exchanges.kraken._rest import FIRST_BACKOFF_S
+from exchanges.kraken._errors import FIRST_BACKOFF_S
 
 PING_EVERY_S: Final = 10.0
 ANSWER_WITHIN_S: Final = 5.0

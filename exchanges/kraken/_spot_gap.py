@@ -16,8 +16,9 @@ from exchanges._repair import Repaired
 from exchanges._rows import tolerant
 from exchanges.events import AccountEvent, Balance, ExecutionReport
 from exchanges.kraken._balances import position
+from exchanges.kraken._errors import read_spot
 from exchanges.kraken._markets import asset_name
-from exchanges.kraken._rest import SPOT_REST, read_spot
+from exchanges.kraken._rest import SPOT_REST
 from exchanges.kraken._spot_orders import Number, Orders, RestOrder
 
 PAGE: Final = 50

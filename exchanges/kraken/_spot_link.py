@@ -13,7 +13,7 @@ from exchanges._feed import TopicFeed
 from exchanges._frames import UNREADABLE
 from exchanges._timers import Heartbeat
 from exchanges._topics import Request, Rules
-from exchanges.kraken import _rest
+from exchanges.kraken import _errors, _rest
 from exchanges.kraken._spot_frames import Frame, Numbers, chatter, decode_frame, heartbeat, request
 from exchanges.kraken._topic import Topic
 
@@ -41,7 +41,7 @@ class SpotLink(TopicFeed[Topic]):
 
     def __init__(self, setup: Setup) -> None:
         self._numbers = Numbers()
-        self._pause_s = _rest.RATE_WAIT_S
+        self._pause_s = _errors.RATE_WAIT_S
         # The venue takes integers as request ids.
         super().__init__(msgspec.structs.replace(setup, new_id=self._numbers.text))
 
@@ -100,13 +100,13 @@ class SpotLink(TopicFeed[Topic]):
         if message.error is None and message.success:
             if topic is None or not self._book.acknowledged(topic):
                 return []
-            self._pause_s = _rest.RATE_WAIT_S
+            self._pause_s = _errors.RATE_WAIT_S
             return [*self._confirmed([topic], now), *self._pump(now)]
         text = message.error or "refused without a reason"
-        if _rest.benign(text):
+        if _errors.benign(text):
             known = [topic] if topic is not None and self._book.acknowledged(topic) else []
             return [Note(text[:100], "info"), *(self._confirmed(known, now) if known else [])]
-        return self._refusal(str(message.req_id or ""), topic, _rest.failure_of_text(text), now)
+        return self._refusal(str(message.req_id or ""), topic, _errors.failure_of_text(text), now)
 
     def _about(self, message: Frame) -> Topic | None:
         """The topic of an answer; refusals name the symbol in their text, or not at all."""
@@ -122,7 +122,7 @@ class SpotLink(TopicFeed[Topic]):
         """The interval of the connection's candles; 0 for tickers."""
         return 0
 
-    def _refusal(self, request_id: str, topic: Topic | None, failure: _rest.Failure, now: Instant) -> list[Output]:
+    def _refusal(self, request_id: str, topic: Topic | None, failure: _errors.Failure, now: Instant) -> list[Output]:
         if failure.kind is FailKind.RATE_LIMITED:
             self._book.pause(request_id, self._pause_s, now)
             self._pause_s = min(LONGEST_PAUSE_S, 2 * self._pause_s)

@@ -26,7 +26,7 @@ from exchanges._adapter import (
 )
 from exchanges._frames import UNREADABLE
 from exchanges._timers import Alarms, earliest
-from exchanges.kraken import _rest
+from exchanges.kraken import _errors, _rest
 from exchanges.kraken._spot_account import SpotAccount
 from exchanges.kraken._spot_frames import Frame, Numbers, chatter, decode_frame, heartbeat, request
 
@@ -132,7 +132,7 @@ class SpotUser(OneAccount):
         return SpotAccount(self._setup, subscription, now)
 
     def _token_told(self, session: SpotAccount, call: Call, answer: Answer, now: Instant) -> list[Output]:
-        read = _rest.read_spot(answer)
+        read = _errors.read_spot(answer)
         failure = read.failure
         if failure is None:
             try:
@@ -142,8 +142,8 @@ class SpotUser(OneAccount):
             if not self._token:
                 return [Fail(kind=FailKind.TRANSIENT, reason="the token answer is not understood")]
             return self._subscribe(now)
-        if _rest.bad_nonce(failure.reason) and call.attempt < TOKEN_TRIES:
-            self._alarms.set(str(call.attempt + 1), now.mono + _rest.NONCE_WAIT_S)
+        if _errors.bad_nonce(failure.reason) and call.attempt < TOKEN_TRIES:
+            self._alarms.set(str(call.attempt + 1), now.mono + _errors.NONCE_WAIT_S)
             return []
         return [self._failed(session, failure)]
 
@@ -170,9 +170,9 @@ class SpotUser(OneAccount):
         if message.error is None and message.success:
             return self._confirmed(session, channel, now) if message.method == "subscribe" else []
         text = message.error or "refused without a reason"
-        if _rest.benign(text):
+        if _errors.benign(text):
             return [Note(text[:100], "info"), *self._confirmed(session, channel, now)]
-        failure = _rest.failure_of_text(text)
+        failure = _errors.failure_of_text(text)
         if channel not in self._unconfirmed and failure.kind is not FailKind.CREDENTIAL:
             return [Note(f"error frame: {failure.reason}")]
         return [self._failed(session, failure)]
@@ -193,7 +193,7 @@ class SpotUser(OneAccount):
         """What to do about a refused key."""
         return _MISSING_PERMISSION if "permission" in reason.lower() else ""
 
-    def _failed(self, session: SpotAccount, failure: _rest.Failure) -> Fail:
+    def _failed(self, session: SpotAccount, failure: _errors.Failure) -> Fail:
         """What counts per key belongs to the stream, everything else to the connection."""
         kind, reason, wait_s, own = failure
         scoped = kind is FailKind.CREDENTIAL or (kind is FailKind.RATE_LIMITED and own)

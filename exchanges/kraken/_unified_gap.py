@@ -16,8 +16,8 @@ from exchanges._numbers import decimal
 from exchanges._repair import Repaired
 from exchanges._times import rfc3339
 from exchanges.events import AccountEvent
+from exchanges.kraken._errors import read_spot
 from exchanges.kraken._markets import PERPETUAL
-from exchanges.kraken._rest import read_spot
 from exchanges.kraken._spot_gap import orders_in, query_orders
 from exchanges.kraken._spot_orders import RestOrder, Row
 from exchanges.kraken._unified_orders import TOLERANCE, UnifiedOrders, UnifiedRow, moment, worth

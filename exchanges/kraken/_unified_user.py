@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from exchanges._adapter import Instant, Note, Output, Outputs, Setup, UserSubscription
-from exchanges.kraken import _rest
+from exchanges.kraken import _errors, _rest
 from exchanges.kraken._positions import CHANNEL as POSITIONS
 from exchanges.kraken._route import NEW_KEY
 from exchanges.kraken._spot_account import SpotAccount
@@ -45,7 +45,7 @@ class UnifiedUser(SpotUser):
         return dict(DERIVATIVES) if channel == MARGIN else {"snapshot": True}
 
     def _advice(self, reason: str) -> str:
-        said = _rest.normalised(reason)
+        said = _errors.normalised(reason)
         if said.startswith("eapi:invalid key"):
             return f"if {NEW_KEY}"
         return PERMISSION if "permission" in said else ""
@@ -57,11 +57,11 @@ class UnifiedUser(SpotUser):
         channel = channel or self._asked.get(message.req_id or 0, "")
         if channel == MARGIN and message.error is not None:
             # Without it balances have no `venueAvailable`, which is no reason to be without orders.
-            return [Note(f"margin: {message.error[:100]}", "info" if _rest.benign(message.error) else "warning")]
+            return [Note(f"margin: {message.error[:100]}", "info" if _errors.benign(message.error) else "warning")]
         if channel == POSITIONS and message.error is not None:
             return [Note(f"positions are not told: {message.error[:100]}")]
         if channel == "executions" and _AGAIN in self._alarms and message.error is not None:
-            return [self._failed(session, _rest.failure_of_text(message.error))]
+            return [self._failed(session, _errors.failure_of_text(message.error))]
         return super()._answer(session, message, now)
 
     def _all_confirmed(self, session: SpotAccount, now: Instant) -> list[Output]:
@@ -131,4 +131,4 @@ class UnifiedUser(SpotUser):
 
 def refused_key(reason: str) -> bool:
     """Whether a token call says that the key is none of this API: then it may be one of the classic derivatives API."""
-    return _rest.normalised(reason).startswith("eapi:invalid key")
+    return _errors.normalised(reason).startswith("eapi:invalid key")

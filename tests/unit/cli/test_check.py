@@ -14,7 +14,7 @@ from cli.check import EXIT_CODES
 from cli.main import main
 from connector.core.errors import ConnectorError
 from connector.core.settings import Settings
-from connector.streams.advice import GENERAL, REQUEST, advice
+from connector.streams.advice import GENERAL, REQUEST, advice, names_refusal
 from exchanges._adapter import FailKind
 from tasks.commands import OpenStream
 
@@ -164,6 +164,11 @@ def test_errors_of_the_command_hold_no_secret() -> None:
         ("bitget", "30011 Invalid ACCESS_KEY", "doesn't know this key"),
         ("coinbase", "HTTP 403 PERMISSION_DENIED Missing required scopes", "permission"),
         ("coinbase", "authentication failure", "copy both again"),
+        ("coinbase", "SIWC API with Cloud API keys are not supported", "CDP"),
+        ("kraken", "EAPI:Invalid key", "doesn't know this key"),
+        ("kraken", "EAPI : Invalid signature", "secret doesn't belong"),
+        ("kraken", "EAuth:Account temporary disabled", "support"),
+        ("kraken", "Failed to subscribe to authenticated feed", "don't work on futures"),
         ("okx", "the private key is protected by a password; store it without one", "PEM"),
         (
             "hyperliquid",
@@ -177,6 +182,20 @@ def test_errors_of_the_command_hold_no_secret() -> None:
 )
 def test_the_venues_code_decides_the_advice(venue: str, reason: str, words: str) -> None:
     assert words in advice(venue, FailKind.CREDENTIAL, reason)
+
+
+@pytest.mark.parametrize(
+    ("venue", "unread"),
+    [
+        ("kucoin", "orders: 400007 Access denied"),
+        ("kraken", "closed-orders: EGeneral:Permission denied"),
+        ("coinbase", "orders: HTTP 403 PERMISSION_DENIED Missing required scopes"),
+    ],
+)
+def test_a_key_whose_account_cannot_be_read_over_rest_is_named_refused_at_every_venue(venue: str, unread: str) -> None:
+    """Kraken's and Coinbase's texts were in no table, and such a key was called accepted."""
+    assert names_refusal(venue, unread)
+    assert not names_refusal(venue, "orders: HTTP 503 without a usable body")
 
 
 def test_numbers_that_are_no_codes_are_no_codes() -> None:

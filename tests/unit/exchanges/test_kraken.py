@@ -35,7 +35,7 @@ from exchanges._adapter import (
 from exchanges.credentials import credentials
 from exchanges.events import AccountPosition, Balance, ExecutionReport
 from exchanges.instruments import EMPTY, Instrument, SymbolTable
-from exchanges.kraken import VENUE, _rest
+from exchanges.kraken import VENUE, _errors, _rest
 from exchanges.kraken._balances import PERIOD_S
 from exchanges.kraken._line import LIST_LOOK_S, LIST_WAIT_S
 from exchanges.kraken._markets import asset_name
@@ -211,14 +211,14 @@ def test_a_secret_that_is_not_base64_is_refused_without_a_connection() -> None:
     ],
 )
 def test_every_text_of_the_table_says_what_to_do(text: str, kind: FailKind, own: bool) -> None:
-    failure = _rest.failure_of_text(text)
+    failure = _errors.failure_of_text(text)
     assert (failure.kind, failure.own) == (kind, own)
-    assert not _rest.benign(text)
+    assert not _errors.benign(text)
 
 
 @pytest.mark.parametrize("text", ["Already subscribed", "Already subscribed to feed, re-requesting"])
 def test_what_exists_already_is_no_failure(text: str) -> None:
-    assert _rest.benign(text)
+    assert _errors.benign(text)
 
 
 # --- joining ---
