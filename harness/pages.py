@@ -8,13 +8,14 @@ from __future__ import annotations
 import socket
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from connector.core.clock import SystemClock
 from connector.core.errors import StateUnavailable
+from connector.core.limit_use import LimitUse
 from connector.core.metrics import Metrics, Minute
 from connector.core.ports import WorkerInfo
 from connector.core.settings import Settings
@@ -48,6 +49,7 @@ class Site:
         self.unowned: list[str] = []
         self.capacity = 5_000
         self.away = False
+        self.limits = list(_LIMITS)
 
     def streams(self, number: int, state: StreamState = StreamState.LIVE, *exchanges: str, **fail: Any) -> None:
         """So many accounts, over these exchanges and both processes."""
@@ -127,10 +129,19 @@ class Site:
                 ),
                 600,
             )
-            self.state.put(METRICS_KEY + owner, _figures(now_ms, states, len(self.unowned)).decode(), 600)
+            figures = _figures(now_ms, states, len(self.unowned), self.limits)
+            self.state.put(METRICS_KEY + owner, figures.decode(), 600)
 
 
-def _figures(now_ms: int, states: Counter[str], unowned: int) -> bytes:
+_LIMITS: Final = (
+    LimitUse(venue="binance", kind="connect", used=2, limit=285, per_s=300.0),
+    LimitUse(venue="binance", kind="rest-spot", used=340, limit=5400, per_s=60.0),
+    LimitUse(venue="kucoin", kind="connect", egress="exit-2.example:8080", used=14, limit=28, per_s=60.0),
+    LimitUse(venue="okx", kind="connect", used=0, limit=3, per_s=1.0),
+)
+
+
+def _figures(now_ms: int, states: Counter[str], unowned: int, limits: Sequence[LimitUse]) -> bytes:
     metrics = Metrics(strict=True)
     metrics.observe("publish_lag_seconds", 0.0021, sink="redis", kind="account")
     metrics.observe("publish_lag_seconds", 0.0064, sink="rabbitmq", kind="account")
@@ -139,7 +150,7 @@ def _figures(now_ms: int, states: Counter[str], unowned: int) -> bytes:
         metrics.gauge("clock_off_seconds", off_s, venue=venue)
     live, minute = states[StreamState.LIVE.value], now_ms // 60_000
     blind = sum(states.values()) - live
-    return metrics.dump([_minute(minute, age, live, blind, unowned) for age in reversed(range(HOUR))])
+    return metrics.dump([_minute(minute, age, live, blind, unowned) for age in reversed(range(HOUR))], limits)
 
 
 def _minute(now: int, age: int, live: int, blind: int, unowned: int) -> Minute:
@@ -199,6 +210,24 @@ def full(site: Site) -> None:
     site.problems = ("streams: 212 wanted accounts are run by nobody: every process is full (MAX_STREAMS 30)",)
 
 
+def barred(site: Site) -> None:
+    """All is live, and an exchange answers one address with a ban, another one with a Retry-After."""
+    site.streams(60)
+    now_ms = site.clock.wall_ms()
+    site.limits += [
+        LimitUse(
+            venue="binance", kind="rest-spot", barred_until_ms=now_ms + 7_300_000, why="HTTP 418 with Retry-After"
+        ),
+        LimitUse(
+            venue="kucoin",
+            kind="connect",
+            egress="exit-2.example:8080",
+            barred_until_ms=now_ms + 42_000,
+            why="HTTP 429 to a connection attempt",
+        ),
+    ]
+
+
 def crowd(site: Site) -> None:
     site.streams(4_960)
     site.streams(40, StreamState.OPENING, "kucoin", reason="no byte for 30 s: the connection is dead")
@@ -211,7 +240,7 @@ FORMS: Final[dict[str, dict[str, Any]]] = {
     "narrow-dark": {"width": 390, "height": 844, "dark": True},
 }
 STATES: Final[dict[str, Callable[[Site], None]]] = {
-    one.__name__: one for one in (nothing, healthy, exchange_down, redis_away, broker_away, full, crowd)
+    one.__name__: one for one in (nothing, healthy, exchange_down, redis_away, broker_away, full, barred, crowd)
 }
 
 

@@ -58,7 +58,7 @@ class Process:
         self.service = Service(self.engine)
         ready = partial(wait_ready, 0.0)
         self.announcing = Announcing(self.engine.announcer, ready, edges.loop("announcer"), announced)
-        self._metrics = SharedMetrics(state, self.engine.owner, self.engine.clock)
+        self._metrics = SharedMetrics(state, self.engine.owner, self.engine.clock, self.engine.budget.uses)
         self._watch = watch
         sink.on_confirmed = self.engine.pipeline.confirmed
         sink.on_recovered = self._recovered

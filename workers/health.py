@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Final
 import connector
 from connector.core.clock import Chance, SystemClock
 from connector.core.errors import ConnectorError, StateUnavailable
+from connector.core.limit_use import LimitUse, together
 from connector.core.log import get_logger
-from connector.core.metrics import METRICS, Minute, hours, means, merged
+from connector.core.metrics import METRICS, Minute, hours, limits, means, merged
 from connector.core.ports import Clock, Role, State, WorkerInfo
 from connector.core.settings import Settings
 from connector.streams.edges import service_name
@@ -51,6 +52,7 @@ class StateReader:
         self._pids: dict[str, int] = {}
         self._seen: list[WorkerInfo] = []
         self._hour: list[Minute] = []
+        self._limits: list[LimitUse] = []
         self._seen_mono = self._started
         self._known_mono = self._started
 
@@ -112,11 +114,15 @@ class StateReader:
         if _of_redis(problems):
             return self._as_known(problems)
         try:
-            self._seen = self._state.workers(self._role)
-            dumps = self._dumps(self._seen)
+            everybody = self._state.workers()
+            seen = [worker for worker in everybody if worker.role == self._role]
+            dumps = self._dumps(seen)
+            # Both services share the limits of an exchange.
+            others = self._dumps([worker for worker in everybody if worker.role != self._role])
         except StateUnavailable as error:
             return self._as_known([redis_away(error), *problems])
-        self._seen_mono = self._clock.mono()
+        self._seen, self._seen_mono = seen, self._clock.mono()
+        self._limits = together(limits([*dumps, *others]))
         self._hour = summed(hours(dumps), self._clock.wall_ms())
         return self._summed(problems, dumps)
 
@@ -143,6 +149,7 @@ class StateReader:
             limit_wait_s=means(dumps, "budget_wait_seconds", "venue"),
             prices=self._settings.chosen_prices,
             hour=self._hour,
+            limits=self._limits,
         )
 
 

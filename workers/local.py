@@ -25,6 +25,7 @@ from cryptography.fernet import Fernet
 
 import connector
 from connector.core.errors import ConnectorError, InvalidSetting
+from connector.core.limit_use import together
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS, Minute, means
 from connector.core.otel import init_traces
@@ -254,6 +255,7 @@ class Local:
             limit_wait_s=means(dumps, "budget_wait_seconds", "venue"),
             prices=self.settings.chosen_prices,
             hour=summed([self._minutes], now_ms),
+            limits=together([*self.user.engine.budget.uses(), *self.price.engine.budget.uses()]),
         )
 
 

@@ -11,10 +11,13 @@ import msgspec
 
 from connector.core import redact
 from connector.core.errors import StateUnavailable
+from connector.core.limit_use import LimitUse
 from connector.core.metrics import Minute
 from connector.core.ports import WorkerInfo
 from connector.streams.venue_time import OFF_MS
 from workers.hour import hour_lines
+from workers.limits_told import TITLE as LIMITS
+from workers.limits_told import bars, limit_rows
 from workers.pages import REFRESH_S, age, page, table
 from workers.stream_pages import rows_table, text_table
 from workers.streams_seen import StreamList
@@ -53,6 +56,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Accounts by exchange id whose kind of key the exchange will refuse one day."""
     hour: Sequence[Minute] = ()
     """The last hour of all processes, minute by minute."""
+    limits: Sequence[LimitUse] = ()
+    """What the processes of both services took of the exchanges' limits, and what bars them."""
 
     @property
     def blind(self) -> int:
@@ -80,6 +85,7 @@ def summarize(
     limit_wait_s: Mapping[str, float] | None = None,
     prices: Mapping[str, str] | None = None,
     hour: Sequence[Minute] = (),
+    limits: Sequence[LimitUse] = (),
 ) -> Status:
     """Add the heartbeats of all processes up."""
     return Status(
@@ -100,6 +106,7 @@ def summarize(
         prices=dict(prices or {}),
         old_keys=_sum(worker.old_keys for worker in workers),
         hour=tuple(hour),
+        limits=tuple(limits),
     )
 
 
@@ -159,6 +166,9 @@ def tables(status: Status) -> list[tuple[str, tuple[str, ...], list[tuple[str, .
     if status.lag_s:
         lags: list[tuple[str, ...]] = [(name, f"{lag * 1000:.1f} ms") for name, lag in sorted(status.lag_s.items())]
         found.append(("Lag from frame to confirmation", ("sink", "mean"), lags))
+    if status.limits:
+        columns, uses, _ = limit_rows(status.limits, status.now_ms)
+        found.append((LIMITS, columns, uses))
     if status.limit_wait_s:
         waits: list[tuple[str, ...]] = [(name, f"{wait:.1f} s") for name, wait in sorted(status.limit_wait_s.items())]
         found.append(("Waits for rate limits", ("exchange", "mean"), waits))
@@ -185,6 +195,7 @@ def status_page(status: Status, blind: StreamList | None = None) -> bytes:
     title = f"websocket-connector · {status.role}"
     # The list is a moment newer than the heartbeats: the page is never green above streams that are not live.
     parts = [f"<h1>{escape(title)}</h1>", _answer(status, max(status.blind, len(blind.rows) if blind else 0))]
+    parts.extend(f'<p class="doubt">{escape(line)}</p>' for line in bars(status.limits, status.now_ms))
     if blind is not None:
         parts.append('<p><a href="/streams">Search streams</a></p>')
     parts.append(hour_lines(status.hour))
@@ -194,8 +205,15 @@ def status_page(status: Status, blind: StreamList | None = None) -> bytes:
         parts.append(rows_table("Not live", blind))
         if blind.cut:
             parts.append('<p class="quiet">… and more: <a href="/streams">search</a></p>')
+    barred = limit_rows(status.limits, status.now_ms)[2]
     parts.extend(
-        table(title, columns, [tuple(escape(cell) for cell in row) for row in cells], cards=len(columns) > _FEW)
+        table(
+            title,
+            columns,
+            [tuple(escape(cell) for cell in row) for row in cells],
+            red=barred if title == LIMITS else (),
+            cards=len(columns) > _FEW,
+        )
         for title, columns, cells in tables(status)
         if title not in _IN_MATRIX
     )
@@ -250,6 +268,7 @@ def status_text(status: Status) -> str:
         if status.blind
         else f"  {status.streams} streams, all live"
     )
+    lines.extend(f"  ! {line}" for line in bars(status.limits, status.now_ms))
     for title, columns, rows in tables(status):
         lines.extend(("", title))
         lines.extend(text_table(columns, rows) if rows else ["  none"])

@@ -31,6 +31,7 @@ MetricName = Literal[
     "gaps_total",
     "info",
     "leases",
+    "limit_barred_until_seconds",
     "implausible_times_total",
     "metric_errors_total",
     "notes_total",
@@ -106,6 +107,12 @@ DEFINITIONS: Final[dict[str, Definition]] = {
     "gaps_total": Definition("counter", "Gaps by how their repair ended: complete or partial", ("venue", "result")),
     "info": Definition("gauge", "Constant 1; the labels tell what runs", ("version", "role"), merge="max"),
     "leases": Definition("gauge", "Streams that this process owns"),
+    "limit_barred_until_seconds": Definition(
+        "gauge",
+        "Until when nothing is taken of a venue's limit, because the venue said so (Unix time; in the past = over)",
+        ("venue", "kind", "egress"),
+        merge="max",
+    ),
     "implausible_times_total": Definition(
         "counter",
         "Prices, candles and balances dated far in the future or in another unit; prices and candles are not published",

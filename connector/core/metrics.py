@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
+from connector.core.limit_use import LimitUse
 from connector.core.metric_defs import DEFINITIONS, Definition, MetricName
 
 PREFIX: Final = "connector_"
@@ -48,6 +49,8 @@ class Snapshot(msgspec.Struct):
     histograms: list[tuple[str, Labels, Histogram]] = msgspec.field(default_factory=list)
     hour: list[Minute] = msgspec.field(default_factory=list)
     """The last minutes, the oldest first."""
+    limits: list[LimitUse] = msgspec.field(default_factory=list)
+    """What the process took of the venues' limits, and what bars it."""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -144,8 +147,8 @@ class Metrics:
         with self._lock:
             return dict(self._values.get(name, {}))
 
-    def dump(self, hour: Sequence[Minute] = ()) -> bytes:
-        """All values as JSON, for `merged` in another process, and what is known of the last hour."""
+    def dump(self, hour: Sequence[Minute] = (), limits: Sequence[LimitUse] = ()) -> bytes:
+        """All values as JSON, for `merged` in another process, and what is known of the last hour and of the limits."""
         with self._lock:
             values = [(name, key, value) for name, series in self._values.items() for key, value in series.items()]
             histograms = [
@@ -153,7 +156,7 @@ class Metrics:
                 for name, observed in self._histograms.items()
                 for key, histogram in observed.items()
             ]
-        return _encode(Snapshot(values, histograms, list(hour)))
+        return _encode(Snapshot(values, histograms, list(hour), list(limits)))
 
     def _key(self, name: str, kind: str, labels: Mapping[str, str]) -> Labels | None:
         definition = DEFINITIONS.get(name)
@@ -183,24 +186,27 @@ def merged(dumps: Sequence[bytes]) -> Merged:
     """Add the dumps of several processes up. A dump that can't be read is left out."""
     values: dict[str, dict[Labels, float]] = {}
     histograms: dict[str, dict[Labels, Histogram]] = {}
-    for dump in dumps:
-        try:
-            snapshot = _decode(dump)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            continue
+    for snapshot in _readable(dumps):
         _merge(snapshot, values, histograms)
     return Merged(values, histograms)
 
 
-def hours(dumps: Sequence[bytes]) -> list[list[Minute]]:
-    """The last hour of each process. A dump that can't be read is left out."""
-    found = []
+def _readable(dumps: Sequence[bytes]) -> Iterator[Snapshot]:
     for dump in dumps:
         try:
-            found.append(_decode(dump).hour)
+            yield _decode(dump)
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
-    return found
+
+
+def hours(dumps: Sequence[bytes]) -> list[list[Minute]]:
+    """The last hour of each process. A dump that can't be read is left out."""
+    return [snapshot.hour for snapshot in _readable(dumps)]
+
+
+def limits(dumps: Sequence[bytes]) -> list[LimitUse]:
+    """What each process tells of the venues' limits. A dump that can't be read is left out."""
+    return [use for snapshot in _readable(dumps) for use in snapshot.limits]
 
 
 def means(dumps: Sequence[bytes], name: str, label: str) -> dict[str, float]:

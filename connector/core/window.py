@@ -66,6 +66,11 @@ class SlidingWindow:
             wait = last + period - now_ms
         return wait
 
+    def used(self, period: int, now_ms: int) -> int:
+        """What was granted and still counts."""
+        now = self._present(now_ms)
+        return sum(granted for last, granted in self._slices if last + period > now)
+
     def add(self, cost: int, period: int, now_ms: int) -> None:
         """Remember that `cost` was granted now."""
         now = self._present(now_ms)

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from typing import Final
+from typing import Final, NamedTuple
 
 from connector.core.errors import StateUnavailable
+from connector.core.limit_use import LimitUse
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
 from connector.core.ports import Clock, State
-from connector.core.window import SlidingWindow, period_ms
+from connector.core.window import SlidingWindow, ahead_ms, period_ms
 from exchanges._adapter import Rate
 
 log = get_logger(__name__)
@@ -31,6 +32,21 @@ AWAY_S: Final = 5.0
 """After the state did not answer it is not asked for this long, and then by one caller at a time: whoever asks a Redis that
 hangs waits, and all others go on without it."""
 
+SHARED: Final = "the exchange counts more than we took: others share this address"
+"""Why a ledger is left alone although nobody was refused."""
+
+
+class _Ledger(NamedTuple):
+    venue: str
+    kind: str
+    egress: str
+    rate: Rate | None
+
+
+class _Bar(NamedTuple):
+    until_ms: int = 0
+    why: str = ""
+
 
 class Budget:
     """Any thread. Waits are returned, never slept."""
@@ -41,6 +57,9 @@ class Budget:
         self._lock = threading.Lock()
         self._granted: defaultdict[str, SlidingWindow] = defaultdict(SlidingWindow)
         self._blocked: dict[str, int] = {}
+        self._ledgers: dict[str, _Ledger] = {}
+        self._bars: dict[str, _Bar] = {}
+        """For `uses`: beside our own blocks those that other processes made."""
         self._away_until = float("-inf")
         self._away = False
 
@@ -49,7 +68,7 @@ class Budget:
 
         A cost above the figure is counted as the whole figure: the call is the venue's to refuse.
         """
-        bucket = f"{venue}:{kind}:{egress or 'default'}"
+        bucket = self._ledger(venue, kind, egress, rate)
         now_ms = self._clock.wall_ms()
         blocked_ms = self._blocked.get(bucket, 0) - now_ms
         if blocked_ms > 0:
@@ -70,19 +89,59 @@ class Budget:
         left_ms = period_ms - self._clock.wall_ms() % period_ms
         blocked_ms = self._blocked.get(f"{venue}:{kind}:{egress or 'default'}", 0) - self._clock.wall_ms()
         if blocked_ms < left_ms:
-            self.block(venue, kind, egress, left_ms / 1000)
+            self.block(venue, kind, egress, left_ms / 1000, SHARED)
 
-    def block(self, venue: str, kind: str, egress: str, seconds: float) -> None:
-        """The venue said wait (Retry-After, ban): binds every process at once."""
-        bucket = f"{venue}:{kind}:{egress or 'default'}"
+    def block(self, venue: str, kind: str, egress: str, seconds: float, why: str = "") -> None:
+        """The venue said wait (Retry-After, ban): binds every process at once. `why`: in words, for people."""
+        bucket = self._ledger(venue, kind, egress)
         until_ms = self._clock.wall_ms() + int(seconds * 1000)
         with self._lock:
             self._blocked[bucket] = max(until_ms, self._blocked.get(bucket, 0))
+        self._barred(bucket, until_ms, why)
         log.warning("venue budget blocked", venue=venue, kind=kind, seconds=round(seconds, 1))
         try:
             self._state.block(bucket, until_ms)
         except StateUnavailable:
             log.warning("the block binds only this process: the state is unavailable", venue=venue, kind=kind)
+
+    def uses(self) -> list[LimitUse]:
+        """What this process took of each limit, and what bars it. Asks nobody."""
+        with self._lock:
+            mono_ms = self._mono_ms()
+            return [self._use(bucket, ledger, mono_ms) for bucket, ledger in self._ledgers.items()]
+
+    def _use(self, bucket: str, ledger: _Ledger, mono_ms: int) -> LimitUse:
+        venue, kind, egress, rate = ledger
+        bar, window = self._bars.get(bucket, _Bar()), self._granted.get(bucket)
+        used = window.used(int(rate.per_s * 1000), mono_ms) if window is not None and rate is not None else 0
+        return LimitUse(
+            venue=venue,
+            kind=kind,
+            egress=egress,
+            used=used,
+            limit=rate.limit if rate is not None else 0,
+            per_s=rate.per_s if rate is not None else 0.0,
+            barred_until_ms=bar.until_ms,
+            why=bar.why,
+        )
+
+    def _ledger(self, venue: str, kind: str, egress: str, rate: Rate | None = None) -> str:
+        """Its name."""
+        bucket = f"{venue}:{kind}:{egress or 'default'}"
+        known = self._ledgers.get(bucket)
+        if known is None or (rate is not None and rate != known.rate):
+            with self._lock:
+                self._ledgers[bucket] = _Ledger(venue, kind, egress, rate)
+        return bucket
+
+    def _barred(self, bucket: str, until_ms: int, why: str) -> None:
+        """Note it for whoever asks what goes on."""
+        with self._lock:
+            if until_ms <= self._bars.get(bucket, _Bar()).until_ms:
+                return
+            self._bars[bucket] = _Bar(until_ms, why)
+            venue, kind, egress, _ = self._ledgers[bucket]
+        METRICS.gauge("limit_barred_until_seconds", until_ms / 1000, venue=venue, kind=kind, egress=egress)
 
     def _take(self, bucket: str, cost: int, count: int, per_s: float, now_ms: int) -> int:
         """0, or ms to wait."""
@@ -105,6 +164,8 @@ class Budget:
             self._away, self._away_until = False, float("-inf")
             if wait_ms == 0:
                 self._granted[bucket].add(cost, period, self._mono_ms())
+        if wait_ms > period + ahead_ms(period):  # longer than any full window: a bar of which another process was told
+            self._barred(bucket, now_ms + wait_ms, "")
         return wait_ms
 
     def _may_ask(self) -> bool:

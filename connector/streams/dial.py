@@ -29,6 +29,8 @@ FULL_PAUSE_S: Final = 1.0
 """How often a dial looks whether one of the connections that fill its address's number has ended."""
 MAX_PAUSE_S: Final = 1.0
 MIN_PAUSE_S: Final = 0.005
+SAID: Final = "said over a connection"
+"""Why an address may not dial, where no answer to a dial told it."""
 
 Dialled = Callable[[Transport | DialFailure], None]
 Address = tuple[str, str]
@@ -191,7 +193,7 @@ class Dialler:
 
     def block(self, venue: str, egress: str, seconds: float) -> None:
         """The venue said over a connection that this address has to wait. Never blocks: the state is told aside."""
-        if not self._opener.aside(partial(self._budget.block, venue, "connect", egress, seconds)):
+        if not self._opener.aside(partial(self._budget.block, venue, "connect", egress, seconds, SAID)):
             log.debug("nobody dials any more", venue=venue)
 
     def stop(self, timeout_s: float) -> bool:
@@ -278,7 +280,8 @@ class Dialler:
         label = "ok" if not isinstance(result, DialFailure) else str(result.status or "failed")
         METRICS.count("connects_total", venue=dial.venue, result=label)
         if isinstance(result, DialFailure) and result.status in {418, 429}:
-            self._budget.block(dial.venue, "connect", dial.egress, result.retry_after_s or 5.0)
+            why = f"HTTP {result.status} to a connection attempt"
+            self._budget.block(dial.venue, "connect", dial.egress, result.retry_after_s or 5.0, why)
         self._finished(dial, result)
 
     def _finished(self, dial: Dial, result: Transport | DialFailure) -> None:

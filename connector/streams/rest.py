@@ -107,7 +107,8 @@ class RestQueue:
         ban_s = limits.bans.get(answer.status)
         if ban_s is not None:
             told_s = retry_after_s(answer.headers.get("retry-after"), self._wall_ms())
-            self._budget.block(errand.venue, pool, errand.egress, ban_s if told_s is None else told_s)
+            why = f"HTTP {answer.status}" + (" with Retry-After" if told_s is not None else ", without saying how long")
+            self._budget.block(errand.venue, pool, errand.egress, ban_s if told_s is None else told_s, why)
 
     def finish(self, errand: Errand, answer: Answer) -> None:
         """Every admitted errand ends here."""

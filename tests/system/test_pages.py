@@ -25,6 +25,7 @@ ANSWERS: Final = {
     "redis_away": ("bad", "Not ready: redis: ConnectionError: Error 111"),
     "broker_away": ("bad", "Not ready: rabbitmq: not connected"),
     "full": ("bad", "Not ready: streams: 212 wanted accounts are run by nobody"),
+    "barred": ("ok", "Ready: all 60 streams are live"),
     "crowd": ("bad", "40 of 5000 streams are not live"),
 }
 READABLE: Final = 4.5
@@ -122,6 +123,20 @@ def test_the_last_hour_counts_what_nobody_runs(browser: Chromium) -> None:
             rows = json.loads(answer.read())["rows"]
         assert len(rows) == 212
         assert {row["told"]["exchange"] for row in rows} == {"okx"}
+
+
+def test_a_ban_stands_near_the_top_with_its_end_and_what_to_do(browser: Chromium) -> None:
+    """Openings of one exchange waited for two hours, and no page said why or until when."""
+    with served(STATES["barred"]) as (url, _):
+        browser.open(url)
+        lines = browser.value("[...document.querySelectorAll('p.doubt')].map(one => one.textContent)")
+        assert [line.split(" until ")[0] for line in lines] == [
+            "binance takes no requests (spot) from this host's own address",
+            "kucoin takes no connections from address exit-2.example:8080",
+        ]
+        assert "(in 2 h): HTTP 418 with Retry-After. Live streams go on, " in lines[0]
+        rows = browser.value("[...document.querySelectorAll('tr.bad')].map(one => one.cells[0].innerText)")
+        assert rows == ["binance", "kucoin"]
 
 
 def test_the_page_renews_itself(browser: Chromium) -> None:

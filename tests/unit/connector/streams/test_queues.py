@@ -153,14 +153,16 @@ class Ledger:
     def __init__(self, *waits: float) -> None:
         self.waits = list(waits)
         self.blocked: list[float] = []
+        self.whys: list[str] = []
 
     def take(self, *_: Any) -> float:
         return self.waits.pop(0)
 
     def used(self, *_: Any) -> None: ...
 
-    def block(self, venue: str, kind: str, egress: str, seconds: float) -> None:
+    def block(self, venue: str, kind: str, egress: str, seconds: float, why: str) -> None:
         self.blocked.append(seconds)
+        self.whys.append(why)
 
 
 class Desk:
@@ -216,6 +218,7 @@ def test_a_ban_blocks_the_address_for_as_long_as_the_venue_says() -> None:
     desk.status = 418
     desk.ask()
     assert desk.ledger.blocked == [7.0]
+    assert desk.ledger.whys == ["HTTP 418 with Retry-After"]
 
 
 def test_after_the_stop_every_call_is_answered_and_none_made() -> None:
