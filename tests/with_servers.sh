@@ -5,7 +5,8 @@
 #
 # Servers that run already (the ones of RABBIT_HOST/REDIS_HOST and their ports, else the default ports of this machine) are
 # used. What does not answer is started privately, on free ports and with all its files in a temporary directory, and
-# stopped at the end. Missing programs are installed with apt-get when run as root; INSTALL_SERVERS=0 forbids that.
+# stopped at the end. Missing programs are installed with apt-get when run as root; INSTALL_SERVERS=0 forbids that,
+# and 1 has it install what a few tests ask for beside servers (tests/extras.sh).
 # FORCE_PRIVATE_SERVERS=1 leaves running servers alone.
 set -uo pipefail
 
@@ -175,12 +176,8 @@ else
     start_rabbit
 fi
 
-# Proves the alert rules; their test is skipped without it.
-if [ "${INSTALL_SERVERS:-}" = 1 ] && [ "$(id -u)" = 0 ] && ! command -v prometheus >/dev/null; then
-    say "installing prometheus"
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends prometheus; } \
-        >"$scratch/apt.log" 2>&1 || say "there is no prometheus: the alert rules are not played"
-fi
+# What only a few tests ask for; they are skipped without it.
+[ "${INSTALL_SERVERS:-}" != 1 ] || "$(dirname "$0")/extras.sh"
 
 # In the foreground: a background command of a script could not be interrupted from the terminal.
 "$@"
