@@ -12,11 +12,14 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from connector.core.secret_files import SECRETS
 from workers.serve import OPTIONS
 
 ROOT: Final = Path(__file__).parents[3]
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: Final[dict[str, dict[str, Any]]] = COMPOSE["services"]
+IN_FILES: Final[dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.secrets.yml").read_text())
+PASSWORDS: Final = ("rabbit_password", "redis_password")
 
 
 def test_waiting_events_survive_a_broker_whose_container_is_made_anew() -> None:
@@ -89,18 +92,78 @@ def test_the_image_runs_as_somebody_whom_kubernetes_sees_to_be_no_root_and_has_t
     )
 
 
-def test_compose_takes_the_file(tmp_path: Path) -> None:
+def configured(tmp_path: Path, name: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """What Compose makes of a file."""
     compose = shutil.which("docker-compose")
     if compose is None:
         pytest.skip("docker-compose is not installed")
     empty = tmp_path / "env"
     empty.touch()
-    env = {"PATH": os.environ["PATH"], "RABBIT_PASSWORD": "x", "REDIS_PASSWORD": "x"}
-    command = [compose, "--env-file", str(empty), "-f", "-", "--project-directory", str(ROOT), "config", "--quiet"]
-    text = (ROOT / "docker-compose.yml").read_text().replace("env_file: .env", "env_file: .env.sample")
-    done = subprocess.run(command, input=text, env=env, capture_output=True, text=True, timeout=60, check=False)
+    command = [compose, "--env-file", str(empty), "-f", "-", "--project-directory", str(ROOT), "config"]
+    text = (ROOT / name).read_text().replace("env_file: .env", "env_file: .env.sample")
+    env["PATH"] = os.environ["PATH"]
+    return subprocess.run(command, input=text, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_compose_takes_the_file(tmp_path: Path) -> None:
+    done = configured(tmp_path, "docker-compose.yml", RABBIT_PASSWORD="x", REDIS_PASSWORD="x")
     assert done.returncode == 0, done.stderr
-    missing = subprocess.run(
-        command, input=text, env={"PATH": env["PATH"]}, capture_output=True, text=True, timeout=60, check=False
-    )
+    missing = configured(tmp_path, "docker-compose.yml")
     assert "set RABBIT_PASSWORD" in missing.stderr
+
+
+def test_compose_takes_passwords_from_files_and_tells_none(tmp_path: Path) -> None:
+    """`docker inspect` and the list of processes told them to everybody on the host."""
+    for name in PASSWORDS:
+        (tmp_path / name).write_text("CanaryPassword1\n")
+    done = configured(tmp_path, "docker-compose.secrets.yml", SECRETS_DIR=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    told = yaml.safe_load(done.stdout)
+    assert "CanaryPassword1" not in done.stdout
+    assert {told["secrets"][name]["file"] for name in PASSWORDS} == {str(tmp_path / name) for name in PASSWORDS}
+
+
+def test_the_two_compose_files_differ_in_the_passwords_alone() -> None:
+    """Two files that say the same drift apart."""
+    plain, in_files = (yaml.safe_load(yaml.safe_dump(file)) for file in (COMPOSE, IN_FILES))
+    assert set(in_files.pop("secrets")) == set(PASSWORDS)
+    for name in ("user", "price"):
+        service = in_files["services"][name]
+        assert service.pop("secrets") == list(PASSWORDS)
+        for password in PASSWORDS:
+            setting = f"{password.upper()}_FILE"
+            assert setting.removesuffix("_FILE") in SECRETS
+            assert service["environment"].pop(setting) == f"/run/secrets/{password}"
+    for name, password, only in (
+        ("rabbitmq", PASSWORDS[0], {"entrypoint"}),
+        ("redis", PASSWORDS[1], {"entrypoint", "healthcheck"}),
+    ):
+        service = in_files["services"][name]
+        assert service.pop("secrets") == [password]
+        for key in only:
+            assert f"/run/secrets/{password}" in str(service.pop(key))
+        for key in only | {"command"}:
+            plain["services"][name].pop(key, None)
+    plain["services"]["rabbitmq"]["environment"].pop("RABBITMQ_DEFAULT_PASS")
+    plain["services"]["redis"].pop("environment")
+    plain.pop("x-connector"), in_files.pop("x-connector")
+    assert in_files == plain
+    assert "secrets/" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+@pytest.mark.parametrize("name", ["rabbitmq", "redis"])
+def test_a_server_gets_its_password_from_the_file_alone(name: str, tmp_path: Path) -> None:
+    """As the container does it, with the image's own start replaced by one that tells what it is given."""
+    (tmp_path / f"{name.removesuffix('mq')}_password").write_text("CanaryPassword1\n")
+    started = tmp_path / "docker-entrypoint.sh"
+    started.write_text('#!/bin/sh\necho "$*"; echo "pass=$RABBITMQ_DEFAULT_PASS"; [ "$2" != - ] || cat\n')
+    started.chmod(0o755)
+    shell, options, script = IN_FILES["services"][name]["entrypoint"]
+    script = script.replace("$$", "$").replace("/run/secrets", str(tmp_path))
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run([shell, options, script], env=env, capture_output=True, text=True, timeout=60, check=True)
+    expected = {
+        "rabbitmq": "rabbitmq-server\npass=CanaryPassword1\n",
+        "redis": 'redis-server -\npass=\nrequirepass CanaryPassword1\nsave ""\nappendonly no\n',
+    }
+    assert done.stdout == expected[name]
