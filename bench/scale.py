@@ -25,7 +25,7 @@ from connector.core.log import get_logger
 from connector.core.places import Host, RedisPlace
 from connector.state.redis_state import RedisState
 from connector.state.vault import Vault
-from connector.streams.engine import EngineOptions
+from connector.streams.options import EngineOptions
 from exchanges.credentials import credentials
 from harness.servers import PrivateRedis
 

@@ -16,7 +16,8 @@ from connector.core.waits import Ending, Wait
 from connector.sinks.fanout import FanoutSink
 from connector.streams.alive import stamped
 from connector.streams.edges import Edges
-from connector.streams.engine import LEAVE_S, Engine, EngineOptions
+from connector.streams.engine import LEAVE_S, Engine
+from connector.streams.options import EngineOptions
 from tasks.service import set_service
 from workers import _shared_metrics
 from workers._announcing import Announcing

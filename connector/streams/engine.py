@@ -7,17 +7,14 @@ supervisor, I/O threads, dialler, REST. The sinks and the state are handed in an
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Set
 from functools import partial
 from typing import Final, Protocol
-
-import msgspec
 
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.loop import Loop
-from connector.core.ports import PositionEvents, Role, Sink, State, WorkerInfo
-from connector.core.proxies import Ways
+from connector.core.ports import Sink, State, WorkerInfo
 from connector.core.symbol_patterns import read_patterns
 from connector.streams.accounts import Accounts
 from connector.streams.admin import AdminSwitches
@@ -33,8 +30,9 @@ from connector.streams.endpoints import Endpoints
 from connector.streams.instruments import Instruments
 from connector.streams.io import IoThread
 from connector.streams.leases import BEATS_PER_TTL, Leases
-from connector.streams.liveness import LivenessGuard, LivenessRules
+from connector.streams.liveness import LivenessGuard
 from connector.streams.market import Markets, wanted_exchanges
+from connector.streams.options import EngineOptions
 from connector.streams.pacing import Ladder
 from connector.streams.pipeline import Pipeline
 from connector.streams.placement import Placement
@@ -56,45 +54,6 @@ SWEEP_S: Final = 1.0
 CLOCK_WATCH_S: Final = 1.0
 LEAVE_S: Final = 9.0
 """Beyond the time of the hand-over: what is given is let go, what is left is closed."""
-
-
-class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What an engine needs of the settings; durations in the unit of the name."""
-
-    role: Role
-    price_role: str = "ticker"
-    price_exchanges: tuple[str, ...] = ()
-    price_symbols: str = ""
-    """Patterns of the symbols whose prices are published (`connector.streams.price_symbols`); empty = all."""
-    symbols_listed: bool = False
-    """Only prices of symbols that the exchange service at `service_url` lists."""
-    gateway: str = ""
-    endpoints: Mapping[str, str] = {}
-    ca_file: str = ""
-    ways: Ways = Ways()
-    """How connections get out: addresses of ours, proxies."""
-    io_threads: int = 1
-    connect_threads: int = 16
-    capacity: int = 5_000
-    lease_ttl_s: float = 3.0
-    drain_timeout_s: float = 20.0
-    rejoin_grace_s: float = 600.0
-    announced: bool = True
-    """Whether accounts are asked for by announcements of this deployment; a program opens its own."""
-    cooldown_base_ms: int = 1_800_000
-    cooldown_cap_ms: int = 86_400_000
-    auth_threshold: int = 3
-    auth_window_ms: int = 600_000
-    flap_threshold: int = 4
-    flap_window_ms: int = 600_000
-    candle_stall_s: float | None = None
-    admin_config: bool = False
-    admin_refresh_s: float = 10.0
-    service_url: str = ""
-    venue_options: Mapping[str, str] = {}
-    position_events: PositionEvents = "all"
-    """Where the accounts' positions go."""
-    liveness: LivenessRules | None = None
 
 
 class Turned(Part, Protocol):
@@ -147,33 +106,14 @@ class Engine:
             self.rest, clock, read_patterns(options.price_symbols), options.service_url, listed=options.symbols_listed
         )
         self.pipeline.market.allows = self.price_symbols.allows
-        self.placement = Placement(
-            self.io,
-            self.dialler,
-            self.pipeline,
-            clock,
-            chance,
-            self.instruments.table,
-            options.venue_options,
-            self.egresses,
-        )
+        self.placement = self._placement()
         ladder = Ladder(options.cooldown_base_ms, options.cooldown_cap_ms)
         self.instruments.on_answer = self.placement.answered
         self.breaker = AuthBreaker(
             state, self.pipeline, clock, ladder, options.auth_threshold, options.auth_window_ms, self.owner
         )
         self.pipeline.lines.on_genuine_event = self._recovered
-        self.supervisor = Supervisor(
-            self.placement,
-            self.pipeline,
-            self.breaker,
-            clock,
-            chance,
-            self._loop("supervisor"),
-            flap_threshold=options.flap_threshold,
-            flap_window_ms=options.flap_window_ms,
-            stale_s=options.lease_ttl_s,
-        )
+        self.supervisor = self._supervisor()
         self.leases = Leases(state, self.owner, options.role, options.lease_ttl_s, clock)
         self.leases.fence_off = self._fence_off
         self.units: Accounts | Markets = self._units()
@@ -201,6 +141,31 @@ class Engine:
     def _io(self, number: int) -> IoThread:
         poller, threaded = self.edges.poller(), self.edges.threaded
         return IoThread(f"io-{number}", self.clock, self.dialler, self.rest, poller, threaded=threaded)
+
+    def _placement(self) -> Placement:
+        return Placement(
+            self.io,
+            self.dialler,
+            self.pipeline,
+            self.clock,
+            self.edges.chance,
+            self.instruments.table,
+            self.options.venue_options,
+            self.egresses,
+        )
+
+    def _supervisor(self) -> Supervisor:
+        return Supervisor(
+            self.placement,
+            self.pipeline,
+            self.breaker,
+            self.clock,
+            self.edges.chance,
+            self._loop("supervisor"),
+            flap_threshold=self.options.flap_threshold,
+            flap_window_ms=self.options.flap_window_ms,
+            stale_s=self.options.lease_ttl_s,
+        )
 
     def _units(self) -> Accounts | Markets:
         options = self.options

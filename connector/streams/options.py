@@ -1,11 +1,54 @@
-"""From settings to what an engine is made of. Pure."""
+"""What an engine is made of, and how that follows from the settings. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import msgspec
+
 from connector.core.ports import PositionEvents, Role
+from connector.core.proxies import Ways
 from connector.core.settings import Settings
-from connector.streams.engine import EngineOptions
 from connector.streams.liveness import LivenessRules
+
+
+class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What an engine needs of the settings; durations in the unit of the name."""
+
+    role: Role
+    price_role: str = "ticker"
+    price_exchanges: tuple[str, ...] = ()
+    price_symbols: str = ""
+    """Patterns of the symbols whose prices are published (`connector.streams.price_symbols`); empty = all."""
+    symbols_listed: bool = False
+    """Only prices of symbols that the exchange service at `service_url` lists."""
+    gateway: str = ""
+    endpoints: Mapping[str, str] = {}
+    ca_file: str = ""
+    ways: Ways = Ways()
+    """How connections get out: addresses of ours, proxies."""
+    io_threads: int = 1
+    connect_threads: int = 16
+    capacity: int = 5_000
+    lease_ttl_s: float = 3.0
+    drain_timeout_s: float = 20.0
+    rejoin_grace_s: float = 600.0
+    announced: bool = True
+    """Whether accounts are asked for by announcements of this deployment; a program opens its own."""
+    cooldown_base_ms: int = 1_800_000
+    cooldown_cap_ms: int = 86_400_000
+    auth_threshold: int = 3
+    auth_window_ms: int = 600_000
+    flap_threshold: int = 4
+    flap_window_ms: int = 600_000
+    candle_stall_s: float | None = None
+    admin_config: bool = False
+    admin_refresh_s: float = 10.0
+    service_url: str = ""
+    venue_options: Mapping[str, str] = {}
+    position_events: PositionEvents = "all"
+    """Where the accounts' positions go."""
+    liveness: LivenessRules | None = None
 
 
 def engine_options(settings: Settings, role: Role) -> EngineOptions:

@@ -23,7 +23,8 @@ from connector.core.slices import Slices
 from connector.streams.dial import Dialler
 from connector.streams.egress import Egresses
 from connector.streams.io import IoThread
-from connector.streams.session import Listener, Publisher, Session
+from connector.streams.publisher import Publisher
+from connector.streams.session import Listener, Session
 from connector.streams.spec import StreamSpec
 from connector.streams.venue_time import VenueTime
 from exchanges import venue_of

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final, Protocol
 
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
-from connector.streams.transport import DialFailure, Kind, Transport, TransportLost
+from connector.streams.notes import Notes
+from connector.streams.publisher import Publisher
+from connector.streams.transport import DialFailure, Kind, Transport, TransportLost, close_text
+from connector.streams.unsent import TOO_MANY_UNSENT, Unsent
 from exchanges._adapter import (
     Adapter,
     Answer,
@@ -38,11 +40,8 @@ from exchanges.ids import Feed
 
 log = get_logger(__name__)
 
-MAX_UNSENT: Final = 10_000
-"""Frames that may wait for the venue's message limit on one connection."""
 FRAMES_PER_TURN: Final = 64
 """Frames read from one connection before the others get their turn."""
-NOTE_EVERY_S: Final = 60.0
 
 
 class Listener(Protocol):
@@ -71,16 +70,6 @@ class Listener(Protocol):
 
     def noticed(self, session: Session, what: str) -> None:
         """The session of an account told something unusual; at most once a minute for the same thing."""
-
-
-class Publisher(Protocol):
-    """Where events go. Called on the I/O thread; must not block."""
-
-    def account(self, emit: Emit, mono: float) -> bool: ...
-
-    def tickers(self, emit: EmitTickers, mono: float) -> None: ...
-
-    def candle(self, emit: EmitCandle, mono: float) -> None: ...
 
 
 class Io(Protocol):
@@ -151,15 +140,14 @@ class Session:
         self._transport: Transport | None = None
         self.dialling = False
         """Waits for the dialler: for the venue's connect budget or for the connect itself. Any thread may read it."""
-        self._unsent: deque[str] = deque()
-        self._sent_times: deque[float] = deque()
+        self._unsent = Unsent(limits.messages)
         self._joined = False
         self._only = ""
         """The account that this connection is for, where it can carry no second one."""
         self._refused = False
         """That account was refused: nothing but `remove` and `closing` reaches the adapter."""
         self._last_ping = 0.0
-        self._noted: dict[str, float] = {}
+        self._notes = Notes(name, venue, feed)
 
     def __repr__(self) -> str:
         return f"Session({self.name})"
@@ -237,7 +225,7 @@ class Session:
             elif kind is Kind.PING:
                 self._write(partial(transport.pong, data))
             elif kind is Kind.CLOSE:
-                self._closed_by_venue(_close_text(data))
+                self._closed_by_venue(close_text(data))
                 return False
             if not self.closed:  # a frame that shows that others are missing proves nothing of the time before it
                 self.heard_mono = max(self._io.heard_mono(), self.opened_mono)
@@ -301,8 +289,7 @@ class Session:
             self._check_transport(now)
         elif not self.closed and now.mono - self.created_mono > self._prepare_timeout_s() and not self.dialling:
             self._end(Fail(kind=FailKind.TRANSIENT, reason="no answer to the calls that precede the connect"))
-        if self._unsent:
-            self._flush()
+        self._flush()
 
     def next_wake(self) -> float:
         """When `timer` must run at the latest, monotonic seconds; infinite = nothing is due."""
@@ -316,8 +303,7 @@ class Session:
                 times.append(self._last_ping + self.limits.ping_interval_s)
             if not self._joined:
                 times.append(self.opened_mono + self.limits.join_timeout_s)
-            if self._unsent and self._sent_times:
-                times.append(self._sent_times[0] + self.limits.messages.per_s)
+            times.append(self._unsent.next_due())
         elif not self.dialling:
             times.append(self.created_mono + self._prepare_timeout_s())
         return min(times, default=math.inf)
@@ -367,13 +353,10 @@ class Session:
     def _control(self, output: Output) -> None:
         match output:
             case Send(text, urgent):
-                if len(self._unsent) >= MAX_UNSENT:
-                    self._end(
-                        Fail(kind=FailKind.TRANSIENT, reason="too many frames wait for the venue's message limit")
-                    )
-                    return
-                self._unsent.appendleft(text) if urgent else self._unsent.append(text)
-                self._flush()
+                if self._unsent.add(text, urgent=urgent):
+                    self._flush()
+                else:
+                    self._end(Fail(kind=FailKind.TRANSIENT, reason=TOO_MANY_UNSENT))
             case Call():
                 self._io.call(self, output)
             case Connect():
@@ -395,30 +378,15 @@ class Session:
                 self._listener.clock_read(self, offset_ms)
             case KeyKind():
                 self._listener.key_learnt(self, output)
-            case Note(what, level):
-                if level != "info":
-                    METRICS.count("notes_total", venue=self.venue, feed=self.feed)
-                if self._may_note(what):
-                    {"info": log.info, "error": log.error}.get(level, log.warning)(
-                        what, code="WSC-VENUE-NOTE", session=self.name
-                    )
-                    if level != "info" and self.feed == "user":
-                        self._listener.noticed(self, what)
+            case Note():
+                if self._notes.told(output, self._io.now().mono) and self.feed == "user":
+                    self._listener.noticed(self, output.what)
 
     def _flush(self) -> None:
         """Send what the venue's message limit allows."""
         transport = self._transport
-        if transport is None:
-            return
-        limit, per_s = self.limits.messages
-        while self._unsent:
-            mono = self._io.now().mono
-            while self._sent_times and self._sent_times[0] <= mono - per_s:
-                self._sent_times.popleft()
-            if len(self._sent_times) >= limit:
-                return
-            self._sent_times.append(mono)
-            if not self._write(partial(transport.send, self._unsent.popleft())):
+        while transport is not None and (text := self._unsent.next(self._io.now().mono)) is not None:
+            if not self._write(partial(transport.send, text)):
                 return
 
     def _write(self, write: Callable[[], None]) -> bool:
@@ -452,14 +420,4 @@ class Session:
         return self.limits.join_timeout_s + 30.0
 
     def _may_note(self, what: str) -> bool:
-        mono = self._io.now().mono
-        if mono - self._noted.get(what, -NOTE_EVERY_S) < NOTE_EVERY_S or len(self._noted) > 100:
-            return False
-        self._noted[what] = mono
-        return True
-
-
-def _close_text(data: bytes) -> str:
-    if len(data) < 2:
-        return "no code"
-    return f"{int.from_bytes(data[:2], 'big')} {data[2:].decode('utf-8', 'replace')}".strip()
+        return self._notes.may(what, self._io.now().mono)

@@ -58,3 +58,10 @@ class DialFailure:
     reason: str
     status: int = 0
     retry_after_s: float | None = None
+
+
+def close_text(data: bytes) -> str:
+    """Code and reason of a close frame, for a person."""
+    if len(data) < 2:
+        return "no code"
+    return f"{int.from_bytes(data[:2], 'big')} {data[2:].decode('utf-8', 'replace')}".strip()

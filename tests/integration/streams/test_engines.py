@@ -14,8 +14,9 @@ from connector.sinks.memory import MemorySink
 from connector.state.memory_state import MemoryState
 from connector.streams.accounts import Accounts
 from connector.streams.edges import Edges
-from connector.streams.engine import Engine, EngineOptions
+from connector.streams.engine import Engine
 from connector.streams.lifecycle import StreamState
+from connector.streams.options import EngineOptions
 from exchanges.credentials import credentials
 from tests.integration.streams.exchange import EXCHANGE, Exchange, ScriptedVenue, delta, order
 from tests.integration.streams.rig import WAIT_S, fds, until

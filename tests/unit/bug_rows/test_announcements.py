@@ -15,8 +15,8 @@ from connector.sinks.fanout import FanoutSink
 from connector.sinks.memory import MemorySink
 from connector.state.memory_state import MemoryState
 from connector.streams.announce import BEACON_S, Announcer
-from connector.streams.engine import EngineOptions
 from connector.streams.leases import Leases
+from connector.streams.options import EngineOptions
 from connector.streams.pipeline import Pipeline
 from tests.unit.connector.streams.fakes import Clock, FakeSink, MoodyState
 from workers._process import Process

@@ -10,7 +10,8 @@ import workers._service
 from connector.core.ports import StreamClosed
 from connector.state.memory_state import MemoryState
 from connector.streams.edges import Edges
-from connector.streams.engine import Engine, EngineOptions
+from connector.streams.engine import Engine
+from connector.streams.options import EngineOptions
 from tasks.commands import CandleRequest, CloseStream, OpenStream, RestartStream
 from tests.unit.connector.streams.fakes import Clock, FakeSink, keys
 from workers._service import Service

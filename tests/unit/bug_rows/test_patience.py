@@ -23,8 +23,9 @@ from connector.streams.dial import Dialler
 from connector.streams.edges import Edges
 from connector.streams.egress import Egresses
 from connector.streams.endpoints import Endpoints
-from connector.streams.engine import Engine, EngineOptions
+from connector.streams.engine import Engine
 from connector.streams.instruments import Instruments
+from connector.streams.options import EngineOptions
 from connector.streams.rest import Rest
 from connector.streams.transport import DialFailure
 from connector.streams.websocket_client import SocketOpener, tls_context

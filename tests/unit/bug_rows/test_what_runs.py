@@ -10,8 +10,9 @@ from connector.sinks.fanout import FanoutSink
 from connector.sinks.memory import MemorySink
 from connector.state.memory_state import MemoryState
 from connector.streams.edges import Edges
-from connector.streams.engine import Engine, EngineOptions
+from connector.streams.engine import Engine
 from connector.streams.market import wanted_exchanges
+from connector.streams.options import EngineOptions
 from exchanges import venue_of
 from exchanges.ids import FAMILIES, LIVE
 from workers._limits import say_what_runs, switched

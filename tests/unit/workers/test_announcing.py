@@ -13,7 +13,7 @@ from connector.sinks.fanout import FanoutSink
 from connector.sinks.memory import MemorySink
 from connector.state.memory_state import MemoryState
 from connector.streams.edges import Edges
-from connector.streams.engine import EngineOptions
+from connector.streams.options import EngineOptions
 from tests.clocks import Standing
 from workers._process import Process
 from workers._readiness import Readiness

@@ -17,8 +17,8 @@ from connector.sinks.redis_pubsub import RedisSink
 from connector.state.memory_state import MemoryState
 from connector.streams.dial import Dial
 from connector.streams.edges import Edges
-from connector.streams.engine import EngineOptions
 from connector.streams.leases import preferred
+from connector.streams.options import EngineOptions
 from connector.streams.transport import DialFailure, Transport
 from exchanges._adapter import Answer, Call
 from tests.clocks import Standing

@@ -16,7 +16,8 @@ from connector.sinks.redis_pubsub import RedisSink
 from connector.state.memory_state import MemoryState
 from connector.streams.alive import EXIT_STUCK
 from connector.streams.edges import Edges
-from connector.streams.engine import LEAVE_S, EngineOptions
+from connector.streams.engine import LEAVE_S
+from connector.streams.options import EngineOptions
 from tests.unit.connector.state.backing import eventually
 from workers._process import Process
 

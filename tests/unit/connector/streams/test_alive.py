@@ -19,7 +19,8 @@ from connector.sinks.memory import MemorySink
 from connector.state.memory_state import MemoryState
 from connector.streams.alive import EXIT_STUCK, HANG_S, Alive, stamped
 from connector.streams.edges import Edges
-from connector.streams.engine import Engine, EngineOptions
+from connector.streams.engine import Engine
+from connector.streams.options import EngineOptions
 
 WAIT_S = 10.0
 

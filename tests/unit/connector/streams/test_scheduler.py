@@ -16,7 +16,8 @@ from connector.core.ports import Jobs
 from connector.sinks.memory import MemorySink
 from connector.state.memory_state import MemoryState
 from connector.streams.edges import Edges
-from connector.streams.engine import Engine, EngineOptions
+from connector.streams.engine import Engine
+from connector.streams.options import EngineOptions
 from connector.streams.scheduler import SchedulerJobs
 
 WAIT_S = 10.0

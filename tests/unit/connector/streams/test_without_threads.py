@@ -20,7 +20,8 @@ from connector.core.ports import AccountMessage, Message
 from connector.state.memory_state import MemoryState
 from connector.streams.dial import Dial
 from connector.streams.edges import Edges
-from connector.streams.engine import Engine, EngineOptions
+from connector.streams.engine import Engine
+from connector.streams.options import EngineOptions
 from connector.streams.session import Session
 from connector.streams.transport import DialFailure, Kind, Transport, TransportLost
 from exchanges._adapter import Answer, Call
