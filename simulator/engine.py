@@ -16,6 +16,7 @@ import msgspec
 from simulator._accounts import Account, Accounts, Refused
 from simulator._orders import OrderStore
 from simulator._record import Record
+from simulator._requests import NewOrder, average, order_of, reaches
 from simulator._values import (
     ZERO,
     ApiKey,
@@ -34,22 +35,6 @@ __all__ = ["Account", "Engine", "NewOrder", "Refused"]
 
 FIRST_ORDER_ID: Final = 100_001
 FIRST_TRADE_ID: Final = 500_001
-
-
-class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """An order request. `quote_quantity` sizes a market order by funds instead of `quantity`."""
-
-    symbol: str
-    side: Side
-    quantity: Decimal = ZERO
-    price: Decimal = ZERO
-    order_type: str = "LIMIT"
-    time_in_force: str = "GTC"
-    client_id: str = ""
-    stop_price: Decimal = ZERO
-    quote_quantity: Decimal = ZERO
-    reduce_only: bool = False
-    position_side: str = "BOTH"
 
 
 class Engine:
@@ -145,9 +130,9 @@ class Engine:
         account, symbol = self.account(account_id), self._symbol(exchange, new.symbol)
         market = new.order_type == "MARKET"
         price = self._markets.quote(exchange, new.symbol).price
-        crosses = "LIMIT" in new.order_type and not new.stop_price and _reaches(new.side, new.price, price)
+        crosses = "LIMIT" in new.order_type and not new.stop_price and reaches(new.side, new.price, price)
         self._check(account_id, exchange, new, crosses=crosses)
-        order = self._make(account_id, exchange, symbol, new, price)
+        order = order_of(new, account_id, exchange, symbol, price, self._order_id + 1)
         reserve = price if market else new.price or new.stop_price
         if not account.ledger.lock(self._wallet(exchange), symbol, order, reserve):
             raise Refused("balance", "insufficient balance")
@@ -172,37 +157,6 @@ class Engine:
         post_only = new.order_type == "LIMIT_MAKER" or new.time_in_force == "GTX"
         if crosses and post_only and self.match:
             raise Refused("would_take", "the order would match at once")
-
-    def _make(self, account_id: str, exchange: str, symbol: Symbol, new: NewOrder, price: Decimal) -> Order:
-        """The order of a request, with the next id. Raises `Refused` for a bad size."""
-        market = new.order_type == "MARKET"
-        quantity = new.quantity
-        if market and not quantity and new.quote_quantity > 0:
-            step = Decimal(1).scaleb(-symbol.quantity_decimals)
-            quantity = (new.quote_quantity / price).quantize(step, rounding=ROUND_DOWN)
-        if quantity <= 0:
-            raise Refused("quantity", "quantity must be above 0")
-        number = self._order_id + 1
-        return Order(
-            account=account_id,
-            exchange=exchange,
-            symbol=new.symbol,
-            order_id=number,
-            client_id=new.client_id or f"sim{number}",
-            side=new.side,
-            order_type=new.order_type,
-            time_in_force=new.time_in_force,
-            price=ZERO if market else new.price,
-            quantity=quantity,
-            status="NEW",
-            created_ms=0,
-            updated_ms=0,
-            stop_price=new.stop_price,
-            quote_quantity=new.quote_quantity,
-            reduce_only=new.reduce_only,
-            position_side=new.position_side,
-            working=not new.stop_price,
-        )
 
     def fill(
         self,
@@ -251,7 +205,7 @@ class Engine:
             order,
             executed=executed,
             value=value,
-            average=_average(symbol, executed, value),
+            average=average(symbol, executed, value),
             fee=order.fee + settled.fee,
             fee_asset=settled.fee_asset,
             working=True,
@@ -390,7 +344,7 @@ class Engine:
         if not self.match:
             return
         for order in self._orders.resting(exchange, symbol):
-            if order.price and order.working and _reaches(order.side, order.price, price):
+            if order.price and order.working and reaches(order.side, order.price, price):
                 self.fill(order.account, exchange, order.order_id, now_ms, price=order.price)
 
     # --- money ---
@@ -460,15 +414,3 @@ class Engine:
         seq = self._record.order(order, kind, trade, request_id)
         self._record.wallet(account, order.exchange, self._wallet(order.exchange), now_ms, "ORDER", seq)
         return order
-
-
-def _reaches(side: Side, limit: Decimal, price: Decimal) -> bool:
-    """Whether a limit order may trade at a price."""
-    return price <= limit if side == "BUY" else price >= limit
-
-
-def _average(symbol: Symbol, executed: Decimal, value: Decimal) -> Decimal:
-    units = executed * symbol.contract_size
-    if symbol.inverse:
-        return units / value if value else ZERO
-    return value / units if units else ZERO

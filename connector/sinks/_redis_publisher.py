@@ -32,6 +32,7 @@ from connector.sinks._common import (
     call_back,
     utf8,
 )
+from connector.sinks._redis_chores import Chores
 from connector.sinks._redis_commands import AccountBatch, ChannelNames, Outcome, Settled, candle_pair, service_pair
 from connector.sinks._redis_lanes import AccountItem, RedisLanes
 from connector.sinks._redis_link import LinkLost, LinkRefused, PartialReply, RedisLink, command
@@ -46,12 +47,8 @@ MARKET_BATCHES: Final = 4
 what an account message may have to wait for: some 3 ms of the server's time."""
 GATHER_ROWS_S: Final = 0.02
 """Small ticker frames wait this long for company."""
-PING_S: Final = 10.0
 STEADY_S: Final = 5.0
 """A connection that held this long starts the reconnect pauses over."""
-SWEEP_BATCH: Final = 500
-
-Work = Callable[[RedisLink], None]
 
 
 class RedisPublisher:
@@ -101,10 +98,7 @@ class RedisPublisher:
         self._connected_at = math.inf
         self._failures = 0
         self._names = ChannelNames()
-        self._next_ping = self._next_gauge = 0.0
-        self._sweep_interval_s = sweep_interval_s
-        self._next_sweep = clock.mono() + sweep_interval_s
-        self._reported_drops = 0
+        self._chores = Chores(name, clock, sweep_interval_s)
         self._held_until = 0.0
         self._unchecked = False
         """What waits is from before the connection, and other processes may run its streams by now."""
@@ -153,7 +147,7 @@ class RedisPublisher:
             self._lost(type(error).__name__)
         else:
             if work not in (self._housekeeping, self._check_backlog):
-                self._next_ping = self._clock.mono() + PING_S
+                self._chores.answered()
             self._tell_recovered()
         finally:
             if self.flushing:
@@ -182,7 +176,7 @@ class RedisPublisher:
             return self._connect_at
         if self._due_work() is not None:
             return self._clock.mono()
-        due = min(self._next_ping, self._next_sweep, self._next_gauge)
+        due = self._chores.next_due
         if self.lanes.account:
             due = min(due, self._held_until)
         return min(due, self.tickers_due) if self.lanes.tickers.rows else due
@@ -202,15 +196,13 @@ class RedisPublisher:
             with self.lock:
                 self._unchecked = bool(self.lanes.account)
             self._connected_at = self._clock.mono()
-            self._next_ping = self._connected_at + PING_S
+            self._chores.answered()
             self._connection_is(True, "")
         return True
 
     def _lost(self, why: str) -> None:
         self._connection_is(False, why)
-        if self._link is not None:
-            self._link.close()
-            self._link = None
+        self._close_link()
         now = self._clock.mono()
         # A server that accepts connections and then refuses the first command must not be asked in a hot loop.
         self._failures = 1 if now - self._connected_at > STEADY_S else self._failures + 1
@@ -219,13 +211,16 @@ class RedisPublisher:
     def _end(self) -> None:
         if self.ended:
             return
-        if self._link is not None:
-            self._link.close()
-            self._link = None
+        self._close_link()
         self._connection_is(False, "stopped")
         with self.lock:
             self.ended = True
             self.done.notify_all()
+
+    def _close_link(self) -> None:
+        if self._link is not None:
+            self._link.close()
+            self._link = None
 
     def _connection_is(self, connected: bool, detail: str) -> None:
         with self.lock:
@@ -242,7 +237,7 @@ class RedisPublisher:
         elif detail != "stopped" and (changed or self._may_log("away")):
             log.warning("not connected", sink=self.name, why=detail, queued=queued)
 
-    def _due_work(self) -> Work | None:
+    def _due_work(self) -> Callable[[RedisLink], None] | None:
         """Account messages first, then the small lanes, then one batch of tickers. Under the lock."""
         lanes, now = self.lanes, self._clock.mono()
         if lanes.missed_closes:
@@ -253,7 +248,7 @@ class RedisPublisher:
             self._held_until = now + HOLD_S
         if lanes.service:
             return self._send_service
-        if now >= min(self._next_gauge, self._next_sweep, self._next_ping):
+        if now >= self._chores.next_due:
             return self._housekeeping
         if lanes.candles or lanes.running:
             return self._send_candles
@@ -263,22 +258,7 @@ class RedisPublisher:
         return None
 
     def _housekeeping(self, link: RedisLink) -> None:
-        now = self._clock.mono()
-        if now >= self._next_ping:
-            link.ask(command(b"PING"))
-            self._next_ping = now + PING_S
-        if now >= self._next_sweep:
-            # Also where HEXPIRE exists: deadlines may be left from before the server was upgraded.
-            more = link.sweep(self._clock.wall_ms(), SWEEP_BATCH) >= SWEEP_BATCH
-            self._next_sweep = now if more else now + self._sweep_interval_s
-        if now >= self._next_gauge:
-            self._next_gauge = now + 1.0
-            with self.lock:
-                queued, drops = self.lanes.queued(), self.lanes.market_dropped()
-            METRICS.gauge("sink_queue", queued, sink=self.name)
-            if drops > self._reported_drops:
-                METRICS.count("events_conflated_total", drops - self._reported_drops, sink=self.name)
-                self._reported_drops = drops
+        self._chores.do(link, self.lock, self.lanes)
 
     def _send_closes(self, link: RedisLink) -> None:
         with self.lock:
