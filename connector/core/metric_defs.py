@@ -17,6 +17,7 @@ MetricName = Literal[
     "broker_up",
     "budget_wait_seconds",
     "candles_subscribed",
+    "capacity",
     "commands_total",
     "connects_total",
     "event_loop_lag_seconds",
@@ -87,6 +88,7 @@ DEFINITIONS: Final[dict[str, Definition]] = {
         "gauge", "1 while the worker processes of this service are logged in at the broker", merge="min"
     ),
     "candles_subscribed": Definition("gauge", "Candle topics that are live", ("exchange",)),
+    "capacity": Definition("gauge", "Streams that this process may own"),
     "commands_total": Definition("counter", "Commands by name and outcome", ("command", "result")),
     "connects_total": Definition("counter", "WebSocket connection attempts by outcome", ("venue", "result")),
     "event_loop_lag_seconds": Definition(

@@ -98,3 +98,4 @@ class Report:
         self._supervisor.keys.tell()
         METRICS.gauge("info", 1, version=VERSION, role=self._leases.role)
         METRICS.gauge("leases", len(self._leases))
+        METRICS.gauge("capacity", self._capacity)

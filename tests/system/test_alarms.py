@@ -341,3 +341,14 @@ def stuttering(pids: list[int]) -> Iterator[None]:
     finally:
         done.set()
         thread.join(10.0)
+
+
+def test_an_exchange_bars_an_address(site: Site) -> None:
+    """The last one: the ban outlives it in the ledger."""
+    site.live("binance", 1)
+    site.stack.simulator.fault("rest_error", venue="binance", standing=True, status=429, retry_after="25")
+    site.stack.simulator.fault("drop", venue="binance")
+    site.fires("ConnectorAddressBarred", venue="binance")
+    assert "binance takes no requests" in site.user.get("/")[1].decode()
+    site.stack.simulator.clear_faults()
+    site.clears("ConnectorAddressBarred")
