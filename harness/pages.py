@@ -279,6 +279,7 @@ def stories(site: Site) -> None:
     """Two streams with much to tell."""
     exchange_down(site)
     site.stream("kucoin-of-unknown-mode", "kucoin", StreamState.LIVE)
+    site.state.last_events["kucoin-of-unknown-mode"] = site.clock.wall_ms() - 42_000
     site.noticed("kucoin-of-unknown-mode", "account mode not known, taken for classic: HTTP 404")
     site.gap("kucoin-of-unknown-mode", "fills of ETH-USDT", "balances: not asked")
 

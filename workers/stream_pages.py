@@ -92,6 +92,8 @@ def _facts(found: StreamPage) -> list[tuple[str, str]]:
         ("run by", found.owner or "nobody"),
         ("subscribers", "" if is_market(found) else str(found.subscribers)),
     ]
+    if found.last_event_ms:
+        facts.append(("last event", f"{age(found.now_ms - found.last_event_ms)} ago ({moment(found.last_event_ms)})"))
     gap = story.last_gap
     if gap is not None:
         since = moment(gap.from_ms) if gap.from_ms else "nobody knows when"

@@ -71,6 +71,8 @@ class StreamPage(msgspec.Struct, frozen=True, kw_only=True):
     """0: nobody wants it."""
     owner: str = ""
     """Who runs it now; empty = nobody."""
+    last_event_ms: int = 0
+    """When an event of it went out on Redis last; 0 = none did, or not there."""
 
 
 class StreamsSeen:
@@ -155,6 +157,7 @@ class StreamsSeen:
             advice=advice_for(story),
             subscribers=wanted.count if wanted is not None else 0,
             owner=owner,
+            last_event_ms=self._state.last_event_ms(stream_id),
         )
 
     def _told_of(self, stream_id: str) -> Story | None:

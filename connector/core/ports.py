@@ -440,6 +440,9 @@ class State(Protocol):
     def swap(self, name: str, before: str | None, after: str | None, ttl_s: float | None = None) -> bool:
         """Write a text if it still reads as `before` (None = absent); `after` None forgets it. False if it does not."""
 
+    def last_event_ms(self, stream_id: str) -> int:
+        """When an event of this account went out on Redis last (contract 2.4); 0 = not known."""
+
     def enabled_exchanges(self) -> frozenset[str] | None:
         """Admin config (contract 3.2): the enabled real ids, or None = everything."""
 

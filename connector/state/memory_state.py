@@ -35,6 +35,7 @@ class MemoryState(MemoryOwnership):
         self._deliver = deliver
         self._inboxes: dict[Listening, None] = {}
         self._enabled: frozenset[str] | None = None
+        self.last_events: dict[str, int] = {}
         self._births = 1
         self._clear()
 
@@ -323,6 +324,10 @@ class MemoryState(MemoryOwnership):
                 return False
             self._texts.drop(name) if after is None else self._texts.set(name, after, ttl_s)
             return True
+
+    def last_event_ms(self, stream_id: str) -> int:
+        """What tests put there: no Redis, no events on it."""
+        return self.last_events.get(stream_id, 0)
 
     def enabled_exchanges(self) -> frozenset[str] | None:
         with self._lock:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from connector.core.channels import LAST_EVENT_TIME
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.places import RedisPlace, tagged
@@ -72,8 +73,10 @@ class RedisState(Ownership, Texts, CandleSubscriptions):
         cluster = isinstance(connection, RedisPlace) and connection.cluster
         self._prefix = prefix = tagged(prefix) if cluster else prefix
         self._client = self._admin_client = connect(connection, prefix, socket_timeout_s, connect_timeout_s)
-        if cluster:  # the platform's own key has no tag
+        self._scores_client = self._client
+        if cluster:  # the platform's own keys have no tag
             self._admin_client = connect(connection, self._enabled_key, socket_timeout_s, connect_timeout_s)
+            self._scores_client = connect(connection, LAST_EVENT_TIME, socket_timeout_s, connect_timeout_s)
         self._timeout_s = socket_timeout_s + connect_timeout_s
         self._redis = Commands(self._client)
         self._clock = clock
@@ -297,6 +300,10 @@ class RedisState(Ownership, Texts, CandleSubscriptions):
     def get_all(self, names: Sequence[str]) -> list[str | None]:
         return [None if value is None else value.decode() for value in self._read("text", names)]
 
+    def last_event_ms(self, stream_id: str) -> int:
+        score = Commands(self._scores_client).call("ZSCORE", LAST_EVENT_TIME, stream_id)
+        return 0 if score is None else int(float(score))
+
     def enabled_exchanges(self) -> frozenset[str] | None:
         text = Commands(self._admin_client).call("GET", self._enabled_key)
         if text is None:
@@ -365,6 +372,7 @@ class RedisState(Ownership, Texts, CandleSubscriptions):
             listener.stop()
         self._client.connection_pool.disconnect()
         self._admin_client.connection_pool.disconnect()
+        self._scores_client.connection_pool.disconnect()
 
 
 def _literally(text: str) -> str:

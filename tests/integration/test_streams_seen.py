@@ -241,3 +241,20 @@ def test_whoever_opens_a_stream_can_wait_for_what_comes_of_it(
 def test_waiting_without_a_service_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert _waiting.wait_live("http://127.0.0.1:1", "live-1", 0.5) == 2
     assert "nothing answers on 127.0.0.1:1" in capsys.readouterr().err
+
+
+def test_the_page_of_an_account_says_when_its_last_event_was(bench: Bench) -> None:
+    """A quiet account looked like a deaf one."""
+    state = MemoryState(bench.clock)
+    now_ms = bench.clock.wall_ms()
+    state.open("live-1", "bybit", "owner", credentials("key-live-1-xxxx", "secret-xxxxxxxx"), now_ms)
+    bench.supervisor.stories.tell(state, OWNER)
+    seen = StreamsSeen(state, "user", bench.clock)
+    found = seen.page("live-1")
+    assert found is not None
+    assert "last event" not in story_text(found)
+    state.last_events["live-1"] = now_ms - 90_000
+    found = seen.page("live-1")
+    assert found is not None
+    assert "last event" in story_page(found).decode()
+    assert "90 s ago" in story_text(found)

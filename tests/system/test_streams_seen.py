@@ -53,6 +53,7 @@ def test_an_account_whose_key_is_refused_is_named_with_the_reason_until_it_is_we
     well, refused = accounts.live("bybit"), accounts.live("binance")
     wait_for(lambda: not told(service), WAIT_S, "all live")
     wait_for(lambda: command(service, "why", well.uuid)[0] == 0, WAIT_S, "its story says so")
+    wait_for(lambda: "last event" in command(service, "why", well.uuid)[1], WAIT_S, "and when its last event was")
 
     stack.simulator.reject_key(refused.account)
     stack.simulator.fault("drop", account=refused.account)

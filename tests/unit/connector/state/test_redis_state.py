@@ -302,6 +302,12 @@ def test_items_of_the_admin_config_that_are_no_text_are_ignored(backing: FakeBac
     assert backing.state().enabled_exchanges() == frozenset(["binance"])
 
 
+def test_when_an_account_s_last_event_went_out_is_what_the_backend_reads(backing: FakeBacking) -> None:
+    backing.client().zadd("stream:lastEventTime", {"s1": 1_790_000_000_123, "s2": 0})
+
+    assert [backing.state().last_event_ms(name) for name in ("s1", "s2", "s3")] == [1_790_000_000_123, 0, 0]
+
+
 def test_values_of_another_version_are_skipped(backing: FakeBacking) -> None:
     state, client = backing.state(), backing.client()
     client.set("t:gate:s1", b"{}")
