@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from exchanges._adapter import Answer, Call, FailKind
+from exchanges._failures import Failure
 from exchanges._frames import UNREADABLE
 from exchanges._signing import (
     hmac_sha256_hex,
@@ -129,14 +130,6 @@ IP_BAN_S: Final = 600.0
 """HTTP 403 `access too frequent` binds the address; the documentation asks for ten minutes of silence."""
 
 
-class Failure(NamedTuple):
-    """What is wrong with an answer. `clock` = our time is off: fetch the venue's and ask again."""
-
-    kind: FailKind
-    reason: str
-    clock: bool = False
-
-
 def envelope_of(answer: Answer) -> Envelope | None:
     try:
         return _decode_envelope(answer.body)
@@ -162,7 +155,7 @@ def failure_of_code(code: int, text: str) -> Failure | None:
     if code == 0:
         return None
     meaning = meaning_of(code, text)
-    return Failure(meaning.kind, f"{code} {text}".rstrip(), meaning.clock)
+    return Failure(meaning.kind, f"{code} {text}".rstrip(), clock=meaning.clock)
 
 
 def wait_of(answer: Answer, now_ms: int) -> float:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
 from exchanges._adapter import Answer, FailKind
+from exchanges._failures import Failure
 from exchanges._frames import UNREADABLE
 from exchanges._meaning import PASSING, PERMISSION, SIGNATURE, WRONG, Meaning, refused
 
@@ -42,15 +43,6 @@ ERRORS: Final[Mapping[str, Meaning]] = {
 _RETRY: Final = frozenset({FailKind.RATE_LIMITED, FailKind.TRANSIENT})
 
 _decode = msgspec.json.Decoder().decode
-
-
-class Failure(NamedTuple):
-    """What is wrong; `retry` = the same call may well succeed in a moment."""
-
-    kind: FailKind
-    reason: str
-    wait_s: float | None = None
-    retry: bool = False
 
 
 def _meaning_of(text: str) -> Meaning:

@@ -104,7 +104,7 @@ class GapPlan:
             # A 401 may be a token that waited too long: one more try with a fresh one, not four.
             again = failure.retry and (failure.kind is not FailKind.CREDENTIAL or call.attempt == 1)
             if again:
-                return Repaired(retry=True, retry_after_s=failure.wait_s)
+                return Repaired(retry=True, retry_after_s=failure.retry_after_s)
             return Repaired(missing=(f"{_label(call)}: {failure.reason}",))
         try:
             return self._read(call, _decode_page(answer.body), now)

@@ -11,11 +11,12 @@ import msgspec
 
 from exchanges._adapter import Answer, Call, Connect, Fail, FailKind, Instant, Note, Output, Outputs, Send, Setup
 from exchanges._clock import VenueClock
+from exchanges._failures import Failure
 from exchanges._frames import UNREADABLE
 from exchanges._rows import tolerant
 from exchanges._timers import Alarms
 from exchanges._topics import chunks
-from exchanges.coinbase._errors import Failure, failure_of_text
+from exchanges.coinbase._errors import failure_of_text
 from exchanges.coinbase._signer import Signer
 
 MARKET_WS: Final = "wss://advanced-trade-ws.coinbase.com"
@@ -188,7 +189,7 @@ class Link(ABC):
         if failure.kind in (FailKind.CREDENTIAL, FailKind.KEY_TYPE):
             return self._unauthorised(failure, now)
         if failure.kind in (FailKind.RATE_LIMITED, FailKind.MAINTENANCE):
-            return [Fail(kind=failure.kind, reason=failure.reason, retry_after_s=failure.wait_s)]
+            return [failure.fail()]
         request = self._asked
         if request is None:
             return [Note(f"error frame: {text}")]

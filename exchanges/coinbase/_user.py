@@ -22,13 +22,13 @@ from exchanges._adapter import (
     Setup,
     UserSubscription,
 )
+from exchanges._failures import Failure
 from exchanges._frames import UNREADABLE
 from exchanges._lookup import Lookups
 from exchanges._repair import GapRepair, Repaired
 from exchanges._rows import Odd, read_rows, tolerant
 from exchanges._timers import earliest
 from exchanges._times import milliseconds
-from exchanges.coinbase._errors import Failure
 from exchanges.coinbase._gap import GapPlan
 from exchanges.coinbase._link import (
     API,
@@ -150,7 +150,7 @@ class UserAdapter(OneAccount, Link):
 
     def _declined(self, request: Request, failure: Failure, now: Instant) -> list[Output]:
         kind = FailKind.TRANSIENT if failure.kind is FailKind.REQUEST else failure.kind
-        return [Fail(kind=kind, reason=failure.reason, retry_after_s=failure.wait_s)]
+        return [Fail(kind=kind, reason=failure.reason, retry_after_s=failure.retry_after_s)]
 
     def _unauthorised(self, failure: Failure, now: Instant) -> list[Output]:
         """A wrong clock is refused with the same words as a dead key, so the venue's time is looked at first."""

@@ -11,13 +11,14 @@ import msgspec
 from exchanges._adapter import Answer, Call, CandleSubscription, Fail, FailKind, Instant, Note, Output, Outputs, Setup
 from exchanges._candles import CandleFeed
 from exchanges._catchup import Bar, Page
+from exchanges._failures import Failure
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal, plain
 from exchanges._rows import read_rows
 from exchanges._times import milliseconds
 from exchanges.instruments import SymbolTable
 from exchanges.kraken import _markets
-from exchanges.kraken._errors import Failure, read_futures, read_spot
+from exchanges.kraken._errors import read_futures, read_spot
 from exchanges.kraken._futures_frames import Frame as FuturesFrame
 from exchanges.kraken._futures_link import CANDLES, FuturesLink
 from exchanges.kraken._rest import FUTURES_REST, SPOT_REST, UNIFIED_WS

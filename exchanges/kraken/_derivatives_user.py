@@ -26,6 +26,7 @@ from exchanges._adapter import (
     UserSubscription,
 )
 from exchanges._clock import VenueClock
+from exchanges._failures import Failure
 from exchanges._timers import Alarms, earliest
 from exchanges.kraken import _errors, _futures_rest, _rest
 from exchanges.kraken._futures_user import FuturesUser
@@ -102,7 +103,7 @@ class DerivativesUser(OneAccount):
         if read.failure is None:
             return self._go(CLASSIC, subscription, now)
         if read.failure.kind is FailKind.CREDENTIAL:
-            return [self._failed(_errors.Failure(FailKind.CREDENTIAL, UNKNOWN_KEY))]
+            return [self._failed(Failure(FailKind.CREDENTIAL, UNKNOWN_KEY))]
         return [self._failed(read.failure)]
 
     def _token_told(self, call: Call, answer: Answer, subscription: UserSubscription, now: Instant) -> Outputs:
@@ -118,12 +119,8 @@ class DerivativesUser(OneAccount):
             return [self._failed(failure._replace(reason=f"{failure.reason} ({PERMISSION})"))]
         return [self._failed(failure)]
 
-    def _failed(self, failure: _errors.Failure) -> Output:
-        kind, reason, wait_s, own = failure
-        scoped = kind is FailKind.CREDENTIAL or (kind is FailKind.RATE_LIMITED and own)
-        stream_id = self._subscription.stream_id if scoped and self._subscription is not None else None
-        kind = FailKind.TRANSIENT if kind is FailKind.REQUEST else kind
-        return Fail(kind=kind, reason=reason, retry_after_s=wait_s, stream_id=stream_id)
+    def _failed(self, failure: Failure) -> Output:
+        return _errors.fail_of(failure, self._subscription.stream_id if self._subscription is not None else None)
 
     # --- inputs ---
 

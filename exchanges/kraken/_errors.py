@@ -8,19 +8,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from exchanges._adapter import Answer, FailKind
+from exchanges._adapter import Answer, Fail, FailKind
+from exchanges._failures import Failure
 from exchanges._frames import UNREADABLE
 from exchanges._meaning import ACCOUNT, KEY, PERMISSION, SIGNATURE, WRONG, Meaning, refused
-
-
-class Failure(NamedTuple):
-    """What an error text means. `own` = it counts per key and says nothing about others on the address."""
-
-    kind: FailKind
-    reason: str
-    retry_after_s: float | None = None
-    own: bool = True
-
 
 RATE_WAIT_S: Final = 10.0
 LOCKOUT_S: Final = 900.0
@@ -88,7 +79,16 @@ def failure_of_text(text: str) -> Failure:
     """The class of an error text."""
     meaning = meaning_of(text)
     reason = text.strip()[:200] or "an error without a text"
-    return Failure(meaning.kind, reason, meaning.wait_s, meaning.own)
+    return Failure(meaning.kind, reason, meaning.wait_s, own=meaning.own)
+
+
+def fail_of(failure: Failure, stream_id: str | None) -> Fail:
+    """What counts per key belongs to the account's stream, everything else to its connection. What an account subscribes is
+    right, so that a request that is called wrong is the venue's trouble."""
+    limited = failure.kind is FailKind.RATE_LIMITED and failure.own
+    scoped = limited or failure.kind is FailKind.CREDENTIAL
+    kind = FailKind.TRANSIENT if failure.kind is FailKind.REQUEST else failure.kind
+    return failure._replace(kind=kind).fail(stream_id if scoped else None)
 
 
 def bad_nonce(text: str) -> bool:

@@ -62,10 +62,9 @@ class FuturesGap:
     def parse(self, call: Call, answer: Answer, now: Instant) -> Repaired:
         read = read_futures(answer)
         if read.failure is not None:
-            kind, reason, wait_s, _ = read.failure
-            if kind in (FailKind.CREDENTIAL, FailKind.REQUEST):
-                return self._without(call, reason, now)
-            return Repaired(retry=True, retry_after_s=wait_s)
+            if read.failure.kind in (FailKind.CREDENTIAL, FailKind.REQUEST):
+                return self._without(call, read.failure.reason, now)
+            return Repaired(retry=True, retry_after_s=read.failure.retry_after_s)
         try:
             return self._parse(call, read.data, now)
         except (*UNREADABLE, ValueError):

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from exchanges._adapter import Connect, Fail, FailKind, Instant, Note, Output, Outputs, Send, Setup
+from exchanges._failures import Failure
 from exchanges._feed import TopicFeed
 from exchanges._frames import UNREADABLE
 from exchanges._topics import Request, Rules
@@ -97,7 +98,7 @@ class FuturesLink(TopicFeed[Topic]):
             minutes = minutes_of_name(message.feed.removeprefix(CANDLES))
         return [] if minutes is None else [Topic(product, minutes) for product in message.product_ids]
 
-    def _refusal(self, message: Frame, failure: _errors.Failure, now: Instant) -> list[Output]:
+    def _refusal(self, message: Frame, failure: Failure, now: Instant) -> list[Output]:
         asked = self._book.in_flight
         note = Note(f"{message.event}: {failure.reason}")
         if not asked:

@@ -21,6 +21,7 @@ from exchanges._adapter import (
     Setup,
     UserSubscription,
 )
+from exchanges._failures import Failure
 from exchanges._frames import UNREADABLE
 from exchanges._timers import Alarms, earliest
 from exchanges.kraken import _errors, _rest
@@ -144,15 +145,11 @@ class FuturesUser(OneAccount):
         # Behind the orders, and of an answer that nothing waits for.
         return [*session.begin(now), _frame({"event": "subscribe", "feed": POSITIONS, **self._proof})]
 
-    def _refused(self, session: FuturesAccount, event: str, failure: _errors.Failure) -> list[Output]:
-        kind, reason, wait_s, own = failure
-        if kind is FailKind.CREDENTIAL:
-            return [Fail(kind=kind, reason=reason, stream_id=session.stream_id)]
-        if event != "subscribed_failed" and self._alarms.deadline() is None:
-            return [Note(f"{event}: {reason}")]
-        stream_id = session.stream_id if kind is FailKind.RATE_LIMITED and own else None
-        kind = FailKind.TRANSIENT if kind is FailKind.REQUEST else kind
-        return [Fail(kind=kind, reason=reason, retry_after_s=wait_s, stream_id=stream_id)]
+    def _refused(self, session: FuturesAccount, event: str, failure: Failure) -> list[Output]:
+        passing = failure.kind is not FailKind.CREDENTIAL and event != "subscribed_failed"
+        if passing and self._alarms.deadline() is None:
+            return [Note(f"{event}: {failure.reason}")]
+        return [_errors.fail_of(failure, session.stream_id)]
 
     def replay(self, subscription: UserSubscription, names: dict[str, str]) -> None:
         """Enter the live state of a recorded frame: REST can't be asked, and time stands still."""

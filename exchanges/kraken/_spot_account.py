@@ -180,10 +180,9 @@ class SpotAccount:
         (order_id,) = call.context if isinstance(call.context, tuple) else ("",)
         read = _errors.read_spot(answer)
         if read.failure is not None:
-            kind, reason, wait_s, _ = read.failure
-            if kind in (FailKind.CREDENTIAL, FailKind.REQUEST):
-                return Repaired(missing=[reason])
-            return Repaired(retry=True, retry_after_s=wait_s)
+            if read.failure.kind in (FailKind.CREDENTIAL, FailKind.REQUEST):
+                return Repaired(missing=[read.failure.reason])
+            return Repaired(retry=True, retry_after_s=read.failure.retry_after_s)
         try:
             found = orders_in(read.data)[0].get(order_id)
         except UNREADABLE:

@@ -107,10 +107,9 @@ class SpotGap:
     def parse(self, call: Call, answer: Answer, now: Instant) -> Repaired:
         read = read_spot(answer)
         if read.failure is not None:
-            kind, reason, wait_s, _ = read.failure
-            if kind in (FailKind.CREDENTIAL, FailKind.REQUEST):
-                return Repaired(missing=[f"{call.tag}: {reason}"])
-            return Repaired(retry=True, retry_after_s=wait_s)
+            if read.failure.kind in (FailKind.CREDENTIAL, FailKind.REQUEST):
+                return Repaired(missing=[f"{call.tag}: {read.failure.reason}"])
+            return Repaired(retry=True, retry_after_s=read.failure.retry_after_s)
         try:
             return self._parse(call, read.data, now)
         except (*UNREADABLE, ValueError):

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from exchanges._adapter import Connect, Fail, FailKind, Instant, Note, Output, Outputs, Send, Setup
+from exchanges._failures import Failure
 from exchanges._feed import TopicFeed
 from exchanges._frames import UNREADABLE
 from exchanges._timers import Heartbeat
@@ -122,7 +123,7 @@ class SpotLink(TopicFeed[Topic]):
         """The interval of the connection's candles; 0 for tickers."""
         return 0
 
-    def _refusal(self, request_id: str, topic: Topic | None, failure: _errors.Failure, now: Instant) -> list[Output]:
+    def _refusal(self, request_id: str, topic: Topic | None, failure: Failure, now: Instant) -> list[Output]:
         if failure.kind is FailKind.RATE_LIMITED:
             self._book.pause(request_id, self._pause_s, now)
             self._pause_s = min(LONGEST_PAUSE_S, 2 * self._pause_s)

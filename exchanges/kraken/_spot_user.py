@@ -24,6 +24,7 @@ from exchanges._adapter import (
     Setup,
     UserSubscription,
 )
+from exchanges._failures import Failure
 from exchanges._frames import UNREADABLE
 from exchanges._timers import Alarms, earliest
 from exchanges.kraken import _errors, _rest
@@ -193,15 +194,10 @@ class SpotUser(OneAccount):
         """What to do about a refused key."""
         return _MISSING_PERMISSION if "permission" in reason.lower() else ""
 
-    def _failed(self, session: SpotAccount, failure: _errors.Failure) -> Fail:
-        """What counts per key belongs to the stream, everything else to the connection."""
-        kind, reason, wait_s, own = failure
-        scoped = kind is FailKind.CREDENTIAL or (kind is FailKind.RATE_LIMITED and own)
-        advice = self._advice(reason) if kind is FailKind.CREDENTIAL else ""
-        reason = f"{reason} ({advice})" if advice else reason
-        stream_id = session.stream_id if scoped else None
-        kind = FailKind.TRANSIENT if kind is FailKind.REQUEST else kind
-        return Fail(kind=kind, reason=reason, retry_after_s=wait_s, stream_id=stream_id)
+    def _failed(self, session: SpotAccount, failure: Failure) -> Fail:
+        advice = self._advice(failure.reason) if failure.kind is FailKind.CREDENTIAL else ""
+        told = failure._replace(reason=f"{failure.reason} ({advice})") if advice else failure
+        return _errors.fail_of(told, session.stream_id)
 
     def replay(self, subscription: UserSubscription, names: dict[str, str]) -> None:
         """Enter the live state of a recorded frame: REST can't be asked, and time stands still."""

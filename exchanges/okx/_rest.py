@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from exchanges._adapter import Answer, Call, FailKind
+from exchanges._failures import Failure
 from exchanges._frames import UNREADABLE
 from exchanges._signing import hmac_sha256_base64
 from exchanges.credentials import Credentials
@@ -119,19 +120,10 @@ FIRST_WAIT_S: Final = 2.0
 LONGEST_WAIT_S: Final = 60.0
 
 
-class Failure(NamedTuple):
-    """What is wrong with an answer. `clock` = our time is off: fetch the venue's and ask again."""
-
-    code: str
-    kind: FailKind
-    reason: str
-    clock: bool = False
-
-
 def failure_of_code(code: str, text: str) -> Failure:
     """The class of an error code."""
     meaning = meaning_of(code, text)
-    return Failure(code, meaning.kind, f"{code} {text}".strip(), meaning.clock)
+    return Failure(meaning.kind, f"{code} {text}".strip(), code=code, clock=meaning.clock)
 
 
 def envelope_of(answer: Answer) -> Envelope | None:
@@ -144,14 +136,14 @@ def envelope_of(answer: Answer) -> Envelope | None:
 def failure_of(answer: Answer) -> Failure | None:
     """None for a good answer, else its class (docs/venues/okx.md, section 7)."""
     if answer.status == 0:
-        return Failure("", FailKind.TRANSIENT, answer.error or "no answer")
+        return Failure(FailKind.TRANSIENT, answer.error or "no answer")
     envelope = envelope_of(answer)
     if envelope is not None and envelope.code != "0":
         return failure_of_code(envelope.code, envelope.msg or "")
     if answer.status == 429:
-        return Failure("", FailKind.RATE_LIMITED, "HTTP 429")
+        return Failure(FailKind.RATE_LIMITED, "HTTP 429")
     if envelope is None or answer.status >= 400:
-        return Failure("", FailKind.TRANSIENT, f"HTTP {answer.status} without a usable body")
+        return Failure(FailKind.TRANSIENT, f"HTTP {answer.status} without a usable body")
     return None
 
 

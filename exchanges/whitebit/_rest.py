@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from exchanges._adapter import Answer, Call, FailKind
+from exchanges._failures import Failure
 from exchanges._frames import RETRYABLE, UNREADABLE
 from exchanges._meaning import ACCOUNT, LIMITED, OFF, PERMISSION, SIGNATURE, WRONG, Meaning, refused
 from exchanges._signing import hmac_sha512_hex
@@ -92,14 +93,6 @@ def private_call(tag: str, path: str, params: Mapping[str, object], **more: obje
 
 
 # --- errors ---
-
-
-class Failure(NamedTuple):
-    """What an error means."""
-
-    kind: FailKind
-    reason: str
-    retry_after_s: float | None = None
 
 
 ERRORS: Final[Mapping[str, Meaning]] = {

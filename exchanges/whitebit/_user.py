@@ -24,6 +24,7 @@ from exchanges._adapter import (
     Setup,
     UserSubscription,
 )
+from exchanges._failures import Failure
 from exchanges._frames import NO_WEIGHT, UNREADABLE
 from exchanges._timers import Alarms, earliest
 from exchanges.whitebit import _rest
@@ -200,7 +201,7 @@ class User(OneAccount):
 
     def _passing(self, call: Call, answer: Answer) -> Fail:
         """No token for the venue's own reasons, which pass: the platform's status says whether it is maintenance."""
-        reason = call.context.reason if isinstance(call.context, _rest.Failure) else "no token"
+        reason = call.context.reason if isinstance(call.context, Failure) else "no token"
         if _rest.under_maintenance(answer):
             return self._fail(FailKind.MAINTENANCE, f"system maintenance ({reason})", _rest.MAINTENANCE_WAIT_S)
         return self._fail(FailKind.TRANSIENT, reason, _rest.MAINTENANCE_WAIT_S)
@@ -273,7 +274,7 @@ class User(OneAccount):
         self._alarms.set("ack", now.mono + ACK_S)
         return self._subscribe_orders()
 
-    def _refusal(self, account: Account, what: str, failure: _rest.Failure, now: Instant) -> list[Output]:
+    def _refusal(self, account: Account, what: str, failure: Failure, now: Instant) -> list[Output]:
         if what == "authorize":
             if failure.kind is FailKind.REQUEST and self._tokens < TOKEN_TRIES:
                 return [Note("the token was refused: another one is asked for"), self._token_call(account, 1, now)]

@@ -213,6 +213,12 @@ def test_connections_of_a_half_are_called_after_what_tells_them_apart(package: P
     assert {one.lower() for one in odd} <= {f"{package.name}peer"}
 
 
+@pytest.mark.parametrize("package", packages("exchanges"), ids=lambda path: path.name)
+def test_what_a_failure_is_is_written_once(package: Path) -> None:
+    """`exchanges/_failures.py`: five venues had five classes for it."""
+    assert not [path for path in package.glob("*.py") if "Failure" in classes(path)]
+
+
 def test_no_exception_outlives_its_reason() -> None:
     there = {name_of(path) for _, path in EVERY}
     assert there >= FILES.keys()

@@ -42,16 +42,16 @@ PLANTED: Final = (
     ),
     _adapter(
         "a refused key is told without its stream",
-        "_errors",
-        "reason=self.reason, stream_id=stream_id)",
-        "reason=self.reason)",
+        "_user",
+        "failure.fail(account.stream_id)",
+        "failure.fail()",
     ),
     _adapter("a REST pool that the limits do not have", "_gap", 'tag="order", ', 'tag="order", pool="orders", '),
     _adapter(
         "the key stands in a reason",
         "_user",
-        "[failure.of_stream(account.stream_id)]",
-        "[failure._replace(reason=account._signer._key).of_stream(account.stream_id)]",
+        "[failure.fail(account.stream_id)]",
+        "[failure._replace(reason=account._signer._key).fail(account.stream_id)]",
     ),
     _adapter(
         "one message id for all states of an order",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
-from exchanges._adapter import Answer, Fail, FailKind
+from exchanges._adapter import Answer, FailKind
+from exchanges._failures import Failure
 from exchanges._frames import UNREADABLE
 from exchanges._meaning import KEY, LIMITED, OFF, PASSING, SIGNATURE, WRONG, Meaning, refused
 
@@ -27,15 +28,6 @@ ERRORS: Final[Mapping[str, Meaning]] = {
 }
 
 
-class Failure(NamedTuple):
-    kind: FailKind
-    reason: str
-    code: str = ""
-
-    def of_stream(self, stream_id: str) -> Fail:
-        return Fail(kind=self.kind, reason=self.reason, stream_id=stream_id)
-
-
 class _Body(msgspec.Struct):
     code: str = ""
     message: str = ""
@@ -45,7 +37,7 @@ _decode = msgspec.json.Decoder(_Body).decode
 
 
 def failure_of_code(code: str, message: str) -> Failure:
-    return Failure(ERRORS.get(code, PASSING).kind, f"{code} {message}".rstrip(), code)
+    return Failure(ERRORS.get(code, PASSING).kind, f"{code} {message}".rstrip(), code=code)
 
 
 def failure_of(answer: Answer) -> Failure | None:

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 from exchanges.template._connection import ACK_TIMEOUT_S, heartbeat
-from exchanges.template._errors import CLOCK, WS, Failure, failure_of, failure_of_code
+from exchanges.template._errors import CLOCK, WS, failure_of, failure_of_code
 from exchanges.template._gap import GapPlan
 from exchanges.template._orders import account_position, decode_order, execution_report, unclear
 from exchanges.template._signer import Signer
@@ -146,11 +146,11 @@ class UserAdapter(OneAccount):
         self._alarms.clear("login")
         if message.ok:
             return account.repair.begin(account.plan.first(account.resume) if account.resume else [], now)
-        failure: Failure = failure_of_code(message.code, message.message)
+        failure = failure_of_code(message.code, message.message)
         if failure.code == CLOCK and self._clock_tries < CLOCK_TRIES:
             self._clock_tries += 1
             return [account.plan.time()]
-        return [failure.of_stream(account.stream_id)]
+        return [failure.fail(account.stream_id)]
 
     # --- events ---
 
