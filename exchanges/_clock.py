@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from exchanges._adapter import ClockOffset, Instant, Setup
+from collections.abc import Callable
+
+import msgspec
+
+from exchanges._adapter import Answer, Call, ClockOffset, Instant, Setup
 
 
 class VenueClock:
@@ -41,3 +45,41 @@ class VenueClock:
         # The way back is not added: a stamp that is a little late is always accepted, one of the future is not.
         self._offset_ms = venue_ms - now.wall_ms
         return ClockOffset(self._offset_ms)
+
+
+class ClockCheck:
+    """Whether our clock is why something was refused: the venue's time is taken over before the refusal is believed, and then
+    the same is asked again, so many times a connection. What follows is the adapter's. I/O thread of the session only."""
+
+    __slots__ = ("_call", "_clock", "_left", "_read", "_skew_ms")
+
+    def __init__(
+        self,
+        clock: VenueClock,
+        call: Call,
+        read: Callable[[Answer], int | None],
+        *,
+        tries: int = 1,
+        skew_ms: int | None = None,
+    ) -> None:
+        """`call` asks for the venue's time, `read` finds it in the answer, in ms. `skew_ms` is for a venue that refuses a
+        wrong clock and a dead key in the same words: a stamp that was less wrong than this was not the reason."""
+        self._clock, self._call, self._read = clock, call, read
+        self._left, self._skew_ms = tries, skew_ms
+
+    def ask(self, then: object = None) -> Call | None:
+        """The question for the venue's time; None: it was asked often enough, and the refusal has another reason. `then` is
+        the context of the call, for who has to know what was refused."""
+        if not self._left:
+            return None
+        self._left -= 1
+        return msgspec.structs.replace(self._call, context=then)
+
+    def told(self, answer: Answer, now: Instant) -> ClockOffset | None:
+        """Take over what the answer tells; None: no time, or one that is no reason for the refusal."""
+        venue_ms = self._read(answer)
+        if venue_ms is None:
+            return None
+        if self._skew_ms is not None and abs(self._clock.error_ms(venue_ms, now)) < self._skew_ms:
+            return None
+        return self._clock.read(venue_ms, now)

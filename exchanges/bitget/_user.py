@@ -24,6 +24,7 @@ from exchanges._adapter import (
     Setup,
     UserSubscription,
 )
+from exchanges._clock import ClockCheck
 from exchanges._frames import UNREADABLE
 from exchanges._meaning import PASSING
 from exchanges._numbers import decimal
@@ -77,6 +78,13 @@ _unified_account = msgspec.json.Decoder(_frames.UnifiedAccount).decode
 _time = msgspec.json.Decoder(_Time).decode
 
 
+def _time_of(answer: Answer) -> int | None:
+    try:
+        return int(_time(_rest.read(answer).data).server_time)
+    except (*UNREADABLE, ValueError):
+        return None
+
+
 class User(OneAccount, Socket):
     """One account. Whether it is classic or unified is asked by REST before the connection is opened, and now and then."""
 
@@ -87,7 +95,8 @@ class User(OneAccount, Socket):
         self.repair: GapRepair | None = None
         self._gap: Gap | None = None
         self._asking: Asking | None = None
-        self._clock_checked = False
+        time = Call(tag=_TIME, method="GET", url=f"{_markets.REST}/api/v2/public/time", pool="public")
+        self._check = ClockCheck(self._clock, time, _time_of)
         self._login_by: float | None = None
         self._mode_at: float | None = None
         self._mode_doubted_at: float | None = None
@@ -193,18 +202,15 @@ class User(OneAccount, Socket):
     # --- the clock ---
 
     def _check_clock(self, reason: str, *, relogin: bool) -> Outputs:
-        if self._clock_checked:
+        ask = self._check.ask(relogin)
+        if ask is None:
             return [self._refuse(f"{reason} although the clock was checked", first_sight=False)]
-        self._clock_checked = True
-        url = f"{_markets.REST}/api/v2/public/time"
-        return [Call(tag=_TIME, method="GET", url=url, pool="public", context=relogin)]
+        return [ask]
 
     def _clock_told(self, answer: Answer, now: Instant, *, relogin: bool) -> Outputs:
-        try:
-            server_ms = int(_time(_rest.read(answer).data).server_time)
-        except (*UNREADABLE, ValueError):
+        measured = self._check.told(answer, now)
+        if measured is None:
             return [self._fail(FailKind.TRANSIENT, "the venue's clock can't be read")]
-        measured = self._clock.read(server_ms, now)
         return [measured, *(self._login(now) if relogin else [self._signed(_mode.first(), now)])]
 
     # --- the connection ---

@@ -137,6 +137,12 @@ def envelope_of(answer: Answer) -> Envelope | None:
         return None
 
 
+def time_of(answer: Answer) -> int | None:
+    """The venue's clock in ms: it stands in every envelope."""
+    envelope = envelope_of(answer)
+    return envelope.time or None if answer.status == 200 and envelope is not None else None
+
+
 def failure_of(answer: Answer) -> Failure | None:
     """None for a good answer, else its class (docs/venues/bybit.md, section 7)."""
     if answer.status == 0:

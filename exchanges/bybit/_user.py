@@ -24,7 +24,7 @@ from exchanges._adapter import (
     Setup,
     UserSubscription,
 )
-from exchanges._clock import VenueClock
+from exchanges._clock import ClockCheck, VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._lookup import Lookups
 from exchanges._positions import Positions, Read
@@ -53,6 +53,7 @@ from exchanges.bybit._rest import (
     failure_of,
     region_of,
     site_of,
+    time_of,
 )
 
 ASK_TIMEOUT_S: Final = 5.0
@@ -107,6 +108,14 @@ class _Account:
         self.resume = subscription.resume
         self.site: Site = site_of(subscription.credentials)
         self.clock = VenueClock(setup)
+        time = Call(
+            tag="time",
+            method="GET",
+            url=f"{self.site.rest}/v5/market/time",
+            headers=dict(self.site.headers),
+            timeout_s=ASK_TIMEOUT_S,
+        )
+        self.check = ClockCheck(self.clock, time, time_of, tries=CLOCK_TRIES)
         self.plan = GapPlan(self.site.rest, category, setup.table(), self.stream_id)
         # Holds live events from the first frame on, so it exists before the first of them.
         self.repair = GapRepair(subscription, sign=self.sign, then=self.plan.then)
@@ -147,7 +156,6 @@ class UserAdapter(OneAccount):
         self._category = CATEGORY[setup.exchange]
         self._account: _Account | None = None
         self._phase = Phase.IDLE
-        self._clock_tries = 0
         self._alarms: Alarms[str] = Alarms()
         self._beat = heartbeat(setup)
         self._wallet_time = 0
@@ -251,8 +259,8 @@ class UserAdapter(OneAccount):
         if failure is not None:
             if failure.kind is FailKind.CREDENTIAL:
                 return self._refused(account, failure.reason)
-            if failure.clock and self._clock_tries < CLOCK_TRIES:
-                return [self._ask_time(account, "account-info")]
+            if failure.clock and (ask := account.check.ask(("account-info", None))) is not None:
+                return [ask]
             return [
                 Note(f"the account's mode is unknown ({failure.reason}); unified 2.0 is assumed"),
                 *self._dial(account),
@@ -272,18 +280,10 @@ class UserAdapter(OneAccount):
         first, *others = (f"{origin}/v5/private" for origin in account.site.ws)
         return [Connect(first, account.site.headers, tuple(others))]
 
-    def _ask_time(self, account: _Account, then: str, text: object = None) -> Call:
-        self._clock_tries += 1
-        url = f"{account.site.rest}/v5/market/time"
-        headers = dict(account.site.headers)
-        return Call(tag="time", method="GET", url=url, headers=headers, context=(then, text), timeout_s=ASK_TIMEOUT_S)
-
     def _clock_told(self, account: _Account, call: Call, answer: Answer, now: Instant) -> list[Output]:
         """The venue refused our timestamp: take over its clock and ask again."""
-        envelope = envelope_of(answer)
-        outputs: list[Output] = []
-        if answer.status == 200 and envelope is not None and envelope.time:
-            outputs.append(account.clock.read(envelope.time, now))
+        read = account.check.told(answer, now)
+        outputs: list[Output] = [read] if read is not None else []
         then, text = call.context if isinstance(call.context, tuple) else ("", None)
         waiting = self._phase is Phase.ASKING if then == "account-info" else "check" in self._alarms
         return [*outputs, account.query(str(then), now, text)] if waiting else outputs
@@ -321,8 +321,9 @@ class UserAdapter(OneAccount):
     def _checked(self, account: _Account, call: Call, answer: Answer) -> list[Output]:
         failure = failure_of(answer)
         text = call.context or "login refused"
-        if failure is not None and failure.clock and self._clock_tries < CLOCK_TRIES:
-            return [self._ask_time(account, "auth-check", call.context)]
+        late = failure is not None and failure.clock
+        if late and (ask := account.check.ask(("auth-check", call.context))) is not None:
+            return [ask]
         self._alarms.clear("check")
         if failure is None:
             return [Fail(kind=FailKind.TRANSIENT, reason=f"login refused ({text}), but the key works over REST")]

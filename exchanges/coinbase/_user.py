@@ -22,6 +22,7 @@ from exchanges._adapter import (
     Setup,
     UserSubscription,
 )
+from exchanges._clock import ClockCheck
 from exchanges._failures import Failure
 from exchanges._frames import UNREADABLE
 from exchanges._lookup import Lookups
@@ -71,6 +72,13 @@ def _read_event(raw: bytes) -> tuple[str, list[Order], Odd]:
     return (event.type, *read_rows(event.orders, _decode_order))
 
 
+def _time_of(answer: Answer) -> int | None:
+    try:
+        return int(_decode_time(answer.body).epoch_millis)
+    except (*UNREADABLE, ValueError):
+        return None
+
+
 class UserAdapter(OneAccount, Link):
     """One account: connect → subscribe → repair → live. See `exchanges._adapter.Adapter`."""
 
@@ -86,7 +94,7 @@ class UserAdapter(OneAccount, Link):
         self._joined: set[str] = set()
         self._refusal: Failure | None = None
         """The refusal whose cause may be our clock, while the venue's is asked for."""
-        self._clock_checked = False
+        self._check = self._clock_check()
 
     # --- inputs ---
 
@@ -123,6 +131,7 @@ class UserAdapter(OneAccount, Link):
         self._signer = Signer(subscription.credentials, self._setup.new_id)
         if subscription.credentials.environment == "sandbox":
             self.url, self._rest = SANDBOX_USER_WS, SANDBOX_REST
+            self._check = self._clock_check()
         self._prepare(subscription)
         return [Connect(self.url)]
 
@@ -152,29 +161,30 @@ class UserAdapter(OneAccount, Link):
         kind = FailKind.TRANSIENT if failure.kind is FailKind.REQUEST else failure.kind
         return [Fail(kind=kind, reason=failure.reason, retry_after_s=failure.retry_after_s)]
 
+    def _clock_check(self) -> ClockCheck:
+        time = Call(tag="time", method="GET", url=f"{self._rest}{API}/time", timeout_s=CLOCK_LIMIT_S - 1)
+        return ClockCheck(self._clock, time, _time_of, skew_ms=SKEW_MS)
+
     def _unauthorised(self, failure: Failure, now: Instant) -> list[Output]:
         """A wrong clock is refused with the same words as a dead key, so the venue's time is looked at first."""
         if self._subscription is None or self._refusal is not None:
             return []
-        if self._clock_checked or failure.kind is not FailKind.CREDENTIAL or self._asked is None:
+        known = failure.kind is not FailKind.CREDENTIAL or self._asked is None
+        ask = None if known else self._check.ask()
+        if ask is None:
             return self._refused(failure)
-        self._clock_checked, self._refusal = True, failure
+        self._refusal = failure
         self._alarms.clear("ack")
         self._alarms.set("clock", now.mono + CLOCK_LIMIT_S)
-        return [Call(tag="time", method="GET", url=f"{self._rest}{API}/time", timeout_s=CLOCK_LIMIT_S - 1)]
+        return [ask]
 
     def _clock_told(self, answer: Answer, now: Instant) -> list[Output]:
         failure, self._refusal = self._refusal, None
         if failure is None:
             return []
         self._alarms.clear("clock")
-        try:
-            told_ms = int(_decode_time(answer.body).epoch_millis)
-        except (*UNREADABLE, ValueError):
-            return self._refused(failure)
-        if abs(self._clock.error_ms(told_ms, now)) < SKEW_MS:
-            return self._refused(failure)
-        return [self._clock.read(told_ms, now), *self._again(now)]
+        read = self._check.told(answer, now)
+        return [read, *self._again(now)] if read is not None else self._refused(failure)
 
     def _alarm(self, name: str, now: Instant) -> list[Output]:
         failure, self._refusal = self._refusal, None

@@ -85,8 +85,7 @@ class ClassicUser(Link):
         clock: VenueClock | None = None,
         versions: _rest.KeyVersion | None = None,
     ) -> None:
-        super().__init__(setup)
-        self._clock = clock or self._clock
+        super().__init__(setup, clock)
         self._versions = versions or _rest.KeyVersion()
         self.subscription = subscription
         known = subscription.resume.orders if subscription.resume else ()

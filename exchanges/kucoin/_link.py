@@ -20,6 +20,7 @@ from exchanges._adapter import (
     Send,
     Setup,
 )
+from exchanges._clock import ClockCheck, VenueClock
 from exchanges._feed import TopicFeed
 from exchanges._frames import UNREADABLE
 from exchanges._rows import read_rows, tolerant
@@ -101,10 +102,11 @@ class Link(TopicFeed[Topic]):
     private = False
     _beat: Heartbeat
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, clock: VenueClock | None = None) -> None:
         super().__init__(setup)
+        self._clock = clock or self._clock
+        self._check = ClockCheck(self._clock, _rest.time_call(_markets.rest_of(setup.exchange)), _rest.time_of)
         self._welcome_by: float | None = None
-        self._clock_checked = False
 
     def _rules(self) -> Rules:
         return Rules(batch=1 if self.private else TOPICS_PER_MESSAGE, ack_s=ACK_S, tries=ATTEMPTS, gather_s=GATHER_S)
@@ -245,17 +247,17 @@ class Link(TopicFeed[Topic]):
         return fail
 
     def _check_clock(self, envelope: _rest.Envelope) -> Outputs:
-        if self._clock_checked:
+        ask = self._check.ask()
+        if ask is None:
             reason = f"{envelope.code} {envelope.msg} although the clock was checked"
             return [self.judged(Fail(kind=FailKind.CREDENTIAL, reason=reason, first_sight=False))]
-        self._clock_checked = True
-        return [_rest.time_call(_markets.rest_of(self._exchange))]
+        return [ask]
 
     def _clock_told(self, answer: Answer, now: Instant) -> Outputs:
-        venue_ms = _rest.time_of(answer)
-        if venue_ms is None:
+        read = self._check.told(answer, now)
+        if read is None:
             return [self._fail(FailKind.TRANSIENT, "the venue's clock can't be read")]
-        return [self._clock.read(venue_ms, now), *self._ask_token(now)]
+        return [read, *self._ask_token(now)]
 
     def _status(self, call: Call, answer: Answer) -> Outputs:
         """Why the token call failed: planned maintenance, or something that passes."""

@@ -20,7 +20,7 @@ from exchanges._adapter import (
     Setup,
     UserSubscription,
 )
-from exchanges._clock import VenueClock
+from exchanges._clock import ClockCheck, VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._rows import tolerant
 from exchanges._timers import earliest
@@ -54,7 +54,7 @@ class User(OneAccount):
         self._inner: Adapter | None = None
         self._recheck_at: float | None = None
         self._clock = VenueClock(setup)
-        self._clock_checked = False
+        self._check = ClockCheck(self._clock, _rest.time_call(_markets.SPOT_REST), _rest.time_of)
         self._versions = _rest.KeyVersion()
         self._checks = 0
 
@@ -92,9 +92,8 @@ class User(OneAccount):
         if self._inner is not None:
             return self._inner.answered(call, answer, now)
         if subscription is not None and call.tag == _rest.TIME:
-            venue_ms = _rest.time_of(answer)
-            read = [] if venue_ms is None else [self._clock.read(venue_ms, now)]
-            return [*read, *self._ask_mode(subscription, now)]
+            read = self._check.told(answer, now)
+            return [*([] if read is None else [read]), *self._ask_mode(subscription, now)]
         return []
 
     def _mode_told(self, subscription: UserSubscription, call: Call, answer: Answer, now: Instant) -> Outputs:
@@ -120,9 +119,8 @@ class User(OneAccount):
     ) -> Outputs:
         fail = _rest.failure(answer, envelope)
         code = str(envelope.code)
-        if code == _errors.CLOCK and not self._clock_checked and self._inner is None:
-            self._clock_checked = True
-            return [_rest.time_call(_markets.SPOT_REST)]
+        if code == _errors.CLOCK and self._inner is None and (ask := self._check.ask()) is not None:
+            return [ask]
         if fail.kind is FailKind.RATE_LIMITED and self._inner is None:
             return [fail]
         if _rest.unknown_path(answer, envelope):

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from exchanges._adapter import Answer, Call, Instant, Note, Output, Send, Setup, UserSubscription
-from exchanges._clock import VenueClock
+from exchanges._clock import ClockCheck, VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._lookup import Lookups
 from exchanges._positions import Positions
@@ -26,9 +26,10 @@ from exchanges.okx._positions import (
     position_update,
     read_positions,
 )
-from exchanges.okx._rest import Signer, failure_of, hosts_of
+from exchanges.okx._rest import Signer, failure_of, hosts_of, time_call, time_of
 
 ASK_TIMEOUT_S: Final = 5.0
+CLOCK_TRIES: Final = 3
 _ACCOUNT: Final = Arg(channel="account")
 XPERP_ORDERS: Final = Arg(channel="orders", inst_type="FUTURES")
 ORDER_KINDS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -49,6 +50,7 @@ class AccountSession:
         self.exchange = setup.exchange
         self.hosts = hosts_of(subscription.credentials, setup.options)
         self.clock = VenueClock(setup)
+        self.check = ClockCheck(self.clock, time_call(self.hosts.rest), time_of, tries=CLOCK_TRIES)
         self.key_proven = False
         self._table = setup.table
         kinds = ORDER_KINDS[setup.exchange]

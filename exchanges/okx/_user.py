@@ -51,15 +51,12 @@ from exchanges.okx._rest import (
     envelope_of,
     failure_of,
     failure_of_code,
-    time_call,
-    time_of,
 )
 
 ASK_LIMIT_S: Final = 5.0
 """REST may hang without any answer (bug C8): then the stream goes on without it."""
 ACK_TIMEOUT_S: Final = 5.0
 ACK_TRIES: Final = 2
-CLOCK_TRIES: Final = 3
 USE_KEY_EVERY_S: Final = 86_400.0
 """A trading key without an address list dies after 14 days without use, and an open connection is no use."""
 
@@ -97,7 +94,6 @@ class UserAdapter(OneAccount):
         self._phase = Phase.IDLE
         self._alarms: Alarms[str] = Alarms()
         self._beat = heartbeat()
-        self._clock_tries = 0
         self._ack_tries = 0
         self._unconfirmed: dict[str, Arg] = {}
         self._balance_times: dict[str, int] = {}
@@ -190,27 +186,26 @@ class UserAdapter(OneAccount):
         failure = failure_of(answer)
         if failure is not None and failure.kind is FailKind.CREDENTIAL:
             return self._refused(session, failure.reason)
-        if failure is not None and failure.clock and self._clock_tries < CLOCK_TRIES:
-            return self._ask_time(session, now)
+        if failure is not None and failure.clock and (asked := self._ask_time(session, now)):
+            return asked
         session.key_proven = failure is None
         outputs: list[Output] = [Note(f"the key could not be tried over REST: {failure.reason}")] if failure else []
         return [*outputs, self._login(session, now)]
 
     def _ask_time(self, session: AccountSession, now: Instant) -> list[Output]:
-        self._clock_tries += 1
+        ask = session.check.ask()
+        if ask is None:
+            return []
         self._alarms.set("ask", now.mono + ASK_LIMIT_S)
-        return [time_call(session.hosts.rest)]
+        return [ask]
 
     def _clock(self, session: AccountSession, answer: Answer, now: Instant) -> list[Output]:
-        venue_ms = time_of(answer)
-        outputs: list[Output] = [session.clock.read(venue_ms, now)] if venue_ms is not None else []
+        read = session.check.told(answer, now)
+        outputs: list[Output] = [read] if read is not None else []
         if self._phase is Phase.ASKING:
-            return [*outputs, session.config("config", now) if venue_ms is not None else self._login(session, now)]
-        if self._phase is not Phase.LOGIN:
-            return outputs
+            return [*outputs, session.config("config", now) if read is not None else self._login(session, now)]
         # One login a connection: the next one starts with the clock that was read just now.
-        known = "the venue's clock is known now" if venue_ms is not None else "the venue's clock can't be read"
-        return [*outputs, Fail(kind=FailKind.TRANSIENT, reason=f"login refused for its time: {known}")]
+        return [*outputs, _late(known=read is not None)] if self._phase is Phase.LOGIN else outputs
 
     def _login(self, session: AccountSession, now: Instant) -> Send:
         self._phase = Phase.LOGIN
@@ -308,7 +303,7 @@ class UserAdapter(OneAccount):
         if (answered := session.positions_answered(control.id, now, failure.reason)) is not None:
             return answered
         if failure.clock and self._phase is Phase.LOGIN:
-            return self._ask_time(session, now)
+            return self._ask_time(session, now) or [_late(known=False)]
         if failure.code == LOGIN_FAILED:
             if session.key_proven:
                 return [Fail(kind=FailKind.TRANSIENT, reason=f"{failure.reason} (the key works over REST)")]
@@ -381,3 +376,8 @@ class UserAdapter(OneAccount):
         self._session = AccountSession(subscription, self._setup)
         self._phase = Phase.JOINED
         self._session.repair.begin([], Instant(0.0, 0))
+
+
+def _late(*, known: bool) -> Fail:
+    said = "is known now" if known else "can't be read"
+    return Fail(kind=FailKind.TRANSIENT, reason=f"login refused for its time: the venue's clock {said}")

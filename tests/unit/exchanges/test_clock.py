@@ -10,7 +10,7 @@ import pytest
 
 import exchanges
 from exchanges._adapter import Answer, Call, ClockOffset, Instant, Send, Setup
-from exchanges._clock import VenueClock
+from exchanges._clock import ClockCheck, VenueClock
 from tests.unit.exchanges.driver import of
 from tests.unit.exchanges.every_venue import NOW, Drive, every_feed, load, setup, subscription
 
@@ -40,6 +40,45 @@ def test_its_own_measurement_replaces_it_and_is_told() -> None:
     clock = VenueClock(measured("okx", [250]))
     assert clock.read(NOW.wall_ms - 7000, NOW) == ClockOffset(-7000)
     assert (clock.offset_ms, clock.stamp(NOW)) == (-7000, NOW.wall_ms - 7000)
+
+
+def told(check: ClockCheck, venue_ms: object, now: Instant = NOW) -> ClockOffset | None:
+    return check.told(Answer(200, {}, str(venue_ms).encode()), now)
+
+
+def read(answer: Answer) -> int | None:
+    return int(answer.body) if answer.body.isdigit() else None
+
+
+TIME = Call(tag="time", method="GET", url="https://venue.example/time", pool="public")
+
+
+def test_a_refusal_is_believed_when_the_time_was_asked_for_often_enough() -> None:
+    check = ClockCheck(VenueClock(setup("okx")), TIME, read, tries=2)
+    first, second = check.ask("login"), check.ask(("auth", "refused"))
+    assert first == msgspec.structs.replace(TIME, context="login")
+    assert second == msgspec.structs.replace(TIME, context=("auth", "refused"))
+    assert check.ask() is None
+
+
+def test_the_time_that_was_told_is_signed_with_and_what_tells_none_changes_nothing() -> None:
+    clock = VenueClock(measured("okx", [250, 250]))
+    check = ClockCheck(clock, TIME, read)
+    assert told(check, "no time") is None
+    assert clock.offset_ms == 250
+    assert told(check, NOW.wall_ms + 40) == ClockOffset(40)
+    assert clock.stamp(NOW) == NOW.wall_ms + 40
+
+
+@pytest.mark.parametrize(("off_ms", "guilty"), [(999, False), (1_000, True), (-999, False), (-1_000, True)])
+def test_a_stamp_that_was_hardly_wrong_is_not_the_reason(off_ms: int, guilty: bool) -> None:
+    """Where a dead key and a wrong clock are refused in the same words."""
+    clock = VenueClock(setup("coinbase"))
+    check = ClockCheck(clock, TIME, read, skew_ms=1_000)
+    clock.stamp(NOW)
+    later = Instant(NOW.mono + 2.0, NOW.wall_ms + 2_000)
+    assert (told(check, later.wall_ms + off_ms, later) is not None) is guilty
+    assert clock.offset_ms == (off_ms if guilty else 0)
 
 
 def signed(name: str, made: Setup, now: Instant) -> list[object]:

@@ -25,6 +25,14 @@ class _Time(msgspec.Struct):
 _decode_time = msgspec.json.Decoder(_Time).decode
 
 
+def time_of(answer: Answer) -> int | None:
+    """The venue's clock in ms; None if the answer does not tell it."""
+    try:
+        return _decode_time(answer.body).time if failure_of(answer) is None else None
+    except UNREADABLE:
+        return None
+
+
 class GapPlan:
     """`first` → `parse` of every answer → `then` once all is read."""
 

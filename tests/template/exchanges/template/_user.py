@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 from exchanges.template._connection import ACK_TIMEOUT_S, heartbeat
-from exchanges.template._errors import CLOCK, WS, failure_of, failure_of_code
-from exchanges.template._gap import GapPlan
+from exchanges.template._errors import CLOCK, WS, failure_of_code
+from exchanges.template._gap import GapPlan, time_of
 from exchanges.template._orders import account_position, decode_order, execution_report, unclear
 from exchanges.template._signer import Signer
 
@@ -26,7 +26,7 @@ from exchanges._adapter import (
     Setup,
     UserSubscription,
 )  # fmt: skip
-from exchanges._clock import VenueClock
+from exchanges._clock import ClockCheck, VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._lookup import Lookups
 from exchanges._repair import GapRepair
@@ -58,6 +58,7 @@ class _Account:
         self.stream_id, self.resume = subscription.stream_id, subscription.resume
         self.clock = VenueClock(setup)
         self.plan = GapPlan(self.clock)
+        self.check = ClockCheck(self.clock, self.plan.time(), time_of, tries=CLOCK_TRIES)
         self.repair = GapRepair(subscription, sign=self.sign, then=self.plan.then)
         self.lookups = Lookups(self.sign)
         self._signer = Signer(subscription.credentials)
@@ -78,7 +79,6 @@ class UserAdapter(OneAccount):
         self._account: _Account | None = None
         self._alarms: Alarms[str] = Alarms()
         self._beat = heartbeat(setup)
-        self._clock_tries = 0
 
     # --- inputs ---
 
@@ -119,8 +119,8 @@ class UserAdapter(OneAccount):
             return account.repair.answered(call, answer, account.plan.parse, now)
         if account.lookups.owns(call):
             return account.lookups.answered(call, answer, account.plan.parse, account.repair.live, now)
-        outputs = list(account.plan.parse(call, answer, now).outputs) if failure_of(answer) is None else []
-        return [*outputs, *self._login(account, now)]
+        read = account.check.told(answer, now)
+        return [*([] if read is None else [read]), *self._login(account, now)]
 
     def woken(self, now: Instant) -> Outputs:
         outputs = self._beat.due(now)
@@ -147,9 +147,8 @@ class UserAdapter(OneAccount):
         if message.ok:
             return account.repair.begin(account.plan.first(account.resume) if account.resume else [], now)
         failure = failure_of_code(message.code, message.message)
-        if failure.code == CLOCK and self._clock_tries < CLOCK_TRIES:
-            self._clock_tries += 1
-            return [account.plan.time()]
+        if failure.code == CLOCK and (ask := account.check.ask()) is not None:
+            return [ask]
         return [failure.fail(account.stream_id)]
 
     # --- events ---
