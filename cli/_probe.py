@@ -55,7 +55,7 @@ from exchanges._adapter import (
     Venue,
 )
 from exchanges.ids import is_paper
-from exchanges.paper.user import UNKNOWN_ACCOUNT
+from exchanges.paper._user import UNKNOWN_ACCOUNT
 from tasks.commands import OpenStream
 
 ATTEMPTS: Final = 2

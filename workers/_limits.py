@@ -11,7 +11,7 @@ from connector.core.setting_names import mistyped
 from connector.streams.engine import Engine
 from connector.streams.market import wanted_exchanges
 from exchanges.ids import LIVE
-from exchanges.paper.user import url as paper_url
+from exchanges.paper._user import url as paper_url
 
 log = get_logger(__name__)
 

@@ -1,6 +1,6 @@
 """Binance: spot, USD-M, COIN-M, and Binance.US.
 
-`user_spot` (WebSocket API, many accounts a connection), `user_listen_key` (the other markets), `ticker`, `candle`, `symbols`.
+`_user_spot` (WebSocket API, many accounts a connection), `_user_listen_key` (the other markets), prices, candles, symbols.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from exchanges._adapter import (
     TickerSubscription,
 )
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
-from exchanges.binance import _markets
+from exchanges.binance import _hosts
+from exchanges.binance._candle import CandleAdapter
 from exchanges.binance._errors import ERRORS, KEY_TYPE
-from exchanges.binance._markets import MARKETS
-from exchanges.binance.candle import CandleAdapter
-from exchanges.binance.symbols import Loader, refusal
-from exchanges.binance.ticker import TickerFeed
-from exchanges.binance.user_listen_key import ListenKeyUser
-from exchanges.binance.user_spot import SpotUser
+from exchanges.binance._hosts import MARKETS
+from exchanges.binance._symbols import Loader, refusal
+from exchanges.binance._ticker import TickerAdapter
+from exchanges.binance._user_listen_key import ListenKeyUser
+from exchanges.binance._user_spot import SpotUser
 from exchanges.ids import FAMILIES, Feed
 from exchanges.instruments import EMPTY, Instrument, SymbolTable
 
@@ -54,14 +54,14 @@ class _Binance:
     key_type_advice = KEY_TYPE
 
     def limits(self, exchange: str, feed: Feed) -> Limits:
-        return _markets.limits(exchange, feed)
+        return _hosts.limits(exchange, feed)
 
     def user(self, setup: Setup) -> Adapter:
         market = MARKETS[setup.exchange]
         return SpotUser(setup, market) if market.listen_key_path is None else ListenKeyUser(setup, market)
 
     def ticker(self, setup: Setup) -> Adapter:
-        return TickerFeed(setup, MARKETS[setup.exchange])
+        return TickerAdapter(setup, MARKETS[setup.exchange])
 
     def candle(self, setup: Setup) -> Adapter:
         return CandleAdapter(setup, MARKETS[setup.exchange])
@@ -70,7 +70,7 @@ class _Binance:
         return [()]
 
     def sandbox_refusal(self, exchange: str) -> str | None:
-        return None if exchange in _markets.TESTNETS else "Binance.US has no sandbox"
+        return None if exchange in _hosts.TESTNETS else "Binance.US has no sandbox"
 
     def candle_refusal(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
         return refusal(exchange, symbol, interval, table)

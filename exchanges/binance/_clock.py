@@ -9,7 +9,7 @@ import msgspec
 from exchanges._adapter import Answer, Call, Instant, Note, Output, Setup
 from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
-from exchanges.binance._markets import Market
+from exchanges.binance._hosts import Market
 
 TAG: Final = "time"
 

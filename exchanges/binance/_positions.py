@@ -18,9 +18,9 @@ from exchanges._positions import Positions, Read, coins, position
 from exchanges._rows import read_rows, tolerant
 from exchanges.binance import _errors
 from exchanges.binance._clock import BinanceClock
-from exchanges.binance._markets import Market
+from exchanges.binance._hosts import Market
 from exchanges.binance._signer import Signer
-from exchanges.binance.symbols import belongs
+from exchanges.binance._symbols import belongs
 from exchanges.events import AccountConfigUpdate, AccountEvent, AccountUpdate, PositionUpdate
 from exchanges.instruments import SymbolTable
 

@@ -13,10 +13,10 @@ from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges._topics import chunks
 from exchanges.bitget._candle import CandleAdapter, refusal_of
 from exchanges.bitget._errors import ERRORS
-from exchanges.bitget._instruments import Instruments
-from exchanges.bitget._markets import is_modern, modern_candles
+from exchanges.bitget._hosts import is_modern, modern_candles
+from exchanges.bitget._symbols import Instruments
 from exchanges.bitget._ticker import TickerAdapter
-from exchanges.bitget._user import User
+from exchanges.bitget._user import UserAdapter
 from exchanges.ids import Feed
 from exchanges.instruments import EMPTY, SymbolTable
 
@@ -85,7 +85,7 @@ class Bitget:
         )
 
     def user(self, setup: Setup) -> Adapter:
-        return User(setup)
+        return UserAdapter(setup)
 
     def ticker(self, setup: Setup) -> Adapter:
         return TickerAdapter(setup)
@@ -122,7 +122,7 @@ class Bitget:
             candle = CandleAdapter(setup)
             candle.replay(RECORDED, str(context.get("requested_interval", "")))
             return candle, RECORDED
-        session = User(setup)
+        session = UserAdapter(setup)
         listed = context.get("product_types")
         products = tuple(str(item) for item in listed) if isinstance(listed, Sequence) else ()
         session.restore(recorded_account(exchange), products, unified=context.get("account_mode") == "UTA")

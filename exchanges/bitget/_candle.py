@@ -28,9 +28,9 @@ from exchanges._catchup import Bar, Page
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import plain
 from exchanges._rows import read_rows
-from exchanges.bitget import _markets, _rest
-from exchanges.bitget._frames import Frame
-from exchanges.bitget._socket import Arg, Socket, arg_of
+from exchanges.bitget import _errors, _hosts
+from exchanges.bitget._connection import Arg, Socket, arg_of
+from exchanges.bitget._rows import Frame
 from exchanges.instruments import EMPTY, SymbolTable
 
 REST_LIMIT: Final = 1000
@@ -76,17 +76,17 @@ class CandleAdapter(CandleFeed[Arg], Socket):
 
     def _route(self, subscription: CandleSubscription) -> tuple[Arg, int] | Fail:
         symbol, table = subscription.symbol, self._setup.table()
-        interval = _markets.interval_of(subscription.interval)
+        interval = _hosts.interval_of(subscription.interval)
         instrument = table.pair(symbol)
         refusal = refusal_of(self._exchange, symbol, subscription.interval, table)
-        product = _markets.product_of(self._exchange, table, symbol)
+        product = _hosts.product_of(self._exchange, table, symbol)
         if refusal is not None or interval is None or product is None:
             return Fail(kind=FailKind.REQUEST, reason=refusal or "unknown symbol")
         if self._exchange == "bitgetCoinm" and not len(table):
             # A name does not tell whether a contract is on v3; the classic channel of one that is stays silent.
             reason = f"the symbol list that names {symbol!r} is not loaded yet"
             return Fail(kind=FailKind.TRANSIENT, reason=reason)
-        if instrument is not None and _markets.modern_candles(instrument):
+        if instrument is not None and _hosts.modern_candles(instrument):
             code = interval.channel.removeprefix("candle")
             return Arg(product.lower(), MODERN_TOPIC, instrument.wire, code), interval.length_ms
         return Arg(product, interval.channel, symbol), interval.length_ms
@@ -125,10 +125,10 @@ class CandleAdapter(CandleFeed[Arg], Socket):
         return outputs
 
     def _asked_by(self, topic: Arg) -> tuple[str, str] | None:
-        if topic.inst_type.upper() not in _markets.PRODUCTS[self._exchange]:
+        if topic.inst_type.upper() not in _hosts.PRODUCTS[self._exchange]:
             return None
         interval = f"candle{topic.interval}" if topic.modern else topic.channel
-        return _markets.pair_of(topic.inst_type, topic.value), interval
+        return _hosts.pair_of(topic.inst_type, topic.value), interval
 
     # --- frames ---
 
@@ -149,9 +149,9 @@ class CandleAdapter(CandleFeed[Arg], Socket):
     def _history(self, topic: Arg, from_ms: int, to_ms: int) -> Call:
         if topic.modern:
             return self._window(Span(topic, from_ms, to_ms))
-        interval = _markets.BY_CHANNEL[topic.channel]
+        interval = _hosts.BY_CHANNEL[topic.channel]
         times = f"endTime={to_ms}&granularity="
-        if topic.inst_type == _markets.SPOT:
+        if topic.inst_type == _hosts.SPOT:
             rest = f"{interval.spot}&limit={REST_LIMIT}&startTime={from_ms}&symbol={topic.value}"
             return self._get(f"/api/v2/spot/market/candles?{times}{rest}")
         product = f"&productType={topic.inst_type}&startTime={from_ms}&symbol={topic.value}"
@@ -160,24 +160,24 @@ class CandleAdapter(CandleFeed[Arg], Socket):
     def _window(self, span: Span) -> Call:
         """v3 hands out 100 rows a call, and older ones at an address of their own: each call asks for no more."""
         topic = span.topic
-        following = span.from_ms + MODERN_ROWS * _markets.BY_CHANNEL[f"candle{topic.interval}"].length_ms
+        following = span.from_ms + MODERN_ROWS * _hosts.BY_CHANNEL[f"candle{topic.interval}"].length_ms
         name = "candles" if following > span.to_ms else "history-candles"
         asked = f"category={topic.inst_type.upper()}&endTime={min(following - 1, span.to_ms)}&interval={topic.interval}"
         rest = f"&limit={MODERN_ROWS}&startTime={span.from_ms}&symbol={topic.value}"
         return self._get(f"/api/v3/market/{name}?{asked}{rest}", span._replace(from_ms=following))
 
     def _get(self, path: str, context: object = None) -> Call:
-        headers = _markets.DEMO_HEADER if _markets.demo_prices(self._setup.options) else {}
-        url = _markets.REST + path
+        headers = _hosts.DEMO_HEADER if _hosts.demo_prices(self._setup.options) else {}
+        url = _hosts.REST + path
         return Call(tag="candles", method="GET", url=url, headers=headers, context=context, pool="public")
 
     def _page(self, call: Call, answer: Answer) -> Page:
         """Rows like the stream's, except that spot has the volume in USDT at 6 and the quote volume at 7."""
-        envelope = _rest.read(answer)
-        if not _rest.succeeded(answer, envelope):
-            return Page(failed=_rest.failure(answer, envelope).reason, retry=True)
+        envelope = _errors.read(answer)
+        if not _errors.succeeded(answer, envelope):
+            return Page(failed=_errors.failure(answer, envelope).reason, retry=True)
         span = call.context if isinstance(call.context, Span) else None
-        volume = 7 if span is None and _markets.is_spot(self._exchange) else 6
+        volume = 7 if span is None and _hosts.is_spot(self._exchange) else 6
         try:
             bars, _ = read_rows(envelope.data, _bar_at(volume))
         except UNREADABLE:
@@ -212,13 +212,13 @@ def _modern_bar(raw: bytes) -> Bar:
 
 def refusal_of(exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
     """None, or one sentence why this candle can't be had. An empty table refuses no symbol."""
-    found = _markets.interval_of(interval)
+    found = _hosts.interval_of(interval)
     if found is None:
-        return f"{exchange} has no candles of interval {interval!r}: use one of {_markets.interval_list()}."
+        return f"{exchange} has no candles of interval {interval!r}: use one of {_hosts.interval_list()}."
     instrument = table.pair(symbol)
     if len(table) and instrument is None:
         example = {"bitget": "BTCUSDT", "bitgetUsdm": "BTCUSDT or BTCPERP", "bitgetCoinm": "BTCUSD"}[exchange]
         return f"{exchange} lists no symbol {symbol!r}: pair ids look like {example}."
-    if instrument is not None and _markets.modern_candles(instrument):
-        return _markets.modern_refusal(instrument, found)
+    if instrument is not None and _hosts.modern_candles(instrument):
+        return _hosts.modern_refusal(instrument, found)
     return None

@@ -15,7 +15,7 @@ from exchanges._numbers import decimal
 from exchanges._plan import Singles, Steps, not_known
 from exchanges._repair import Repaired
 from exchanges._rows import Odd, read_rows
-from exchanges.bitget import _events, _frames, _markets, _rest
+from exchanges.bitget import _errors, _hosts, _orders, _rows
 from exchanges.bitget._report import Told
 from exchanges.events import AccountEvent
 from exchanges.instruments import SymbolTable
@@ -67,12 +67,12 @@ class _UnifiedPage(msgspec.Struct, rename={"rows": "list"}):
 
 
 _futures_page = msgspec.json.Decoder(_FuturesPage | None).decode
-_row = msgspec.json.Decoder(_frames.RestOrder).decode
-_spot_balance = msgspec.json.Decoder(_frames.SpotBalance).decode
-_futures_balance = msgspec.json.Decoder(_frames.RestFuturesBalance).decode
+_row = msgspec.json.Decoder(_rows.RestOrder).decode
+_spot_balance = msgspec.json.Decoder(_rows.SpotBalance).decode
+_futures_balance = msgspec.json.Decoder(_rows.RestFuturesBalance).decode
 _unified_page = msgspec.json.Decoder(_UnifiedPage | None).decode
-_unified_row = msgspec.json.Decoder(_frames.UnifiedOrder).decode
-_unified_account = msgspec.json.Decoder(_frames.UnifiedAccount).decode
+_unified_row = msgspec.json.Decoder(_rows.UnifiedOrder).decode
+_unified_account = msgspec.json.Decoder(_rows.UnifiedAccount).decode
 
 Table = Callable[[], SymbolTable]
 Stamp = Callable[[Instant], int]
@@ -82,7 +82,7 @@ Stamp = Callable[[Instant], int]
 class _Plan(ABC):
     """Open orders, recent orders, balances; then what is left of the known open orders."""
 
-    def __init__(self, account: _events.Account, subscription: UserSubscription, table: Table, stamp: Stamp) -> None:
+    def __init__(self, account: _orders.Account, subscription: UserSubscription, table: Table, stamp: Stamp) -> None:
         self.account = account
         self.table = table
         self.stamp = stamp
@@ -107,8 +107,8 @@ class _Plan(ABC):
         return [self.single(order.order_id, order.symbol) for order in orders]
 
     def parse(self, call: Call, answer: Answer, now: Instant) -> Repaired:
-        envelope = _rest.read(answer)
-        if not _rest.succeeded(answer, envelope):
+        envelope = _errors.read(answer)
+        if not _errors.succeeded(answer, envelope):
             return self._failed(call, answer, envelope)
         try:
             return self.read(call, envelope.data, now)
@@ -159,27 +159,27 @@ class _Plan(ABC):
             calls, missing = [], [*missing, f"{call.tag}: more than {MAX_PAGES} pages"]
         return Repaired(events=events, calls=calls, missing=missing)
 
-    def _failed(self, call: Call, answer: Answer, envelope: _rest.Envelope) -> Repaired:
+    def _failed(self, call: Call, answer: Answer, envelope: _errors.Envelope) -> Repaired:
         code = str(envelope.code)
-        fail = _rest.failure(answer, envelope)
-        if code in _rest.OTHER_GENERATION:
+        fail = _errors.failure(answer, envelope)
+        if code in _errors.OTHER_GENERATION:
             self.doubted = True
-        if fail.kind is FailKind.RATE_LIMITED or _rest.late(envelope):
+        if fail.kind is FailKind.RATE_LIMITED or _errors.late(envelope):
             return Repaired(retry=True, retry_after_s=fail.retry_after_s)
-        if call.tag == "order" and code in _rest.NO_ORDER:
+        if call.tag == "order" and code in _errors.NO_ORDER:
             # Fresh orders are visible late: ask once more, then believe it.
             if call.attempt == 1:
                 return Repaired(retry=True)
             self.doubted = True
             return Repaired(missing=[not_known(call.context)])
-        if code in _rest.PASSING:
+        if code in _errors.PASSING:
             return Repaired(retry=True)
         name = f"order {call.context}" if call.tag == "order" else call.tag
         return Repaired(missing=[f"{name}: {fail.reason}"])
 
 
 def _get(tag: str, path: str, context: object = None) -> Call:
-    return Call(tag=tag, method="GET", url=_markets.REST + path, context=context, pool="private")
+    return Call(tag=tag, method="GET", url=_hosts.REST + path, context=context, pool="private")
 
 
 class ClassicGap(_Plan):
@@ -190,7 +190,7 @@ class ClassicGap(_Plan):
         for product in self.account.products:
             calls.append(self._list("open orders", Where(product), "", now))
             calls.append(self._list("closed orders", Where(product), "", now))
-            if product == _markets.SPOT:
+            if product == _hosts.SPOT:
                 calls.append(_get("balances", "/api/v2/spot/account/assets?assetType=hold_only", Where(product)))
             else:
                 calls.append(_get("balances", f"/api/v2/mix/account/accounts?productType={product}", Where(product)))
@@ -203,7 +203,7 @@ class ClassicGap(_Plan):
         # Without times the history covers a week only.
         start = f"&startTime={self.reach_ms(now)[0]}" if closed else ""
         end = f"endTime={self.stamp(now) + AHEAD_MS}" if closed else ""
-        if where.product == _markets.SPOT:
+        if where.product == _hosts.SPOT:
             name = "history-orders" if closed else "unfilled-orders"
             path = f"/api/v2/spot/trade/{name}?{end}{cursor}&limit={PAGE}{start}"
         else:
@@ -213,9 +213,9 @@ class ClassicGap(_Plan):
 
     def single(self, order_id: str, symbol: str) -> Call:
         exchange = self.account.exchange
-        if _markets.is_spot(exchange):
+        if _hosts.is_spot(exchange):
             return _get("order", f"/api/v2/spot/trade/orderInfo?orderId={quote(order_id)}", order_id)
-        product = _markets.product_of(exchange, self.table(), symbol) or _markets.guess(exchange, symbol)
+        product = _hosts.product_of(exchange, self.table(), symbol) or _hosts.guess(exchange, symbol)
         query = f"orderId={quote(order_id)}&productType={product}&symbol={quote(symbol)}"
         return _get("order", f"/api/v2/mix/order/detail?{query}", order_id)
 
@@ -227,7 +227,7 @@ class ClassicGap(_Plan):
         where = call.context
         if call.tag == "balances":
             return self._balances(where, data, now)
-        if where.product == _markets.SPOT:
+        if where.product == _hosts.SPOT:
             rows, odd = read_rows(data, _row)
             before = str(rows[-1].order_id) if rows else ""
         else:
@@ -244,16 +244,16 @@ class ClassicGap(_Plan):
 
     def _balances(self, where: Where, data: msgspec.Raw, now: Instant) -> Repaired:
         now_ms = self.stamp(now)
-        if where.product == _markets.SPOT:
+        if where.product == _hosts.SPOT:
             coins, odd = read_rows(data, _spot_balance)
-            position = _events.spot_position(coins, now_ms)
+            position = _orders.spot_position(coins, now_ms)
         else:
             margins, odd = read_rows(data, _futures_balance)
-            position = _events.rest_futures_position(margins, now_ms)
+            position = _orders.rest_futures_position(margins, now_ms)
         missing = [odd.phrase("balances")] if odd else []
         return Repaired(events=[] if position is None else [position], missing=missing)
 
-    def _told(self, row: _frames.RestOrder) -> Told:
+    def _told(self, row: _rows.RestOrder) -> Told:
         try:
             return self.account.rest_order(row)
         except ValueError as error:
@@ -297,7 +297,7 @@ class UnifiedGap(_Plan):
 
     def read(self, call: Call, data: msgspec.Raw, now: Instant) -> Repaired:
         if call.tag == "balances":
-            coins, odd = read_rows(_unified_account(data).assets, _frames.unified_coin)
+            coins, odd = read_rows(_unified_account(data).assets, _rows.unified_coin)
             position = self.account.unified_position(coins, self.stamp(now))
             late = self.reach_ms(now)[1]
             missing = [odd.phrase("balances"), *late] if odd else late
@@ -316,7 +316,7 @@ class UnifiedGap(_Plan):
         more = self._list(call.tag, where._replace(page=where.page + 1), str(found.cursor)) if full else None
         return self.listed(call, [(str(row.order_id), self._told(row)) for row in rows], odd, more)
 
-    def _told(self, row: _frames.UnifiedOrder) -> Told:
+    def _told(self, row: _rows.UnifiedOrder) -> Told:
         try:
             return self.account.unified_order(row)
         except ValueError as error:

@@ -12,7 +12,7 @@ import msgspec
 
 from exchanges._adapter import Answer, Call, Fail, FailKind
 from exchanges._frames import RETRYABLE, UNREADABLE
-from exchanges.bitget import _markets, _rest
+from exchanges.bitget import _errors, _hosts
 
 TAG: Final = "account mode"
 SETTINGS: Final = "/api/v3/account/settings"
@@ -52,44 +52,44 @@ def first() -> Call:
 
 
 def _call(path: str, stage: Stage) -> Call:
-    return Call(tag=TAG, method="GET", url=_markets.REST + path, pool="private", context=stage)
+    return Call(tag=TAG, method="GET", url=_hosts.REST + path, pool="private", context=stage)
 
 
 def _classic_balances(exchange: str, *, denied: bool) -> Call:
-    product = _markets.PRODUCTS[exchange][0]
+    product = _hosts.PRODUCTS[exchange][0]
     spot = "/api/v2/spot/account/assets?coin=USDT"
-    path = spot if _markets.is_spot(exchange) else f"/api/v2/mix/account/accounts?productType={product}"
+    path = spot if _hosts.is_spot(exchange) else f"/api/v2/mix/account/accounts?productType={product}"
     return _call(path, Stage("balances", denied))
 
 
 def _classic_orders(exchange: str, *, denied: bool) -> Call:
-    product = _markets.PRODUCTS[exchange][0]
+    product = _hosts.PRODUCTS[exchange][0]
     spot = "/api/v2/spot/trade/unfilled-orders?limit=1"
-    path = spot if _markets.is_spot(exchange) else f"/api/v2/mix/order/orders-pending?limit=1&productType={product}"
+    path = spot if _hosts.is_spot(exchange) else f"/api/v2/mix/order/orders-pending?limit=1&productType={product}"
     return _call(path, Stage("orders", denied))
 
 
 def found(exchange: str, call: Call, answer: Answer) -> Finding:
     """What the answer to a call of this module says."""
     stage = call.context if isinstance(call.context, Stage) else Stage("settings")
-    envelope = _rest.read(answer)
+    envelope = _errors.read(answer)
     code = str(envelope.code)
-    if _rest.succeeded(answer, envelope):
+    if _errors.succeeded(answer, envelope):
         return _word(envelope) if stage.asks == "settings" else Finding(unified=False)
-    if code == _rest.UNIFIED:
+    if code == _errors.UNIFIED:
         return Finding(unified=True)
-    if _rest.late(envelope):
+    if _errors.late(envelope):
         return Finding(clock=f"{code} {envelope.msg or ''}".strip())
-    if _rest.denied(envelope):
+    if _errors.denied(envelope):
         return _denied(exchange, stage)
-    fail = _rest.failure(answer, envelope)
-    passing = not code or answer.status in RETRYABLE or code in _rest.PASSING
+    fail = _errors.failure(answer, envelope)
+    passing = not code or answer.status in RETRYABLE or code in _errors.PASSING
     if fail.kind is not FailKind.TRANSIENT or passing or stage.asks != "settings":
         return Finding(fail=fail)
     return Finding(ask=_classic_balances(exchange, denied=False))
 
 
-def _word(envelope: _rest.Envelope) -> Finding:
+def _word(envelope: _errors.Envelope) -> Finding:
     try:
         told = _settings(envelope.data).account_mode or ""
     except UNREADABLE:

@@ -18,8 +18,8 @@ from exchanges._adapter import Answer, Call
 from exchanges._frames import UNREADABLE
 from exchanges._positions import BOTH, Read, coins, position, signed
 from exchanges._rows import read_rows, tolerant
-from exchanges.bitget import _markets, _rest
-from exchanges.bitget._frames import Number, Time, milliseconds, word
+from exchanges.bitget import _errors, _hosts
+from exchanges.bitget._rows import Number, Time, milliseconds, word
 from exchanges.events import PositionUpdate
 from exchanges.instruments import SymbolTable
 
@@ -86,7 +86,7 @@ def position_update(held: Held, table: SymbolTable, event_ms: int) -> PositionUp
     size = signed(held.total if held.total not in (None, "") else held.size, short=side == "short")
     entry = held.open_price_avg if held.open_price_avg not in (None, "") else held.avg_price
     return position(
-        _markets.pair_of(product, held.wire),
+        _hosts.pair_of(product, held.wire),
         side=_SIDES.get(side, BOTH) if word(held.pos_mode or held.hold_mode).startswith("hedge") else BOTH,
         contracts=size,
         quantity=_base(held.wire, size, entry),
@@ -102,7 +102,7 @@ def position_update(held: Held, table: SymbolTable, event_ms: int) -> PositionUp
 
 
 def _base(wire: str, size: Decimal, entry: Number) -> Decimal | None:
-    contracts = wire.endswith(_markets.CONTRACT_MARK) and size == size.to_integral_value()
+    contracts = wire.endswith(_hosts.CONTRACT_MARK) and size == size.to_integral_value()
     return coins(size, 1, inverse=contracts, entry=entry)
 
 
@@ -110,16 +110,16 @@ def position_calls(products: Sequence[str], *, unified: bool) -> list[Call]:
     path = (
         "/api/v3/position/current-position?category=" if unified else "/api/v2/mix/position/all-position?productType="
     )
-    urls = [f"{_markets.REST}{path}{product}" for product in products]
+    urls = [f"{_hosts.REST}{path}{product}" for product in products]
     return [Call(tag=TAG, method="GET", url=url, pool="private") for url in urls]
 
 
 def read_positions(
     answer: Answer, products: Sequence[str], table: SymbolTable, event_ms: int, *, unified: bool
 ) -> Read:
-    envelope = _rest.read(answer)
-    if not _rest.succeeded(answer, envelope):
-        return Read(failed=_rest.failure(answer, envelope).reason)
+    envelope = _errors.read(answer)
+    if not _errors.succeeded(answer, envelope):
+        return Read(failed=_errors.failure(answer, envelope).reason)
     try:
         data = envelope.data
         if unified and bytes(data).strip() not in (b"", b"null"):

@@ -22,9 +22,9 @@ from exchanges._feed import TickerFeed
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
 from exchanges._rows import Odd, read_rows
-from exchanges.bitget import _markets
-from exchanges.bitget._frames import Frame, Number
-from exchanges.bitget._socket import Arg, Socket, arg_of
+from exchanges.bitget import _hosts
+from exchanges.bitget._connection import Arg, Socket, arg_of
+from exchanges.bitget._rows import Frame, Number
 from exchanges.events import Ticker
 
 CHANNEL: Final = "ticker"
@@ -83,7 +83,7 @@ class TickerAdapter(TickerFeed[Arg], Socket):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self._products = frozenset(_markets.PRODUCTS[setup.exchange])
+        self._products = frozenset(_hosts.PRODUCTS[setup.exchange])
 
     def add(self, subscription: Subscription, now: Instant) -> Outputs:
         """A shard is all of one socket; when the venue moves its symbols, the connection starts anew on the other one."""
@@ -95,11 +95,11 @@ class TickerAdapter(TickerFeed[Arg], Socket):
         return super().add(subscription, now)
 
     def _is_modern(self, symbol: str) -> bool:
-        return _markets.is_modern(self._setup.table().wire(symbol))
+        return _hosts.is_modern(self._setup.table().wire(symbol))
 
     def _topic(self, symbol: str) -> Arg:
-        product = _markets.product_of(self._exchange, self._setup.table(), symbol)
-        product = product or _markets.guess(self._exchange, symbol)
+        product = _hosts.product_of(self._exchange, self._setup.table(), symbol)
+        product = product or _hosts.guess(self._exchange, symbol)
         return Arg(product.lower() if self._is_modern(symbol) else product, CHANNEL, symbol)
 
     def received(self, frame: bytes, now: Instant) -> Outputs:
@@ -164,5 +164,5 @@ def _loose_rows(frame: Frame) -> tuple[list[tuple[str, Figures]], Odd]:
 def _modern_rows(arg: Arg, frame: Frame) -> tuple[list[tuple[str, Figures]], Odd]:
     """The name comes from the argument; sizes stay contracts."""
     rows, odd = read_rows(frame.data, _modern)
-    name = _markets.pair_of(arg.inst_type, arg.value)
+    name = _hosts.pair_of(arg.inst_type, arg.value)
     return [(name, (row.last_price, row.volume24h, row.ask1_size, row.bid1_size)) for row in rows], odd

@@ -32,8 +32,14 @@ from exchanges._positions import Positions, Read
 from exchanges._repair import GapRepair
 from exchanges._rows import Odd, read_rows
 from exchanges._timers import earliest
-from exchanges.bitget import _events, _frames, _markets, _mode, _rest
+from exchanges.bitget import _errors, _hosts, _mode, _orders, _rows, _signer
 from exchanges.bitget._asking import Asking
+from exchanges.bitget._connection import (
+    ACCOUNT,
+    Arg,
+    Socket,
+    code_of,
+)
 from exchanges.bitget._errors import NOT_LOGGED_IN, SOCKET
 from exchanges.bitget._gap import ClassicGap, Gap, UnifiedGap
 from exchanges.bitget._positions import (
@@ -45,12 +51,6 @@ from exchanges.bitget._positions import (
     read_positions,
 )
 from exchanges.bitget._report import Told
-from exchanges.bitget._socket import (
-    ACCOUNT,
-    Arg,
-    Socket,
-    code_of,
-)
 from exchanges.credentials import Credentials
 from exchanges.errors import CredentialUnusable
 from exchanges.events import AccountPosition
@@ -70,32 +70,32 @@ class _Time(msgspec.Struct, rename="camel"):
     server_time: str | int
 
 
-_order = msgspec.json.Decoder(_frames.OrderRow).decode
-_spot = msgspec.json.Decoder(_frames.SpotBalance).decode
-_futures = msgspec.json.Decoder(_frames.FuturesBalance).decode
-_unified_order = msgspec.json.Decoder(_frames.UnifiedOrder).decode
-_unified_account = msgspec.json.Decoder(_frames.UnifiedAccount).decode
+_order = msgspec.json.Decoder(_rows.OrderRow).decode
+_spot = msgspec.json.Decoder(_rows.SpotBalance).decode
+_futures = msgspec.json.Decoder(_rows.FuturesBalance).decode
+_unified_order = msgspec.json.Decoder(_rows.UnifiedOrder).decode
+_unified_account = msgspec.json.Decoder(_rows.UnifiedAccount).decode
 _time = msgspec.json.Decoder(_Time).decode
 
 
 def _time_of(answer: Answer) -> int | None:
     try:
-        return int(_time(_rest.read(answer).data).server_time)
+        return int(_time(_errors.read(answer).data).server_time)
     except (*UNREADABLE, ValueError):
         return None
 
 
-class User(OneAccount, Socket):
+class UserAdapter(OneAccount, Socket):
     """One account. Whether it is classic or unified is asked by REST before the connection is opened, and now and then."""
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self.unified = False
-        self.account = _events.Account(setup.exchange, table=setup.table)
+        self.account = _orders.Account(setup.exchange, table=setup.table)
         self.repair: GapRepair | None = None
         self._gap: Gap | None = None
         self._asking: Asking | None = None
-        time = Call(tag=_TIME, method="GET", url=f"{_markets.REST}/api/v2/public/time", pool="public")
+        time = Call(tag=_TIME, method="GET", url=f"{_hosts.REST}/api/v2/public/time", pool="public")
         self._check = ClockCheck(self._clock, time, _time_of)
         self._login_by: float | None = None
         self._mode_at: float | None = None
@@ -111,7 +111,7 @@ class User(OneAccount, Socket):
         key = subscription.credentials.key.reveal()
         if not key or not key.isascii():
             raise CredentialUnusable("the API key is empty or holds characters that no key has")
-        if not _markets.is_spot(self._exchange):
+        if not _hosts.is_spot(self._exchange):
             self._positions = Positions(
                 subscription,
                 calls=lambda: position_calls(self.account.products, unified=self.unified),
@@ -127,10 +127,10 @@ class User(OneAccount, Socket):
         """Put the session in its live state without a connection (recorded frames): nothing can be asked."""
         self._subscription = subscription
         self.unified = unified
-        self.account = _events.Account(self._exchange, products, self._setup.table)
+        self.account = _orders.Account(self._exchange, products, self._setup.table)
         self.repair = GapRepair(subscription)
         self.repair.done = True
-        self._positions = None if _markets.is_spot(self._exchange) else Positions(subscription)
+        self._positions = None if _hosts.is_spot(self._exchange) else Positions(subscription)
 
     @property
     def _credentials(self) -> Credentials:
@@ -141,7 +141,7 @@ class User(OneAccount, Socket):
     def _signed(self, call: Call, now: Instant) -> Call:
         stream_id = self._subscription.stream_id if self._subscription else None
         call = msgspec.structs.replace(call, stream_id=stream_id)
-        return _rest.sign(call, self._credentials, self._clock.stamp(now))
+        return _signer.sign(call, self._credentials, self._clock.stamp(now))
 
     def _refuse(self, reason: str, *, first_sight: bool = True) -> Fail:
         stream_id = self._subscription.stream_id if self._subscription else None
@@ -169,8 +169,8 @@ class User(OneAccount, Socket):
         if finding.unified is not None:
             self.unified = finding.unified
             version = "v3" if self.unified else "v2"
-            demo = _rest.is_demo(self._credentials)
-            return [*notes, Connect(_markets.ws_url(version, "private", demo=demo))]
+            demo = _signer.is_demo(self._credentials)
+            return [*notes, Connect(_hosts.ws_url(version, "private", demo=demo))]
         if finding.ask is not None:
             return [*notes, self._signed(finding.ask, now)]
         if finding.clock:
@@ -225,13 +225,13 @@ class User(OneAccount, Socket):
         self._login_by = now.mono + LOGIN_S
         login = {
             "apiKey": credentials.key.reveal(),
-            "passphrase": _rest.passphrase(credentials),
+            "passphrase": _signer.passphrase(credentials),
             "timestamp": stamp,
-            "sign": _rest.signature(credentials, stamp + _VERIFY),
+            "sign": _signer.signature(credentials, stamp + _VERIFY),
         }
         return [Send(msgspec.json.encode({"op": "login", "args": [login]}).decode())]
 
-    def _other(self, frame: _frames.Frame, now: Instant) -> Outputs:
+    def _other(self, frame: _rows.Frame, now: Instant) -> Outputs:
         if frame.event != "login":
             return super()._other(frame, now)
         if self._login_by is None:
@@ -260,7 +260,7 @@ class User(OneAccount, Socket):
             return [Arg("UTA", "position")]
         return [Arg(product, POSITIONS, "default") for product in self.account.products]
 
-    def _rejected(self, frame: _frames.Frame, code: str, now: Instant) -> Outputs | None:
+    def _rejected(self, frame: _rows.Frame, code: str, now: Instant) -> Outputs | None:
         reason = f"{frame.code} {frame.msg or ''}".strip()
         meaning = SOCKET.get(code, PASSING)
         if meaning.kind is FailKind.CREDENTIAL:
@@ -325,7 +325,7 @@ class User(OneAccount, Socket):
 
     # --- frames ---
 
-    def _pushed(self, frame: _frames.Frame, now: Instant) -> Outputs:
+    def _pushed(self, frame: _rows.Frame, now: Instant) -> Outputs:
         arg = frame.arg
         if arg is None:
             return [Note("push without an argument")]
@@ -344,7 +344,7 @@ class User(OneAccount, Socket):
             return [Note(f"{channel} push is not understood", "error")]
         return outputs or [seen]
 
-    def _classic_push(self, channel: str, frame: _frames.Frame, now: Instant) -> list[Output]:
+    def _classic_push(self, channel: str, frame: _rows.Frame, now: Instant) -> list[Output]:
         if channel == "orders":
             rows, odd = read_rows(frame.data, _order)
             outputs = _noted(odd, "orders")
@@ -360,13 +360,13 @@ class User(OneAccount, Socket):
         if channel != "account":
             return [Note(f"channel {channel} is not known")]
         time_ms = int(frame.ts)
-        if _markets.is_spot(self._exchange):
+        if _hosts.is_spot(self._exchange):
             coins, odd = read_rows(frame.data, _spot)
-            return self._balances(_events.spot_position(coins, time_ms), odd)
+            return self._balances(_orders.spot_position(coins, time_ms), odd)
         margins, odd = read_rows(frame.data, _futures)
-        return self._balances(_events.futures_position(margins, time_ms), odd)
+        return self._balances(_orders.futures_position(margins, time_ms), odd)
 
-    def _unified_push(self, topic: str, frame: _frames.Frame, now: Instant) -> list[Output]:
+    def _unified_push(self, topic: str, frame: _rows.Frame, now: Instant) -> list[Output]:
         if topic == "order":
             rows, odd = read_rows(frame.data, _unified_order)
             outputs = _noted(odd, "orders")
@@ -383,17 +383,17 @@ class User(OneAccount, Socket):
             return [Note(f"topic {topic} is not known")]
         accounts, odd = read_rows(frame.data, _unified_account)
         outputs = _noted(odd, "balances")
-        coins: list[_frames.UnifiedCoin] = []
+        coins: list[_rows.UnifiedCoin] = []
         for account in accounts:
             try:
-                found, odd = read_rows(account.coin, _frames.unified_coin)
+                found, odd = read_rows(account.coin, _rows.unified_coin)
             except UNREADABLE as error:
                 found, odd = [], Odd(1, (str(error),))
             coins += found
             outputs += _noted(odd, "balances")
         return [*outputs, *self._balances(self.account.unified_position(coins, int(frame.ts)), Odd())]
 
-    def _positions_push(self, frame: _frames.Frame) -> list[Output]:
+    def _positions_push(self, frame: _rows.Frame) -> list[Output]:
         kept, table, event_ms = self._positions, self._setup.table(), int(frame.ts)
         if kept is None or frame.arg is None:
             return []

@@ -8,10 +8,10 @@ from typing import Final, cast
 from exchanges._adapter import Adapter, ClockCall, Example, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges.bybit._candle import CandleAdapter, native_interval
-from exchanges.bybit._errors import ERRORS
-from exchanges.bybit._instruments import Loader
-from exchanges.bybit._public import ARGS_CHARACTERS
-from exchanges.bybit._rest import CATEGORY, IP_BAN_S, REGIONS
+from exchanges.bybit._connection import ARGS_CHARACTERS
+from exchanges.bybit._errors import ERRORS, IP_BAN_S
+from exchanges.bybit._hosts import CATEGORY, REGIONS
+from exchanges.bybit._symbols import Loader
 from exchanges.bybit._ticker import PREFIX, TickerAdapter
 from exchanges.bybit._user import UserAdapter
 from exchanges.ids import Feed

@@ -12,8 +12,9 @@ from exchanges._candles import CandleFeed
 from exchanges._catchup import Bar, Page
 from exchanges._frames import UNREADABLE
 from exchanges._rows import read_rows, tolerant
-from exchanges.bybit._public import PublicFeed
-from exchanges.bybit._rest import PUBLIC_REST, envelope_of, failure_of
+from exchanges.bybit._connection import PublicFeed
+from exchanges.bybit._errors import envelope_of, failure_of
+from exchanges.bybit._hosts import PUBLIC_REST
 
 PREFIX: Final = "kline."
 MINUTE_MS: Final = 60_000

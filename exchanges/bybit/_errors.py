@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from exchanges._adapter import FailKind
+import msgspec
+
+from exchanges._adapter import Answer, FailKind
+from exchanges._failures import Failure
+from exchanges._frames import UNREADABLE
 from exchanges._meaning import (
     ACCOUNT,
     ADDRESS,
@@ -66,3 +70,59 @@ def meaning_of(code: int, text: str) -> Meaning:
         return said
     louder = said.kind in _LOUDER and found.kind is not FailKind.CREDENTIAL and found is not OFF
     return said if louder else found
+
+
+class Envelope(msgspec.Struct):
+    """Around every REST answer; the HTTP status is 200 for most errors."""
+
+    retCode: int  # noqa: N815 - the venue's name
+    retMsg: str = ""  # noqa: N815
+    result: msgspec.Raw = msgspec.Raw(b"{}")
+    time: int = 0
+
+
+_decode_envelope = msgspec.json.Decoder(Envelope).decode
+IP_BAN_S: Final = 600.0
+"""HTTP 403 `access too frequent` binds the address; the documentation asks for ten minutes of silence."""
+
+
+def envelope_of(answer: Answer) -> Envelope | None:
+    try:
+        return _decode_envelope(answer.body)
+    except UNREADABLE:
+        return None
+
+
+def time_of(answer: Answer) -> int | None:
+    """The venue's clock in ms: it stands in every envelope."""
+    envelope = envelope_of(answer)
+    return envelope.time or None if answer.status == 200 and envelope is not None else None
+
+
+def failure_of(answer: Answer) -> Failure | None:
+    """None for a good answer, else its class (docs/venues/bybit.md, section 7)."""
+    if answer.status == 0:
+        return Failure(FailKind.TRANSIENT, answer.error or "no answer")
+    envelope = envelope_of(answer)
+    if answer.status == 401:
+        return Failure(FailKind.CREDENTIAL, f"HTTP 401 {envelope.retMsg if envelope else ''}".rstrip())
+    if answer.status in (403, 429):
+        return Failure(FailKind.RATE_LIMITED, f"HTTP {answer.status}")
+    if envelope is None:
+        return Failure(FailKind.TRANSIENT, f"HTTP {answer.status} without a readable body")
+    return failure_of_code(envelope.retCode, envelope.retMsg)
+
+
+def failure_of_code(code: int, text: str) -> Failure | None:
+    if code == 0:
+        return None
+    meaning = meaning_of(code, text)
+    return Failure(meaning.kind, f"{code} {text}".rstrip(), clock=meaning.clock)
+
+
+def wait_of(answer: Answer, now_ms: int) -> float:
+    """Seconds to wait after a rate limit: the venue says when its window resets; at least one second."""
+    if answer.status == 403:
+        return IP_BAN_S
+    reset = answer.headers.get("x-bapi-limit-reset-timestamp", "")
+    return max(1.0, (int(reset) - now_ms) / 1000) if reset.isdigit() else 1.0

@@ -13,6 +13,7 @@ from exchanges._frames import UNREADABLE
 from exchanges._plan import Singles, Steps, not_known
 from exchanges._repair import Repaired
 from exchanges._rows import Odd, read_rows, tolerant
+from exchanges.bybit._errors import envelope_of, failure_of, wait_of
 from exchanges.bybit._orders import (
     UNIFIED_2,
     Order,
@@ -23,7 +24,6 @@ from exchanges.bybit._orders import (
     execution_report,
     unclear,
 )
-from exchanges.bybit._rest import envelope_of, failure_of, wait_of
 from exchanges.events import AccountEvent
 from exchanges.instruments import SymbolTable
 

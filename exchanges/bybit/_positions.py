@@ -16,7 +16,7 @@ from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
 from exchanges._positions import BOTH, Read, coins, position, signed
 from exchanges._rows import read_rows, tolerant
-from exchanges.bybit._rest import envelope_of, failure_of
+from exchanges.bybit._errors import envelope_of, failure_of
 from exchanges.events import PositionUpdate
 
 TAG: Final = "positions"

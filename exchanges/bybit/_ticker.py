@@ -19,7 +19,7 @@ from exchanges._feed import TickerFeed
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import number
 from exchanges._rows import tolerant
-from exchanges.bybit._public import PublicFeed
+from exchanges.bybit._connection import PublicFeed
 from exchanges.events import Ticker
 
 PREFIX: Final = "tickers."

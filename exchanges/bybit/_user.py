@@ -31,8 +31,10 @@ from exchanges._positions import Positions, Read
 from exchanges._repair import GapRepair
 from exchanges._rows import read_rows, tolerant
 from exchanges._timers import Alarms, earliest
+from exchanges.bybit._connection_ping import heartbeat
+from exchanges.bybit._errors import envelope_of, failure_of, time_of
 from exchanges.bybit._gap import GapPlan
-from exchanges.bybit._keepalive import heartbeat
+from exchanges.bybit._hosts import CATEGORY, REGIONS, Site, region_of, site_of
 from exchanges.bybit._orders import (
     Order,
     account_position,
@@ -43,18 +45,7 @@ from exchanges.bybit._orders import (
     unclear,
 )
 from exchanges.bybit._positions import decode_held, position_calls, position_update, read_positions
-from exchanges.bybit._rest import (
-    AUTH_AHEAD_MS,
-    CATEGORY,
-    REGIONS,
-    Signer,
-    Site,
-    envelope_of,
-    failure_of,
-    region_of,
-    site_of,
-    time_of,
-)
+from exchanges.bybit._signer import AUTH_AHEAD_MS, Signer
 
 ASK_TIMEOUT_S: Final = 5.0
 ASK_LIMIT_S: Final = 8.0

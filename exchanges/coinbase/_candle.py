@@ -33,8 +33,8 @@ from exchanges._adapter import (
 from exchanges._frames import UNREADABLE
 from exchanges._plausible import plausible_candle
 from exchanges._rows import Odd, read_rows, tolerant
+from exchanges.coinbase._connection import API, REST, Message, Request, requests
 from exchanges.coinbase._errors import failure_of
-from exchanges.coinbase._link import API, REST, Message, Request, requests
 from exchanges.coinbase._market import MarketLink
 from exchanges.coinbase._series import BUCKET_MS, GRANULARITIES, INTERVALS, Bucket, Series, floor
 

@@ -15,8 +15,8 @@ from exchanges._plan import Singles, Steps, not_known
 from exchanges._repair import Repaired
 from exchanges._rows import read_rows
 from exchanges._times import rfc3339
+from exchanges.coinbase._connection import API
 from exchanges.coinbase._errors import failure_of
-from exchanges.coinbase._link import API
 from exchanges.coinbase._orders import Memory, RestOrder, belongs, rest_execution_report, unclear
 from exchanges.events import AccountEvent, AccountPosition, Balance
 

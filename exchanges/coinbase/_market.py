@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from exchanges._adapter import Fail, FailKind, Instant, Note, Output, Setup
 from exchanges._failures import Failure
-from exchanges.coinbase._link import HEARTBEATS, Link, Request, requests
+from exchanges.coinbase._connection import HEARTBEATS, Link, Request, requests
 from exchanges.coinbase._signer import Signer
 from exchanges.credentials import credentials
 from exchanges.errors import CredentialUnusable

@@ -11,8 +11,8 @@ import msgspec
 from exchanges._adapter import Answer, Call
 from exchanges._frames import UNREADABLE
 from exchanges._rows import read_rows, tolerant
+from exchanges.coinbase._connection import API, REST
 from exchanges.coinbase._errors import failure_of
-from exchanges.coinbase._link import API, REST
 from exchanges.instruments import Instrument
 
 PAGE: Final = 1_000

@@ -26,7 +26,7 @@ from exchanges._frames import UNREADABLE
 from exchanges._numbers import number, plain
 from exchanges._rows import Odd, read_rows
 from exchanges._times import milliseconds
-from exchanges.coinbase._link import Message, Request, requests
+from exchanges.coinbase._connection import Message, Request, requests
 from exchanges.coinbase._market import MarketLink
 from exchanges.events import Ticker
 

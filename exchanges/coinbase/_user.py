@@ -30,8 +30,7 @@ from exchanges._repair import GapRepair, Repaired
 from exchanges._rows import Odd, read_rows, tolerant
 from exchanges._timers import earliest
 from exchanges._times import milliseconds
-from exchanges.coinbase._gap import GapPlan
-from exchanges.coinbase._link import (
+from exchanges.coinbase._connection import (
     API,
     HEARTBEATS,
     REST,
@@ -42,6 +41,7 @@ from exchanges.coinbase._link import (
     Message,
     Request,
 )
+from exchanges.coinbase._gap import GapPlan
 from exchanges.coinbase._orders import Memory, Order, belongs, execution_report, unclear
 from exchanges.coinbase._signer import Signer
 

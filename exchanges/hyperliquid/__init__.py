@@ -11,10 +11,11 @@ from typing import Final
 from exchanges._adapter import Adapter, ClockCall, Example, InstrumentLoader, Limits, Rate, Setup
 from exchanges._replay import RECORDED, recorded_setup
 from exchanges.hyperliquid._candle import CandleAdapter, refusal_of_request
-from exchanges.hyperliquid._markets import LINEAR, SPOT, Loader, table_of_context
+from exchanges.hyperliquid._errors import ERRORS, RETRY_S, TOO_MANY_CONNECTIONS
+from exchanges.hyperliquid._hosts import POOL
+from exchanges.hyperliquid._symbols import LINEAR, SPOT, Loader, table_of_context
 from exchanges.hyperliquid._ticker import TickerAdapter
 from exchanges.hyperliquid._user import UserAdapter, recorded_user
-from exchanges.hyperliquid._wire import ERRORS, POOL, RETRY_S, TOO_MANY_CONNECTIONS
 from exchanges.ids import Feed
 from exchanges.instruments import EMPTY, SymbolTable
 

@@ -12,9 +12,11 @@ from exchanges._catchup import Bar, CatchUp, Page
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal, plain
 from exchanges._rows import read_rows
-from exchanges.hyperliquid._markets import DOUBLE, instrument_of, market_of, pair_of
-from exchanges.hyperliquid._public import PublicFeed
-from exchanges.hyperliquid._wire import Topic, info, refusal_of
+from exchanges.hyperliquid._connection import PublicFeed
+from exchanges.hyperliquid._connection_frames import Topic
+from exchanges.hyperliquid._errors import refusal_of
+from exchanges.hyperliquid._hosts import info
+from exchanges.hyperliquid._symbols import DOUBLE, instrument_of, market_of, pair_of
 from exchanges.instruments import SymbolTable
 
 _MINUTE_MS: Final = 60_000

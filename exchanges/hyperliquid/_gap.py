@@ -14,10 +14,11 @@ from exchanges._plan import Singles, Steps, not_known, once
 from exchanges._repair import Repaired
 from exchanges._rows import Odd, read_rows
 from exchanges.events import AccountEvent
+from exchanges.hyperliquid._errors import refusal_of
+from exchanges.hyperliquid._hosts import Site, info
 from exchanges.hyperliquid._join import LIFE_LEAD_MS, Ask, Join
-from exchanges.hyperliquid._markets import dex_of, market_of
 from exchanges.hyperliquid._orders import ALIVE, FILLED, MODIFIABLE_END, Fill, Order, Update, odd
-from exchanges.hyperliquid._wire import Site, info, refusal_of
+from exchanges.hyperliquid._symbols import dex_of, market_of
 
 OVERLAP_MS: Final = 60_000
 """A filled order may have waited this long for its fills when the connection ended."""

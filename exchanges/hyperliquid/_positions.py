@@ -15,7 +15,7 @@ from exchanges._numbers import decimal
 from exchanges._positions import position
 from exchanges._rows import Odd, read_rows, tolerant
 from exchanges.events import PositionUpdate
-from exchanges.hyperliquid._wire import Topic
+from exchanges.hyperliquid._connection_frames import Topic
 
 ALL: Final = Topic("allDexsClearinghouseState")
 NATIVE: Final = Topic("clearinghouseState")

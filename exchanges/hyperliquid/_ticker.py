@@ -12,9 +12,9 @@ from exchanges._feed import TickerFeed
 from exchanges._numbers import number
 from exchanges._stamps import Stamps
 from exchanges.events import Ticker
-from exchanges.hyperliquid._markets import DOUBLE, LINEAR, SPOT, dex_of, market_of
-from exchanges.hyperliquid._public import PublicFeed
-from exchanges.hyperliquid._wire import Topic
+from exchanges.hyperliquid._connection import PublicFeed
+from exchanges.hyperliquid._connection_frames import Topic
+from exchanges.hyperliquid._symbols import DOUBLE, LINEAR, SPOT, dex_of, market_of
 
 VOLUME: Final = 10_000_000.0
 """The venue tells mids only; the platform knows this figure from the old connector, and uses the price."""

@@ -31,26 +31,21 @@ from exchanges._frames import UNREADABLE
 from exchanges._replay import RECORDED
 from exchanges._timers import Alarms, earliest
 from exchanges.credentials import credentials
-from exchanges.hyperliquid._account import Account
-from exchanges.hyperliquid._markets import LINEAR
-from exchanges.hyperliquid._positions import TOPICS as POSITION_TOPICS
-from exchanges.hyperliquid._positions import TYPES as POSITION_TYPES
-from exchanges.hyperliquid._wire import (
+from exchanges.hyperliquid._connection_frames import Topic, acknowledged, decode_frame, heartbeat, request
+from exchanges.hyperliquid._errors import (
     RETRY_S,
     ROLE_REASONS,
     SPEAKING_ROLES,
-    TESTNET,
     Complaint,
-    Topic,
-    acknowledged,
     address_of,
     complaint,
-    decode_frame,
-    heartbeat,
     refusal_of,
-    request,
-    site_of,
 )
+from exchanges.hyperliquid._hosts import TESTNET, site_of
+from exchanges.hyperliquid._positions import TOPICS as POSITION_TOPICS
+from exchanges.hyperliquid._positions import TYPES as POSITION_TYPES
+from exchanges.hyperliquid._symbols import LINEAR
+from exchanges.hyperliquid._user_account import Account
 
 ORDERS: Final = Topic("orderUpdates")
 FILLS: Final = Topic("userFills")

@@ -16,17 +16,17 @@ from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges._topics import chunks
 from exchanges.ids import Feed
 from exchanges.instruments import EMPTY, SymbolTable
-from exchanges.kraken import _markets
+from exchanges.kraken import _symbols
 from exchanges.kraken._candle import FuturesCandle, SpotCandle, UnifiedCandle, refusal_of
-from exchanges.kraken._derivatives_user import DerivativesUser
 from exchanges.kraken._errors import ERRORS
-from exchanges.kraken._futures_user import FuturesUser
-from exchanges.kraken._markets import FuturesLoader, SpotLoader
-from exchanges.kraken._rest import NO_SANDBOX, option_refusal
+from exchanges.kraken._hosts import NO_SANDBOX, option_refusal
 from exchanges.kraken._route import UNIFIED, Routed
-from exchanges.kraken._spot_user import SpotUser
+from exchanges.kraken._symbols import FuturesLoader, SpotLoader
 from exchanges.kraken._ticker import FuturesTicker, SpotTicker, UnifiedTicker
-from exchanges.kraken._unified_user import UnifiedUser
+from exchanges.kraken._user_derivatives import DerivativesUser
+from exchanges.kraken._user_futures import FuturesUser
+from exchanges.kraken._user_spot import SpotUser
+from exchanges.kraken._user_unified import UnifiedUser
 
 SYMBOLS_PER_CONNECTION: Final = 200
 """No documented figure; the old connector's."""
@@ -61,20 +61,20 @@ class Kraken:
     """Satisfies `exchanges._adapter.Venue`."""
 
     name = "kraken"
-    exchanges = (_markets.SPOT, _markets.FUTURES)
+    exchanges = (_symbols.SPOT, _symbols.FUTURES)
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset()
     clock = ClockCall("https://api.kraken.com/0/public/Time", ("result", "unixtime"), whole_seconds=True)
     errors = ERRORS
     examples: Mapping[str, Example] = {
-        _markets.SPOT: Example(
+        _symbols.SPOT: Example(
             "BTC-USD", ("1", "5", "15", "30", "60", "240", "1440", "10080", "21600"), refused=("3m", "2h", "8h")
         ),
-        _markets.FUTURES: Example("BTC-USD", ("1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w")),
+        _symbols.FUTURES: Example("BTC-USD", ("1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w")),
     }
 
     def limits(self, exchange: str, feed: Feed) -> Limits:
-        spot = exchange == _markets.SPOT
+        spot = exchange == _symbols.SPOT
         return Limits(
             connects=CONNECTS,
             messages=SPOT_MESSAGES if spot else FUTURES_MESSAGES,
@@ -87,15 +87,15 @@ class Kraken:
         )
 
     def user(self, setup: Setup) -> Adapter:
-        return SpotUser(setup) if setup.exchange == _markets.SPOT else DerivativesUser(setup)
+        return SpotUser(setup) if setup.exchange == _symbols.SPOT else DerivativesUser(setup)
 
     def ticker(self, setup: Setup) -> Adapter:
-        if setup.exchange == _markets.SPOT:
+        if setup.exchange == _symbols.SPOT:
             return SpotTicker(setup)
         return Routed(setup, FuturesTicker, UnifiedTicker)
 
     def candle(self, setup: Setup) -> Adapter:
-        if setup.exchange == _markets.SPOT:
+        if setup.exchange == _symbols.SPOT:
             return SpotCandle(setup)
         return Routed(setup, FuturesCandle, UnifiedCandle)
 
@@ -111,21 +111,21 @@ class Kraken:
 
     def candle_group(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str:
         """One interval a connection: spot takes no second one of a symbol (bug C5), and a futures request has one feed."""
-        return str(_markets.minutes_of(exchange, interval) or interval)
+        return str(_symbols.minutes_of(exchange, interval) or interval)
 
     def instruments(self, exchange: str, options: Mapping[str, str], before: SymbolTable = EMPTY) -> InstrumentLoader:
-        return SpotLoader(options) if exchange == _markets.SPOT else FuturesLoader(options)
+        return SpotLoader(options) if exchange == _symbols.SPOT else FuturesLoader(options)
 
     def option_refusal(self, options: Mapping[str, str]) -> str | None:
         """See `exchanges.option_refusals`."""
         return option_refusal(options)
 
     def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:
-        setup = recorded_setup(exchange, _markets.table_of_context(context))
-        spot, unified = exchange == _markets.SPOT, context.get("route") == UNIFIED
+        setup = recorded_setup(exchange, _symbols.table_of_context(context))
+        spot, unified = exchange == _symbols.SPOT, context.get("route") == UNIFIED
         if feed == "user":
             user = SpotUser(setup) if spot else UnifiedUser(setup) if unified else FuturesUser(setup)
-            user.replay(recorded_account(exchange), _markets.asset_map_of_context(context))
+            user.replay(recorded_account(exchange), _symbols.asset_map_of_context(context))
             return user, RECORDED
         if feed == "ticker":
             ticker = SpotTicker(setup) if spot else UnifiedTicker(setup) if unified else FuturesTicker(setup)

@@ -17,15 +17,15 @@ from exchanges._numbers import decimal, plain
 from exchanges._rows import read_rows
 from exchanges._times import milliseconds
 from exchanges.instruments import SymbolTable
-from exchanges.kraken import _markets
+from exchanges.kraken import _symbols
+from exchanges.kraken._connection_futures import CANDLES, FuturesLink
+from exchanges.kraken._connection_futures_frames import Frame as FuturesFrame
+from exchanges.kraken._connection_spot import SpotLink
+from exchanges.kraken._connection_spot_frames import Frame as SpotFrame
+from exchanges.kraken._connection_topic import DERIVATIVES, PRODUCT, Topic
 from exchanges.kraken._errors import read_futures, read_spot
-from exchanges.kraken._futures_frames import Frame as FuturesFrame
-from exchanges.kraken._futures_link import CANDLES, FuturesLink
-from exchanges.kraken._rest import FUTURES_REST, SPOT_REST, UNIFIED_WS
-from exchanges.kraken._spot_frames import Frame as SpotFrame
-from exchanges.kraken._spot_link import SpotLink
-from exchanges.kraken._spot_orders import Number
-from exchanges.kraken._topic import DERIVATIVES, PRODUCT, Topic
+from exchanges.kraken._hosts import FUTURES_REST, SPOT_REST, UNIFIED_WS
+from exchanges.kraken._orders_spot import Number
 
 SPOT_ROWS: Final = 720
 """Most candles of one spot answer."""
@@ -86,8 +86,8 @@ class _Candles(CandleFeed[Topic]):
 
     def _route(self, subscription: CandleSubscription) -> tuple[Topic, int] | Fail:
         symbol, interval, table = subscription.symbol, subscription.interval, self._setup.table()
-        minutes = _markets.minutes_of(self._exchange, interval)
-        wire = _markets.wire_of(self._exchange, table, symbol)
+        minutes = _symbols.minutes_of(self._exchange, interval)
+        wire = _symbols.wire_of(self._exchange, table, symbol)
         if minutes is None or wire is None:
             reason = refusal_of(self._exchange, symbol, interval, table)
             unloaded = f"the symbols of {self._exchange} are not loaded yet, so {symbol!r} can't be looked up"
@@ -99,12 +99,12 @@ class _Candles(CandleFeed[Topic]):
         return Topic(wire, minutes), minutes * 60_000
 
     def _asked_by(self, topic: Topic) -> tuple[str, str] | None:
-        spot = self._exchange == _markets.SPOT
-        pair = _markets.pair_in(self._setup.table(), topic.symbol)
+        spot = self._exchange == _symbols.SPOT
+        pair = _symbols.pair_in(self._setup.table(), topic.symbol)
         if spot:
             return pair, str(topic.minutes)
-        known = _markets.minutes_of(self._exchange, str(topic.minutes)) is not None
-        return (pair, _markets.interval_name(topic.minutes)) if known else None
+        known = _symbols.minutes_of(self._exchange, str(topic.minutes)) is not None
+        return (pair, _symbols.interval_name(topic.minutes)) if known else None
 
     def _minutes(self) -> int:
         return next((topic.minutes for topic in self._routes), 0)
@@ -151,8 +151,8 @@ class SpotCandle(_Candles, SpotLink):
         instrument = self._setup.table().wire(topic.symbol)
         name = (instrument.extra.get("altname") if instrument else "") or topic.symbol.replace("/", "")
         query = {"pair": name, "interval": str(topic.minutes), "since": str(from_ms // 1000 - 1)}
-        if instrument is not None and instrument.kind == _markets.TOKENIZED:
-            query["asset_class"] = _markets.TOKENIZED
+        if instrument is not None and instrument.kind == _symbols.TOKENIZED:
+            query["asset_class"] = _symbols.TOKENIZED
         url = f"{SPOT_REST}/0/public/OHLC?{urlencode(query)}"
         return Call(tag="candles", method="GET", url=url, pool="candles")
 
@@ -172,7 +172,7 @@ class FuturesCandle(_Candles, FuturesLink):
 
     def _data(self, message: FuturesFrame, frame: bytes, now: Instant) -> Outputs:
         feed = message.feed
-        minutes = _markets.minutes_of_name(feed.removeprefix(CANDLES).removesuffix(_SNAPSHOT))
+        minutes = _symbols.minutes_of_name(feed.removeprefix(CANDLES).removesuffix(_SNAPSHOT))
         if not feed.startswith(CANDLES) or minutes is None:
             return [] if feed == "heartbeat" else [Note(f"unknown public frame {feed[:40] or 'without a feed'}")]
         if feed.endswith(_SNAPSHOT):
@@ -206,7 +206,7 @@ class UnifiedCandle(SpotCandle):
 
 def chart_call(topic: Topic, from_s: int, to_s: int, page: int = 1) -> Call:
     """Past candles of a product."""
-    path = f"/api/charts/v1/trade/{quote(topic.symbol)}/{_markets.interval_name(topic.minutes)}"
+    path = f"/api/charts/v1/trade/{quote(topic.symbol)}/{_symbols.interval_name(topic.minutes)}"
     url = f"{FUTURES_REST}{path}?from={from_s}&to={to_s}"
     return Call(tag="candles", method="GET", url=url, pool="candles", context=(topic, to_s, page))
 
@@ -236,8 +236,8 @@ def _text(value: Text) -> str:
 
 def refusal_of(exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
     """None, or one sentence why this candle can't be had. An empty table refuses no symbol."""
-    if _markets.minutes_of(exchange, interval) is None:
-        return f"{exchange} has no candles of interval {interval!r}: use one of {_markets.interval_list(exchange)}."
+    if _symbols.minutes_of(exchange, interval) is None:
+        return f"{exchange} has no candles of interval {interval!r}: use one of {_symbols.interval_list(exchange)}."
     if len(table) and table.pair(symbol) is None:
         return f"{exchange} lists no symbol {symbol!r}: pair ids look like BTC-USD."
     return None

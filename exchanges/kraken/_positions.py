@@ -18,7 +18,7 @@ from exchanges._positions import position
 from exchanges._rows import Odd, read_rows, tolerant
 from exchanges.events import PositionUpdate
 from exchanges.instruments import SymbolTable
-from exchanges.kraken._markets import PERPETUAL, event_pair_in
+from exchanges.kraken._symbols import PERPETUAL, event_pair_in
 
 FEED: Final = "open_positions"
 CHANNEL: Final = "positions"

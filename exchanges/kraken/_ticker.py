@@ -13,13 +13,13 @@ from exchanges._rows import read_rows, tolerant
 from exchanges._stamps import Stamps
 from exchanges._times import milliseconds
 from exchanges.events import Ticker
-from exchanges.kraken._futures_frames import Frame as FuturesFrame
-from exchanges.kraken._futures_link import TICKER, FuturesLink
-from exchanges.kraken._markets import pair_in
-from exchanges.kraken._rest import UNIFIED_WS
-from exchanges.kraken._spot_frames import Frame as SpotFrame
-from exchanges.kraken._spot_link import SpotLink
-from exchanges.kraken._topic import DERIVATIVES, PRODUCT, Topic
+from exchanges.kraken._connection_futures import TICKER, FuturesLink
+from exchanges.kraken._connection_futures_frames import Frame as FuturesFrame
+from exchanges.kraken._connection_spot import SpotLink
+from exchanges.kraken._connection_spot_frames import Frame as SpotFrame
+from exchanges.kraken._connection_topic import DERIVATIVES, PRODUCT, Topic
+from exchanges.kraken._hosts import UNIFIED_WS
+from exchanges.kraken._symbols import pair_in
 
 _OFFERED: Final = ("PF_", "PI_")
 

@@ -11,8 +11,8 @@ from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal, plain
 from exchanges._rows import read_rows, tolerant
 from exchanges.events import Balance
-from exchanges.kraken._markets import asset_name
-from exchanges.kraken._spot_orders import Number
+from exchanges.kraken._orders_spot import Number
+from exchanges.kraken._symbols import asset_name
 
 MULTI: Final = "multi_collateral"
 _ELSEWHERE: Final = frozenset({"spot", "earn", "funding"})

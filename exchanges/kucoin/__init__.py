@@ -13,14 +13,14 @@ from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges._topics import chunks
 from exchanges.ids import Feed
 from exchanges.instruments import EMPTY, SymbolTable
-from exchanges.kucoin import _markets
+from exchanges.kucoin import _symbols
 from exchanges.kucoin._candle import CandleAdapter, refusal_of
-from exchanges.kucoin._classic import ClassicUser
 from exchanges.kucoin._errors import ERRORS
-from exchanges.kucoin._markets import Instruments
+from exchanges.kucoin._symbols import Instruments
 from exchanges.kucoin._ticker import TickerAdapter
-from exchanges.kucoin._unified import UnifiedUser
-from exchanges.kucoin._user import User
+from exchanges.kucoin._user import UserAdapter
+from exchanges.kucoin._user_classic import ClassicUser
+from exchanges.kucoin._user_unified import UnifiedUser
 
 TICKERS_PER_CONNECTION: Final = 290
 CANDLES_PER_CONNECTION: Final = 380
@@ -82,7 +82,7 @@ class KuCoin:
         )
 
     def user(self, setup: Setup) -> Adapter:
-        return User(setup)
+        return UserAdapter(setup)
 
     def ticker(self, setup: Setup) -> Adapter:
         return TickerAdapter(setup)
@@ -91,7 +91,7 @@ class KuCoin:
         return CandleAdapter(setup)
 
     def ticker_shards(self, exchange: str, table: SymbolTable) -> Sequence[tuple[str, ...]]:
-        if _markets.is_spot(exchange):
+        if _symbols.is_spot(exchange):
             return [()]
         return chunks([instrument.wire for instrument in table.active()], TICKERS_PER_CONNECTION)
 
@@ -108,7 +108,7 @@ class KuCoin:
         return Instruments(exchange)
 
     def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:
-        setup = recorded_setup(exchange, _markets.table_of_context(exchange, context))
+        setup = recorded_setup(exchange, _symbols.table_of_context(exchange, context))
         if feed == "ticker":
             ticker = TickerAdapter(setup)
             ticker.replay(RECORDED)

@@ -13,8 +13,8 @@ from exchanges._frames import UNREADABLE
 from exchanges._numbers import plain
 from exchanges._rows import read_rows, tolerant
 from exchanges.instruments import SymbolTable
-from exchanges.kucoin import _markets, _rest
-from exchanges.kucoin._link import Control, Link, Topic
+from exchanges.kucoin import _errors, _symbols
+from exchanges.kucoin._connection import Control, Link, Topic
 
 SPOT_PREFIX: Final = "/market/candles:"
 FUTURES_PREFIX: Final = "/contractMarket/limitCandle:"
@@ -40,24 +40,24 @@ class CandleAdapter(CandleFeed[Topic], Link):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self._spot = _markets.is_spot(setup.exchange)
+        self._spot = _symbols.is_spot(setup.exchange)
         self._prefix = SPOT_PREFIX if self._spot else FUTURES_PREFIX
         self.history = SPOT_LIMIT if self._spot else FUTURES_LIMIT
         self._seen: dict[Topic, int] = {}
 
     def _route(self, subscription: CandleSubscription) -> tuple[Topic, int] | Fail:
         symbol, table = subscription.symbol, self._setup.table()
-        code = _markets.interval_code(self._exchange, subscription.interval)
-        wire = _markets.wire_of(self._exchange, table, symbol)
+        code = _symbols.interval_code(self._exchange, subscription.interval)
+        wire = _symbols.wire_of(self._exchange, table, symbol)
         if code is not None and wire is not None:
-            return Topic(self._prefix, f"{wire}_{code}"), _markets.interval_seconds(code) * 1000
+            return Topic(self._prefix, f"{wire}_{code}"), _symbols.interval_seconds(code) * 1000
         reason = refusal_of(self._exchange, symbol, subscription.interval, table)
         unloaded = f"The symbols of {self._exchange} are not loaded yet, so {symbol!r} can't be looked up."
         return Fail(kind=FailKind.REQUEST, reason=reason or unloaded)
 
     def _asked_by(self, topic: Topic) -> tuple[str, str] | None:
         wire, _, code = topic.name.rpartition("_")
-        pair = _markets.pair_in(self._exchange, self._setup.table(), wire)
+        pair = _symbols.pair_in(self._exchange, self._setup.table(), wire)
         return None if pair is None else (pair, code)
 
     def remove(self, stream_id: str, now: Instant) -> Outputs:
@@ -89,18 +89,18 @@ class CandleAdapter(CandleFeed[Topic], Link):
         wire, _, code = topic.name.rpartition("_")
         if self._spot:
             query = f"symbol={wire}&type={code}&startAt={from_ms // 1000}&endAt={to_ms // 1000 + 1}"
-            url = f"{_markets.SPOT_REST}/api/v1/market/candles?{query}"
+            url = f"{_symbols.SPOT_REST}/api/v1/market/candles?{query}"
         else:
-            minutes = _markets.interval_seconds(code) // 60
+            minutes = _symbols.interval_seconds(code) // 60
             query = f"symbol={wire}&granularity={minutes}&from={from_ms}&to={to_ms}"
-            url = f"{_markets.FUTURES_REST}/api/v1/kline/query?{query}"
+            url = f"{_symbols.FUTURES_REST}/api/v1/kline/query?{query}"
         return Call(tag="candles", method="GET", url=url, weight=3, pool="public", context=topic.name)
 
     def _page(self, call: Call, answer: Answer) -> Page:
         """REST rows: spot like the stream, futures with ms, the usual open-high-low-close, and contracts at 5."""
-        envelope = _rest.read(answer)
-        if not _rest.succeeded(answer, envelope):
-            return Page(failed=_rest.failure(answer, envelope).reason, retry=True)
+        envelope = _errors.read(answer)
+        if not _errors.succeeded(answer, envelope):
+            return Page(failed=_errors.failure(answer, envelope).reason, retry=True)
         try:
             return Page(bars=read_rows(envelope.data, self._past_bar)[0])
         except UNREADABLE:
@@ -115,8 +115,8 @@ class CandleAdapter(CandleFeed[Topic], Link):
 
 def refusal_of(exchange: str, symbol: str, interval: str, table: SymbolTable) -> str | None:
     """None, or one sentence why this candle can't be had. An empty table refuses no symbol."""
-    if _markets.interval_code(exchange, interval) is None:
-        return f"{exchange} has no candles of interval {interval!r}: use one of {_markets.interval_list(exchange)}."
+    if _symbols.interval_code(exchange, interval) is None:
+        return f"{exchange} has no candles of interval {interval!r}: use one of {_symbols.interval_list(exchange)}."
     if len(table) and table.pair(symbol) is None:
         example = {"kucoin": "BTC-USDT", "kucoinLinear": "BTCUSDT", "kucoinInverse": "BTCUSD"}[exchange]
         return f"{exchange} lists no symbol {symbol!r}: pair ids look like {example}."

@@ -15,8 +15,8 @@ from exchanges._plan import Singles, Steps, not_known, once
 from exchanges._repair import Repaired
 from exchanges._rows import Odd, read_rows, tolerant
 from exchanges.events import ExecutionReport
-from exchanges.kucoin import _errors, _events, _frames, _markets, _rest
-from exchanges.kucoin._telling import Telling
+from exchanges.kucoin import _errors, _orders, _rows, _symbols
+from exchanges.kucoin._gap_telling import Telling
 
 PAGE: Final = 100
 FUTURES_PAGE: Final = 1000
@@ -57,23 +57,23 @@ class _Symbols(msgspec.Struct, rename="camel"):
 
 class _SpotAccount(msgspec.Struct):
     currency: str
-    available: _frames.Figure
-    holds: _frames.Number = "0"
+    available: _rows.Figure
+    holds: _rows.Number = "0"
     type: str = ""
 
 
 class _Overview(msgspec.Struct, rename="camel"):
     currency: str
-    available_balance: _frames.Figure
-    position_margin: _frames.Number = None
-    order_margin: _frames.Number = None
-    frozen_funds: _frames.Number = None
+    available_balance: _rows.Figure
+    position_margin: _rows.Number = None
+    order_margin: _rows.Number = None
+    frozen_funds: _rows.Number = None
 
 
 _page = tolerant(_Page)
-_order = tolerant(_frames.RestOrder)
-_fill = tolerant(_frames.FillRow)
-_symbols = tolerant(_Symbols)
+_order = tolerant(_rows.RestOrder)
+_fill = tolerant(_rows.FillRow)
+_traded = tolerant(_Symbols)
 _account = tolerant(_SpotAccount)
 _overview = tolerant(_Overview)
 
@@ -87,22 +87,22 @@ class Part(msgspec.Struct, frozen=True):
     page: int = 1
 
 
-class Gap:
+class GapPlan:
     """The plan of one repair: open and recent orders and balances, then what is left of the known open orders."""
 
     def __init__(
-        self, account: _events.Account, subscription: UserSubscription, stamp: Callable[[Instant], int]
+        self, account: _orders.Account, subscription: UserSubscription, stamp: Callable[[Instant], int]
     ) -> None:
         self._account = account
         self._exchange = account.exchange
-        self._rest = _markets.rest_of(account.exchange)
-        self._pool = _markets.pool_of(account.exchange)
+        self._rest = _symbols.rest_of(account.exchange)
+        self._pool = _symbols.pool_of(account.exchange)
         self._resume = subscription.resume
         self._stamp = stamp
         self._since = self._resume.since_ms if self._resume else 0
         self._wires: dict[str, None] = {}
         self._held: dict[str, None] = {}
-        self._forced: dict[str, list[_frames.FillRow]] = {}
+        self._forced: dict[str, list[_rows.FillRow]] = {}
         """Fills of liquidations, by the order that closed the position."""
         self.telling = Telling(account, subscription)
         steps = [once(self._symbol_orders)] if self._spot else []
@@ -120,7 +120,7 @@ class Gap:
 
     @property
     def _spot(self) -> bool:
-        return _markets.is_spot(self._exchange)
+        return _symbols.is_spot(self._exchange)
 
     def saw(self, wire: str) -> None:
         """A live frame named this symbol: its closed orders are asked for as well."""
@@ -135,7 +135,7 @@ class Gap:
                 self._get("open symbols", "/api/v1/hf/orders/active/symbols", 2),
                 self._get("balances", "/api/v1/accounts?type=trade", 5, pool="management"),
             ]
-        assets = _markets.own_assets(self._exchange, self._account.table())
+        assets = _symbols.own_assets(self._exchange, self._account.table())
         codes = sorted("XBT" if asset == "BTC" else asset for asset in assets or {"BTC"})
         if self._stamp(now) - self._since < RECENT_MS:
             closed = [self._get("recent orders", "/api/v1/recentDoneOrders", 5)]
@@ -153,8 +153,8 @@ class Gap:
         return self.telling.at_once(self.parse, call, answer, now)
 
     def parse(self, call: Call, answer: Answer, now: Instant) -> Repaired:
-        envelope = _rest.read(answer)
-        if not _rest.succeeded(answer, envelope):
+        envelope = _errors.read(answer)
+        if not _errors.succeeded(answer, envelope):
             return self._failed(call, answer, envelope)
         try:
             return self._parsers[call.tag](call, envelope.data, now)
@@ -227,7 +227,7 @@ class Gap:
     # --- answers ---
 
     def _open_symbols(self, _call: Call, data: msgspec.Raw, _now: Instant) -> Repaired:
-        answer = _symbols(data)
+        answer = _traded(data)
         self._wires.update(dict.fromkeys(answer.symbols or answer.symbol_list or ()))
         return Repaired()
 
@@ -292,18 +292,18 @@ class Gap:
 
     def _told(self, call: Call, data: msgspec.Raw, since_ms: int = 0) -> Repaired:
         rows, odd = read_rows(data, _order)
-        fresh = [row for row in rows if not since_ms or _frames.milliseconds(row.updated_at or row.end_at) >= since_ms]
+        fresh = [row for row in rows if not since_ms or _rows.milliseconds(row.updated_at or row.end_at) >= since_ms]
         told = self._reported(fresh)
         if not odd:
             return told
         return msgspec.structs.replace(told, missing=[*told.missing, f"{call.tag}: {odd.phrase('orders')}"])
 
-    def _reported(self, rows: Sequence[_frames.RestOrder]) -> Repaired:
+    def _reported(self, rows: Sequence[_rows.RestOrder]) -> Repaired:
         reports: list[ExecutionReport] = []
         missing: list[str] = []
         for row in rows:
             self.telling.found.add(row.id)
-            if _events.unlisted(row):
+            if _orders.unlisted(row):
                 missing.append(f"order {row.id}: state {str(row.status)[:40]}, which no page lists")
                 continue
             report = self._account.rest_order(row)
@@ -321,20 +321,20 @@ class Gap:
                 pairs = (f"{row.currency}-{coin}" for coin in QUOTES)
                 self._held.update(dict.fromkeys(pair for pair in pairs if listed.wire(pair) is not None))
         events = [
-            _events.position(row.currency, _frames.text(row.available), _frames.text(row.holds), now_ms) for row in rows
+            _orders.position(row.currency, _rows.text(row.available), _rows.text(row.holds), now_ms) for row in rows
         ]
         return Repaired(events=events, missing=_odd_balances(odd))
 
     def _balance(self, _call: Call, data: msgspec.Raw, now: Instant) -> Repaired:
         row = _overview(data)
-        asset = _markets.asset_name(row.currency)
+        asset = _symbols.asset_name(row.currency)
         locked = decimal(row.position_margin) + decimal(row.order_margin) + decimal(row.frozen_funds)
-        free = _frames.text(row.available_balance)
-        return Repaired(events=[_events.position(asset, free, plain(locked), self._stamp(now))])
+        free = _rows.text(row.available_balance)
+        return Repaired(events=[_orders.position(asset, free, plain(locked), self._stamp(now))])
 
-    def _failed(self, call: Call, answer: Answer, envelope: _rest.Envelope) -> Repaired:
+    def _failed(self, call: Call, answer: Answer, envelope: _errors.Envelope) -> Repaired:
         code = str(envelope.code)
-        fail = _rest.failure(answer, envelope)
+        fail = _errors.failure(answer, envelope)
         if fail.kind is FailKind.RATE_LIMITED:
             return Repaired(retry=True, retry_after_s=fail.retry_after_s)
         if code == _errors.CLOCK or code.startswith("5"):

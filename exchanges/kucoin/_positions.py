@@ -19,9 +19,9 @@ from exchanges._positions import BOTH, Read, coins, position
 from exchanges._rows import read_rows, tolerant
 from exchanges.events import PositionUpdate
 from exchanges.instruments import SymbolTable
-from exchanges.kucoin import _markets, _rest
-from exchanges.kucoin._frames import Number
-from exchanges.kucoin._unified_gap import Api
+from exchanges.kucoin import _errors, _symbols
+from exchanges.kucoin._gap_unified import Api
+from exchanges.kucoin._rows import Number
 
 TAG: Final = "positions"
 LONG_PAGE: Final = 50
@@ -105,7 +105,7 @@ class Reader:
             quantity=coins(
                 contracts,
                 instrument.contract_size if instrument is not None else None,
-                inverse=_markets.MARKET_OF[self._exchange] == "inverse",
+                inverse=_symbols.MARKET_OF[self._exchange] == "inverse",
                 entry=entry,
             ),
             entry=entry,
@@ -119,9 +119,9 @@ class Reader:
         )
 
     def read(self, answer: Answer, event_ms: int) -> Read:
-        envelope = _rest.read(answer)
-        if not _rest.succeeded(answer, envelope):
-            return Read(failed=_rest.failure(answer, envelope).reason)
+        envelope = _errors.read(answer)
+        if not _errors.succeeded(answer, envelope):
+            return Read(failed=_errors.failure(answer, envelope).reason)
         try:
             rows, odd = read_rows(envelope.data, decode_held)
         except UNREADABLE as error:
@@ -142,8 +142,8 @@ class Reader:
 
 
 def classic_call(exchange: str) -> Call:
-    url = f"{_markets.rest_of(exchange)}/api/v1/positions"
-    return Call(tag=TAG, method="GET", url=url, weight=2, pool=_markets.pool_of(exchange))
+    url = f"{_symbols.rest_of(exchange)}/api/v1/positions"
+    return Call(tag=TAG, method="GET", url=url, weight=2, pool=_symbols.pool_of(exchange))
 
 
 def unified_call(api: Api) -> Call:

@@ -14,8 +14,8 @@ from exchanges._frames import UNREADABLE
 from exchanges._numbers import number
 from exchanges._rows import tolerant
 from exchanges.events import Ticker
-from exchanges.kucoin import _markets
-from exchanges.kucoin._link import Control, Link, Topic
+from exchanges.kucoin import _symbols
+from exchanges.kucoin._connection import Control, Link, Topic
 
 ALL: Final = "all"
 """Name of the spot topic with every symbol."""
@@ -62,7 +62,7 @@ class TickerAdapter(TickerFeed[Topic], Link):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self._spot = _markets.is_spot(setup.exchange)
+        self._spot = _symbols.is_spot(setup.exchange)
         self._prefix = SPOT_PREFIX if self._spot else FUTURES_PREFIX
         self._pairs: dict[str, str] = {}
 
@@ -110,7 +110,7 @@ class TickerAdapter(TickerFeed[Topic], Link):
             return None
         symbol = self._pairs.get(tick.symbol)
         if symbol is None:
-            symbol = _markets.pair_in(self._exchange, self._setup.table(), tick.symbol)
+            symbol = _symbols.pair_in(self._exchange, self._setup.table(), tick.symbol)
             if symbol is None:
                 return None
             self._pairs[tick.symbol] = symbol

@@ -25,10 +25,10 @@ from exchanges._frames import UNREADABLE
 from exchanges._rows import tolerant
 from exchanges._timers import earliest
 from exchanges.errors import CredentialUnusable
-from exchanges.kucoin import _errors, _markets, _rest
-from exchanges.kucoin._classic import ClassicUser
-from exchanges.kucoin._unified import UnifiedUser
-from exchanges.kucoin._unified_gap import Api
+from exchanges.kucoin import _errors, _signer, _symbols
+from exchanges.kucoin._gap_unified import Api
+from exchanges.kucoin._user_classic import ClassicUser
+from exchanges.kucoin._user_unified import UnifiedUser
 
 _MODE: Final = "account mode"
 MODE_TRIES: Final = 2
@@ -46,7 +46,7 @@ class _Mode(msgspec.Struct, rename="camel"):
 _decode_mode = tolerant(_Mode)
 
 
-class User(OneAccount):
+class UserAdapter(OneAccount):
     """Finds out whether the account is classic or unified, then hands every input to that session."""
 
     def __init__(self, setup: Setup) -> None:
@@ -54,8 +54,8 @@ class User(OneAccount):
         self._inner: Adapter | None = None
         self._recheck_at: float | None = None
         self._clock = VenueClock(setup)
-        self._check = ClockCheck(self._clock, _rest.time_call(_markets.SPOT_REST), _rest.time_of)
-        self._versions = _rest.KeyVersion()
+        self._check = ClockCheck(self._clock, _errors.time_call(_symbols.SPOT_REST), _errors.time_of)
+        self._versions = _signer.KeyVersion()
         self._checks = 0
 
     def _open(self, subscription: UserSubscription, now: Instant) -> Outputs:
@@ -74,7 +74,7 @@ class User(OneAccount):
 
     def _signed(self, call: Call, subscription: UserSubscription, now: Instant) -> Call:
         version = self._versions.of(call.url)
-        return _rest.sign(call, subscription.credentials, self._clock.stamp(now), version)
+        return _signer.sign(call, subscription.credentials, self._clock.stamp(now), version)
 
     def _classic(self, subscription: UserSubscription, now: Instant) -> Outputs:
         if self._inner is not None:  # it runs already: the mode was asked again
@@ -91,7 +91,7 @@ class User(OneAccount):
             return self._mode_told(subscription, call, answer, now)
         if self._inner is not None:
             return self._inner.answered(call, answer, now)
-        if subscription is not None and call.tag == _rest.TIME:
+        if subscription is not None and call.tag == _errors.TIME:
             read = self._check.told(answer, now)
             return [*([] if read is None else [read]), *self._ask_mode(subscription, now)]
         return []
@@ -100,8 +100,8 @@ class User(OneAccount):
         version = call.context if isinstance(call.context, int) else 2
         if self._versions.again(call, answer):
             return [self._signed(call, subscription, now)]
-        envelope = _rest.read(answer)
-        if not _rest.succeeded(answer, envelope):
+        envelope = _errors.read(answer)
+        if not _errors.succeeded(answer, envelope):
             return self._no_mode(subscription, call, answer, envelope, now)
         try:
             unified = _decode_mode(envelope.data).self_account_mode == "UNIFIED"
@@ -115,15 +115,15 @@ class User(OneAccount):
         return self._choose(UnifiedUser(self._setup, subscription, self._clock, self._versions, Api(version)), now)
 
     def _no_mode(
-        self, subscription: UserSubscription, call: Call, answer: Answer, envelope: _rest.Envelope, now: Instant
+        self, subscription: UserSubscription, call: Call, answer: Answer, envelope: _errors.Envelope, now: Instant
     ) -> Outputs:
-        fail = _rest.failure(answer, envelope)
+        fail = _errors.failure(answer, envelope)
         code = str(envelope.code)
         if code == _errors.CLOCK and self._inner is None and (ask := self._check.ask()) is not None:
             return [ask]
         if fail.kind is FailKind.RATE_LIMITED and self._inner is None:
             return [fail]
-        if _rest.unknown_path(answer, envelope):
+        if _errors.unknown_path(answer, envelope):
             if call.context == 2:
                 return self._ask_mode(subscription, now, version=1)
             return self._mode_unknown(subscription, "neither version of the venue's API tells it", now)
@@ -175,4 +175,4 @@ def check(subscription: UserSubscription, now: Instant) -> None:
     key = subscription.credentials.key.reveal()
     if not key or not key.isascii():
         raise CredentialUnusable("the API key is empty or holds characters that no key has")
-    _rest.sign(Call(tag="", method="GET", url=_markets.SPOT_REST), subscription.credentials, now.wall_ms)
+    _signer.sign(Call(tag="", method="GET", url=_symbols.SPOT_REST), subscription.credentials, now.wall_ms)

@@ -11,10 +11,10 @@ from exchanges.ids import Feed
 from exchanges.instruments import EMPTY, SymbolTable
 from exchanges.okx._candle import CandleAdapter
 from exchanges.okx._errors import ERRORS
-from exchanges.okx._instruments import Loader, of_context
+from exchanges.okx._hosts import SITES
 from exchanges.okx._intervals import channel_of
 from exchanges.okx._orders import KIND
-from exchanges.okx._rest import SITES
+from exchanges.okx._symbols import Loader, of_context
 from exchanges.okx._ticker import TickerAdapter
 from exchanges.okx._user import UserAdapter
 

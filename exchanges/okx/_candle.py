@@ -14,12 +14,13 @@ from exchanges._catchup import Bar, CatchUp, Page
 from exchanges._frames import UNREADABLE
 from exchanges._rows import read_rows, tolerant
 from exchanges.instruments import SymbolTable
-from exchanges.okx._frames import Arg
+from exchanges.okx._connection import PublicFeed
+from exchanges.okx._connection_frames import Arg
+from exchanges.okx._connection_ping import PONG
+from exchanges.okx._errors import envelope_of, failure_of
+from exchanges.okx._hosts import BUSINESS_WS, PUBLIC_REST
 from exchanges.okx._intervals import EIGHT_HOURS, EightHours, channel_of, length_ms
-from exchanges.okx._keepalive import PONG
 from exchanges.okx._orders import pair_of
-from exchanges.okx._public import PublicFeed
-from exchanges.okx._rest import BUSINESS_WS, PUBLIC_REST, envelope_of, failure_of
 
 REPAIR_ROWS: Final = 300
 """Most rows of one answer."""

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
+
+from exchanges._adapter import Answer, FailKind
+from exchanges._failures import Failure
+from exchanges._frames import UNREADABLE
 from exchanges._meaning import (
     ACCOUNT,
     ADDRESS,
@@ -69,3 +74,60 @@ def meaning_of(code: str, text: str) -> Meaning:
     if meaning is None:
         return WRONG if code.startswith("51") and len(code) == 5 else PASSING
     return meaning
+
+
+class Envelope(msgspec.Struct):
+    """Around every REST answer; a code other than 0 is an error whatever the HTTP status."""
+
+    code: str
+    msg: str | None = ""
+    data: msgspec.Raw = msgspec.Raw(b"[]")
+
+
+class _Time(msgspec.Struct):
+    ts: str
+
+
+_decode_envelope = msgspec.json.Decoder(Envelope).decode
+_decode_times = msgspec.json.Decoder(list[_Time]).decode
+UPGRADE_NOTICE: Final = "64008"
+FIRST_WAIT_S: Final = 2.0
+LONGEST_WAIT_S: Final = 60.0
+
+
+def failure_of_code(code: str, text: str) -> Failure:
+    """The class of an error code."""
+    meaning = meaning_of(code, text)
+    return Failure(meaning.kind, f"{code} {text}".strip(), code=code, clock=meaning.clock)
+
+
+def envelope_of(answer: Answer) -> Envelope | None:
+    try:
+        return _decode_envelope(answer.body)
+    except UNREADABLE:
+        return None
+
+
+def failure_of(answer: Answer) -> Failure | None:
+    """None for a good answer, else its class (docs/venues/okx.md, section 7)."""
+    if answer.status == 0:
+        return Failure(FailKind.TRANSIENT, answer.error or "no answer")
+    envelope = envelope_of(answer)
+    if envelope is not None and envelope.code != "0":
+        return failure_of_code(envelope.code, envelope.msg or "")
+    if answer.status == 429:
+        return Failure(FailKind.RATE_LIMITED, "HTTP 429")
+    if envelope is None or answer.status >= 400:
+        return Failure(FailKind.TRANSIENT, f"HTTP {answer.status} without a usable body")
+    return None
+
+
+def time_of(answer: Answer) -> int | None:
+    """The venue's clock in ms out of the answer to `time_call`."""
+    envelope = envelope_of(answer)
+    if failure_of(answer) is not None or envelope is None:
+        return None
+    try:
+        return int(_decode_times(envelope.data)[0].ts)
+    except (*UNREADABLE, ValueError, IndexError):
+        return None

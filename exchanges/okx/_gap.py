@@ -16,9 +16,9 @@ from exchanges._repair import Repaired
 from exchanges._rows import read_rows
 from exchanges.events import AccountEvent, ExecutionReport
 from exchanges.instruments import Instrument, SymbolTable
-from exchanges.okx._errors import ORDER_UNKNOWN
+from exchanges.okx._errors import FIRST_WAIT_S, ORDER_UNKNOWN, envelope_of, failure_of, time_of
+from exchanges.okx._hosts import time_call
 from exchanges.okx._orders import Account, Order, account_position, execution_report, unclear
-from exchanges.okx._rest import FIRST_WAIT_S, envelope_of, failure_of, time_call, time_of
 
 PAGE: Final = 100
 MAX_PAGES: Final = 20

@@ -17,9 +17,9 @@ from exchanges._positions import BOTH, Read, coins, position, signed
 from exchanges._rows import read_rows, tolerant
 from exchanges.events import PositionUpdate
 from exchanges.instruments import SymbolTable
-from exchanges.okx._frames import Arg
+from exchanges.okx._connection_frames import Arg
+from exchanges.okx._errors import envelope_of, failure_of
 from exchanges.okx._orders import belongs_to, contract_type
-from exchanges.okx._rest import envelope_of, failure_of
 
 TAG: Final = "positions"
 CHANNEL: Final = "positions"

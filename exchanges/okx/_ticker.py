@@ -13,11 +13,11 @@ from exchanges._frames import UNREADABLE
 from exchanges._numbers import number
 from exchanges._rows import read_rows, tolerant
 from exchanges.events import Ticker
-from exchanges.okx._frames import Arg
-from exchanges.okx._keepalive import PONG
+from exchanges.okx._connection import PublicFeed
+from exchanges.okx._connection_frames import Arg
+from exchanges.okx._connection_ping import PONG
+from exchanges.okx._hosts import PUBLIC_WS
 from exchanges.okx._orders import pair_of
-from exchanges.okx._public import PublicFeed
-from exchanges.okx._rest import PUBLIC_WS
 
 CHANNEL: Final = "tickers"
 _MAX_NAMES: Final = 10_000

@@ -32,10 +32,9 @@ from exchanges._frames import UNREADABLE
 from exchanges._rows import tolerant
 from exchanges._timers import Alarms, earliest
 from exchanges.events import AccountEvent, AccountPosition
-from exchanges.okx._account import XPERP_ORDERS, AccountSession, request
-from exchanges.okx._errors import LOGIN_FAILED
-from exchanges.okx._frames import BENIGN, Arg, Control, decode_control, notice
-from exchanges.okx._keepalive import PONG, heartbeat
+from exchanges.okx._connection_frames import BENIGN, Arg, Control, decode_control, notice
+from exchanges.okx._connection_ping import PONG, heartbeat
+from exchanges.okx._errors import FIRST_WAIT_S, LOGIN_FAILED, LONGEST_WAIT_S, envelope_of, failure_of, failure_of_code
 from exchanges.okx._orders import (
     Account,
     Order,
@@ -45,13 +44,7 @@ from exchanges.okx._orders import (
     unclear,
 )
 from exchanges.okx._positions import CHANNEL as POSITIONS
-from exchanges.okx._rest import (
-    FIRST_WAIT_S,
-    LONGEST_WAIT_S,
-    envelope_of,
-    failure_of,
-    failure_of_code,
-)
+from exchanges.okx._user_account import XPERP_ORDERS, AccountSession, request
 
 ASK_LIMIT_S: Final = 5.0
 """REST may hang without any answer (bug C8): then the stream goes on without it."""

@@ -18,7 +18,7 @@ from exchanges._adapter import (
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges.ids import PAPER_TO_REAL, Feed, real_id
 from exchanges.instruments import EMPTY, Instrument, SymbolTable
-from exchanges.paper.user import ERRORS, REQUESTS, PaperUser, ReplayedPaperUser, url
+from exchanges.paper._user import ERRORS, REQUESTS, ReplayedUser, UserAdapter, url
 
 __all__ = ["VENUE", "url"]
 
@@ -55,7 +55,7 @@ class _Paper:
         )
 
     def user(self, setup: Setup) -> Adapter:
-        return PaperUser(setup)
+        return UserAdapter(setup)
 
     def ticker(self, setup: Setup) -> Adapter:
         raise ValueError(f"{setup.exchange} has no prices of its own")
@@ -79,7 +79,7 @@ class _Paper:
         return _NoSymbols()
 
     def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:
-        adapter = ReplayedPaperUser(recorded_setup(exchange))
+        adapter = ReplayedUser(recorded_setup(exchange))
         now = Instant(0.0, 0)
         adapter.add(recorded_account(exchange), now)
         for frame in (

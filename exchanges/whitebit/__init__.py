@@ -13,11 +13,12 @@ from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges._topics import chunks
 from exchanges.ids import Feed
 from exchanges.instruments import EMPTY, SymbolTable
-from exchanges.whitebit import _markets
-from exchanges.whitebit._candle import WhitebitCandle, refusal_of
-from exchanges.whitebit._rest import ERRORS, NO_SANDBOX, option_refusal, site_of
-from exchanges.whitebit._ticker import WhitebitTicker
-from exchanges.whitebit._user import User
+from exchanges.whitebit import _symbols
+from exchanges.whitebit._candle import CandleAdapter, refusal_of
+from exchanges.whitebit._errors import ERRORS
+from exchanges.whitebit._hosts import NO_SANDBOX, option_refusal, site_of
+from exchanges.whitebit._ticker import TickerAdapter
+from exchanges.whitebit._user import UserAdapter
 
 MARKETS_PER_CONNECTION: Final = 2_000
 """A list has no documented limit, and counts as one request."""
@@ -51,7 +52,7 @@ class Whitebit:
     """Satisfies `exchanges._adapter.Venue`."""
 
     name = "whitebit"
-    exchanges = (_markets.SPOT, _markets.FUTURES)
+    exchanges = (_symbols.SPOT, _symbols.FUTURES)
     feeds: tuple[Feed, ...] = ("user", "ticker", "candle")
     regions: frozenset[str] = frozenset()
     clock = ClockCall("https://whitebit.com/api/v4/public/time", ("time",), whole_seconds=True)
@@ -77,13 +78,13 @@ class Whitebit:
         )
 
     def user(self, setup: Setup) -> Adapter:
-        return User(setup)
+        return UserAdapter(setup)
 
     def ticker(self, setup: Setup) -> Adapter:
-        return WhitebitTicker(setup)
+        return TickerAdapter(setup)
 
     def candle(self, setup: Setup) -> Adapter:
-        return WhitebitCandle(setup)
+        return CandleAdapter(setup)
 
     def ticker_shards(self, exchange: str, table: SymbolTable) -> Sequence[tuple[str, ...]]:
         return chunks(sorted(instrument.wire for instrument in table.active()), MARKETS_PER_CONNECTION)
@@ -95,26 +96,26 @@ class Whitebit:
         return refusal_of(exchange, symbol, interval, table)
 
     def candle_group(self, exchange: str, symbol: str, interval: str, table: SymbolTable) -> str:
-        return f"{_markets.wire_of(symbol, exchange, table)}:{_markets.seconds_of(interval) or interval}"
+        return f"{_symbols.wire_of(symbol, exchange, table)}:{_symbols.seconds_of(interval) or interval}"
 
     def instruments(self, exchange: str, options: Mapping[str, str], before: SymbolTable = EMPTY) -> InstrumentLoader:
-        return _markets.Loader(exchange, site_of(options))
+        return _symbols.Loader(exchange, site_of(options))
 
     def option_refusal(self, options: Mapping[str, str]) -> str | None:
         """See `exchanges.option_refusals`."""
         return option_refusal(options)
 
     def replay(self, exchange: str, feed: Feed, context: Mapping[str, object]) -> tuple[Adapter, str]:
-        setup = recorded_setup(exchange, _markets.table_of_context(context))
+        setup = recorded_setup(exchange, _symbols.table_of_context(context))
         if feed == "user":
-            user = User(setup)
+            user = UserAdapter(setup)
             user.replay(recorded_account(exchange))
             return user, RECORDED
         if feed == "ticker":
-            ticker = WhitebitTicker(setup)
+            ticker = TickerAdapter(setup)
             ticker.replay(RECORDED)
             return ticker, RECORDED
-        candle = WhitebitCandle(setup)
+        candle = CandleAdapter(setup)
         candle.replay(RECORDED, str(context.get("requested_interval", "")))
         return candle, RECORDED
 

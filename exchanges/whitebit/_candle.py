@@ -32,10 +32,10 @@ from exchanges._numbers import decimal
 from exchanges._rows import read_rows
 from exchanges._timers import Alarms, earliest
 from exchanges.instruments import SymbolTable
-from exchanges.whitebit import _rest
-from exchanges.whitebit._frames import decode_raws, request
-from exchanges.whitebit._markets import code_of, name_of, seconds_of, wire_of
-from exchanges.whitebit._public import Public
+from exchanges.whitebit import _errors
+from exchanges.whitebit._connection import PublicFeed
+from exchanges.whitebit._connection_frames import decode_raws, request
+from exchanges.whitebit._symbols import code_of, name_of, seconds_of, wire_of
 
 REPAIR_ROWS: Final = 1_000
 FIGURES: Final = 7
@@ -103,7 +103,7 @@ def _pushed(raw: bytes) -> tuple[str, Bar]:
     return row[FIGURES], _bar(row)
 
 
-class WhitebitCandle(CandleFeed[Topic], Public[Topic]):
+class CandleAdapter(CandleFeed[Topic], PublicFeed[Topic]):
     """One candle topic, or several that are asked for. See `exchanges._adapter.Adapter`."""
 
     channel = "candles"
@@ -226,7 +226,7 @@ class WhitebitCandle(CandleFeed[Topic], Public[Topic]):
         return Call(tag="klines", method="GET", url=url, pool="candles")
 
     def _page(self, call: Call, answer: Answer) -> Page:
-        failure = _rest.failure_of(answer)
+        failure = _errors.failure_of(answer)
         if failure is not None:
             return Page(failed=failure.reason, retry=failure.kind is not FailKind.REQUEST)
         try:

@@ -17,8 +17,8 @@ from exchanges.events import AccountEvent, Balance, ExecutionReport
 from exchanges.instruments import SymbolTable
 from exchanges.whitebit._chain import Unsure
 from exchanges.whitebit._clients import ClientOrders
-from exchanges.whitebit._frames import decode_raws
-from exchanges.whitebit._markets import FUTURES, wire_of
+from exchanges.whitebit._connection_frames import decode_raws
+from exchanges.whitebit._errors import failure_of
 from exchanges.whitebit._orders import (
     Number,
     Orders,
@@ -32,7 +32,8 @@ from exchanges.whitebit._orders import (
     spot_balance,
     time_ms,
 )
-from exchanges.whitebit._rest import failure_of, private_call
+from exchanges.whitebit._signer import private_call
+from exchanges.whitebit._symbols import FUTURES, wire_of
 
 PAGE: Final = 100
 MAX_PAGES: Final = 20
@@ -127,7 +128,7 @@ def history_rows(body: bytes) -> tuple[list[Row], int]:
     return rows, bad
 
 
-class Gap:
+class GapPlan:
     """The plan of one repair: open and ended orders, the wallet, then each order that was open and that no list shows."""
 
     def __init__(

@@ -15,7 +15,7 @@ from exchanges._numbers import decimal, divide, plain
 from exchanges._rows import tolerant
 from exchanges.events import AccountPosition, Balance, ExecutionReport
 from exchanges.instruments import SymbolTable
-from exchanges.whitebit._markets import FUTURES, PERPETUAL, SETTLE, name_of
+from exchanges.whitebit._symbols import FUTURES, PERPETUAL, SETTLE, name_of
 
 Number = str | int | float | None
 NEW, CHANGED, ENDED = 1, 2, 3

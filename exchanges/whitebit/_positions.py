@@ -16,7 +16,7 @@ import msgspec
 from exchanges._positions import BOTH, position
 from exchanges._rows import Odd, read_rows, tolerant
 from exchanges.events import PositionUpdate
-from exchanges.whitebit._markets import PERPETUAL
+from exchanges.whitebit._symbols import PERPETUAL
 
 CHANNEL: Final = "positionsMargin"
 

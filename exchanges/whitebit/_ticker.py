@@ -12,7 +12,7 @@ from exchanges._feed import TickerFeed
 from exchanges._numbers import number
 from exchanges._stamps import Stamps
 from exchanges.events import Ticker
-from exchanges.whitebit._public import Public
+from exchanges.whitebit._connection import PublicFeed
 
 AGAIN_S: Final = 20.0
 """A price that did not change is published this often: a symbol without one for minutes counts as dead."""
@@ -31,7 +31,7 @@ class _Update(msgspec.Struct, array_like=True):
 _decode = msgspec.json.Decoder(_Update).decode
 
 
-class WhitebitTicker(TickerFeed[str], Public[str]):
+class TickerAdapter(TickerFeed[str], PublicFeed[str]):
     """All markets of an id. See `exchanges._adapter.Adapter`."""
 
     channel = "market"

@@ -27,12 +27,12 @@ from exchanges._adapter import (
 from exchanges._failures import Failure
 from exchanges._frames import NO_WEIGHT, UNREADABLE
 from exchanges._timers import Alarms, earliest
-from exchanges.whitebit import _rest
-from exchanges.whitebit._account import Account
-from exchanges.whitebit._frames import PING_ID, Frame, Numbers, decode_frame, heartbeat, request
-from exchanges.whitebit._markets import FUTURES
+from exchanges.whitebit import _errors, _hosts, _signer
+from exchanges.whitebit._connection import missing_market
+from exchanges.whitebit._connection_frames import PING_ID, Frame, Numbers, decode_frame, heartbeat, request
 from exchanges.whitebit._positions import CHANNEL as POSITIONS
-from exchanges.whitebit._public import missing_market
+from exchanges.whitebit._symbols import FUTURES
+from exchanges.whitebit._user_account import Account
 
 TOKEN: Final = "socket token"  # noqa: S105 - a name
 TIME: Final = "time"
@@ -60,12 +60,12 @@ _decode_token = msgspec.json.Decoder(_Token).decode
 _decode_time = msgspec.json.Decoder(_Time).decode
 
 
-class User(OneAccount):
+class UserAdapter(OneAccount):
     """One account: connect → token → authorise → subscribe → repair → live. See `exchanges._adapter.Adapter`."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
-        self._site = _rest.site_of(setup.options)
+        self._site = _hosts.site_of(setup.options)
         self._numbers = Numbers()
         self._beat = heartbeat()
         self._alarms: Alarms[str] = Alarms()
@@ -84,7 +84,7 @@ class User(OneAccount):
 
     def _open(self, subscription: UserSubscription, now: Instant) -> Outputs:
         if subscription.credentials.environment == "sandbox":
-            return [Fail(kind=FailKind.REQUEST, reason=_rest.NO_SANDBOX, stream_id=subscription.stream_id)]
+            return [Fail(kind=FailKind.REQUEST, reason=_hosts.NO_SANDBOX, stream_id=subscription.stream_id)]
         self._setup.table()  # starts the loading of the symbols
         self._account = Account(self._setup, subscription, now)
         return [Connect(self._site.ws)]
@@ -168,11 +168,11 @@ class User(OneAccount):
         return []
 
     def _token_call(self, account: Account, attempt: int, now: Instant) -> Call:
-        call = _rest.private_call(TOKEN, "profile/websocket_token", {}, pool="token", attempt=attempt)
+        call = _signer.private_call(TOKEN, "profile/websocket_token", {}, pool="token", attempt=attempt)
         return account.sign(call, now)
 
     def _token_told(self, account: Account, call: Call, answer: Answer, now: Instant) -> list[Output]:
-        failure = _rest.failure_of(answer)
+        failure = _errors.failure_of(answer)
         if failure is None:
             try:
                 token = _decode_token(answer.body).websocket_token
@@ -186,7 +186,7 @@ class User(OneAccount):
         if answer.error == NO_WEIGHT:
             self._alarms.set(str(call.attempt), now.mono + TOKEN_WAIT_S)
             return []
-        if _rest.bad_nonce(failure.reason) and call.attempt < TOKEN_TRIES:
+        if _errors.bad_nonce(failure.reason) and call.attempt < TOKEN_TRIES:
             url = f"{self._site.rest}/api/v4/public/time"
             return [Call(tag=TIME, method="GET", url=url, pool="public", context=call.attempt + 1)]
         if answer.status >= 500 and failure.kind is FailKind.TRANSIENT:
@@ -194,7 +194,7 @@ class User(OneAccount):
             return [Call(tag=STATUS, method="GET", url=url, pool="public", context=failure)]
         if failure.kind is FailKind.RATE_LIMITED and call.attempt < TOKEN_TRIES:
             # Perhaps not the rate: a nonce that was used before is answered with the same text.
-            self._alarms.set(str(call.attempt + 1), now.mono + _rest.RATE_WAIT_S * 2 ** (call.attempt - 1))
+            self._alarms.set(str(call.attempt + 1), now.mono + _errors.RATE_WAIT_S * 2 ** (call.attempt - 1))
             return []
         kind = FailKind.TRANSIENT if failure.kind is FailKind.REQUEST else failure.kind
         return [self._fail(kind, failure.reason, failure.retry_after_s)]
@@ -202,9 +202,9 @@ class User(OneAccount):
     def _passing(self, call: Call, answer: Answer) -> Fail:
         """No token for the venue's own reasons, which pass: the platform's status says whether it is maintenance."""
         reason = call.context.reason if isinstance(call.context, Failure) else "no token"
-        if _rest.under_maintenance(answer):
-            return self._fail(FailKind.MAINTENANCE, f"system maintenance ({reason})", _rest.MAINTENANCE_WAIT_S)
-        return self._fail(FailKind.TRANSIENT, reason, _rest.MAINTENANCE_WAIT_S)
+        if _errors.under_maintenance(answer):
+            return self._fail(FailKind.MAINTENANCE, f"system maintenance ({reason})", _errors.MAINTENANCE_WAIT_S)
+        return self._fail(FailKind.TRANSIENT, reason, _errors.MAINTENANCE_WAIT_S)
 
     def _clock_told(self, account: Account, call: Call, answer: Answer, now: Instant) -> list[Output]:
         attempt = int(str(call.context))
@@ -229,7 +229,7 @@ class User(OneAccount):
             text = frame.error.message if frame.error else "of no request"
             return [Note(f"answer: {text[:100]}")]
         if frame.error is not None:
-            return self._refusal(account, what, _rest.failure_of_code(frame.error.code, frame.error.message), now)
+            return self._refusal(account, what, _errors.failure_of_code(frame.error.code, frame.error.message), now)
         if what == "authorize":
             self._authorised = True
             self._alarms.set("check", now.mono + CHECK_EVERY_S)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from connector.streams.lifecycle import StreamState
-from exchanges.kraken._unified_gap import UNSEEN
+from exchanges.kraken._gap_unified import UNSEEN
 from harness.campaign.check import Transition, Verdict, deduplicated, judge, rank, read_event
 from harness.worlds.failure import Failure
 from harness.worlds.judge_announcements import announcements

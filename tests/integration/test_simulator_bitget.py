@@ -24,7 +24,7 @@ from exchanges._adapter import (
 )
 from exchanges._signing import hmac_sha256_base64
 from exchanges.bitget import VENUE
-from exchanges.bitget._rest import sign
+from exchanges.bitget._signer import sign
 from exchanges.credentials import credentials
 from exchanges.events import ExecutionReport
 from simulator.simulator import Simulator

@@ -25,7 +25,7 @@ from exchanges._adapter import (
 from exchanges.credentials import credentials
 from exchanges.events import ExecutionReport
 from exchanges.kucoin import VENUE
-from exchanges.kucoin._rest import sign
+from exchanges.kucoin._signer import sign
 from simulator.simulator import Simulator
 from tests.integration.venue_client import VenueClient, client, load, of
 

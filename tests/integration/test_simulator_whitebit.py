@@ -14,7 +14,7 @@ from exchanges._adapter import Emit, Fail, FailKind, Live, Note, UserSubscriptio
 from exchanges.credentials import credentials
 from exchanges.events import ExecutionReport
 from exchanges.whitebit import VENUE
-from exchanges.whitebit._rest import Signer, private_call
+from exchanges.whitebit._signer import Signer, private_call
 from simulator.simulator import Simulator
 from tests.integration.venue_client import VenueClient, client, load, of
 

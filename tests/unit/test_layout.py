@@ -1,8 +1,8 @@
 """One layout for every venue: who knows one package finds the way in all of them.
 
 The agreed file names are those of the template (`tests/template`, CONTRIBUTING). Two protocols in one venue take the same
-name with a suffix (`_rest_spot`, `_rest_futures`), so that they sort together. A file beyond the list stands here with its
-reason.
+name with a suffix (`_user_spot`, `_user_futures`), so that they sort together, and so do two files where one would be too
+long (`_user_account`). A file beyond the list stands here with its reason.
 """
 
 from __future__ import annotations
@@ -55,105 +55,48 @@ CLASSES = {
 PEER = re.compile(r"(?:Public|Private|Classic|Unified|UnifiedPublic|UnifiedPrivate|Modern|Futures|Stream|WsApi)Peer")
 """Connections are called after what is told apart; a venue with one kind calls it after itself."""
 
-OLDER = "an older name; the file does what the agreed one does"
-TWO = "two protocols, told apart by a prefix that is older than the rule of suffixes"
 FILES = {
-    # --- adapters: names that are older than the list ---
-    **dict.fromkeys((f"exchanges/{v}/_instruments" for v in ("bitget", "bybit", "okx")), f"{OLDER} (_symbols)"),
-    **dict.fromkeys(
-        (f"exchanges/{v}/_markets" for v in ("binance", "bitget", "hyperliquid", "kraken", "kucoin", "whitebit")),
-        f"{OLDER} (_symbols, with hosts)",
-    ),
-    **dict.fromkeys(
-        (f"exchanges/{v}/_rest" for v in ("bitget", "bybit", "kraken", "kucoin", "okx", "whitebit")),
-        f"{OLDER} (_hosts, _signer and _errors in one: what a call needs)",
-    ),
-    **dict.fromkeys(
-        (f"exchanges/{v}/_public" for v in ("bybit", "hyperliquid", "okx", "whitebit")), f"{OLDER} (_connection)"
-    ),
-    **dict.fromkeys((f"exchanges/{v}/_link" for v in ("coinbase", "kucoin")), f"{OLDER} (_connection)"),
-    **dict.fromkeys((f"exchanges/{v}/_frames" for v in ("bitget", "kucoin")), f"{OLDER} (_rows)"),
-    **dict.fromkeys((f"exchanges/{v}/_events" for v in ("binance", "bitget", "kucoin", "paper")), f"{OLDER} (_orders)"),
-    **dict.fromkeys(
-        (f"exchanges/{v}/_account" for v in ("hyperliquid", "okx", "whitebit")), "what outlives the phases of _user"
-    ),
-    "exchanges/bitget/_socket": f"{OLDER} (_connection)",
-    "exchanges/hyperliquid/_wire": f"{OLDER} (_hosts and _errors; nothing is signed)",
-    "exchanges/binance/_raw": f"{OLDER} (_rows)",
-    "exchanges/binance/_repair": f"{OLDER} (_gap)",
-    "exchanges/binance/_rest": "rows of REST, another vocabulary than the stream's",
-    "exchanges/okx/_frames": "control frames, the same on three services",
-    "exchanges/whitebit/_frames": "JSON-RPC, the same for prices and accounts",
     # --- adapters: what only one venue has ---
     "exchanges/binance/_clock": "the clock is read by the socket and by REST",
-    "exchanges/binance/_history": "finished orders: a page per symbol, and what has to be left out",
-    "exchanges/binance/_links": "many accounts on one connection",
     "exchanges/binance/_odd": "frames in which something is odd",
-    "exchanges/binance/_wsapi": "requests over the socket",
     "exchanges/bitget/_asking": "orders that a push leaves open",
     "exchanges/bitget/_mode": "classic or unified is asked for",
     "exchanges/bitget/_report": "one order in two vocabularies",
-    "exchanges/bitget/_unified": "rows of unified accounts",
-    "exchanges/bybit/_keepalive": "a ping in JSON text",
     "exchanges/coinbase/_market": "the deployment's key on price connections",
     "exchanges/coinbase/_series": "intervals put together from five minutes",
     "exchanges/hyperliquid/_clients": "client orders across modifies",
     "exchanges/hyperliquid/_ends": "cancels that may be modifies",
     "exchanges/hyperliquid/_fills": "fills wait for the state of their order",
     "exchanges/hyperliquid/_join": "states without prices joined with fills",
-    **dict.fromkeys(
-        (
-            f"exchanges/kraken/_{kind}_{role}"
-            for kind, roles in (
-                ("spot", ("account", "frames", "gap", "link", "orders", "user")),
-                ("futures", ("account", "frames", "gap", "link", "orders", "rest", "rows", "user")),
-                ("unified", ("account", "gap", "orders", "user")),
-            )
-            for role in roles
-        ),
-        TWO,
-    ),
     "exchanges/kraken/_balances": "balances every 20 s at the most",
     "exchanges/kraken/_book": "finished orders are kept for late rows",
-    "exchanges/kraken/_derivatives_user": "two ways to one account",
     "exchanges/kraken/_line": "nonces: one signed call at a time",
     "exchanges/kraken/_route": "two ways to one market",
-    "exchanges/kraken/_topic": "what three protocols subscribe",
     "exchanges/kraken/_wallet": "a balance from two channels",
-    **dict.fromkeys(
-        (f"exchanges/kucoin/_{name}" for name in ("unified", "unified_events", "unified_gap", "classic")), TWO
-    ),
     "exchanges/kucoin/_alter": "orders that go on under another id",
     "exchanges/kucoin/_ledger": "average prices from matches",
-    "exchanges/kucoin/_telling": "what two gap plans share",
     "exchanges/okx/_intervals": "an interval that has to be put together",
-    "exchanges/okx/_keepalive": "a ping in bare text",
     "exchanges/whitebit/_chain": "sizes of an order across modifies",
     "exchanges/whitebit/_clients": "client orders across modifies",
-    **dict.fromkeys(
-        (f"exchanges/binance/{name}" for name in ("candle", "symbols", "ticker", "user_listen_key", "user_spot")),
-        "an older name, public",
-    ),
-    "exchanges/paper/user": "an older name, public",
     # --- halves ---
     "simulator/venues/binance/_context": "what REST, in four files, is given",
     "simulator/venues/kucoin/_context": "what REST, in three files, is given",
     "simulator/venues/binance/_listen_keys": "sockets are opened with keys that end",
     "simulator/venues/binance/_weights": "weights of an address, for REST and a socket together",
 }
-NAMES = {
+NAMES: dict[str, set[str]] = {
+    "exchanges/binance/_gap": {"AccountRepair"},
+    "exchanges/bitget/_connection": {"Socket"},
     "exchanges/bitget/_gap": {"ClassicGap", "UnifiedGap"},
-    "exchanges/bitget/_user": {"User"},
+    "exchanges/bitget/_signer": set(),
+    "exchanges/coinbase/_connection": {"Link"},
     "exchanges/kraken/_ticker": {"SpotTicker", "FuturesTicker", "UnifiedTicker"},
     "exchanges/kraken/_candle": {"SpotCandle", "FuturesCandle", "UnifiedCandle"},
-    "exchanges/kucoin/_gap": {"Gap"},
-    "exchanges/kucoin/_user": {"User"},
-    "exchanges/whitebit/_candle": {"WhitebitCandle"},
-    "exchanges/whitebit/_gap": {"Gap"},
-    "exchanges/whitebit/_ticker": {"WhitebitTicker"},
-    "exchanges/whitebit/_user": {"User"},
+    "exchanges/kucoin/_connection": {"Link"},
+    "exchanges/kucoin/_signer": {"KeyVersion"},
 }
-"""Classes that have another name than the agreed one; two or three where one file speaks several protocols."""
+"""Classes that have another name than the agreed one; two or three where one file speaks several protocols, none
+where functions do. A `Link` and a `Socket` carry accounts, too; an `AccountRepair` carries its plan out itself."""
 MISSING = {
     "simulator/venues/hyperliquid": {"_auth": "nothing is signed: a key is an address"},
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from exchanges._adapter import Call, Connect, Fail, FailKind, Note, UserSubscription
-from exchanges.bybit._rest import REGIONS
+from exchanges.bybit._hosts import REGIONS
 from exchanges.credentials import credentials
 from simulator import controls
 from simulator.venues.bybit import Bybit

@@ -41,7 +41,7 @@ from exchanges.credentials import credentials
 from exchanges.events import ExecutionReport
 from exchanges.hyperliquid import VENUE
 from exchanges.hyperliquid._fills import FILLS_KEPT_S
-from exchanges.hyperliquid._markets import Loader, Token, aliases
+from exchanges.hyperliquid._symbols import Loader, Token, aliases
 from exchanges.instruments import EMPTY, SymbolTable
 from tests.unit.exchanges.driver import Driver, after, frame, json_answer, of, only, sent, setup
 

@@ -35,10 +35,10 @@ from exchanges._adapter import (
 from exchanges.credentials import credentials
 from exchanges.events import AccountPosition, Balance, ExecutionReport
 from exchanges.instruments import EMPTY, Instrument, SymbolTable
-from exchanges.kraken import VENUE, _errors, _rest
+from exchanges.kraken import VENUE, _errors, _hosts, _signer
 from exchanges.kraken._balances import PERIOD_S
 from exchanges.kraken._line import LIST_LOOK_S, LIST_WAIT_S
-from exchanges.kraken._markets import asset_name
+from exchanges.kraken._symbols import asset_name
 from tests.unit.exchanges.driver import Driver, after, json_answer, of, only, path, sent
 
 WALL = 1_795_300_000_000
@@ -147,8 +147,8 @@ def steps(outputs: Iterable[object]) -> list[tuple[str, str, str]]:
 
 
 def test_the_signatures_match_the_vectors_of_the_venue_page() -> None:
-    signer = _rest.Signer(credentials("AK", SECRET))
-    token = Call(tag="t", method="POST", url=f"{_rest.SPOT_REST}/0/private/GetWebSocketsToken")
+    signer = _signer.Signer(credentials("AK", SECRET))
+    token = Call(tag="t", method="POST", url=f"{_hosts.SPOT_REST}/0/private/GetWebSocketsToken")
     signed = signer.spot(token, 1_780_000_000_000)
     assert signed.body == "nonce=1780000000000"
     assert signed.headers["API-Sign"] == (
@@ -163,15 +163,15 @@ def test_the_signatures_match_the_vectors_of_the_venue_page() -> None:
         "Z4cOj0zwXh9KGTZIrDz+qZbo0hufjjTL4JI9NJlwcwagdWCeMcYwL4buWqKqu9i0ApQDDZPXMn+uGo5Mf+Jz1A=="
     )
     venues_own = "7zxMEF5p/Z8l2p2U7Ghv6x14Af+Fx+92tPgUdVQ748FOIrEoT9bgT+bTRfXc5pz8na+hL/QdrCVG7bh9KpT0eMTm"
-    signer = _rest.Signer(credentials(" AK\n", f" {venues_own} "))
+    signer = _signer.Signer(credentials(" AK\n", f" {venues_own} "))
     assert signer.challenge("c100b894-1729-464d-ace1-52dbce11db42")["signed_challenge"] == (
         "4JEpF3ix66GA2B+ooK128Ift4XQVtc137N9yeg4Kqsn9PI0Kpzbysl9M1IeCEdjg0zl00wkVqcsnG4bmnlMb3A=="
     )
 
 
 def test_nonces_rise_also_within_a_millisecond_and_when_the_clock_is_set_back() -> None:
-    signer = _rest.Signer(credentials("AK", SECRET))
-    call = Call(tag="t", method="POST", url=f"{_rest.SPOT_REST}/0/private/BalanceEx", body="a=1")
+    signer = _signer.Signer(credentials("AK", SECRET))
+    call = Call(tag="t", method="POST", url=f"{_hosts.SPOT_REST}/0/private/BalanceEx", body="a=1")
     bodies = [signer.spot(call, wall).body for wall in (WALL, WALL, WALL - 5_000, WALL + 10)]
     assert bodies == [f"nonce={WALL + step}&a=1" for step in (0, 1, 2, 10)]
 

@@ -34,8 +34,8 @@ from exchanges.credentials import credentials
 from exchanges.events import AccountPosition, Balance, ExecutionReport, PositionUpdate
 from exchanges.instruments import Instrument, SymbolTable
 from exchanges.kraken import VENUE
+from exchanges.kraken._gap_unified import UNSEEN
 from exchanges.kraken._route import END_MS
-from exchanges.kraken._unified_gap import UNSEEN
 from tests.unit.exchanges.driver import Driver, json_answer, of, only, path, sent
 
 WALL = 1_795_300_000_000

@@ -1756,9 +1756,9 @@ INTERVALS = {
 def test_both_spellings_of_an_interval_are_served(exchange: str, generic: str, code: str) -> None:
     for spelling in (generic, code):
         assert VENUE.candle_refusal(exchange, "BTCUSDT", spelling, EMPTY) is None
-    from exchanges.kucoin import _markets
+    from exchanges.kucoin import _symbols
 
-    assert _markets.interval_code(exchange, generic) == _markets.interval_code(exchange, code) == code
+    assert _symbols.interval_code(exchange, generic) == _symbols.interval_code(exchange, code) == code
 
 
 @pytest.mark.parametrize("interval", ["", "7m", "60", "candle1H", "1H", "1Min"])

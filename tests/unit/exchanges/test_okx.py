@@ -39,9 +39,9 @@ from exchanges.events import AccountPosition, ExecutionReport
 from exchanges.instruments import EMPTY, Instrument, SymbolTable
 from exchanges.okx import VENUE
 from exchanges.okx._candle import CandleAdapter
-from exchanges.okx._instruments import Loader, of_context
+from exchanges.okx._connection import ARGS_PER_FRAME, BURST
 from exchanges.okx._intervals import HOUR_MS
-from exchanges.okx._public import ARGS_PER_FRAME, BURST
+from exchanges.okx._symbols import Loader, of_context
 from exchanges.okx._ticker import TickerAdapter
 from exchanges.okx._user import USE_KEY_EVERY_S, UserAdapter
 from tests.unit.exchanges.driver import after, frame, hmac_base64, json_answer, of, params, sent, setup

@@ -31,8 +31,9 @@ from exchanges.credentials import credentials
 from exchanges.events import ExecutionReport
 from exchanges.instruments import Instrument, SymbolTable
 from exchanges.whitebit import VENUE
-from exchanges.whitebit._markets import Loader, pair_of, seconds_of
-from exchanges.whitebit._rest import Signer, failure_of, private_call
+from exchanges.whitebit._errors import failure_of
+from exchanges.whitebit._signer import Signer, private_call
+from exchanges.whitebit._symbols import Loader, pair_of, seconds_of
 from tests.unit.exchanges.driver import after, frame, json_answer, of, only, path, sent, setup
 
 NOW = Instant(1000.0, 1_795_300_000_000)

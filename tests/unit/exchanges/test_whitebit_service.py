@@ -29,7 +29,7 @@ from exchanges._adapter import (
 )
 from exchanges.instruments import Instrument, SymbolTable
 from exchanges.whitebit import VENUE
-from exchanges.whitebit._rest import failure_of
+from exchanges.whitebit._errors import failure_of
 from simulator import controls
 from tests.unit.exchanges.driver import after, json_answer, of, only, params, path, sent, setup
 from tests.unit.exchanges.pair import Pair, Seat

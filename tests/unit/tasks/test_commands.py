@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.core.errors import InvalidCommand
-from exchanges.bybit._rest import REGIONS
+from exchanges.bybit._hosts import REGIONS
 from exchanges.ids import DEAD, KNOWN, PAPER_TO_REAL
 from tasks.commands import (
     CandleRequest,

@@ -19,8 +19,8 @@ from exchanges._adapter import (
     UserSubscription,
 )
 from exchanges.binance import VENUE
-from exchanges.binance.user_listen_key import ListenKeyUser
-from exchanges.binance.user_spot import SpotUser
+from exchanges.binance._user_listen_key import ListenKeyUser
+from exchanges.binance._user_spot import SpotUser
 from exchanges.credentials import credentials
 from exchanges.events import AccountEvent
 from exchanges.instruments import Instrument, SymbolTable

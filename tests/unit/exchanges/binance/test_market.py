@@ -28,10 +28,10 @@ from exchanges._adapter import (
     TickerSubscription,
 )
 from exchanges.binance import VENUE
-from exchanges.binance._markets import MARKETS
-from exchanges.binance.candle import ANSWER_S, GATHER_S, CandleAdapter
-from exchanges.binance.symbols import Loader
-from exchanges.binance.ticker import TickerFeed
+from exchanges.binance._candle import ANSWER_S, GATHER_S, CandleAdapter
+from exchanges.binance._hosts import MARKETS
+from exchanges.binance._symbols import Loader
+from exchanges.binance._ticker import TickerAdapter
 from exchanges.events import encode
 from exchanges.instruments import EMPTY, Instrument, SymbolTable
 from tests.unit.exchanges.binance.support import NOW, TABLE, later, ok, refused, requests, setup
@@ -44,8 +44,8 @@ START = NOW.wall_ms - NOW.wall_ms % MINUTE
 # --- tickers ---
 
 
-def tickers(exchange: str = "binance", table: SymbolTable = TABLE) -> TickerFeed:
-    feed = TickerFeed(setup(exchange, table), MARKETS[exchange])
+def tickers(exchange: str = "binance", table: SymbolTable = TABLE) -> TickerAdapter:
+    feed = TickerAdapter(setup(exchange, table), MARKETS[exchange])
     feed.add(TickerSubscription(stream_id="t", exchange=exchange), NOW)
     return feed
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from exchanges import _plan
 from exchanges._adapter import Answer, Call, Emit, GapReport, Instant, Live, Output, Resume, UserSubscription
-from exchanges.binance import _history, _repair
+from exchanges.binance import _gap, _gap_history
 from exchanges.binance._clock import BinanceClock
-from exchanges.binance._markets import MARKETS
-from exchanges.binance._repair import AccountRepair
+from exchanges.binance._gap import AccountRepair
+from exchanges.binance._hosts import MARKETS
 from exchanges.binance._signer import Signer
 from exchanges.credentials import credentials
 from exchanges.events import AccountPosition, AccountUpdate, ExecutionReport, OrderTradeUpdate, encode
@@ -314,7 +314,7 @@ def test_only_so_many_symbols_and_orders_are_asked_for() -> None:
     orders = [known(number, symbol=f"S{number}") for number in range(400)]
     rest = Rest("binance", resume(*orders))
     outputs = rest.run()
-    assert len(rest.asked("allOrders")) == _history.MAX_NAMES
+    assert len(rest.asked("allOrders")) == _gap_history.MAX_NAMES
     assert len(rest.asked("order")) == _plan.MAX_SINGLES
     assert "orders that finished meanwhile on 380 symbols" in gap_of(outputs).missing
     assert any("200 further orders" in text for text in gap_of(outputs).missing)
@@ -603,13 +603,13 @@ def test_more_orders_in_one_moment_than_a_page_holds_are_named() -> None:
 
 
 def test_pages_are_not_followed_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_repair, "MAX_PAGES", 7)  # a hundred pages prove no more and take fourteen times as long
+    monkeypatch.setattr(_gap, "MAX_PAGES", 7)  # a hundred pages prove no more and take fourteen times as long
     rest = Rest("binanceUsdm", resume())
     page = [order_row(n, status="CANCELED", time=NOW.wall_ms - 100_000 + n * 97 % 50_000) for n in range(1000)]
     rest.finished = lambda asked: page  # type: ignore[method-assign]
     missing = gap_of(rest.run()).missing
-    assert len(rest.asked("allOrders")) <= 3 * _repair.MAX_PAGES
-    assert f"recent orders: more than {_repair.MAX_PAGES} pages" in missing
+    assert len(rest.asked("allOrders")) <= 3 * _gap.MAX_PAGES
+    assert f"recent orders: more than {_gap.MAX_PAGES} pages" in missing
 
 
 # --- what is odd ---

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from exchanges._adapter import Answer, Call, Connect, Fail, FailKind, Instant, Live, Note, Rotate
-from exchanges.binance.user_listen_key import JITTER_S, REFRESH_S, RETRY_S, VALID_S, ListenKeyUser
+from exchanges.binance._user_listen_key import JITTER_S, REFRESH_S, RETRY_S, VALID_S, ListenKeyUser
 from exchanges.events import (
     AccountConfigUpdate,
     AccountUpdate,

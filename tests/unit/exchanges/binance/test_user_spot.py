@@ -22,7 +22,7 @@ from exchanges._adapter import (
     UserSubscription,
 )
 from exchanges.binance._signer import Signer
-from exchanges.binance.user_spot import ANSWER_S, SpotUser
+from exchanges.binance._user_spot import ANSWER_S, SpotUser
 from exchanges.credentials import credentials
 from exchanges.events import AccountPosition, ExecutionReport
 from tests.unit.exchanges.binance.support import (

@@ -28,7 +28,7 @@ from exchanges.events import ExecutionReport
 from exchanges.ids import PAPER_TO_REAL
 from exchanges.instruments import SymbolTable
 from exchanges.paper import VENUE, url
-from exchanges.paper.user import FIRST_RETRY_S, MAX_RETRY_S, STEP_S, PaperUser
+from exchanges.paper._user import FIRST_RETRY_S, MAX_RETRY_S, STEP_S, UserAdapter
 from tests.unit.exchanges.driver import after, of, setup
 
 NOW = Instant(1000.0, 1_795_000_000_000)
@@ -39,15 +39,15 @@ BALANCES_OK = b'42["outboundAccountInfo",{"type":"info","info":"subscribed"}]'
 UNKNOWN = b'42["order",{"type":"error","error":"User not found"}]'
 
 
-def made(exchange: str = "paperBinance", resume: Resume | None = None, **options: str) -> PaperUser:
+def made(exchange: str = "paperBinance", resume: Resume | None = None, **options: str) -> UserAdapter:
     adapter = VENUE.user(setup(exchange, **options))
-    assert isinstance(adapter, PaperUser)
+    assert isinstance(adapter, UserAdapter)
     account = credentials("pk1", "ps1")
     adapter.add(UserSubscription(stream_id="s", exchange=exchange, credentials=account, resume=resume), NOW)
     return adapter
 
 
-def running(exchange: str = "paperBinance", **fields: Any) -> PaperUser:
+def running(exchange: str = "paperBinance", **fields: Any) -> UserAdapter:
     adapter = made(exchange, **fields)
     adapter.start(NOW)
     adapter.connected(NOW)
