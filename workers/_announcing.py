@@ -66,10 +66,10 @@ class Announcing:
             return
         try:
             self._announcer.lineage.beat()
-            if self._leaving:
-                self._announcer.settle()
-            elif self._ready():
+            if self._ready() and not self._leaving:
                 self._look()
+            else:
+                self._announcer.settle()
             self._away = False
         except StateUnavailable as error:
             if not self._away:

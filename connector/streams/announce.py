@@ -27,6 +27,9 @@ log = get_logger(__name__)
 BEACON_S: Final = 60.0
 LONGEST_LOOK_S: Final = 5.0
 """A process that stood still counts no more than this of the grace period: what was sent to it meanwhile still waits."""
+MAKER_S: Final = 3.0
+"""So long an announcement that is due is left to the process that makes it: that may have said it already, have lost the
+commands since, and be about to write down that it was made."""
 KEEP_GRACE_S: Final = 5.0
 """The rest of the grace period is written down this often."""
 
@@ -42,6 +45,8 @@ class Announced(msgspec.Struct, frozen=True, kw_only=True):
     """That began with it; 0 = it is due, and nobody has written down that it was made."""
     left_s: float | None = None
     """Of its grace period; None = over."""
+    by: str = ""
+    """The process that makes it."""
 
 
 class Announcer:
@@ -71,6 +76,8 @@ class Announcer:
         self._key = announced_key(leases.role)
         self._made: Announced | None = None
         """What this process announced and has not yet written down as made."""
+        self._others: tuple[str, float] = ("", 0.0)
+        """What another process makes, and since when this one has seen that."""
         self._left: tuple[str, float] = ("", 0.0)
         self._looked_at: float | None = None
 
@@ -91,15 +98,14 @@ class Announcer:
         text = self._state.get(self._key)
         last = _read(text)
         if last is not None and not last.epoch:
-            self._make(text, last, life)
-            return True
+            return self._finish(text, last, life, lost)
         self._made = None
         reason = self._reason(last, life, lost)
         if reason is None:
             if last is not None:
                 self._grace(text, last)
             return False
-        due = Announced(id=self._new_id(), life=life)
+        due = Announced(id=self._new_id(), life=life, by=self._owner)
         if not self._state.swap(self._key, text, _text(due)):
             return False  # another process is at it
         log.info("asking everybody again", role=self._role, reason=reason)
@@ -107,13 +113,15 @@ class Announcer:
         return True
 
     def settle(self) -> None:
-        """Write down at once that an announcement was made: this process gets no more commands. Raises `StateUnavailable`."""
-        text = self._state.get(self._key)
-        last = _read(text)
+        """Write down at once that an announcement was made: this process gets no commands any more, or not now. Raises
+        `StateUnavailable`."""
         if self._made is None or not self._pipeline.confirming:
             return
-        if last is not None and last.id == self._made.id and not last.epoch:
-            self._state.swap(self._key, text, _text(self._made))
+        text = self._state.get(self._key)
+        last = _read(text)
+        ours = last is not None and last.id == self._made.id and last.by == self._owner and not last.epoch
+        if not ours or self._state.swap(self._key, text, _text(self._made)):
+            self._made = None
 
     def _new_id(self) -> str:
         name = self._chance.new_id()
@@ -135,6 +143,24 @@ class Announcer:
                 )
                 return "keys were lost"
         return None
+
+    def _finish(self, text: str | None, due: Announced, life: str, lost: bool) -> bool:
+        """Make what is due. What another process was about to make is taken from it first, so that one of the two makes it;
+        and not before it had time to write down that it did, unless those who send are to be asked again anyway."""
+        if due.by == self._owner:
+            self._make(text, due, life)
+            return True
+        name, now = f"{due.by} {due.id}", self._clock.mono()
+        if self._others[0] != name:
+            self._others = (name, now)
+        if now - self._others[1] < MAKER_S and not lost:
+            return False
+        ours = msgspec.structs.replace(due, by=self._owner)
+        if not self._state.swap(self._key, text, _text(ours)):
+            return False
+        self._made = None
+        self._make(_text(ours), ours, life)
+        return True
 
     def _make(self, text: str | None, due: Announced, life: str) -> None:
         """Announce; and when it is surely out, write down that it was made. Until then any process would make it again: what

@@ -58,7 +58,6 @@ DEATHS: Final = (
     "kill", "kill_fast", "drain", "kill_in_drain", "kill_at_start", "restart_all", "restart_step", "master_dies", "start",
 )  # fmt: skip
 KILLS: Final = ("kill", "kill_fast", "kill_in_drain", "restart_all", "restart_step", "master_dies", "reboot")
-FORGETS: Final = ("redis_flush", "redis_restart_empty", "reboot")
 LOSES_ANSWERS: Final = ("redis_stall", "redis_cut", "redis_away", "redis_drop", "redis_restart_empty", "reboot")
 ORDERS: Final = frozenset(
     f"{sink} {how}"
@@ -79,15 +78,6 @@ KNOWN: Final[tuple[Known, ...]] = (
         "commands",
         ("kill", "redis_stall", "commands_deleted", "drain", "redis_away"),
         within=120,
-    ),
-    Known(
-        "W7",
-        "after Redis forgot everything, while a process of the role ends, the announcement is made twice within seconds",
-        frozenset({"announced too often"}),
-        either(*FORGETS),
-        470,
-        "commands",
-        within=250,
     ),
     Known(
         "W8",

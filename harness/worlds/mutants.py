@@ -330,6 +330,14 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         frozenset({"announced too often"}),
         commands.creation_remembered,
     ),
+    Mutant(
+        "W7 made by anybody",
+        "a process that takes the commands over makes an announcement again that the former consumer has just made",
+        "flush",
+        frozenset({"announced too often"}),
+        commands.made_by_anybody,
+        first=30,
+    ),
 )
 
 

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from unittest.mock import patch
 
 from connector.state.memory_state import MemoryState
+from connector.streams import announce
 from connector.streams.announce import Announced, Announcer
 from connector.streams.leases import Leases
 from connector.streams.lineage import Lineage
@@ -103,6 +104,11 @@ def creation_remembered() -> Iterator[None]:
         patch.object(PlatformConsumer, "_marked", lambda self: not self.__dict__.pop("made_it", False)),
     ):
         yield
+
+
+def made_by_anybody() -> AbstractContextManager[object]:
+    """W7: who takes the commands over makes at once what the former consumer has said and not yet written down as made."""
+    return patch.object(announce, "MAKER_S", 0.0)
 
 
 def absence_is_an_order() -> AbstractContextManager[object]:

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from connector.core.clock import Chance
+from connector.core.loop import Loop
 from connector.core.ports import Message, Role, ServiceMessage, WorkerInfo
 from connector.sinks.fanout import FanoutSink
 from connector.sinks.memory import MemorySink
@@ -19,6 +20,7 @@ from connector.streams.leases import Leases
 from connector.streams.options import EngineOptions
 from connector.streams.pipeline import Pipeline
 from tests.unit.connector.streams.fakes import Clock, FakeSink, MoodyState
+from workers._announcing import Announcing
 from workers._process import Process
 from workers._readiness import Readiness
 
@@ -211,6 +213,18 @@ def test_a_queue_that_was_gone_is_announced_again(start: Callable[..., World]) -
     world.readiness.down(QUEUE)
     world.readiness.up(QUEUE, created=True)
     assert world.wire.wait(2) == [{"restart": "userStream"}] * 2
+
+
+def test_what_was_announced_is_written_down_as_made_although_the_commands_are_lost_meanwhile(town: Town) -> None:
+    """W7: until then whoever has the commands by now would make it again."""
+    ready = [True]
+    announcing = Announcing(town.announcer("u1", "user"), lambda: bool(ready), Loop("announcer", town.clock))
+    announcing.step()
+    assert town.said() == [{"restart": "userStream"}]
+    due = town.state.get("announced:user")
+    ready.clear()
+    announcing.step()
+    assert town.state.get("announced:user") != due
 
 
 def test_the_boot_id_outlives_the_process_that_made_it(start: Callable[..., World]) -> None:
