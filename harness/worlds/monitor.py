@@ -86,6 +86,7 @@ class Monitor:
         world, now = self._world, self._world.kernel.now
         world.kernel.after(LOOK_S, self._look)
         living = {process.owner: process for process in world.living() if process.process is not None}
+        world.look_around()
         self._seek_anybody()
         for account in world.accounts:
             if not world.traffic.joined(account) and any(_live(process, account.stream) for process in living.values()):
@@ -98,6 +99,8 @@ class Monitor:
             holder = living.get(lease[0])
             if holder is None or holder.host.frozen or (until is not None and until <= now):
                 continue
+            if not world.redis.writable(holder.host):
+                continue  # nobody can give a lease back now; from then on it has its time to
             if unit not in holder.leases and not any(gives(other, unit) for other in living.values()):
                 key = (unit, lease[0])
                 seen.add(key)

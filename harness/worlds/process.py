@@ -46,7 +46,10 @@ class ServiceProcess:
     def __init__(self, host: Host, role: Role, machine: str, environ: Mapping[str, str]) -> None:
         self.host, self.role, self.machine, self.environ = host, role, machine, dict(environ)
         self.terminated = False
-        self.born_at = 0.0
+        self.looks_since = 0.0
+        """Since when it could see who else is there: not while it stood still, or had no Redis."""
+        self.met = False
+        """It has looked for so long that it knows of those who were there."""
         self.died_at: float | None = None
         self.on_end: Callable[[ServiceProcess], None] = _nobody
         self.broker: PlatformBroker | None = None

@@ -72,6 +72,10 @@ class RedisServer:
     def cut_off(self, host: Host) -> bool:
         return host in self._cut
 
+    def writable(self, host: Host) -> bool:
+        """Whether this host can change anything here now."""
+        return self.running and not self.readonly and not self.cut_off(host)
+
     def seen(self, host: Host) -> int:
         """How often this host's connections were lost: a client compares it with what it saw before."""
         return self.losses + self._own_losses.get(host, 0)

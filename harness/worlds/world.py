@@ -29,7 +29,7 @@ OPENED_AT_S: Final = 3.0
 EXIT_RESTART_S: Final = 3.0
 TRAFFIC_AT_S: Final = 8.0
 JOINED_S: Final = 3.0
-"""Who has lived beside another process for so long knows that this one lived."""
+"""Who has lived beside another process for so long, and had Redis, knows that this one lived."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class World:
         process = ServiceProcess(host, "user" if role == "user" else "price", machine, given)
         process.on_end = self._ended
         self.processes.append(process)
-        process.born_at = self.kernel.now
+        process.looks_since = self.kernel.now
         process.start()
         self.note(f"{host.name} starts")
         return process
@@ -181,6 +181,17 @@ class World:
         """Those who live and have anything to announce."""
         return [process for process in self.living() if announces(process)]
 
+    def look_around(self) -> None:
+        """Often: who stands still, or has a Redis to which nobody can say that he lives, sees nobody (`hardly_met`)."""
+        for process in self.living():
+            process.met = self.has_met(process)
+            if process.host.frozen or not self.redis.writable(process.host):
+                process.looks_since = self.kernel.now
+
+    def has_met(self, process: ServiceProcess) -> bool:
+        """Whether a process knows that those lived who were there beside it."""
+        return process.met or self.kernel.now - process.looks_since >= JOINED_S
+
     def trouble(self, host: Host) -> None:
         self.troubles.append((self.kernel.now, host.name))
 
@@ -200,7 +211,7 @@ class World:
         speakers = self.speakers()
         if announces(process) and not speakers:
             self.deserted.append(self.kernel.now)
-        elif announces(process) and all(self.kernel.now - other.born_at < JOINED_S for other in speakers):
+        elif announces(process) and not any(self.has_met(other) for other in speakers):
             self.hardly_met.append(self.kernel.now)
         self.rabbit.host_died(process.host)
         self.venues.host_died(process.host)
