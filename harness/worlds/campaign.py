@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import multiprocessing
 import os
@@ -18,8 +17,6 @@ from harness.worlds.play import Outcome, play
 from harness.worlds.stage import staged
 
 CHUNK: Final = 8
-COLLECT_EVERY: Final = 4
-"""Worlds leave circles behind; looking for them in the middle of one would cost more than the world."""
 
 
 @dataclass(frozen=True)
@@ -108,20 +105,8 @@ class Tally:
 
 def run_chunk(choice: Choice, seeds: Sequence[int]) -> list[Row]:
     """Some worlds in this process."""
-    rows = []
     with staged():
-        gc.disable()
-        # What is loaded lives as long as the process: looking through it for each few worlds costs a quarter of their time.
-        gc.freeze()
-        try:
-            for number, seed in enumerate(seeds):
-                rows.append(row_of(play(choice.plan(seed))))
-                if number % COLLECT_EVERY == COLLECT_EVERY - 1:
-                    gc.collect()
-        finally:
-            gc.unfreeze()
-            gc.enable()
-    return rows
+        return [row_of(play(choice.plan(seed))) for seed in seeds]
 
 
 def _task(task: tuple[Choice, Sequence[int]]) -> list[Row]:

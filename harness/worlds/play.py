@@ -18,6 +18,7 @@ from harness.worlds.judge_positions import untold
 from harness.worlds.kernel import Spinning
 from harness.worlds.monitor import Monitor
 from harness.worlds.plan import Plan
+from harness.worlds.stage import swept
 from harness.worlds.world import TRAFFIC_AT_S, World, opened
 
 SETTLE_S: Final = 100.0
@@ -59,6 +60,7 @@ def play(plan: Plan, look: Callable[[World], None] | None = None) -> Outcome:
             outcome.story = tell(world)
         if look is not None:
             look(world)
+    swept()
     return outcome
 
 
