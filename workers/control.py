@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from connector.core.clock import Chance
 from connector.core.log import get_logger
 from connector.core.ports import Clock, State
-from connector.streams.accounts import RECONCILE, TRY_NOW
+from connector.streams.notifications import RECONCILE, TRY_NOW
 
 log = get_logger(__name__)
 

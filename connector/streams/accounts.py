@@ -6,7 +6,6 @@ only post. What a command changed arrives as `reconcile`; what was missed is fou
 
 from __future__ import annotations
 
-import json
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence, Set
@@ -21,35 +20,27 @@ from connector.core.loop import Loop
 from connector.core.ports import Clock, Glance, State, Wanted
 from connector.core.traces import TRACES
 from connector.streams.coverage import Coverage
+from connector.streams.free import Free
+from connector.streams.full_scan import FullScan
 from connector.streams.handover import Handover
-from connector.streams.leases import Free, Leases
+from connector.streams.leases import Leases
 from connector.streams.leaving import Leaving
+from connector.streams.notifications import RECONCILE, TRY_NOW, read_notification
 from connector.streams.pipeline import Pipeline
 from connector.streams.position_saves import PositionSaves
 from connector.streams.position_store import PositionStore
-from connector.streams.spec import StreamSpec
+from connector.streams.shares import surplus
+from connector.streams.spec import account_spec
 from connector.streams.supervisor import Supervisor
 from exchanges.ids import real_id
 
 log = get_logger(__name__)
 
-RECONCILE: Final = "reconcile"
-"""Notification: what is wanted of a stream may have changed."""
-TRY_NOW: Final = "try"
-"""Notification: a person asks that a refused key is tried before its time."""
-
 CLAIM_BATCH: Final = 500
-"""The live time of a quiet account is saved this often."""
-REBALANCE_BATCH: Final = 5
 LOOK_AGAIN_SWEEPS: Final = 60
 """Every held stream is compared with what is wanted once in this many sweeps: notifications may get lost."""
-SCAN_S: Final = 60.0
-"""One process looks this often at all wanted streams, in small parts: the index of the free ones may have been forgotten."""
-SCANNED_AT_ONCE: Final = 1_000
 TAKEN_AT_ONCE: Final = 2_000
 """Free streams that one sweep takes; the others wait for the next."""
-LATER_S: Final = 10.0
-"""A free stream that this process can't run is looked at again after this long."""
 
 
 class Accounts:
@@ -85,12 +76,8 @@ class Accounts:
         self._asked: deque[str] = deque()
         self._live: list[str] = []
         """Streams that went live and whose positions are to be saved."""
-        self._later: dict[str, float] = {}
-        """Free streams that can't run here → when to look again."""
         self._lapses = 0
-        self._scan_at = clock.mono() + SCAN_S
-        self._scanned: int | None = None
-        """How far the scan of this process is."""
+        self._scan = FullScan(state, leases, clock)
         self.draining = False
         self.loop = loop
         self.handover = Handover(
@@ -156,12 +143,11 @@ class Accounts:
     # --- own thread ---
 
     def _message(self, text: str) -> None:
-        try:
-            message = json.loads(text)
-            kind, stream_id = str(message["t"]), str(message["id"])
-        except (ValueError, KeyError, TypeError):
+        read = read_notification(text)
+        if read is None:
             log.warning("a notification can't be read", size=len(text))
             return
+        kind, stream_id, message = read
         TRACES.continues(stream_id, message)
         if kind == RECONCILE:
             self.reconcile(stream_id)
@@ -185,7 +171,7 @@ class Accounts:
         try:
             wanted = self._state.wanted(stream_ids)
             if asked:
-                self._later = {name: until for name, until in self._later.items() if name not in stream_ids}
+                self._free.asked(stream_ids)
             free: list[Wanted] = []
             missing: list[Wanted] = []
             absent: list[str] = []
@@ -200,7 +186,7 @@ class Accounts:
                         self._end(stream_id, closed=True)
                 elif not self._enabled(real_id(entry.exchange)):
                     self._disabled(stream_id)
-                    self._postpone(stream_id)
+                    self._free.postpone(stream_id)
                 elif self._leases.holds(stream_id):
                     if self._made_anew(entry):
                         reopened.append(stream_id)
@@ -253,16 +239,12 @@ class Accounts:
         if self.handover.giving(entry.stream_id) or self._leases.settling:
             return False
         if entry.credentials is None:
-            self._postpone(entry.stream_id)
+            self._free.postpone(entry.stream_id)
             if entry.stream_id not in self._told:
                 self._told.add(entry.stream_id)
                 log.info("another process must open this stream: its key is not known here", stream=entry.stream_id)
             return False
         return self._free.may_claim(entry.stream_id)
-
-    def _postpone(self, stream_id: str) -> None:
-        """It can't run here; a command or a switch that changes this is told."""
-        self._later[stream_id] = self._clock.mono() + LATER_S
 
     def _claim(self, entries: Sequence[Wanted]) -> None:
         for start in range(0, len(entries), CLAIM_BATCH):
@@ -292,7 +274,7 @@ class Accounts:
 
     def _run(self, entry: Wanted, position: bytes | None = None, *, hold: bool = False, unknown: bool = False) -> None:
         self._wanted[entry.stream_id] = entry
-        self._supervisor.want(_spec(entry), position=position, hold=hold, unknown=unknown)
+        self._supervisor.want(account_spec(entry), position=position, hold=hold, unknown=unknown)
 
     def _start_taken(self, stream_id: str) -> bool:
         """A stream that another process hands to this one: start it beside the old session, holding its events back."""
@@ -346,7 +328,7 @@ class Accounts:
                 self._look_at_all()
                 self._lapses = lapses
             self._look_again()
-            self._scan_on()
+            self._scan.turn(self.coverage.wanted)
             wanted, unowned = self._state.unowned()
             free = {stream_id for stream_id in unowned if not self._leases.holds(stream_id)}
             self._free.only(free)
@@ -360,12 +342,7 @@ class Accounts:
             log.debug("the sweep waits: the state is unavailable", error=str(error))
 
     def _take_some(self, free: Set[str]) -> None:
-        now = self._clock.mono()
-        self._later = {stream_id: until for stream_id, until in self._later.items() if stream_id in free}
-        due = sorted(stream_id for stream_id in free if self._later.get(stream_id, now) <= now)
-        # Those that this process should have come first, so that many processes don't ask about all of them at once.
-        due = [stream_id for stream_id in due if self._free.may_claim(stream_id)]
-        due.sort(key=self._leases.mine_first, reverse=True)
+        due = self._free.due(free)
         for start in range(0, min(len(due), self._room(), TAKEN_AT_ONCE), CLAIM_BATCH):
             self._reconcile(due[start : start + CLAIM_BATCH], asked=False)
 
@@ -373,27 +350,7 @@ class Accounts:
         """The state forgot this process, or what it told us got lost: compare all that it holds. Who does so first finds all
         that is free."""
         self._compare(sorted(self._leases.held()))
-        self._scan_at = self._clock.mono()
-        self._scan_on()
-        while self._scanned is not None:
-            self.loop.still_alive()
-            self._scan_on()
-
-    def _scan_on(self) -> None:
-        """One process at a time goes through all that is wanted, a part with each sweep."""
-        now = self._clock.mono()
-        if self._scanned is None and now >= self._scan_at:
-            self._scan_at = now + SCAN_S
-            self._scanned = 0 if self._state.once("scan", self._leases.owner, SCAN_S) else None
-        if self._scanned is not None:
-            after = self._scan(self._scanned, max(SCANNED_AT_ONCE, math.ceil(self.coverage.wanted / SCAN_S)))
-            self._scanned = after or None
-
-    def _scan(self, cursor: int, count: int) -> int:
-        after, silent = self._state.scan(cursor, count)
-        for owner in sorted(silent):
-            self._leases.neighbours.found_silent(owner, silent[owner])
-        return after
+        self._scan.whole(self.coverage.wanted, self.loop.still_alive)
 
     def _look_again(self) -> None:
         """Compare a part of the held streams with what is wanted, so that a lost notification heals."""
@@ -439,16 +396,15 @@ class Accounts:
         for stream_id in closed:
             log.info("stream ends: its last subscriber left", stream=stream_id)
             self._end(stream_id, closed=True)
-        if len(closed) < len(forgotten):
+        written = len(forgotten) - len(closed)
+        if written:
             # The positions are gone as well; until they are there again, whoever takes a stream knows nothing of its past.
             self._pipeline.lines.mark_dirty(self._leases.held())
             self._save_positions()
-            log.warning(
-                "the state forgot running streams; they were written again", streams=len(forgotten) - len(closed)
-            )
+            log.warning("the state forgot running streams; they were written again", streams=written)
 
     def _apply_admin(self) -> None:
-        self._later = {}
+        self._free.asked(None)
         held = list(self._leases.held())
         for start in range(0, len(held), CLAIM_BATCH):
             self._reconcile(held[start : start + CLAIM_BATCH], asked=False)
@@ -463,30 +419,7 @@ class Accounts:
 
     def _rebalance(self) -> None:
         """Give a few streams to the processes that should have them, until every one holds its fair share."""
-        candidates = self._leases.candidates()
-        if self.draining or len(candidates) < 2 or self.handover.busy:
+        if self.draining or self.handover.busy or not self._pipeline.confirming or self._pipeline.behind:
             return
-        if not self._pipeline.confirming or self._pipeline.behind:
-            return
-        total = sum(worker.streams for worker in self._leases.workers if not worker.draining)
-        fair = math.ceil(total / len(candidates) * 1.1) + 1
-        surplus = min(len(self._leases) - fair, REBALANCE_BATCH)
-        if surplus <= 0:
-            return
-        movable = [
-            unit for unit in self._leases.held() if not self._leases.mine_first(unit) and self.handover.givable(unit)
-        ]
-        for stream_id in movable[:surplus]:
+        for stream_id in surplus(self._leases, self.handover.givable):
             self.handover.give(stream_id)
-
-
-def _spec(entry: Wanted) -> StreamSpec:
-    return StreamSpec(
-        stream_id=entry.stream_id,
-        exchange=entry.exchange,
-        feed="user",
-        user_id=entry.user_id,
-        digest=entry.digest,
-        generation=entry.generation,
-        credentials=entry.credentials,
-    )

@@ -21,7 +21,6 @@ stops waiting for it.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -33,6 +32,7 @@ from connector.core.loop import Loop
 from connector.core.ports import Clock, State
 from connector.core.traces import TRACES
 from connector.streams.leases import Leases
+from connector.streams.notifications import Teller
 from connector.streams.pacing import LINGER_S
 from connector.streams.passing import GIVING, TAKING, Cue, Passing, Phase, follow
 from connector.streams.pipeline import Pipeline
@@ -49,8 +49,6 @@ RELEASE_TIMEOUT_S: Final = 6.0
 TELL_AGAIN_S: Final = 2.0
 PAUSE_S: Final = 3.0
 """More than this between two checks (one a second): the state was away."""
-REFUSED_FOR_S: Final = 600.0
-"""A stream that another process could not open is not offered again for this long."""
 CONFIRM_POLL_S: Final = 0.01
 CONFIRM_TIMEOUT_S: Final = 3.0
 
@@ -77,9 +75,9 @@ class Handover:
         self._state, self._leases, self._supervisor = state, leases, supervisor
         self._positions = positions
         self._pipeline, self._clock, self._loop, self._start_taken = pipeline, clock, loop, start_taken
+        self._tell = Teller(state, leases.owner).tell
         self._has_room, self._takers = has_room, Takers(state, leases, clock)
         self._passing: dict[str, Passing] = {}
-        self._refused: dict[str, float] = {}
         self._draining = False
         self._checked_at: float | None = None
         self._drained: Callable[[], None] | None = None
@@ -123,8 +121,7 @@ class Handover:
 
     def drain(self, drained: Callable[[], None]) -> None:
         """Give every stream away; `drained` is called once nothing is left that could be given."""
-        self._draining = True
-        self._drained = drained
+        self._draining, self._drained = True, drained
         self._give_rest()
 
     def _give_rest(self) -> None:
@@ -133,11 +130,7 @@ class Handover:
         self._check_drained()
 
     def givable(self, stream_id: str) -> bool:
-        refused_at = self._refused.get(stream_id)
-        if refused_at is not None and self._clock.mono() - refused_at >= REFUSED_FOR_S:
-            del self._refused[stream_id]
-            refused_at = None
-        return refused_at is None and not self.busy_with(stream_id)
+        return not self.busy_with(stream_id) and not self._takers.could_not_open(stream_id)
 
     def busy_with(self, stream_id: str) -> bool:
         return stream_id in self._passing
@@ -147,7 +140,8 @@ class Handover:
         if fence is None or not self.givable(stream_id):
             return
         try:
-            target = self._takers.choose(stream_id, self._on_their_way())
+            on_their_way = Counter(passing.other for passing in self._passing.values() if passing.phase in GIVING)
+            target = self._takers.choose(stream_id, on_their_way)
             if target is None:
                 return
             new_fence = self._state.hand_over(stream_id, fence, self._leases.owner, target, self._leases.keep_s)
@@ -164,9 +158,6 @@ class Handover:
             self._let_go(stream_id, passing, Cue.NO_SESSION)
         else:
             self._supervisor.drain(stream_id)
-
-    def _on_their_way(self) -> Counter[str]:
-        return Counter(passing.other for passing in self._passing.values() if passing.phase in GIVING)
 
     def _offer(self, stream_id: str, passing: Passing) -> None:
         passing.told_at = self._clock.mono()
@@ -280,7 +271,7 @@ class Handover:
         leases stand in our name, so that nobody else takes them before the givers take them back. A giver that died meanwhile
         takes nothing back: what came from it is free for anybody."""
         coming = [stream_id for stream_id, passing in self._passing.items() if passing.phase in TAKING]
-        dead = self._dead({self._passing[stream_id].other for stream_id in coming})
+        dead = self._takers.deaf({self._passing[stream_id].other for stream_id in coming})
         for stream_id in coming:
             passing = self._passing.pop(stream_id)
             self._leases.forget(stream_id)
@@ -289,15 +280,6 @@ class Handover:
             else:
                 self._refuse(stream_id, passing.other, passing.fence, full=True)
         return coming
-
-    def _dead(self, givers: set[str]) -> set[str]:
-        """Which of them hear nothing any more; none as long as the state can't tell."""
-        if not givers:
-            return givers
-        try:
-            return givers - self._state.listening()
-        except StateUnavailable:
-            return set()
 
     def _refuse(self, stream_id: str, giver: str, fence: int, *, full: bool) -> None:
         self._tell(giver, "refused", stream_id, full=full, by=self._leases.owner, fence=fence)
@@ -309,7 +291,7 @@ class Handover:
             if message.get("full"):
                 self._takers.said_full(passing.other)
             else:
-                self._refused[stream_id] = self._clock.mono()
+                self._takers.said_cant_open(stream_id)
             self._take_back(stream_id, passing)
             self._check_drained()
         elif passing is not None and passing.phase is Phase.LEAVING:
@@ -349,7 +331,7 @@ class Handover:
 
     def end(self, stream_id: str) -> None:
         """The stream was closed or fenced: nothing is passed on any more."""
-        self._refused.pop(stream_id, None)
+        self._takers.pardon(stream_id)
         self._end(stream_id)
 
     def _end(self, stream_id: str, *, told: bool = False) -> None:
@@ -392,18 +374,15 @@ class Handover:
         paused_s = now - self._checked_at if self._checked_at is not None else 0.0
         self._checked_at = now
         if paused_s > PAUSE_S:
-            self._allow_for(paused_s)
+            # While the state was away nobody could answer: that time does not count.
+            for passing in self._passing.values():
+                passing.since += paused_s
         if self._leases.settling:
             return  # who lives is not known yet
         self._check_giving()
         self._check_taking()
         if self._draining:
             self._give_rest()
-
-    def _allow_for(self, paused_s: float) -> None:
-        """While the state was away nobody could answer: that time does not count."""
-        for passing in self._passing.values():
-            passing.since += paused_s
 
     def _check_giving(self) -> None:
         now = self._clock.mono()
@@ -443,11 +422,3 @@ class Handover:
         for stream_id, passing in list(self._passing.items()):
             if passing.phase in GIVING:
                 self._let_go(stream_id, passing, Cue.DEADLINE)
-
-    def _tell(self, owner: str, kind: str, stream_id: str, **fields: object) -> None:
-        """Best effort: whatever gets lost is repeated by `check`."""
-        try:
-            fields |= {"t": kind, "id": stream_id, **TRACES.carried(stream_id, self._leases.owner)}
-            self._state.notify(owner, json.dumps(fields))
-        except StateUnavailable:
-            log.debug("a notification could not be sent", kind=kind, stream=stream_id)

@@ -21,8 +21,6 @@ from connector.streams.neighbours import Neighbours
 
 log = get_logger(__name__)
 
-UNOWNED_GRACE_S: Final = 2.0
-"""A free unit is left this long to the process that should take it; then anybody takes it."""
 BEATS_PER_TTL: Final = 4
 MARGIN_PER_TTL: Final = 1 / 8
 """So much of the heartbeat's life before its end nothing is published any more: what is written then may still be on its way,
@@ -56,29 +54,6 @@ def preferred(unit: str, owners: Iterable[str]) -> str | None:
 
 def _nothing_to_fence(units: Set[str]) -> None:
     """Of a process that publishes nothing."""
-
-
-class Free:
-    """Units that nobody owns, and for how long: each is left a moment to the process that should take it. One thread."""
-
-    def __init__(self, leases: Leases, clock: Clock) -> None:
-        self._leases, self._clock = leases, clock
-        self._since: dict[str, float] = {}
-
-    def may_claim(self, unit: str) -> bool:
-        """Whether this process may take a unit that it found without an owner."""
-        if self._leases.mine_first(unit):
-            return True
-        now = self._clock.mono()
-        return now - self._since.setdefault(unit, now) >= UNOWNED_GRACE_S
-
-    def owned(self, unit: str) -> None:
-        """Somebody has it, or nobody wants it: the next time that it is free, its grace begins anew."""
-        self._since.pop(unit, None)
-
-    def only(self, free: Set[str]) -> None:
-        """Forget what is not free any more."""
-        self._since = {unit: since for unit, since in self._since.items() if unit in free}
 
 
 class Leases:

@@ -18,8 +18,9 @@ from connector.core.loop import Loop
 from connector.core.metrics import METRICS
 from connector.core.ports import CandleKey, Clock, State
 from connector.streams.candles import Candles
+from connector.streams.free import Free
 from connector.streams.instruments import Instruments
-from connector.streams.leases import Free, Leases
+from connector.streams.leases import Leases
 from connector.streams.lifecycle import StreamState
 from connector.streams.pipeline import Pipeline
 from connector.streams.placement import Placement

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from connector.core.ports import Wanted
 from exchanges.credentials import Credentials
 from exchanges.ids import Feed
 
@@ -22,3 +23,16 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
     symbols: tuple[str, ...] = ()
     symbol: str = ""
     interval: str = ""
+
+
+def account_spec(wanted: Wanted) -> StreamSpec:
+    """The stream of an account that the state wants."""
+    return StreamSpec(
+        stream_id=wanted.stream_id,
+        exchange=wanted.exchange,
+        feed="user",
+        user_id=wanted.user_id,
+        digest=wanted.digest,
+        generation=wanted.generation,
+        credentials=wanted.credentials,
+    )

@@ -1,4 +1,4 @@
-"""Which process may take a stream over: one that has just answered, and that has room for it."""
+"""Which process may take a stream over: one that has just answered, has room for it, and did not fail to open it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
+from connector.core.errors import StateUnavailable
 from connector.core.ports import Clock, State, WorkerInfo
 from connector.streams.leases import BEATS_PER_TTL, Leases, preferred
 
@@ -15,6 +16,8 @@ LOOK_S: Final = 0.2
 """How long a look at the others' beats is good for: many streams are given away at once."""
 FULL_FOR_S: Final = 5.0
 """A process that said it is full gets nothing for so long; its own heartbeat tells by then."""
+REFUSED_FOR_S: Final = 600.0
+"""A unit that another process could not open is not offered again for this long."""
 
 
 class Takers:
@@ -25,10 +28,34 @@ class Takers:
         self._looked_at = float("-inf")
         self._left_s: Mapping[str, float] = {}
         self._full: dict[str, float] = {}
+        self._refused: dict[str, float] = {}
 
     def said_full(self, owner: str) -> None:
         """This process had no room, whatever its last heartbeat tells."""
         self._full[owner] = self._clock.mono()
+
+    def said_cant_open(self, unit: str) -> None:
+        self._refused[unit] = self._clock.mono()
+
+    def could_not_open(self, unit: str) -> bool:
+        """Whether another process tried lately, in vain."""
+        at = self._refused.get(unit)
+        if at is not None and self._clock.mono() - at >= REFUSED_FOR_S:
+            self.pardon(unit)
+            return False
+        return at is not None
+
+    def pardon(self, unit: str) -> None:
+        self._refused.pop(unit, None)
+
+    def deaf(self, owners: set[str]) -> set[str]:
+        """Which of these processes hear nothing any more; none as long as the state can't tell."""
+        if not owners:
+            return owners
+        try:
+            return owners - self._state.listening()
+        except StateUnavailable:
+            return set()
 
     def beside_us(self) -> list[WorkerInfo]:
         """Who may take something now or in a moment: others that don't leave and have room."""

@@ -6,15 +6,9 @@ import pytest
 
 from connector.core.errors import StateUnavailable
 from connector.core.ports import WorkerInfo
-from connector.streams.handover import (
-    CONFIRM_TIMEOUT_S,
-    LINGER_S,
-    PAUSE_S,
-    READY_TIMEOUT_S,
-    REFUSED_FOR_S,
-    TELL_AGAIN_S,
-)
+from connector.streams.handover import CONFIRM_TIMEOUT_S, LINGER_S, PAUSE_S, READY_TIMEOUT_S, TELL_AGAIN_S
 from connector.streams.position_store import POSITION_KEEP_S
+from connector.streams.takers import REFUSED_FOR_S
 from tests.unit.connector.streams.handing import TTL_S, Desk
 
 

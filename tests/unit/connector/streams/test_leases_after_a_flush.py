@@ -8,7 +8,8 @@ import pytest
 
 from connector.core.errors import StateUnavailable
 from connector.core.ports import WorkerInfo
-from connector.streams.leases import LEASE_KEEP_S, UNOWNED_GRACE_S, Free, Leases
+from connector.streams.free import UNOWNED_GRACE_S, Free
+from connector.streams.leases import LEASE_KEEP_S, Leases
 from connector.streams.neighbours import SETTLE_BEATS
 from tests.unit.connector.streams.fakes import Clock, MoodyState
 from tests.unit.connector.streams.test_leases import info
