@@ -71,6 +71,9 @@ class Resume(msgspec.Struct, frozen=True, kw_only=True):
     """Every order that is not known to be finished, and the ones that finished lately."""
     holds: tuple[PositionKey, ...] = ()
     """The positions that were told as open last."""
+    past_unknown: bool = False
+    """Nothing was known of the account when its stream began, and no gap was read since: orders that were open then may be
+    missing."""
 
 
 class UserSubscription(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, TypeVar
 
-from exchanges._adapter import Call, Instant
+from exchanges._adapter import Call, Instant, Resume
 from exchanges._repair import Repaired
 from exchanges.events import AccountEvent
 
@@ -16,6 +16,20 @@ MAX_SINGLES: Final = 200
 
 Step = Callable[[Instant], Repaired]
 """A part of a plan that needs what the parts before it have read: its calls, and what it can tell or not tell at once."""
+
+
+OPEN_BEFORE: Final = "orders that were open when nothing was known of the account, and have ended since, can't be found"
+
+
+def open_before(resume: Resume | None) -> Sequence[str]:
+    """For the `missing` of venues that list what ended by when it was placed: who was never told that an order was open can't
+    ask for it by its id. The open ones are listed everywhere, so the next gap has nothing of this kind."""
+    return (OPEN_BEFORE,) if resume is not None and resume.past_unknown else ()
+
+
+def open_told(missing: Sequence[str]) -> bool:
+    """Whether a report of a gap leaves none of the open orders out: what is wrong with their list begins with its name."""
+    return not any(phrase.startswith(("open orders", "open-orders")) for phrase in missing)
 
 
 def left_out(count: int) -> str:

@@ -10,12 +10,13 @@ from connector.core.metrics import METRICS
 from connector.core.ports import Clock
 from connector.core.traces import TRACES
 from connector.streams.attempts import Stream
-from connector.streams.lines import OVERLAP_MS
+from connector.streams.lines import OVERLAP_MS, Lines
 from connector.streams.pipeline import Pipeline
 from connector.streams.placement import Placement
 from connector.streams.spec import StreamSpec
 from connector.streams.tracker import Position
 from exchanges._adapter import GapReport
+from exchanges._plan import open_told
 
 CLOCK_OFF: Final = "what came before: a clock is off, and it is not known since when the account was not connected"
 PAST_UNKNOWN: Final = "everything before: nothing is known of where the account stood"
@@ -59,9 +60,9 @@ def tell_gap(pipeline: Pipeline, spec: StreamSpec, gap: GapReport) -> None:
 class Gaps:
     """Measures the gaps of a process's streams by their venues' clocks. The supervisor's thread only."""
 
-    def __init__(self, placement: Placement, clock: Clock, stale_s: float) -> None:
+    def __init__(self, placement: Placement, clock: Clock, lines: Lines, stale_s: float) -> None:
         """`stale_s`: a stream's former owner may have been gone for so long before another one begins."""
-        self._placement, self._clock = placement, clock
+        self._placement, self._clock, self._lines = placement, clock, lines
         self._stale_ms = int(stale_s * 1000)
 
     def begun(self, stream: Stream, known: Position | None, *, unknown: bool) -> None:
@@ -71,12 +72,17 @@ class Gaps:
             latest_ms = self._placement.now_ms(stream.spec.exchange) - self._stale_ms
             stream.gap_from_ms = min(known.live_until_ms, latest_ms)
         stream.past_unknown = unknown and stream.gap_from_ms is None
+        if stream.past_unknown:
+            # At once: nobody may start from a position that does not say so.
+            self._lines.set_past_unknown(stream.spec.stream_id, True)
 
     def ended(self, stream: Stream, gap: GapReport | None) -> GapReport | None:
         """The stream is live, and its adapter tells of this gap: what is to be told of it."""
         now_ms = self._placement.now_ms(stream.spec.exchange)
         if gap is not None:
             gap = measured_gap(gap, now_ms - self._clock.wall_ms())
+            if gap.complete and open_told(gap.missing):
+                self._lines.set_past_unknown(stream.spec.stream_id, False)
         if stream.past_unknown:
             stream.past_unknown = False
             gap = gap or unknown_gap(now_ms)

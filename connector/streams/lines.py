@@ -230,6 +230,12 @@ class Lines:
         with line.lock:
             return line.tracker.resume(live_until_ms - OVERLAP_MS)
 
+    def set_past_unknown(self, stream_id: str, unknown: bool) -> None:
+        """The next position of the stream says so, too."""
+        line = self._lines.get(stream_id)
+        if line is not None:
+            line.tracker.past_unknown = line.confirmed.past_unknown = unknown
+
     def watch_for_recovery(self, stream_id: str) -> None:
         """Tell `on_genuine_event` about the next genuine account event of this stream, once."""
         self._after_reject.add(stream_id)

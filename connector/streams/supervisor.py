@@ -66,7 +66,7 @@ class Supervisor:
         self._attempts = Attempts(loop, placement, pipeline, breaker, clock, chance, self.keys, self.stories)
         self._streams = self._attempts.streams
         self._flap = (flap_threshold, flap_window_ms)
-        self._gaps = Gaps(placement, clock, stale_s)
+        self._gaps = Gaps(placement, clock, pipeline.lines, stale_s)
         self._observer: Observer | None = None
         placement.listener = self
 

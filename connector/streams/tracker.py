@@ -61,12 +61,24 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Positions of the account that were told as open."""
     told: list[str] = []
     """Ids of the newest updates of such positions: at a hand-over both processes have seen them."""
+    past_unknown: bool = False
+    """The stream began with an unknown past, and no gap was read since: of what was open then `orders` holds only what was
+    told later."""
 
 
 class OrderTracker:
     """One account's order states and recent message ids. I/O thread of the stream only."""
 
-    __slots__ = ("_clients", "_exchange", "_finished", "_open", "_position_times", "_seen", "holdings")
+    __slots__ = (
+        "_clients",
+        "_exchange",
+        "_finished",
+        "_open",
+        "_position_times",
+        "_seen",
+        "holdings",
+        "past_unknown",
+    )
 
     def __init__(self, exchange: str) -> None:
         self._exchange = exchange
@@ -77,6 +89,8 @@ class OrderTracker:
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._position_times: dict[str, int] = {}
         self.holdings = Holdings()
+        self.past_unknown = False
+        """See `Position`."""
 
     def admit(self, event: AccountEvent, *, repaired: bool = False, latest_ms: int = ANY_TIME) -> Admitted | None:
         """The event as it may be published now, or None if it is a repetition or older than what was published.
@@ -187,6 +201,7 @@ class OrderTracker:
             since_ms=since_ms,
             orders=(*self._open.values(), *self._finished.values()),
             holds=tuple(self.holdings.held()),
+            past_unknown=self.past_unknown,
         )
 
     def load(self, position: Position) -> None:
@@ -201,6 +216,7 @@ class OrderTracker:
         for event_id in position.seen:
             self._seen[event_id] = None
         self.holdings.load(position.holds)
+        self.past_unknown = position.past_unknown
 
     def confirm(self, event_id: str, order: KnownOrder | None) -> None:
         """Remember an event that another tracker admitted and the primary sink confirmed; `order` is what it tells."""
@@ -220,6 +236,7 @@ class OrderTracker:
             seen=list(self._seen)[-seen:],
             holds=self.holdings.held(),
             told=self.holdings.newest_ids(),
+            past_unknown=self.past_unknown,
         )
 
 

@@ -19,7 +19,7 @@ from exchanges._adapter import Answer, Call, Instant, KnownOrder, Note, Output, 
 from exchanges._frames import UNREADABLE
 from exchanges._lookup import Lookups
 from exchanges._numbers import decimal
-from exchanges._plan import Singles, Steps, not_known, once
+from exchanges._plan import Singles, Steps, not_known, once, open_before
 from exchanges._repair import GapRepair, Repaired
 from exchanges._timers import earliest
 from exchanges.binance import _errors, _rows_rest
@@ -104,7 +104,7 @@ class AccountRepair:
         return self._gap.passing
 
     def begin(self, now: Instant) -> list[Output]:
-        return self._gap.begin(self._first_calls(now), now)
+        return self._gap.begin(self._first_calls(now), now, missing=open_before(self._resume))
 
     def live(self, event: AccountEvent) -> list[Output]:
         return self._gap.live(event)

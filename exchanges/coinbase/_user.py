@@ -26,6 +26,7 @@ from exchanges._clock import ClockCheck
 from exchanges._failures import Failure
 from exchanges._frames import UNREADABLE
 from exchanges._lookup import Lookups
+from exchanges._plan import open_before
 from exchanges._repair import GapRepair, Repaired
 from exchanges._rows import Odd, read_rows, tolerant
 from exchanges._timers import earliest
@@ -155,7 +156,7 @@ class UserAdapter(OneAccount, Link):
         if not self._joined >= {USER, HEARTBEATS} or subscription is None or self._repair is None or self._plan is None:
             return []
         calls = self._plan.first(subscription.resume) if subscription.resume is not None else []
-        return self._repair.begin(calls, now)
+        return self._repair.begin(calls, now, missing=open_before(subscription.resume))
 
     def _declined(self, request: Request, failure: Failure, now: Instant) -> list[Output]:
         kind = FailKind.TRANSIENT if failure.kind is FailKind.REQUEST else failure.kind

@@ -13,6 +13,7 @@ from typing import Final
 from exchanges._adapter import Answer, Call, KnownOrder, Resume
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
+from exchanges._plan import open_before
 from exchanges._repair import Repaired
 from exchanges._times import rfc3339
 from exchanges.events import AccountEvent
@@ -79,6 +80,7 @@ class UnifiedGap:
                 self._tell_stranger(order_id, told)
         if now_ms - self._resume.since_ms > BRIEF_MS:
             self.missing.append(UNSEEN)
+        self.missing.extend(open_before(self._resume))
 
     def without_snapshot(self) -> None:
         """The venue sent none."""

@@ -8,10 +8,13 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from typing import Final
 
+from connector.streams.gaps import PAST_UNKNOWN
 from connector.streams.lifecycle import StreamState
+from exchanges._plan import OPEN_BEFORE
 from exchanges.kraken._gap_unified import UNSEEN
 from harness.campaign.check import Transition, Verdict, deduplicated, judge, rank, read_event
 from harness.worlds.failure import Failure
@@ -67,7 +70,7 @@ def verdicts(world: World, plan: Plan, monitor: Monitor) -> list[Failure]:
 
 
 def _orders(world: World, plan: Plan) -> list[Failure]:
-    gaps = _told_gaps(world, lambda missing: set(missing) != {UNSEEN})
+    gaps = _told_gaps(world, lambda missing: not set(missing) <= {UNSEEN, OPEN_BEFORE})
     for stream, at in world.backend.left.items():
         before_s = LEFT_DARK_S if plan.faults else LEAVING_S
         gaps.setdefault(stream, []).append((at - before_s, float("inf")))
@@ -86,8 +89,8 @@ def _redis_complete(plan: Plan) -> bool:
 
 def _tellable(world: World) -> list[Transition]:
     """All steps but those of orders that came and went without a fill in a gap in which the venue can't tell just those, if
-    nothing was published of them."""
-    gaps = _told_gaps(world, lambda missing: set(missing) == {UNSEEN})
+    nothing was published of them, and ends of orders that nobody can find (`_unfound`)."""
+    gaps = _told_gaps(world, lambda missing: UNSEEN in missing and set(missing) <= {UNSEEN, OPEN_BEFORE})
     told = {(event.stream, event.order) for event in (*world.record.rabbit, *world.record.redis)}
     lives: dict[tuple[str, str], list[Transition]] = {}
     for step in world.traffic.transitions:
@@ -100,7 +103,39 @@ def _tellable(world: World) -> list[Transition]:
         and not any(step.executed for step in life)
         and any(start <= life[0].at and life[-1].at <= end for start, end in gaps.get(key[0], ()))
     }
-    return [step for step in world.traffic.transitions if (step.stream, step.order) not in unseen]
+    unfound = _unfound(world, lives)
+    return [
+        step
+        for step in world.traffic.transitions
+        if (step.stream, step.order) not in unseen and step.at <= unfound.get((step.stream, step.order), step.at)
+    ]
+
+
+def _unfound(world: World, lives: Mapping[tuple[str, str], list[Transition]]) -> dict[tuple[str, str], float]:
+    """Orders that were open at a moment (the value) at which nothing was known of their account, of which nothing was told
+    since, and that ended in a gap whose report says that such can't be found: their ids are known to nobody. Fills lead to
+    them, but on Binance, where fills are read by order; and what a list shows is told: neither is excused."""
+    named = _told_gaps(world, lambda missing: OPEN_BEFORE in missing)
+    unknown = _told_gaps(world, lambda missing: PAST_UNKNOWN in missing)
+    latest: dict[tuple[str, str], float] = {}
+    for event in (*world.record.rabbit, *world.record.redis):
+        latest[event.stream, event.order] = max(event.at, latest.get((event.stream, event.order), 0.0))
+    return {
+        key: blind
+        for key, life in lives.items()
+        for start, end in named.get(key[0], ())
+        for _, blind in unknown.get(key[0], ())
+        if rank(life[-1].status) == FINAL
+        and start <= life[-1].at <= end
+        and life[0].at <= blind < life[-1].at
+        and latest.get(key, 0.0) < blind
+        and (life[-1].exchange.startswith("binance") or _filled(life, blind) == life[-1].executed)
+    }
+
+
+def _filled(life: list[Transition], at: float) -> Decimal:
+    """How much of an order was filled at a moment."""
+    return max(step.executed for step in life if step.at <= at)
 
 
 def _told_gaps(world: World, counts: Callable[[list[str]], bool]) -> dict[str, list[tuple[float, float]]]:

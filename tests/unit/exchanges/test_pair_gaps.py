@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 import pytest
 
-from exchanges._adapter import Call, ClockOffset, Fail, FailKind, KnownOrder, Live
+from exchanges._adapter import Call, ClockOffset, Fail, FailKind, KnownOrder, Live, Resume
+from exchanges._plan import OPEN_BEFORE
 from simulator._odd import HOW
+from simulator._values import Order
 from simulator.venues import halves
-from tests.unit.exchanges.pair import START, Pair, Seat, assert_booked, client_text, facts, rejections, seats
+from tests.unit.exchanges.pair import (
+    OVERLAP_MS,
+    START,
+    Pair,
+    Seat,
+    assert_booked,
+    client_text,
+    facts,
+    rejections,
+    seats,
+)
 
 SEATS = seats()
 REMEMBERING = pytest.mark.parametrize("seat", [seat for seat in SEATS if facts(seat.exchange).remembers], ids=str)
@@ -155,6 +167,24 @@ def test_more_open_orders_than_a_plan_asks_for_are_told_or_named(seat: Seat) -> 
         f"{MANY - len(named) - counted} orders are neither told nor named: {missing[-300:]}"
     )
     assert len(pair.calls) < 2 * MANY, "an allowance is not endless"
+
+
+@REMEMBERING
+@pytest.mark.parametrize("end", [Pair.cancel, Pair.fill])
+def test_the_end_of_an_order_that_nobody_knew_to_be_open_is_told_or_named(
+    seat: Seat, end: Callable[[Pair, Order], object]
+) -> None:
+    """It was placed before everything that knew of it was lost. Venues that list orders by when they were placed don't show
+    it, and it has an id that nobody can ask for: the report said that nothing was missing."""
+    pair = Pair(seat).joined()
+    order = pair.place("DBO1")
+    pair.wait(60.0)
+    pair.drop()
+    pair.named.clear()
+    end(pair, order)
+    pair.user(Resume(since_ms=pair.last_live_ms - OVERLAP_MS, past_unknown=True))
+    pair.until(pair.whole)
+    assert pair.orders() or OPEN_BEFORE in pair.missing()
 
 
 @REMEMBERING

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,8 @@ from connector.streams.gaps import PAST_UNKNOWN
 from connector.streams.position_store import PositionStore
 from connector.streams.positions import decode_position, encode_position
 from connector.streams.tracker import Position
+from exchanges._adapter import GapReport, UserSubscription
+from exchanges._plan import OPEN_BEFORE
 from tests.unit.connector.streams.cluster import Cluster, Process
 from tests.unit.connector.streams.fakes import Bench, Clock, MoodyState
 
@@ -165,6 +168,78 @@ def test_an_unknown_past_is_told_once_when_the_stream_is_live() -> None:
     bench.advance(60)
     bench.live()
     assert len(told(bench)) == 1
+
+
+def saved(bench: Bench) -> bytes:
+    """The position that the stream leaves behind when its process is killed now."""
+    return bench.pipeline.lines.dirty_positions(lambda _: bench.clock.wall_ms(), bench.clock.wall_ms(), 0)["u1"]
+
+
+def past_unknown(bench: Bench) -> bool:
+    """Whether the gap that is read now is that of an account of which may more have been open than is known."""
+    subscription = bench.placement.joins[-1][2]
+    assert isinstance(subscription, UserSubscription)
+    assert subscription.resume is not None
+    return subscription.resume.past_unknown
+
+
+def restarted(before: Bench) -> Bench:
+    """Another process begins where the one before stood."""
+    after = Bench()
+    after.want(unknown=True, position=saved(before))
+    return after
+
+
+def read(bench: Bench, *missing: str, complete: bool = True) -> None:
+    """The adapter has read the gap."""
+    now = bench.clock.wall_ms()
+    bench.live(gap=GapReport(from_ms=now - 5_000, to_ms=now, missing=missing, complete=complete))
+
+
+def test_the_gap_after_an_unknown_past_is_read_as_one_of_which_not_all_that_was_open_is_known() -> None:
+    """After two reboots the end of an order that was placed before the first one was never told, and the report of the gap
+    in which it ended said that nothing was missing: the position of the life in between did not know the order."""
+    first = Bench()
+    first.want(unknown=True)
+    first.live()
+    second = restarted(first)
+    assert past_unknown(second)
+    read(second, OPEN_BEFORE, "order 7: not known to the venue")
+    assert not past_unknown(restarted(second)), "the list of open orders is read now"
+
+
+@pytest.mark.parametrize("odd", [{"missing": "open orders: HTTP 500"}, {"complete": False}])
+def test_what_was_open_stays_unknown_while_the_list_of_it_is_not_read(odd: dict[str, Any]) -> None:
+    first = Bench()
+    first.want(unknown=True)
+    first.live()
+    second = restarted(first)
+    read(second, *filter(None, [odd.get("missing")]), complete=odd.get("complete", True))
+    assert past_unknown(restarted(second))
+
+
+def test_a_stream_that_comes_back_in_its_process_does_not_know_all_that_was_open_either() -> None:
+    bench = Bench()
+    bench.want(unknown=True)
+    bench.live()
+    bench.lost()
+    bench.advance(60)
+    assert past_unknown(bench)
+    read(bench)
+    bench.lost()
+    bench.advance(60)
+    assert not past_unknown(bench)
+
+
+def test_what_was_open_is_known_to_a_taker_whose_giver_knows_it() -> None:
+    bench = Bench()
+    bench.want(unknown=True, hold=True)
+    bench.live()
+    bench.supervisor.let_through("u1", position(7), clean=True, seamless=True)
+    bench.run()
+    bench.lost()
+    bench.advance(60)
+    assert not past_unknown(bench)
 
 
 def test_a_past_that_is_known_is_not_told_as_unknown() -> None:
