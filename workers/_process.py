@@ -62,6 +62,7 @@ class Process:
         self._metrics = SharedMetrics(state, self.engine.owner, self.engine.clock, self.engine.budget.uses)
         self._watch = watch
         sink.on_confirmed = self.engine.pipeline.confirmed
+        sink.on_spoiled = self.engine.supervisor.spoiled
         sink.on_recovered = self._recovered
         sink.permitted = self.engine.leases.permitted_s
         sink.owned_elsewhere = OwnedElsewhere(state, self.engine.owner, self.engine.clock, self.engine.leases.gives)

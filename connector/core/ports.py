@@ -145,6 +145,9 @@ class Sink(Protocol):
 
 Confirmed = Callable[[Sequence[AccountMessage]], None]
 """Called from a sink's thread when account messages are safe at the receiver; must be quick and must not raise."""
+Spoiled = Callable[[Sequence[str]], None]
+"""Called from a sink's thread with the stream of each account message that it had taken and can't read any more: its disk
+spoiled it. Must be quick and must not raise."""
 Recovered = Callable[[Sequence[str]], None]
 """Called from a sink's thread with streams that lost events, once everything that was kept has gone out."""
 

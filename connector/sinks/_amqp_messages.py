@@ -175,11 +175,13 @@ _decode = msgspec.msgpack.Decoder(_Account | _Info | _Candle | _Service).decode
 
 
 class InMemory(msgspec.Struct, frozen=True):
-    """What doesn't go to disk: times of this process's clock."""
+    """What doesn't go to disk: times of this process's clock, and whose event it is, in case the disk spoils it."""
 
     received_mono: float
     born: float = 0.0
     counted: bool = True
+    stream_id: str = ""
+    """Of an account message."""
 
 
 def stored(outgoing: Outgoing) -> bytes:
@@ -218,7 +220,7 @@ def in_memory(outgoing: Outgoing) -> InMemory | None:
     """The part of a stored message that stays in memory."""
     message = outgoing.message
     if isinstance(message, AccountMessage):
-        return InMemory(message.received_mono, outgoing.born, outgoing.counted)
+        return InMemory(message.received_mono, outgoing.born, outgoing.counted, message.stream_id)
     return None if outgoing.counted else InMemory(0.0, outgoing.born, counted=False)
 
 

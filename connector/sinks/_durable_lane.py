@@ -22,9 +22,9 @@ import msgspec
 
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
-from connector.core.ports import AccountMessage, Clock, InfoMessage
+from connector.core.ports import AccountMessage, Clock, InfoMessage, Spoiled
 from connector.sinks._amqp_messages import InMemory, Outgoing, in_memory, restored, stored
-from connector.sinks._common import Elsewhere, Permitted, Progress, Throttle, always
+from connector.sinks._common import Elsewhere, Permitted, Progress, Throttle, always, call_back
 from connector.sinks._stores import Portion
 from connector.sinks.outbox import Outbox, OutboxFull, OutboxUnusable
 
@@ -53,6 +53,9 @@ class DurableLane:
         """Records of earlier processes that are not confirmed yet."""
         self.trouble = ""
         """What is wrong with the disk, for the status."""
+        self.on_spoiled: Spoiled | None = None
+        """Told of what this process wrote to disk and can't read any more. What an earlier one left is older than the
+        position that its streams go on from, so gap repair has it."""
         self.owned_elsewhere: Elsewhere | None = None
         """Asked about what an earlier process left behind."""
         self.permitted: Permitted = always
@@ -362,6 +365,17 @@ class DurableLane:
         self.leftovers -= left
         with self._lock:
             self.progress.settled += records - left
+        call_back(self.on_spoiled, self._owners(portion), self._name)
+
+    def _owners(self, portion: Portion) -> list[str]:
+        """The stream of each account message of this process that can't be read, and that nobody else tells."""
+        kept = [portion.extras[index] for index in sorted(portion.bad) if index < len(portion.extras)]
+        return [
+            one.stream_id
+            for one in kept
+            if isinstance(one, InMemory) and one.stream_id and one.counted
+            if one.born > self._revoked.get(one.stream_id, -1.0)
+        ]
 
     def _count_down(self, portion: Portion) -> None:
         portion.left -= 1

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from connector.core.clock import SystemClock
 from connector.core.log import get_logger
-from connector.core.ports import AccountMessage, Clock, Confirmed, Message, Recovered, Sink, SinkStatus
+from connector.core.ports import AccountMessage, Clock, Confirmed, Message, Recovered, Sink, SinkStatus, Spoiled
 from connector.core.stamps import Stamped
 from connector.core.waits import Ending, together
 from connector.sinks._common import Elsewhere, Permitted, Throttle, left
@@ -22,6 +22,8 @@ class ConfirmingSink(Sink, Protocol):
     """A sink that can tell when account messages are safe, and what else a process is told by its sinks."""
 
     on_confirmed: Confirmed | None
+    on_spoiled: Spoiled | None
+    """Told, on the sink's thread, of which streams something that waited is lost and will not be confirmed."""
     on_recovered: Recovered | None
     """Told, on the sink's thread, which streams lost events while its server was away, once the rest has gone out."""
     owned_elsewhere: Elsewhere | None
@@ -74,6 +76,14 @@ class FanoutSink:
     @on_confirmed.setter
     def on_confirmed(self, callback: Confirmed | None) -> None:
         self.primary.on_confirmed = callback
+
+    @property
+    def on_spoiled(self) -> Spoiled | None:
+        return self.primary.on_spoiled
+
+    @on_spoiled.setter
+    def on_spoiled(self, callback: Spoiled | None) -> None:
+        self.primary.on_spoiled = callback
 
     @property
     def on_recovered(self) -> Recovered | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from connector.core.clock import SystemClock
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
-from connector.core.ports import AccountMessage, Clock, Confirmed, Message, Recovered, SinkStatus
+from connector.core.ports import AccountMessage, Clock, Confirmed, Message, Recovered, SinkStatus, Spoiled
 from connector.core.stamps import Stamped
 from connector.core.waits import Ending, Wait
 from connector.sinks._common import Elsewhere, Permitted, Progress, Throttle, always, call_back, left
@@ -40,6 +40,8 @@ class MemorySink:
         self.on_message = on_message
         self.on_confirmed = on_confirmed
         self.on_recovered: Recovered | None = None
+        self.on_spoiled: Spoiled | None = None
+        """Not told: nothing waits on a disk."""
         self.owned_elsewhere: Elsewhere | None = None
         self.permitted: Permitted = always
         """Not asked: what is taken in here has arrived."""

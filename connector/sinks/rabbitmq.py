@@ -17,7 +17,7 @@ from connector.core.clock import Chance, SystemClock
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
 from connector.core.places import RabbitPlace
-from connector.core.ports import Clock, Confirmed, Message, Recovered, SinkStatus
+from connector.core.ports import Clock, Confirmed, Message, Recovered, SinkStatus, Spoiled
 from connector.core.stamps import Stamped
 from connector.core.waits import Ending, Wait, wait_through
 from connector.servers.rabbit import parameters
@@ -171,6 +171,14 @@ class RabbitSink:
     def passed(self, mark: object) -> bool:  # noqa: ARG002
         """Always: what waits here goes to disk and is revoked, and confirmations are told one by one (`on_confirmed`)."""
         return True
+
+    @property
+    def on_spoiled(self) -> Spoiled | None:
+        return self._intake.lane.on_spoiled
+
+    @on_spoiled.setter
+    def on_spoiled(self, callback: Spoiled | None) -> None:
+        self._intake.lane.on_spoiled = callback
 
     @property
     def owned_elsewhere(self) -> Elsewhere | None:

@@ -13,7 +13,7 @@ from functools import partial
 from connector.core.clock import Chance, SystemClock
 from connector.core.metrics import METRICS
 from connector.core.places import RedisPlace
-from connector.core.ports import AccountMessage, Clock, Confirmed, Message, Recovered, SinkStatus
+from connector.core.ports import AccountMessage, Clock, Confirmed, Message, Recovered, SinkStatus, Spoiled
 from connector.core.stamps import Stamped
 from connector.core.waits import Ending, Wait, wait_through
 from connector.servers.redis import Wire, wire
@@ -77,6 +77,8 @@ class RedisSink:
         )
         self.on_confirmed = on_confirmed
         self.on_recovered = on_recovered
+        self.on_spoiled: Spoiled | None = None
+        """Not told: nothing waits on a disk."""
         self._thread: threading.Thread | None = None
         if server is None:
             self._thread = threading.Thread(target=self._run, name=f"publisher-{name}", daemon=True)

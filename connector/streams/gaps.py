@@ -76,6 +76,13 @@ class Gaps:
             # At once: nobody may start from a position that does not say so.
             self._lines.set_past_unknown(stream.spec.stream_id, True)
 
+    def reread(self, stream: Stream, since_ms: int) -> None:
+        """Everything since then is read again; 0: since the stream is live here."""
+        if not since_ms:
+            live_ms = int((self._clock.mono() - stream.live_since) * 1000)
+            since_ms = self._placement.now_ms(stream.spec.exchange) - live_ms
+        stream.gap_from_ms = min(since_ms, stream.gap_from_ms or since_ms)
+
     def ended(self, stream: Stream, gap: GapReport | None) -> GapReport | None:
         """The stream is live, and its adapter tells of this gap: what is to be told of it."""
         now_ms = self._placement.now_ms(stream.spec.exchange)

@@ -65,6 +65,7 @@ class Line:
     """Outgoing side of one account stream; its lock guards everything in it."""
 
     __slots__ = (
+        "began_ms",
         "closed",
         "confirmed",
         "dirty",
@@ -97,6 +98,8 @@ class Line:
         self.saved_ms = 0
         self.live_until_ms = 0
         """Of the last position that was saved while nothing was on its way."""
+        self.began_ms = 0
+        """Until when those before were live, as the position told that it began with."""
         self.stamp = 0
         """Of the last position that was saved or loaded."""
         self.held: list[tuple[Emit, float]] | None = None
@@ -106,6 +109,7 @@ class Line:
         self.tracker.load(position)
         self.confirmed.load(position)
         self.stamp = max(self.stamp, position.stamp)
+        self.began_ms = max(self.began_ms, position.live_until_ms)
 
     def position(self, tracker: OrderTracker, live_until_ms: int, now_ms: int, *, seen: int = 50) -> bytes:
         """What `tracker` knows, as the newest position of the stream."""
@@ -229,6 +233,19 @@ class Lines:
             return None
         with line.lock:
             return line.tracker.resume(live_until_ms - OVERLAP_MS)
+
+    def confirmed_until_ms(self, stream_id: str) -> int | None:
+        """Until when all that the stream had is confirmed, as far as that was saved; None if it is not published here."""
+        line = self._lines.get(stream_id)
+        return None if line is None or line.closed else line.live_until_ms or line.began_ms
+
+    def fall_back(self, stream_id: str, lost: int) -> None:
+        """So many events of a stream will not be confirmed any more: what is not counts as not told, for a repair to find."""
+        line = self._lines.get(stream_id)
+        if line is not None:
+            with line.lock:
+                line.pending = max(0, line.pending - lost)
+                line.tracker.fall_back(line.confirmed)
 
     def set_past_unknown(self, stream_id: str, unknown: bool) -> None:
         """The next position of the stream says so, too."""

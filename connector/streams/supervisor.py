@@ -7,7 +7,7 @@ cooldowns, rotation make-before-break, hand-over. All decisions run on the super
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -102,6 +102,10 @@ class Supervisor:
 
     def restart_stream(self, stream_id: str, reason: str) -> None:
         self.loop.post(partial(self._restart_stream, stream_id, reason))
+
+    def spoiled(self, stream_ids: Sequence[str]) -> None:
+        """An event of each (twice: two of it) was lost on its way to the primary sink: it is read again."""
+        self.loop.post(partial(self._spoiled, Counter(stream_ids)))
 
     def try_now(self, stream_id: str) -> None:
         """Try the key of a stream that cools down once before its time: a person asks for it."""
@@ -369,6 +373,16 @@ class Supervisor:
         stream = self._streams.get(stream_id)
         if stream is not None and stream.state is not StreamState.DRAINING:
             self._attempts.reopen(stream, RESTART_PAUSE_S, reason)
+
+    def _spoiled(self, lost: Mapping[str, int]) -> None:
+        for stream_id, events in lost.items():
+            stream = self._streams.get(stream_id)
+            since_ms = self._pipeline.lines.confirmed_until_ms(stream_id)
+            if stream is None or since_ms is None or stream.state is StreamState.DRAINING:
+                continue  # it goes, and leaves the position behind that the next owner repairs it from
+            self._gaps.reread(stream, since_ms)
+            self._pipeline.lines.fall_back(stream_id, events)
+            self._attempts.reopen(stream, RESTART_PAUSE_S, "the disk spoiled events that waited for the broker")
 
     def _try_now(self, stream_id: str) -> None:
         stream = self._streams.get(stream_id)

@@ -151,6 +151,13 @@ class OrderTracker:
         if admitted.before is not None:
             self._remember(admitted.before)
 
+    def fall_back(self, confirmed: OrderTracker) -> None:
+        """Orders are where `confirmed` knows them. What was admitted since and is on its way comes again under its id, with
+        what was lost. Changes of balances stay seen: no repair tells them."""
+        self._open = confirmed._open.copy()
+        self._finished = confirmed._finished.copy()
+        self._clients = confirmed._clients.copy()
+
     def _remember(self, order: KnownOrder) -> None:
         key = _key(order)
         client = (order.symbol, order.client_order_id)

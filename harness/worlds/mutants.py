@@ -286,6 +286,14 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         first=50,
     ),
     Mutant(
+        "spoiled events given up",
+        "what the disk spoiled while it waited for the broker is told after the next start only",
+        "disk",
+        frozenset({"rabbit lost"}),
+        events.spoiled_events_given_up,
+        faults=("rabbit_away", "disk_damaged"),
+    ),
+    Mutant(
         "E2 announced once",
         "the registry is forgotten while a process dies: its streams are known to nobody and nobody asks",
         "flush",

@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 from connector.core.ports import StreamClosed
 from connector.sinks._amqp_link import AmqpLink
+from connector.sinks._durable_lane import DurableLane
 from connector.sinks._stores import DatabaseStore
 from connector.streams.lines import Lines
 from connector.streams.placement import Placement
@@ -57,6 +58,10 @@ def deltas_forgotten() -> AbstractContextManager[object]:
         self._seen = known
 
     return patch.object(OrderTracker, "load", load)
+
+
+def spoiled_events_given_up() -> AbstractContextManager[object]:
+    return patch.object(DurableLane, "_owners", lambda *_: [])
 
 
 def damage_ends_the_reading() -> AbstractContextManager[object]:

@@ -637,3 +637,41 @@ def test_who_runs_a_leftover_stream_is_asked_again_after_a_second(tmp_path: Path
     desk.clock.seconds += 0.2
     assert desk.numbers(desk.take(1)) == ["2"]
     assert asked == ["a", "a"]
+
+
+def spoil(desk: Desk, number: int) -> None:
+    desk.lane.spill()
+    assert desk.outbox._writing is not None
+    desk.outbox._writing._database.execute("UPDATE records SET body = x'00' WHERE number = ?", (number,))
+
+
+def test_whose_event_the_disk_spoiled_is_told_so_that_it_is_read_again(tmp_path: Path) -> None:
+    """The order that a spoiled record told of was canceled, and its consumer never heard of it while the process lived."""
+    desk = Desk(tmp_path)
+    told: list[Sequence[str]] = []
+    desk.lane.on_spoiled = told.append
+    desk.push(event(0, "a"), event(1, "b"), CANDLE, event(3, "b"))
+    for number in (2, 3, 4):
+        spoil(desk, number)
+    assert desk.numbers(desk.take()) == ["0"]
+    assert told == [["b", "b"]]
+
+
+def test_a_spoiled_event_of_a_stream_that_another_process_tells_is_nobodys_business(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    told: list[Sequence[str]] = []
+    desk.lane.on_spoiled = told.append
+    desk.push(event(0, "a"), event(1, "b"), event(2, "b"))
+    spoil(desk, 2)
+    desk.lane.revoke("b")
+    assert desk.numbers(desk.take()) == ["0"]
+    assert told == []
+
+
+def test_what_an_earlier_process_left_spoiled_is_read_from_the_position_that_it_left(tmp_path: Path) -> None:
+    damaged(tmp_path, 1)
+    desk = Desk(tmp_path)
+    told: list[Sequence[str]] = []
+    desk.lane.on_spoiled = told.append
+    assert desk.numbers(desk.take()) == ["0", "2"]
+    assert told == []
