@@ -14,6 +14,7 @@ from typing import Final
 
 from connector.streams.gaps import PAST_UNKNOWN
 from connector.streams.lifecycle import StreamState
+from connector.streams.lines import OVERLAP_MS
 from exchanges._plan import OPEN_BEFORE
 from exchanges.kraken._gap_unified import UNSEEN
 from harness.campaign.check import Transition, Verdict, deduplicated, judge, rank, read_event
@@ -34,6 +35,8 @@ LEAVING_S: Final = 3.0
 once it is sure that no other order has the client id)."""
 NOTICED_S: Final = 1.5
 """The owner of a stream knows by then how many listen to it."""
+SLACK_S: Final = 0.5
+"""What happens so shortly after the end of a gap may belong to it: its report takes a moment."""
 LEFT_DARK_S: Final = 60.0
 """Where something went wrong, the stream may have been dark for so long when its last bot left: nobody reads that gap."""
 MAX_TASKS: Final = 60
@@ -88,8 +91,9 @@ def _redis_complete(plan: Plan) -> bool:
 
 
 def _tellable(world: World) -> list[Transition]:
-    """All steps but those of orders that came and went without a fill in a gap in which the venue can't tell just those, if
-    nothing was published of them, and ends of orders that nobody can find (`_unfound`)."""
+    """All steps but those of orders that came and went without a fill in a gap in which the venue can't tell just those, and
+    ends of orders that nobody can find (`_unfound`). If something was published of the former, the saved position must not
+    have known them: a process was killed within the second in which it told that they were placed."""
     gaps = _told_gaps(world, lambda missing: UNSEEN in missing and set(missing) <= {UNSEEN, OPEN_BEFORE})
     told = {(event.stream, event.order) for event in (*world.record.rabbit, *world.record.redis)}
     lives: dict[tuple[str, str], list[Transition]] = {}
@@ -98,10 +102,12 @@ def _tellable(world: World) -> list[Transition]:
     unseen = {
         key
         for key, life in lives.items()
-        if key not in told
-        and rank(life[-1].status) == FINAL
+        if rank(life[-1].status) == FINAL
         and not any(step.executed for step in life)
-        and any(start <= life[0].at and life[-1].at <= end for start, end in gaps.get(key[0], ()))
+        and any(
+            start + (OVERLAP_MS / 1000 if key in told else 0) <= life[0].at and life[-1].at <= end
+            for start, end in gaps.get(key[0], ())
+        )
     }
     unfound = _unfound(world, lives)
     return [
@@ -124,7 +130,7 @@ def _unfound(world: World, lives: Mapping[tuple[str, str], list[Transition]]) ->
         key: blind
         for key, life in lives.items()
         for start, end in named.get(key[0], ())
-        for _, blind in unknown.get(key[0], ())
+        for blind in (told - SLACK_S for _, told in unknown.get(key[0], ()))
         if rank(life[-1].status) == FINAL
         and start <= life[-1].at <= end
         and life[0].at <= blind < life[-1].at
@@ -145,7 +151,7 @@ def _told_gaps(world: World, counts: Callable[[list[str]], bool]) -> dict[str, l
         gap = told.body.get("streamGap")
         if gap and gap.get("missing") and counts(gap["missing"]):
             start, end = (moment / 1000 - EPOCH_MS / 1000 for moment in (gap["from"], gap["to"]))
-            gaps.setdefault(gap["stream"], []).append((start, end + 0.5))
+            gaps.setdefault(gap["stream"], []).append((start, end + SLACK_S))
     return gaps
 
 
