@@ -11,7 +11,8 @@ import sys
 import time
 from collections.abc import Callable
 
-from exchanges._adapter import EmitTickers, Instant, Output, Setup, TickerSubscription
+from exchanges._adapter import EmitTickers, Instant, Output, TickerSubscription
+from exchanges._venue import Setup
 from exchanges.binance import VENUE
 from exchanges.events import encode
 from exchanges.instruments import SymbolTable

@@ -45,15 +45,13 @@ from exchanges._adapter import (
     GapReport,
     Instant,
     KeyKind,
-    Limits,
     Note,
     Outputs,
     Resume,
-    Setup,
     Subscription,
     UserSubscription,
-    Venue,
 )
+from exchanges._venue import Limits, Setup, Venue
 from exchanges.ids import is_paper
 from exchanges.paper._user import UNKNOWN_ACCOUNT
 from tasks.commands import OpenStream

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from connector.core.settings import Settings
     from connector.streams.egress import Egresses
     from connector.streams.http_connections import Reach
-    from exchanges._adapter import ClockCall
+    from exchanges._venue import ClockCall
 NAME: Final = "doctor"
 HELP: Final = "check settings, broker, Redis, the clock and the way to the exchanges"
 

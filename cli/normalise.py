@@ -18,8 +18,9 @@ import msgspec
 
 from connector.core.channels import candle_channel, ticker_channel
 from exchanges import venue_of
-from exchanges._adapter import Emit, EmitCandle, EmitTickers, Instant, Output, Venue
+from exchanges._adapter import Emit, EmitCandle, EmitTickers, Instant, Output
 from exchanges._plausible import AHEAD_MS, plausible_candle
+from exchanges._venue import Venue
 from exchanges.events import AccountEvent, Candle, PositionUpdate, Ticker, encode
 from exchanges.ids import is_paper, real_id
 

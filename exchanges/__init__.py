@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from exchanges._adapter import Example, Venue
     from exchanges._meaning import Meaning
+    from exchanges._venue import Example, Venue
 
 VOCABULARY: Final = frozenset({"credentials", "errors", "events", "ids", "instruments"})
 

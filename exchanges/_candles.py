@@ -17,13 +17,13 @@ from exchanges._adapter import (
     Output,
     Outputs,
     Seen,
-    Setup,
     Subscription,
 )
 from exchanges._catchup import Bar, CatchUp, Page
 from exchanges._feed import TopicFeed
 from exchanges._timers import earliest
 from exchanges._topics import Topic
+from exchanges._venue import Setup
 
 
 class CandleFeed(TopicFeed[Topic]):

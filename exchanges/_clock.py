@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from exchanges._adapter import Answer, Call, ClockOffset, Instant, Setup
+from exchanges._adapter import Answer, Call, ClockOffset, Instant
+from exchanges._venue import Setup
 
 
 class VenueClock:

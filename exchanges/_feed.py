@@ -17,13 +17,13 @@ from exchanges._adapter import (
     Output,
     Outputs,
     Send,
-    Setup,
     Subscription,
     TickerSubscription,
 )
 from exchanges._clock import VenueClock
 from exchanges._timers import Heartbeat, earliest
 from exchanges._topics import Request, Rules, Topic, TopicBook
+from exchanges._venue import Setup
 
 NO_ANSWER: Final = "no answer to a subscribe request"
 FIRST_AGAIN_S: Final = 60.0

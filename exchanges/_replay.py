@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from exchanges._adapter import Setup, UserSubscription
+from exchanges._adapter import UserSubscription
+from exchanges._venue import Setup
 from exchanges.credentials import credentials
 from exchanges.instruments import EMPTY, SymbolTable
 

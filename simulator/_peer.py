@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from exchanges._adapter import Rate
+from exchanges._venue import Rate
 from simulator._values import CandleUpdate, Change, Tick
 from simulator._venue import Close, Effects, Instant, Noted, Ping, Pong, Signal, World
 

@@ -18,14 +18,14 @@ from connector.core.log import get_logger
 from connector.core.metrics import METRICS
 from connector.core.ports import Clock, State
 from connector.core.window import SlidingWindow, ahead_ms, period_ms
-from exchanges._adapter import Rate
+from exchanges._venue import Rate
 
 log = get_logger(__name__)
 
 SPREAD_S: Final = 0.1
 """Added to every period. What was granted a period apart arrives closer together if the first was slower on its way, and our
 hosts' clocks differ. It is time that has to be spared for this, not a part of the count: a full count may be granted at once.
-The count is used in full, because `exchanges._adapter.Rate` comes with its margin."""
+The count is used in full, because `exchanges._venue.Rate` comes with its margin."""
 
 
 AWAY_S: Final = 5.0

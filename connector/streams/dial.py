@@ -19,7 +19,8 @@ from connector.core.metrics import METRICS
 from connector.core.ports import Clock
 from connector.streams.budget import Budget
 from connector.streams.transport import DialFailure, Transport
-from exchanges._adapter import Connect, Limits
+from exchanges._adapter import Connect
+from exchanges._venue import Limits
 
 log = get_logger(__name__)
 

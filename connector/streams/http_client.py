@@ -20,7 +20,8 @@ from connector.streams.question import ask
 from connector.streams.rest import FULL, NO_HEADERS, Answered, Errand, RestQueue, given_up
 from connector.streams.tunnel import reach
 from connector.streams.websocket_client import SocketOpener, tls_context
-from exchanges._adapter import Answer, Call, Limits
+from exchanges._adapter import Answer, Call
+from exchanges._venue import Limits
 
 log = get_logger(__name__)
 

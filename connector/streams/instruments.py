@@ -19,7 +19,8 @@ from connector.core.metrics import METRICS
 from connector.core.ports import Clock
 from connector.streams.rest import Rest
 from exchanges import venue_of
-from exchanges._adapter import Answer, Call, InstrumentLoader
+from exchanges._adapter import Answer, Call
+from exchanges._venue import InstrumentLoader
 from exchanges.ids import family_of
 from exchanges.instruments import EMPTY, Instrument, SymbolTable
 

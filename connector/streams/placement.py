@@ -28,7 +28,8 @@ from connector.streams.session import Listener, Session
 from connector.streams.spec import StreamSpec
 from connector.streams.venue_time import VenueTime
 from exchanges import venue_of
-from exchanges._adapter import Adapter, Answer, Limits, Setup, Subscription, Venue
+from exchanges._adapter import Adapter, Answer, Subscription
+from exchanges._venue import Limits, Setup, Venue
 from exchanges.ids import Feed
 from exchanges.instruments import SymbolTable
 

@@ -14,7 +14,8 @@ from connector.core.ports import Clock
 from connector.streams.dial import Dial
 from connector.streams.rest import NO_HEADERS
 from connector.streams.transport import Kind, Transport, TransportLost
-from exchanges._adapter import Answer, Call, Connect, Limits, Rate
+from exchanges._adapter import Answer, Call, Connect
+from exchanges._venue import Limits, Rate
 
 CONNECT_TIMEOUT_S: Final = 5.0
 

@@ -18,9 +18,10 @@ from connector.core.log import get_logger
 from connector.core.loop import Loop
 from connector.core.metrics import METRICS
 from connector.streams.budget import Budget
-from exchanges._adapter import Answer, Call, Limits
+from exchanges._adapter import Answer, Call
 from exchanges._frames import NO_WEIGHT
 from exchanges._times import retry_after_s
+from exchanges._venue import Limits
 
 log = get_logger(__name__)
 

@@ -27,7 +27,6 @@ from exchanges._adapter import (
     GapReport,
     Instant,
     KeyKind,
-    Limits,
     Live,
     Note,
     Output,
@@ -36,6 +35,7 @@ from exchanges._adapter import (
     Send,
     Subscription,
 )
+from exchanges._venue import Limits
 from exchanges.ids import Feed
 
 log = get_logger(__name__)

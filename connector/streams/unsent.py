@@ -6,7 +6,7 @@ import math
 from collections import deque
 from typing import Final
 
-from exchanges._adapter import Rate
+from exchanges._venue import Rate
 
 MAX_UNSENT: Final = 10_000
 TOO_MANY_UNSENT: Final = "too many frames wait for the venue's message limit"

@@ -8,20 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from exchanges._adapter import (
-    Adapter,
-    Answer,
-    Call,
-    ClockCall,
-    Example,
-    Instant,
-    InstrumentLoader,
-    Limits,
-    Send,
-    Setup,
-    TickerSubscription,
-)
+from exchanges._adapter import Adapter, Answer, Call, Instant, Send, TickerSubscription
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
+from exchanges._venue import ClockCall, Example, InstrumentLoader, Limits, Setup
 from exchanges.binance import _hosts
 from exchanges.binance._candle import CandleAdapter
 from exchanges.binance._errors import ERRORS, KEY_TYPE
@@ -39,7 +28,7 @@ _ANY_TIME: Final = Instant(0.0, 0)
 
 
 class _Binance:
-    """The venue (see `exchanges._adapter.Venue`)."""
+    """The venue (see `exchanges._venue.Venue`)."""
 
     name = "binance"
     exchanges = FAMILIES["binance"]

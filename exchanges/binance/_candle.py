@@ -22,13 +22,13 @@ from exchanges._adapter import (
     Output,
     Rotate,
     Send,
-    Setup,
 )
 from exchanges._candles import CandleFeed
 from exchanges._catchup import Bar, Page
 from exchanges._frames import UNREADABLE
 from exchanges._rows import read_rows
 from exchanges._topics import Request, Rules
+from exchanges._venue import Setup
 from exchanges.binance import _errors
 from exchanges.binance._hosts import Market
 from exchanges.binance._signer import encoded

@@ -6,9 +6,10 @@ from typing import Final
 
 import msgspec
 
-from exchanges._adapter import Answer, Call, Instant, Note, Output, Setup
+from exchanges._adapter import Answer, Call, Instant, Note, Output
 from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
+from exchanges._venue import Setup
 from exchanges.binance._hosts import Market
 
 TAG: Final = "time"

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from exchanges._adapter import Limits, Rate
+from exchanges._venue import Limits, Rate
 from exchanges.credentials import Credentials
 from exchanges.ids import Feed
 

@@ -18,12 +18,12 @@ from exchanges._adapter import (
     Note,
     Output,
     Rotate,
-    Setup,
     Subscription,
     TickerSubscription,
 )
 from exchanges._frames import UNREADABLE
 from exchanges._rows import read_rows, tolerant
+from exchanges._venue import Setup
 from exchanges.binance._hosts import Market
 from exchanges.binance._symbols import belongs
 from exchanges.events import Ticker

@@ -14,21 +14,10 @@ from typing import Final
 import msgspec
 
 from exchanges._account import OneAccount
-from exchanges._adapter import (
-    Answer,
-    Call,
-    Connect,
-    Fail,
-    FailKind,
-    Instant,
-    Note,
-    Output,
-    Rotate,
-    Setup,
-    UserSubscription,
-)
+from exchanges._adapter import Answer, Call, Connect, Fail, FailKind, Instant, Note, Output, Rotate, UserSubscription
 from exchanges._frames import UNREADABLE
 from exchanges._timers import earliest
+from exchanges._venue import Setup
 from exchanges.binance import _errors, _orders
 from exchanges.binance._clock import BinanceClock
 from exchanges.binance._gap import AccountRepair

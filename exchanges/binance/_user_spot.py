@@ -21,12 +21,12 @@ from exchanges._adapter import (
     Output,
     Rotate,
     Send,
-    Setup,
     Subscription,
     UserSubscription,
 )
 from exchanges._frames import UNREADABLE
 from exchanges._timers import earliest
+from exchanges._venue import Setup
 from exchanges.binance import _errors, _orders
 from exchanges.binance._clock import BinanceClock
 from exchanges.binance._connection_requests import (

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from exchanges._adapter import Adapter, ClockCall, Example, InstrumentLoader, Limits, Rate, Setup
+from exchanges._adapter import Adapter
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges._topics import chunks
+from exchanges._venue import ClockCall, Example, InstrumentLoader, Limits, Rate, Setup
 from exchanges.bitget._candle import CandleAdapter, refusal_of
 from exchanges.bitget._errors import ERRORS
 from exchanges.bitget._hosts import is_modern, modern_candles
@@ -42,7 +43,7 @@ JOIN_S: Final = 60.0
 
 
 class Bitget:
-    """Satisfies `exchanges._adapter.Venue`."""
+    """Satisfies `exchanges._venue.Venue`."""
 
     name = "bitget"
     exchanges = ("bitget", "bitgetUsdm", "bitgetCoinm")

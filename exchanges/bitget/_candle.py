@@ -20,7 +20,6 @@ from exchanges._adapter import (
     Note,
     Output,
     Outputs,
-    Setup,
     Subscription,
 )
 from exchanges._candles import CandleFeed
@@ -28,6 +27,7 @@ from exchanges._catchup import Bar, Page
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import plain
 from exchanges._rows import read_rows
+from exchanges._venue import Setup
 from exchanges.bitget import _errors, _hosts
 from exchanges.bitget._connection import Arg, Socket, arg_of
 from exchanges.bitget._rows import Frame

@@ -8,23 +8,14 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from exchanges._adapter import (
-    Connect,
-    Fail,
-    FailKind,
-    Instant,
-    Note,
-    Output,
-    Outputs,
-    Send,
-    Setup,
-)
+from exchanges._adapter import Connect, Fail, FailKind, Instant, Note, Output, Outputs, Send
 from exchanges._feed import NO_ANSWER, TopicFeed
 from exchanges._frames import UNREADABLE
 from exchanges._meaning import PASSING
 from exchanges._rows import tolerant
 from exchanges._timers import Heartbeat
 from exchanges._topics import Request, Rules
+from exchanges._venue import Setup
 from exchanges.bitget import _hosts
 from exchanges.bitget._errors import SOCKET
 from exchanges.bitget._rows import ArgFrame, Frame

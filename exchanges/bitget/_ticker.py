@@ -7,21 +7,12 @@ from typing import Final
 
 import msgspec
 
-from exchanges._adapter import (
-    EmitTickers,
-    FailKind,
-    Instant,
-    Note,
-    Outputs,
-    Seen,
-    Setup,
-    Subscription,
-    TickerSubscription,
-)
+from exchanges._adapter import EmitTickers, FailKind, Instant, Note, Outputs, Seen, Subscription, TickerSubscription
 from exchanges._feed import TickerFeed
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
 from exchanges._rows import Odd, read_rows
+from exchanges._venue import Setup
 from exchanges.bitget import _hosts
 from exchanges.bitget._connection import Arg, Socket, arg_of
 from exchanges.bitget._rows import Frame, Number

@@ -21,7 +21,6 @@ from exchanges._adapter import (
     Outputs,
     Seen,
     Send,
-    Setup,
     UserSubscription,
 )
 from exchanges._clock import ClockCheck
@@ -32,6 +31,7 @@ from exchanges._positions import Positions, Read
 from exchanges._repair import GapRepair
 from exchanges._rows import Odd, read_rows
 from exchanges._timers import earliest
+from exchanges._venue import Setup
 from exchanges.bitget import _errors, _hosts, _mode, _orders, _rows, _signer
 from exchanges.bitget._asking import Asking
 from exchanges.bitget._connection import (

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
-from exchanges._adapter import Adapter, ClockCall, Example, InstrumentLoader, Limits, Rate, Setup
+from exchanges._adapter import Adapter
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
+from exchanges._venue import ClockCall, Example, InstrumentLoader, Limits, Rate, Setup
 from exchanges.bybit._candle import CandleAdapter, native_interval
 from exchanges.bybit._connection import ARGS_CHARACTERS
 from exchanges.bybit._errors import ERRORS, IP_BAN_S
@@ -30,7 +31,7 @@ _CANDLES_PER_CONNECTION: Final = 500
 
 
 class Bybit:
-    """See `exchanges._adapter.Venue`."""
+    """See `exchanges._venue.Venue`."""
 
     name = "bybit"
     exchanges = tuple(CATEGORY)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from exchanges._adapter import Setup
 from exchanges._timers import Heartbeat
+from exchanges._venue import Setup
 
 PING_EVERY_S: Final = 20.0
 ANSWER_WITHIN_S: Final = 10.0

@@ -39,7 +39,7 @@ _decode_symbol = tolerant(_Symbol)
 
 
 class Loader:
-    """See `exchanges._adapter.InstrumentLoader`."""
+    """See `exchanges._venue.InstrumentLoader`."""
 
     def __init__(self, exchange: str) -> None:
         self._category = CATEGORY[exchange]

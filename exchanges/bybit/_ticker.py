@@ -7,18 +7,12 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from exchanges._adapter import (
-    EmitTickers,
-    Instant,
-    Note,
-    Outputs,
-    Seen,
-    Setup,
-)
+from exchanges._adapter import EmitTickers, Instant, Note, Outputs, Seen
 from exchanges._feed import TickerFeed
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import number
 from exchanges._rows import tolerant
+from exchanges._venue import Setup
 from exchanges.bybit._connection import PublicFeed
 from exchanges.events import Ticker
 

@@ -21,7 +21,6 @@ from exchanges._adapter import (
     Output,
     Outputs,
     Send,
-    Setup,
     UserSubscription,
 )
 from exchanges._clock import ClockCheck, VenueClock
@@ -31,6 +30,7 @@ from exchanges._positions import Positions, Read
 from exchanges._repair import GapRepair
 from exchanges._rows import read_rows, tolerant
 from exchanges._timers import Alarms, earliest
+from exchanges._venue import Setup
 from exchanges.bybit._connection_ping import heartbeat
 from exchanges.bybit._errors import envelope_of, failure_of, time_of
 from exchanges.bybit._gap import GapPlan

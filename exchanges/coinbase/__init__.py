@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
-from exchanges._adapter import Adapter, ClockCall, Example, InstrumentLoader, Limits, Rate, Setup
+from exchanges._adapter import Adapter
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
+from exchanges._venue import ClockCall, Example, InstrumentLoader, Limits, Rate, Setup
 from exchanges.coinbase._candle import CandleAdapter
 from exchanges.coinbase._errors import ERRORS, KEY_TYPE
 from exchanges.coinbase._series import INTERVALS
@@ -27,7 +28,7 @@ _CANDLES_PER_CONNECTION: Final = 100
 
 
 class Coinbase:
-    """See `exchanges._adapter.Venue`."""
+    """See `exchanges._venue.Venue`."""
 
     name = "coinbase"
     exchanges: tuple[str, ...] = ("coinbase",)

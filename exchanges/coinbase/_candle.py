@@ -27,12 +27,12 @@ from exchanges._adapter import (
     Output,
     Outputs,
     Seen,
-    Setup,
     Subscription,
 )
 from exchanges._frames import UNREADABLE
 from exchanges._plausible import plausible_candle
 from exchanges._rows import Odd, read_rows, tolerant
+from exchanges._venue import Setup
 from exchanges.coinbase._connection import API, REST, Message, Request, requests
 from exchanges.coinbase._errors import failure_of
 from exchanges.coinbase._market import MarketLink

@@ -9,13 +9,14 @@ from typing import Any, Final
 
 import msgspec
 
-from exchanges._adapter import Answer, Call, Connect, Fail, FailKind, Instant, Note, Output, Outputs, Send, Setup
+from exchanges._adapter import Answer, Call, Connect, Fail, FailKind, Instant, Note, Output, Outputs, Send
 from exchanges._clock import VenueClock
 from exchanges._failures import Failure
 from exchanges._frames import UNREADABLE
 from exchanges._rows import tolerant
 from exchanges._timers import Alarms
 from exchanges._topics import chunks
+from exchanges._venue import Setup
 from exchanges.coinbase._errors import failure_of_text
 from exchanges.coinbase._signer import Signer
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from exchanges._adapter import Fail, FailKind, Instant, Note, Output, Setup
+from exchanges._adapter import Fail, FailKind, Instant, Note, Output
 from exchanges._failures import Failure
+from exchanges._venue import Setup
 from exchanges.coinbase._connection import HEARTBEATS, Link, Request, requests
 from exchanges.coinbase._signer import Signer
 from exchanges.credentials import credentials

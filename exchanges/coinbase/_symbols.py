@@ -41,7 +41,7 @@ _decode_row = tolerant(_Product)
 
 
 class Loader:
-    """See `exchanges._adapter.InstrumentLoader`."""
+    """See `exchanges._venue.InstrumentLoader`."""
 
     def __init__(self) -> None:
         self._found: dict[str, Instrument] = {}

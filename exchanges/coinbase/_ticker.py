@@ -17,7 +17,6 @@ from exchanges._adapter import (
     Output,
     Outputs,
     Seen,
-    Setup,
     Subscription,
     TickerSubscription,
 )
@@ -26,6 +25,7 @@ from exchanges._frames import UNREADABLE
 from exchanges._numbers import number, plain
 from exchanges._rows import Odd, read_rows
 from exchanges._times import milliseconds
+from exchanges._venue import Setup
 from exchanges.coinbase._connection import Message, Request, requests
 from exchanges.coinbase._market import MarketLink
 from exchanges.events import Ticker

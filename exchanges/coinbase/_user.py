@@ -19,7 +19,6 @@ from exchanges._adapter import (
     Output,
     Outputs,
     Seen,
-    Setup,
     UserSubscription,
 )
 from exchanges._clock import ClockCheck
@@ -31,6 +30,7 @@ from exchanges._repair import GapRepair, Repaired
 from exchanges._rows import Odd, read_rows, tolerant
 from exchanges._timers import earliest
 from exchanges._times import milliseconds
+from exchanges._venue import Setup
 from exchanges.coinbase._connection import (
     API,
     HEARTBEATS,

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from exchanges._adapter import Adapter, ClockCall, Example, InstrumentLoader, Limits, Rate, Setup
+from exchanges._adapter import Adapter
 from exchanges._replay import RECORDED, recorded_setup
+from exchanges._venue import ClockCall, Example, InstrumentLoader, Limits, Rate, Setup
 from exchanges.hyperliquid._candle import CandleAdapter, refusal_of_request
 from exchanges.hyperliquid._errors import ERRORS, RETRY_S, TOO_MANY_CONNECTIONS
 from exchanges.hyperliquid._hosts import POOL
@@ -35,7 +36,7 @@ SILENCE_S: Final = 50.0
 
 
 class Hyperliquid:
-    """See `exchanges._adapter.Venue`."""
+    """See `exchanges._venue.Venue`."""
 
     name = "hyperliquid"
     exchanges = (SPOT, LINEAR)

@@ -8,11 +8,12 @@ from typing import Final
 
 import msgspec
 
-from exchanges._adapter import Connect, Fail, FailKind, Instant, Note, Output, Outputs, Send, Setup
+from exchanges._adapter import Connect, Fail, FailKind, Instant, Note, Output, Outputs, Send
 from exchanges._feed import NO_ANSWER, TopicFeed
 from exchanges._frames import UNREADABLE
 from exchanges._timers import Heartbeat
 from exchanges._topics import Request, Rules
+from exchanges._venue import Setup
 from exchanges.hyperliquid._connection_frames import Topic, acknowledged, decode_frame, heartbeat, request
 from exchanges.hyperliquid._errors import RETRY_S, Complaint, complaint
 from exchanges.hyperliquid._hosts import site_of

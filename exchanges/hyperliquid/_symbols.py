@@ -246,7 +246,7 @@ def _instrument(
 class Loader:
     """The lists of both markets: an account's orders come from both, whatever the exchange id of its stream.
 
-    The instruments of the other market are listed as inactive. See `exchanges._adapter.InstrumentLoader`.
+    The instruments of the other market are listed as inactive. See `exchanges._venue.InstrumentLoader`.
     """
 
     def __init__(self, exchange: str, options: Mapping[str, str]) -> None:

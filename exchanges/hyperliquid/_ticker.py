@@ -7,10 +7,11 @@ from typing import Any, Final
 
 import msgspec
 
-from exchanges._adapter import EmitTickers, Fail, FailKind, Instant, Output, Outputs, Seen, Setup
+from exchanges._adapter import EmitTickers, Fail, FailKind, Instant, Output, Outputs, Seen
 from exchanges._feed import TickerFeed
 from exchanges._numbers import number
 from exchanges._stamps import Stamps
+from exchanges._venue import Setup
 from exchanges.events import Ticker
 from exchanges.hyperliquid._connection import PublicFeed
 from exchanges.hyperliquid._connection_frames import Topic

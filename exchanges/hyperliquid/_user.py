@@ -14,22 +14,11 @@ from typing import Final
 import msgspec
 
 from exchanges._account import OneAccount
-from exchanges._adapter import (
-    Answer,
-    Call,
-    Connect,
-    Fail,
-    FailKind,
-    Instant,
-    Note,
-    Output,
-    Outputs,
-    Setup,
-    UserSubscription,
-)
+from exchanges._adapter import Answer, Call, Connect, Fail, FailKind, Instant, Note, Output, Outputs, UserSubscription
 from exchanges._frames import UNREADABLE
 from exchanges._replay import RECORDED
 from exchanges._timers import Alarms, earliest
+from exchanges._venue import Setup
 from exchanges.credentials import credentials
 from exchanges.hyperliquid._connection_frames import Topic, acknowledged, decode_frame, heartbeat, request
 from exchanges.hyperliquid._errors import (

@@ -7,13 +7,14 @@ from typing import Final
 
 import msgspec
 
-from exchanges._adapter import Answer, Call, Instant, Note, Output, Seen, Setup, UserSubscription
+from exchanges._adapter import Answer, Call, Instant, Note, Output, Seen, UserSubscription
 from exchanges._frames import UNREADABLE
 from exchanges._lookup import ATTEMPTS, Lookups
 from exchanges._positions import Positions
 from exchanges._repair import GapRepair, Repaired
 from exchanges._rows import read_rows
 from exchanges._timers import earliest
+from exchanges._venue import Setup
 from exchanges.events import ExecutionReport
 from exchanges.hyperliquid import _symbols
 from exchanges.hyperliquid._errors import RETRY_S, refusal_of, used_up

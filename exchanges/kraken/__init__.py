@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from exchanges._adapter import Adapter, ClockCall, Example, InstrumentLoader, Limits, Rate, Setup
+from exchanges._adapter import Adapter
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges._topics import chunks
+from exchanges._venue import ClockCall, Example, InstrumentLoader, Limits, Rate, Setup
 from exchanges.ids import Feed
 from exchanges.instruments import EMPTY, SymbolTable
 from exchanges.kraken import _symbols
@@ -58,7 +59,7 @@ JOIN_S: Final = 45.0
 
 
 class Kraken:
-    """Satisfies `exchanges._adapter.Venue`."""
+    """Satisfies `exchanges._venue.Venue`."""
 
     name = "kraken"
     exchanges = (_symbols.SPOT, _symbols.FUTURES)

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from exchanges._adapter import Answer, Call, CandleSubscription, Fail, FailKind, Instant, Note, Output, Outputs, Setup
+from exchanges._adapter import Answer, Call, CandleSubscription, Fail, FailKind, Instant, Note, Output, Outputs
 from exchanges._candles import CandleFeed
 from exchanges._catchup import Bar, Page
 from exchanges._failures import Failure
@@ -16,6 +16,7 @@ from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal, plain
 from exchanges._rows import read_rows
 from exchanges._times import milliseconds
+from exchanges._venue import Setup
 from exchanges.instruments import SymbolTable
 from exchanges.kraken import _symbols
 from exchanges.kraken._connection_futures import CANDLES, FuturesLink

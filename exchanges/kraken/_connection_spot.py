@@ -8,12 +8,13 @@ from typing import Final
 
 import msgspec
 
-from exchanges._adapter import Connect, Fail, FailKind, Instant, Note, Output, Outputs, Send, Setup
+from exchanges._adapter import Connect, Fail, FailKind, Instant, Note, Output, Outputs, Send
 from exchanges._failures import Failure
 from exchanges._feed import TopicFeed
 from exchanges._frames import UNREADABLE
 from exchanges._timers import Heartbeat
 from exchanges._topics import Request, Rules
+from exchanges._venue import Setup
 from exchanges.kraken import _errors, _hosts
 from exchanges.kraken._connection_spot_frames import Frame, Numbers, chatter, decode_frame, heartbeat, request
 from exchanges.kraken._connection_topic import Topic

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from exchanges._adapter import Call, Instant, Output, Setup
+from exchanges._adapter import Call, Instant, Output
+from exchanges._venue import Setup
 
 LIST_WAIT_S: Final = 5.0
 """The first call of a process waits this long for the symbol list."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from exchanges._adapter import Adapter, Answer, Call, Instant, Outputs, Setup, Subscription
+from exchanges._adapter import Adapter, Answer, Call, Instant, Outputs, Subscription
+from exchanges._venue import Setup
 
 OPTION: Final = "KRAKEN_FUTURES_ROUTE"
 AUTO: Final = "auto"

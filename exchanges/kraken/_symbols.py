@@ -214,7 +214,7 @@ def _each(data: bytes, decode: Callable[[bytes], T]) -> dict[str, T]:
 class SpotLoader:
     """Assets and pairs, and unless switched off those of tokenised stocks, which the plain lists leave out (bug A22).
 
-    Satisfies `exchanges._adapter.InstrumentLoader`.
+    Satisfies `exchanges._venue.InstrumentLoader`.
     """
 
     def __init__(self, options: Mapping[str, str]) -> None:
@@ -272,7 +272,7 @@ class SpotLoader:
 
 
 class FuturesLoader:
-    """The linear perpetuals. Satisfies `exchanges._adapter.InstrumentLoader`.
+    """The linear perpetuals. Satisfies `exchanges._venue.InstrumentLoader`.
 
     The futures API lists them until it ends (docs/venues/kraken-unified.md, section 9); when it does not, or the unified way
     is chosen, the unified public socket is asked, which has the list as the snapshot of a channel.

@@ -7,11 +7,12 @@ from typing import Final
 
 import msgspec
 
-from exchanges._adapter import EmitTickers, Instant, Note, Output, Outputs, Seen, Setup
+from exchanges._adapter import EmitTickers, Instant, Note, Output, Outputs, Seen
 from exchanges._feed import TickerFeed
 from exchanges._rows import read_rows, tolerant
 from exchanges._stamps import Stamps
 from exchanges._times import milliseconds
+from exchanges._venue import Setup
 from exchanges.events import Ticker
 from exchanges.kraken._connection_futures import TICKER, FuturesLink
 from exchanges.kraken._connection_futures_frames import Frame as FuturesFrame

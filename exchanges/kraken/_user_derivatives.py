@@ -22,12 +22,12 @@ from exchanges._adapter import (
     Live,
     Output,
     Outputs,
-    Setup,
     UserSubscription,
 )
 from exchanges._clock import VenueClock
 from exchanges._failures import Failure
 from exchanges._timers import Alarms, earliest
+from exchanges._venue import Setup
 from exchanges.kraken import _errors, _hosts, _rows_futures_rest, _signer
 from exchanges.kraken._line import RestLine
 from exchanges.kraken._route import AUTO, CLASSIC, NEW_KEY, UNIFIED, WARN_MS, route_of

@@ -18,12 +18,12 @@ from exchanges._adapter import (
     Output,
     Outputs,
     Send,
-    Setup,
     UserSubscription,
 )
 from exchanges._failures import Failure
 from exchanges._frames import UNREADABLE
 from exchanges._timers import Alarms, earliest
+from exchanges._venue import Setup
 from exchanges.kraken import _errors, _hosts
 from exchanges.kraken._connection_futures_frames import Frame, decode_frame
 from exchanges.kraken._positions import FEED as POSITIONS

@@ -7,12 +7,13 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from exchanges._adapter import Answer, Call, Instant, Note, Output, Seen, Setup, UserSubscription
+from exchanges._adapter import Answer, Call, Instant, Note, Output, Seen, UserSubscription
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
 from exchanges._positions import Positions
 from exchanges._repair import GapRepair
 from exchanges._timers import Waiting, earliest
+from exchanges._venue import Setup
 from exchanges.events import AccountEvent
 from exchanges.kraken import _errors, _rows_futures_rest, _signer
 from exchanges.kraken._balances import Coalescer

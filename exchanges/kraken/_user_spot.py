@@ -11,22 +11,11 @@ from typing import Final
 import msgspec
 
 from exchanges._account import OneAccount
-from exchanges._adapter import (
-    Answer,
-    Call,
-    Connect,
-    Fail,
-    FailKind,
-    Instant,
-    Note,
-    Output,
-    Outputs,
-    Setup,
-    UserSubscription,
-)
+from exchanges._adapter import Answer, Call, Connect, Fail, FailKind, Instant, Note, Output, Outputs, UserSubscription
 from exchanges._failures import Failure
 from exchanges._frames import UNREADABLE
 from exchanges._timers import Alarms, earliest
+from exchanges._venue import Setup
 from exchanges.kraken import _errors, _hosts
 from exchanges.kraken._connection_spot_frames import Frame, Numbers, chatter, decode_frame, heartbeat, request
 from exchanges.kraken._user_spot_account import SpotAccount

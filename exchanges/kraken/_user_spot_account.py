@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from exchanges._adapter import Answer, Call, Fail, FailKind, Instant, Note, Output, Seen, Setup, UserSubscription
+from exchanges._adapter import Answer, Call, Fail, FailKind, Instant, Note, Output, Seen, UserSubscription
 from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._lookup import ATTEMPTS, Lookups
@@ -15,6 +15,7 @@ from exchanges._numbers import decimal, plain
 from exchanges._repair import GapRepair, Repaired
 from exchanges._rows import tolerant
 from exchanges._timers import Waiting, earliest
+from exchanges._venue import Setup
 from exchanges.events import AccountEvent, Balance
 from exchanges.kraken import _errors, _signer
 from exchanges.kraken._balances import Coalescer

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from exchanges._adapter import Instant, Note, Output, Outputs, Setup, UserSubscription
+from exchanges._adapter import Instant, Note, Output, Outputs, UserSubscription
+from exchanges._venue import Setup
 from exchanges.kraken import _errors, _hosts
 from exchanges.kraken._connection_spot_frames import Frame
 from exchanges.kraken._connection_topic import DERIVATIVES

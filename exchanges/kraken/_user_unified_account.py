@@ -7,11 +7,12 @@ from typing import Final
 
 import msgspec
 
-from exchanges._adapter import Answer, Call, Fail, FailKind, Instant, Note, Output, Seen, Setup, UserSubscription
+from exchanges._adapter import Answer, Call, Fail, FailKind, Instant, Note, Output, Seen, UserSubscription
 from exchanges._frames import UNREADABLE
 from exchanges._positions import Positions
 from exchanges._repair import GapRepair, Repaired
 from exchanges._timers import Waiting, earliest
+from exchanges._venue import Setup
 from exchanges.events import AccountEvent
 from exchanges.kraken._balances import position
 from exchanges.kraken._connection_spot_frames import Frame

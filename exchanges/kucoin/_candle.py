@@ -6,12 +6,13 @@ from typing import Final
 
 import msgspec
 
-from exchanges._adapter import Answer, Call, CandleSubscription, Fail, FailKind, Instant, Note, Outputs, Setup
+from exchanges._adapter import Answer, Call, CandleSubscription, Fail, FailKind, Instant, Note, Outputs
 from exchanges._candles import CandleFeed
 from exchanges._catchup import Bar, Page
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import plain
 from exchanges._rows import read_rows, tolerant
+from exchanges._venue import Setup
 from exchanges.instruments import SymbolTable
 from exchanges.kucoin import _errors, _symbols
 from exchanges.kucoin._connection import Control, Link, Topic

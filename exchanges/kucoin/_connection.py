@@ -8,24 +8,14 @@ from urllib.parse import quote
 
 import msgspec
 
-from exchanges._adapter import (
-    Answer,
-    Call,
-    Connect,
-    Fail,
-    FailKind,
-    Instant,
-    Note,
-    Outputs,
-    Send,
-    Setup,
-)
+from exchanges._adapter import Answer, Call, Connect, Fail, FailKind, Instant, Note, Outputs, Send
 from exchanges._clock import ClockCheck, VenueClock
 from exchanges._feed import TopicFeed
 from exchanges._frames import UNREADABLE
 from exchanges._rows import read_rows, tolerant
 from exchanges._timers import Heartbeat, earliest
 from exchanges._topics import Request, Rules
+from exchanges._venue import Setup
 from exchanges.kucoin import _errors, _symbols
 
 WELCOME_S: Final = 5.0

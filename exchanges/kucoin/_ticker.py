@@ -8,11 +8,12 @@ from typing import Final
 
 import msgspec
 
-from exchanges._adapter import EmitTickers, Fail, FailKind, Instant, Note, Output, Outputs, Seen, Setup
+from exchanges._adapter import EmitTickers, Fail, FailKind, Instant, Note, Output, Outputs, Seen
 from exchanges._feed import TickerFeed
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import number
 from exchanges._rows import tolerant
+from exchanges._venue import Setup
 from exchanges.events import Ticker
 from exchanges.kucoin import _symbols
 from exchanges.kucoin._connection import Control, Link, Topic

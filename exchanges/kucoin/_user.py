@@ -7,23 +7,12 @@ from typing import Final
 import msgspec
 
 from exchanges._account import OneAccount
-from exchanges._adapter import (
-    Adapter,
-    Answer,
-    Call,
-    FailKind,
-    Instant,
-    Note,
-    Output,
-    Outputs,
-    Rotate,
-    Setup,
-    UserSubscription,
-)
+from exchanges._adapter import Adapter, Answer, Call, FailKind, Instant, Note, Output, Outputs, Rotate, UserSubscription
 from exchanges._clock import ClockCheck, VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._rows import tolerant
 from exchanges._timers import earliest
+from exchanges._venue import Setup
 from exchanges.errors import CredentialUnusable
 from exchanges.kucoin import _errors, _signer, _symbols
 from exchanges.kucoin._gap_unified import Api

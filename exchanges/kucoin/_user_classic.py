@@ -17,7 +17,6 @@ from exchanges._adapter import (
     Output,
     Outputs,
     Seen,
-    Setup,
     Subscription,
     UserSubscription,
 )
@@ -29,6 +28,7 @@ from exchanges._positions import Positions
 from exchanges._repair import GapRepair
 from exchanges._rows import tolerant
 from exchanges._timers import Waiting, earliest
+from exchanges._venue import Setup
 from exchanges.events import AccountEvent, ExecutionReport
 from exchanges.kucoin import _errors, _orders, _rows, _signer, _symbols
 from exchanges.kucoin._alter import own_totals

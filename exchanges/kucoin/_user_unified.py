@@ -21,7 +21,6 @@ from exchanges._adapter import (
     Outputs,
     Seen,
     Send,
-    Setup,
     Subscription,
     UserSubscription,
 )
@@ -33,6 +32,7 @@ from exchanges._repair import GapRepair
 from exchanges._rows import tolerant
 from exchanges._signing import hmac_sha256_base64
 from exchanges._timers import Heartbeat, Waiting, earliest
+from exchanges._venue import Setup
 from exchanges.events import AccountEvent, ExecutionReport
 from exchanges.kucoin import _orders, _signer, _symbols
 from exchanges.kucoin._gap_unified import Api, UnifiedGap

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
-from exchanges._adapter import Adapter, ClockCall, Example, InstrumentLoader, Limits, Rate, Setup
+from exchanges._adapter import Adapter
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
+from exchanges._venue import ClockCall, Example, InstrumentLoader, Limits, Rate, Setup
 from exchanges.ids import Feed
 from exchanges.instruments import EMPTY, SymbolTable
 from exchanges.okx._candle import CandleAdapter
@@ -32,7 +33,7 @@ _TICKERS_PER_CONNECTION: Final = 500
 
 
 class Okx:
-    """See `exchanges._adapter.Venue`."""
+    """See `exchanges._venue.Venue`."""
 
     name = "okx"
     exchanges = tuple(KIND)

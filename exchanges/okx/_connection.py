@@ -8,11 +8,12 @@ from typing import Final
 
 import msgspec
 
-from exchanges._adapter import Connect, Fail, FailKind, Instant, Note, Output, Outputs, Send, Setup
+from exchanges._adapter import Connect, Fail, FailKind, Instant, Note, Output, Outputs, Send
 from exchanges._feed import NO_ANSWER, TopicFeed
 from exchanges._frames import UNREADABLE
 from exchanges._timers import Heartbeat
 from exchanges._topics import Request, Rules
+from exchanges._venue import Setup
 from exchanges.okx._connection_frames import BENIGN, Arg, Control, decode_control, notice
 from exchanges.okx._connection_ping import heartbeat
 from exchanges.okx._errors import FIRST_WAIT_S, LONGEST_WAIT_S, failure_of_code

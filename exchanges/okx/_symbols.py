@@ -40,7 +40,7 @@ _decode_row = msgspec.json.Decoder(_Row).decode
 
 
 class Loader:
-    """See `exchanges._adapter.InstrumentLoader`."""
+    """See `exchanges._venue.InstrumentLoader`."""
 
     def __init__(self, exchange: str, options: Mapping[str, str]) -> None:
         self._exchange = exchange

@@ -7,11 +7,12 @@ from typing import Final
 
 import msgspec
 
-from exchanges._adapter import EmitTickers, Instant, Note, Output, Outputs, Seen, Setup
+from exchanges._adapter import EmitTickers, Instant, Note, Output, Outputs, Seen
 from exchanges._feed import TickerFeed
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import number
 from exchanges._rows import read_rows, tolerant
+from exchanges._venue import Setup
 from exchanges.events import Ticker
 from exchanges.okx._connection import PublicFeed
 from exchanges.okx._connection_frames import Arg

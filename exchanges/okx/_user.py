@@ -25,12 +25,12 @@ from exchanges._adapter import (
     Output,
     Outputs,
     Send,
-    Setup,
     UserSubscription,
 )
 from exchanges._frames import UNREADABLE
 from exchanges._rows import tolerant
 from exchanges._timers import Alarms, earliest
+from exchanges._venue import Setup
 from exchanges.events import AccountEvent, AccountPosition
 from exchanges.okx._connection_frames import BENIGN, Arg, Control, decode_control, notice
 from exchanges.okx._connection_ping import PONG, heartbeat

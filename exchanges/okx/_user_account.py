@@ -7,12 +7,13 @@ from typing import Final
 
 import msgspec
 
-from exchanges._adapter import Answer, Call, Instant, Note, Output, Send, Setup, UserSubscription
+from exchanges._adapter import Answer, Call, Instant, Note, Output, Send, UserSubscription
 from exchanges._clock import ClockCheck, VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._lookup import Lookups
 from exchanges._positions import Positions
 from exchanges._repair import GapRepair, Repaired
+from exchanges._venue import Setup
 from exchanges.okx._connection_frames import Arg
 from exchanges.okx._errors import ORDER_UNKNOWN, failure_of, time_of
 from exchanges.okx._gap import GapPlan

@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from exchanges._adapter import (
-    Adapter,
-    Answer,
-    Call,
-    Instant,
-    InstrumentLoader,
-    Limits,
-    Rate,
-    Setup,
-)
+from exchanges._adapter import Adapter, Answer, Call, Instant
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
+from exchanges._venue import InstrumentLoader, Limits, Rate, Setup
 from exchanges.ids import PAPER_TO_REAL, Feed, real_id
 from exchanges.instruments import EMPTY, Instrument, SymbolTable
 from exchanges.paper._user import ERRORS, REQUESTS, ReplayedUser, UserAdapter, url
@@ -37,7 +29,7 @@ class _NoSymbols:
 
 
 class _Paper:
-    """The venue (see `exchanges._adapter.Venue`)."""
+    """The venue (see `exchanges._venue.Venue`)."""
 
     name = "paper"
     exchanges = tuple(PAPER_TO_REAL)

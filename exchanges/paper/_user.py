@@ -26,7 +26,6 @@ from exchanges._adapter import (
     Note,
     Output,
     Send,
-    Setup,
     Subscription,
     UserSubscription,
 )
@@ -34,6 +33,7 @@ from exchanges._frames import UNREADABLE
 from exchanges._meaning import Meaning, refused
 from exchanges._rows import Odd
 from exchanges._timers import earliest
+from exchanges._venue import Setup
 from exchanges.events import AccountPosition, ExecutionReport
 from exchanges.paper import _orders
 

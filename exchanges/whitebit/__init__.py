@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from exchanges._adapter import Adapter, ClockCall, Example, InstrumentLoader, Limits, Rate, Setup
+from exchanges._adapter import Adapter
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
 from exchanges._topics import chunks
+from exchanges._venue import ClockCall, Example, InstrumentLoader, Limits, Rate, Setup
 from exchanges.ids import Feed
 from exchanges.instruments import EMPTY, SymbolTable
 from exchanges.whitebit import _symbols
@@ -49,7 +50,7 @@ JOIN_S: Final = 180.0
 
 
 class Whitebit:
-    """Satisfies `exchanges._adapter.Venue`."""
+    """Satisfies `exchanges._venue.Venue`."""
 
     name = "whitebit"
     exchanges = (_symbols.SPOT, _symbols.FUTURES)

@@ -22,7 +22,6 @@ from exchanges._adapter import (
     Note,
     Output,
     Outputs,
-    Setup,
     Subscription,
 )
 from exchanges._candles import CandleFeed
@@ -31,6 +30,7 @@ from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
 from exchanges._rows import read_rows
 from exchanges._timers import Alarms, earliest
+from exchanges._venue import Setup
 from exchanges.instruments import SymbolTable
 from exchanges.whitebit import _errors
 from exchanges.whitebit._connection import PublicFeed

@@ -9,11 +9,12 @@ from typing import Final
 
 import msgspec
 
-from exchanges._adapter import Connect, Fail, FailKind, Instant, Note, Output, Outputs, Send, Setup
+from exchanges._adapter import Connect, Fail, FailKind, Instant, Note, Output, Outputs, Send
 from exchanges._feed import TopicFeed
 from exchanges._frames import UNREADABLE
 from exchanges._timers import Heartbeat
 from exchanges._topics import Request, Rules, Topic
+from exchanges._venue import Setup
 from exchanges.whitebit import _errors, _hosts
 from exchanges.whitebit._connection_frames import PING_ID, Frame, Numbers, decode_frame, heartbeat, request
 

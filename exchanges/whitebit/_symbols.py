@@ -84,7 +84,7 @@ _decode_market = tolerant(_Market)
 
 
 class Loader:
-    """See `exchanges._adapter.InstrumentLoader`: one unsigned call tells all markets."""
+    """See `exchanges._venue.InstrumentLoader`: one unsigned call tells all markets."""
 
     def __init__(self, exchange: str, site: Site = COM) -> None:
         self._site = site

@@ -7,10 +7,11 @@ from typing import Final
 
 import msgspec
 
-from exchanges._adapter import EmitTickers, Instant, Outputs, Seen, Setup
+from exchanges._adapter import EmitTickers, Instant, Outputs, Seen
 from exchanges._feed import TickerFeed
 from exchanges._numbers import number
 from exchanges._stamps import Stamps
+from exchanges._venue import Setup
 from exchanges.events import Ticker
 from exchanges.whitebit._connection import PublicFeed
 

@@ -11,22 +11,11 @@ from typing import Final
 import msgspec
 
 from exchanges._account import OneAccount
-from exchanges._adapter import (
-    Answer,
-    Call,
-    Connect,
-    Fail,
-    FailKind,
-    Instant,
-    Note,
-    Output,
-    Outputs,
-    Setup,
-    UserSubscription,
-)
+from exchanges._adapter import Answer, Call, Connect, Fail, FailKind, Instant, Note, Output, Outputs, UserSubscription
 from exchanges._failures import Failure
 from exchanges._frames import NO_WEIGHT, UNREADABLE
 from exchanges._timers import Alarms, earliest
+from exchanges._venue import Setup
 from exchanges.whitebit import _errors, _hosts, _signer
 from exchanges.whitebit._connection import missing_market
 from exchanges.whitebit._connection_frames import PING_ID, Frame, Numbers, decode_frame, heartbeat, request

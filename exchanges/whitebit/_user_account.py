@@ -7,13 +7,14 @@ from typing import Any, Final
 
 import msgspec
 
-from exchanges._adapter import Answer, Call, FailKind, Instant, Note, Output, Seen, Setup, UserSubscription
+from exchanges._adapter import Answer, Call, FailKind, Instant, Note, Output, Seen, UserSubscription
 from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._lookup import Lookups
 from exchanges._positions import Positions
 from exchanges._repair import GapRepair, Repaired
 from exchanges._timers import Waiting, earliest
+from exchanges._venue import Setup
 from exchanges.events import AccountEvent, Balance, ExecutionReport
 from exchanges.whitebit._clients import ClientOrders
 from exchanges.whitebit._connection_frames import Frame, decode_raws

@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 import requests
 
 from connector.streams.transport import DialFailure, Kind, TransportLost
-from exchanges._adapter import Answer, Call, Connect, Limits, Rate
+from exchanges._adapter import Answer, Call, Connect
+from exchanges._venue import Limits, Rate
 from harness.worlds.blocking import host
 from harness.worlds.kernel import EPOCH_MS, Host, Kernel, Timer
 from simulator._link import Action, Link

@@ -11,20 +11,8 @@ from urllib.parse import urlsplit
 import requests
 import websocket
 
-from exchanges._adapter import (
-    Adapter,
-    Answer,
-    Call,
-    Connect,
-    Fail,
-    Instant,
-    InstrumentLoader,
-    Output,
-    Send,
-    Setup,
-    Subscription,
-    Venue,
-)
+from exchanges._adapter import Adapter, Answer, Call, Connect, Fail, Instant, Output, Send, Subscription
+from exchanges._venue import InstrumentLoader, Setup, Venue
 from exchanges.instruments import EMPTY, SymbolTable
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from exchanges._adapter import Rate
+from exchanges._venue import Rate
 from simulator._values import Coin, Market, Symbol
 
 Style = Literal["spot", "usdm", "coinm"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from exchanges._adapter import Rate
+from exchanges._venue import Rate
 from simulator._peer import Weight
 from simulator._venue import Instant
 from simulator.venues.binance._auth import Failure

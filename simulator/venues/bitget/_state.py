@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exchanges._adapter import Rate
+from exchanges._venue import Rate
 from simulator._peer import Window
 from simulator._venue import Instant, World
 from simulator.engine import Account

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
-from exchanges._adapter import Rate
+from exchanges._venue import Rate
 from simulator._values import Coin, Market, Symbol
 
 _REGIONS: Final = (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
-from exchanges._adapter import Rate
+from exchanges._venue import Rate
 from simulator._values import Coin, Market, Symbol
 
 MARKET_HOSTS: Final = frozenset({"advanced-trade-ws.coinbase.com", "advanced-trade-ws-sandbox.coinbase.com"})

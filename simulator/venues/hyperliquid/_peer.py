@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from exchanges._adapter import Rate
+from exchanges._venue import Rate
 from simulator._peer import BasePeer, Window
 from simulator._values import INTERVALS, CandleUpdate, Change, Order, OrderChange, Tick
 from simulator._venue import Close, Effect, Effects, Follow, Frame, Instant, Noted, Unfollow, Unwatch, Watch

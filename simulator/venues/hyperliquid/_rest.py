@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from exchanges._adapter import Rate
+from exchanges._venue import Rate
 from simulator._peer import Weight
 from simulator._values import INTERVALS, Order
 from simulator._venue import Instant, Reply, Request, json_reply

@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from exchanges._adapter import Rate
+from exchanges._venue import Rate
 from simulator._peer import PerAddress
 from simulator._values import ZERO, Order, Symbol, Tick
 from simulator._venue import Close, Effects, Noted, World

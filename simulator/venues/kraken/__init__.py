@@ -12,7 +12,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from exchanges._adapter import Rate
+from exchanges._venue import Rate
 from simulator._peer import PerAddress
 from simulator._values import ApiKey, Coin, Market
 from simulator._venue import Instant, Peer, Refuse, Reply, Request, Signal, VenueHalf, World

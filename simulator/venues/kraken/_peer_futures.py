@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from exchanges._adapter import Rate
+from exchanges._venue import Rate
 from simulator._peer import BasePeer
 from simulator._values import CandleUpdate, Change, Order, OrderChange, Tick, Trade
 from simulator._venue import Close, Effect, Effects, Follow, Frame, Instant, Noted, Signal, Unfollow, Unwatch, Watch

@@ -7,8 +7,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from urllib.parse import parse_qs
 
-from exchanges._adapter import Rate
 from exchanges._times import milliseconds
+from exchanges._venue import Rate
 from simulator._peer import Weight
 from simulator._values import ZERO, Order, Side
 from simulator._venue import Instant, Reply, Request, json_reply

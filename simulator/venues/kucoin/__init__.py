@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import parse_qs
 
-from exchanges._adapter import Rate
+from exchanges._venue import Rate
 from simulator._peer import PerAddress
 from simulator._values import Coin, Market
 from simulator._venue import Instant, Peer, Refuse, Reply, Request, Signal, VenueHalf, World

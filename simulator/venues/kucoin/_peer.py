@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from exchanges._adapter import Rate
+from exchanges._venue import Rate
 from simulator._peer import BasePeer
 from simulator._values import CandleUpdate, Change, OrderChange, Position, Tick
 from simulator._venue import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from exchanges._adapter import Rate
+from exchanges._venue import Rate
 from simulator._peer import Weight
 from simulator._values import Market
 from simulator._venue import Instant, World

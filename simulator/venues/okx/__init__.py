@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from exchanges._adapter import Rate
+from exchanges._venue import Rate
 from simulator._peer import PerAddress
 from simulator._values import Coin, Market
 from simulator._venue import Instant, Peer, Refuse, Reply, Request, Signal, VenueHalf, World

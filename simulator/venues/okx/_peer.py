@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from exchanges._adapter import Rate
+from exchanges._venue import Rate
 from simulator._peer import BasePeer, Window
 from simulator._values import CandleUpdate, Change, OrderChange, Symbol, Tick, WalletChange
 from simulator._venue import (

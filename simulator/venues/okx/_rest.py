@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from exchanges._adapter import Rate
+from exchanges._venue import Rate
 from simulator._peer import PerAddress
 from simulator._values import ZERO, Order, Side
 from simulator._venue import Instant, Reply, Request, json_reply

@@ -23,15 +23,13 @@ from exchanges._adapter import (
     FailKind,
     GapReport,
     Instant,
-    Limits,
     Live,
     Output,
-    Rate,
     Send,
-    Setup,
     Subscription,
     UserSubscription,
 )
+from exchanges._venue import Limits, Rate, Setup
 from exchanges.events import AccountEvent, BalanceUpdate, ExecutionReport
 from exchanges.ids import Feed
 from exchanges.instruments import EMPTY, Instrument, SymbolTable

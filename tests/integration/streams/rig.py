@@ -33,13 +33,12 @@ from exchanges._adapter import (
     GapReport,
     Instant,
     KeyKind,
-    Limits,
     Live,
     Output,
-    Rate,
     Subscription,
     TickerSubscription,
 )
+from exchanges._venue import Limits, Rate
 from exchanges.ids import Feed
 
 WAIT_S = 10.0

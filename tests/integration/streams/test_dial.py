@@ -14,7 +14,8 @@ from connector.core.errors import StateUnavailable
 from connector.state.memory_state import MemoryState
 from connector.streams import budget
 from connector.streams.transport import DialFailure, Transport
-from exchanges._adapter import Connect, Limits, Rate
+from exchanges._adapter import Connect
+from exchanges._venue import Limits, Rate
 from tests.integration.streams.rig import WAIT_S, Rig, fds, quiet_limits, until
 from tests.integration.streams.ws_server import WsServer
 

@@ -25,7 +25,8 @@ from connector.streams.egress import Egresses
 from connector.streams.endpoints import Endpoints
 from connector.streams.http_client import HttpClient, RestPool
 from connector.streams.rest import RestQueue
-from exchanges._adapter import Answer, Call, Limits, Rate
+from exchanges._adapter import Answer, Call
+from exchanges._venue import Limits, Rate
 from tests.integration.streams.rig import WAIT_S, quiet_limits, until, watch
 from tests.unit.connector.streams.test_tcp import resolve_to
 

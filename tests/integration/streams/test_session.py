@@ -13,7 +13,8 @@ import pytest
 
 from connector.streams.dial import Dial
 from connector.streams.transport import Transport
-from exchanges._adapter import ClockOffset, Connect, Emit, Fail, FailKind, Instant, Live, Output, Rate, Send
+from exchanges._adapter import ClockOffset, Connect, Emit, Fail, FailKind, Instant, Live, Output, Send
+from exchanges._venue import Rate
 from exchanges.events import BalanceUpdate
 from tests.integration.streams.rig import WAIT_S, Heard, Rig, Script, fds, quiet_limits, until
 from tests.integration.streams.ws_server import PING, PONG, TEXT, WsServer, frame

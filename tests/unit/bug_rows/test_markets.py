@@ -12,7 +12,7 @@ from connector.streams.instruments import Instruments
 from connector.streams.leases import Leases
 from connector.streams.market import Markets
 from connector.streams.placement import Placement
-from exchanges._adapter import Limits, Rate
+from exchanges._venue import Limits, Rate
 from exchanges.instruments import EMPTY, SymbolTable
 from tests.unit.connector.streams.fakes import Bench, FakeSession
 

@@ -30,7 +30,8 @@ from connector.streams.rest import Rest
 from connector.streams.transport import DialFailure
 from connector.streams.websocket_client import SocketOpener, tls_context
 from exchanges import venue_of
-from exchanges._adapter import Answer, Call, Connect, Limits, Rate
+from exchanges._adapter import Answer, Call, Connect
+from exchanges._venue import Limits, Rate
 from tests.unit.connector.streams.fakes import Clock, FakeSink
 
 ROOT = Path(__file__).parents[3]

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
-from exchanges._adapter import Adapter, Answer, Call, Instant, Output, Send, Setup, Subscription
+from exchanges._adapter import Adapter, Answer, Call, Instant, Output, Send, Subscription
+from exchanges._venue import Setup
 from exchanges.instruments import EMPTY, SymbolTable
 
 Kind = TypeVar("Kind")

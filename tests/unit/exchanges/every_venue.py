@@ -21,12 +21,11 @@ from exchanges._adapter import (
     KnownOrder,
     Output,
     Resume,
-    Setup,
     Subscription,
     TickerSubscription,
     UserSubscription,
-    Venue,
 )
+from exchanges._venue import Setup, Venue
 from exchanges.credentials import Credentials, credentials
 from exchanges.ids import Feed, family_of
 from exchanges.instruments import Instrument, SymbolTable

@@ -26,12 +26,12 @@ from exchanges._adapter import (
     Output,
     Resume,
     Send,
-    Setup,
     Subscription,
     TickerSubscription,
     UserSubscription,
 )
 from exchanges._numbers import decimal
+from exchanges._venue import Setup
 from exchanges.events import ExecutionReport, OrderTradeUpdate, PositionUpdate
 from exchanges.ids import Feed, family_of, real_id
 from exchanges.instruments import EMPTY, SymbolTable

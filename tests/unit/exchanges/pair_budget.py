@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from exchanges._adapter import Rate
+from exchanges._venue import Rate
 
 
 @dataclass

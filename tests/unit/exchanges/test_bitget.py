@@ -31,10 +31,10 @@ from exchanges._adapter import (
     Resume,
     Seen,
     Send,
-    Setup,
     TickerSubscription,
     UserSubscription,
 )
+from exchanges._venue import Setup
 from exchanges.bitget import CHANNELS_PER_CONNECTION, VENUE
 from exchanges.credentials import credentials
 from exchanges.events import AccountPosition, ExecutionReport

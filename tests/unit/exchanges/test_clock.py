@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 import exchanges
-from exchanges._adapter import Answer, Call, ClockOffset, Instant, Send, Setup
+from exchanges._adapter import Answer, Call, ClockOffset, Instant, Send
 from exchanges._clock import ClockCheck, VenueClock
+from exchanges._venue import Setup
 from tests.unit.exchanges.driver import of
 from tests.unit.exchanges.every_venue import NOW, Drive, every_feed, load, setup, subscription
 

@@ -37,11 +37,11 @@ from exchanges._adapter import (
     Outputs,
     Resume,
     Seen,
-    Setup,
     TickerSubscription,
     UserSubscription,
 )
 from exchanges._times import milliseconds, rfc3339
+from exchanges._venue import Setup
 from exchanges.coinbase import VENUE
 from exchanges.coinbase._series import DAY_MS, INTERVALS, MINUTE_MS, WEEK_MS, floor
 from exchanges.credentials import credentials

@@ -32,11 +32,11 @@ from exchanges._adapter import (
     Outputs,
     Resume,
     Seen,
-    Setup,
     TickerSubscription,
     UserSubscription,
 )
 from exchanges._frames import NO_WEIGHT
+from exchanges._venue import Setup
 from exchanges.credentials import credentials
 from exchanges.events import ExecutionReport
 from exchanges.hyperliquid import VENUE

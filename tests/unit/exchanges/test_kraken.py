@@ -28,10 +28,10 @@ from exchanges._adapter import (
     Output,
     Resume,
     Seen,
-    Setup,
     TickerSubscription,
     UserSubscription,
 )
+from exchanges._venue import Setup
 from exchanges.credentials import credentials
 from exchanges.events import AccountPosition, Balance, ExecutionReport
 from exchanges.instruments import EMPTY, Instrument, SymbolTable

@@ -31,10 +31,10 @@ from exchanges._adapter import (
     Rotate,
     Seen,
     Send,
-    Setup,
     TickerSubscription,
     UserSubscription,
 )
+from exchanges._venue import Setup
 from exchanges.credentials import credentials
 from exchanges.events import AccountPosition, ExecutionReport, PositionUpdate
 from exchanges.instruments import EMPTY, Instrument, SymbolTable

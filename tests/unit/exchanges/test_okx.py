@@ -30,10 +30,10 @@ from exchanges._adapter import (
     Rotate,
     Seen,
     Send,
-    Setup,
     TickerSubscription,
     UserSubscription,
 )
+from exchanges._venue import Setup
 from exchanges.credentials import credentials
 from exchanges.events import AccountPosition, ExecutionReport
 from exchanges.instruments import EMPTY, Instrument, SymbolTable

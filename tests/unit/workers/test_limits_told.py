@@ -14,7 +14,7 @@ from connector.core.ports import Role, WorkerInfo
 from connector.core.settings import Settings
 from connector.state.memory_state import MemoryState
 from connector.streams.budget import Budget
-from exchanges._adapter import Rate
+from exchanges._venue import Rate
 from tests.clocks import Standing
 from workers.health import METRICS_KEY, StateReader
 from workers.limits_told import MOST_BARS, MOST_ROWS, bars, limit_rows

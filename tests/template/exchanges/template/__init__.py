@@ -11,8 +11,9 @@ from exchanges.template._symbols import INTERVALS, Loader
 from exchanges.template._ticker import TickerAdapter
 from exchanges.template._user import UserAdapter
 
-from exchanges._adapter import Adapter, Example, InstrumentLoader, Limits, Rate, Setup
+from exchanges._adapter import Adapter
 from exchanges._replay import RECORDED, recorded_account, recorded_setup
+from exchanges._venue import Example, InstrumentLoader, Limits, Rate, Setup
 from exchanges.ids import Feed
 from exchanges.instruments import EMPTY, SymbolTable
 
@@ -26,7 +27,7 @@ _SYMBOLS_PER_CONNECTION: Final = 100
 
 
 class Template:
-    """See `exchanges._adapter.Venue`."""
+    """See `exchanges._venue.Venue`."""
 
     name = "template"
     exchanges = ("template",)

@@ -7,10 +7,11 @@ from typing import Final
 import msgspec
 from exchanges.template._errors import WS
 
-from exchanges._adapter import Connect, Fail, FailKind, Instant, Note, Output, Outputs, Send, Setup
+from exchanges._adapter import Connect, Fail, FailKind, Instant, Note, Output, Outputs, Send
 from exchanges._feed import TopicFeed
 from exchanges._timers import Heartbeat
 from exchanges._topics import Request, Rules
+from exchanges._venue import Setup
 
 PING_EVERY_S: Final = 15.0
 ANSWER_WITHIN_S: Final = 10.0

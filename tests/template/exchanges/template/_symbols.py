@@ -35,7 +35,7 @@ _decode_symbol: Final = tolerant(_Symbol)
 
 
 class Loader:
-    """See `exchanges._adapter.InstrumentLoader`."""
+    """See `exchanges._venue.InstrumentLoader`."""
 
     def __init__(self) -> None:
         self._found: list[Instrument] | None = None

@@ -23,7 +23,6 @@ from exchanges._adapter import (
     Output,
     Outputs,
     Send,
-    Setup,
     UserSubscription,
 )  # fmt: skip
 from exchanges._clock import ClockCheck, VenueClock
@@ -32,6 +31,7 @@ from exchanges._lookup import Lookups
 from exchanges._repair import GapRepair
 from exchanges._rows import read_rows, tolerant
 from exchanges._timers import Alarms, earliest
+from exchanges._venue import Setup
 
 CLOCK_TRIES: Final = 2
 

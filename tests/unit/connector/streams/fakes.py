@@ -23,7 +23,8 @@ from connector.streams.placement import Placement
 from connector.streams.session import Session
 from connector.streams.spec import StreamSpec
 from connector.streams.supervisor import Supervisor
-from exchanges._adapter import Fail, FailKind, GapReport, Limits, Rate, Subscription
+from exchanges._adapter import Fail, FailKind, GapReport, Subscription
+from exchanges._venue import Limits, Rate
 from exchanges.credentials import Credentials, credentials
 from exchanges.events import BalanceUpdate
 

@@ -11,7 +11,8 @@ from connector.streams.io import IoThread
 from connector.streams.session import Session
 from connector.streams.transport import Transport
 from exchanges import venues
-from exchanges._adapter import Adapter, Answer, Call, Fail, FailKind, Limits, Rate, UserSubscription
+from exchanges._adapter import Adapter, Answer, Call, Fail, FailKind, UserSubscription
+from exchanges._venue import Limits, Rate
 from exchanges.credentials import credentials
 from tests.unit.connector.streams.fakes import Clock
 from tests.unit.connector.streams.test_stalls_of_a_thread import Deaf, Epoll, Wire

@@ -12,7 +12,7 @@ from connector.core.errors import StateUnavailable
 from connector.state.memory_state import MemoryState
 from connector.streams.budget import AWAY_S, SPREAD_S, Budget
 from exchanges import venue_of
-from exchanges._adapter import Rate
+from exchanges._venue import Rate
 from exchanges.ids import Feed
 from tests.unit.connector.streams.fakes import Clock
 

@@ -12,7 +12,8 @@ import pytest
 import exchanges
 from connector.streams.instruments import REFRESH_S, RETRY_S, Instruments
 from connector.streams.rest import Rest
-from exchanges._adapter import Answer, Call, Limits, Rate
+from exchanges._adapter import Answer, Call
+from exchanges._venue import Limits, Rate
 from exchanges.instruments import EMPTY, Instrument, SymbolTable
 from tests.unit.connector.streams.fakes import Clock
 

@@ -19,7 +19,8 @@ from connector.streams.market import Markets, wanted_exchanges
 from connector.streams.pipeline import Pipeline
 from connector.streams.placement import Placement
 from connector.streams.supervisor import Supervisor
-from exchanges._adapter import EmitCandle, Limits, Rate
+from exchanges._adapter import EmitCandle
+from exchanges._venue import Limits, Rate
 from exchanges.events import Candle
 from exchanges.instruments import EMPTY, Instrument, SymbolTable
 from tests.unit.connector.streams.cluster import FakeSupervisor

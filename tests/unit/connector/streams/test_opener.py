@@ -14,7 +14,8 @@ from connector.streams.egress import Egresses
 from connector.streams.endpoints import Endpoints
 from connector.streams.transport import DialFailure, Transport
 from connector.streams.websocket_client import SocketOpener, tls_context
-from exchanges._adapter import Connect, Limits, Rate
+from exchanges._adapter import Connect
+from exchanges._venue import Limits, Rate
 
 FIRST, SECOND, THIRD = "wss://one/private", "wss://two/private", "wss://three/private"
 

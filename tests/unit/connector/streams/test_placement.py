@@ -19,7 +19,8 @@ from connector.streams.io import IoThread
 from connector.streams.placement import JOINABLE_FOR, Placement, UnknownExchange
 from connector.streams.session import Session
 from connector.streams.spec import StreamSpec
-from exchanges._adapter import Limits, Rate, Setup, UserSubscription
+from exchanges._adapter import UserSubscription
+from exchanges._venue import Limits, Rate, Setup
 from exchanges.credentials import credentials
 from exchanges.instruments import EMPTY, SymbolTable
 from tests.unit.connector.streams.fakes import Clock, FakeSink, keys, user

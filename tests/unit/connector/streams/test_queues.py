@@ -13,8 +13,9 @@ from connector.streams.budget import Budget
 from connector.streams.dial import Dial, Dialler, DialQueue
 from connector.streams.rest import MAX_BUDGET_WAIT_S, Errand, LoopRest, RestQueue
 from connector.streams.transport import DialFailure
-from exchanges._adapter import Answer, Call, Connect, Limits, Rate
+from exchanges._adapter import Answer, Call, Connect
 from exchanges._frames import NO_WEIGHT
+from exchanges._venue import Limits, Rate
 from tests.unit.connector.streams.fakes import Clock
 
 GONE = DialFailure("gone")

@@ -16,7 +16,8 @@ from connector.streams.io import AFTER_STALL_S, MAX_WAIT_S, STALL_S, IoThread
 from connector.streams.rest import Rest
 from connector.streams.session import Session
 from connector.streams.transport import Kind, Transport
-from exchanges._adapter import Fail, FailKind, Limits, Rate
+from exchanges._adapter import Fail, FailKind
+from exchanges._venue import Limits, Rate
 from tests.unit.connector.streams.fakes import Clock
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from connector.streams.unsent import MAX_UNSENT, Unsent
-from exchanges._adapter import Rate
+from exchanges._venue import Rate
 
 
 def test_more_frames_than_the_venue_takes_wait_until_the_oldest_no_longer_counts() -> None:

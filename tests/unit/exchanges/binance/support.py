@@ -7,17 +7,8 @@ from typing import Any
 
 import msgspec
 
-from exchanges._adapter import (
-    Answer,
-    Emit,
-    Instant,
-    KnownOrder,
-    Output,
-    Resume,
-    Send,
-    Setup,
-    UserSubscription,
-)
+from exchanges._adapter import Answer, Emit, Instant, KnownOrder, Output, Resume, Send, UserSubscription
+from exchanges._venue import Setup
 from exchanges.binance import VENUE
 from exchanges.binance._user_listen_key import ListenKeyUser
 from exchanges.binance._user_spot import SpotUser

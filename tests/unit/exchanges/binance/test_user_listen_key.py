@@ -96,7 +96,7 @@ def test_the_key_is_kept_alive_about_every_half_hour(exchange: str) -> None:
 def test_keys_made_together_are_not_refreshed_together() -> None:
     import itertools
 
-    from exchanges._adapter import Setup
+    from exchanges._venue import Setup
     from exchanges.binance import VENUE
     from tests.unit.exchanges.binance.support import TABLE
 
