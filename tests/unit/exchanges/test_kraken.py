@@ -679,6 +679,29 @@ def test_unchanged_orders_are_not_told_again() -> None:
     assert reports(outputs) == []
 
 
+@pytest.mark.parametrize(
+    ("now", "told"),
+    [
+        ({"vol": "0.5"}, ("0.5", "88150.5")),
+        ({"descr": {"pair": "BTC/USD", "type": "buy", "ordertype": "limit", "price": "88000"}}, ("0.42", "88000")),
+    ],
+)
+def test_an_amendment_in_the_gap_is_told_whether_it_changed_the_size_or_the_price(
+    now: dict[str, object], told: tuple[str, str]
+) -> None:
+    resume = Resume(since_ms=WALL - 60_000, orders=(known(),))
+    outputs, _ = repaired(Spot(resume), {"open orders": [good({"open": {ORDER: rest_order(**now)}})]})
+    (report,) = reports(outputs)
+    assert (report.order_status, report.quantity, report.price) == ("NEW", *told)
+
+
+@pytest.mark.parametrize(("said", "told"), [("pending", "NEW"), ("expired", "CANCELED")])
+def test_an_order_of_the_gap_that_waits_or_expired_is_told_as_such(said: str, told: str) -> None:
+    rows = {"ONEW": rest_order(status=said, opentm=1_795_299_970, closetm=1_795_299_980 if said == "expired" else 0)}
+    outputs, _ = repaired(Spot(Resume(since_ms=WALL - 60_000)), {"closed orders": [good({"closed": rows, "count": 1})]})
+    assert steps(outputs) == [(told, "0", "0")]
+
+
 def test_live_rows_wait_for_the_gap_and_follow_it() -> None:
     drive = Spot(Resume(since_ms=WALL - 60_000, orders=(known(),)))
     (call,) = of(Call, drive.live())

@@ -978,6 +978,50 @@ def test_an_edit_in_the_gap_counts(size: float) -> None:
     assert [(one.order_status, float(one.quantity)) for one in told] == [("PARTIALLY_FILLED", size), ("FILLED", size)]
 
 
+def test_an_open_order_that_is_as_it_was_told_is_not_told_again() -> None:
+    half = known(status="PARTIALLY_FILLED", executed="0.1", executed_quote="9125", order_time_ms=WALL - 30_000)
+    outputs, _ = repaired(
+        Futures(Resume(since_ms=WALL - 60_000, orders=(half,))),
+        {"open orders": [good(openOrders=[open_order(0.25, 0.1)])]},
+    )
+    assert reports(outputs) == []
+
+
+def test_fees_of_the_part_after_a_reconnect_are_not_told_as_those_of_the_whole_order() -> None:
+    """An order that was filled in part before this connection has fees that nobody saw here."""
+    half = known(status="PARTIALLY_FILLED", executed="0.1", executed_quote="9125", order_time_ms=WALL - 30_000)
+    drive = Futures(Resume(since_ms=WALL - 60_000, orders=(half,)))
+    repaired(drive, {"open orders": [good(openOrders=[open_order(0.25, 0.1)])]})
+    paid = {"fee_currency": "USD", "fee_paid": 0.5}
+    (report,) = reports(drive.frame(fills(fill(0.25, 0, time=WALL, **paid))))
+    assert (report.order_status, report.total_trade_quantity) == ("FILLED", "0.35")
+    assert not isinstance(report.fee_paid, str)
+
+
+def test_an_end_without_a_time_is_an_end() -> None:
+    row = status(quantity=0.35, filled=0)
+    row["order"]["lastUpdateTimestamp"] = None  # type: ignore[index]
+    outputs, _ = repaired(
+        Futures(RESUME), {"order status": [good(orders=[row])], "order history": [bad("authenticationError")]}
+    )
+    assert steps(outputs) == [("CANCELED", "0", "0")]
+
+
+def test_the_beginning_of_an_open_order_in_the_history_takes_nothing_back() -> None:
+    """The list of open orders is newer: what the history says of the order's start is no news."""
+    resume = Resume(since_ms=WALL - 60_000)
+    start = placed(ORDER, "0.2")
+    start["event"]["OrderPlaced"]["order"]["tradeable"] = "PF_XBTUSD"  # type: ignore[index]
+    drive = Futures(resume)
+    outputs, _ = repaired(
+        drive,
+        {"open orders": [good(openOrders=[open_order(0.25, 0.1)])], "order history": [{"elements": [start]}]},
+    )
+    assert [step[:2] for step in steps(outputs)] == [("PARTIALLY_FILLED", "0.1")]
+    (report,) = reports(drive.frame(fills(fill(0.1, None, time=WALL))))
+    assert (report.order_status, report.quantity, report.total_trade_quantity) == ("PARTIALLY_FILLED", "0.35", "0.2")
+
+
 def test_many_orders_that_are_gone_are_asked_for_in_steps_and_none_ends_unasked() -> None:
     orders = tuple(known(f"o{number}") for number in range(620))
     outputs, calls = repaired(Futures(Resume(since_ms=WALL - 60_000, orders=orders)), {})

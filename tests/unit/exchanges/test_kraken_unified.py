@@ -404,7 +404,12 @@ MANY = [trade(0.001, 100 + number, "partially_filled", 1_000, order_id="busy", c
         ([row(cum_qty=0.1, cum_cost=9125, order_status="partially_filled")], [("PARTIALLY_FILLED", "0.1", "9125")]),
         ([row(cum_qty=None, cum_cost=None), trade(0.1, 1, ago_ms=9_000)], [("PARTIALLY_FILLED", "0.1", "9125")]),
         ([trade(0.1, 1, ago_ms=9_000), trade(0.25, 2, "filled", 8_000)], [("FILLED", "0.35", "31937.5")]),
+        ([trade(0.1, 1, ago_ms=9_000), trade(0.25, 2, "", 8_000)], [("FILLED", "0.35", "31937.5")]),
         ([trade(0.1, 1, ago_ms=9_000), OLD], [("CANCELED", "0.1", "9125")]),
+        (
+            [trade(0.1, 1, ago_ms=9_000, exec_id=None), trade(0.2, 2, ago_ms=8_000, exec_id=None)],
+            [("CANCELED", "0.3", "27375")],
+        ),
         ([OLD], [("CANCELED", "0", "0")]),
     ],
 )  # fmt: skip
@@ -437,6 +442,13 @@ def test_an_order_that_nobody_knew_is_told_from_its_fills_or_named() -> None:
     }  # fmt: skip
     outputs = gap(trade(0.2, 1, "", 9_000, order_id="new", cl_ord_id="N"), OLD, orders=())
     assert missing(outputs) == ["order new: filled in the gap, its size is not told"]
+
+
+def test_an_order_that_nobody_knew_is_named_where_fills_of_it_may_be_left_out() -> None:
+    """A snapshot of fills that is full may begin behind the order's first one."""
+    outputs = gap(*MANY, orders=())
+    assert reports(outputs) == []
+    assert missing(outputs) == ["order busy: filled in the gap, its size is not told"]
 
 
 def test_a_fill_is_counted_once_whether_a_total_or_an_earlier_connection_had_it() -> None:
