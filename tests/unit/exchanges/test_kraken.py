@@ -875,6 +875,17 @@ def test_a_shard_is_subscribed_in_lists_of_a_hundred_and_live_when_each_symbol_i
     assert only(Live, outputs).stream_id == "t"
 
 
+def test_a_topic_that_is_subscribed_already_counts_as_acknowledged() -> None:
+    drive = market("ticker", "BTC-USD")
+    (asked,) = sent(drive.connected())
+    result = {"channel": "ticker", "symbol": asked["params"]["symbol"][0]}
+    answer = {"method": "subscribe", "result": result, "success": False, "req_id": asked["req_id"]}
+    outputs = drive.frame({**answer, "error": "Already subscribed"})
+    assert only(Live, outputs).stream_id == "t"
+    assert not of(Fail, outputs)
+    assert not of(Live, drive.frame({**answer, "error": "Already subscribed"}))
+
+
 def test_a_refused_symbol_costs_only_itself() -> None:
     drive = market("ticker", "BTC/USD", "NO/ONE")
     (request,) = sent(drive.connected())

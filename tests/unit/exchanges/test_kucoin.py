@@ -1083,6 +1083,21 @@ def unified_position(**fields: object) -> dict[str, object]:
     }
 
 
+@pytest.mark.parametrize(
+    ("position", "side"),
+    [
+        ({"q": "7", "pS": "SHORT"}, "BUY"),
+        ({"q": "7", "pS": "LONG"}, "SELL"),
+        ({"q": "7", "positionSide": "short"}, "BUY"),
+        ({"q": "0.5"}, "SELL"),
+    ],
+)
+def test_a_unified_position_is_liquidated_by_an_order_of_the_other_side(position: dict[str, object], side: str) -> None:
+    (emit,) = reports(unified_live().frame(unified_position(cR="LIQUIDATION", **position)))
+    assert isinstance(emit.event, ExecutionReport)
+    assert (emit.event.side, emit.event.quantity) == (side, position["q"])
+
+
 def test_a_unified_position_that_is_liquidated_is_told_once_on_whichever_channel_comes_first() -> None:
     driver = unified_live()
     assert not reports(driver.frame(unified_position(cR="POSITION_CHANGE")))
@@ -1248,6 +1263,25 @@ def test_an_altered_order_that_filled_in_a_gap_is_told_as_filled_only(newest_fir
 
     told, _ = answered(driver, calls, reply)
     assert states(told) == [("B", "FILLED", "2")]
+
+
+def test_closed_spot_orders_are_read_page_by_page_behind_the_last_id() -> None:
+    driver = dialled(resume=Resume(since_ms=WALL - 60_000, orders=(known("o1"),)))
+    calls = of(Call, driver.ack(driver.frame({"id": "id1", "type": "welcome"})))
+    full = [row(f"p{number}", cancelExist=True, clientOid="") for number in range(100)]
+    rest = [row("o1", dealSize="2", dealFunds="199", clientOid="")]
+
+    def reply(call: Call) -> object:
+        if call.tag == "closed orders":
+            return {"items": rest, "lastId": 8} if "lastId=7" in call.url else {"items": full, "lastId": 7}
+        return {"symbols": []} if call.tag == "open symbols" else []
+
+    told, made = answered(driver, calls, reply)
+    pages = [call.url for call in made if call.tag == "closed orders"]
+    assert [url.partition("&lastId=")[2] for url in pages] == ["", "7"]
+    assert len({url.partition("&lastId=")[0] for url in pages}) == 1, "the same symbol and time"
+    assert ("o1", "FILLED", "2") in states(told)
+    assert len(states(told)) == 101
 
 
 def gap_of(before: KnownOrder, *done: dict[str, object]) -> list[tuple[str, str, str, str]]:
@@ -1486,6 +1520,29 @@ def test_a_liquidation_that_nobody_watched_is_told_from_its_fills() -> None:
 def test_a_liquidation_that_the_position_told_before_the_gap_is_not_told_again() -> None:
     told = known("-1", symbol="BTCUSDT", status="FILLED", client_order_id="liq-XBTUSDTM-1", order_time_ms=WALL - 1_000)
     assert liquidations([fill_row("x1")], told)[0] == []
+
+
+def test_a_liquidation_of_an_earlier_position_hides_none() -> None:
+    told = known(
+        "-1", symbol="BTCUSDT", status="FILLED", client_order_id="liq-XBTUSDTM-1", order_time_ms=WALL - 900_000
+    )
+    assert [report.liquidation for report in liquidations([fill_row("x1")], told)[0]] == [True]
+
+
+@pytest.mark.parametrize(
+    ("code", "phrase"),
+    [("900014", "order o1: not known to the venue"), ("400007", "order o1: 400007 no")],
+)
+def test_an_order_that_may_not_be_asked_for_is_not_called_unknown(code: str, phrase: str) -> None:
+    driver = dialled(resume=Resume(since_ms=WALL - 60_000, orders=(known("o1"),)))
+    calls = of(Call, driver.ack(driver.frame({"id": "id1", "type": "welcome"})))
+
+    def reply(call: Call) -> object:
+        if call.tag == "order":
+            return code
+        return {"closed orders": {"items": []}, "open symbols": {"symbols": []}}.get(call.tag, [])
+
+    assert phrase in told_gap(answered(driver, calls, reply)[0]).missing
 
 
 def test_odd_rows_of_a_classic_gap_cost_only_themselves() -> None:
