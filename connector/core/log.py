@@ -280,9 +280,11 @@ def configure(json: bool = True, level: str = "INFO", stream: TextIO | None = No
     threading.excepthook = _uncaught_in_thread
 
     def undo() -> None:
-        handler.flush()
-        handler.close()
-        root.removeHandler(handler)
+        # Whoever set the log up once more since then is undone as well.
+        for ours in {handler, *(one for one in root.handlers if type(one) is LineHandler)}:
+            ours.flush()
+            ours.close()
+            root.removeHandler(ours)
         for old in replaced:
             root.addHandler(old)
         root.setLevel(before[0])

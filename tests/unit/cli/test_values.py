@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from typing import get_args
 
 import pytest
 
 from cli._events import TYPES
 from cli.main import main
+from connector.core.log import configure
 from exchanges.events import AccountEvent
 from harness.asyncapi.schemas import service_kinds
+
+
+@pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    """`run` sets the log of its process up for good."""
+    undo = configure()
+    yield
+    undo()
 
 
 @pytest.mark.parametrize(

@@ -230,6 +230,18 @@ def test_configure_replaces_a_handler_that_was_there_and_undo_restores():
         root.removeHandler(plain)
 
 
+def test_undo_leaves_no_handler_of_whoever_set_the_log_up_once_more():
+    """Each test of wrong settings left one: behind them every line was written 160 times over, by a thread each."""
+    before = list(logging.getLogger().handlers)
+    again = io.StringIO()
+    undo = configure(stream=io.StringIO())
+    configure(stream=again)
+    undo()
+    logging.getLogger("other").warning("for nobody of ours")
+    assert again.getvalue() == ""
+    assert logging.getLogger().handlers == before
+
+
 def test_an_error_is_described_with_type_message_status_and_cause():
     from websocket import WebSocketBadStatusException, WebSocketConnectionClosedException
 
