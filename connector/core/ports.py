@@ -57,6 +57,8 @@ class StreamClosed(msgspec.Struct, frozen=True, kw_only=True):
     """The last subscriber left: `ZREM stream:lastEventTime <uuid>` (contract 2.4)."""
 
     stream_id: str
+    unconfirmed: bool = False
+    """The primary sink is away and has not all of the stream: whoever runs it next tells the rest from its position."""
 
 
 class TickerMessage(msgspec.Struct, frozen=True, kw_only=True):

@@ -77,7 +77,10 @@ class Intake:
                     if not refuse:
                         self.lane.push(Outgoing(message, message.event_id, self._clock.mono()))
                         wake = True
-                elif not isinstance(message, StreamClosed):
+                elif isinstance(message, StreamClosed):
+                    if message.unconfirmed:
+                        self.lane.leave(message.stream_id)
+                else:
                     self._take_other(message)
                     wake = True
             if wake and (self.usable or self.lane.overlong):

@@ -68,6 +68,8 @@ class DurableLane:
         self._answered_at = 0.0
         self._revoked: dict[str, float] = {}
         """Stream → when it went to another process with events still unconfirmed here."""
+        self._left: dict[str, float] = {}
+        """Stream → when its last subscriber left with events still unconfirmed here."""
         self._lock = lock
         self._memory_messages = memory_messages
         self._name = name
@@ -94,6 +96,11 @@ class DurableLane:
         can't tell them, their order does not matter, and if the next owner told one too, it has the same message id.
         """
         self._revoked[stream_id] = self._clock.mono()
+
+    def leave(self, stream_id: str) -> None:
+        """The stream ended with events still unconfirmed here: when the broker takes them, another process may run it that
+        was asked for it since. That one has found them by gap repair, and may have told newer ones."""
+        self._left[stream_id] = self._clock.mono()
 
     def push(self, outgoing: Outgoing) -> None:
         self.tail.append(outgoing)
@@ -151,10 +158,10 @@ class DurableLane:
         return not isinstance(item.message, AccountMessage | InfoMessage) or self.permitted() > 0
 
     def _left_to_others(self, item: Outgoing) -> bool | None:
-        """Whether an earlier process left this event, and another process has published later ones of its stream since. None:
-        that can't be told now."""
+        """Whether this event is left from before (an earlier process, or a subscription that ended), and another process has
+        published later ones of its stream since. None: that can't be told now."""
         message = item.message
-        if item.counted or not isinstance(message, AccountMessage) or not message.repeatable:
+        if not isinstance(message, AccountMessage) or not self._from_before(item, message):
             return False
         if self.owned_elsewhere is None:
             return False
@@ -164,12 +171,15 @@ class DurableLane:
             return None
         return message.stream_id in self._elsewhere
 
+    def _from_before(self, item: Outgoing, message: AccountMessage) -> bool:
+        return message.repeatable and (not item.counted or item.born <= self._left.get(message.stream_id, -1.0))
+
     def _ask_for_owners(self, ask: Elsewhere, items: Iterable[Outgoing]) -> bool:
         """About all streams of these leftovers at once: the state may take seconds for an answer. False if it gave none."""
         self._asked = {
             message.stream_id
             for item in items
-            if not item.counted and isinstance(message := item.message, AccountMessage) and message.repeatable
+            if isinstance(message := item.message, AccountMessage) and self._from_before(item, message)
         }
         self.alive_mono = self._clock.mono()
         elsewhere = ask(sorted(self._asked))

@@ -293,9 +293,10 @@ class Accounts:
         self._told.discard(stream_id)
         self.handover.end(stream_id)
         if self._leases.holds(stream_id):
+            over = closed and not self._pipeline.lines.ends_unconfirmed(stream_id)
             self._supervisor.unwant(stream_id, last_holder=closed, announce=closed)
             self._leases.release([stream_id])
-            if closed:
+            if over:
                 self._positions.drop_position(stream_id)
 
     def _disabled(self, stream_id: str) -> None:

@@ -80,6 +80,7 @@ class Line:
         "saved_ms",
         "stamp",
         "tracker",
+        "unconfirmed",
     )
 
     def __init__(self, exchange: str) -> None:
@@ -102,6 +103,8 @@ class Line:
         """Until when those before were live, as the position told that it began with."""
         self.stamp = 0
         """Of the last position that was saved or loaded."""
+        self.unconfirmed = False
+        """It ended, and left something behind that waits for the broker."""
         self.held: list[tuple[Emit, float]] | None = None
         self.last_event_mono = 0.0
 
@@ -146,13 +149,14 @@ class Lines:
     def close(self, stream_id: str, *, announce: bool) -> None:
         """Nothing is published for the stream from here on. `announce`: its last subscriber left (ZREM)."""
         line = self._lines.pop(stream_id, None)
+        unconfirmed = line is not None and line.unconfirmed
         if line is not None:
             with line.lock:
                 # An I/O thread that found the line before waits here, or has submitted: nothing follows the close.
                 line.closed = True
         self._after_reject.discard(stream_id)
         if announce:
-            self._sink.submit([StreamClosed(stream_id=stream_id)])
+            self._sink.submit([StreamClosed(stream_id=stream_id, unconfirmed=unconfirmed)])
 
     def fence(self, stream_id: str) -> None:
         """Another process owns the stream: nothing more of it is taken until it is opened anew; the sinks drop the rest."""
@@ -203,6 +207,15 @@ class Lines:
             return None
         with line.lock:
             return line.position(line.confirmed, line.live_until_ms, self._wall_ms()) if line.live_until_ms else None
+
+    def ends_unconfirmed(self, stream_id: str) -> bool:
+        """The last subscriber of a stream leaves: whether the broker is away and has not all of it. Then its saved position
+        stays for whoever runs the stream next, because what waits here is dropped if another process does."""
+        line = self._lines.get(stream_id)
+        if line is None or not line.pending or not line.live_until_ms or self._sink.status().connected:
+            return False
+        line.unconfirmed = not line.closed
+        return line.unconfirmed
 
     def let_through(self, stream_id: str, position: Position | None, *, clean: bool = True) -> bool:
         """The former owner is done: take over what it published, then publish what was held back.

@@ -13,8 +13,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from connector.core.clock import Chance
 from connector.core.metrics import METRICS
-from connector.core.ports import AccountMessage, CandleMessage, InfoMessage, ServiceMessage
+from connector.core.ports import AccountMessage, CandleMessage, InfoMessage, ServiceMessage, StreamClosed
+from connector.sinks._amqp_intake import Intake
 from connector.sinks._amqp_messages import Durable, Outgoing, stored
 from connector.sinks._disk import RealDisk
 from connector.sinks._durable_lane import ANSWER_GOOD_FOR_S, DISK_RETRY_S, TAKE, DurableLane
@@ -675,3 +677,54 @@ def test_what_an_earlier_process_left_spoiled_is_read_from_the_position_that_it_
     desk.lane.on_spoiled = told.append
     assert desk.numbers(desk.take()) == ["0", "2"]
     assert told == []
+
+
+# --- a stream that ended while something of it waited ---
+
+
+def test_what_waits_of_a_subscription_that_ended_does_not_follow_what_another_process_told_since(
+    tmp_path: Path,
+) -> None:
+    """All bots of an account left while the broker took nothing, and one came back, to another process: an order that this
+    one had told as filled was partially filled again once the former one could write."""
+    desk = Desk(tmp_path)
+    asked: list[Sequence[str]] = []
+
+    def elsewhere(stream_ids: Sequence[str]) -> Collection[str]:
+        asked.append(stream_ids)
+        return stream_ids
+
+    desk.lane.owned_elsewhere = elsewhere
+    desk.push(event(0, "a"), event(1, "a", kind="balanceUpdate"), event(2, "b"))
+    desk.lane.leave("a")
+    desk.push(event(3, "a"))
+    assert desk.numbers(desk.take()) == ["1", "2", "3"]
+    assert asked == [["a"]]
+    assert desk.lane.progress.pending == 3
+
+
+def test_what_waits_of_a_subscription_that_ended_and_that_nobody_else_has_is_sent(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.lane.owned_elsewhere = lambda _: ()
+    desk.push(event(0, "a"), event(1, "a"))
+    desk.lane.leave("a")
+    assert desk.numbers(desk.take()) == ["0", "1"]
+
+
+def test_what_waits_of_a_subscription_that_ended_waits_until_it_is_known_who_runs_it(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.lane.owned_elsewhere = lambda _: None
+    desk.push(event(0, "a"))
+    desk.lane.leave("a")
+    assert desk.take() == []
+    assert desk.lane.held_back
+    desk.lane.owned_elsewhere = lambda _: ()
+    assert desk.numbers(desk.take()) == ["0"]
+
+
+@pytest.mark.parametrize("unconfirmed", [True, False])
+def test_the_lane_hears_of_an_end_with_something_unconfirmed(unconfirmed: bool) -> None:
+    intake = Intake(memory_messages=10, ticker_rows=10, outbox=None, name="rabbitmq", clock=Clock(), chance=Chance(1))
+    intake.submit([event(0, "a"), StreamClosed(stream_id="a", unconfirmed=unconfirmed)])
+    intake.lane.owned_elsewhere = lambda stream_ids: stream_ids
+    assert (intake.lane.next() is None) is unconfirmed

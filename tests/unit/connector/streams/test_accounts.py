@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from connector.core.errors import StateUnavailable
+from connector.core.ports import StreamClosed
 from connector.streams.leases import preferred
 from exchanges._adapter import Emit
 from tests.unit.connector.streams.cluster import Cluster, Process, hide_keys, kind, names
@@ -457,6 +458,28 @@ def test_positions_are_saved_and_due_again_after_a_failure(cluster: Cluster) -> 
     a.accounts.save_positions()
     cluster.settle()
     assert b'"order_id":"7"' in cluster.state.positions(["u1"])["u1"]
+
+
+@pytest.mark.parametrize(("away", "waits"), [(True, True), (True, False), (False, True)])
+def test_a_stream_that_ends_while_something_of_it_waits_for_the_broker_leaves_its_position(
+    cluster: Cluster, away: bool, waits: bool
+) -> None:
+    """What waits is dropped if another process is asked for the stream meanwhile: that one starts from the position."""
+    a = cluster.process("a")
+    cluster.open("u1")
+    cluster.tick(1)
+    a.accounts.save_positions()
+    cluster.settle()
+    a.pipeline.account(Emit("u1", report("NEW")), 1.0)
+    if not waits:
+        a.pipeline.confirmed(a.sink.account())
+    a.sink.connected = not away
+    cluster.state.close("u1", everybody=True)
+    cluster.tick(1)
+    stays = away and waits
+    assert a.streams == set()
+    assert a.sink.messages[-1] == StreamClosed(stream_id="u1", unconfirmed=stays)
+    assert ("u1" in cluster.state.positions(["u1"])) is stays
 
 
 def test_a_stream_that_hides_behind_a_hand_over_does_not_save_a_position_it_did_not_publish(cluster: Cluster) -> None:
