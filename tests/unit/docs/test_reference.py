@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from connector.core.metric_defs import DEFINITIONS
+from connector.core.secret_files import SECRETS
 from connector.core.settings import VENUE_OPTIONS, Settings
 
 ROOT = Path(__file__).parents[3]
@@ -84,3 +85,10 @@ def test_a_queue_of_account_events_can_be_done_without() -> None:
     assert Settings.from_env({}).user_events_queue == "gainium.user-events"
     assert Settings.from_env({"USER_EVENTS_QUEUE": ""}).user_events_queue == "gainium.user-events"
     assert Settings.from_env({"USER_EVENTS_QUEUE": "none"}).user_events_queue == ""
+
+
+def test_every_secret_that_may_stand_in_a_file_is_named() -> None:
+    """The tokens of the health port were missing."""
+    page = (ROOT / "docs" / "settings.md").read_text()
+    told = page.partition("A secret may stand in a file: ")[2].partition("\n\n")[0]
+    assert {name for name in SECRETS if f"`{name}`" not in told and f"`{name}_FILE=" not in told} == set()
