@@ -225,6 +225,21 @@ def barred(site: Site) -> None:
             barred_until_ms=now_ms + 42_000,
             why="HTTP 429 to a connection attempt",
         ),
+        LimitUse(
+            venue="kucoin", kind="connect", barred_until_ms=now_ms + 9_000, why="HTTP 429 to a connection attempt"
+        ),
+        *(
+            LimitUse(
+                venue="kucoin",
+                kind=f"rest-{pool}",
+                used=60,
+                limit=1800,
+                per_s=30.0,
+                barred_until_ms=now_ms + 8_000,
+                why="HTTP 429, without saying how long",
+            )
+            for pool in ("futures", "public", "spot")
+        ),
     ]
 
 

@@ -11,10 +11,10 @@ from connector.core.limit_use import LimitUse
 from workers.pages import age
 
 TITLE: Final = "Limits of the exchanges"
-COLUMNS: Final = ("exchange", "address", "in use", "state")
+COLUMNS: Final = ("exchange", "address", "state", "in use")
 MOST_ROWS: Final = 40
 """Exchanges and addresses with a row of their own: those that are barred or have least left."""
-MOST_BARS: Final = 5
+MOST_BARS: Final = 3
 """Lines at the top of the page; the table has all of them."""
 OWN: Final = "the host's own"
 _DAY_MS: Final = 86_400_000
@@ -60,12 +60,12 @@ def limit_rows(limits: Sequence[LimitUse], now_ms: int) -> tuple[tuple[str, ...]
     ordered = sorted(found.items(), key=lambda row: (-_fullness(row[1], now_ms), row[0]))
     shown, rest = ordered[:MOST_ROWS], ordered[MOST_ROWS:]
     rows: list[tuple[str, ...]] = [
-        (venue, egress or OWN, _taken(uses), _state(uses, now_ms)) for (venue, egress), uses in shown
+        (venue, egress or OWN, _state(uses, now_ms), _taken(uses)) for (venue, egress), uses in shown
     ]
     red = [_fullness(uses, now_ms) > 1 for _, uses in shown]
     if rest:
         barred = sum(_fullness(uses, now_ms) > 1 for _, uses in rest)
-        rows.append((f"{len(rest)} more", "", "", f"{barred} of them barred" if barred else "free"))
+        rows.append((f"{len(rest)} more", "", f"{barred} of them barred" if barred else "free", ""))
         red.append(bool(barred))
     return COLUMNS, rows, red
 
@@ -78,7 +78,9 @@ def _fullness(uses: Sequence[LimitUse], now_ms: int) -> float:
 
 
 def _taken(uses: Sequence[LimitUse]) -> str:
-    return "; ".join(f"{_what(use.kind)} {use.used} of {use.limit} in {_span(use.per_s)}" for use in uses if use.limit)
+    """Of each limit of which something is taken."""
+    taken = [use for use in uses if use.limit and use.used]
+    return "; ".join(f"{_what(use.kind)} {use.used} of {use.limit} in {_span(use.per_s)}" for use in taken) or "nothing"
 
 
 def _span(seconds: float) -> str:

@@ -55,8 +55,10 @@ def table(
     *,
     red: Sequence[bool] = (),
     cards: bool = False,
+    tight: bool = True,
 ) -> str:
-    """Cells are HTML already. `red`: which rows need somebody's eye. `cards`: on a narrow screen each row is a list."""
+    """Cells are HTML already. `red`: which rows need somebody's eye. `cards`: on a narrow screen each row is a list. `tight`
+    False: several columns hold sentences, which are broken into lines."""
     if not rows:
         return f'<h2>{escape(title)}</h2><p class="quiet">none</p>'
     head = "".join(f"<th>{escape(column)}</th>" for column in columns)
@@ -65,7 +67,7 @@ def table(
         f"<tr{' class=bad' if mark else ''}>" + "".join(map(_cell, columns, row)) + "</tr>"
         for row, mark in zip(rows, marks, strict=True)
     )
-    kind = " ".join(["tight"] * (len(columns) <= MOST_TIGHT) + ["cards"] * cards)
+    kind = " ".join(["tight"] * (tight and len(columns) <= MOST_TIGHT) + ["cards"] * cards)
     return f'<h2>{escape(title)}</h2><div class="wide"><table class="{kind}"><tr>{head}</tr>{body}</table></div>'
 
 

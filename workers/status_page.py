@@ -213,6 +213,7 @@ def status_page(status: Status, blind: StreamList | None = None) -> bytes:
             [tuple(escape(cell) for cell in row) for row in cells],
             red=barred if title == LIMITS else (),
             cards=len(columns) > _FEW,
+            tight=title != LIMITS,
         )
         for title, columns, cells in tables(status)
         if title not in _IN_MATRIX

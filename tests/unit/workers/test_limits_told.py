@@ -48,7 +48,7 @@ def test_a_ban_is_told_with_its_address_its_end_why_and_what_to_do() -> None:
 
 def test_a_bar_that_is_over_is_not_told() -> None:
     assert bars([PAUSE], NOW_MS + 42_000) == []
-    assert limit_rows([PAUSE], NOW_MS + 42_000)[1][0][3] == "no more connections for now"
+    assert limit_rows([PAUSE], NOW_MS + 42_000)[1][0][2] == "no more connections for now"
 
 
 def test_the_barred_come_first_and_then_the_fullest() -> None:
@@ -56,9 +56,11 @@ def test_the_barred_come_first_and_then_the_fullest() -> None:
     assert columns[0] == "exchange"
     assert [row[0] for row in rows] == ["binance", "bybit", "okx"]
     assert red == [True, False, False]
-    assert rows[0][2] == "requests (spot) 340 of 5400 in 60 s"
-    assert rows[1][1:] == ("the host's own", "connections 475 of 475 in 5 min", "no more connections for now")
-    assert rows[2][3] == "free"
+    assert rows[0][3] == "requests (spot) 340 of 5400 in 60 s"
+    assert rows[1][1:] == ("the host's own", "no more connections for now", "connections 475 of 475 in 5 min")
+    assert rows[2][2:] == ("free", "connections 1 of 3 in 1 s")
+    idle = LimitUse(venue="okx", kind="connect", limit=3, per_s=1.0)
+    assert limit_rows([idle], NOW_MS)[1][0][2:] == ("free", "nothing")
 
 
 def test_many_addresses_do_not_fill_the_page() -> None:
@@ -67,7 +69,7 @@ def test_many_addresses_do_not_fill_the_page() -> None:
         for number in range(MOST_ROWS + 3)
     ]
     _, rows, red = limit_rows(many, NOW_MS)
-    assert (len(rows), rows[-1][0], rows[-1][3], red[-1]) == (MOST_ROWS + 1, "3 more", "3 of them barred", True)
+    assert (len(rows), rows[-1][0], rows[-1][2], red[-1]) == (MOST_ROWS + 1, "3 more", "3 of them barred", True)
     assert len(bars(many, NOW_MS)) == MOST_BARS + 1
 
 
