@@ -637,6 +637,59 @@ def test_full_pages_are_followed_by_their_last_id() -> None:
     assert "idLessThan=1&" in following.url
 
 
+def test_full_pages_of_futures_are_followed_by_the_id_that_the_venue_names() -> None:
+    driver, calls = repairing("bitgetUsdm", Resume(since_ms=WALL - 60_000))
+    closed = next(call for call in calls if call.tag == "closed orders")
+    rows = [row(str(n), status="canceled", posSide="long", tradeSide="open") for n in range(200, 100, -1)]
+    page = {"entrustedList": rows, "endId": "77"}
+    (following,) = of(Call, driver.answer(closed, {"code": "00000", "data": page}))
+    assert "idLessThan=77&" in following.url
+    assert not of(Call, driver.answer(following, {"code": "00000", "data": {"entrustedList": rows, "endId": None}}))
+
+
+def test_full_pages_of_a_unified_account_are_followed_by_their_cursor() -> None:
+    resume = Resume(since_ms=WALL - 60_000)
+    driver, calls = repairing("bitgetUsdm", resume, {"code": "40085", "msg": "Unified Account"})
+    assert not [call for call in calls if "cursor=" in call.url]
+    closed = next(call for call in calls if call.tag == "closed orders")
+    page = {"list": [{"orderId": str(n)} for n in range(100)], "cursor": "55"}
+    (following,) = of(Call, driver.answer(closed, {"code": "00000", "data": page}))
+    assert "&cursor=55&" in following.url
+
+
+def test_a_unified_order_that_the_venue_answers_with_nothing_is_not_known() -> None:
+    resume = Resume(since_ms=WALL - 60_000, orders=(known("2"),))
+    driver, calls = repairing("bitgetUsdm", resume, {"code": "40085", "msg": "Unified Account"})
+    nothing = {"code": "00000", "data": {"list": []}}
+    (single,) = of(Call, [output for call in calls for output in driver.answer(call, nothing)])
+    (went,) = of(Live, driver.answer(single, {"code": "00000", "data": None}))
+    assert went.gap is not None
+    assert "order 2: not known to the venue" in went.gap.missing
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"quoteVolume": None, "priceAvg": "98"}, ("2", "98", "49")),  # the value by its average
+        ({"quoteVolume": "49", "orderType": "market", "size": "50"}, ("0.5", "98", "49")),  # bought for 50 of money
+        ({"quoteVolume": "49", "orderType": "market", "side": "sell", "size": "0.7"}, ("0.7", "98", "49")),
+        ({"quoteVolume": "49", "size": "0.7"}, ("0.7", "98", "49")),
+    ],
+)
+def test_sizes_and_values_of_a_spot_order_after_a_gap_are_its_own(
+    fields: dict[str, object], told: tuple[str, str, str]
+) -> None:
+    driver, calls = repairing("bitget", Resume(since_ms=WALL - 60_000))
+    done = row("1", status="filled", price="110", baseVolume="0.5") | fields
+    outputs = [
+        output
+        for call in calls
+        for output in driver.answer(call, {"code": "00000", "data": [done] if call.tag == "closed orders" else []})
+    ]
+    (report,) = [emit.event for emit in of(Emit, outputs) if isinstance(emit.event, ExecutionReport)]
+    assert (report.quantity, report.price, report.total_quote_trade_quantity) == told
+
+
 def test_vanished_orders_are_asked_for_in_small_steps() -> None:
     orders = tuple(known(str(n)) for n in range(12))
     driver, calls = repairing("bitget", Resume(since_ms=WALL - 60_000, orders=orders))
