@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 
 from connector import Connector
 from connector.core.clock import Chance
-from connector.core.ports import AccountMessage, Message
+from connector.core.messages import AccountMessage, Message
 from connector.sinks._amqp_messages import Outgoing, publishing
 from connector.sinks.memory import MemorySink
 from connector.streams.pipeline import Pipeline

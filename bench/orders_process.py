@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from connector.core.log import configure
-from connector.core.ports import AccountMessage
+from connector.core.messages import AccountMessage
 from connector.core.settings import Settings
 from connector.sinks.fanout import FanoutSink
 from connector.sinks.rabbitmq import RabbitOptions, RabbitSink

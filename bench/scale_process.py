@@ -12,8 +12,9 @@ from cryptography.fernet import Fernet
 
 from connector.core.clock import Chance, SystemClock
 from connector.core.loop import Loop
+from connector.core.messages import Message, Sink, SinkStatus
 from connector.core.places import Host, RedisPlace
-from connector.core.ports import Message, Sink, SinkStatus, WorkerInfo
+from connector.core.ports import WorkerInfo
 from connector.state.redis_state import RedisState
 from connector.state.vault import Vault
 from connector.streams.accounts import Accounts

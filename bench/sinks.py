@@ -18,8 +18,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from connector.core.messages import AccountMessage, Message, TickerMessage
 from connector.core.metrics import METRICS
-from connector.core.ports import AccountMessage, Message, TickerMessage
 from connector.core.settings import Settings
 from connector.servers.rabbit import Blocking, parameters
 from connector.servers.redis import client

@@ -6,7 +6,8 @@ import json
 
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
-from connector.core.ports import Applied, CandleKey, StreamClosed
+from connector.core.messages import StreamClosed
+from connector.core.ports import Applied, CandleKey
 from connector.core.traces import TRACES
 from connector.streams.accounts import Accounts
 from connector.streams.engine import Engine

@@ -11,15 +11,8 @@ from typing import Final, TextIO
 import msgspec
 
 from connector.core.clock import SystemClock
-from connector.core.ports import (
-    AccountMessage,
-    CandleMessage,
-    Clock,
-    InfoMessage,
-    Message,
-    ServiceMessage,
-    TickerMessage,
-)
+from connector.core.messages import AccountMessage, CandleMessage, InfoMessage, Message, ServiceMessage, TickerMessage
+from connector.core.ports import Clock
 
 SUMMARY_EVERY_S: Final = 5.0
 """Tickers come by the hundred a second: they are summed up."""

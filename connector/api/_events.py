@@ -7,7 +7,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from connector.core.ports import AccountMessage, CandleMessage, InfoMessage, Message, ServiceMessage, TickerMessage
+from connector.core.messages import AccountMessage, CandleMessage, InfoMessage, Message, ServiceMessage, TickerMessage
 from exchanges.events import AccountEvent, Candle, Ticker
 
 T = TypeVar("T")

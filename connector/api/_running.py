@@ -14,7 +14,8 @@ from connector.api._listeners import Callback, Events, Listeners
 from connector.api._sink import ProgramSink
 from connector.core.errors import ConnectorError, InvalidSetting
 from connector.core.log import get_logger
-from connector.core.ports import Message, Role, State
+from connector.core.messages import Message
+from connector.core.ports import Role, State
 from connector.core.server_settings import ServerSettings
 from connector.core.settings import Settings
 from connector.core.traces import TRACES

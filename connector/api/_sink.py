@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
+from connector.core.messages import AccountMessage, CandleMessage, Confirmed, Message, SinkStatus, TickerMessage
 from connector.core.metrics import METRICS
-from connector.core.ports import AccountMessage, CandleMessage, Clock, Confirmed, Message, SinkStatus, TickerMessage
+from connector.core.ports import Clock
 from connector.core.stamps import Stamped
 
 K = TypeVar("K")

@@ -14,7 +14,8 @@ from connector.api._events import ACCOUNT_NAMES, Event
 from connector.api._running import QUEUE_LIMIT, Running
 from connector.api._values import KeyRejected, StreamInfo, UnknownStream
 from connector.core.errors import ConnectorError, InvalidCommand
-from connector.core.ports import AccountMessage, InfoMessage, Message, ServiceMessage, State
+from connector.core.messages import AccountMessage, InfoMessage, Message, ServiceMessage
+from connector.core.ports import State
 from connector.core.settings import Settings
 from connector.core.traces import TRACES
 from connector.streams.lifecycle import CONNECTED_STATES, StreamState

@@ -22,7 +22,7 @@ from pydantic import (
 
 import exchanges
 from connector.core.errors import InvalidSetting
-from connector.core.ports import PositionEvents
+from connector.core.messages import PositionEvents
 from connector.core.proxies import OF_VENUE, Proxy, Standard, Ways, read_proxies, read_proxy
 from connector.core.secret_files import with_files
 from connector.core.server_settings import ServerSettings

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from connector.core.clock import SystemClock
-from connector.core.ports import AccountMessage
+from connector.core.messages import AccountMessage
 from connector.core.version import VERSION
 
 if TYPE_CHECKING:

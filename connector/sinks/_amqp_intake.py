@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from connector.core.clock import Chance
+from connector.core.messages import AccountMessage, CandleMessage, Message, StreamClosed, TickerMessage
 from connector.core.pace import Pace
-from connector.core.ports import AccountMessage, CandleMessage, Clock, Message, StreamClosed, TickerMessage
+from connector.core.ports import Clock
 from connector.core.waits import Ending, Wait
 from connector.sinks._amqp_messages import Durable, Outgoing
 from connector.sinks._backlog import RunningCandles, TickerBacklog

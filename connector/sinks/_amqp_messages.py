@@ -10,7 +10,7 @@ import msgspec
 import pika
 
 from connector.core.channels import subscribed_text
-from connector.core.ports import AccountMessage, CandleMessage, InfoMessage, ServiceMessage, TickerMessage
+from connector.core.messages import AccountMessage, CandleMessage, InfoMessage, ServiceMessage, TickerMessage
 from connector.core.traces import TRACES
 from connector.sinks._common import utf8
 from connector.sinks._stores import Portion

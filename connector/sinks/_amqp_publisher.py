@@ -10,8 +10,9 @@ from pika.exceptions import ChannelWrongStateError, ConnectionWrongStateError
 
 from connector.core.clock import Chance
 from connector.core.log import get_logger
+from connector.core.messages import AccountMessage, CandleMessage, Confirmed, InfoMessage, TickerMessage
 from connector.core.metrics import METRICS
-from connector.core.ports import AccountMessage, CandleMessage, Clock, Confirmed, InfoMessage, TickerMessage
+from connector.core.ports import Clock
 from connector.core.stamps import NOT_NOW
 from connector.sinks._amqp_deadline import Deadline
 from connector.sinks._amqp_intake import Intake

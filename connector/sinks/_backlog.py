@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from connector.core.ports import CandleMessage, TickerMessage
+from connector.core.messages import CandleMessage, TickerMessage
 from connector.sinks._common import Progress
 
 

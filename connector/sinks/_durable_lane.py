@@ -21,8 +21,9 @@ from typing import Final
 import msgspec
 
 from connector.core.log import get_logger
+from connector.core.messages import AccountMessage, InfoMessage, Spoiled
 from connector.core.metrics import METRICS
-from connector.core.ports import AccountMessage, Clock, InfoMessage, Spoiled
+from connector.core.ports import Clock
 from connector.sinks._amqp_messages import InMemory, Outgoing, in_memory, restored, stored
 from connector.sinks._common import Elsewhere, Permitted, Progress, Throttle, always, call_back
 from connector.sinks._stores import Portion

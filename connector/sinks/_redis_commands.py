@@ -15,13 +15,7 @@ from connector.core.channels import (
     ticker_channel,
     user_info_channel,
 )
-from connector.core.ports import (
-    AccountMessage,
-    CandleMessage,
-    InfoMessage,
-    ServiceMessage,
-    TickerMessage,
-)
+from connector.core.messages import AccountMessage, CandleMessage, InfoMessage, ServiceMessage, TickerMessage
 from connector.sinks._common import utf8
 from connector.sinks._redis_lanes import AccountItem
 from connector.sinks._redis_link import EXPIRY_KEY, bulk, command, forbidden, passing

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 
-from connector.core.ports import (
+from connector.core.messages import (
     AccountMessage,
     CandleMessage,
     InfoMessage,

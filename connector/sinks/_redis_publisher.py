@@ -14,9 +14,10 @@ from typing import Final
 from connector.core.channels import LAST_EVENT_TIME
 from connector.core.clock import Chance
 from connector.core.log import get_logger
+from connector.core.messages import AccountMessage, Confirmed, Recovered, TickerMessage
 from connector.core.metrics import METRICS
 from connector.core.pace import Pace
-from connector.core.ports import AccountMessage, Clock, Confirmed, Recovered, TickerMessage
+from connector.core.ports import Clock
 from connector.core.stamps import NOT_NOW
 from connector.core.waits import Ending, Wait
 from connector.servers.redis import Wire

@@ -8,7 +8,8 @@ from typing import Protocol
 
 from connector.core.clock import SystemClock
 from connector.core.log import get_logger
-from connector.core.ports import AccountMessage, Clock, Confirmed, Message, Recovered, Sink, SinkStatus, Spoiled
+from connector.core.messages import AccountMessage, Confirmed, Message, Recovered, Sink, SinkStatus, Spoiled
+from connector.core.ports import Clock
 from connector.core.stamps import Stamped
 from connector.core.waits import Ending, together
 from connector.sinks._common import Elsewhere, Permitted, Throttle, left

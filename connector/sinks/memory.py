@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 
 from connector.core.clock import SystemClock
 from connector.core.log import get_logger
+from connector.core.messages import AccountMessage, Confirmed, Message, Recovered, SinkStatus, Spoiled
 from connector.core.metrics import METRICS
-from connector.core.ports import AccountMessage, Clock, Confirmed, Message, Recovered, SinkStatus, Spoiled
+from connector.core.ports import Clock
 from connector.core.stamps import Stamped
 from connector.core.waits import Ending, Wait
 from connector.sinks._common import Elsewhere, Permitted, Progress, Throttle, always, call_back, left

@@ -15,9 +15,10 @@ import pika
 
 from connector.core.clock import Chance, SystemClock
 from connector.core.log import get_logger
+from connector.core.messages import Confirmed, Message, Recovered, SinkStatus, Spoiled
 from connector.core.metrics import METRICS
 from connector.core.places import RabbitPlace
-from connector.core.ports import Clock, Confirmed, Message, Recovered, SinkStatus, Spoiled
+from connector.core.ports import Clock
 from connector.core.stamps import Stamped
 from connector.core.waits import Ending, Wait, wait_through
 from connector.servers.rabbit import parameters

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from connector.core.clock import Chance, SystemClock
+from connector.core.messages import AccountMessage, Confirmed, Message, Recovered, SinkStatus, Spoiled
 from connector.core.metrics import METRICS
 from connector.core.places import RedisPlace
-from connector.core.ports import AccountMessage, Clock, Confirmed, Message, Recovered, SinkStatus, Spoiled
+from connector.core.ports import Clock
 from connector.core.stamps import Stamped
 from connector.core.waits import Ending, Wait, wait_through
 from connector.servers.redis import Wire, wire

@@ -14,7 +14,8 @@ from typing import Final, Protocol
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.loop import Loop
-from connector.core.ports import Sink, State, WorkerInfo
+from connector.core.messages import Sink
+from connector.core.ports import State, WorkerInfo
 from connector.core.symbol_patterns import read_patterns
 from connector.streams.accounts import Accounts
 from connector.streams.admin import AdminSwitches

@@ -100,3 +100,14 @@ class Gaps:
         """A gap that is still being read stays the start of the next repair, here and in the saved position."""
         reading = gap is not None and gap.from_ms and not gap.complete
         stream.gap_from_ms = gap.from_ms + OVERLAP_MS if gap is not None and reading else None
+
+
+def tell_flaps(pipeline: Pipeline, spec: StreamSpec, reconnects: int, window_ms: int) -> None:
+    """A stream was lost and live again so often within the window."""
+    flap = {
+        "exchange": spec.exchange,
+        "userId": spec.stream_id,
+        "reconnects": reconnects,
+        "windowSec": window_ms // 1000,
+    }
+    pipeline.service("userStreamFlap", flap)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from connector.core.ports import AccountMessage
+from connector.core.messages import AccountMessage
 from exchanges.events import PositionKey, PositionUpdate
 
 MAX_KNOWN: Final = 2_000

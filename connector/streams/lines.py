@@ -14,8 +14,8 @@ import msgspec
 
 from connector.core.clock import Chance
 from connector.core.log import get_logger
+from connector.core.messages import AccountMessage, PositionEvents, Sink, StreamClosed
 from connector.core.metrics import METRICS
-from connector.core.ports import AccountMessage, PositionEvents, Sink, StreamClosed
 from connector.core.traces import TRACES
 from connector.streams.holdings import Outgoing
 from connector.streams.messages import account_message

@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from connector.core.messages import CandleMessage, Sink, TickerMessage
 from connector.core.metrics import METRICS
-from connector.core.ports import CandleMessage, Sink, TickerMessage
 from exchanges import closed_candles
 from exchanges._adapter import EmitCandle, EmitTickers
 from exchanges._plausible import AHEAD_MS

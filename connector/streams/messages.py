@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from connector.core.clock import Chance
-from connector.core.ports import AccountMessage
+from connector.core.messages import AccountMessage
 from connector.streams.tracker import Admitted
 from exchanges._adapter import KnownOrder
 from exchanges.events import AccountEvent, ExecutionReport, OrderTradeUpdate, encode, event_type

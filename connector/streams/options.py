@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from connector.core.ports import PositionEvents, Role
+from connector.core.messages import PositionEvents
+from connector.core.ports import Role
 from connector.core.proxies import Ways
 from connector.core.settings import Settings
 from connector.streams.liveness import LivenessRules

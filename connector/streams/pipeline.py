@@ -10,7 +10,7 @@ import msgspec
 from connector.core.channels import subscribed_text
 from connector.core.clock import Chance, SystemClock
 from connector.core.log import get_logger
-from connector.core.ports import InfoMessage, Message, PositionEvents, ServiceMessage, Sink
+from connector.core.messages import InfoMessage, Message, PositionEvents, ServiceMessage, Sink
 from connector.streams.lines import Lines
 from connector.streams.market_feed import MarketFeed
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from connector.core.messages import Sink
 from connector.core.metrics import METRICS
-from connector.core.ports import Sink, WorkerInfo
+from connector.core.ports import WorkerInfo
 from connector.core.version import VERSION
 from connector.streams.coverage import Coverage
 from connector.streams.leases import Leases

@@ -18,7 +18,7 @@ from connector.core.metrics import METRICS
 from connector.core.ports import Clock
 from connector.streams.attempts import RESTART_PAUSE_S, Attempts, Stream
 from connector.streams.breaker import AuthBreaker
-from connector.streams.gaps import Gaps, tell_gap
+from connector.streams.gaps import Gaps, tell_flaps, tell_gap
 from connector.streams.key_kinds import KeyKinds
 from connector.streams.lifecycle import CONNECTED_STATES, Signal, StreamState
 from connector.streams.pacing import Window
@@ -313,20 +313,10 @@ class Supervisor:
             return
         if stream.announce or again or gap is not None:
             self._pipeline.info(spec.stream_id, spec.exchange)
-        if stream.was_live and not again and not self._breaker.suspicious(spec.stream_id):
-            self._count_flap(stream)
+        flaps = stream.was_live and not again and not self._breaker.suspicious(spec.stream_id)
+        if flaps and stream.flaps.add(self._clock.wall_ms()):
+            tell_flaps(self._pipeline, spec, *self._flap)
         stream.announce = False
-
-    def _count_flap(self, stream: Stream) -> None:
-        threshold, window_ms = self._flap
-        if stream.flaps.add(self._clock.wall_ms()):
-            flap = {
-                "exchange": stream.spec.exchange,
-                "userId": stream.spec.stream_id,
-                "reconnects": threshold,
-                "windowSec": window_ms // 1000,
-            }
-            self._pipeline.service("userStreamFlap", flap)
 
     def _on_refused(self, session: Session, stream_id: str, fail: Fail) -> None:
         stream = self._streams.get(stream_id)
@@ -392,9 +382,7 @@ class Supervisor:
 
     def _drain(self, stream_id: str) -> None:
         stream = self._streams.get(stream_id)
-        if stream is None:
-            return
-        if stream.state in {StreamState.LIVE, StreamState.ROTATING}:
+        if stream is not None and stream.state in {StreamState.LIVE, StreamState.ROTATING}:
             if stream.replacement is not None:
                 self._placement.leave(stream.replacement, stream_id, polite=True)
                 stream.replacement = None

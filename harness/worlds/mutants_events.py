@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from connector.core.ports import StreamClosed
+from connector.core.messages import StreamClosed
 from connector.sinks._amqp_link import AmqpLink
 from connector.sinks._durable_lane import DurableLane
 from connector.sinks._stores import DatabaseStore

@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from connector.core.ports import BALANCE_DELTA
+from connector.core.messages import BALANCE_DELTA
 from harness.campaign.check import Seen, read_event
 from harness.worlds.kernel import Kernel
 from harness.worlds.rabbit import Message

@@ -20,8 +20,8 @@ from opentelemetry.trace import StatusCode
 import exchanges
 from connector import Connector
 from connector.core.errors import InvalidSetting
+from connector.core.messages import AccountMessage
 from connector.core.otel import init_traces
-from connector.core.ports import AccountMessage
 from connector.core.traces import TRACES
 from connector.sinks._amqp_messages import Outgoing, publishing
 from simulator.simulator import Simulator

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import pytest
 
-from connector.core.ports import AccountMessage
+from connector.core.messages import AccountMessage
 from connector.sinks._amqp_messages import Outgoing, publishing
 from harness.asyncapi.examples import examples
 from harness.servers import Rabbit, wait_for

@@ -12,8 +12,9 @@ from cryptography.fernet import Fernet
 from cli import doctor
 from connector.core.channels import LAST_EVENT_TIME, ORDERS
 from connector.core.errors import StateUnavailable
+from connector.core.messages import StreamClosed
 from connector.core.places import tagged
-from connector.core.ports import State, StreamClosed
+from connector.core.ports import State
 from connector.core.settings import Settings
 from connector.sinks._redis_link import CLUSTER_EXPIRY_KEY
 from connector.sinks.redis_pubsub import RedisSink

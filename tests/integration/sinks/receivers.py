@@ -12,8 +12,8 @@ from typing import NamedTuple
 import pika
 import redis
 
+from connector.core.messages import AccountMessage, CandleMessage, TickerMessage
 from connector.core.places import Host, RabbitPlace, RedisPlace
-from connector.core.ports import AccountMessage, CandleMessage, TickerMessage
 
 REDIS_HOST = os.environ.get("REDIS_HOST", "127.0.0.1")
 REDIS_PORT = int(os.environ.get("REDIS_PORT", "6379"))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from connector.core.ports import AccountMessage, Confirmed, InfoMessage, Sink
+from connector.core.messages import AccountMessage, Confirmed, InfoMessage, Sink
 from connector.sinks.fanout import FanoutSink
 from connector.sinks.memory import MemorySink
 from connector.sinks.rabbitmq import RabbitOptions, RabbitSink

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from connector.core.ports import AccountMessage, Confirmed, InfoMessage, ServiceMessage
+from connector.core.messages import AccountMessage, Confirmed, InfoMessage, ServiceMessage
 from connector.sinks.rabbitmq import RabbitOptions, RabbitSink
 from tests.integration.sinks.receivers import (
     RABBIT_PORT,

@@ -12,8 +12,8 @@ import fakeredis
 import pytest
 
 from connector.core.channels import LAST_EVENT_TIME, ORDERS
+from connector.core.messages import InfoMessage, ServiceMessage, StreamClosed
 from connector.core.places import Host, RedisPlace
-from connector.core.ports import InfoMessage, ServiceMessage, StreamClosed
 from connector.servers.redis import wire
 from connector.servers.sockets import DISCARD
 from connector.sinks._redis_link import EXPIRY_KEY, PartialReply, RedisLink, command

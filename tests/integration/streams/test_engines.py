@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 import exchanges
-from connector.core.ports import AccountMessage, InfoMessage, Message, ServiceMessage, StreamClosed
+from connector.core.messages import AccountMessage, InfoMessage, Message, ServiceMessage, StreamClosed
 from connector.sinks.memory import MemorySink
 from connector.state.memory_state import MemoryState
 from connector.streams.accounts import Accounts

@@ -11,7 +11,8 @@ import pytest
 
 from connector.core.clock import Chance
 from connector.core.loop import Loop
-from connector.core.ports import Message, Role, ServiceMessage, WorkerInfo
+from connector.core.messages import Message, ServiceMessage
+from connector.core.ports import Role, WorkerInfo
 from connector.sinks.fanout import FanoutSink
 from connector.sinks.memory import MemorySink
 from connector.state.memory_state import MemoryState

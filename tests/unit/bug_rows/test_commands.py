@@ -7,7 +7,7 @@ import logging
 import pytest
 
 import workers._service
-from connector.core.ports import StreamClosed
+from connector.core.messages import StreamClosed
 from connector.state.memory_state import MemoryState
 from connector.streams.edges import Edges
 from connector.streams.engine import Engine

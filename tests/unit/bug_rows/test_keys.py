@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from connector.core.clock import Chance
-from connector.core.ports import Message
+from connector.core.messages import Message
 from connector.streams.breaker import AuthBreaker
 from connector.streams.pacing import Ladder
 from connector.streams.pipeline import Pipeline

@@ -8,7 +8,8 @@ import pytest
 
 from connector.core.clock import Chance
 from connector.core.errors import StateUnavailable
-from connector.core.ports import Role, ServiceMessage
+from connector.core.messages import ServiceMessage
+from connector.core.ports import Role
 from connector.sinks.fanout import FanoutSink
 from connector.sinks.memory import MemorySink
 from connector.state.memory_state import MemoryState

@@ -7,7 +7,7 @@ import io
 import msgspec
 import pytest
 
-from connector.core.ports import ServiceMessage
+from connector.core.messages import ServiceMessage
 from tests.clocks import Standing
 from workers._terminal import Terminal
 

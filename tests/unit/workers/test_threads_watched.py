@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from connector.core.messages import SinkStatus
 from connector.core.places import Host, RabbitPlace, RedisPlace
-from connector.core.ports import SinkStatus
 from connector.core.stamps import NOT_NOW
 from connector.sinks.fanout import FanoutSink
 from connector.sinks.rabbitmq import RabbitOptions, RabbitSink

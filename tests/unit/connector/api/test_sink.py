@@ -9,7 +9,7 @@ import pytest
 
 from connector.api._sink import NOTICES_MORE, ProgramSink
 from connector.core.clock import SystemClock
-from connector.core.ports import AccountMessage, CandleMessage, InfoMessage, Message, TickerMessage
+from connector.core.messages import AccountMessage, CandleMessage, InfoMessage, Message, TickerMessage
 
 WAIT_S = 20.0
 Make = Callable[[int], ProgramSink]

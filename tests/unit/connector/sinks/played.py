@@ -20,7 +20,7 @@ from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from connector.core.clock import Chance
-from connector.core.ports import AccountMessage
+from connector.core.messages import AccountMessage
 from connector.core.waits import Ending
 from connector.servers.redis import one_by_one
 from connector.sinks._amqp_ports import Callback

@@ -6,8 +6,8 @@ import ssl
 
 import pytest
 
+from connector.core.messages import AccountMessage, CandleMessage, InfoMessage, ServiceMessage, TickerMessage
 from connector.core.places import Host, RabbitPlace
-from connector.core.ports import AccountMessage, CandleMessage, InfoMessage, ServiceMessage, TickerMessage
 from connector.servers.rabbit import parameters
 from connector.sinks._amqp_messages import (
     SHORT_BYTES,

@@ -7,7 +7,7 @@ from typing import Any
 import pika
 
 from connector.core.clock import Chance
-from connector.core.ports import AccountMessage, Message, TickerMessage
+from connector.core.messages import AccountMessage, Message, TickerMessage
 from connector.sinks import _amqp_publisher
 from connector.sinks._amqp_intake import Intake
 from connector.sinks._amqp_link import Topology

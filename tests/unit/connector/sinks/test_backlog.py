@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.core.ports import CandleMessage, TickerMessage
+from connector.core.messages import CandleMessage, TickerMessage
 from connector.sinks._backlog import RunningCandles, TickerBacklog
 
 

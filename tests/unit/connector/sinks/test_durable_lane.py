@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from connector.core.clock import SystemClock
-from connector.core.ports import AccountMessage
+from connector.core.messages import AccountMessage
 from connector.sinks._amqp_messages import Outgoing
 from connector.sinks._durable_lane import DurableLane
 from connector.sinks.outbox import Outbox

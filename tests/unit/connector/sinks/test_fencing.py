@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from connector.core.errors import StateUnavailable
-from connector.core.ports import InfoMessage
+from connector.core.messages import InfoMessage
 from connector.sinks.fanout import FanoutSink
 from connector.sinks.memory import MemorySink
 from tests.clocks import Standing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from connector.core.ports import CandleMessage, InfoMessage
+from connector.core.messages import CandleMessage, InfoMessage
 from tests.unit.connector.sinks.played import Rabbit, event
 
 

@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from connector.core.ports import AccountMessage, Confirmed, Message, Recovered, SinkStatus, StreamClosed, TickerMessage
+from connector.core.messages import (
+    AccountMessage,
+    Confirmed,
+    Message,
+    Recovered,
+    SinkStatus,
+    StreamClosed,
+    TickerMessage,
+)
 from connector.core.stamps import Stamped
 from connector.sinks._common import Elsewhere, Permitted, always
 from connector.sinks.fanout import FanoutSink

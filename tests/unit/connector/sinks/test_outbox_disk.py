@@ -14,8 +14,8 @@ import msgspec
 import pytest
 
 from connector.core.clock import Chance
+from connector.core.messages import AccountMessage, CandleMessage, InfoMessage, ServiceMessage, StreamClosed
 from connector.core.metrics import METRICS
-from connector.core.ports import AccountMessage, CandleMessage, InfoMessage, ServiceMessage, StreamClosed
 from connector.sinks._amqp_intake import Intake
 from connector.sinks._amqp_messages import Durable, Outgoing, stored
 from connector.sinks._disk import RealDisk

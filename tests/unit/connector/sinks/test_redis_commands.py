@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError, ResponseError
 
-from connector.core.ports import AccountMessage, InfoMessage, StreamClosed, TickerMessage
+from connector.core.messages import AccountMessage, InfoMessage, StreamClosed, TickerMessage
 from connector.sinks._redis_commands import AccountBatch, ChannelNames, Outcome, Settled
 from connector.sinks._redis_lanes import AccountItem, RedisLanes
 from connector.sinks._redis_link import command, forbidden, passing

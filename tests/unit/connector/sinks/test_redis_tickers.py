@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from connector.core.ports import TickerMessage
+from connector.core.messages import TickerMessage
 from connector.sinks._redis_publisher import MARKET_BATCH, MARKET_BATCHES
 from tests.unit.connector.sinks.played import OnRedis, event
 

@@ -11,7 +11,8 @@ import msgspec
 from connector.core.clock import Chance
 from connector.core.errors import StateUnavailable
 from connector.core.loop import Loop, Work
-from connector.core.ports import AccountMessage, InfoMessage, Message, ServiceMessage, SinkStatus, StreamClosed, Wanted
+from connector.core.messages import AccountMessage, InfoMessage, Message, ServiceMessage, SinkStatus, StreamClosed
+from connector.core.ports import Wanted
 from connector.core.stamps import Stamped
 from connector.state.memory_state import MemoryState
 from connector.streams.attempts import Stream

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from connector.core.errors import StateUnavailable
-from connector.core.ports import StreamClosed
+from connector.core.messages import StreamClosed
 from connector.streams.leases import preferred
 from exchanges._adapter import Emit
 from tests.unit.connector.streams.cluster import Cluster, Process, hide_keys, kind, names

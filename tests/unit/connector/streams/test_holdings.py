@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from connector.core.clock import Chance
-from connector.core.ports import AccountMessage, PositionEvents
+from connector.core.messages import AccountMessage, PositionEvents
 from connector.core.settings import Settings
 from connector.sinks._redis_lanes import RedisLanes
 from connector.streams.holdings import MAX_KNOWN, MAX_ON_WAY, Holdings

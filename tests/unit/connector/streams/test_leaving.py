@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from connector.core.ports import AccountMessage, SinkStatus
+from connector.core.messages import AccountMessage, SinkStatus
 from connector.core.stamps import Stamped
 from connector.streams.handover import CONFIRM_TIMEOUT_S
 from connector.streams.positions import decode_position

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from connector.core.clock import Chance
+from connector.core.messages import AccountMessage, CandleMessage, ServiceMessage, SinkStatus, TickerMessage
 from connector.core.metrics import METRICS
-from connector.core.ports import AccountMessage, CandleMessage, ServiceMessage, SinkStatus, TickerMessage
 from connector.streams.lines import MAX_HELD
 from connector.streams.pipeline import BEHIND, Pipeline
 from connector.streams.positions import decode_position

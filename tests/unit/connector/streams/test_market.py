@@ -11,8 +11,9 @@ import pytest
 
 import exchanges
 from connector.core.clock import Chance
+from connector.core.messages import CandleMessage
 from connector.core.metrics import METRICS
-from connector.core.ports import CandleKey, CandleMessage, WorkerInfo
+from connector.core.ports import CandleKey, WorkerInfo
 from connector.streams.instruments import Instruments
 from connector.streams.leases import Leases
 from connector.streams.market import Markets, wanted_exchanges

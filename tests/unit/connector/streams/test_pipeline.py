@@ -8,8 +8,7 @@ import msgspec
 import pytest
 
 from connector.core.clock import Chance
-from connector.core.metrics import METRICS
-from connector.core.ports import (
+from connector.core.messages import (
     AccountMessage,
     CandleMessage,
     InfoMessage,
@@ -19,6 +18,7 @@ from connector.core.ports import (
     StreamClosed,
     TickerMessage,
 )
+from connector.core.metrics import METRICS
 from connector.core.stamps import Stamped
 from connector.streams.pipeline import Pipeline
 from connector.streams.positions import decode_position

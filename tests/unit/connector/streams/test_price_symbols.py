@@ -9,7 +9,7 @@ import pytest
 
 from connector.core.clock import Chance
 from connector.core.errors import InvalidSetting
-from connector.core.ports import TickerMessage
+from connector.core.messages import TickerMessage
 from connector.core.settings import Settings
 from connector.core.symbol_patterns import read_patterns
 from connector.streams.pipeline import Pipeline

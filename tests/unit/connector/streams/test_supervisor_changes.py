@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from connector.core.ports import InfoMessage
+from connector.core.messages import InfoMessage
 from connector.streams.attempts import JOIN_LIMIT_S, ROTATE_RETRY_S
 from connector.streams.lifecycle import StreamState
 from connector.streams.pacing import LINGER_S

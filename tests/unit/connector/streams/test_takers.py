@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from connector.core.clock import Chance
-from connector.core.ports import AccountMessage, StreamClosed, WorkerInfo
+from connector.core.messages import AccountMessage, StreamClosed
+from connector.core.ports import WorkerInfo
 from connector.streams.handover import READY_TIMEOUT_S
 from connector.streams.leases import Leases
 from connector.streams.pipeline import Pipeline

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from connector.core.clock import Chance
-from connector.core.ports import AccountMessage, Message
+from connector.core.messages import AccountMessage, Message
 from connector.state.memory_state import MemoryState
 from connector.streams.dial import Dial
 from connector.streams.edges import Edges
