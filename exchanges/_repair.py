@@ -12,8 +12,16 @@ import msgspec
 
 from exchanges._adapter import Answer, Call, Emit, GapReport, Instant, Live, Output, UserSubscription
 from exchanges._frames import RETRYABLE
+from exchanges._numbers import decimal
 from exchanges._times import retry_after_s
-from exchanges.events import AccountEvent, AccountPosition, AccountUpdate, ExecutionReport, OrderTradeUpdate
+from exchanges.events import (
+    AccountEvent,
+    AccountPosition,
+    AccountUpdate,
+    ExecutionReport,
+    OrderEvent,
+    OrderTradeUpdate,
+)
 
 MAX_HELD_EVENTS: Final = 20_000
 """An account that changes faster than this while its gap is read is let through early, and the report says so."""
@@ -64,6 +72,23 @@ def _no_more(_now: Instant) -> Sequence[Call]:
 
 def _nothing(_call: Call, _now: Instant) -> Sequence[AccountEvent]:
     return ()
+
+
+def _without_last_parts(orders: Sequence[OrderEvent]) -> list[OrderEvent]:
+    """Orders of one reading, by time, without partial fills of those that were filled with just that total.
+
+    The fills are read before it is known what became of their order, so the last one of an order that was made smaller
+    looks like a part of it. Whoever was live told its end alone; after a kill within the second before the position was
+    saved, that end may be out already, and a partial fill that comes behind it goes backwards.
+    """
+    ends = {(event.symbol, event.order_id): event for event in orders if event.order_status == "FILLED"}
+    kept = []
+    for event in orders:
+        end = ends.get((event.symbol, event.order_id))
+        partial = event.order_status == "PARTIALLY_FILLED"
+        if end is None or not partial or decimal(end.total_trade_quantity) != decimal(event.total_trade_quantity):
+            kept.append(event)
+    return kept
 
 
 def _readable(body: bytes) -> bool:
@@ -221,6 +246,7 @@ class GapRepair:
         """What was found so far, orders by time and before the balances."""
         orders = [event for event in self._found if isinstance(event, ExecutionReport | OrderTradeUpdate)]
         orders.sort(key=lambda event: event.order_time)
+        orders = _without_last_parts(orders)
         others = [event for event in self._found if not isinstance(event, ExecutionReport | OrderTradeUpdate)]
         self._orders += len(orders)
         self._balances += sum(isinstance(event, AccountPosition | AccountUpdate) for event in others)

@@ -57,7 +57,6 @@ def both(some: tuple[str, ...], others: tuple[str, ...]) -> tuple[frozenset[str]
 DEATHS: Final = (
     "kill", "kill_fast", "drain", "kill_in_drain", "kill_at_start", "restart_all", "restart_step", "master_dies", "start",
 )  # fmt: skip
-KILLS: Final = ("kill", "kill_fast", "kill_in_drain", "restart_all", "restart_step", "master_dies", "reboot")
 LOSES_ANSWERS: Final = ("redis_stall", "redis_cut", "redis_away", "redis_drop", "redis_restart_empty", "reboot")
 ORDERS: Final = frozenset(
     f"{sink} {how}"
@@ -88,16 +87,6 @@ KNOWN: Final[tuple[Known, ...]] = (
         171,
         "commands",
         within=250,
-    ),
-    Known(
-        "E19",
-        "what is told in the last second before a kill, before a process stands still or while it is cut off from Redis, is"
-        " not in the saved position: an edit of an order that ended then is told again",
-        frozenset({"rabbit backwards", "redis backwards", "rabbit doubled", "redis doubled"}),
-        either(*KILLS, "freeze", "redis_cut"),
-        21050,
-        "master",
-        within=400,
     ),
 )
 

@@ -317,6 +317,16 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         faults=("kill_fast",),
     ),
     Mutant(
+        "E19 last parts told",
+        "what was told just before a kill is told again: the last fill of an order as a part of it, after its end",
+        "process",
+        frozenset({"rabbit backwards", "redis backwards"}),
+        events.last_parts_told,
+        venues=("kraken",),
+        faults=("kill", "kill_fast", "kill_in_drain"),
+        first=30050,
+    ),
+    Mutant(
         "W9 last words are the end",
         "a process that stood still takes the end of a connection for that of the stall, and asks for nothing before it",
         "freeze",

@@ -14,6 +14,7 @@ from connector.sinks._stores import DatabaseStore
 from connector.streams.lines import Lines
 from connector.streams.placement import Placement
 from connector.streams.tracker import OrderTracker
+from exchanges import _repair
 from exchanges._positions import Positions
 from exchanges.events import ExecutionReport, OrderTradeUpdate
 
@@ -101,3 +102,8 @@ def event_after_the_close() -> AbstractContextManager[object]:
             self._sink.submit([StreamClosed(stream_id=stream_id)])
 
     return patch.object(Lines, "close", close)
+
+
+def last_parts_told() -> AbstractContextManager[object]:
+    """E19: a gap tells the last fill of an order as a part of it, and then its end."""
+    return patch.object(_repair, "_without_last_parts", list)

@@ -115,3 +115,19 @@ def test_a_page_instead_of_an_answer_is_asked_for_again() -> None:
     (again,) = [output for output in gap.due(at(due)) if isinstance(output, Call)]
     outputs = gap.answered(again, GOOD, found, at(due))
     assert statuses(outputs) == [("NEW", True), ("FILLED", True)]
+
+
+def test_a_partial_fill_whose_total_the_end_behind_it_tells_does_not_follow_an_end_that_was_told_before() -> None:
+    """E19: killed within the second before the end was saved. An order made smaller is filled by what looked like a part
+    of it, and the next owner told that part behind the end."""
+    steps = [
+        report("PARTIALLY_FILLED", "0.2", order="1", time=10),
+        report("PARTIALLY_FILLED", "0.4", order="1", time=20),
+        report("PARTIALLY_FILLED", "0.4", order="2", time=25),
+        report("FILLED", "0.4", order="1", time=30),
+        report("CANCELED", "0.4", order="2", time=35),
+    ]
+    gap = repair()
+    gap.begin([CALL], at(0))
+    outputs = gap.answered(CALL, GOOD, lambda *_: Repaired(events=steps), at(1))
+    assert [output.event for output in outputs if isinstance(output, Emit)] == [steps[0], *steps[2:]]
