@@ -277,15 +277,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         first=20,
     ),
     Mutant(
-        "B7 damage ends the reading",
-        "a damaged record in the outbox takes those behind it along",
-        "disk",
-        frozenset({"rabbit lost"}),
-        events.damage_ends_the_reading,
-        faults=("rabbit_away", "disk_damaged", "kill_fast"),
-        first=50,
-    ),
-    Mutant(
         "spoiled events given up",
         "what the disk spoiled while it waited for the broker is told after the next start only",
         "disk",

@@ -10,7 +10,6 @@ from unittest.mock import patch
 from connector.core.messages import StreamClosed
 from connector.sinks._amqp_link import AmqpLink
 from connector.sinks._durable_lane import DurableLane
-from connector.sinks._stores import DatabaseStore
 from connector.streams.lines import Lines
 from connector.streams.placement import Placement
 from connector.streams.tracker import OrderTracker
@@ -63,16 +62,6 @@ def deltas_forgotten() -> AbstractContextManager[object]:
 
 def spoiled_events_given_up() -> AbstractContextManager[object]:
     return patch.object(DurableLane, "_owners", lambda *_: [])
-
-
-def damage_ends_the_reading() -> AbstractContextManager[object]:
-    genuine = DatabaseStore._rows
-
-    def rows(self: DatabaseStore) -> list[tuple[int, bytes | None]]:
-        found = genuine(self)
-        return [(number, None) for number, _ in found] if any(body is None for _, body in found) else found
-
-    return patch.object(DatabaseStore, "_rows", rows)
 
 
 @contextmanager
