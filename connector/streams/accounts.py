@@ -64,9 +64,8 @@ class Accounts:
         """`asked_again_s`: for so long after an announcement opens are those of accounts that may have had streams before.
         `announced`: the deployment makes announcements; opens that come before the first one may be such, too."""
         self._state, self._leases, self._supervisor, self._pipeline = state, leases, supervisor, pipeline
-        self._clock, self._capacity, self._enabled = clock, capacity, enabled
+        self._clock, self._capacity, self._enabled, self._announced = clock, capacity, enabled, announced
         self._positions, self._asked_again_ms = positions, asked_again_s * 1000
-        self._announced = announced
         self._wanted: dict[str, Wanted] = {}
         self._free = Free(leases, clock)
         self._told: set[str] = set()

@@ -6,7 +6,6 @@ the stream.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
@@ -17,11 +16,11 @@ from connector.core.log import get_logger
 from connector.core.messages import AccountMessage, PositionEvents, Sink, StreamClosed
 from connector.core.metrics import METRICS
 from connector.core.traces import TRACES
-from connector.streams.holdings import Outgoing
+from connector.streams.line import Line
 from connector.streams.messages import account_message
-from connector.streams.positions import encode_position, stamp_of
-from connector.streams.tracker import MAX_SEEN_IDS, OrderTracker, Position, known_order
-from exchanges._adapter import Emit, KnownOrder, Resume
+from connector.streams.positions import stamp_of
+from connector.streams.tracker import MAX_SEEN_IDS, Position, known_order
+from exchanges._adapter import Emit, Resume
 from exchanges._plausible import AHEAD_MS
 from exchanges.events import (
     AccountPosition,
@@ -59,65 +58,6 @@ _GENUINE: Final = frozenset(
     }
 )
 """Event types that prove a working key (contract 4.3)."""
-
-
-class Line:
-    """Outgoing side of one account stream; its lock guards everything in it."""
-
-    __slots__ = (
-        "began_ms",
-        "closed",
-        "confirmed",
-        "dirty",
-        "exchange",
-        "held",
-        "last_event_mono",
-        "live_until_ms",
-        "lock",
-        "on_way",
-        "outgoing",
-        "pending",
-        "saved_ms",
-        "stamp",
-        "tracker",
-        "unconfirmed",
-    )
-
-    def __init__(self, exchange: str) -> None:
-        self.lock = threading.Lock()
-        self.exchange = exchange
-        self.tracker = OrderTracker(exchange)
-        self.confirmed = OrderTracker(exchange)
-        """Only what the primary sink confirmed: the position that another process may start from."""
-        self.on_way: dict[str, KnownOrder] = {}
-        """By event id, what the newest unconfirmed ones lead to."""
-        self.outgoing = Outgoing()
-        """Positions of the account; everything else is submitted at once."""
-        self.pending = 0
-        self.closed = False
-        self.dirty = False
-        self.saved_ms = 0
-        self.live_until_ms = 0
-        """Of the last position that was saved while nothing was on its way."""
-        self.began_ms = 0
-        """Until when those before were live, as the position told that it began with."""
-        self.stamp = 0
-        """Of the last position that was saved or loaded."""
-        self.unconfirmed = False
-        """It ended, and left something behind that waits for the broker."""
-        self.held: list[tuple[Emit, float]] | None = None
-        self.last_event_mono = 0.0
-
-    def load(self, position: Position) -> None:
-        self.tracker.load(position)
-        self.confirmed.load(position)
-        self.stamp = max(self.stamp, position.stamp)
-        self.began_ms = max(self.began_ms, position.live_until_ms)
-
-    def position(self, tracker: OrderTracker, live_until_ms: int, now_ms: int, *, seen: int = 50) -> bytes:
-        """What `tracker` knows, as the newest position of the stream."""
-        self.stamp = max(self.stamp + 1, now_ms)
-        return encode_position(tracker.position(live_until_ms, stamp=self.stamp, seen=seen))
 
 
 class Lines:

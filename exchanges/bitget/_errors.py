@@ -104,3 +104,18 @@ def failure(answer: Answer, envelope: Envelope) -> Fail:
         wait_s = min(float(header), MAX_WAIT_S) if header.isdigit() else RATE_WAIT_S
         return Fail(kind=FailKind.RATE_LIMITED, reason=reason, retry_after_s=wait_s)
     return Fail(kind=FailKind.TRANSIENT, reason=reason)
+
+
+class _Time(msgspec.Struct, rename="camel"):
+    server_time: str | int
+
+
+_time = msgspec.json.Decoder(_Time).decode
+
+
+def time_of(answer: Answer) -> int | None:
+    """The venue's time, ms; None if it is not told."""
+    try:
+        return int(_time(read(answer).data).server_time)
+    except (*UNREADABLE, ValueError):
+        return None

@@ -9,7 +9,7 @@ import msgspec
 
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal, plain, positive
-from exchanges._rows import read_rows
+from exchanges._rows import Odd, read_rows
 
 Number = str | int | float | None
 Figure = str | int | float
@@ -232,3 +232,11 @@ def unified_coin(data: bytes) -> UnifiedCoin:
     if coin.available in (None, "") and not (coin.equity in (None, "") and coin.balance in (None, "")):
         raise ValueError("no available")
     return coin
+
+
+def coins_of(account: UnifiedAccount) -> tuple[list[UnifiedCoin], Odd]:
+    """The coins of an account, and what of them can't be read."""
+    try:
+        return read_rows(account.coin, unified_coin)
+    except UNREADABLE as error:
+        return [], Odd(1, (str(error),))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -10,6 +11,8 @@ from exchanges._adapter import Call
 from exchanges._signing import hmac_sha256_base64, is_pem, load_private_key, sign_pkcs1v15_sha256_base64
 from exchanges.bitget import _hosts
 from exchanges.credentials import Credentials
+
+_VERIFY: Final = "GET/user/verify"
 
 
 def signature(credentials: Credentials, text: str) -> str:
@@ -44,3 +47,15 @@ def sign(call: Call, credentials: Credentials, wall_ms: int) -> Call:
         **(_hosts.DEMO_HEADER if is_demo(credentials) else {}),
     }
     return msgspec.structs.replace(call, headers=headers)
+
+
+def login(credentials: Credentials, wall_ms: int) -> str:
+    """The frame that logs a connection in. Raises `CredentialUnusable`."""
+    stamp = str(wall_ms // 1000)
+    fields = {
+        "apiKey": credentials.key.reveal(),
+        "passphrase": passphrase(credentials),
+        "timestamp": stamp,
+        "sign": signature(credentials, stamp + _VERIFY),
+    }
+    return msgspec.json.encode({"op": "login", "args": [fields]}).decode()

@@ -32,7 +32,7 @@ from exchanges._repair import GapRepair
 from exchanges._rows import Odd, read_rows
 from exchanges._timers import earliest
 from exchanges._venue import Setup
-from exchanges.bitget import _errors, _hosts, _mode, _orders, _rows, _signer
+from exchanges.bitget import _hosts, _mode, _orders, _rows, _signer
 from exchanges.bitget._asking import Asking
 from exchanges.bitget._connection import (
     ACCOUNT,
@@ -40,7 +40,7 @@ from exchanges.bitget._connection import (
     Socket,
     code_of,
 )
-from exchanges.bitget._errors import NOT_LOGGED_IN, SOCKET
+from exchanges.bitget._errors import NOT_LOGGED_IN, SOCKET, time_of
 from exchanges.bitget._gap import ClassicGap, Gap, UnifiedGap
 from exchanges.bitget._positions import (
     decode_held,
@@ -51,7 +51,6 @@ from exchanges.bitget._positions import (
     read_positions,
 )
 from exchanges.bitget._report import Told
-from exchanges.credentials import Credentials
 from exchanges.errors import CredentialUnusable
 from exchanges.events import AccountPosition
 
@@ -63,26 +62,12 @@ DOUBT_S: Final = 60.0
 """A gap may doubt the mode with each of its orders; it is asked for all of them."""
 POSITIONS: Final = "positions"
 _TIME: Final = "time"
-_VERIFY: Final = "GET/user/verify"
-
-
-class _Time(msgspec.Struct, rename="camel"):
-    server_time: str | int
-
 
 _order = msgspec.json.Decoder(_rows.OrderRow).decode
 _spot = msgspec.json.Decoder(_rows.SpotBalance).decode
 _futures = msgspec.json.Decoder(_rows.FuturesBalance).decode
 _unified_order = msgspec.json.Decoder(_rows.UnifiedOrder).decode
 _unified_account = msgspec.json.Decoder(_rows.UnifiedAccount).decode
-_time = msgspec.json.Decoder(_Time).decode
-
-
-def _time_of(answer: Answer) -> int | None:
-    try:
-        return int(_time(_errors.read(answer).data).server_time)
-    except (*UNREADABLE, ValueError):
-        return None
 
 
 class UserAdapter(OneAccount, Socket):
@@ -96,7 +81,7 @@ class UserAdapter(OneAccount, Socket):
         self._gap: Gap | None = None
         self._asking: Asking | None = None
         time = Call(tag=_TIME, method="GET", url=f"{_hosts.REST}/api/v2/public/time", pool="public")
-        self._check = ClockCheck(self._clock, time, _time_of)
+        self._check = ClockCheck(self._clock, time, time_of)
         self._login_by: float | None = None
         self._mode_at: float | None = None
         self._mode_doubted_at: float | None = None
@@ -133,15 +118,15 @@ class UserAdapter(OneAccount, Socket):
         self._positions = None if _hosts.is_spot(self._exchange) else Positions(subscription)
 
     @property
-    def _credentials(self) -> Credentials:
+    def _added(self) -> UserSubscription:
         if self._subscription is None:
             raise AssertionError("used before a subscription was added")
-        return self._subscription.credentials
+        return self._subscription
 
     def _signed(self, call: Call, now: Instant) -> Call:
         stream_id = self._subscription.stream_id if self._subscription else None
         call = msgspec.structs.replace(call, stream_id=stream_id)
-        return _signer.sign(call, self._credentials, self._clock.stamp(now))
+        return _signer.sign(call, self._added.credentials, self._clock.stamp(now))
 
     def _refuse(self, reason: str, *, first_sight: bool = True) -> Fail:
         stream_id = self._subscription.stream_id if self._subscription else None
@@ -168,9 +153,8 @@ class UserAdapter(OneAccount, Socket):
         notes: list[Output] = [Note(finding.note)] if finding.note else []
         if finding.unified is not None:
             self.unified = finding.unified
-            version = "v3" if self.unified else "v2"
-            demo = _signer.is_demo(self._credentials)
-            return [*notes, Connect(_hosts.ws_url(version, "private", demo=demo))]
+            demo = _signer.is_demo(self._added.credentials)
+            return [*notes, Connect(_hosts.ws_url("v3" if self.unified else "v2", "private", demo=demo))]
         if finding.ask is not None:
             return [*notes, self._signed(finding.ask, now)]
         if finding.clock:
@@ -203,9 +187,7 @@ class UserAdapter(OneAccount, Socket):
 
     def _check_clock(self, reason: str, *, relogin: bool) -> Outputs:
         ask = self._check.ask(relogin)
-        if ask is None:
-            return [self._refuse(f"{reason} although the clock was checked", first_sight=False)]
-        return [ask]
+        return [ask or self._refuse(f"{reason} although the clock was checked", first_sight=False)]
 
     def _clock_told(self, answer: Answer, now: Instant, *, relogin: bool) -> Outputs:
         measured = self._check.told(answer, now)
@@ -220,16 +202,8 @@ class UserAdapter(OneAccount, Socket):
         return self._login(now)
 
     def _login(self, now: Instant) -> Outputs:
-        credentials = self._credentials
-        stamp = str(self._clock.stamp(now) // 1000)
         self._login_by = now.mono + LOGIN_S
-        login = {
-            "apiKey": credentials.key.reveal(),
-            "passphrase": _signer.passphrase(credentials),
-            "timestamp": stamp,
-            "sign": _signer.signature(credentials, stamp + _VERIFY),
-        }
-        return [Send(msgspec.json.encode({"op": "login", "args": [login]}).decode())]
+        return [Send(_signer.login(self._added.credentials, self._clock.stamp(now)))]
 
     def _other(self, frame: _rows.Frame, now: Instant) -> Outputs:
         if frame.event != "login":
@@ -310,17 +284,14 @@ class UserAdapter(OneAccount, Socket):
 
     def _spread_s(self) -> float:
         """Accounts that came up together do not ask together."""
-        stream_id = self._subscription.stream_id if self._subscription else ""
-        return crc32(stream_id.encode()) % int(MODE_SPREAD_S)
+        return crc32(self._added.stream_id.encode()) % int(MODE_SPREAD_S)
 
     def _repair(self) -> GapRepair:
         if self.repair is None:
-            if self._subscription is None:
-                raise AssertionError("used before a subscription was added")
             kind = UnifiedGap if self.unified else ClassicGap
-            self._gap = kind(self.account, self._subscription, self._setup.table, self._clock.stamp)
+            self._gap = kind(self.account, self._added, self._setup.table, self._clock.stamp)
             self._asking = Asking(self._gap.single, self._signed)
-            self.repair = GapRepair(self._subscription, self._signed, self._gap.then)
+            self.repair = GapRepair(self._added, self._signed, self._gap.then)
         return self.repair
 
     # --- frames ---
@@ -382,13 +353,9 @@ class UserAdapter(OneAccount, Socket):
         if topic != "account":
             return [Note(f"topic {topic} is not known")]
         accounts, odd = read_rows(frame.data, _unified_account)
-        outputs = _noted(odd, "balances")
-        coins: list[_rows.UnifiedCoin] = []
+        outputs, coins = _noted(odd, "balances"), list[_rows.UnifiedCoin]()
         for account in accounts:
-            try:
-                found, odd = read_rows(account.coin, _rows.unified_coin)
-            except UNREADABLE as error:
-                found, odd = [], Odd(1, (str(error),))
+            found, odd = _rows.coins_of(account)
             coins += found
             outputs += _noted(odd, "balances")
         return [*outputs, *self._balances(self.account.unified_position(coins, int(frame.ts)), Odd())]
@@ -408,8 +375,8 @@ class UserAdapter(OneAccount, Socket):
         return [*told, *_noted(odd, "positions")]
 
     def _read_positions(self, _call: Call, answer: Answer, now: Instant) -> Read:
-        event_ms = self._clock.stamp(now)
-        return read_positions(answer, self.account.products, self._setup.table(), event_ms, unified=self.unified)
+        products, table, event_ms = self.account.products, self._setup.table(), self._clock.stamp(now)
+        return read_positions(answer, products, table, event_ms, unified=self.unified)
 
     def _tell(self, order_id: str, symbol: str, told: Told, now: Instant) -> list[Output]:
         """Publish what a row says; what it leaves open is asked for first."""
@@ -445,9 +412,8 @@ class UserAdapter(OneAccount, Socket):
     def deadline(self) -> float | None:
         times: list[float | None] = []
         if self._subscription is not None:
-            times = [self._login_by, self._mode_at, self.repair.deadline() if self.repair else None]
-            times.append(self._asking.deadline() if self._asking else None)
-            times.append(self._positions.deadline() if self._positions else None)
+            parts = (self.repair, self._asking, self._positions)
+            times = [self._login_by, self._mode_at, *(part.deadline() for part in parts if part is not None)]
         return earliest(super().deadline(), *times)
 
     def _leave(self, _stream_id: str, now: Instant) -> Outputs:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET
 
+from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal, divide, plain, positive
 from exchanges._rows import Odd, read_rows, tolerant
 from exchanges.events import AccountPosition, Balance, ExecutionReport, FeePart
@@ -216,3 +217,21 @@ def _balances(coins: Iterable[Coin]) -> Iterable[Balance]:
 
 def _milliseconds(text: str | None) -> int:
     return int(text) if text and text.isdigit() else 0
+
+
+class Reference(msgspec.Struct, rename="camel"):
+    """What an order that can't be read must say to be asked for."""
+
+    order_id: Any = None
+    category: Any = ""
+
+
+_reference = msgspec.json.Decoder(Reference).decode
+
+
+def reference(raw: bytes) -> Reference:
+    """Which order this is about, as far as it says so."""
+    try:
+        return _reference(raw)
+    except UNREADABLE:
+        return Reference()

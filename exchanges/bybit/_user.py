@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -42,6 +42,7 @@ from exchanges.bybit._orders import (
     decode_order,
     decode_wallet,
     execution_report,
+    reference,
     unclear,
 )
 from exchanges.bybit._positions import decode_held, position_calls, position_update, read_positions
@@ -78,16 +79,8 @@ class _Info(msgspec.Struct):
     marginMode: str = ""  # noqa: N815
 
 
-class _Ref(msgspec.Struct, rename="camel"):
-    """What an order that can't be read must say to be asked for."""
-
-    order_id: Any = None
-    category: Any = ""
-
-
 _decode_frame = tolerant(_Frame)
 _decode_info = tolerant(_Info)
-_decode_ref = msgspec.json.Decoder(_Ref).decode
 
 
 class _Account:
@@ -99,13 +92,8 @@ class _Account:
         self.resume = subscription.resume
         self.site: Site = site_of(subscription.credentials)
         self.clock = VenueClock(setup)
-        time = Call(
-            tag="time",
-            method="GET",
-            url=f"{self.site.rest}/v5/market/time",
-            headers=dict(self.site.headers),
-            timeout_s=ASK_TIMEOUT_S,
-        )
+        url, headers = f"{self.site.rest}/v5/market/time", dict(self.site.headers)
+        time = Call(tag="time", method="GET", url=url, headers=headers, timeout_s=ASK_TIMEOUT_S)
         self.check = ClockCheck(self.clock, time, time_of, tries=CLOCK_TRIES)
         self.plan = GapPlan(self.site.rest, category, setup.table(), self.stream_id)
         # Holds live events from the first frame on, so it exists before the first of them.
@@ -380,10 +368,7 @@ class UserAdapter(OneAccount):
         return outputs
 
     def _unreadable(self, account: _Account, raw: bytes, why: str, now: Instant) -> list[Output]:
-        try:
-            ref = _decode_ref(raw)
-        except UNREADABLE:
-            ref = _Ref()
+        ref = reference(raw)
         if ref.category not in (self._category, ""):
             return []
         if not isinstance(ref.order_id, str) or not ref.order_id:
