@@ -15,7 +15,7 @@ LOOK_S: Final = 0.5
 NOBODY_S: Final = 5.0
 """A lease in the name of a process that does not know of it: longer than hand-over messages take, shorter than it lives."""
 UNSEEN_S: Final = 4.5
-"""A role of which nobody can be seen for so long may count as gone."""
+"""A role of which nobody but newcomers can be seen for so long may count as gone."""
 BEAT_S: Final = 1.25
 """A process that has been dead for longer than a beat could have been known to be."""
 
@@ -112,10 +112,14 @@ class Monitor:
     def _seek_anybody(self) -> None:
         world, now = self._world, self._world.kernel.now
         speakers = world.speakers()
-        if not speakers or any(not each.host.frozen and not world.redis.cut_off(each.host) for each in speakers):
+        # A newcomer shows nobody the life of those before it: it begins one of its own if none of them can be seen.
+        knowing = [each for each in speakers if world.has_met(each)]
+        if not speakers or any(not each.host.frozen and not world.redis.cut_off(each.host) for each in knowing):
             self._seen_at = now
         elif now - self._seen_at >= UNSEEN_S:
             self.unseen.append(self._seen_at)
+            for each in speakers:
+                each.met = each.met or world.shows_itself(each)  # what is seen from now on is the role
             self._seen_at = now
 
 

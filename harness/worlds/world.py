@@ -182,11 +182,19 @@ class World:
         return [process for process in self.living() if announces(process)]
 
     def look_around(self) -> None:
-        """Often: who stands still, or has a Redis to which nobody can say that he lives, sees nobody (`hardly_met`)."""
-        for process in self.living():
+        """Often: who stands still, or has a Redis to which nobody can say that he lives, sees nobody (`hardly_met`); nor does
+        a newcomer while that is so with all those who were there."""
+        living = self.living()
+        knowing = [process for process in living if self.has_met(process)]
+        shown = not knowing or any(self.shows_itself(process) for process in knowing)
+        for process in living:
             process.met = self.has_met(process)
-            if process.host.frozen or not self.redis.writable(process.host):
+            if not self.shows_itself(process) or not (process.met or shown):
                 process.looks_since = self.kernel.now
+
+    def shows_itself(self, process: ServiceProcess) -> bool:
+        """Whether others can see that this process lives."""
+        return not process.host.frozen and self.redis.writable(process.host)
 
     def has_met(self, process: ServiceProcess) -> bool:
         """Whether a process knows that those lived who were there beside it."""

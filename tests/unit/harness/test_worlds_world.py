@@ -26,6 +26,20 @@ def test_who_had_no_redis_beside_another_process_does_not_know_that_it_lived(cut
     assert world.hardly_met == ([12.0] if cut_off else [])
 
 
+def test_a_newcomer_beside_one_that_has_no_redis_is_nobody_of_the_role() -> None:
+    """It begins a new life of the role, because it can't see that the other one lives, and was blamed for announcing it."""
+    with staged(), opened(draw(1, kind="calm", processes=1).setup) as world:
+        monitor = Monitor(world)
+        monitor.begin()
+        former = world.boot("user", "m1")
+        world.run(5.0)
+        world.redis.cut(former.host)
+        world.run(7.0)
+        world.boot("user", "m2")
+        world.run(12.0)
+    assert len(monitor.unseen) == 1
+
+
 @pytest.mark.parametrize("readonly", [True, False])
 def test_a_lease_that_nobody_can_give_back_now_is_no_lease_of_nobody(readonly: bool) -> None:
     """Seed 5208: Redis took no writes when the stream was closed."""
