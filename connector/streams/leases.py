@@ -214,6 +214,9 @@ class Leases:
             log.info("the state is back", held=len(leases), lost=len(lost))
         self._away = False
         self.neighbours.beaten()
+        if not self._has_beaten():
+            # Our own heartbeat is gone again: the state forgot, between two answers, and tells of nobody that it is dead.
+            self.neighbours.unknown()
         with self._lock:
             # Not what was released meanwhile, or came back with another number (hand-over).
             lost = {unit for unit in lost if self._held.get(unit) == leases[unit]}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from connector.core.ports import Process
 from connector.streams.handover import READY_TIMEOUT_S, RELEASE_TIMEOUT_S
 from connector.streams.pacing import LINGER_S
 from exchanges._adapter import Emit
-from tests.unit.connector.streams.cluster import Cluster, drained, hide_keys, kind, names
+from tests.unit.connector.streams.cluster import TTL_S, Cluster, drained, hide_keys, kind, names
 from tests.unit.connector.streams.fakes import delta
 from tests.unit.connector.streams.test_tracker import report
 
@@ -499,3 +501,45 @@ def test_a_stream_whose_giver_died_is_free_at_once_when_its_taker_ends(cluster: 
     cluster.tick(5)
     assert cluster.publishers("u1") == ["c"]
     assert c.streams == {"u1"}
+
+
+def test_a_giver_whose_heartbeat_the_state_forgot_within_a_beat_is_not_taken_for_dead(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flushed between two answers of one beat: the beat knew of no loss, the look at the others found nobody, and the taker
+    went on beside the giver."""
+    a = cluster.process("a")
+    cluster.open("u1")
+    cluster.tick(1)
+    b = cluster.process("b")
+    b.supervisor.sick.add("u1")
+    a.accounts.handover.give("u1")
+    cluster.tick(2)
+    roll = cluster.state.roll
+
+    def flushed() -> Mapping[str, Process]:
+        cluster.state.flush()
+        return roll()
+
+    with monkeypatch.context() as within:
+        within.setattr(cluster.state, "roll", flushed)
+        b.beat()
+    b.accounts.handover.check()
+    cluster.settle()
+    assert b.accounts.handover.taking("u1")
+    assert cluster.publishers("u1") == ["a"]
+    cluster.tick(60)
+    assert len(cluster.publishers("u1")) == 1
+
+
+def test_a_giver_that_died_is_waited_for_no_longer_than_its_heartbeat_lasts(cluster: Cluster) -> None:
+    a = cluster.process("a")
+    cluster.open("u1")
+    cluster.tick(1)
+    b = cluster.process("b")
+    a.accounts.handover.give("u1")
+    cluster.settle()
+    a.die()
+    cluster.tick(TTL_S + 1)
+    assert cluster.publishers("u1") == ["b"]
+    assert not b.accounts.handover.busy
