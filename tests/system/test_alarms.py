@@ -17,6 +17,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from connector.streams.pacing import BACKOFF_CAP_S
 from harness import prometheus
 from harness.evidence import Evidence
 from harness.prometheus import Prometheus
@@ -33,6 +34,8 @@ pytestmark = [
 ]
 
 WAIT_S: Final = 60.0
+CLEARS_S: Final = BACKOFF_CAP_S + WAIT_S
+"""After its cause has ended: what was refused for a minute is tried again after the longest pause at the latest."""
 ROOM: Final = 9
 """Accounts that the service takes."""
 RULES: Final[dict[str, Any]] = yaml.safe_load((ROOT / "deploy" / "alerts.yml").read_text())
@@ -67,7 +70,7 @@ class Site:
         wait_for(all_fire, WAIT_S, f"{', '.join(names)} firing, only {sorted(self.watched.firing())} at the start", 0.2)
 
     def clears(self, *names: str) -> None:
-        wait_for(lambda: not set(names) & self.watched.firing().keys(), WAIT_S, f"end of {', '.join(names)}", 0.2)
+        wait_for(lambda: not set(names) & self.watched.firing().keys(), CLEARS_S, f"end of {', '.join(names)}", 0.2)
 
     def live(self, exchange: str, number: int) -> list[Stream]:
         made = [self.accounts(exchange) for _ in range(number)]
