@@ -12,7 +12,7 @@ from connector.streams.handover import READY_TIMEOUT_S, RELEASE_TIMEOUT_S
 from connector.streams.pacing import LINGER_S
 from exchanges._adapter import Emit
 from tests.unit.connector.streams.cluster import TTL_S, Cluster, drained, hide_keys, kind, names
-from tests.unit.connector.streams.fakes import delta
+from tests.unit.connector.streams.fakes import delta, keys
 from tests.unit.connector.streams.test_tracker import report
 
 
@@ -543,3 +543,54 @@ def test_a_giver_that_died_is_waited_for_no_longer_than_its_heartbeat_lasts(clus
     cluster.tick(TTL_S + 1)
     assert cluster.publishers("u1") == ["b"]
     assert not b.accounts.handover.busy
+
+
+def test_nothing_of_a_hand_over_is_left_on_either_side(cluster: Cluster) -> None:
+    """A giver that went on keeping the lease would keep it alive for a taker that died."""
+    a = cluster.process("a")
+    cluster.open("u1")
+    cluster.tick(1)
+    b = cluster.process("b")
+    a.accounts.handover.give("u1")
+    cluster.settle()
+    assert a.leases.gives("u1")
+    cluster.tick(10)
+    assert b.streams == {"u1"}
+    assert not a.leases.gives("u1")
+    assert cluster.state.held("b") == {"u1"}, "kept by its own heartbeat"
+    assert cluster.state.held("a") == set()
+
+
+def test_a_taker_that_ends_says_that_it_has_no_room_and_not_that_it_can_t_open_the_stream(cluster: Cluster) -> None:
+    a = cluster.process("a")
+    cluster.open("u1")
+    cluster.tick(1)
+    b = cluster.process("b")
+    b.supervisor.sick.add("u1")
+    a.accounts.handover.give("u1")
+    cluster.settle()
+    assert b.accounts.handover.decline() == ["u1"]
+    cluster.settle()
+    assert a.accounts.handover.givable("u1"), "to somebody else, at once"
+
+
+def test_a_refusal_that_comes_after_everything_frees_just_that_lease(cluster: Cluster) -> None:
+    a = cluster.process("a")
+    cluster.state.open("u1", "bybit", "owner", keys(), 0)
+    fence = cluster.state.claim(["u1"], "b", 100.0)["u1"]
+    refused = a.accounts.handover.message
+    refused("refused", "u1", {"by": "b"})
+    assert cluster.state.owners(["u1"]) == {"u1": "b"}, "no number, no lease"
+    refused("refused", "u1", {"by": "b", "fence": fence})
+    assert cluster.state.owners(["u1"]) == {}
+
+
+def test_a_giver_whose_last_words_are_not_out_says_so(cluster: Cluster) -> None:
+    a = cluster.process("a")
+    cluster.open("u1")
+    cluster.tick(1)
+    b = cluster.process("b")
+    a.accounts.handover.give("u1")
+    cluster.settle()
+    b.accounts.handover.message("released", "u1", {"clean": False, "seamless": True})
+    assert ("release", "u1", False) in b.supervisor.calls

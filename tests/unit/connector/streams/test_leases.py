@@ -287,3 +287,22 @@ def test_a_stream_on_its_way_to_another_process_counts_as_published_here_until_i
     assert leases.gives("u1")
     leases.passed_on("u1")
     assert not leases.gives("u1")
+
+
+def test_a_process_that_never_beat_has_no_lapse_and_no_time(state: MoodyState, clock: Clock) -> None:
+    leases = Leases(state, "a", "user", 8.0, clock)
+    assert (leases.lapses, leases.permitted_s()) == (0, 0.0)
+    leases.beat(info("a"))
+    assert leases.lapses == 1
+    clock.seconds += 100
+    assert leases.permitted_s() == 0.0
+
+
+def test_a_price_feed_is_left_to_the_processes_that_run_its_kind(state: MoodyState, clock: Clock) -> None:
+    candles, tickers = Leases(state, "candles", "price", 8.0, clock), Leases(state, "tickers", "price", 8.0, clock)
+    for _ in range(2):
+        for leases, feed in ((candles, "candle"), (tickers, "ticker")):
+            leases.beat(msgspec.structs.replace(info(leases.owner), role="price", feeds=(feed,)))
+    units = [f"candle:binance#{number}" for number in range(20)]
+    assert all(candles.mine_first(unit) for unit in units)
+    assert not any(tickers.mine_first(unit) for unit in units)
