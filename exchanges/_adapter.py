@@ -72,6 +72,9 @@ class Resume(msgspec.Struct, frozen=True, kw_only=True):
     past_unknown: bool = False
     """Nothing was known of the account when its stream began, and no gap was read since: orders that were open then may be
     missing."""
+    behind: bool = False
+    """More may have been told than `orders` says: the process that wrote it down did not get to its last word. Each order is
+    told as it stands then, because a step that led there would go back behind its end."""
 
 
 class UserSubscription(msgspec.Struct, frozen=True, kw_only=True):

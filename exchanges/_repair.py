@@ -6,6 +6,7 @@ The venue says which calls to make and how an answer becomes events; everything 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Final
 
 import msgspec
@@ -15,12 +16,15 @@ from exchanges._frames import RETRYABLE
 from exchanges._numbers import decimal
 from exchanges._times import retry_after_s
 from exchanges.events import (
+    TERMINAL,
     AccountEvent,
     AccountPosition,
     AccountUpdate,
     ExecutionReport,
     OrderEvent,
     OrderTradeUpdate,
+    client_id_of,
+    order_key,
 )
 
 MAX_HELD_EVENTS: Final = 20_000
@@ -74,21 +78,19 @@ def _nothing(_call: Call, _now: Instant) -> Sequence[AccountEvent]:
     return ()
 
 
-def _without_last_parts(orders: Sequence[OrderEvent]) -> list[OrderEvent]:
-    """Orders of one reading, by time, without partial fills of those that were filled with just that total.
+def _as_they_stand(orders: Sequence[OrderEvent]) -> list[OrderEvent]:
+    """The newest state of each order only, at its place."""
+    newest: dict[tuple[str, str], int] = {}
+    for index, event in enumerate(orders):
+        key = order_key(event.symbol, event.order_id, client_id_of(event))
+        before = newest.get(key)
+        if before is None or _progress(event) >= _progress(orders[before]):
+            newest[key] = index
+    return [orders[index] for index in sorted(newest.values())]
 
-    The fills are read before it is known what became of their order, so the last one of an order that was made smaller
-    looks like a part of it. Whoever was live told its end alone; after a kill within the second before the position was
-    saved, that end may be out already, and a partial fill that comes behind it goes backwards.
-    """
-    ends = {(event.symbol, event.order_id): event for event in orders if event.order_status == "FILLED"}
-    kept = []
-    for event in orders:
-        end = ends.get((event.symbol, event.order_id))
-        partial = event.order_status == "PARTIALLY_FILLED"
-        if end is None or not partial or decimal(end.total_trade_quantity) != decimal(event.total_trade_quantity):
-            kept.append(event)
-    return kept
+
+def _progress(event: OrderEvent) -> tuple[bool, Decimal]:
+    return event.order_status in TERMINAL, decimal(event.total_trade_quantity)
 
 
 def _readable(body: bytes) -> bool:
@@ -246,7 +248,8 @@ class GapRepair:
         """What was found so far, orders by time and before the balances."""
         orders = [event for event in self._found if isinstance(event, ExecutionReport | OrderTradeUpdate)]
         orders.sort(key=lambda event: event.order_time)
-        orders = _without_last_parts(orders)
+        if self.resume is not None and self.resume.behind:
+            orders = _as_they_stand(orders)
         others = [event for event in self._found if not isinstance(event, ExecutionReport | OrderTradeUpdate)]
         self._orders += len(orders)
         self._balances += sum(isinstance(event, AccountPosition | AccountUpdate) for event in others)

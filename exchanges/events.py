@@ -291,6 +291,25 @@ AccountEvent = (
 OrderEvent = ExecutionReport | OrderTradeUpdate
 
 
+def client_id_of(event: OrderEvent) -> str:
+    """The order's own client id: a cancellation of spot tells it as the original one, behind that of the cancel request."""
+    if isinstance(event, OrderTradeUpdate):
+        return event.client_order_id
+    if event.order_status == "CANCELED" and event.original_client_order_id:
+        return event.original_client_order_id
+    return event.new_client_order_id
+
+
+def order_key(symbol: str, order_id: str | int, client_order_id: str) -> tuple[str, str]:
+    """What tells one order of an account from all others.
+
+    Order ids are unique per symbol only (Binance), and orders that a venue itself makes may have none (KuCoin's liquidations
+    all say -1): then the client id tells them apart.
+    """
+    own = str(order_id)
+    return symbol, own if own not in {"", "-1", "0"} else client_order_id
+
+
 class Ticker(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """Last price of one symbol; every figure is a JSON number, ask and bid carry the last price (contract 2.6).
 

@@ -74,7 +74,7 @@ class Gaps:
         stream.past_unknown = unknown and stream.gap_from_ms is None
         if stream.past_unknown:
             # At once: nobody may start from a position that does not say so.
-            self._lines.set_past_unknown(stream.spec.stream_id, True)
+            self._lines.past_is_unknown(stream.spec.stream_id)
 
     def reread(self, stream: Stream, since_ms: int) -> None:
         """Everything since then is read again; 0: since the stream is live here."""
@@ -88,8 +88,8 @@ class Gaps:
         now_ms = self._placement.now_ms(stream.spec.exchange)
         if gap is not None:
             gap = measured_gap(gap, now_ms - self._clock.wall_ms())
-            if gap.complete and open_told(gap.missing):
-                self._lines.set_past_unknown(stream.spec.stream_id, False)
+            if gap.complete:
+                self._lines.gap_was_read(stream.spec.stream_id, open_told=open_told(gap.missing))
         if stream.past_unknown:
             stream.past_unknown = False
             gap = gap or unknown_gap(now_ms)

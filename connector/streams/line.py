@@ -6,7 +6,7 @@ import threading
 
 from connector.streams.holdings import Outgoing
 from connector.streams.positions import encode_position
-from connector.streams.tracker import OrderTracker, Position
+from connector.streams.tracker import MAX_SEEN_IDS, OrderTracker, Position
 from exchanges._adapter import Emit, KnownOrder
 
 
@@ -63,7 +63,13 @@ class Line:
         self.stamp = max(self.stamp, position.stamp)
         self.began_ms = max(self.began_ms, position.live_until_ms)
 
-    def position(self, tracker: OrderTracker, live_until_ms: int, now_ms: int, *, seen: int = 50) -> bytes:
-        """What `tracker` knows, as the newest position of the stream."""
+    def position(self, live_until_ms: int, now_ms: int) -> bytes:
+        """What is confirmed, as the newest position of the stream."""
         self.stamp = max(self.stamp + 1, now_ms)
-        return encode_position(tracker.position(live_until_ms, stamp=self.stamp, seen=seen))
+        return encode_position(self.confirmed.position(live_until_ms, stamp=self.stamp))
+
+    def last_position(self, live_until_ms: int, now_ms: int) -> bytes:
+        """All that was told, as the newest position: nothing follows it."""
+        self.stamp = max(self.stamp + 1, now_ms)
+        told = self.tracker.position(live_until_ms, stamp=self.stamp, seen=MAX_SEEN_IDS, last_word=True)
+        return encode_position(told)

@@ -19,7 +19,7 @@ from connector.core.traces import TRACES
 from connector.streams.line import Line
 from connector.streams.messages import account_message
 from connector.streams.positions import stamp_of
-from connector.streams.tracker import MAX_SEEN_IDS, Position, known_order
+from connector.streams.tracker import Position, known_order
 from exchanges._adapter import Emit, Resume
 from exchanges._plausible import AHEAD_MS
 from exchanges.events import (
@@ -125,7 +125,7 @@ class Lines:
                 self._leaving[stream_id] = line
             if not live_until_ms or line.held is not None or fenced:
                 return None
-            return line.position(line.tracker, live_until_ms, self._wall_ms(), seen=MAX_SEEN_IDS)
+            return line.last_position(live_until_ms, self._wall_ms())
 
     def last_word(self, stream_id: str, position: bytes | None, *, out: bool, revoke: bool) -> bytes | None:
         """The position to leave behind after `take` gave `position` and waiting for confirmations came to its end.
@@ -146,7 +146,7 @@ class Lines:
         if line is None or not out:
             return None
         with line.lock:
-            return line.position(line.confirmed, line.live_until_ms, self._wall_ms()) if line.live_until_ms else None
+            return line.position(line.live_until_ms, self._wall_ms()) if line.live_until_ms else None
 
     def ends_unconfirmed(self, stream_id: str) -> bool:
         """The last subscriber of a stream leaves: whether the broker is away and has not all of it. Then its saved position
@@ -200,11 +200,20 @@ class Lines:
                 line.pending = max(0, line.pending - lost)
                 line.tracker.fall_back(line.confirmed)
 
-    def set_past_unknown(self, stream_id: str, unknown: bool) -> None:
-        """The next position of the stream says so, too."""
+    def past_is_unknown(self, stream_id: str) -> None:
+        """Nothing is known of where the account stood. The next position of the stream says so, too."""
         line = self._lines.get(stream_id)
         if line is not None:
-            line.tracker.past_unknown = line.confirmed.past_unknown = unknown
+            for tracker in (line.tracker, line.confirmed):
+                tracker.past_unknown = tracker.behind = True
+
+    def gap_was_read(self, stream_id: str, *, open_told: bool) -> None:
+        """To its end: what was told before is known now. `open_told`: so is what was open then."""
+        line = self._lines.get(stream_id)
+        if line is not None:
+            for tracker in (line.tracker, line.confirmed):
+                tracker.behind = False
+                tracker.past_unknown = tracker.past_unknown and not open_told
 
     def watch_for_recovery(self, stream_id: str) -> None:
         """Tell `on_genuine_event` about the next genuine account event of this stream, once."""
@@ -343,7 +352,7 @@ class Lines:
                     until_ms = line.live_until_ms
                 if not until_ms:
                     continue
-                positions[stream_id] = line.position(line.confirmed, until_ms, now_ms)
+                positions[stream_id] = line.position(until_ms, now_ms)
                 line.dirty = False
                 if not line.pending:
                     line.saved_ms, line.live_until_ms = now_ms, until_ms

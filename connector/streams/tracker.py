@@ -26,6 +26,8 @@ from exchanges.events import (
     PositionKey,
     PositionUpdate,
     carried,
+    client_id_of,
+    order_key,
 )
 
 MAX_FINISHED_ORDERS: Final = 300
@@ -64,6 +66,9 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     past_unknown: bool = False
     """The stream began with an unknown past, and no gap was read since: of what was open then `orders` holds only what was
     told later."""
+    last_word: bool = False
+    """Nothing was told after it: its process ended the stream in order. After a kill up to a second is missing, more if the
+    process could not save."""
 
 
 class OrderTracker:
@@ -76,6 +81,7 @@ class OrderTracker:
         "_open",
         "_position_times",
         "_seen",
+        "behind",
         "holdings",
         "past_unknown",
     )
@@ -91,6 +97,8 @@ class OrderTracker:
         self.holdings = Holdings()
         self.past_unknown = False
         """See `Position`."""
+        self.behind = False
+        """More may have been told of the stream than is known here, and no gap was read since."""
 
     def admit(self, event: AccountEvent, *, repaired: bool = False, latest_ms: int = ANY_TIME) -> Admitted | None:
         """The event as it may be published now, or None if it is a repetition or older than what was published.
@@ -157,6 +165,7 @@ class OrderTracker:
         self._open = confirmed._open.copy()
         self._finished = confirmed._finished.copy()
         self._clients = confirmed._clients.copy()
+        self.behind = True
 
     def _remember(self, order: KnownOrder) -> None:
         key = _key(order)
@@ -209,6 +218,7 @@ class OrderTracker:
             orders=(*self._open.values(), *self._finished.values()),
             holds=tuple(self.holdings.held()),
             past_unknown=self.past_unknown,
+            behind=self.behind,
         )
 
     def load(self, position: Position) -> None:
@@ -224,6 +234,7 @@ class OrderTracker:
             self._seen[event_id] = None
         self.holdings.load(position.holds)
         self.past_unknown = position.past_unknown
+        self.behind = not position.last_word
 
     def confirm(self, event_id: str, order: KnownOrder | None) -> None:
         """Remember an event that another tracker admitted and the primary sink confirmed; `order` is what it tells."""
@@ -234,7 +245,7 @@ class OrderTracker:
         while len(self._seen) > MAX_SEEN_IDS:
             self._seen.popitem(last=False)
 
-    def position(self, live_until_ms: int, *, stamp: int = 0, seen: int = 50) -> Position:
+    def position(self, live_until_ms: int, *, stamp: int = 0, seen: int = 50, last_word: bool = False) -> Position:
         """The persisted form; `seen` = how many message ids it remembers (a hand-over needs all, a save each second few)."""
         return Position(
             live_until_ms=live_until_ms,
@@ -244,17 +255,12 @@ class OrderTracker:
             holds=self.holdings.held(),
             told=self.holdings.newest_ids(),
             past_unknown=self.past_unknown,
+            last_word=last_word and not self.behind,
         )
 
 
 def _key(order: KnownOrder) -> str:
-    """What tells one order of an account from all others.
-
-    Order ids are unique per symbol only (Binance), and orders that a venue itself makes may have none (KuCoin's liquidations
-    all say -1): then the client id tells them apart.
-    """
-    own = order.order_id if order.order_id not in {"", "-1", "0"} else order.client_order_id
-    return f"{order.symbol}:{own}"
+    return ":".join(order_key(order.symbol, order.order_id, order.client_order_id))
 
 
 def known_order(event: OrderEvent) -> KnownOrder:
@@ -272,11 +278,10 @@ def known_order(event: OrderEvent) -> KnownOrder:
             order_type=event.order_type,
             order_time_ms=event.order_time,
         )
-    canceled = event.order_status == "CANCELED" and event.original_client_order_id
     size, quote = carried(event.unique_message_id)
     return KnownOrder(
         order_id=str(event.order_id),
-        client_order_id=(event.original_client_order_id or "") if canceled else event.new_client_order_id,
+        client_order_id=client_id_of(event),
         symbol=event.symbol,
         status=event.order_status,
         executed=event.total_trade_quantity,

@@ -87,17 +87,6 @@ KNOWN: Final[tuple[Known, ...]] = (
         "commands",
         within=250,
     ),
-    Known(
-        "E19",
-        "what is told in the last second before a kill, before a process stands still or while it is cut off from Redis, is"
-        " not in the saved position: an edit of an order that ended then, or a part that an earlier gap had left out, is told"
-        " behind its end or behind a larger total",
-        frozenset({"rabbit backwards", "redis backwards", "rabbit doubled", "redis doubled"}),
-        either(*KILLS, "freeze", "redis_cut"),
-        4880,
-        "reboot",
-        within=400,
-    ),
 )
 
 

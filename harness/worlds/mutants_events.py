@@ -93,6 +93,6 @@ def event_after_the_close() -> AbstractContextManager[object]:
     return patch.object(Lines, "close", close)
 
 
-def last_parts_told() -> AbstractContextManager[object]:
-    """E19: a gap tells the last fill of an order as a part of it, and then its end."""
-    return patch.object(_repair, "_without_last_parts", list)
+def steps_told() -> AbstractContextManager[object]:
+    """E19: after a kill, too, a gap tells step by step how an order came to its end."""
+    return patch.object(_repair, "_as_they_stand", list)

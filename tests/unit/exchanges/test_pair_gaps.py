@@ -188,6 +188,32 @@ def test_the_end_of_an_order_that_nobody_knew_to_be_open_is_told_or_named(
 
 
 @REMEMBERING
+@pytest.mark.parametrize("behind", [True, False])
+def test_steps_of_an_order_do_not_follow_an_end_that_a_killed_process_had_told(seat: Seat, behind: bool) -> None:
+    """E19: what it told last was not saved."""
+    pair = Pair(seat).joined()
+    client = client_text(seat.exchange, "DBO1")
+    order = pair.place("DBO1")
+    pair.until(lambda: pair.status(client) == "NEW")
+    pair.drop()
+    saved = pair.books.resume(pair.last_live_ms - OVERLAP_MS)
+    pair.fill(order, 3)
+    pair.wait(1.0)
+    pair.fill(order, 2)
+    pair.wait(1.0)
+    pair.fill(order)
+    pair.named.clear()
+    pair.out.clear()
+    pair.user(msgspec.structs.replace(saved, behind=behind))
+    pair.until(pair.whole)
+    states = [emit.event.order_status for emit in pair.orders()]
+    if behind:
+        assert states == ["FILLED"]
+    assert states[-1] == "FILLED"
+    assert_booked(pair, client, order)
+
+
+@REMEMBERING
 def test_a_call_that_is_repeated_late_is_signed_anew(seat: Seat) -> None:
     pair = Pair(seat).joined()
     order = pair.place("DBO1")

@@ -13,7 +13,7 @@ from connector.streams.gaps import PAST_UNKNOWN
 from connector.streams.position_store import PositionStore
 from connector.streams.positions import decode_position, encode_position
 from connector.streams.tracker import Position
-from exchanges._adapter import GapReport, UserSubscription
+from exchanges._adapter import GapReport, Resume, UserSubscription
 from exchanges._plan import OPEN_BEFORE
 from tests.unit.connector.streams.cluster import Cluster, Process
 from tests.unit.connector.streams.fakes import Bench, Clock, MoodyState
@@ -176,11 +176,20 @@ def saved(bench: Bench) -> bytes:
 
 
 def past_unknown(bench: Bench) -> bool:
-    """Whether the gap that is read now is that of an account of which may more have been open than is known."""
+    """Whether the gap that is read now is that of an account of which more may have been open than is known."""
+    return resume(bench).past_unknown
+
+
+def behind(bench: Bench) -> bool:
+    """Whether the gap that is read now is that of an account of which more may have been told than is known."""
+    return resume(bench).behind
+
+
+def resume(bench: Bench) -> Resume:
     subscription = bench.placement.joins[-1][2]
     assert isinstance(subscription, UserSubscription)
     assert subscription.resume is not None
-    return subscription.resume.past_unknown
+    return subscription.resume
 
 
 def restarted(before: Bench) -> Bench:
@@ -188,6 +197,13 @@ def restarted(before: Bench) -> Bench:
     after = Bench()
     after.want(unknown=True, position=saved(before))
     return after
+
+
+def reconnected(bench: Bench) -> Bench:
+    """The connection broke, and the next one is being made."""
+    bench.lost()
+    bench.advance(60)
+    return bench
 
 
 def read(bench: Bench, *missing: str, complete: bool = True) -> None:
@@ -222,13 +238,9 @@ def test_a_stream_that_comes_back_in_its_process_does_not_know_all_that_was_open
     bench = Bench()
     bench.want(unknown=True)
     bench.live()
-    bench.lost()
-    bench.advance(60)
-    assert past_unknown(bench)
+    assert past_unknown(reconnected(bench))
     read(bench)
-    bench.lost()
-    bench.advance(60)
-    assert not past_unknown(bench)
+    assert not past_unknown(reconnected(bench))
 
 
 def test_what_was_open_is_known_to_a_taker_whose_giver_knows_it() -> None:
@@ -237,9 +249,75 @@ def test_what_was_open_is_known_to_a_taker_whose_giver_knows_it() -> None:
     bench.live()
     bench.supervisor.let_through("u1", position(7), clean=True, seamless=True)
     bench.run()
-    bench.lost()
-    bench.advance(60)
-    assert not past_unknown(bench)
+    assert not past_unknown(reconnected(bench))
+
+
+def test_what_a_killed_process_told_last_is_not_known_until_its_gap_is_read() -> None:
+    """E19."""
+    first = Bench()
+    first.want()
+    first.live()
+    left = saved(first)
+    assert not behind(reconnected(first)), "it knows what it told itself"
+    second = Bench()
+    second.want(position=left)
+    assert behind(second)
+    read(second, complete=False)
+    assert behind(reconnected(second))
+    read(second, "order 7: not known to the venue")
+    assert not behind(reconnected(second))
+    read(second)
+    assert behind(restarted(second)), "that one may be killed, too"
+
+
+def test_what_a_process_told_that_ended_in_order_is_known() -> None:
+    first = Bench()
+    first.want()
+    first.live()
+    left = first.pipeline.lines.take("u1", first.clock.wall_ms())
+    after = Bench()
+    after.want(position=left)
+    assert not behind(after)
+
+
+def test_a_process_that_ends_in_order_does_not_claim_to_know_what_a_killed_one_told() -> None:
+    first = Bench()
+    first.want()
+    first.live()
+    second = restarted(first)
+    second.live()
+    left = second.pipeline.lines.take("u1", second.clock.wall_ms())
+    after = Bench()
+    after.want(position=left)
+    assert behind(after)
+
+
+def test_a_taker_knows_what_was_told_once_its_giver_is_done() -> None:
+    giver = Bench()
+    giver.want()
+    giver.live()
+    taker = Bench()
+    taker.want(hold=True, position=saved(giver))
+    taker.live()
+    last = giver.pipeline.lines.take("u1", giver.clock.wall_ms())
+    taker.supervisor.let_through("u1", last, clean=True, seamless=True)
+    taker.run()
+    assert not behind(reconnected(taker))
+
+
+def test_what_was_told_on_redis_is_not_known_when_the_broker_lost_it() -> None:
+    bench = Bench()
+    bench.want()
+    bench.live()
+    bench.pipeline.lines.fall_back("u1", 0)
+    assert behind(reconnected(bench))
+
+
+def test_of_an_unknown_past_it_is_not_known_what_was_told() -> None:
+    bench = Bench()
+    bench.want(unknown=True)
+    bench.live()
+    assert behind(reconnected(bench))
 
 
 def test_a_past_that_is_known_is_not_told_as_unknown() -> None:
