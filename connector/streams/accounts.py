@@ -80,7 +80,16 @@ class Accounts:
         self.draining = False
         self.loop = loop
         self.handover = Handover(
-            state, leases, supervisor, pipeline, clock, loop, self._start_taken, positions, lambda: self._room() > 0
+            state,
+            leases,
+            supervisor,
+            pipeline,
+            clock,
+            loop,
+            self._start_taken,
+            positions,
+            lambda: self._room() > 0,
+            self._fenced,
         )
         self._leaving = Leaving(positions, leases, supervisor, pipeline, clock, loop, self.handover)
         self._saves = PositionSaves(positions, leases, pipeline, clock, loop, supervisor.live_ms)

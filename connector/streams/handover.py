@@ -22,7 +22,7 @@ stops waiting for it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -57,7 +57,8 @@ class Handover:
     """Both sides of the hand-over protocol. The loop's thread only, except `busy`.
 
     `start_taken` opens a stream beside the giver's session; it returns False if this process can't, and raises
-    `StateUnavailable`. `has_room` tells whether this process may hold one stream more.
+    `StateUnavailable`. `has_room` tells whether this process may hold one stream more. `fenced` ends streams that
+    are no longer ours.
     """
 
     def __init__(
@@ -71,12 +72,13 @@ class Handover:
         start_taken: Callable[[str], bool],
         positions: PositionStore,
         has_room: Callable[[], bool],
+        fenced: Callable[[Sequence[str]], None],
     ) -> None:
         self._state, self._leases, self._supervisor = state, leases, supervisor
         self._positions = positions
         self._pipeline, self._clock, self._loop, self._start_taken = pipeline, clock, loop, start_taken
         self._tell = Teller(state, leases.owner).tell
-        self._has_room, self._takers = has_room, Takers(state, leases, clock)
+        self._has_room, self._fenced, self._takers = has_room, fenced, Takers(state, leases, clock)
         self._passing: dict[str, Passing] = {}
         self._draining = False
         self._checked_at: float | None = None
@@ -169,7 +171,7 @@ class Handover:
             if not self._leases.holds(stream_id):
                 # It was let go already and the taker does not know.
                 self._tell(by, "released", stream_id, seamless=False)
-        elif self._move(stream_id, passing, Cue.TAKER_READY):
+        elif by == passing.other and self._move(stream_id, passing, Cue.TAKER_READY):
             passing.ready_ms = self._clock.wall_ms()
             self._supervisor.probe(stream_id)
             self._loop.after(LINGER_S, partial(self._lingered, stream_id, passing))
@@ -317,9 +319,16 @@ class Handover:
             passing.since = self._clock.mono()
             self._tell(passing.other, "ready", stream_id, by=self._leases.owner)
 
-    def _release(self, stream_id: str, cue: Cue, *, clean: bool, seamless: bool) -> None:
+    def _release(self, stream_id: str, cue: Cue, *, clean: bool, seamless: bool, fence: int = 0) -> None:
+        """The giver is done. `fence`: of the offer that it speaks of. Raises `StateUnavailable`."""
         passing = self._passing.get(stream_id)
-        if passing is None or not self._move(stream_id, passing, cue):
+        if passing is None:
+            return
+        if passing.phase in TAKING and fence != passing.fence and self._leases.retake([stream_id]):
+            # The giver took it back while this process was slow, and may have given it to a third one since.
+            self._fenced([stream_id])
+            return
+        if not self._move(stream_id, passing, cue):
             return
         try:
             position = self._positions.load([stream_id]).get(stream_id)
@@ -334,16 +343,17 @@ class Handover:
         self._takers.pardon(stream_id)
         self._end(stream_id)
 
-    def _end(self, stream_id: str, *, told: bool = False) -> None:
-        """`told`: by the taker. Where the last event is published already, it is too late to end anything."""
+    def _end(self, stream_id: str, *, by: str | None = None) -> None:
+        """`by`: the taker that said so (empty: an older version that does not say who it is). Where the last event is
+        published already, it is too late to end anything."""
         passing = self._passing.get(stream_id)
-        if passing is None or (told and passing.phase in TAKING):
+        if passing is None or (by is not None and (passing.phase in TAKING or by not in {"", passing.other})):
             return
         taking = passing.phase in TAKING
         if not self._move(stream_id, passing, Cue.ENDED):
             return
         if taking:
-            self._tell(passing.other, "closed", stream_id)
+            self._tell(passing.other, "closed", stream_id, by=self._leases.owner)
         else:
             self._supervisor.unwant(stream_id)
             self._check_drained()
@@ -360,11 +370,12 @@ class Handover:
                 self._state.release({stream_id: int(str(message.get("fence", 0)))}, self._leases.owner)
             case "released":
                 clean, seamless = bool(message.get("clean", True)), bool(message.get("seamless", True))
-                self._release(stream_id, Cue.RELEASED, clean=clean, seamless=seamless)
+                fence = int(str(message.get("fence", 0)))
+                self._release(stream_id, Cue.RELEASED, clean=clean, seamless=seamless, fence=fence)
             case "refused":
                 self._refused_by(stream_id, message)
             case "closed":
-                self._end(stream_id, told=True)
+                self._end(stream_id, by=str(message.get("by", "")))
             case _:
                 log.warning("unknown notification", kind=kind)
 

@@ -327,6 +327,14 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         first=30055,
     ),
     Mutant(
+        "W10 taken back unasked",
+        "a slow taker goes on without the giver that took the stream back and gave it to a third process",
+        "process",
+        frozenset({"rabbit two owners", "redis two owners"}),
+        owners.taken_back_unasked,
+        first=5187,
+    ),
+    Mutant(
         "W9 last words are the end",
         "a process that stood still takes the end of a connection for that of the stall, and asks for nothing before it",
         "freeze",

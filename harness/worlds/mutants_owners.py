@@ -17,6 +17,7 @@ from connector.streams.handover import Handover
 from connector.streams.leases import Leases
 from connector.streams.market import Markets
 from connector.streams.neighbours import Neighbours
+from connector.streams.passing import Cue
 from connector.streams.takers import Takers
 
 
@@ -116,4 +117,22 @@ def release_undone_by_a_renewal() -> Iterator[None]:
         patch.object(Leases, "_due", lambda _, leases: dict(leases)),
         patch.object(Leases, "_give_back", lambda *_: None),
     ):
+        yield
+
+
+@contextmanager
+def taken_back_unasked() -> Iterator[None]:
+    """A taker goes on without its giver and asks nobody whose the stream is; a giver takes any word for its taker's."""
+    release, taker_ready = Handover._release, Handover._taker_ready
+
+    def any_release(self: Handover, stream_id: str, cue: Cue, *, clean: bool, seamless: bool, fence: int = 0) -> None:
+        passing = self._passing.get(stream_id)
+        fence = passing.fence if passing is not None else fence
+        release(self, stream_id, cue, clean=clean, seamless=seamless, fence=fence)
+
+    def anybody_ready(self: Handover, stream_id: str, by: str) -> None:
+        passing = self._passing.get(stream_id)
+        taker_ready(self, stream_id, by if passing is None else passing.other)
+
+    with patch.object(Handover, "_release", any_release), patch.object(Handover, "_taker_ready", anybody_ready):
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, cast
 
 from connector.core.clock import Chance
@@ -38,6 +39,7 @@ class Desk:
         self.leases = Leases(self.state, "me", "user", TTL_S, self.clock)
         self.loop = Loop("test", self.clock, threaded=False)
         self.starts = self.room = True
+        self.fenced: list[str] = []
         self.handover = Handover(
             self.state,
             self.leases,
@@ -48,6 +50,7 @@ class Desk:
             self._start,
             PositionStore(self.state, None),
             lambda: self.room,
+            self._fence,
         )
         self.drained: list[bool] = []
         self.alive = ["me", "other"]
@@ -60,6 +63,11 @@ class Desk:
         assert owner == "other"
         message = json.loads(text)
         self.told.append((message.pop("t"), message))
+
+    def _fence(self, stream_ids: Sequence[str]) -> None:
+        self.fenced.extend(stream_ids)
+        for stream_id in stream_ids:
+            self.handover.end(stream_id)
 
     def _start(self, stream_id: str) -> bool:
         if self.starts:

@@ -99,6 +99,21 @@ def test_a_stream_without_a_live_session_is_let_go_at_once(desk: Desk) -> None:
     assert not desk.handover.busy
 
 
+@pytest.mark.parametrize("word", ["ready", "closed"])
+def test_a_former_taker_does_not_speak_for_the_one_that_has_the_stream_now(desk: Desk, word: str) -> None:
+    """It was slow, the stream was taken back and given to another one, and it does not know yet."""
+    desk.runs()
+    desk.handover.give("u1")
+    desk.say(word, by="former")
+    desk.passes(LINGER_S)
+    assert desk.kinds() == ["take"]
+    assert desk.handover.giving("u1")
+    desk.say(word, by="other")
+    desk.passes(LINGER_S)
+    assert desk.kinds() == (["take", "released"] if word == "ready" else ["take"])
+    assert not desk.handover.giving("u1")
+
+
 def test_a_ready_taker_gets_the_stream_after_the_giver_lingered(desk: Desk) -> None:
     desk.runs()
     desk.publish()

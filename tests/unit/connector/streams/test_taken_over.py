@@ -6,6 +6,7 @@ from typing import cast
 
 import pytest
 
+from connector.core.errors import StateUnavailable
 from connector.streams.handover import (
     RELEASE_TIMEOUT_S,
     Handover,
@@ -88,8 +89,47 @@ def test_a_position_that_can_not_be_read_makes_the_end_unclean(desk: Desk) -> No
     desk.say("take", giver="other", fence=7)
     desk.handover.live("u1")
     desk.state.away = True
-    desk.say("released")
+    desk.say("released", fence=7)
     assert ("release", "u1", False) in desk.supervisor.calls
+
+
+def taken_back(desk: Desk) -> None:
+    """This process was slow when its giver looked: it took the stream back, and this one was not told."""
+    desk.checked()
+    fence = desk.state.claim(["u1"], "me", 60.0)["u1"]
+    desk.say("take", giver="other", fence=fence)
+    desk.handover.live("u1")
+    assert desk.state.hand_over("u1", fence, "me", "other", 60.0)
+
+
+def test_a_taker_does_not_go_on_without_a_giver_that_took_the_stream_back(desk: Desk) -> None:
+    """World 5187: the giver had given it to a third process since, and knew nothing of this one any more."""
+    taken_back(desk)
+    desk.say("released", seamless=False)
+    assert desk.fenced == ["u1"]
+    assert desk.supervisor.seams == []
+    assert not desk.leases.holds("u1")
+
+
+def test_a_taker_does_not_go_on_without_a_silent_giver_that_took_the_stream_back(desk: Desk) -> None:
+    taken_back(desk)
+    desk.leases.beat = lambda info: set()  # type: ignore[method-assign]  # whose next look at this lease is a minute off
+    for _ in range(int(RELEASE_TIMEOUT_S) + 1):
+        desk.checked()
+    assert desk.fenced == ["u1"]
+    assert desk.supervisor.seams == []
+
+
+def test_a_taker_waits_while_the_state_can_not_say_whose_the_stream_is(desk: Desk) -> None:
+    desk.say("take", giver="other", fence=7)
+    desk.handover.live("u1")
+    desk.state.away = True
+    with pytest.raises(StateUnavailable):
+        desk.say("released")
+    assert desk.handover.taking("u1")
+    desk.state.away = False
+    desk.say("released")
+    assert desk.supervisor.seams == [("u1", True)]
 
 
 def test_a_giver_that_died_is_not_waited_for_though_the_taker_is_not_live(desk: Desk) -> None:
@@ -131,7 +171,7 @@ def test_what_can_not_be_opened_because_redis_is_away_is_not_refused(desk: Desk)
     desk.handover = Handover(
         desk.state, desk.leases, cast(Supervisor, desk.supervisor), desk.pipeline, desk.clock, desk.loop,
         lambda stream_id: bool(desk.state.wanted([stream_id])), PositionStore(desk.state, None),
-        lambda: True,
+        lambda: True, desk._fence,
     )  # fmt: skip
     desk.state.away = True
     desk.say("take", giver="other", fence=7)
@@ -160,7 +200,7 @@ def test_a_stream_that_is_closed_while_it_is_taken_is_told_to_the_giver(desk: De
     desk.supervisor.sick.add("u1")
     desk.say("take", giver="other", fence=7)
     desk.handover.end("u1")
-    assert desk.told == [("closed", {"id": "u1"})]
+    assert desk.told == [("closed", {"id": "u1", "by": "me"})]
     assert not desk.handover.busy
 
 
