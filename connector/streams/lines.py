@@ -75,6 +75,9 @@ class Lines:
         self.on_genuine_event: Callable[[str], None] | None = None
         """Told once about the next event that proves a working key, after `watch_for_recovery`."""
 
+    def __len__(self) -> int:
+        return len(self._lines)
+
     def open(self, stream_id: str, exchange: str, position: Position | None, *, hold: bool = False) -> None:
         """Prepare a stream. `position` is where it stood in an earlier life; `hold` keeps its events back (`let_through`)."""
         line = self._lines.get(stream_id)

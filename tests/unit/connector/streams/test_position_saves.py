@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from connector.streams.position_saves import LOOK_S, OUT_WITHIN_S
+from connector.streams.position_saves import LOOK_S, OUT_WITHIN_S, every_ms
 from exchanges._adapter import Emit
 from tests.unit.connector.streams.cluster import Cluster, Process
 from tests.unit.connector.streams.test_tracker import report
@@ -76,3 +76,26 @@ def test_a_position_that_waited_while_the_process_stood_still_is_not_saved(clust
     a.accounts.save_positions()
     cluster.settle()
     assert ORDER in saved(cluster)
+
+
+@pytest.mark.parametrize(
+    ("streams", "expected"), [(1, 10_000), (600, 10_000), (1_000, 15_000), (2_000, 30_000), (9_000, 30_000)]
+)
+def test_quiet_streams_are_saved_more_rarely_where_there_are_many(streams: int, expected: int) -> None:
+    """A hundred thousand every ten seconds were most of what Redis had to do."""
+    assert every_ms(streams) == expected
+
+
+def test_the_live_time_of_a_quiet_stream_is_saved_as_often_as_the_number_of_streams_says(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = cluster.process("a")
+    cluster.open("u1")
+    cluster.tick(1)
+    monkeypatch.setattr(type(a.pipeline.lines), "__len__", lambda _: 1_000)
+    first = saved(cluster)
+    for seconds, again in ((13, False), (2, True)):
+        cluster.tick(seconds)
+        a.accounts.save_positions()
+        cluster.settle()
+        assert (saved(cluster) != first) is again
