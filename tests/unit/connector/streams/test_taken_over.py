@@ -93,6 +93,21 @@ def test_a_position_that_can_not_be_read_makes_the_end_unclean(desk: Desk) -> No
     assert ("release", "u1", False) in desk.supervisor.calls
 
 
+def test_what_was_taken_is_kept_by_the_takers_heartbeat_once_the_giver_is_done(desk: Desk) -> None:
+    """Until then it is kept by the giver's."""
+    desk.checked()
+    fence = desk.state.claim(["u1"], "other", 60.0)["u1"]
+    taken = desk.state.hand_over("u1", fence, "other", "me", 60.0)
+    assert taken is not None
+    desk.say("take", giver="other", fence=taken)
+    desk.handover.live("u1")
+    desk.checked()
+    assert desk.state.held("me") == set()
+    desk.say("released", fence=taken)
+    desk.checked()
+    assert desk.state.held("me") == {"u1"}
+
+
 def taken_back(desk: Desk) -> None:
     """This process was slow when its giver looked: it took the stream back, and this one was not told."""
     desk.checked()
