@@ -225,6 +225,10 @@ class DurableLane:
                 self._count_down(item.portion)
         with self._lock:
             self.progress.settled += counted
+            if not self.progress.pending and not self.leftovers:
+                # Nothing is left here that they could speak of.
+                self._revoked.clear()
+                self._left.clear()
 
     def give_up(self, items: Sequence[Outgoing], why: str) -> None:
         """Messages that can never be published."""

@@ -262,6 +262,20 @@ def test_revoked_events_are_not_sent_from_memory_nor_from_disk(tmp_path: Path) -
     process.lane.persist()
 
 
+def test_streams_that_left_are_not_remembered_longer_than_anything_of_them_waits(tmp_path: Path) -> None:
+    """A process that runs for months has run every account once."""
+    process = lane_with(tmp_path, of_stream("a", 1), of_stream("b", 2), of_stream("c", 3))
+    lane = process.lane
+    with process.lock:
+        lane.revoke("a")
+        lane.leave("b")
+    assert process.send(3) == [2, 3]
+    process.confirm(1)
+    assert (len(lane._revoked), len(lane._left)) == (1, 1), "something waits"
+    process.confirm(1)
+    assert (len(lane._revoked), len(lane._left)) == (0, 0)
+
+
 def test_revoked_events_that_a_lost_connection_gave_back_are_not_sent_again(tmp_path: Path) -> None:
     process = lane_with(tmp_path, of_stream("a", 1), of_stream("b", 2))
     assert process.send(2) == [1, 2]
