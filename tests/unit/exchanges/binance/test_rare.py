@@ -30,6 +30,8 @@ from exchanges.events import AccountPosition, AccountUpdate, ExecutionReport, Ma
 from tests.unit.exchanges.binance.support import (
     NOW,
     TABLE,
+    account,
+    error,
     events,
     known,
     ok,
@@ -37,6 +39,7 @@ from tests.unit.exchanges.binance.support import (
     refused,
     report,
     resume,
+    subscribed,
     trade_row,
 )
 from tests.unit.exchanges.binance.test_market import (
@@ -502,3 +505,97 @@ def test_a_row_with_a_figure_that_is_no_number_is_left_out(fields: dict[str, obj
 def test_an_account_frame_that_is_nothing_known_is_said() -> None:
     assert futures().received(b"[", NOW) == [Note("unreadable account frame")]
     assert futures().received(frame({"x": 1}), NOW) == [Note("account frame without a type")]
+
+
+# --- the account socket ---
+
+
+@pytest.mark.parametrize(
+    ("raw", "note"),
+    [
+        (b"[", "unreadable frame on the WebSocket API"),
+        (b"{}", "unknown frame on the WebSocket API"),
+        (frame({"subscriptionId": 0, "event": []}), "unreadable account event"),
+        (frame({"subscriptionId": 77, "event": {"e": "executionReport"}}), "account event of an unknown subscription"),
+        (frame({"event": {"e": "executionReport"}}), "account event without a subscription id"),
+        (frame({"subscriptionId": 0, "event": {"e": "NEWS"}}), "unknown kind of account event: NEWS"),
+    ],
+)
+def test_a_frame_that_belongs_to_nobody_is_said(raw: bytes, note: str) -> None:
+    assert spot("a", "b").received(raw, NOW) == [Note(note)]
+
+
+def test_a_documented_event_that_publishes_nothing_is_not_said() -> None:
+    assert not spot("a").received(frame({"subscriptionId": 0, "event": {"e": "listStatus", "E": 1}}), NOW)
+
+
+def test_what_still_comes_of_an_account_that_left_is_nobodys_business_even_while_another_joins() -> None:
+    adapter = spot("a", "b")
+    adapter.remove("b", NOW)
+    joins = only(dict, sent(adapter.add(account("c"), NOW)))
+    assert not adapter.received(report(1), NOW)
+    outputs = adapter.received(subscribed(joins["id"], 1), NOW)
+    assert not of(Emit, outputs), "the venue gave the id to the next one; what came before was not about it"
+    assert of(Live, outputs) == [Live("c")]
+    assert only(Emit, adapter.received(report(1), NOW)).stream_id == "c"
+
+
+def test_events_of_an_unknown_subscription_are_not_kept_when_nobody_joins() -> None:
+    adapter = spot("a")
+    assert adapter.received(report(5), NOW) == [Note("account event of an unknown subscription")]
+    joins = only(dict, sent(adapter.add(account("b"), NOW)))
+    assert not of(Emit, adapter.received(subscribed(joins["id"], 5), NOW))
+
+
+def test_a_refusal_without_an_id_takes_its_request_with_it() -> None:
+    adapter = spot("a")
+    joins = only(dict, sent(adapter.add(account("b"), NOW)))
+    assert only(Fail, adapter.received(error(None, 401, -2015), NOW)).stream_id == "b"
+    assert not of(Live, adapter.received(subscribed(joins["id"], 4), NOW)), "nobody waits for it any more"
+
+
+@pytest.mark.parametrize(
+    ("request_id", "code", "kind"),
+    [
+        (None, -2015, Fail),
+        ("unasked", -2015, Note),
+        (None, -1000, Note),
+    ],
+)
+def test_an_error_that_is_nobodys_is_said_unless_a_key_is_refused_without_saying_whose(
+    request_id: str | None, code: int, kind: type[Fail] | type[Note]
+) -> None:
+    (output,) = spot("a", "b").received(error(request_id, 400, code), NOW)
+    assert isinstance(output, kind)
+    if isinstance(output, Note):
+        assert output.what.startswith("error answer to an unknown request: ")
+
+
+def test_only_accounts_whose_request_was_refused_for_its_time_ask_again_with_the_clock() -> None:
+    adapter = spot("a")
+    first = only(dict, sent(adapter.add(account("b"), NOW)))
+    adapter.add(account("c"), NOW)
+    clock = only(Call, adapter.received(error(first["id"], 400, -1021), NOW))
+    again = sent(adapter.answered(clock, ok({"serverTime": NOW.wall_ms}), NOW))
+    assert [one["params"]["apiKey"] for one in again] == ["key-b"]
+
+
+def test_why_an_account_is_given_up_is_said() -> None:
+    adapter = spot("a")
+    joins = only(dict, sent(adapter.add(account("b"), NOW)))
+    outputs = adapter.received(error(joins["id"], 400, -2042), NOW)
+    assert of(Rotate, outputs) == [Rotate("the subscription ids of this connection are used up")]
+    joins = only(dict, sent(adapter.add(account("c"), NOW)))
+    outputs = adapter.received(error(joins["id"], 400, -2035), NOW)
+    assert of(Note, outputs) == [Note("already subscribed", "info")]
+    listing = only(dict, sent(outputs))
+    told = frame({"id": listing["id"], "status": 200, "result": [{"subscriptionId": 0}]})
+    assert "through another key already" in only(Fail, adapter.received(told, NOW)).reason
+
+
+def test_an_account_that_joins_while_a_terminated_one_subscribes_again_is_live_with_it() -> None:
+    adapter = spot("a", "b")
+    ended = frame({"subscriptionId": 0, "event": {"e": "eventStreamTerminated", "E": NOW.wall_ms}})
+    again = only(dict, sent(adapter.received(ended, NOW)))
+    assert not of(Live, adapter.add(account("twin", key="key-a"), NOW)), "its subscription is not there yet"
+    assert Live("twin") in adapter.received(subscribed(again["id"], 7), NOW)
