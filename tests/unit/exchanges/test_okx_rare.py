@@ -191,7 +191,14 @@ def test_a_page_of_odd_fills_is_followed_by_the_last_bill_that_can_be_read() -> 
     rows = [{"instId": "BTC-USDT", "ordId": str(n), "billId": str(n)} for n in range(98)]
     drive.reply("fills", answer([*rows, {"instId": "BTC-USDT", "ordId": "98", "billId": ""}, {"ordId": 7}]))
     (page,) = [call for call in drive.calls if call.tag == "fills"]
-    assert params(page)["after"] == "97"
+    assert (params(page)["after"], page.method) == ("97", "GET")
+    drive.reply("fills", answer([]))
+    drive.reply("open orders", answer([]))
+    drive.reply("closed orders", answer([]))
+    outputs = drive.reply("balances", answer([balances(WALL, USDT="1")]))
+    while drive.calls:
+        outputs = drive.reply("order", answer(code="51603", text="Order does not exist"))
+    assert missing(outputs)[0].startswith("1 fills that can't be read")
 
 
 def test_no_list_is_paged_for_ever_and_what_lies_deeper_is_named() -> None:
