@@ -223,7 +223,8 @@ class FuturesGap:
             if past.ended and order_id not in self._open and not self._orders.ended(order_id):
                 self._doubtful[order_id] = past.updated_ms or now.wall_ms
             # A beginning in the book's list is older than the list; of an order in neither, live frames tell.
-            if past.size > 0 and (order_id in self._doubtful or not self._orders.known(order_id)):
+            # One without a size still says what it was.
+            if (past.size > 0 and order_id in self._doubtful) or not self._orders.known(order_id):
                 self._orders.body(past.body(), SNAPSHOT, now.wall_ms)
 
     def _unknown(self) -> list[str]:
