@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from exchanges._adapter import Fail, FailKind, Instant, Note, Output
 from exchanges._failures import Failure
 from exchanges._venue import Setup
@@ -9,6 +12,9 @@ from exchanges.coinbase._connection import HEARTBEATS, Link, Request, requests
 from exchanges.coinbase._signer import Signer
 from exchanges.credentials import credentials
 from exchanges.errors import CredentialUnusable
+
+_WORD: Final = re.compile(r"[\w.-]+")
+"""Of a refusal: `T-USD` is part of `DOT-USD`, so names are compared as a whole."""
 
 
 class MarketLink(Link):
@@ -29,7 +35,8 @@ class MarketLink(Link):
         """An unknown product spoils its frame: ask for the others again; halve the frame if no product is named."""
         if request.channel == HEARTBEATS or not request.ids:
             return [Fail(kind=FailKind.TRANSIENT, reason=failure.reason)]
-        named = [product for product in request.ids if product in failure.reason]
+        words = {word.strip(".-") for word in _WORD.findall(failure.reason)}
+        named = [product for product in request.ids if product in words]
         if named or len(request.ids) == 1:
             gone = named or list(request.ids)
             left = [product for product in request.ids if product not in gone]

@@ -85,7 +85,6 @@ class Series:
         self.last_start_ms = subscription.resume_start_ms if subscription.resume_start_ms is not None else -1
         self.known_from_ms: int | None = None
         """From here on every bucket was seen; a period that began earlier would be built from a part of it."""
-        self.repaired = 0
         self._parts: dict[int, Bucket] = {}
 
     @property
