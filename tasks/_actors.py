@@ -12,13 +12,12 @@ from tasks.delivery import Delivery
 from tasks.service import service
 
 
-def apply(command: Command, nonce: str) -> object:
-    """The end of every command's way."""
-    return service().apply(command, nonce)
-
-
 def carry_out(delivery: Delivery) -> None:
     """Body of every command actor. The broker made the argument: see `workers.broker`."""
+
+    def apply(command: Command, nonce: str) -> object:
+        return service().apply(command, nonce, delivery.copy())
+
     delivery.carry_out(apply)
 
 

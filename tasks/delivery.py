@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
+from connector.core.copies import Copy
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
@@ -30,7 +31,18 @@ class Delivery:
     returns: a command that is parked behind another one, or waits for Redis, comes again if this process dies.
     """
 
-    __slots__ = ("_lock", "_on_settled", "_reply", "_respond", "_settled", "_stopping", "_ticket", "command", "nonce")
+    __slots__ = (
+        "_lock",
+        "_on_settled",
+        "_reply",
+        "_respond",
+        "_settled",
+        "_stopping",
+        "_ticket",
+        "command",
+        "copy",
+        "nonce",
+    )
 
     def __init__(
         self,
@@ -39,12 +51,15 @@ class Delivery:
         stopping: threading.Event,
         *,
         nonce: str = "",
+        copy: Callable[[], Copy | None] = lambda: None,
         reply: ReplyAddress | None = None,
         respond: Respond | None = None,
     ) -> None:
         self.command = command
         self.nonce = nonce
         """Names this delivery to the registry: tried again because an answer was late or lost, it counts once."""
+        self.copy = copy
+        """How it is known should the broker bring it again, as things stand; None if its message has an id."""
         self._ticket = lanes.ticket(lane_of(command))
         self._stopping = stopping
         self._reply = reply

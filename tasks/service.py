@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Final, Protocol
 
+from connector.core.copies import Copy
 from connector.core.errors import StateUnavailable
 from tasks.commands import Command
 
@@ -12,11 +13,12 @@ from tasks.commands import Command
 class CommandService(Protocol):
     """Carries out commands. Called from worker threads, several at a time, but in order per stream."""
 
-    def apply(self, command: Command, nonce: str = "") -> object:
+    def apply(self, command: Command, nonce: str = "", copy: Copy | None = None) -> object:
         """Change what is wanted and return; never wait for a venue. The result is the reply's value (contract 1.2).
 
         Raises `StateUnavailable` when it is not known to have taken effect: the caller keeps the command and calls again,
-        with the same `nonce`, which lets it count once.
+        with the same `nonce`, which lets it count once. `copy`: of a message without an id, which may come to several
+        processes.
         """
 
     def reconcile(self, stream_id: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from connector.core.clock import Chance, SystemClock
@@ -13,6 +13,7 @@ from tasks.delivery import Delivery
 from tasks.envelope import MAX_BODY_BYTES, ReplyAddress
 from tasks.lanes import Lanes
 from workers._broker_name import broker_name
+from workers._copies import InHand, Sure
 from workers._readiness import Readiness
 from workers._translate import PlatformQueue, Translator
 
@@ -38,12 +39,12 @@ class Unfinished:
     """
 
     def __init__(self) -> None:
-        self._by_body: defaultdict[bytes, deque[Delivery]] = defaultdict(deque)
+        self._by_body: defaultdict[str, deque[Delivery]] = defaultdict(deque)
 
-    def add(self, body_digest: bytes, delivery: Delivery) -> None:
+    def add(self, body_digest: str, delivery: Delivery) -> None:
         self._by_body[body_digest].append(delivery)
 
-    def take(self, body_digest: bytes) -> Delivery | None:
+    def take(self, body_digest: str) -> Delivery | None:
         """The oldest delivery of an equal body."""
         waiting = self._by_body.get(body_digest)
         while waiting:
@@ -93,6 +94,10 @@ class Commands:
         self._outboxes: dict[str, deque[tuple[ReplyAddress, bytes]]] = {
             name: deque(maxlen=MAX_REPLIES) for name in self.translator.queues
         }
+        self.holder = self.chance.new_id()
+        """Names this process to the others' copies."""
+        self.in_hand = InHand()
+        self._on_sure: Callable[[Sequence[Sure]], None] | None = None
         self._unfinished = {name: Unfinished() for name in self.translator.queues}
 
     def connect(self) -> Any:
@@ -130,7 +135,16 @@ class Commands:
         for consumer in consumers:
             consumer.mark()
 
+    def watch_sure(self, callback: Callable[[Sequence[Sure]], None]) -> None:
+        """Call back, from a consumer's thread, with commands that can't come again: their acknowledgements have arrived."""
+        self._on_sure = callback
+
     # --- for the consumers ---
+
+    def sure(self, found: Sequence[Sure]) -> None:
+        """The broker has the acknowledgements of these."""
+        if self._on_sure is not None and found:
+            self._on_sure(found)
 
     def consumed_by(self, queue_name: str, consumer: Waking) -> None:
         """The newest consumer of a queue."""

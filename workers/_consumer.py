@@ -5,7 +5,6 @@ Everything but `acknowledge` and `wake` runs in Dramatiq's consumer thread of th
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from contextlib import suppress
 from functools import partial
@@ -17,6 +16,7 @@ import pika.exceptions
 from dramatiq import MessageProxy
 from dramatiq.errors import ConnectionClosed
 
+from connector.core.copies import Copy, digest
 from connector.core.log import get_logger
 from connector.core.traces import TRACES
 from tasks.delivery import Delivery
@@ -47,9 +47,9 @@ class PlatformConsumer(CommandConsumer):
         self._clock = commands.clock
         self._prefetch = commands.translator.queues[queue_name].prefetch
         self._timeout_s = timeout_ms / 1000
-        self._inbox: deque[tuple[Any, Any, bytes]] = deque()
-        self._unacknowledged: dict[int, tuple[bytes, Delivery]] = {}
-        self._in_doubt: list[tuple[bytes, Delivery]] = []
+        self._inbox: deque[tuple[Any, Any, bytes, str]] = deque()
+        self._unacknowledged: dict[int, tuple[str, Delivery]] = {}
+        self._in_doubt: list[tuple[str, Delivery]] = []
         """Acknowledged, but the broker may not know yet."""
         self._tag: str | None = None
         self._cancelled = False
@@ -170,7 +170,9 @@ class PlatformConsumer(CommandConsumer):
             self._commands.unfinished(self.queue_name).clear()
 
     def _on_message(self, _channel: object, method: Any, properties: Any, body: bytes) -> None:
-        self._inbox.append((method, properties, body))
+        found = digest(body)
+        self._commands.in_hand.came(found)
+        self._inbox.append((method, properties, body, found))
 
     def _on_cancelled(self, _method: object) -> None:
         self._cancelled = True
@@ -211,27 +213,38 @@ class PlatformConsumer(CommandConsumer):
         """
         if self._in_doubt and self._channel.is_open:
             self._channel.basic_qos(prefetch_count=self._prefetch)
+            copies = [(delivery.copy(), delivery.nonce) for _, delivery in self._in_doubt]
+            self._commands.sure([(copy, nonce) for copy, nonce in copies if copy is not None])
             self._in_doubt.clear()
 
-    def _translate(self, method: Any, properties: Any, body: bytes) -> CommandMessage | None:
+    def _translate(self, method: Any, properties: Any, body: bytes, found: str) -> CommandMessage | None:
         tag = int(method.delivery_tag)
-        digest = hashlib.sha256(body).digest()
         unfinished = self._commands.unfinished(self.queue_name)
         if not method.redelivered:
             unfinished.clear()
-        elif (lost := unfinished.take(digest)) is not None:
-            self._unacknowledged[tag] = (digest, lost)
+        elif (lost := unfinished.take(found)) is not None:
+            self._commands.in_hand.done(found)  # it is counted already
+            self._unacknowledged[tag] = (found, lost)
             lost.when_settled(partial(self.acknowledge, tag))
             return None
         translated = self._commands.translator.platform(
-            self.queue_name, body, properties.reply_to, properties.correlation_id
+            self.queue_name,
+            body,
+            properties.reply_to,
+            properties.correlation_id,
+            partial(self._copy, found, again=bool(method.redelivered)),
         )
         if translated is None:
+            self._commands.in_hand.done(found)
             self._channel.basic_ack(tag)
             return None
         TRACES.came_with(translated[1].nonce, properties.headers)
-        self._unacknowledged[tag] = (digest, translated[1])
+        translated[1].when_settled(partial(self._commands.in_hand.done, found))
+        self._unacknowledged[tag] = (found, translated[1])
         return CommandMessage(*translated, acknowledge=partial(self.acknowledge, tag))
+
+    def _copy(self, found: str, *, again: bool) -> Copy:
+        return Copy(found, self._commands.holder, again, self._commands.in_hand.besides(found))
 
     def _send_replies(self) -> None:
         outbox = self._commands.outbox(self.queue_name)
@@ -260,7 +273,7 @@ class PlatformConsumer(CommandConsumer):
             # The channel stays for their acknowledgements, so the rest goes back one by one.
             if self._tag is not None:
                 self._channel.basic_cancel(self._tag)
-            for tag in [*given_up, *(method.delivery_tag for method, _, _ in self._inbox)]:
+            for tag in [*given_up, *(method.delivery_tag for method, _, _, _ in self._inbox)]:
                 self._unacknowledged.pop(tag, None)
                 self._channel.basic_nack(tag, requeue=True)
         else:
@@ -310,9 +323,13 @@ class PlatformConsumer(CommandConsumer):
     def _lost(self) -> None:
         self._commands.readiness.down(self.queue_name)
         unfinished = self._commands.unfinished(self.queue_name)
-        for digest, delivery in [*self._in_doubt, *self._unacknowledged.values()]:
-            if not delivery.given_up:
-                unfinished.add(digest, delivery)
+        for found, delivery in [*self._in_doubt, *self._unacknowledged.values()]:
+            if delivery.given_up:
+                self._commands.in_hand.done(found)
+            else:
+                unfinished.add(found, delivery)
+        for _, _, _, found in self._inbox:
+            self._commands.in_hand.done(found)
         self._in_doubt.clear()
         self._unacknowledged.clear()
         self._inbox.clear()

@@ -21,6 +21,7 @@ from connector.streams.options import EngineOptions
 from tasks.service import set_service
 from workers import _shared_metrics
 from workers._announcing import Announcing
+from workers._copies import Sure, TakenBack
 from workers._leftovers import OwnedElsewhere
 from workers._limits import raise_file_limit, say_what_runs
 from workers._readiness import Watch
@@ -47,11 +48,12 @@ class Process:
         edges: Edges | None = None,
         problems: Callable[[], Sequence[str]] = tuple,
         announced: Callable[[], None] | None = None,
+        watch_sure: Callable[[Callable[[Sequence[Sure]], None]], None] | None = None,
     ) -> None:
         """`wait_ready` tells, after at most so many seconds, whether commands are consumed; `watch` tells when that begins,
         and whether the queue is new; `announced` is told when its senders were asked. `edges`: time, chance and who turns the
         loops; None = those of a deployment. `problems` tells in words why commands can't reach this process; its heartbeat
-        carries them."""
+        carries them. `watch_sure` tells which commands the broker can't bring again."""
         edges = edges or Edges()
         self.state, self.sink = state, sink
         self.engine = Engine(options, state, sink, edges)
@@ -59,6 +61,8 @@ class Process:
         self.service = Service(self.engine)
         ready = partial(wait_ready, 0.0)
         self.announcing = Announcing(self.engine.announcer, ready, edges.loop("announcer"), announced)
+        self._marks = TakenBack(state.drop_marks, self.announcing.loop)
+        self._watch_sure = watch_sure
         self._metrics = SharedMetrics(state, self.engine.owner, self.engine.clock, self.engine.budget.uses)
         self._watch = watch
         sink.on_confirmed = self.engine.pipeline.confirmed
@@ -75,6 +79,8 @@ class Process:
         self.engine.every(_shared_metrics.SHARE_S, self._metrics.share)
         if self._watch is not None:
             self._watch(self.announcing.consumer_up)
+        if self._watch_sure is not None:
+            self._watch_sure(self._marks.sure)
         set_service(self.service)
         self.announcing.start()
         self.engine.alive.watch(stamped([self.announcing.loop]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from connector.core.copies import Copy
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.messages import StreamClosed
@@ -26,15 +27,15 @@ class Service:
         self._state = engine.state
         self._told: set[tuple[str, str, str]] = set()
 
-    def apply(self, command: Command, nonce: str = "") -> object:
+    def apply(self, command: Command, nonce: str = "", copy: Copy | None = None) -> object:
         """Carry out one command; the reply's value is always null. Raises `StateUnavailable` if it is not known to have
         taken effect; called again with the same `nonce` it counts once."""
         with TRACES.command(command.name, getattr(command, "stream_id", None), nonce):
             match command:
                 case OpenStream():
-                    self._open(command, nonce)
+                    self._open(command, nonce, copy)
                 case CloseStream(stream_id):
-                    self._close(stream_id, nonce)
+                    self._close(stream_id, nonce, copy)
                 case RestartStream(stream_id):
                     for one in [stream_id] if stream_id is not None else sorted(self._state.wanted_ids()):
                         self._restart(one, self._state.restart(one, nonce=nonce and f"{nonce}:{one}"))
@@ -45,7 +46,7 @@ class Service:
     def reconcile(self, stream_id: str) -> None:
         self._state.notify("*", _reconcile(stream_id))
 
-    def _open(self, command: OpenStream, nonce: str) -> None:
+    def _open(self, command: OpenStream, nonce: str, copy: Copy | None) -> None:
         exchange = command.exchange
         if venue_of(exchange) is None:
             log.warning("open dropped: this exchange has no stream here", exchange=exchange, stream=command.stream_id)
@@ -55,14 +56,14 @@ class Service:
             return
         now_ms = self._engine.clock.wall_ms()
         applied = self._state.open(
-            command.stream_id, exchange, command.user_id, command.credentials, now_ms, nonce=nonce
+            command.stream_id, exchange, command.user_id, command.credentials, now_ms, nonce=nonce, copy=copy
         )
         if not applied.changed and self._engine.breaker.blocked_until_ms(command.stream_id, command.credentials.digest):
             self._engine.breaker.skipped(command.stream_id)
         self._wake(command.stream_id, applied)
 
-    def _close(self, stream_id: str, nonce: str) -> None:
-        applied = self._state.close(stream_id, nonce=nonce)
+    def _close(self, stream_id: str, nonce: str, copy: Copy | None) -> None:
+        applied = self._state.close(stream_id, nonce=nonce, copy=copy)
         if applied.wanted is None and applied.owner != self._engine.owner:
             # Also for an unknown id (contract 1.4), and where an owner is known: it may be dead and say nothing any more.
             self._engine.pipeline.submit([StreamClosed(stream_id=stream_id)])

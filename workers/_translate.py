@@ -6,6 +6,7 @@ prints arguments at DEBUG and, when an actor fails, at ERROR; from this point on
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from dramatiq.broker import Consumer
 from dramatiq.errors import BrokerError
 
 from connector.core.clock import Chance
+from connector.core.copies import Copy
 from connector.core.errors import InvalidCommand
 from connector.core.log import get_logger
 from connector.core.metrics import METRICS
@@ -85,7 +87,12 @@ class Translator:
         self._max_body_bytes = max_body_bytes
 
     def platform(
-        self, queue: str, body: bytes, reply_to: str | None, correlation_id: str | None
+        self,
+        queue: str,
+        body: bytes,
+        reply_to: str | None,
+        correlation_id: str | None,
+        copy: Callable[[], Copy | None] = lambda: None,
     ) -> tuple[Message[Any], Delivery] | None:
         """The message for a body of the platform. None for a bad one: it is counted, logged and answered by then."""
         settings = self.queues[queue]
@@ -96,7 +103,7 @@ class Translator:
         except Exception:  # noqa: BLE001 - a defect of ours: this body costs itself, it must not come again and again
             _log.exception("reading a command failed", queue=queue)
             received = Received(problem="body: can't be read")
-        return self._message(queue, settings.actor, received, size=len(body))
+        return self._message(queue, settings.actor, received, size=len(body), copy=copy)
 
     def native(self, queue: str, message: Message[Any]) -> tuple[Message[Any], Delivery] | None:
         """The message for a command that a Python backend sent to one of our own queues; None for a bad one."""
@@ -108,7 +115,7 @@ class Translator:
                 received = Received(problem=str(error))
         else:
             received = Received(problem="arguments: exactly one object is expected")
-        return self._message(queue, message.actor_name, received, size=None)
+        return self._message(queue, message.actor_name, received, size=None, nonce=_named(message.message_id))
 
     @staticmethod
     def is_command(message: Message[Any]) -> bool:
@@ -116,7 +123,14 @@ class Translator:
         return message.actor_name in _NATIVE
 
     def _message(
-        self, queue: str, actor: str, received: Received, size: int | None
+        self,
+        queue: str,
+        actor: str,
+        received: Received,
+        size: int | None,
+        *,
+        nonce: str = "",
+        copy: Callable[[], Copy | None] = lambda: None,
     ) -> tuple[Message[Any], Delivery] | None:
         if received.command is None:
             METRICS.count("commands_total", command="unknown", result="invalid")
@@ -128,12 +142,18 @@ class Translator:
             received.command,
             self.lanes,
             self.stopping,
-            nonce=self._chance.new_id(),
+            nonce=nonce or self._chance.new_id(),
+            copy=copy,
             reply=received.reply,
             respond=partial(self._respond, queue),
         )
         # The worker acknowledges through the consumer of `queue_name`; a time of the sender's must not age our message.
         return Message(queue_name=queue, actor_name=actor, args=(delivery,), kwargs={}, options={}), delivery
+
+
+def _named(message_id: str) -> str:
+    """A nonce for a message that has an id: it is the same one when it comes again, to whichever process."""
+    return hashlib.blake2b(message_id.encode(errors="replace"), digest_size=16).hexdigest()
 
 
 def broker_error(text: str) -> BrokerError:

@@ -8,7 +8,7 @@ in its own way (`workers._consumer`); all other queues are Dramatiq's, with the 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import pika
@@ -24,6 +24,7 @@ from tasks.envelope import MAX_BODY_BYTES
 from tasks.lanes import Lanes
 from workers._commands import Commands
 from workers._consumer import PlatformConsumer
+from workers._copies import Sure
 from workers._readiness import ConsumerUp, Watch
 from workers._translate import (
     PRICE_QUEUES,
@@ -99,6 +100,10 @@ class PlatformBroker(RabbitmqBroker):
     def watch_consumers(self, callback: Watch) -> None:
         """See `Readiness.watch`."""
         self.commands.readiness.watch(callback)
+
+    def watch_sure(self, callback: Callable[[Sequence[Sure]], None]) -> None:
+        """See `Commands.watch_sure`."""
+        self.commands.watch_sure(callback)
 
     def announced(self) -> None:
         """See `Commands.announced`."""

@@ -24,6 +24,7 @@ import msgspec
 from cryptography.fernet import Fernet
 
 import connector
+from connector.core.copies import Copy
 from connector.core.errors import ConnectorError, InvalidSetting
 from connector.core.limit_use import together
 from connector.core.log import get_logger
@@ -79,8 +80,8 @@ class LocalService:
     def __init__(self, user: Process, price: Process) -> None:
         self._user, self._price = user, price
 
-    def apply(self, command: Command, nonce: str = "") -> object:
-        return (self._price if isinstance(command, CandleRequest) else self._user).service.apply(command, nonce)
+    def apply(self, command: Command, nonce: str = "", copy: Copy | None = None) -> object:
+        return (self._price if isinstance(command, CandleRequest) else self._user).service.apply(command, nonce, copy)
 
     def reconcile(self, stream_id: str) -> None:
         self._user.service.reconcile(stream_id)

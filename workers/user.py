@@ -46,6 +46,7 @@ def make_process() -> Process:
         edges,
         broker.problems,
         broker.announced,
+        broker.watch_sure,
     )
     broker.knows_its_name(process.engine.report, name)
     return process

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
+from connector.core.copies import Copy
 from connector.core.stamps import Stamped
 from exchanges.credentials import Credentials
 
@@ -152,6 +153,7 @@ class State(Protocol):
     #
     # `nonce` names one command, whatever carries it and however often it is sent: a second call with the same one within ten
     # minutes changes nothing and gives the first answer's `changed`. So a call whose answer was lost can be made again.
+    # `copy` does the same for messages without an id that come again to another process (docs/architecture.md).
     def open(
         self,
         stream_id: str,
@@ -161,11 +163,15 @@ class State(Protocol):
         now_ms: int,
         *,
         nonce: str = "",
+        copy: Copy | None = None,
     ) -> Applied:
         """Count + 1; keeps the command for restarts; another digest than before is new key material."""
 
-    def close(self, stream_id: str, *, everybody: bool = False, nonce: str = "") -> Applied:
+    def close(self, stream_id: str, *, everybody: bool = False, nonce: str = "", copy: Copy | None = None) -> Applied:
         """Count - 1, never below 0; at 0 the wanted entry is forgotten. Gates survive. `everybody`: count 0 at once."""
+
+    def drop_marks(self, marks: Sequence[tuple[Copy, str]]) -> None:
+        """These copies, with their nonces, can't come again: the broker has their acknowledgements."""
 
     def restart(self, stream_id: str, *, nonce: str = "") -> Applied:
         """Generation + 1, the count stays. Unknown id: nothing happens."""
@@ -331,7 +337,7 @@ class State(Protocol):
     def close_connections(self) -> None: ...
 
 
-# --- what a host keeps for itself ---
+# --- what a host has for itself ---
 
 
 class KeptPosition(NamedTuple):
@@ -354,9 +360,6 @@ class PositionKeeper(Protocol):
     def load(self, stream_ids: Sequence[str]) -> dict[str, KeptPosition]: ...
 
     def close(self) -> None: ...
-
-
-# --- clock ---
 
 
 class Clock(Protocol):

@@ -25,6 +25,13 @@ def options_of(credentials: Credentials | None) -> list[str]:
     return [getattr(credentials, name, None) or "" for name in OPTIONS]
 
 
+def merged(new: Credentials, old: Credentials | None) -> Credentials:
+    """The newer command, with the options that only the older one names."""
+    if old is None:
+        return new
+    return replace(new, **{name: getattr(new, name) or getattr(old, name) for name in OPTIONS})
+
+
 class Keyring:
     """Key material by stream: sealed into Redis if there is a vault, else only in this process. Any thread."""
 

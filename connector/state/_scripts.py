@@ -10,8 +10,9 @@ def _text(*parts: str) -> str:
     return "".join(folder.joinpath(f"{part}.lua").read_text("utf-8") for part in parts)
 
 
-OPEN = _text("_entry", "open")
-CLOSE = _text("_entry", "close")
+OPEN = _text("_entry", "_mark", "open")
+CLOSE = _text("_entry", "_mark", "close")
+DROP_MARKS = _text("drop_marks")
 RESTART = _text("_entry", "restart")
 WANTED = _text("_entry", "wanted")
 GLANCE = _text("glance")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 import msgspec
 
 from connector.core.clock import SystemClock
+from connector.core.copies import Copy
 from connector.core.ports import Applied, CandleKey, Clock, Gate, Glance, Wanted
 from connector.core.stamps import Stamped
 from connector.core.window import period_ms
-from connector.state._entry import OPTIONS
+from connector.state._entry import merged
+from connector.state._marks import Marks
 from connector.state._memory import Deliver, Delivered, Expiring, Inbox, Listening
 from connector.state._memory_ownership import MemoryOwnership
 from connector.state.bucket import Bucket
@@ -48,6 +49,7 @@ class MemoryState(MemoryOwnership):
         """Closes of streams that are not known: their owner may still remember them."""
         self._done: Expiring[bool] = Expiring(self._clock)
         """Nonces of the commands of the last minutes → whether they changed something."""
+        self._marks = Marks(self._clock, NONCE_S)
         self._epoch = 0
         self._candles: set[CandleKey] = set()
         self._asked_candles: set[CandleKey] | None = None
@@ -74,10 +76,11 @@ class MemoryState(MemoryOwnership):
         now_ms: int,  # noqa: ARG002 - epochs order opens here, no clock does
         *,
         nonce: str = "",
+        copy: Copy | None = None,
     ) -> Applied:
         """Count + 1. Options (region, key type) that a command leaves out keep their value while the key stays the same."""
         with self._lock:
-            if (again := self._answered(nonce, stream_id)) is not None:
+            if (again := self._answered(nonce, stream_id, copy)) is not None:
                 return again
             before = self._entries.get(stream_id)
             self._epoch = max(self._epoch, before.epoch if before else 0)
@@ -90,30 +93,30 @@ class MemoryState(MemoryOwnership):
                 count=before.count + 1 if before and counts_on else 1,
                 generation=before.generation if before else 0,
                 digest=credentials.digest,
-                credentials=_merged(credentials, before.credentials if before and same_key else None),
+                credentials=merged(credentials, before.credentials if before and same_key else None),
                 epoch=self._epoch,
                 born=before.born if before else self._born(stream_id),
             )
             self._entries[stream_id] = wanted
             self._closed.drop(stream_id)
             self._found(stream_id)
-            return self._carried_out(nonce, stream_id, wanted, changed=not (same_key and counts_on))
+            return self._carried_out(nonce, stream_id, wanted, copy, changed=not (same_key and counts_on))
 
-    def close(self, stream_id: str, *, everybody: bool = False, nonce: str = "") -> Applied:
+    def close(self, stream_id: str, *, everybody: bool = False, nonce: str = "", copy: Copy | None = None) -> Applied:
         """Count - 1. After `begin_epoch` it counts down from the old number until the first new open."""
         with self._lock:
-            if (again := self._answered(nonce, stream_id)) is not None:
+            if (again := self._answered(nonce, stream_id, copy)) is not None:
                 return again
             wanted = self._entries.get(stream_id)
             if wanted is None:
                 if self._closed.get(stream_id) != 0:
                     self._owed.set(stream_id, (self._owed.get(stream_id) or 0) + 1, OWED_S)
-                return self._carried_out(nonce, stream_id, None, changed=False)
+                return self._carried_out(nonce, stream_id, None, copy, changed=False)
             if wanted.count <= 1 or everybody:
                 self._forget(stream_id, since=0 if everybody else self._since.get(stream_id, 0))
-                return self._carried_out(nonce, stream_id, None, changed=True)
+                return self._carried_out(nonce, stream_id, None, copy, changed=True)
             wanted = self._entries[stream_id] = msgspec.structs.replace(wanted, count=wanted.count - 1)
-            return self._carried_out(nonce, stream_id, wanted, changed=False)
+            return self._carried_out(nonce, stream_id, wanted, copy, changed=False)
 
     def restart(self, stream_id: str, *, nonce: str = "") -> Applied:
         """Generation + 1."""
@@ -126,19 +129,28 @@ class MemoryState(MemoryOwnership):
             wanted = self._entries[stream_id] = msgspec.structs.replace(wanted, generation=wanted.generation + 1)
             return self._carried_out(nonce, stream_id, wanted, changed=True)
 
-    def _answered(self, nonce: str, stream_id: str) -> Applied | None:
+    def _answered(self, nonce: str, stream_id: str, copy: Copy | None = None) -> Applied | None:
         """The answer to a command that was carried out before, with the entry as it is."""
         changed = self._done.get(nonce)
+        if changed is None and (changed := self._marks.carried_out_elsewhere(copy)) is not None:
+            return self._carried_out(nonce, stream_id, self._entries.get(stream_id), copy, changed=changed)
         return None if changed is None else self._applied(stream_id, self._entries.get(stream_id), changed=changed)
 
-    def _carried_out(self, nonce: str, stream_id: str, wanted: Wanted | None, *, changed: bool) -> Applied:
+    def _carried_out(
+        self, nonce: str, stream_id: str, wanted: Wanted | None, copy: Copy | None = None, *, changed: bool
+    ) -> Applied:
         if nonce:
             self._done.set(nonce, changed, NONCE_S)
+        self._marks.leave(copy, nonce, changed=changed)
         return self._applied(stream_id, wanted, changed=changed)
 
     def _applied(self, stream_id: str, wanted: Wanted | None, *, changed: bool) -> Applied:
         lease = self._leases.get(stream_id)
         return Applied(wanted=wanted, owner=lease[0] if lease else None, changed=changed)
+
+    def drop_marks(self, marks: Sequence[tuple[Copy, str]]) -> None:
+        with self._lock:
+            self._marks.drop(marks)
 
     def _born(self, stream_id: str) -> int:
         """A number for a new entry."""
@@ -382,10 +394,3 @@ class MemoryState(MemoryOwnership):
             inboxes, self._inboxes = self._inboxes, {}
         for inbox in inboxes:
             inbox.stop()
-
-
-def _merged(new: Credentials, old: Credentials | None) -> Credentials:
-    """The newer command, with the options that only the older one names."""
-    if old is None:
-        return new
-    return replace(new, **{name: getattr(new, name) or getattr(old, name) for name in OPTIONS})

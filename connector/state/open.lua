@@ -1,8 +1,9 @@
 -- One subscriber more.
--- KEYS: entry, ids, tombstone, epoch, lease, nonce, free units
--- ARGV: id, exchange, user id, digest, sealed or '', known epoch, four options, ms to keep the nonce
+-- KEYS: entry, ids, tombstone, epoch, lease, nonce, free units, mark
+-- ARGV: id, exchange, user id, digest, sealed or '', known epoch, four options, ms to keep nonce and mark, field of the mark, process, 1 = brought again,
+--       equal ones behind it
 -- Returns {changed, lease, entry}; to a nonce that was answered the same again, with the entry as it is
-local before = answered(KEYS[6])
+local before = answered_anywhere(KEYS[6], KEYS[8], 12, ARGV[11])
 if before then
   local row = redis.call('EXISTS', KEYS[1]) == 1 and entry(KEYS[1]) or {}
   return {tonumber(before), redis.call('GET', KEYS[5]), row}
@@ -35,5 +36,5 @@ redis.call('SADD', KEYS[2], ARGV[1])
 local lease = redis.call('GET', KEYS[5])
 if not lease then redis.call('SADD', KEYS[7], ARGV[1]) end
 redis.call('DEL', KEYS[3])
-carried_out(KEYS[6], changed, ARGV[11])
+leave_mark(KEYS[6], KEYS[8], 12, changed, ARGV[11])
 return {changed, lease, entry(KEYS[1])}

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from connector.core.channels import LAST_EVENT_TIME
+from connector.core.copies import Copy
 from connector.core.errors import StateUnavailable
 from connector.core.log import get_logger
 from connector.core.places import RedisPlace, tagged
@@ -21,6 +22,7 @@ from connector.state._candles import CandleSubscriptions
 from connector.state._client import Commands, Connection, connect
 from connector.state._entry import Keyring, decode, options_of
 from connector.state._listener import Listener
+from connector.state._marks import MarksOnRedis, arguments_of
 from connector.state._ownership import Ownership
 from connector.state._texts import Texts
 from connector.state._values import as_ms, chunks, decoded, owner_of
@@ -41,7 +43,7 @@ ADMIN_PREFIX: Final = "gainium:admin:"
 """Contract 3.2."""
 
 
-class RedisState(Ownership, Texts, CandleSubscriptions):
+class RedisState(Ownership, Texts, CandleSubscriptions, MarksOnRedis):
     """The `State` of `connector.core.ports` on Redis. Any thread.
 
     Every command and script names keys with the prefix only, so that a prefix with a hash tag (`{wsc:}`) puts all of them
@@ -107,6 +109,7 @@ class RedisState(Ownership, Texts, CandleSubscriptions):
         now_ms: int,  # noqa: ARG002 - epochs order opens here, no clock does
         *,
         nonce: str = "",
+        copy: Copy | None = None,
     ) -> Applied:
         """Count + 1. Options (region, key type) that a command leaves out keep their value while the key stays the same."""
         sealed = self._keyring.seal(credentials)
@@ -118,9 +121,10 @@ class RedisState(Ownership, Texts, CandleSubscriptions):
             self._key("lease", stream_id),
             self._nonce(nonce),
             self._key("free"),
+            self._mark(copy),
         ]
         arguments = [stream_id, exchange, user_id, credentials.digest, sealed, self._epoch, *options_of(credentials)]
-        arguments.append(NONCE_MS)
+        arguments += [NONCE_MS, *arguments_of(copy, nonce)]
         answer = self._redis.run(lua.OPEN, keys, arguments)
         self._keyring.hold(stream_id, credentials)
         return self._applied(stream_id, answer)
@@ -128,7 +132,7 @@ class RedisState(Ownership, Texts, CandleSubscriptions):
     def _nonce(self, nonce: str) -> str:
         return self._key("done", nonce) if nonce else self._key("done:")
 
-    def close(self, stream_id: str, *, everybody: bool = False, nonce: str = "") -> Applied:
+    def close(self, stream_id: str, *, everybody: bool = False, nonce: str = "", copy: Copy | None = None) -> Applied:
         """Count - 1. After `begin_epoch` it counts down from the old number until the first new open."""
         keys = [
             self._key("stream", stream_id),
@@ -138,8 +142,9 @@ class RedisState(Ownership, Texts, CandleSubscriptions):
             self._nonce(nonce),
             self._key("owed", stream_id),
             self._key("free"),
+            self._mark(copy),
         ]
-        arguments = [stream_id, TOMBSTONE_S, int(everybody), NONCE_MS, OWED_S]
+        arguments = [stream_id, TOMBSTONE_S, int(everybody), NONCE_MS, OWED_S, *arguments_of(copy, nonce)]
         applied = self._applied(stream_id, self._redis.run(lua.CLOSE, keys, arguments))
         if applied.changed:
             self._keyring.drop(stream_id)

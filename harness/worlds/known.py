@@ -65,29 +65,7 @@ ORDERS: Final = frozenset(
 ) | {"redis hash"}
 LOST: Final = frozenset({"rabbit lost", "redis lost", "rabbit wrong end", "redis wrong end"})
 
-KNOWN: Final[tuple[Known, ...]] = (
-    Known(
-        "W5",
-        "commands from before an announcement, in the queue or in the hands of a process, are carried out after it: a close"
-        " takes back what was asked for again, an open counts beside it",
-        LOST | {"counts", "dark", "not closed", "closed but judged"},
-        both(("kill", "kill_fast", "drain", "commands_deleted"), ("kill", "redis_cut", "redis_stall", "redis_away")),
-        86,
-        "commands",
-        ("kill", "redis_stall", "commands_deleted", "drain", "redis_away"),
-        within=120,
-    ),
-    Known(
-        "W8",
-        "a command that the broker brings again to another process, because the connection broke before it was acknowledged,"
-        " counts again: the backend's messages have no id",
-        frozenset({"counts", "not closed", "closed but judged"}),
-        either("rabbit_drop"),
-        171,
-        "commands",
-        within=250,
-    ),
-)
+KNOWN: Final[tuple[Known, ...]] = ()
 
 
 def cause_of(failure: Failure, plan: Plan) -> str | None:

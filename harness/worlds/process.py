@@ -109,6 +109,7 @@ class ServiceProcess:
                 edges,
                 broker.problems,
                 broker.announced,
+                broker.watch_sure,
             )
             return self.process
 

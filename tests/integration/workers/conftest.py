@@ -28,6 +28,7 @@ from dramatiq import Worker
 
 import tasks.price
 import tasks.user
+from connector.core.copies import Copy
 from connector.core.errors import StateUnavailable
 from connector.core.places import Host, RabbitPlace
 from connector.servers.rabbit import connection_arguments
@@ -61,7 +62,7 @@ class Service:
         self.value: object = None
         self.away = False
 
-    def apply(self, command: Command, nonce: str = "") -> object:
+    def apply(self, command: Command, nonce: str = "", copy: Copy | None = None) -> object:
         if self.away:
             raise StateUnavailable("registry away")
         self.before(command)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from connector.core.copies import Copy
 from connector.core.errors import StateUnavailable
 from tasks import delivery as delivery_module
 from tasks.commands import CloseStream, Command, OpenStream, parse_open
@@ -192,7 +193,7 @@ class Recorder:
     def __init__(self) -> None:
         self.commands: list[Command] = []
 
-    def apply(self, command: Command, nonce: str = "") -> object:
+    def apply(self, command: Command, nonce: str = "", copy: Copy | None = None) -> object:
         self.commands.append(command)
         return None
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 import tasks.price
 import tasks.user
+from connector.core.copies import Copy
 from connector.core.errors import StateUnavailable
 from connector.core.metrics import METRICS
 from tasks.commands import CandleRequest, CloseStream, Command, OpenStream
@@ -52,7 +53,7 @@ class Service:
         self.before: Callable[[Command], None] = lambda command: None
         self.away = False
 
-    def apply(self, command: Command, nonce: str = "") -> object:
+    def apply(self, command: Command, nonce: str = "", copy: Copy | None = None) -> object:
         if self.away:
             raise StateUnavailable("away")
         self.before(command)
