@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from connector.core.copies import Copy
@@ -32,6 +33,8 @@ class Delivery:
     """
 
     __slots__ = (
+        "_copy",
+        "_elsewhere",
         "_lock",
         "_on_settled",
         "_reply",
@@ -40,7 +43,7 @@ class Delivery:
         "_stopping",
         "_ticket",
         "command",
-        "copy",
+        "late",
         "nonce",
     )
 
@@ -58,8 +61,10 @@ class Delivery:
         self.command = command
         self.nonce = nonce
         """Names this delivery to the registry: tried again because an answer was late or lost, it counts once."""
-        self.copy = copy
-        """How it is known should the broker bring it again, as things stand; None if its message has an id."""
+        self._copy = copy
+        self.late = False
+        """The connection that brought it was lost."""
+        self._elsewhere = False
         self._ticket = lanes.ticket(lane_of(command))
         self._stopping = stopping
         self._reply = reply
@@ -77,6 +82,16 @@ class Delivery:
     def given_up(self) -> bool:
         """It will not be carried out here; its message stays unacknowledged and goes to another process."""
         return self._ticket.dropped
+
+    def copy(self) -> Copy | None:
+        """How it is known should the broker bring it again, as things stand; None if its message has an id."""
+        copy = self._copy()
+        return replace(copy, late=True) if copy is not None and self.late else copy
+
+    def leave(self) -> None:
+        """Its queue is gone, and its sender is asked to say everything again: it must not count beside that. An attempt that
+        is on its way goes on."""
+        self._elsewhere = True
 
     def carry_out(self, apply: Apply) -> None:
         """Carry out the command as soon as its turn has come: now, or in the thread that finishes its predecessor."""
@@ -109,6 +124,10 @@ class Delivery:
             value = self._patiently(apply)
         except _Stopping:
             return False
+        except _Elsewhere:
+            _log.info("a command of a queue that is gone is left to its sender", **self._about())
+            METRICS.count("commands_total", command=self.command.name, result="skipped")
+            return True
         except Exception:  # noqa: BLE001 - a failing command is acknowledged and answered like any other (contract 1.2)
             result = "failed"
             _log.exception("command failed", **self._about())
@@ -122,6 +141,8 @@ class Delivery:
     def _patiently(self, apply: Apply) -> object:
         pause_s = FIRST_PAUSE_S
         while True:
+            if self._elsewhere:
+                raise _Elsewhere
             try:
                 return apply(self.command, self.nonce)
             except StateUnavailable as error:
@@ -157,6 +178,10 @@ class Delivery:
 
     def __repr__(self) -> str:
         return f"Delivery({self.sequence}, {self.command!r})"
+
+
+class _Elsewhere(Exception):
+    """The command went with its queue."""
 
 
 class _Stopping(Exception):

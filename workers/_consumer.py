@@ -224,6 +224,7 @@ class PlatformConsumer(CommandConsumer):
             unfinished.clear()
         elif (lost := unfinished.take(found)) is not None:
             self._commands.in_hand.done(found)  # it is counted already
+            lost.late = False
             self._unacknowledged[tag] = (found, lost)
             lost.when_settled(partial(self.acknowledge, tag))
             return None
@@ -244,7 +245,7 @@ class PlatformConsumer(CommandConsumer):
         return CommandMessage(*translated, acknowledge=partial(self.acknowledge, tag))
 
     def _copy(self, found: str, *, again: bool) -> Copy:
-        return Copy(found, self._commands.holder, again, self._commands.in_hand.besides(found))
+        return Copy(found, self._commands.holder, again, behind=self._commands.in_hand.besides(found))
 
     def _send_replies(self) -> None:
         outbox = self._commands.outbox(self.queue_name)
@@ -324,7 +325,10 @@ class PlatformConsumer(CommandConsumer):
         self._commands.readiness.down(self.queue_name)
         unfinished = self._commands.unfinished(self.queue_name)
         for found, delivery in [*self._in_doubt, *self._unacknowledged.values()]:
-            if delivery.given_up:
+            delivery.late = True
+            if self._cancelled:
+                delivery.leave()
+            if delivery.given_up or self._cancelled:
                 self._commands.in_hand.done(found)
             else:
                 unfinished.add(found, delivery)

@@ -19,6 +19,8 @@ class Copy:
     """The process that has the message. It knows by itself what it carried out."""
     again: bool
     """The broker has delivered it before."""
+    late: bool = False
+    """The connection that brought it is lost, so the broker may have brought it to somebody else meanwhile."""
     behind: int = 0
     """How many equal messages the process has besides that are still to be carried out."""
 

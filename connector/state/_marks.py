@@ -20,9 +20,14 @@ def field_of(copy: Copy, nonce: str) -> str:
     return f"{copy.holder}.{nonce}"
 
 
+def coming_of(copy: Copy) -> int:
+    """0 = new, 1 = brought again, 2 = still here after its connection was lost."""
+    return 2 if copy.late else int(copy.again)
+
+
 def arguments_of(copy: Copy | None, nonce: str) -> tuple[object, ...]:
     """What the scripts are told of a copy, in their order."""
-    return NO_COPY if copy is None else (field_of(copy, nonce), f"{copy.holder}.", int(copy.again), copy.behind)
+    return NO_COPY if copy is None else (field_of(copy, nonce), f"{copy.holder}.", coming_of(copy), copy.behind)
 
 
 class MarksOnRedis:
@@ -36,7 +41,10 @@ class MarksOnRedis:
 
     def drop_marks(self, marks: Sequence[tuple[Copy, str]]) -> None:
         batches = [
-            ([self._mark(copy) for copy, _ in chunk], [field_of(copy, nonce) for copy, nonce in chunk])
+            (
+                [self._mark(copy) for copy, _ in chunk],
+                [part for copy, nonce in chunk for part in (field_of(copy, nonce), coming_of(copy))],
+            )
             for chunk in chunks(marks)
         ]
         self._redis.run_all(lua.DROP_MARKS, batches)
@@ -48,6 +56,8 @@ class _Equal:
 
     answers: dict[str, bool] = field(default_factory=dict)
     behind: int = 0
+    taken: int = 0
+    """Carried out by whom the broker brought them to, while their first process may still have them."""
 
 
 class Marks:
@@ -59,9 +69,12 @@ class Marks:
 
     def carried_out_elsewhere(self, copy: Copy | None) -> bool | None:
         """What another process was answered to a message that came again, if it carried it out."""
-        equal = self._equal.get(copy.body) if copy is not None and copy.again else None
+        equal = self._equal.get(copy.body) if copy is not None and coming_of(copy) else None
         if copy is None or equal is None:
             return None
+        if copy.late and equal.taken:
+            equal.taken -= 1
+            return False
         if equal.behind:
             equal.behind -= 1
             return None
@@ -72,7 +85,7 @@ class Marks:
         if copy is None:
             return
         equal = self._equal.get(copy.body) or _Equal()
-        if not copy.again:  # the first new one: what was brought again came before it
+        if not coming_of(copy):  # the first new one: what was brought again came before it
             equal.answers = {one: answer for one, answer in equal.answers.items() if not _others(one, copy)}
             equal.behind = copy.behind
         equal.answers[field_of(copy, nonce)] = changed
@@ -81,7 +94,10 @@ class Marks:
     def drop(self, marks: Sequence[tuple[Copy, str]]) -> None:
         for copy, nonce in marks:
             equal = self._equal.get(copy.body)
-            if equal is not None and equal.answers.pop(field_of(copy, nonce), None) is not None and not equal.answers:
+            if equal is None or equal.answers.pop(field_of(copy, nonce), None) is None:
+                continue
+            equal.taken += copy.again
+            if not equal.answers and not equal.taken:
                 self._equal.drop(copy.body)
 
 

@@ -1,7 +1,7 @@
 -- One subscriber less; the last one takes the entry along.
 -- KEYS: entry, ids, tombstone, lease, nonce, closes that are owed, free units, mark
 -- ARGV: id, seconds to keep the tombstone, 1 = all subscribers leave, ms to keep nonce and mark, seconds to keep what is owed,
---       field of the mark, process, 1 = brought again, equal ones behind it
+--       field of the mark, process, 0 = new or how it comes again, equal ones behind it
 -- Returns {changed, lease, entry or {}}; to a nonce that was answered the same again, with the entry as it is
 local lease = redis.call('GET', KEYS[4])
 local count = redis.call('HGET', KEYS[1], 'count')

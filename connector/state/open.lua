@@ -1,6 +1,6 @@
 -- One subscriber more.
 -- KEYS: entry, ids, tombstone, epoch, lease, nonce, free units, mark
--- ARGV: id, exchange, user id, digest, sealed or '', known epoch, four options, ms to keep nonce and mark, field of the mark, process, 1 = brought again,
+-- ARGV: id, exchange, user id, digest, sealed or '', known epoch, four options, ms to keep nonce and mark, field of the mark, process, 0 = new or how it comes again,
 --       equal ones behind it
 -- Returns {changed, lease, entry}; to a nonce that was answered the same again, with the entry as it is
 local before = answered_anywhere(KEYS[6], KEYS[8], 12, ARGV[11])

@@ -167,6 +167,23 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         first=54,
     ),
     Mutant(
+        "W8 copies unknown",
+        "a command that the broker brings again to another process, because the connection broke, counts again",
+        "commands",
+        frozenset({"counts", "not closed", "closed but judged"}),
+        commands.copies_unknown,
+        first=171,
+    ),
+    Mutant(
+        "W5 commands of a queue that is gone",
+        "a command that waited for Redis while its queue was deleted is carried out after the announcement",
+        "commands",
+        frozenset({"counts", "dark", "not closed", "closed but judged"}),
+        commands.kept_without_queue,
+        faults=("kill", "redis_stall", "commands_deleted", "drain", "redis_away", "rabbit_drop"),
+        first=272,
+    ),
+    Mutant(
         "B2 absence is an order",
         "a stream whose key was evicted ends for good",
         "evict",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from unittest.mock import patch
 
+from connector.state._marks import Marks
 from connector.state.memory_state import MemoryState
 from connector.streams import announce
 from connector.streams.announce import Announced, Announcer
@@ -13,6 +14,7 @@ from connector.streams.leases import Leases
 from connector.streams.lineage import Lineage
 from connector.streams.orphans import Orphans
 from harness.worlds import process
+from tasks.delivery import Delivery
 from workers._consumer import PlatformConsumer
 from workers._translate import PRICE_QUEUES
 
@@ -35,6 +37,16 @@ def close_not_counted() -> AbstractContextManager[object]:
 def nonces_forgotten() -> AbstractContextManager[object]:
     """E1: a command that is sent again because its answer was late or lost counts again."""
     return patch.object(MemoryState, "_answered", lambda *_: None)
+
+
+def copies_unknown() -> AbstractContextManager[object]:
+    """W8: whether another process carried a command out before its message came again is not asked."""
+    return patch.object(Marks, "carried_out_elsewhere", lambda *_: None)
+
+
+def kept_without_queue() -> AbstractContextManager[object]:
+    """W5: a command goes on although its queue is gone and its sender is asked to say it again."""
+    return patch.object(Delivery, "leave", lambda _: None)
 
 
 def grace_by_the_wall_clock() -> AbstractContextManager[object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.worlds.failure import Failure
-from harness.worlds.known import KNOWN, cause_of
+from harness.worlds.known import KNOWN, Known, cause_of, either
 from harness.worlds.plan import draw
 from tests.unit.harness.worlds_command import worlds
 
@@ -19,5 +19,11 @@ def test_a_broken_promise_in_a_world_without_what_is_blamed_is_unknown() -> None
     calm = draw(1, kind="calm")
     assert cause_of(Failure("rabbit lost", "a: FILLED was not published"), calm) is None
     assert cause_of(Failure("counts", "a: 1 counted, 2 bots listen"), calm) is None
+
+
+def test_an_entry_explains_what_it_names_where_the_world_had_what_it_blames() -> None:
+    entry = Known("X1", "an example", frozenset({"counts"}), either("rabbit_drop"), 1, "commands")
     blamed = draw(1, kind="commands", faults=("rabbit_drop",))
-    assert cause_of(Failure("counts", "a: 1 counted, 2 bots listen"), blamed) == "W8"
+    assert entry.explains(Failure("counts", "a: 1 counted, 2 bots listen"), blamed)
+    assert not entry.explains(Failure("rabbit lost", "a: FILLED was not published"), blamed)
+    assert not entry.explains(Failure("counts", "a: 1 counted, 2 bots listen"), draw(1, kind="calm"))

@@ -181,3 +181,30 @@ def test_a_command_is_sure_once_its_acknowledgement_has_arrived() -> None:
     assert one.sure == []
     one.take()
     assert [nonce for _, nonce in one.sure] == [message.delivery.nonce]
+
+
+def test_a_command_from_before_an_announcement_is_not_carried_out_after_it() -> None:
+    """Its queue was deleted, so everybody is asked to say everything again; it waited for Redis."""
+    server = Server()
+    one = Instance(server)
+    server.publish("close stream", "a")
+    (message,) = one.take()
+    one.consumer._on_cancelled(None)
+    with pytest.raises(ConnectionClosed):
+        one.take()
+    one.consumer.close()
+    message.delivery.carry_out(lambda command, _: one.applied.append(command))
+    assert one.applied == []
+
+
+def test_a_command_whose_connection_was_lost_is_carried_out_late() -> None:
+    server = Server()
+    one = Instance(server)
+    server.publish("close stream", "a")
+    (message,) = one.take()
+    one.lose()
+    copy = message.delivery.copy()
+    assert copy is not None
+    assert copy.late
+    message.delivery.carry_out(lambda command, _: one.applied.append(command))
+    assert len(one.applied) == 1

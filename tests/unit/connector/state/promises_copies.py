@@ -7,8 +7,8 @@ from connector.core.ports import Applied, State
 from tests.unit.connector.state.backing import KEY, NOW, WithBacking, opened, want
 
 
-def a_copy(holder: str, *, again: bool = False, behind: int = 0, body: str = "open") -> Copy:
-    return Copy(body, holder, again, behind)
+def a_copy(holder: str, *, again: bool = False, late: bool = False, behind: int = 0, body: str = "open") -> Copy:
+    return Copy(body, holder, again, late, behind)
 
 
 def came(state: State, nonce: str, copy: Copy) -> Applied:
@@ -87,4 +87,21 @@ class CopiesOnce(WithBacking):
     def test_other_bodies_are_other_messages(self, state: State) -> None:
         came(state, "a1", a_copy("A"))
         came(state, "b1", a_copy("B", again=True, body="open by another sender"))
+        assert want(state).count == 2
+
+    def test_who_waited_for_the_state_does_not_count_what_the_next_process_carried_out(self, state: State) -> None:
+        """The first one lost its connection, not the command; the other's acknowledgement has arrived meanwhile."""
+        again = a_copy("B", again=True)
+        came(state, "b1", again)
+        state.drop_marks([(again, "b1")])
+        came(state, "a1", a_copy("A", late=True))
+        assert want(state).count == 1
+        came(state, "a2", a_copy("A", late=True))
+        assert want(state).count == 2
+
+    def test_the_next_process_does_not_count_what_who_waited_carried_out(self, state: State) -> None:
+        came(state, "a1", a_copy("A", behind=1))
+        came(state, "a2", a_copy("A", late=True))
+        came(state, "b1", a_copy("B", again=True))
+        came(state, "b2", a_copy("B", again=True))
         assert want(state).count == 2
