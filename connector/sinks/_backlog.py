@@ -27,6 +27,8 @@ class TickerBacklog:
         self._limit = limit_rows
         self._trigger = limit_rows
         self._frames: deque[TickerMessage] = deque()
+        self._at = 0
+        """So many rows of the first frame are taken: what is left of a large one is not copied with each part."""
 
     def add(self, message: TickerMessage) -> None:
         rows = len(message.symbols)
@@ -40,6 +42,7 @@ class TickerBacklog:
 
     def conflate(self) -> None:
         """Keep only the newest row of each symbol."""
+        self._cut()
         newest: dict[str, dict[str, bytes]] = {}
         received: dict[str, float] = {}
         for frame in self._frames:
@@ -69,12 +72,14 @@ class TickerBacklog:
         taken: list[TickerMessage] = []
         room = max_rows
         while self._frames and room > 0:
-            frame = self._frames.popleft()
-            if len(frame.symbols) > room:
-                self._frames.appendleft(_part(frame, room, None))
-                frame = _part(frame, 0, room)
-            taken.append(frame)
-            room -= len(frame.symbols)
+            frame, start = self._frames[0], self._at
+            rows = min(room, len(frame.symbols) - start)
+            room -= rows
+            self._at += rows
+            taken.append(frame if rows == len(frame.symbols) else _part(frame, start, self._at))
+            if self._at == len(frame.symbols):
+                self._frames.popleft()
+                self._at = 0
         self.rows -= max_rows - room
         if not self._frames:
             self._trigger = self._limit
@@ -82,11 +87,18 @@ class TickerBacklog:
 
     def restore(self, frames: Sequence[TickerMessage]) -> None:
         """Put back what was taken but not confirmed, in front: what came since is newer."""
+        self._cut()
         self._frames.extendleft(reversed(frames))
         self.rows += sum(len(frame.symbols) for frame in frames)
 
+    def _cut(self) -> None:
+        """Leave of the first frame what is not taken."""
+        if self._at:
+            self._frames[0] = _part(self._frames[0], self._at, len(self._frames[0].symbols))
+            self._at = 0
 
-def _part(frame: TickerMessage, start: int, end: int | None) -> TickerMessage:
+
+def _part(frame: TickerMessage, start: int, end: int) -> TickerMessage:
     return TickerMessage(
         exchange=frame.exchange,
         symbols=frame.symbols[start:end],

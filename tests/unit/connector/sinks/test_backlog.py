@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,6 +63,45 @@ def test_restored_rows_come_first() -> None:
     backlog.add(frame(("A", 2)))
     backlog.restore(taken)
     assert [row[2] for row in rows_of(backlog.take(10))] == [b"1", b"2"]
+
+
+def test_rows_restored_while_a_large_frame_is_half_taken_come_once_and_first() -> None:
+    backlog = TickerBacklog(100)
+    backlog.add(frame(("A", 1), ("B", 2), ("C", 3), ("D", 4)))
+    first, second = backlog.take(1), backlog.take(2)
+    backlog.restore([*first, *second])
+    assert backlog.rows == 4
+    assert rows_of(backlog.take(100)) == rows_of([frame(("A", 1), ("B", 2), ("C", 3), ("D", 4))])
+    assert backlog.rows == 0
+
+
+def test_rows_that_are_taken_do_not_come_again_when_the_rest_of_their_frame_is_conflated() -> None:
+    backlog = TickerBacklog(100)
+    backlog.add(frame(("A", 1), ("B", 2), ("C", 3)))
+    backlog.add(frame(("B", 4)))
+    taken = backlog.take(1)
+    backlog.conflate()
+    assert rows_of(taken) == rows_of([frame(("A", 1))])
+    assert rows_of(backlog.take(100)) == rows_of([frame(("B", 4), ("C", 3))])
+    assert (backlog.rows, backlog.conflated) == (0, 1)
+
+
+def test_what_is_left_of_a_large_frame_is_not_copied_with_each_part() -> None:
+    class Rows(list[str]):
+        copied = 0
+
+        def __getitem__(self, key: object) -> Any:
+            part = super().__getitem__(cast("slice", key))
+            Rows.copied += len(part)
+            return Rows(part)
+
+    backlog = TickerBacklog(100_000)
+    symbols = Rows(str(number) for number in range(2_000))
+    bodies = [b""] * len(symbols)
+    backlog.add(TickerMessage(exchange="okx", symbols=symbols, bodies=bodies, received_mono=0.0))
+    while backlog.rows:
+        backlog.take(250)
+    assert Rows.copied == 2_000
 
 
 @given(
