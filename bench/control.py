@@ -15,6 +15,7 @@ import websocket
 
 STREAMS = {
     "binance": "stream.binance.com:9443/ws/!miniTicker@arr",
+    "binanceUS": "stream.binance.us:9443/ws/!miniTicker@arr",
     "binanceUsdm": "fstream.binance.com/market/ws/!ticker@arr",
     "binanceCoinm": "dstream.binance.com/ws/!ticker@arr",
 }
@@ -47,7 +48,7 @@ class Out(msgspec.Struct):
 
 _decode = msgspec.json.Decoder(list[Row], strict=False).decode
 _encode = msgspec.json.Encoder().encode
-_KEEP = {"binance": 0, "binanceUsdm": 1, "binanceCoinm": 2}
+_KEEP = {"binance": 0, "binanceUS": 0, "binanceUsdm": 1, "binanceCoinm": 2}
 
 
 def follow(exchange: str, url: str, redis_port: int) -> None:
