@@ -81,7 +81,7 @@ def test_what_the_venue_does_not_tell_is_said_and_further_calls_go_on() -> None:
     second = only(Call, book.answered(first, OK, lambda *_: Repaired(calls=[call()]), told, NOW))
     assert second is not first
     outputs = book.answered(second, OK, lambda *_: Repaired(missing=["not known to the venue"]), told, NOW)
-    assert only(Note, outputs).what == "order 7: not known to the venue"
+    assert outputs == [Note("order 7: not known to the venue", "error")]
 
 
 def test_more_orders_than_the_bound_are_told_and_not_asked_for() -> None:

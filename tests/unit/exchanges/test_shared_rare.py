@@ -210,12 +210,32 @@ def test_a_next_step_may_tell_something_without_asking() -> None:
     assert (live.gap.orders, live.gap.missing) == (1, ("m",))
 
 
+@pytest.mark.parametrize("good_first", [True, False])
+def test_the_next_step_waits_for_answers_and_for_tries(good_first: bool) -> None:
+    asked: list[Instant] = []
+
+    def then(now: Instant) -> Repaired:
+        asked.append(now)
+        return Repaired()
+
+    gap = repair(then=then)
+    gap.begin([CALL, OTHER], NOW)
+    gap.answered(CALL, GOOD if good_first else BUSY, nothing, NOW)
+    assert not asked, "one is on its way"
+    gap.answered(OTHER, BUSY if good_first else GOOD, nothing, NOW)
+    assert not asked, "one waits for its next try"
+    (again,) = of(Call, gap.due(at(1)))
+    assert of(Live, gap.answered(again, GOOD, nothing, at(1)))
+    assert len(asked) == 1
+
+
 # --- plans ---
 
 
 def test_phrases_of_a_plan() -> None:
     assert left_out(3) == "3 further orders that no list of the venue shows: not asked for"
     assert not_known(7) == "order 7: not known to the venue"
+    assert OPEN_BEFORE.endswith("when nothing was known of the account, and have ended since, can't be found")
     assert open_before(Resume(since_ms=0, past_unknown=True)) == (OPEN_BEFORE,)
     assert open_before(Resume(since_ms=0)) == open_before(None) == ()
     assert open_told(["fills: no"])
@@ -308,6 +328,14 @@ def test_nulls_are_left_out_down_to_a_depth_and_no_deeper() -> None:
     assert value == {"y": None}
 
 
+@pytest.mark.parametrize(("levels", "left"), [(MAX_DEPTH - 3, {}), (MAX_DEPTH + 3, {"y": None})])
+def test_lists_count_as_depth(levels: int, left: object) -> None:
+    value: Any = tolerant(Deep)(b'{"size":null,"inner":' + b"[" * levels + b'{"y":null}' + b"]" * levels + b"}").inner
+    for _ in range(levels):
+        value = value[0]
+    assert value == left
+
+
 def test_nulls_of_a_list_stay_where_they_are() -> None:
     assert tolerant(Deep)(b' {"size":null,"inner":[1,null,{"a":null,"b":""}]}') == Deep(inner=[1, None, {"b": ""}])
     assert tolerant(Deep, blank=True)(b'{"size":"","inner":[null,{"a":"","b":1}]}') == Deep(inner=[None, {"b": 1}])
@@ -366,6 +394,7 @@ def test_a_connection_of_one_account_opens_when_it_is_started_and_has_it_whateve
     assert other.start(NOW) == [Connect("wss://venue")]
     fail = only(Fail, other.add(msgspec.structs.replace(account(), stream_id="v"), NOW))
     assert (fail.kind, fail.stream_id) == (FailKind.REQUEST, "v")
+    assert fail.reason == "this connection carries exactly one account"
     assert only(Fail, One().add(TickerSubscription(stream_id="t", exchange="okx"), NOW)).stream_id == "t"
 
 
@@ -445,6 +474,8 @@ def test_a_shard_is_live_when_each_of_its_symbols_is_answered() -> None:
     assert [type(output) for output in outputs] == [Note, Live]
     assert only(Note, outputs).what == "ticker of B refused: gone"
     assert feed.subscribed == 1
+    assert texts(feed.add(shard("A", "C"), NOW)) == ["subscribe c"]
+    assert feed.received(b"ok c", NOW) == [], "it is live already"
     fail = only(Fail, feed.add(shard("A", stream="u"), NOW))
     assert (fail.kind, fail.stream_id) == (FailKind.REQUEST, "u")
     assert only(Fail, feed.add(account(), NOW)).kind is FailKind.REQUEST  # type: ignore[arg-type]
@@ -578,6 +609,7 @@ def candles(*subscriptions: CandleSubscription) -> Candles:
 
 def test_streams_of_one_topic_share_it_and_the_last_one_leaves_it() -> None:
     feed = candles(wanted("1"), wanted("2"))
+    assert feed.deadline() == NOW.mono + 5
     assert of(Live, feed.received(b"ok a", NOW)) == [Live("1"), Live("2")]
     assert feed.add(wanted("1"), NOW) == [], "it is there already"
     assert [emit.stream_id for emit in of(EmitCandle, feed.received(b"-1 a", NOW))] == ["1", "2"]
@@ -643,7 +675,7 @@ def test_a_recorded_frame_counts_as_asked_for_only_where_its_topic_names_a_reque
         assert feed.received(b"-1 a", NOW) == []
         feed.replay("r", interval)
         emit = only(EmitCandle, feed.received(b"-1 a", NOW))
-        assert (emit.stream_id, emit.symbol, emit.interval) == ("r", "A", told)
+        assert (emit.stream_id, emit.symbol, emit.interval, emit.length_ms) == ("r", "A", told, 0)
         assert feed.received(b"-1 x", NOW) == []
 
 
