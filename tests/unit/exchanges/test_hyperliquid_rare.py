@@ -337,3 +337,140 @@ def test_only_so_many_orders_are_asked_for_and_the_others_counted() -> None:
     asked = [call for call in drive.calls if call.tag == "order"]
     assert len(asked) == 150
     assert {call.weight for call in asked} == {2}
+
+
+def waiting() -> tuple[Any, dict[str, Any]]:
+    """A candle connection whose first of two topics waits for its answer."""
+    adapter = VENUE.candle(setup("hyperliquidLinear", LINEAR))
+    adapter.add(candle("BTC-USDC", 0), NOW)
+    adapter.add(candle("kPEPE-USDC", 1), NOW)
+    (request,) = sent(adapter.connected(NOW))
+    return adapter, request
+
+
+def complain(adapter: Any, text: object) -> list[Any]:
+    return list(adapter.received(frame({"channel": "error", "data": text}), NOW))
+
+
+def test_an_error_that_names_no_topic_is_about_the_one_that_waits() -> None:
+    adapter, _ = waiting()
+    outputs = complain(adapter, "Invalid subscription")
+    assert of(Note, outputs) == [Note("error frame: Invalid subscription", "error")]
+    fail = only(Fail, outputs)
+    assert (fail.kind, fail.stream_id, fail.reason) == (FailKind.REQUEST, "c0", "Invalid subscription")
+    adapter, _ = waiting()
+    assert of(Live, complain(adapter, "Already subscribed")) == [Live("c0")]
+
+
+def test_an_error_that_names_another_topic_is_not_about_the_one_that_waits() -> None:
+    adapter, request = waiting()
+    other = json.dumps({**request["subscription"], "coin": "kPEPE"})
+    assert complain(adapter, f"Invalid subscription {other}") == [
+        Note(f"error frame: Invalid subscription {other}", "error")
+    ]
+    assert of(Live, confirm(adapter, request, NOW)) == [Live("c0")]
+
+
+@pytest.mark.parametrize("text", ["Inactive", "Nobody knows", 7])
+def test_an_error_that_passes_refuses_no_topic(text: object) -> None:
+    adapter, request = waiting()
+    assert complain(adapter, text) == [Note(f"error frame: {text}", "error")]
+    assert of(Live, confirm(adapter, request, NOW)) == [Live("c0")]
+
+
+def test_an_error_when_nothing_waits_is_only_said() -> None:
+    driver, _ = tickers("hyperliquid", SPOT)
+    assert driver.frame({"channel": "error", "data": "Invalid subscription"}) == [
+        Note("error frame: Invalid subscription", "error")
+    ]
+    assert driver.frame({"channel": "error", "data": "Already subscribed"}) == [
+        Note("error frame: Already subscribed", "info")
+    ]
+
+
+def test_nothing_is_left_of_an_order_whose_fills_are_dropped() -> None:
+    store = FillStore()
+    store.add(one(1, 1), 0.0)
+    store.add(one(2, 2, None), 0.0)
+    for oid in (1, 2):
+        store.drop(oid)
+    assert (store._by_cloid, store._heard, len(store)) == ({}, {}, 0)
+
+
+def test_the_last_page_of_fills_is_a_full_one_only_if_more_are_named() -> None:
+    drive = repairing()
+    page = [fill("0.1", "1", n, time=WALL - 80_000 + n, oid=0, cloid=None) for n in range(2_000)]
+    drive.reply("fills", page)
+    drive.reply("fills", page[:1])
+    drive.reply("open orders", [])
+    gap = only(Live, drive.reply("closed orders", [])).gap
+    assert gap is not None
+    assert gap.missing == ()
+
+
+@pytest.mark.parametrize(("answer", "told"), [({"status": "unknownOid"}, [(1, "CANCELED")]), (None, [])])
+def test_a_cancelled_order_whose_client_id_nobody_holds_is_told_once_that_is_known(
+    answer: object, told: list[tuple[int, str]]
+) -> None:
+    drive = repairing(known(1))
+    drive.reply("fills", [])
+    drive.reply("open orders", None, 422)
+    drive.reply("closed orders", [])
+    drive.reply("order", {"status": "order", "order": past("canceled", 1, 20)})
+    outputs = drive.reply("order of a client id", answer, 200 if answer else 422)
+    assert [(event.order_id, event.order_status) for event in reports(outputs)] == told
+    gap = only(Live, outputs).gap
+    assert gap is not None
+    assert ("order 1, whether it was modified: HTTP 422" in " ".join(gap.missing)) == (not told)
+
+
+def test_pages_of_fills_have_their_weights_and_odd_rows_count() -> None:
+    drive = repairing()
+    page: list[Any] = [fill("0.1", "1", n, time=WALL - 80_000 + n, oid=0, cloid=None) for n in range(1_999)]
+    weights = []
+    while call := next((call for call in drive.calls if call.tag == "fills"), None):
+        weights.append(call.weight)
+        drive.reply("fills", [*page, {"oid": None}])
+    assert weights == [25, 120, 120, 120, 120]
+    drive.reply("open orders", [])
+    gap = only(Live, drive.reply("closed orders", [])).gap
+    assert gap is not None
+    assert "fills: more than 10000" in gap.missing
+
+
+def test_an_order_without_a_client_id_is_nobodys_in_a_gap() -> None:
+    drive = repairing()
+    drive.reply("fills", [])
+    drive.reply("open orders", [past("open", 1, 20)["order"] | {"cloid": None, "timestamp": WALL - 20_000}])
+    outputs = drive.reply(
+        "closed orders", [past("canceled", 2, 20) | {"order": past("x", 2)["order"] | {"cloid": None}}]
+    )
+    assert not reports(outputs)
+    assert not [call for call in drive.calls if call.tag.startswith("order")]
+    gap = only(Live, outputs).gap
+    assert gap is not None
+    assert (gap.orders, gap.missing) == (0, ())
+
+
+@pytest.mark.parametrize(
+    ("coin", "seconds", "asked"), [("hyna:BTC", 20, [9]), ("hyna:BTC", 100, []), ("BTC", 20, []), ("BTC", 100, [])]
+)
+def test_an_open_order_that_no_open_list_shows_is_asked_for_if_it_is_new_and_its_dex_was_not_listed(
+    coin: str, seconds: float, asked: list[int]
+) -> None:
+    drive = repairing()
+    drive.reply("fills", [])
+    drive.reply("open orders", [])
+    drive.reply("closed orders", [past("open", 9, seconds, coin=coin)])
+    assert [json.loads(call.body or "")["oid"] for call in drive.calls if call.tag == "order"] == asked
+
+
+def test_a_list_that_never_comes_is_named_and_costs_no_filled_order_of_the_other_one() -> None:
+    drive = repairing()
+    drive.reply("fills", [])
+    drive.reply("closed orders", [past("filled", 1)])
+    outputs = drive.wait(601)
+    assert [(event.order_id, *figures(event)[:2]) for event in reports(outputs)] == [(1, "FILLED", "0.35")]
+    gap = of(Live, outputs)[-1].gap
+    assert gap is not None
+    assert gap.missing == ("open orders: no answer in time",)
