@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -22,7 +23,8 @@ from exchanges._adapter import (
 from exchanges.hyperliquid import VENUE
 from exchanges.hyperliquid._ends import ASK_LIMIT_S, MAX_WAITING, Ends
 from exchanges.hyperliquid._fills import FILLS_KEPT_S, MAX_ORDERS, FillStore
-from exchanges.hyperliquid._orders import Fill, Update
+from exchanges.hyperliquid._join import Rules as Parking
+from exchanges.hyperliquid._orders import Fill, Sums, Told, Update
 from exchanges.hyperliquid._orders import Order as Row
 from exchanges.instruments import EMPTY, SymbolTable
 from tests.unit.exchanges.driver import frame, json_answer, of, only, sent, setup
@@ -474,3 +476,47 @@ def test_a_list_that_never_comes_is_named_and_costs_no_filled_order_of_the_other
     gap = of(Live, outputs)[-1].gap
     assert gap is not None
     assert gap.missing == ("open orders: no answer in time",)
+
+
+# --- what a deployment sets, what a fill adds ---
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("", 5.0), ("2000", 2.0), (" 2000 ", 2.0), ("60001", 60.0), ("0", 0.0), ("-1", 5.0), ("x", 5.0), ("1" * 9, 60.0),
+        ("1" * 10, 5.0),
+    ],
+)  # fmt: skip
+def test_a_deployment_sets_how_long_a_filled_order_waits_within_bounds(text: str, seconds: float) -> None:
+    assert Parking.of({"HL_FILL_PARK_GRACE_MS": text}).grace_s == seconds
+
+
+def test_what_a_deployment_does_not_set_has_its_default() -> None:
+    rules = Parking.of({})
+    assert (rules.grace_s, rules.max_parked, rules.tries, rules.retry_s) == (5.0, 5_000, 3, 1.0)
+    most = dict.fromkeys(("HL_FILL_PARK_MAX_SIZE", "HL_FILL_REST_RETRIES", "HL_FILL_REST_RETRY_DELAY_MS"), "999999")
+    rules = Parking.of(most)
+    assert (rules.max_parked, rules.tries, rules.retry_s) == (50_000, 10, 60.0)
+    rules = Parking.of(dict.fromkeys(most, "0"))
+    assert (rules.max_parked, rules.tries, rules.retry_s) == (1, 0, 0.1)
+
+
+def test_only_fills_after_what_was_published_are_added_to_it() -> None:
+    told = Told(Sums(Decimal(1), Decimal(100)), order_id=5, time_ms=50)
+    rows = [(4, 99), (5, 50), (5, 51), (6, 1)]
+    fills = [Fill(coin="BTC", px="10", sz="0.5", time=time, oid=oid, tid=tid) for tid, (oid, time) in enumerate(rows)]
+    assert told.and_then(fills) == Sums(Decimal(2), Decimal(110))
+
+
+def test_a_filled_order_that_tells_only_its_size_is_told() -> None:
+    drive = live()
+    drive.fills(fill("0.35", "91000", 1))
+    frame_ = update("filled")
+    frame_["order"]["sz"] = None
+    assert [figures(event)[:3] for event in drive.orders(frame_)] == [("FILLED", "0.35", "31850")]
+
+
+def test_an_order_without_a_limit_price_or_a_fill_is_told_at_0() -> None:
+    (event,) = live().orders(update(limitPx=None))
+    assert figures(event) == ("NEW", "0", "0", "0")
