@@ -20,7 +20,7 @@ from exchanges._adapter import (
     Note,
     Seen,
 )
-from exchanges.hyperliquid import VENUE
+from exchanges.hyperliquid import VENUE, _clients
 from exchanges.hyperliquid._ends import ASK_LIMIT_S, MAX_WAITING, Ends
 from exchanges.hyperliquid._fills import FILLS_KEPT_S, MAX_ORDERS, FillStore
 from exchanges.hyperliquid._join import Rules as Parking
@@ -520,3 +520,54 @@ def test_a_filled_order_that_tells_only_its_size_is_told() -> None:
 def test_an_order_without_a_limit_price_or_a_fill_is_told_at_0() -> None:
     (event,) = live().orders(update(limitPx=None))
     assert figures(event) == ("NEW", "0", "0", "0")
+
+
+# --- the ids of a client order ---
+
+
+def state(oid: int, status: str = "open", coin: str = "BTC", placed: int | None = 1_000, moment: int = 5_000) -> Update:
+    return Update(order=Row(coin=coin, oid=oid, timestamp=placed, cloid="a"), status=status, status_timestamp=moment)
+
+
+def test_the_client_orders_that_were_longest_unheard_of_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_clients, "MAX_CLIENTS", 2)
+    clients = _clients.ClientOrders()
+    for client_id, oid in (("a", 1), ("b", 2), ("a", 3), ("c", 4), ("", 5)):
+        clients.traded(client_id, oid)
+    names = {name: clients.nameless(Row(coin="BTC", oid=9, cloid=name)) for name in ("a", "b", "c", "")}
+    assert names == {"a": [1, 3], "b": [], "c": [4], "": []}
+
+
+def test_an_id_of_another_coin_is_no_part_of_a_client_order() -> None:
+    clients = _clients.ClientOrders()
+    clients.learn(state(1, coin="ETH"))
+    clients.learn(state(2))
+    clients.learn(state(3))
+    assert clients.earlier(state(3).order) == [2]
+
+
+def test_a_client_order_was_placed_with_the_first_id_whose_time_is_told() -> None:
+    clients = _clients.ClientOrders()
+    for oid, placed in ((1, None), (2, 1_000), (3, 2_000)):
+        clients.learn(state(oid, placed=placed))
+    assert clients.first_ms(state(3, placed=2_000).order) == 1_000
+
+
+def test_an_order_is_not_its_own_heir() -> None:
+    clients = _clients.ClientOrders()
+    for oid in (1, 2):
+        clients.learn(state(oid))
+        clients.published(state(oid), Decimal(oid))
+    assert clients.heir(state(1).order) == (state(2), Decimal(2))
+    assert clients.heir(state(2).order) is None
+
+
+@pytest.mark.parametrize("late", ["open", "frozen"])
+def test_an_older_state_does_not_open_an_id_that_has_ended(late: str) -> None:
+    clients = _clients.ClientOrders()
+    clients.learn(state(1, "canceled"))
+    clients.learn(state(1, late))
+    assert clients.is_past(state(1).order)
+    assert not clients.is_over(state(1).order)
+    clients.published(state(1, "canceled"), Decimal(0))
+    assert clients.is_over(state(1).order)
