@@ -2,8 +2,8 @@
 
     python -m bench.chaos [runs] [--runs 500] [--seed 1] [--minutes 60] [--venues binance,okx]
     python -m bench.chaos --repro SEED               one run again, with everything that is known about it
-    python -m bench.chaos rolling | rabbit-away [--seconds 300] | rabbit-away-restarts | sigkill [--streams 500]
-                          | rejected-key | half-open
+    python -m bench.chaos rolling [--streams 200] | rabbit-away [--seconds 300] | rabbit-away-restarts
+                          | sigkill [--streams 500] | rejected-key | half-open
     python -m bench.chaos all                        the runs, then each of the longer scenarios
     python -m bench.chaos report --keep FILE         the table over all runs in a file that `--keep` wrote, in several goes
 
@@ -136,11 +136,12 @@ def tell(result: Result, *, verbose: bool = False) -> None:
 
 def longer(name: str, args: argparse.Namespace) -> Outcome:
     """One of the long scenarios, on a stack of its own."""
-    copies = 2 if name in {"rolling", "rabbit-away", "rabbit-away-restarts"} else 1
+    copies = 2 if name in {"rolling", "rabbit-away", "rabbit-away-restarts"} and not args.streams else 1
     venues = [venue for venue in args.venues.split(",") if venue]
     play = {
         "rabbit-away": partial(SCENARIOS[name], seconds=args.seconds),
-        "sigkill": partial(SCENARIOS[name], streams=args.streams),
+        "sigkill": partial(SCENARIOS[name], streams=args.streams or 500),
+        "rolling": partial(SCENARIOS[name], streams=args.streams),
     }.get(name, SCENARIOS[name])
     with running(Stack(copies=copies, venues=venues)) as stack:
         if name == "rejected-key":
@@ -172,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--processes", default="1,1", help="worker processes of each service")
     parser.add_argument("--repro", type=int, help="play this seed only")
     parser.add_argument("--seconds", type=float, default=300.0, help="how long RabbitMQ is away")
-    parser.add_argument("--streams", type=int, default=500)
+    parser.add_argument("--streams", type=int, default=0, help="at least so many accounts (sigkill: 500)")
     args = parser.parse_args(argv)
     good = True
     if args.what == "report":

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from harness.campaign.accounts import Account, make_account, served
-from harness.campaign.check import Seen, Verdict, covers, judge
+from harness.campaign.check import Seen, Transition, Verdict, covers, judge
 from harness.campaign.faults import REJECTED
 from harness.campaign.marks import Marks
 from harness.campaign.measure import Ceiling, levels
@@ -85,6 +85,18 @@ class Flow:
             if not step.exchange.startswith("paper")
         )
 
+    def lags(self) -> list[tuple[Transition, float]]:
+        """Each transition that was published, and how long that took."""
+        seen: dict[tuple[str, str], list[Seen]] = {}
+        for event in self.marks.rabbit_events():
+            seen.setdefault((event.stream, event.order), []).append(event)
+        found = []
+        for step in self.traffic.transitions:
+            cover = next((event for event in seen.get((step.stream, step.order), ()) if covers(event, step)), None)
+            if cover is not None:
+                found.append((step, max(0.0, cover.at - step.at)))
+        return found
+
     def outcome(self, name: str, *, redis: bool = True) -> Outcome:
         """The verdict over both consumers, and the usual figures."""
         gaps = self.marks.told_gaps(self.stack.accounts)
@@ -115,8 +127,11 @@ class Flow:
         return Outcome(name, verdict, figures)
 
 
-def rolling(stack: Stack, rate: float = RATE) -> Outcome:
-    """Both services are restarted one after the other, as in a deploy, while orders flow."""
+def rolling(stack: Stack, rate: float = RATE, streams: int = 0) -> Outcome:
+    """Both services are restarted one after the other, as in a deploy, while orders flow. `streams`: at least so many."""
+    many(stack, streams)
+    stack.commander.open(*stack.accounts)
+    stack.wait_live(stack.accounts, 900.0)
     flow = Flow(stack, rate)
     stack.wait_clock(5.0)
     for worker in stack.workers:
@@ -129,7 +144,18 @@ def rolling(stack: Stack, rate: float = RATE) -> Outcome:
     limit = outcome.figures["longest gap s"]
     if limit > 1.0:
         outcome.verdict.wrong.append(f"longest per-account gap {limit} s, allowed is 1 s")
-    outcome.figures |= {"streams": len(stack.accounts), "restarts": len(stack.workers)}
+    longest: dict[str, float] = {}
+    for transition, lag in flow.lags():
+        longest[transition.exchange] = max(lag, longest.get(transition.exchange, 0.0))
+    announced = sum("restart" in notice.body for notice in flow.marks.services())
+    if announced:
+        outcome.verdict.wrong.append(f"{announced} announcements in a rolling restart")
+    outcome.figures |= {
+        "streams": len(stack.accounts),
+        "restarts": len(stack.workers),
+        "announced": announced,
+        "longest gap s by exchange": {exchange: round(lag, 1) for exchange, lag in sorted(longest.items())},
+    }
     return outcome
 
 
