@@ -299,7 +299,7 @@ class Accounts:
         self._wanted.pop(stream_id, None)
         self._free.owned(stream_id)
         self._told.discard(stream_id)
-        self.handover.end(stream_id)
+        self.handover.end(stream_id, over=closed)
         if self._leases.holds(stream_id):
             over = closed and not self._pipeline.lines.ends_unconfirmed(stream_id)
             self._supervisor.unwant(stream_id, last_holder=closed, announce=closed)

@@ -213,7 +213,7 @@ class Handover:
         else:
             said = {"seamless": passing.seamless and out, "clean": out, "fence": passing.fence}
             self._tell(passing.other, "released", stream_id, **said)
-        self._supervisor.unwant(stream_id)
+        self._supervisor.unwant(stream_id, announce=passing.over)
         self._check_drained()
 
     def _take_back(self, stream_id: str, passing: Passing) -> None:
@@ -338,24 +338,33 @@ class Handover:
 
     # --- both ---
 
-    def end(self, stream_id: str) -> None:
-        """The stream was closed or fenced: nothing is passed on any more."""
+    def end(self, stream_id: str, *, over: bool = False) -> None:
+        """The stream was closed (`over`) or fenced: nothing is passed on any more."""
         self._takers.pardon(stream_id)
-        self._end(stream_id)
-
-    def _end(self, stream_id: str, *, by: str | None = None) -> None:
-        """`by`: the taker that said so (empty: an older version that does not say who it is). Where the last event is
-        published already, it is too late to end anything."""
         passing = self._passing.get(stream_id)
-        if passing is None or (by is not None and (passing.phase in TAKING or by not in {"", passing.other})):
-            return
+        if passing is not None:
+            self._end(stream_id, passing, over=over)
+
+    def _ended_by(self, stream_id: str, message: Mapping[str, object]) -> None:
+        """The taker says so (an older version does not say who it is)."""
+        passing, over = self._passing.get(stream_id), bool(message.get("over"))
+        if passing is None:
+            if over and not self._leases.holds(stream_id):
+                # What this process published last came after the taker's word that nobody listens any more.
+                self._supervisor.unwant(stream_id, announce=True)
+        elif passing.phase in GIVING and message.get("by", "") in {"", passing.other}:
+            self._end(stream_id, passing, over=over)
+
+    def _end(self, stream_id: str, passing: Passing, *, over: bool) -> None:
+        """Where the last event is published already, it is too late to end anything."""
+        passing.over = passing.over or over
         taking = passing.phase in TAKING
         if not self._move(stream_id, passing, Cue.ENDED):
             return
         if taking:
-            self._tell(passing.other, "closed", stream_id, by=self._leases.owner)
+            self._tell(passing.other, "closed", stream_id, by=self._leases.owner, over=over)
         else:
-            self._supervisor.unwant(stream_id)
+            self._supervisor.unwant(stream_id, announce=over)
             self._check_drained()
 
     def message(self, kind: str, stream_id: str, message: Mapping[str, object]) -> None:
@@ -375,7 +384,7 @@ class Handover:
             case "refused":
                 self._refused_by(stream_id, message)
             case "closed":
-                self._end(stream_id, by=str(message.get("by", "")))
+                self._ended_by(stream_id, message)
             case _:
                 log.warning("unknown notification", kind=kind)
 

@@ -127,5 +127,7 @@ class Passing:
     seamless: bool = False
     refused: bool = False
     """The taker said no when it was too late to go on here."""
+    over: bool = False
+    """Nobody listens to the stream any more: whoever publishes last says so, too."""
     mark: object = None
     """What the sinks had when this process published its last event of the stream."""

@@ -65,18 +65,7 @@ ORDERS: Final = frozenset(
 ) | {"redis hash"}
 LOST: Final = frozenset({"rabbit lost", "redis lost", "rabbit wrong end", "redis wrong end"})
 
-KNOWN: Final[tuple[Known, ...]] = (
-    Known(
-        "W10",
-        "an account is closed while it is handed over and Redis is far: the giver publishes once more before it hears of it,"
-        " after the taker has taken the account out of stream:lastEventTime",
-        frozenset({"closed but judged"}),
-        either("drain"),
-        9,
-        "commands",
-        within=250,
-    ),
-)
+KNOWN: Final[tuple[Known, ...]] = ()
 
 
 def cause_of(failure: Failure, plan: Plan) -> str | None:

@@ -352,6 +352,14 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         first=5187,
     ),
     Mutant(
+        "W11 closed by the taker alone",
+        "a giver puts an account that its taker closed into stream:lastEventTime again",
+        "commands",
+        frozenset({"closed but judged"}),
+        owners.closed_by_the_taker_alone,
+        first=9,
+    ),
+    Mutant(
         "W9 last words are the end",
         "a process that stood still takes the end of a connection for that of the stall, and asks for nothing before it",
         "freeze",

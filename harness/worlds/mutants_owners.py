@@ -18,6 +18,7 @@ from connector.streams.leases import Leases
 from connector.streams.market import Markets
 from connector.streams.neighbours import Neighbours
 from connector.streams.passing import Cue
+from connector.streams.supervisor import Supervisor
 from connector.streams.takers import Takers
 
 
@@ -136,3 +137,13 @@ def taken_back_unasked() -> Iterator[None]:
 
     with patch.object(Handover, "_release", any_release), patch.object(Handover, "_taker_ready", anybody_ready):
         yield
+
+
+def closed_by_the_taker_alone() -> AbstractContextManager[object]:
+    """A giver that publishes once more after its taker closed the account does not say that nobody listens."""
+    genuine = Supervisor.unwant
+
+    def unwant(self: Supervisor, stream_id: str, *, last_holder: bool = False, announce: bool = False) -> None:
+        genuine(self, stream_id, last_holder=last_holder, announce=announce and last_holder)
+
+    return patch.object(Supervisor, "unwant", unwant)

@@ -6,7 +6,14 @@ import pytest
 
 from connector.core.errors import StateUnavailable
 from connector.core.ports import WorkerInfo
-from connector.streams.handover import CONFIRM_TIMEOUT_S, LINGER_S, PAUSE_S, READY_TIMEOUT_S, TELL_AGAIN_S
+from connector.streams.handover import (
+    CONFIRM_POLL_S,
+    CONFIRM_TIMEOUT_S,
+    LINGER_S,
+    PAUSE_S,
+    READY_TIMEOUT_S,
+    TELL_AGAIN_S,
+)
 from connector.streams.position_store import POSITION_KEEP_S
 from connector.streams.takers import REFUSED_FOR_S
 from tests.unit.connector.streams.handing import TTL_S, Desk
@@ -97,6 +104,48 @@ def test_a_stream_without_a_live_session_is_let_go_at_once(desk: Desk) -> None:
     assert desk.told[1][1] == {"id": "u1", "seamless": False, "clean": True, "fence": 2}
     assert not desk.supervisor.has("u1")
     assert not desk.handover.busy
+
+
+def left(desk: Desk) -> list[bool]:
+    """Whether the channel was told that nobody listens any more, each time that the stream ended here."""
+    return [announce for kind, _, _, announce in (call for call in desk.supervisor.calls if call[0] == "unwant")]
+
+
+@pytest.mark.parametrize("over", [True, False])
+def test_who_publishes_last_says_that_an_account_is_closed(desk: Desk, over: bool) -> None:
+    """W11: the taker closed it and took it out of `stream:lastEventTime`, and the giver put it in again with an event more.
+    A taker that was fenced ends it, too, and somebody else goes on."""
+    desk.runs()
+    desk.handover.give("u1")
+    desk.say("closed", by="other", over=over)
+    assert left(desk) == [over]
+
+
+def test_who_waits_for_its_last_events_says_so_after_them(desk: Desk) -> None:
+    desk.runs()
+    desk.publish()
+    desk.handover.give("u1")
+    desk.say("ready", by="other")
+    desk.passes(LINGER_S)
+    desk.say("closed", by="other", over=True)
+    assert left(desk) == []
+    desk.pipeline.confirmed(desk.sink.account())
+    desk.passes(CONFIRM_POLL_S)
+    assert left(desk) == [True]
+
+
+def test_who_hears_of_a_close_after_everything_says_so_all_the_same(desk: Desk) -> None:
+    desk.supervisor.sick.add("u1")
+    desk.runs()
+    desk.handover.give("u1")
+    assert left(desk) == [False]
+    desk.say("closed", by="other", over=False)
+    assert left(desk) == [False]
+    desk.say("closed", by="other", over=True)
+    assert left(desk) == [False, True]
+    desk.leases.accept("u1", 9)
+    desk.say("closed", by="other", over=True)
+    assert left(desk) == [False, True], "it runs here again"
 
 
 @pytest.mark.parametrize("word", ["ready", "closed"])

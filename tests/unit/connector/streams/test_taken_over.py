@@ -214,8 +214,8 @@ def test_a_stream_that_comes_back_before_it_left_leaves_first(desk: Desk) -> Non
 def test_a_stream_that_is_closed_while_it_is_taken_is_told_to_the_giver(desk: Desk) -> None:
     desk.supervisor.sick.add("u1")
     desk.say("take", giver="other", fence=7)
-    desk.handover.end("u1")
-    assert desk.told == [("closed", {"id": "u1", "by": "me"})]
+    desk.handover.end("u1", over=True)
+    assert desk.told == [("closed", {"id": "u1", "by": "me", "over": True})]
     assert not desk.handover.busy
 
 
