@@ -278,7 +278,8 @@ class Accounts:
         stream that nothing is known of any more."""
         if not self._announced or not entry.epoch:
             return self._announced
-        return 0 <= self._clock.wall_ms() - entry.epoch < self._asked_again_ms
+        # A clock that was set back since makes it look like one to come: it is not long ago all the same.
+        return self._clock.wall_ms() - entry.epoch < self._asked_again_ms
 
     def _run(self, entry: Wanted, position: bytes | None = None, *, hold: bool = False, unknown: bool = False) -> None:
         self._wanted[entry.stream_id] = entry

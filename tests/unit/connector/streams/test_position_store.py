@@ -138,6 +138,16 @@ def test_a_stream_that_an_announcement_asks_for_and_nobody_remembers_may_have_ha
     assert after.supervisor.unknown == {"u1": True, "new": False}
 
 
+def test_an_account_that_is_asked_for_again_has_a_past_though_the_clock_was_set_back_since(cluster: Cluster) -> None:
+    """World 812: the announcement lay in the future then, and a fill before the reboot was neither told nor named."""
+    after = cluster.process("after")
+    cluster.state.begin_epoch(cluster.clock.wall_ms() + 120_000)
+    cluster.tick(2)
+    cluster.open("u1")
+    cluster.tick(2)
+    assert after.supervisor.unknown == {"u1": True}
+
+
 # --- what is told ---
 
 
