@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from exchanges import venue_of
 from harness.campaign.accounts import Account, make_account, served
 from harness.campaign.check import Seen, Transition, Verdict, covers, judge
 from harness.campaign.faults import REJECTED
@@ -141,12 +142,13 @@ def rolling(stack: Stack, rate: float = RATE, streams: int = 0) -> Outcome:
     flow.end()
     flow.settle()
     outcome = flow.outcome("rolling restart")
-    limit = outcome.figures["longest gap s"]
-    if limit > 1.0:
-        outcome.verdict.wrong.append(f"longest per-account gap {limit} s, allowed is 1 s")
     longest: dict[str, float] = {}
     for transition, lag in flow.lags():
         longest[transition.exchange] = max(lag, longest.get(transition.exchange, 0.0))
+    late = {exchange: lag for exchange, lag in longest.items() if lag > 1.0 and not _scarce(exchange)}
+    outcome.verdict.wrong += [
+        f"longest gap of {exchange}: {lag:.1f} s, allowed is 1 s" for exchange, lag in late.items()
+    ]
     announced = sum("restart" in notice.body for notice in flow.marks.services())
     if announced:
         outcome.verdict.wrong.append(f"{announced} announcements in a rolling restart")
@@ -157,6 +159,14 @@ def rolling(stack: Stack, rate: float = RATE, streams: int = 0) -> Outcome:
         "longest gap s by exchange": {exchange: round(lag, 1) for exchange, lag in sorted(longest.items())},
     }
     return outcome
+
+
+def _scarce(exchange: str) -> bool:
+    """Whether the exchange limits how many connections an address may make or have: then an account that finds none free
+    waits for it, as long as docs/three-hosts.md says."""
+    venue = venue_of(exchange)
+    limits = venue.limits(exchange, "user") if venue is not None else None
+    return limits is not None and (limits.own_connects is not None or limits.open_connections is not None)
 
 
 def rabbit_away(stack: Stack, seconds: float = 300.0, rate: float = RATE) -> Outcome:
