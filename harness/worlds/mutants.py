@@ -137,10 +137,11 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "answers lost for good",
         "a claim whose answer was lost leaves the stream to nobody",
-        "redis",
+        "leave",
         frozenset({"lease of nobody", "dark"}),
         commands.answers_lost_for_good,
-        first=937,
+        faults=("redis_drop",),
+        first=21,
     ),
     Mutant(
         "close not counted",
@@ -197,7 +198,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "clock",
         frozenset({"rabbit lost", "counts"}),
         commands.grace_by_the_wall_clock,
-        first=988,
+        first=1351,
     ),
     Mutant(
         "B4 gaps by the host's clock",
@@ -349,7 +350,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "process",
         frozenset({"rabbit two owners", "redis two owners"}),
         owners.taken_back_unasked,
-        first=5187,
+        first=9549,
     ),
     Mutant(
         "W11 closed by the taker alone",
@@ -365,7 +366,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "freeze",
         frozenset({"rabbit lost", "redis lost"}),
         events.last_words_are_the_end,
-        first=1237,
+        first=2413,
     ),
     Mutant(
         "changes of positions lost",
@@ -388,7 +389,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "flush",
         frozenset({"announced too often"}),
         commands.made_by_anybody,
-        first=36,
+        first=2,
     ),
 )
 
