@@ -66,7 +66,7 @@ class UserAdapter(OneAccount):
         self._markets: tuple[str, ...] = ()
         self._refused: set[str] = set()
         self._tokens = 0
-        self._authorised = self._joined = False
+        self._joined = False
         self._list_by = 0.0
 
     # --- inputs ---
@@ -220,7 +220,6 @@ class UserAdapter(OneAccount):
         if frame.error is not None:
             return self._refusal(account, what, _errors.failure_of_code(frame.error.code, frame.error.message), now)
         if what == "authorize":
-            self._authorised = True
             self._alarms.set("check", now.mono + CHECK_EVERY_S)
             return self._subscribe(now)
         if self._asked:

@@ -8,20 +8,34 @@ from typing import Any
 import msgspec
 import pytest
 
-from exchanges._adapter import Answer, Call, Fail, FailKind, KnownOrder, Note, Resume, Seen, UserSubscription
+from exchanges._adapter import (
+    Answer,
+    Call,
+    CandleSubscription,
+    EmitCandle,
+    Fail,
+    FailKind,
+    KnownOrder,
+    Note,
+    Resume,
+    Seen,
+    TickerSubscription,
+    UserSubscription,
+)
 from exchanges._repair import Repaired
 from exchanges.events import AccountPosition, ExecutionReport
 from exchanges.instruments import EMPTY
 from exchanges.whitebit import VENUE, _clients
+from exchanges.whitebit._candle import POLL_AGAIN_S
 from exchanges.whitebit._chain import HAND_OVER_MS, NOTHING, Client, Part, Sums, learn
 from exchanges.whitebit._clients import ClientOrders
 from exchanges.whitebit._connection_frames import ANSWER_WITHIN_S, PING_EVERY_S, Numbers, heartbeat
-from exchanges.whitebit._gap import OVERLAP_S, PAGE, GapPlan, history_rows, order_call
+from exchanges.whitebit._gap import OVERLAP_S, PAGE, GapPlan, _before, history_rows, order_call
 from exchanges.whitebit._orders import Orders
 from exchanges.whitebit._positions import read_positions
-from exchanges.whitebit._user import LIST_EVERY_S, LIST_WITHIN_S
+from exchanges.whitebit._user import ACK_S, LIST_EVERY_S, LIST_WITHIN_S
 from tests.unit.connector.streams.test_tracker import report
-from tests.unit.exchanges.driver import after, frame, json_answer, of, only, path, sent, setup
+from tests.unit.exchanges.driver import after, frame, json_answer, of, only, params, path, sent, setup
 from tests.unit.exchanges.test_whitebit import (
     KEY,
     NOW,
@@ -516,8 +530,170 @@ def test_the_wallet_of_a_gap_counts_what_it_can_not_read() -> None:
 
 def test_an_order_frame_needs_both_its_parts() -> None:
     user, _ = joined()
-    for params in ([], [3]):
-        outputs = user.received(frame({"id": None, "method": "ordersPending_update", "params": params}), NOW)
+    for parts in ([], [3]):
+        outputs = user.received(frame({"id": None, "method": "ordersPending_update", "params": parts}), NOW)
         assert [note.level for note in of(Note, outputs)] == ["error"]
         assert of(Call, outputs) == []
     assert reports(user.received(pending(1), NOW))
+
+
+def asked_by(call: Call) -> Any:
+    return msgspec.json.decode(call.body or b"{}")
+
+
+@pytest.mark.parametrize(("age_s", "far"), [(600, False), (31 * 86_400, False), (31 * 86_400 + 1, True)])
+def test_ended_orders_are_asked_for_since_the_gap_and_no_further_back_than_the_venue_lists_them(
+    age_s: int, far: bool
+) -> None:
+    since_ms = NOW.wall_ms - age_s * 1000
+    gap = plan(since_ms=since_ms)
+    past = list(gap.calls(NOW))[1]
+    oldest_s = NOW.wall_ms // 1000 - 31 * 86_400
+    assert asked_by(past)["startDate"] == max(since_ms // 1000 - OVERLAP_S, oldest_s)
+    assert answer_to(gap, past, {}).missing == (["orders that ended more than 31 days ago"] if far else [])
+
+
+def test_an_open_order_that_was_found_after_all_is_told_and_nothing_is_missing() -> None:
+    gap = plan("whitebit", known())
+    (still,) = answer_to(gap, single(gap), {}).calls
+    live = {**FOUND["BTC_USDT"][0], "market": "BTC_USDT", "timestamp": 1795300010.25, "status": "OPEN"}
+    found = answer_to(gap, still, [live])
+    assert (list(found.calls), list(found.missing)) == ([], [])
+
+
+def test_an_ended_order_that_was_found_is_not_asked_for_again() -> None:
+    gap = plan("whitebit", known())
+    found = answer_to(gap, single(gap), FOUND)
+    assert (list(found.calls), list(found.missing)) == ([], [])
+
+
+def dealt(amount: str, money: str, at_s: float) -> dict[str, Any]:
+    return {"time": at_s, "amount": amount, "deal": money}
+
+
+def test_what_is_left_of_an_order_are_its_deals_unless_they_fill_a_page() -> None:
+    for count, told in ((PAGE - 1, True), (PAGE, False)):
+        gap = plan("whitebit", known())
+        (still,) = answer_to(gap, single(gap), {}).calls
+        (deals,) = answer_to(gap, still, []).calls
+        rows = [dealt("0.001", "60", 1795300010.0 + number) for number in range(count)]
+        found = answer_to(gap, deals, {"records": rows})
+        events = [*found.events, *gap._clients.gap_read()]
+        assert bool(events) is told
+        assert bool(found.missing) is not told
+
+
+def test_an_order_that_had_executed_nothing_has_only_its_deals() -> None:
+    assert _before(known(), []) == (0, 0)
+
+
+# --- prices and candles ---
+
+
+def priced() -> tuple[Any, dict[str, Any]]:
+    feed = VENUE.ticker(setup("whitebit", table()))
+    feed.add(TickerSubscription(stream_id="t", exchange="whitebit", symbols=("BTC-USDT",)), NOW)
+    (asked_for,) = [one for one in sent(feed.connected(NOW)) if one["method"] != "ping"]
+    return feed, asked_for
+
+
+def test_a_public_frame_of_nothing_is_said() -> None:
+    feed, _ = priced()
+    assert whys(feed.received(frame({"result": 1}), NOW)) == "unknown public frame without a method"
+    assert whys(feed.received(frame({"id": 5, "method": "odd"}), NOW)) == "unknown public frame odd"
+
+
+def test_a_busy_venue_is_asked_for_prices_again_later_each_time() -> None:
+    feed, asked_for = priced()
+    waits: list[float] = []
+    now = NOW
+    for _ in range(3):
+        outputs = feed.received(refused(asked_for, 7, "too many requests"), now)
+        assert whys(outputs).startswith("subscribe: ")
+        assert of(Fail, outputs) == []
+        seconds = 0.0
+        again: list[Any] = []
+        while not again and seconds < 600:
+            seconds += 0.5
+            again = [one for one in sent(feed.woken(after(now, seconds))) if one["method"] != "ping"]
+        (asked_for,) = again
+        waits.append(seconds)
+        now = after(now, seconds)
+    assert waits == sorted(set(waits)), "each pause is longer"
+
+
+def candles(resume: int | None = None, symbol: str = "BTC-USDT") -> CandleSubscription:
+    return CandleSubscription(
+        stream_id=f"c{symbol}", exchange="whitebit", symbol=symbol, interval="1m", resume_start_ms=resume
+    )
+
+
+def test_the_past_of_a_candle_ends_now_in_seconds() -> None:
+    feed = VENUE.candle(setup("whitebit", table()))
+    feed.add(candles(NOW.wall_ms // 60_000 * 60_000 - 300_000), NOW)
+    (asked_for,) = [one for one in sent(feed.connected(NOW)) if one["method"] != "ping"]
+    assert asked_for["params"] == ["BTC_USDT", 60]
+    call = only(Call, feed.received(acknowledged(asked_for), NOW))
+    assert params(call)["end"] == str(NOW.wall_ms // 1000)
+
+
+def test_an_answer_about_the_past_of_a_candle_that_is_not_understood_costs_only_itself() -> None:
+    feed = VENUE.candle(setup("whitebit", table()))
+    feed.add(candles(NOW.wall_ms // 60_000 * 60_000 - 300_000), NOW)
+    (asked_for,) = [one for one in sent(feed.connected(NOW)) if one["method"] != "ping"]
+    call = only(Call, feed.received(acknowledged(asked_for), NOW))
+    assert of(Fail, feed.answered(call, json_answer({"result": 7}), NOW)) == []
+
+
+def shared() -> tuple[Any, Call]:
+    """Two candle topics on one connection are asked for; the first question."""
+    feed = VENUE.candle(setup("whitebit", table()))
+    feed.add(candles(), NOW)
+    feed.connected(NOW)
+    feed.add(candles(symbol="ETH-USDT"), NOW)
+    due = feed.deadline()
+    seconds = 0.0
+    calls: list[Call] = []
+    while not calls and seconds < 120:
+        seconds += 0.5
+        calls = of(Call, feed.woken(after(NOW, seconds)))
+    assert due is not None
+    return feed, calls[0]
+
+
+def test_a_candle_that_the_list_does_not_have_yet_is_asked_for_again_soon_and_not_for_ever() -> None:
+    feed, call = shared()
+    assert "kline" in call.url
+    now = after(NOW, 70.0)
+    assert of(EmitCandle, feed.answered(call, json_answer({"success": True, "result": []}), now)) == []
+    assert not [one for one in of(Call, feed.woken(now)) if one.context == call.context]
+    again = [one for one in of(Call, feed.woken(after(now, POLL_AGAIN_S))) if one.context == call.context]
+    assert len(again) == 1
+
+
+def test_a_candle_that_was_told_is_followed_by_the_next_and_never_comes_again() -> None:
+    feed, call = shared()
+    start = int(params(call)["start"])
+    row_of = [start, "1", "2", "4", "0.5", "9", "18"]
+    early = [start - 60, "1", "2", "4", "0.5", "9", "18"]
+    body = json_answer({"success": True, "result": [row_of, early]})
+    now = after(NOW, 70.0)
+    assert [one.candle.start for one in of(EmitCandle, feed.answered(call, body, now))] == [start * 1000]
+    assert of(EmitCandle, feed.answered(call, body, now)) == []
+
+
+def test_a_market_that_is_refused_late_has_its_own_time_for_an_answer() -> None:
+    user, asked_for = two_markets()
+    late = after(NOW, ACK_S - 1)
+    user.received(refused(asked_for["ordersPending_subscribe"], 1, "market ETH_USDT does not exist"), late)
+    assert of(Fail, user.woken(after(NOW, ACK_S))) == []
+    assert of(Fail, user.woken(after(late, ACK_S)))
+
+
+def test_a_candle_of_an_interval_that_there_is_not_fails_beside_one_that_there_is() -> None:
+    feed = VENUE.candle(setup("whitebit", table()))
+    feed.add(candles(), NOW)
+    feed.connected(NOW)
+    odd = msgspec.structs.replace(candles(symbol="ETH-USDT"), interval="7m")
+    fail = only(Fail, feed.add(odd, NOW))
+    assert "no candle interval '7m'" in fail.reason
