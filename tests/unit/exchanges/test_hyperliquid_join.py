@@ -112,6 +112,19 @@ def test_fills_under_an_id_that_no_row_told_are_the_orders_if_they_are_just_what
     assert told(other, state("filled", "1"), at(0)) == []
 
 
+def test_fills_of_another_size_under_an_id_that_no_row_told_price_nothing() -> None:
+    one = join()
+    one.fills([fill(1, "0.5", oid=9)], at(0))
+    assert figures(told(one, state("open", "0.4"), at(0))) == [("PARTIALLY_FILLED", "0.4", "60000")]
+
+
+def test_an_order_of_which_more_fills_are_here_than_its_row_tells_is_not_told_again_with_the_next() -> None:
+    one = join()
+    one.fills([fill(1, "0.5")], at(0))
+    assert len(told(one, state("open", "0.4"), at(0))) == 1
+    assert one.fills([fill(2, "0.1")], at(1)) == []
+
+
 def cancelled(one: Join) -> Update:
     """It waits for the other half of a modify, and the venue is asked."""
     end = state("canceled", "0.4")

@@ -23,17 +23,19 @@ from exchanges._adapter import (
     UserSubscription,
 )
 from exchanges._repair import Repaired
+from exchanges._venue import Setup
 from exchanges.events import AccountPosition, ExecutionReport
-from exchanges.instruments import EMPTY
+from exchanges.instruments import EMPTY, Instrument, SymbolTable
 from exchanges.whitebit import VENUE, _clients
 from exchanges.whitebit._candle import POLL_AGAIN_S
 from exchanges.whitebit._chain import HAND_OVER_MS, NOTHING, Client, Part, Sums, learn
 from exchanges.whitebit._clients import ClientOrders
 from exchanges.whitebit._connection_frames import ANSWER_WITHIN_S, PING_EVERY_S, Numbers, heartbeat
+from exchanges.whitebit._errors import RATE_WAIT_S
 from exchanges.whitebit._gap import OVERLAP_S, PAGE, GapPlan, _before, history_rows, order_call
 from exchanges.whitebit._orders import Orders
 from exchanges.whitebit._positions import read_positions
-from exchanges.whitebit._user import ACK_S, LIST_EVERY_S, LIST_WITHIN_S
+from exchanges.whitebit._user import ACK_S, CHECK_EVERY_S, LIST_EVERY_S, LIST_WITHIN_S, TOKEN_TRIES
 from tests.unit.connector.streams.test_tracker import report
 from tests.unit.exchanges.driver import after, frame, json_answer, of, only, params, path, sent, setup
 from tests.unit.exchanges.test_whitebit import (
@@ -697,3 +699,86 @@ def test_a_candle_of_an_interval_that_there_is_not_fails_beside_one_that_there_i
     odd = msgspec.structs.replace(candles(symbol="ETH-USDT"), interval="7m")
     fail = only(Fail, feed.add(odd, NOW))
     assert "no candle interval '7m'" in fail.reason
+
+
+# --- tokens, and leaving ---
+
+
+def test_a_token_that_is_refused_for_its_rate_is_asked_for_again_later_each_time() -> None:
+    user, call = unjoined()
+    assert (call.method, call.attempt) == ("POST", 1)
+    now, waits = NOW, []
+    busy = Answer(429, {}, frame({"code": 0, "message": "Too many requests."}))
+    for attempt in range(2, TOKEN_TRIES + 1):
+        assert of(Fail, user.answered(call, busy, now)) == []
+        due = user.deadline()
+        assert due is not None
+        waits.append(due - now.mono)
+        now = after(now, waits[-1])
+        (call,) = of(Call, user.woken(now))
+        assert call.attempt == attempt
+    assert waits == [RATE_WAIT_S * 2**step for step in range(TOKEN_TRIES - 1)]
+    assert only(Fail, user.answered(call, busy, now)).kind is FailKind.RATE_LIMITED
+
+
+def test_a_nonce_that_is_off_asks_for_the_venues_time_and_then_for_the_token_again() -> None:
+    user, call = unjoined()
+    off = Answer(
+        422, {}, frame({"code": 0, "message": "Your nonce is more than 5 seconds lesser than the current nonce"})
+    )
+    question = only(Call, user.answered(call, off, NOW))
+    assert (question.method, path(question)) == ("GET", "/api/v4/public/time")
+    again = only(Call, user.answered(question, json_answer({"time": NOW.wall_ms // 1000}), NOW))
+    assert again.attempt == 2
+
+
+def test_whether_it_is_maintenance_is_asked_with_get() -> None:
+    user, call = unjoined()
+    assert only(Call, user.answered(call, Answer(502, {}, b"<html>"), NOW)).method == "GET"
+
+
+def test_who_leaves_unsubscribes_from_all_channels_and_asks_nothing_more() -> None:
+    user, _ = joined()
+    assert [one["method"] for one in sent(user.remove("s", NOW)) if one["method"] != "ping"] == [
+        "ordersPending_unsubscribe", "ordersExecuted_unsubscribe", "deals_unsubscribe", "balanceSpot_unsubscribe",
+    ]  # fmt: skip
+    user, call = unjoined()
+    user.answered(call, Answer(429, {}, frame({"code": 0, "message": "Too many requests."})), NOW)
+    user.remove("s", NOW)
+    assert of(Call, user.woken(after(NOW, 600.0))) == []
+
+
+@pytest.mark.parametrize("channel", ["deals_subscribe", "balanceSpot_subscribe"])
+def test_a_channel_without_markets_that_is_refused_for_a_market_ends_the_connection(channel: str) -> None:
+    user, asked_for = two_markets()
+    fail = only(Fail, user.received(refused(asked_for[channel], 1, "market ETH_USDT does not exist"), NOW))
+    assert fail.kind is FailKind.TRANSIENT
+
+
+def test_orders_that_are_refused_for_a_market_that_was_not_named_end_the_connection() -> None:
+    user, asked_for = two_markets()
+    end = refused(asked_for["ordersPending_subscribe"], 1, "market XRP_USDT does not exist")
+    assert only(Fail, user.received(end, NOW)).kind is FailKind.TRANSIENT
+
+
+def test_a_changed_list_of_markets_is_subscribed_once_the_connection_stands() -> None:
+    tables = [table()]
+    user = VENUE.user(Setup(exchange="whitebit", new_id=lambda: "r", table=lambda: tables[-1], options={}))
+    user.add(UserSubscription(stream_id="s", exchange="whitebit", credentials=KEY), NOW)
+    user.start(NOW)
+    token = only(Call, user.connected(NOW))
+    authorise = sent(user.answered(token, json_answer({"websocket_token": "T"}), NOW))[0]
+    asked_for = sent(user.received(acknowledged(authorise), NOW))
+    tables.append(SymbolTable([*table().active(), Instrument(wire="XRP_USDT", pair="XRP-USDT")]))
+    for one in asked_for:
+        user.received(acknowledged(one), NOW)
+    user.received(frame({"id": 0, "result": "pong"}), after(NOW, CHECK_EVERY_S - 1))
+    again = [one for one in sent(user.woken(after(NOW, CHECK_EVERY_S))) if one["method"] != "ping"]
+    assert [(one["method"], one["params"]) for one in again] == [
+        ("ordersPending_subscribe", ["BTC_USDT", "ETH_USDT", "XRP_USDT"]),
+        ("ordersExecuted_subscribe", [["BTC_USDT", "ETH_USDT", "XRP_USDT"], 0]),
+    ]
+    for one in again:
+        assert not [
+            half for half in user.received(acknowledged(one), after(NOW, CHECK_EVERY_S)) if isinstance(half, Call)
+        ]
