@@ -26,6 +26,7 @@ from exchanges._adapter import (
     Note,
     Output,
     Resume,
+    Seen,
     TickerSubscription,
     UserSubscription,
 )
@@ -313,6 +314,13 @@ def test_messages_of_other_channels_fill_a_jump_and_what_nothing_fills_ends_the_
     drive.frame({"channel": "margin", "type": "multi_collateral", "data": {"currencies": {}}, "sequence": 4})
     assert not of(Fail, drive.frame(executions(trade(0.1, 2), sequence=5)))
     assert only(Fail, drive.frame(executions(trade(0.1, 3), sequence=7))).kind is FailKind.TRANSIENT
+
+
+def test_balances_of_nothing_are_a_sign_of_life_and_told_to_nobody() -> None:
+    drive = Derivatives()
+    drive.live(trade(0.1, 1))
+    outputs = drive.frame({"channel": "balances", "type": "update", "data": [], "sequence": 9})
+    assert (len(of(Seen, outputs)), of(Emit, outputs)) == (1, [])
 
 
 # --- rows ---
