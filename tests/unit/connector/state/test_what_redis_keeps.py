@@ -8,7 +8,9 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
+from connector.core.copies import Copy
 from connector.state._ownership import KEEP_FENCE_MS
+from connector.state.memory_state import NONCE_S
 from connector.state.redis_state import KEEP_BUCKET_MS
 from exchanges.credentials import credentials
 from tests.unit.connector.state.backing import KEY, LONG_S, NOW, want
@@ -64,6 +66,29 @@ def test_taking_back_raises_the_counter_only_if_it_is_behind(backing: FakeBackin
     state.renew({"b": mine["b"]}, "w1", LONG_S)
     state.renew({"a": mine["a"]}, "w1", LONG_S)
     assert int(backing.client().get("t:fence")) == mine["b"]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("behind", [0, 1])
+def test_marks_of_commands_without_an_id_end_after_ten_minutes_whatever_became_of_them(
+    backing: FakeBacking, behind: int
+) -> None:
+    """What a copy left behind when its mark was taken back stood for good, and hid an equal command of much later."""
+    state = backing.state()
+    copy = Copy("body", "B", again=True)
+    if behind:
+        state.open("s1", "kraken", "u", KEY, NOW, nonce="a1", copy=Copy("body", "A", again=False, behind=behind))
+    state.open("s1", "kraken", "u", KEY, NOW, nonce="b1", copy=copy)
+    assert about(lives_ms(backing, "mark:body"), NONCE_S * 1_000)
+    state.drop_marks([(copy, "b1")])
+    assert about(lives_ms(backing, "mark:body"), NONCE_S * 1_000)
+
+
+def test_of_marks_that_were_taken_back_nothing_is_left(backing: FakeBacking) -> None:
+    state = backing.state()
+    copy = Copy("body", "A", again=False, behind=3)
+    state.open("s1", "kraken", "u", KEY, NOW, nonce="a1", copy=copy)
+    state.drop_marks([(copy, "a1")])
+    assert lives_ms(backing, "mark:body") == -2
 
 
 # --- credentials ---
