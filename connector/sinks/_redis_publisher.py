@@ -1,7 +1,4 @@
-"""What the Redis sink sends when: account messages first, one piece of work a turn, and what a lost connection means.
-
-`RedisPublisher.turn` does one piece and returns; a thread repeats it, or a world does.
-"""
+"""What the Redis sink sends when: account messages first, one piece of work a turn, and what a lost connection means."""
 
 from __future__ import annotations
 
@@ -53,7 +50,9 @@ STEADY_S: Final = 5.0
 
 
 class RedisPublisher:
-    """`lock` guards `lanes` and the public fields. `turn` and all that it calls: one thread, the publisher's."""
+    """`turn` does one piece and returns; a thread repeats it, or a world does.
+
+    `lock` guards `lanes` and the public fields. `turn` and all that it calls: one thread, the publisher's."""
 
     def __init__(
         self,

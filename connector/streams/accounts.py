@@ -80,17 +80,9 @@ class Accounts:
         self.draining = False
         self.loop = loop
         self.handover = Handover(
-            state,
-            leases,
-            supervisor,
-            pipeline,
-            clock,
-            loop,
-            self._start_taken,
-            positions,
-            lambda: self._room() > 0,
-            self._fenced,
-        )
+            state, leases, supervisor, pipeline, clock, loop,
+            self._start_taken, positions, lambda: self._room() > 0, self._fenced,
+        )  # fmt: skip
         self._leaving = Leaving(positions, leases, supervisor, pipeline, clock, loop, self.handover)
         self._saves = PositionSaves(positions, leases, pipeline, clock, loop, supervisor.live_ms)
 
@@ -275,10 +267,9 @@ class Accounts:
 
     def _asked_again(self, entry: Wanted) -> bool:
         """Whether an announcement asked for it, or none was made yet because the state begins anew: then it may have had a
-        stream that nothing is known of any more."""
+        stream that nothing is known of any more. After a clock was set back the announcement may lie in the future."""
         if not self._announced or not entry.epoch:
             return self._announced
-        # A clock that was set back since makes it look like one to come: it is not long ago all the same.
         return self._clock.wall_ms() - entry.epoch < self._asked_again_ms
 
     def _run(self, entry: Wanted, position: bytes | None = None, *, hold: bool = False, unknown: bool = False) -> None:
@@ -342,8 +333,7 @@ class Accounts:
             wanted, unowned = self._state.unowned()
             free = {stream_id for stream_id in unowned if not self._leases.holds(stream_id)}
             self._free.only(free)
-            room = self._room()
-            self.coverage.seen(wanted=wanted, without=free, room=room)
+            self.coverage.seen(wanted=wanted, without=free, room=self._room())
             if free and not self.draining:
                 self._leases.look_around()
                 self._take_some(free)

@@ -1,22 +1,10 @@
 """Passing a running stream to another process without a gap and without repeating an event (docs/architecture.md, Hand-over).
 
-::
-
-    giver                                  taker
-      lease → taker (atomic, new fence)
-      "take" ------------------------------> opens its own session beside ours, holds its events back
-      (again and again)                      live (subscribed, gap repaired)
-      lingers a moment <------------------- "ready" (again and again)
-      stops publishing, waits for confirms
-      saves the position, closes
-      "released" --------------------------> drops what the position covers, publishes the rest
-
 Notifications may get lost, so both sides repeat theirs. Until the giver has stopped its heartbeat keeps the lease that is in
 the taker's name, so that no third process claims a stream that is still being published, whatever becomes of the taker. If
 the taker dies, drains too or can't open the stream, the giver takes the lease back and goes on. If the taker does not become
 ready in time, the giver closes anyway and the taker repairs the gap from the saved position. If the giver dies, the taker
 stops waiting for it.
-`connector.streams.passing` is the table of all that.
 """
 
 from __future__ import annotations
@@ -34,7 +22,7 @@ from connector.core.traces import TRACES
 from connector.streams.leases import Leases
 from connector.streams.notifications import Teller
 from connector.streams.pacing import LINGER_S
-from connector.streams.passing import GIVING, TAKING, Cue, Passing, Phase, follow
+from connector.streams.passing import GIVING, READY_TIMEOUT_S, RELEASE_TIMEOUT_S, TAKING, Cue, Passing, Phase, follow
 from connector.streams.pipeline import Pipeline
 from connector.streams.position_store import PositionStore
 from connector.streams.supervisor import Supervisor
@@ -42,10 +30,6 @@ from connector.streams.takers import Takers
 
 log = get_logger(__name__)
 
-READY_TIMEOUT_S: Final = 45.0
-"""The giver keeps its session this long for a taker that does not get live."""
-RELEASE_TIMEOUT_S: Final = 6.0
-"""A taker that is ready waits this long for the giver."""
 TELL_AGAIN_S: Final = 2.0
 PAUSE_S: Final = 3.0
 """More than this between two checks (one a second): the state was away."""
@@ -132,10 +116,7 @@ class Handover:
         self._check_drained()
 
     def givable(self, stream_id: str) -> bool:
-        return not self.busy_with(stream_id) and not self._takers.could_not_open(stream_id)
-
-    def busy_with(self, stream_id: str) -> bool:
-        return stream_id in self._passing
+        return stream_id not in self._passing and not self._takers.could_not_open(stream_id)
 
     def give(self, stream_id: str) -> None:
         fence = self._leases.fence(stream_id)
@@ -369,17 +350,17 @@ class Handover:
 
     def message(self, kind: str, stream_id: str, message: Mapping[str, object]) -> None:
         """A notification of another process. Raises `StateUnavailable`."""
+        fence = int(str(message.get("fence", 0)))
         match kind:
             case "take":
-                self._take(stream_id, str(message.get("giver", "")), int(str(message.get("fence", 0))))
+                self._take(stream_id, str(message.get("giver", "")), fence)
             case "ready":
                 self._taker_ready(stream_id, str(message.get("by", "")))
             case "released" if stream_id not in self._passing and not self._leases.holds(stream_id):
                 # It was refused here, too late for the giver to take it back: nobody runs it in our name.
-                self._state.release({stream_id: int(str(message.get("fence", 0)))}, self._leases.owner)
+                self._state.release({stream_id: fence}, self._leases.owner)
             case "released":
                 clean, seamless = bool(message.get("clean", True)), bool(message.get("seamless", True))
-                fence = int(str(message.get("fence", 0)))
                 self._release(stream_id, Cue.RELEASED, clean=clean, seamless=seamless, fence=fence)
             case "refused":
                 self._refused_by(stream_id, message)

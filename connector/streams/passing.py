@@ -63,6 +63,11 @@ HEARD: Final = frozenset({Cue.TAKE, Cue.TAKER_READY, Cue.RELEASED, Cue.ENDED})
 GIVING: Final = frozenset({Phase.OFFERED, Phase.LINGERING, Phase.LEAVING})
 TAKING: Final = frozenset({Phase.JOINING, Phase.READY})
 
+READY_TIMEOUT_S: Final = 45.0
+"""The giver keeps its session this long for a taker that does not get live."""
+RELEASE_TIMEOUT_S: Final = 6.0
+"""A taker that is ready waits this long for the giver."""
+
 _P, _C = Phase, Cue
 
 MOVES: Final[dict[tuple[Phase, Cue], Phase]] = {

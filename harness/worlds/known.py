@@ -49,22 +49,6 @@ def either(*kinds: str) -> tuple[frozenset[str], ...]:
     return tuple(frozenset((kind,)) for kind in kinds)
 
 
-def both(some: tuple[str, ...], others: tuple[str, ...]) -> tuple[frozenset[str], ...]:
-    """One of the first together with one of the second."""
-    return tuple(frozenset((one, other)) for one in some for other in others)
-
-
-DEATHS: Final = (
-    "kill", "kill_fast", "drain", "kill_in_drain", "kill_at_start", "restart_all", "restart_step", "master_dies", "start",
-)  # fmt: skip
-KILLS: Final = ("kill", "kill_fast", "kill_in_drain", "restart_all", "restart_step", "master_dies", "reboot")
-ORDERS: Final = frozenset(
-    f"{sink} {how}"
-    for sink in ("rabbit", "redis")
-    for how in ("lost", "doubled", "backwards", "wrong end", "deposit twice", "two owners")
-) | {"redis hash"}
-LOST: Final = frozenset({"rabbit lost", "redis lost", "rabbit wrong end", "redis wrong end"})
-
 KNOWN: Final[tuple[Known, ...]] = ()
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from connector.core.ports import Process
-from connector.streams.handover import READY_TIMEOUT_S, RELEASE_TIMEOUT_S
 from connector.streams.pacing import LINGER_S
+from connector.streams.passing import READY_TIMEOUT_S, RELEASE_TIMEOUT_S
 from exchanges._adapter import Emit
 from tests.unit.connector.streams.cluster import TTL_S, Cluster, drained, hide_keys, kind, names
 from tests.unit.connector.streams.fakes import delta, keys
@@ -435,7 +435,8 @@ def test_a_stream_that_is_given_back_before_its_giver_has_ended_is_taken_after_t
     a.accounts.handover.message("take", "u1", offer)
     cluster.settle()
     assert a.streams == set()
-    assert not a.accounts.handover.busy_with("u1")
+    assert not a.accounts.handover.giving("u1")
+    assert not a.accounts.handover.taking("u1")
     a.accounts.handover.message("take", "u1", offer)
     assert a.accounts.handover.taking("u1")
 

@@ -65,7 +65,7 @@ def test_a_stream_that_is_on_its_way_is_not_given_again(desk: Desk) -> None:
     desk.runs()
     desk.handover.give("u1")
     assert not desk.handover.givable("u1")
-    assert desk.handover.busy_with("u1")
+    assert desk.handover.giving("u1")
     desk.handover.give("u1")
     assert desk.kinds() == ["take"]
 

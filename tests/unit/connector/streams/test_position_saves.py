@@ -82,7 +82,7 @@ def test_a_position_that_waited_while_the_process_stood_still_is_not_saved(clust
     ("streams", "expected"), [(1, 10_000), (600, 10_000), (1_000, 15_000), (2_000, 30_000), (9_000, 30_000)]
 )
 def test_quiet_streams_are_saved_more_rarely_where_there_are_many(streams: int, expected: int) -> None:
-    """A hundred thousand every ten seconds were most of what Redis had to do."""
+    """A hundred thousand every ten seconds were half of what Redis had to do."""
     assert every_ms(streams) == expected
 
 

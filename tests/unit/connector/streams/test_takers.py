@@ -10,8 +10,8 @@ import pytest
 from connector.core.clock import Chance
 from connector.core.messages import AccountMessage, StreamClosed
 from connector.core.ports import WorkerInfo
-from connector.streams.handover import READY_TIMEOUT_S
 from connector.streams.leases import Leases
+from connector.streams.passing import READY_TIMEOUT_S
 from connector.streams.pipeline import Pipeline
 from connector.streams.takers import FULL_FOR_S, LOOK_S, Takers
 from exchanges._adapter import Emit
