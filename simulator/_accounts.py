@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
+from simulator._kept import TESTS
 from simulator._ledger import Ledger
 from simulator._values import ApiKey, Holding, Position, Trade
-
-MAX_TRADES: Final = 5_000
-"""Trades remembered per account."""
 
 Reason = Literal[
     "account", "symbol", "quantity", "price", "balance", "duplicate", "unknown_order", "finished", "would_take"
@@ -32,7 +30,12 @@ class Account:
     """One account: read by halves, changed by the engine only."""
 
     def __init__(
-        self, account_id: str, venue: str, keys: Iterable[ApiKey], wallets: Mapping[str, Mapping[str, Decimal]]
+        self,
+        account_id: str,
+        venue: str,
+        keys: Iterable[ApiKey],
+        wallets: Mapping[str, Mapping[str, Decimal]],
+        kept: int = TESTS.trades,
     ) -> None:
         self.account_id = account_id
         self.venue = venue
@@ -40,7 +43,11 @@ class Account:
         self.ledger = Ledger(wallets)
         self.last_ms = 0
         """Time of the newest change."""
-        self.trades: deque[Trade] = deque(maxlen=MAX_TRADES)
+        self.trades: deque[Trade] = deque(maxlen=kept)
+
+    def keep(self, trades: int) -> None:
+        """So many trades from now on, the newest."""
+        self.trades = deque(self.trades, maxlen=trades)
 
     def holdings(self, wallet: str) -> list[Holding]:
         """Every asset of a wallet, in alphabetical order."""
@@ -62,6 +69,13 @@ class Accounts:
     def __init__(self) -> None:
         self._accounts: dict[str, Account] = {}
         self._owners: dict[tuple[str, str], str] = {}
+        self._kept = TESTS.trades
+
+    def keep(self, trades: int) -> None:
+        """So many trades of each account from now on."""
+        self._kept = trades
+        for account in self._accounts.values():
+            account.keep(trades)
 
     def create(
         self, venue: str, keys: Iterable[ApiKey], account_id: str, wallets: Mapping[str, Mapping[str, Decimal]]
@@ -70,7 +84,7 @@ class Accounts:
         if account_id in self._accounts:
             raise Refused("account", f"account {account_id} exists already")
         keys = self._checked(venue, keys, "")
-        account = self._accounts[account_id] = Account(account_id, venue, keys, wallets)
+        account = self._accounts[account_id] = Account(account_id, venue, keys, wallets, self._kept)
         self._owners |= {(venue, key.key): account_id for key in keys}
         return account
 

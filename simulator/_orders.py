@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
 
+from simulator._kept import TESTS
 from simulator._values import Order
-
-MAX_FINISHED: Final = 20_000
-"""Finished orders remembered over all accounts."""
 
 
 class OrderStore:
@@ -21,6 +18,12 @@ class OrderStore:
         self._resting: dict[tuple[str, str], dict[int, None]] = {}
         self._by_client: dict[tuple[str, str, str], int] = {}
         self._finished: deque[int] = deque()
+        self._kept = TESTS.finished
+
+    def keep(self, finished: int) -> None:
+        """So many finished orders over all accounts from now on."""
+        self._kept = finished
+        self._prune()
 
     def put(self, order: Order) -> None:
         """Store a new state; the oldest finished orders are forgotten when there are too many."""
@@ -40,7 +43,10 @@ class OrderStore:
         resting.pop(number, None)
         self._open.get(account, {}).pop(number, None)
         self._finished.append(number)
-        while len(self._finished) > MAX_FINISHED:
+        self._prune()
+
+    def _prune(self) -> None:
+        while len(self._finished) > self._kept:
             self._forget(self._finished.popleft())
 
     def _forget(self, number: int) -> None:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import takewhile
-from typing import Final
 
 from simulator._accounts import Account
+from simulator._kept import TESTS
 from simulator._values import Change, Entry, Holding, Order, OrderChange, OrderKind, Trade, WalletChange
-
-MAX_JOURNAL: Final = 200_000
-"""Entries kept; older ones are dropped, a reader tells by the first `seq` it gets."""
 
 
 class Record:
@@ -18,8 +15,12 @@ class Record:
 
     def __init__(self) -> None:
         self._changes: list[Change] = []
-        self._journal: deque[Entry] = deque(maxlen=MAX_JOURNAL)
+        self._journal: deque[Entry] = deque(maxlen=TESTS.journal)
         self._seq = 0
+
+    def keep(self, entries: int) -> None:
+        """So many entries of the journal from now on, the newest."""
+        self._journal = deque(self._journal, maxlen=entries)
 
     def drain(self) -> list[Change]:
         """Changes since the last call, in order."""

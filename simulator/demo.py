@@ -11,6 +11,7 @@ import msgspec
 
 from exchanges.ids import FAMILIES
 from simulator import controls
+from simulator._kept import DEMO
 from simulator._values import ApiKey, Order, Symbol
 from simulator._venue import Instant
 from simulator.controls import OrderRef
@@ -40,7 +41,8 @@ class DemoAccount(msgspec.Struct, frozen=True):
 
 
 class Demo:
-    """A routine of the hub. Accounts are made at once; `step` does one deed at a time."""
+    """A routine of the hub. Accounts are made at once; `step` does one deed at a time. It goes on for days: from its start
+    the world remembers `DEMO` only."""
 
     covers: frozenset[str] = frozenset()
 
@@ -50,6 +52,7 @@ class Demo:
         self._next = 0.0
         self._count = 0
         self._accounts: list[DemoAccount] = []
+        hub.keep(DEMO)
         for venue in hub.halves:
             self._join(venue)
 

@@ -14,6 +14,7 @@ from typing import Final, Literal
 import msgspec
 
 from simulator._accounts import Account, Accounts, Refused
+from simulator._kept import Kept
 from simulator._orders import OrderStore
 from simulator._record import Record
 from simulator._requests import NewOrder, average, order_of, reaches
@@ -48,6 +49,12 @@ class Engine:
         self._record = Record()
         self._order_id = FIRST_ORDER_ID - 1
         self._trade_ids: dict[str, int] = {}
+
+    def keep(self, kept: Kept) -> None:
+        """Remember so much from now on."""
+        self._accounts.keep(kept.trades)
+        self._orders.keep(kept.finished)
+        self._record.keep(kept.journal)
 
     # --- accounts and keys ---
 

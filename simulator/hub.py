@@ -12,6 +12,7 @@ from typing import Final, Protocol
 import msgspec
 
 from exchanges.ids import family_of
+from simulator._kept import Kept
 from simulator._link import Link
 from simulator._odd import HOW, with_odd_rows
 from simulator._rest_faults import RestResult, rest_fault
@@ -92,6 +93,12 @@ class Hub:
             link.abort()
             self.closed(link, now)
         self._begin()
+
+    def keep(self, kept: Kept) -> None:
+        """Remember so much from now on, until `reset`."""
+        self.world.engine.keep(kept)
+        self.world.markets.keep(kept.candles)
+        self.stats.keep(kept.rows)
 
     def replaces(self, venue: str) -> bool:
         """Whether a modify of this venue makes a new order under the same client id (`replaces` of the half)."""

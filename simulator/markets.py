@@ -12,10 +12,8 @@ from typing import Final
 import msgspec
 
 from exchanges.ids import FAMILIES
+from simulator._kept import TESTS
 from simulator._values import INTERVALS, ZERO, Candle, CandleUpdate, Coin, Market, Quote, Symbol, Tick, bucket_start
-
-MAX_CANDLES: Final = 2_000
-"""Closed candles kept per symbol and interval."""
 
 _NAMES: Final = (
     ("BTC", "61250.5", 2), ("ETH", "2512.4", 2), ("BNB", "585.3", 2), ("SOL", "142.61", 2), ("XRP", "0.5312", 4),
@@ -81,14 +79,16 @@ class _Series:
 
     __slots__ = ("behind", "closed", "first_ms", "interval", "running", "symbol")
 
-    def __init__(self, symbol: Symbol, interval: str, start_ms: int, price: Decimal, behind: int = 0) -> None:
+    def __init__(
+        self, symbol: Symbol, interval: str, start_ms: int, price: Decimal, kept: int, behind: int = 0
+    ) -> None:
         self.symbol = symbol
         self.behind = behind
         """So many candles are closed by hand, each after its real end, before the clock closes them."""
         self.interval = interval
         self.first_ms = start_ms
         self.running = _flat(start_ms, price)
-        self.closed: deque[Candle] = deque(maxlen=MAX_CANDLES)
+        self.closed: deque[Candle] = deque(maxlen=kept)
 
     def trade(self, price: Decimal, size: Decimal) -> None:
         running = self.running
@@ -133,6 +133,7 @@ class Markets:
         self._quiet = quiet
         self._begun = False
         self._delisted: dict[tuple[str, str], _State] = {}
+        self._kept = TESTS.candles
         self.load(markets)
 
     def load(self, markets: Iterable[Market]) -> None:
@@ -141,6 +142,13 @@ class Markets:
             self._markets[market.exchange] = market
             self._states[market.exchange] = {symbol.wire: _State(symbol) for symbol in market.symbols}
             self._numbers[market.exchange] = 0
+
+    def keep(self, candles: int) -> None:
+        """So many closed candles of each symbol and interval from now on, the newest."""
+        self._kept = candles
+        for known in self._series.values():
+            for series in known.values():
+                series.closed = deque(series.closed, maxlen=candles)
 
     def begin(self, now_ms: int) -> None:
         """Symbols that have not traded yet traded last at this moment, or shortly before it was first asked."""
@@ -263,7 +271,7 @@ class Markets:
         if interval not in known:
             state = self._states[exchange][wire]
             start_ms = bucket_start(interval, now_ms) - behind * INTERVALS[interval]
-            known[interval] = _Series(state.symbol, interval, start_ms, state.price, behind)
+            known[interval] = _Series(state.symbol, interval, start_ms, state.price, self._kept, behind)
 
     def roll(self, exchange: str, now_ms: int) -> list[CandleUpdate]:
         """Close the candles whose time is over."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from typing import Final
 
 import msgspec
 
-MAX_ROWS: Final = 10_000
+from simulator._kept import TESTS
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -45,9 +44,10 @@ class Stats:
     """Totals, and the newest rows of each kind."""
 
     def __init__(self) -> None:
-        self.upgrades: deque[Opened] = deque(maxlen=MAX_ROWS)
-        self.notes: deque[Note] = deque(maxlen=MAX_ROWS)
-        self.calls: deque[RestCall] = deque(maxlen=MAX_ROWS)
+        self._kept = TESTS.rows
+        self.upgrades: deque[Opened] = deque(maxlen=TESTS.rows)
+        self.notes: deque[Note] = deque(maxlen=TESTS.rows)
+        self.calls: deque[RestCall] = deque(maxlen=TESTS.rows)
         self.connects: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.closed: Counter[str] = Counter()
@@ -56,6 +56,13 @@ class Stats:
         self.frames_out: Counter[str] = Counter()
         self.frames_in: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
+
+    def keep(self, rows: int) -> None:
+        """So many rows of each kind from now on, the newest."""
+        self._kept = rows
+        self.upgrades = deque(self.upgrades, maxlen=rows)
+        self.notes = deque(self.notes, maxlen=rows)
+        self.calls = deque(self.calls, maxlen=rows)
 
     def upgrade(self, row: Opened) -> None:
         self.upgrades.append(row)
@@ -67,7 +74,7 @@ class Stats:
 
     def call(self, row: RestCall) -> None:
         self.calls.append(row)
-        if len(self.rest) < MAX_ROWS:
+        if len(self.rest) < self._kept:
             self.rest[(row.venue, row.method, row.path, row.status)] += 1
 
     def as_json(self) -> dict[str, object]:

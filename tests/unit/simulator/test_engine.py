@@ -7,7 +7,9 @@ from decimal import Decimal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
+from simulator._kept import TESTS
 from simulator._values import TERMINAL, ApiKey, OrderChange, WalletChange
 from simulator.engine import Engine, NewOrder, Refused
 from simulator.markets import Markets, coins
@@ -251,9 +253,9 @@ def test_replaced_key_is_unknown_and_the_new_one_known():
     assert core.find_key("binance", "new") is not None
 
 
-def test_finished_orders_are_forgotten_oldest_first(monkeypatch):
-    monkeypatch.setattr("simulator._orders.MAX_FINISHED", 3)
+def test_finished_orders_are_forgotten_oldest_first():
     core, _ = engine()
+    core.keep(structs.replace(TESTS, finished=3))
     account = core.create_account("binance").account_id
     kept = core.place(account, "binance", limit(), 1)
     done = [core.place(account, "binance", limit(time_in_force="IOC"), 1) for _ in range(5)]
