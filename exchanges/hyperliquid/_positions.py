@@ -18,8 +18,7 @@ from exchanges.events import PositionUpdate
 from exchanges.hyperliquid._connection_frames import Topic
 
 ALL: Final = Topic("allDexsClearinghouseState")
-NATIVE: Final = Topic("clearinghouseState")
-TOPICS: Final = (ALL, NATIVE)
+TOPICS: Final = (ALL, Topic("clearinghouseState"))
 TYPES: Final = frozenset(topic.type for topic in TOPICS)
 
 
