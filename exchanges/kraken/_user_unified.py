@@ -84,7 +84,7 @@ class UnifiedUser(SpotUser):
     def _go_on(self, now: Instant) -> list[Output]:
         """With what the snapshots told, as soon as all of them are here."""
         unified = self._unified
-        if unified is None or not unified.snapshots:
+        if unified is None or not unified.has_snapshot:
             return []
         if not unified.has_fills:
             if _SECOND not in self._alarms:
@@ -107,14 +107,14 @@ class UnifiedUser(SpotUser):
         if name == _SECOND:
             unified.has_fills = True  # there are none
             return self._go_on(now)
-        if name == _SNAPSHOT and not unified.snapshots:
+        if name == _SNAPSHOT and not unified.has_snapshot:
             return self._ask_again(now)
         return self._read(unified, now)
 
     def _ask_again(self, now: Instant) -> list[Output]:
         """Subscribe the orders anew, for their snapshots."""
         if self._unified is not None:
-            self._unified.snapshots, self._unified.has_fills = 0, False
+            self._unified.has_snapshot = self._unified.has_fills = False
         self._alarms.set(_AGAIN, now.mono + SNAPSHOT_S)
         return [self._request(method, "executions", self._token) for method in ("unsubscribe", "subscribe")]
 

@@ -13,7 +13,7 @@ from exchanges._positions import Positions
 from exchanges._repair import GapRepair, Repaired
 from exchanges._timers import Waiting, earliest
 from exchanges._venue import Setup
-from exchanges.events import AccountEvent
+from exchanges.events import AccountEvent, ExecutionReport
 from exchanges.kraken._balances import position
 from exchanges.kraken._connection_spot_frames import Frame
 from exchanges.kraken._gap_unified import UnifiedGap, derivative_in
@@ -52,8 +52,8 @@ class UnifiedAccount(SpotAccount):
         """Orders that are called filled with fills missing."""
         self._doubted: dict[str, None] = {}
         """Those of them whose fills are being asked for."""
-        self.snapshots = 0
-        """Messages with a snapshot of `executions`."""
+        self.has_snapshot = False
+        """A snapshot of `executions` came."""
         self.has_fills = False
         """One of them told fills."""
         self.has_wallet = False
@@ -72,7 +72,6 @@ class UnifiedAccount(SpotAccount):
     def recorded(self, names: dict[str, str], now: Instant) -> None:
         super().recorded(names, now)
         self._flex = FlexWallet(names)
-        self._read = True
 
     # --- the gap ---
 
@@ -82,9 +81,9 @@ class UnifiedAccount(SpotAccount):
             return
         self._read = True
         rows, self._snapshot = self._snapshot, []
-        if not self.has_wallet and self._repair.resume is not None:
+        if not self.has_wallet:
             self._unified_gap.missing.append("balances: the venue sent no snapshot")
-        if not self.snapshots:
+        if not self.has_snapshot:
             self._unified_gap.without_snapshot()
             return
         self._orders.snapshot(rows, now.wall_ms)
@@ -129,7 +128,7 @@ class UnifiedAccount(SpotAccount):
         if self._orders.ended(order_id):
             return []
         event = self._orders.filled(order_id, now.wall_ms)
-        return self._emit([event]) if event is not None and not isinstance(event, str) else []
+        return self._emit([event]) if isinstance(event, ExecutionReport) else []
 
     # --- frames ---
 
@@ -171,10 +170,10 @@ class UnifiedAccount(SpotAccount):
         last = self._last.get(channel)
         self._last[channel] = number if last is None else max(last, number)
         self._count(number)
-        if last is None or not self._live or number - last > MAX_NUMBERS:
-            lost = last is not None and self._live and number - last > MAX_NUMBERS
-        else:
-            lost = any(between not in self._numbers for between in range(last + 1, number))
+        if last is None or not self._live:
+            return []
+        # However far the jump: not more numbers are looked up than are remembered, and one.
+        lost = any(between not in self._numbers for between in range(last + 1, number))
         return [Fail(kind=FailKind.TRANSIENT, reason="messages were lost: the sequence has a gap")] if lost else []
 
     def _executions(self, message: Frame, now: Instant) -> list[Output]:
@@ -196,7 +195,7 @@ class UnifiedAccount(SpotAccount):
         return outputs
 
     def _snapshot_told(self, rows: list[UnifiedRow], now: Instant) -> list[Output]:
-        self.snapshots += 1
+        self.has_snapshot = True
         fills = [row for row in rows if row.exec_type == "trade"]
         self.has_fills = self.has_fills or bool(fills)
         if not self._live:
@@ -235,7 +234,7 @@ class UnifiedAccount(SpotAccount):
                 )
                 continue
             outputs.extend(super()._tell([row], now))
-            if "filled" in (row.order_status, row.exec_type) and self._live and self._orders.short(row.order_id):
+            if "filled" in (row.order_status, row.exec_type) and self._orders.short(row.order_id):
                 self._short.add(row.order_id, row.order_id, now.mono + SHORT_S)
             elif self._short.peek(row.order_id) is not None and not self._orders.short(row.order_id):
                 self._short.take(row.order_id)
@@ -264,9 +263,9 @@ class UnifiedAccount(SpotAccount):
 
     def _wallet(self, message: Frame, now: Instant) -> list[Output]:
         balances, odd = self._flex.balances(message.data)
-        self.has_wallet = True
         notes: list[Output] = [Note(odd, "error")] if odd else []
-        if message.type == "snapshot" or not balances:
+        if message.type == "snapshot":
+            self.has_wallet = True
             return [*notes, Seen(self.stream_id)]
         event = self._balances.add(balances, now)
         return [*notes, *self._emit([event] if event else [])]
