@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # What Python compiles is kept, whatever the shell says: without it each of the processes that run the tests compiles all of them anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup init run dev lint fix contract check unit test integration system worlds mutants bench chaos conformance chart pins dist clean
+.PHONY: setup init run dev lint fix contract check unit test integration system worlds mutants bench soak chaos conformance chart pins dist clean
 
 setup: $(STAMP)
 
@@ -66,6 +66,10 @@ mutants: $(STAMP)
 # One table of all measurements of the services (docs/performance.md).
 bench: $(STAMP)
 	tests/with_servers.sh $(BIN)/python -m bench.table
+
+# HOURS of a little work: whether memory, threads, files or queues grow.
+soak: $(STAMP)
+	tests/with_servers.sh $(BIN)/python -m bench.soak --hours $(or $(HOURS),4)
 
 # SEED: the first of them. A failed world is told with the shortest list of faults that was found for it.
 worlds: $(STAMP)

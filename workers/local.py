@@ -151,7 +151,7 @@ class Local:
         state = RedisState(self.settings.redis, prefix=self.settings.state_prefix, vault=vault)
         sinks = make_sinks(self.settings, self._edges).sinks
         terminal = MemorySink(self._terminal, limit=10_000, name="terminal")
-        # Nobody reads again what was printed, and 10,000 frames are a hundred megabytes.
+        # Nobody reads again what was printed.
         terminal.messages = deque(maxlen=0)
         # In a store of our own that begins empty, no account had a stream before.
         options = msgspec.structs.replace(engine_options(self.settings, role), announced=self._fake_redis is None)
