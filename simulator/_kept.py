@@ -24,6 +24,6 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 TESTS: Final = Kept(journal=200_000, finished=20_000, trades=5_000, candles=2_000, rows=10_000)
 """Thousands of deeds a minute, judged afterwards by what is remembered."""
-DEMO: Final = Kept(journal=4_000, finished=1_000, trades=100, candles=60, rows=500)
-"""For a world that moves by itself for days. At the demo's pace each is full within about an hour, so that memory which grows
-on afterwards is a leak; the last half an hour of orders is there, more than any gap that is repaired."""
+DEMO: Final = Kept(journal=1_000, finished=400, trades=40, candles=60, rows=300)
+"""For a world that moves by itself for days. At its pace these are orders and trades of a quarter of an hour, more than
+any gap that is repaired; all is full within an hour, so that memory which grows on afterwards is a leak."""
