@@ -15,6 +15,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -52,10 +53,10 @@ def kept_up(row: Mapping[str, Any]) -> bool:
 
 
 def curves(rows: Sequence[Mapping[str, Mapping[str, Any]]]) -> list[Curve]:
-    """Median and 99th percentile of both, over the rates at which each kept up."""
+    """Median and 99th percentile of both, up to the rate at which each no longer kept up."""
     found = []
     for who in COLOURS:
-        good = [row[who] for row in rows if kept_up(row[who])]
+        good = list(takewhile(kept_up, (row[who] for row in rows)))
         for percentile in STYLES:
             values = [(row["offered_per_s"], row["redis"][f"{percentile}_ms"]) for row in good]
             known = [(rate, value) for rate, value in values if value is not None]
@@ -71,14 +72,13 @@ def draw(pyplot: Any, lines: Sequence[Curve], target: Path) -> None:
             color=COLOURS[line.who], marker="o", markersize=4, label=line.name,
         )  # fmt: skip
     axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
+    axes.set_ylim(bottom=0, top=1.1 * max((max(line.values_ms, default=0.0) for line in lines), default=0.0) or None)
     ticks = sorted({rate for line in lines for rate in line.rates})
     axes.set_xticks(ticks, [f"{rate:,.0f}" for rate in ticks])
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.set_xlabel("tickers a second")
-    axes.set_ylabel("ms from the frame's sending to a subscriber of Redis")
-    axes.grid(visible=True, which="both", alpha=0.25)
-    axes.legend(frameon=False)
+    axes.set_xlabel("tickers offered a second (a line ends where not all of them arrived)")
+    axes.set_ylabel("ms to a subscriber of Redis")
+    axes.grid(visible=True, alpha=0.25)
+    axes.legend(frameon=False, ncols=len(lines), loc="lower center", bbox_to_anchor=(0.5, 1.0))
     figure.tight_layout()
     # Without a date or a version, so that the same figures are the same file.
     figure.savefig(target, metadata={"Software": None})
