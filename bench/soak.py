@@ -95,8 +95,9 @@ def measured(stack: SoakStack, seconds: float, every_s: float, done: threading.E
             kept = samples.setdefault(name, {})
             for figure, value in figures.items():
                 kept.setdefault(figure, []).append(value)
-        told = " ".join(f"{name} {figures[MEMORY][-1]:.1f}" for name, figures in samples.items())
-        sys.stderr.write(f"{now_s / 60:.0f} min: {told} MiB\n")
+        # All of it at once, so that a run which is killed has told what it saw.
+        newest = {name: {figure: values[-1] for figure, values in kept.items()} for name, kept in samples.items()}
+        sys.stderr.write(json.dumps({"minute": round(now_s / 60, 1), **newest}) + "\n")
         if now_s >= seconds or done.wait(min(every_s, max(seconds - now_s, 0.1))):
             return times_s, samples
 
