@@ -18,6 +18,7 @@ import msgspec
 from connector.core import redact
 from connector.core.clock import SystemClock
 from connector.core.errors import ConnectorError
+from connector.core.loop import Loop
 from connector.core.settings import Settings
 from connector.state.memory_state import MemoryState
 from connector.streams.advice import advice, names_refusal
@@ -29,7 +30,7 @@ from connector.streams.http_client import HttpClient, RestPool
 from connector.streams.instruments import Instruments
 from connector.streams.io import IoThread
 from connector.streams.poller import SocketPoller
-from connector.streams.rest import RestQueue
+from connector.streams.rest import Caller, RestQueue
 from connector.streams.session import Session
 from connector.streams.websocket_client import SocketOpener, tls_context
 from exchanges import venue_of
@@ -293,11 +294,17 @@ class _HurriedRest(RestPool):
     limit_s = 0.0
 
     def submit(
-        self, call: Call, venue: str, egress: str, limits: Limits | None, done: Callable[[Answer], None]
+        self,
+        call: Call,
+        venue: str,
+        egress: str,
+        limits: Limits | None,
+        done: Callable[[Answer], None],
+        caller: Caller | None = None,
     ) -> None:
         # The adapter gets its own object back, because the answer is bound to that one.
         hurried = msgspec.structs.replace(call, timeout_s=min(call.timeout_s, self.limit_s))
-        super().submit(hurried, venue, egress, limits, done)
+        super().submit(hurried, venue, egress, limits, done, caller)
 
 
 class _Parts:
@@ -312,7 +319,7 @@ class _Parts:
         opener = SocketOpener(endpoints, tls_context(settings.venue_ca_file), ATTEMPTS, self._egresses)
         self._dialler = Dialler(budget, clock, opener)
         client = HttpClient(endpoints, clock, self._egresses, settings.venue_ca_file)
-        self._rest = _HurriedRest(RestQueue(budget), client)
+        self._rest = _HurriedRest(RestQueue(budget), client, Loop("rest", clock))
         self._instruments = Instruments(self._rest, clock, settings.venue_options, egress=self._egresses.working)
         """Loaded only for a venue whose adapter asks: most publish nothing here, so no symbol has to be known."""
         self._io = IoThread("io-check", clock, self._dialler, self._rest, SocketPoller())
@@ -320,6 +327,7 @@ class _Parts:
     @contextmanager
     def running(self) -> Iterator[_Parts]:
         self._dialler.start()
+        self._rest.start()
         self._io.start()
         try:
             yield self

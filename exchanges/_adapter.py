@@ -15,7 +15,7 @@ that may carry several.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import msgspec
@@ -208,6 +208,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float = 10.0
     until: str = ""
     attempt: int = 1
+    again: Callable[[Instant], Call] | None = None
+    """Signs it as of another moment: asked, on the adapter's thread, if it waited for a budget before it could be made. The
+    answer comes with the call as the adapter gave it."""
 
     def __repr__(self) -> str:  # headers and query hold signatures
         return f"Call({self.tag} {self.method} {self.url.split('?')[0]})"

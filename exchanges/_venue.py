@@ -38,6 +38,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     for it in a queue of their own, behind which no other connection waits."""
     rest: Mapping[str, Rate] = msgspec.field(default_factory=dict)
     """REST weight per pool and egress IP."""
+    own_rest: Mapping[str, Rate] = msgspec.field(default_factory=dict)
+    """REST weight per pool of the account that calls, where the venue counts that by account, whatever the address."""
+    requests: Rate | None = None
+    """REST requests of all pools together per egress IP, whatever their weight; None = the venue names no such limit."""
     used_headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     """REST pool → answer header (lower case) with the weight that the address, whoever shares it, used since the last full
     period of the venue's clock."""

@@ -40,6 +40,8 @@ def _line(use: LimitUse, now_ms: int) -> str:
 
 
 def _what(kind: str) -> str:
+    if kind == "rest-requests":
+        return "requests"
     if kind.startswith("rest-"):
         return f"requests ({kind.removeprefix('rest-')})"
     return {"connect": "connections", "connect-own": "account connections"}.get(kind, kind)

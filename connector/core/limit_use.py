@@ -12,7 +12,7 @@ class LimitUse(msgspec.Struct, frozen=True, kw_only=True):
 
     venue: str
     kind: str
-    """`connect`, `connect-own` or `rest-<pool>`."""
+    """`connect`, `connect-own`, `rest-<pool>` or `rest-requests`."""
     egress: str = ""
     """Our address, or the proxy; empty = the host's own."""
     used: int = 0

@@ -177,6 +177,7 @@ CODES: Final[dict[str, tuple[str, ...]]] = {
         "unexpected error",
         "unexpected error on an I/O thread",
         "unexpected error in a REST call",
+        "a call could not be signed anew",
         "unexpected error while connecting",
         "publisher failed",
         "publisher callback failed",

@@ -227,8 +227,8 @@ class Attempts:
         if stream.attempt != attempt or stream.session is not session or not joining:
             return
         patient = session.opened_mono + session.limits.join_timeout_s > self._clock.mono()
-        if session.dialling or (session.opened_mono and patient):
-            # It waits for the venue's connect budget, or for a venue that takes its time, which is not its fault.
+        if session.waits or (session.opened_mono and patient):
+            # It waits for the venue's budget, or for a venue that takes its time, which is not its fault.
             self._loop.after(JOIN_LIMIT_S, partial(self._too_late, stream, session, attempt))
             return
         self.lose(stream, Fail(kind=FailKind.TRANSIENT, reason="the stream did not become live in time"))
@@ -336,7 +336,7 @@ class Attempts:
     def _replacement_late(self, stream: Stream, replacement: Session) -> None:
         if stream.replacement is not replacement or stream.state is not StreamState.ROTATING:
             return
-        if replacement.dialling:
+        if replacement.waits:
             self._loop.after(JOIN_LIMIT_S, partial(self._replacement_late, stream, replacement))
             return
         self._placement.leave(replacement, stream.spec.stream_id, polite=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +17,7 @@ from connector.core.log import get_logger
 from connector.core.metrics import METRICS
 from connector.core.ports import Clock
 from connector.streams.budget import Budget
+from connector.streams.paced import PacedQueue
 from connector.streams.transport import DialFailure, Transport
 from exchanges._adapter import Connect
 from exchanges._venue import Limits
@@ -77,60 +77,25 @@ class Opener(Protocol):
     def stop(self) -> None: ...
 
 
-class DialQueue:
+class DialQueue(PacedQueue[Dial]):
     """What waits, what is on its way, and what is open where a venue limits that. Not for several threads at once."""
 
     def __init__(self, max_in_flight: int) -> None:
         """`max_in_flight`: of one address at a time."""
-        self._max_in_flight = max_in_flight
-        self._waiting: dict[Lane, deque[Dial]] = {}
-        self._free_at: dict[Lane, float] = {}
-        self._in_flight: Counter[Lane] = Counter()
+        super().__init__(max_in_flight)
         self._held: dict[Address, list[Transport]] = {}
         """What was opened at venues that limit the number, while it is not closed."""
         self._full: set[Address] = set()
-
-    def __len__(self) -> int:
-        return sum(map(len, self._waiting.values()))
 
     def add(self, dial: Dial) -> bool:
         """False if too many wait."""
         if len(self) >= MAX_WAITING:
             return False
-        self._waiting.setdefault(dial.lane, deque()).append(dial)
+        self.put(dial)
         return True
 
-    def take(self, now: float) -> list[Dial]:
-        """One dial of every lane whose time has come; each is on its way until `finished` or `put_back`."""
-        batch: list[Dial] = []
-        for key, queue in self._waiting.items():
-            if queue and self._free_at.get(key, 0.0) <= now and self._in_flight[key] < self._max_in_flight:
-                batch.append(queue.popleft())
-                self._in_flight[key] += 1
-        return batch
-
-    def next_due(self, now: float) -> float | None:
-        """When `take` has something to give, as far as time alone decides; None = not before another one is finished."""
-        times = [
-            self._free_at.get(key, now)
-            for key, queue in self._waiting.items()
-            if queue and self._in_flight[key] < self._max_in_flight
-        ]
-        return min(times, default=None)
-
-    def put_back(self, dial: Dial, until: float) -> None:
-        """It has to wait, and with it everything of its lane. Several that were on their way may come back in any order."""
-        self._in_flight[dial.lane] -= 1
-        self._free_at[dial.lane] = until
-        waiting = self._waiting.setdefault(dial.lane, deque())
-        ahead: list[Dial] = []
-        while waiting and waiting[0].number < dial.number:
-            ahead.append(waiting.popleft())
-        waiting.appendleft(dial)
-        waiting.extendleft(reversed(ahead))
-
     def finished(self, dial: Dial, result: Transport | DialFailure) -> None:
-        self._in_flight[dial.lane] -= 1
+        self.done(dial)
         if dial.limits.open_connections is not None and not isinstance(result, DialFailure):
             self._held.setdefault(dial.address, []).append(result)
 
@@ -141,16 +106,13 @@ class DialQueue:
             return True
         key = dial.address
         held = self._held[key] = [one for one in self._held.get(key, ()) if not one.closed]
-        full = len(held) + self._in_flight[(*key, False)] + self._in_flight[(*key, True)] > limit
+        full = len(held) + self.on_their_way((*key, False)) + self.on_their_way((*key, True)) > limit
         if full and key not in self._full:
             log.warning(
                 "a venue's connections are all in use: others wait", venue=dial.venue, egress=dial.egress, limit=limit
             )
         (self._full.add if full else self._full.discard)(key)
         return not full
-
-    def clear(self) -> None:
-        self._waiting.clear()
 
 
 class Dialler:

@@ -64,7 +64,7 @@ class Edges:
     ) -> Rest:
         if self.perform is not None:
             return LoopRest(queue, loop("rest"), self.perform)
-        return RestPool(queue, HttpClient(endpoints, self.clock, egresses, ca_file))
+        return RestPool(queue, HttpClient(endpoints, self.clock, egresses, ca_file), loop("rest"))
 
     def make_jobs(self, loop: Callable[[str], Loop]) -> Jobs:
         if self.jobs is not None:

@@ -97,7 +97,7 @@ class Engine:
             endpoints, tls_context(options.ca_file), options.connect_threads, self.egresses
         )
         self.dialler = Dialler(self.budget, clock, opener, threaded=edges.threaded)
-        queue = RestQueue(self.budget, clock.wall_ms)
+        queue = RestQueue(self.budget, clock)
         self.rest = edges.make_rest(queue, endpoints, options.ca_file, self.egresses, self._loop)
         self.io = [self._io(number) for number in range(options.io_threads)]
         self.instruments = Instruments(
@@ -258,6 +258,7 @@ class Engine:
         if self.edges.positions is not None:
             self.edges.positions.open()
         self.dialler.start()
+        self.rest.start()
         for io in self.io:
             io.start()
         self.supervisor.start(self.units)

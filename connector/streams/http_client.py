@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -12,21 +13,21 @@ import requests
 import urllib3
 
 from connector.core.log import get_logger
+from connector.core.loop import Loop
 from connector.core.ports import Clock
 from connector.streams.egress import Egresses, ProxyFailed
 from connector.streams.endpoints import Endpoints
 from connector.streams.http_connections import Through
 from connector.streams.question import ask
-from connector.streams.rest import FULL, NO_HEADERS, Answered, Errand, RestQueue, given_up
+from connector.streams.rest import IN_FLIGHT, NO_HEADERS, Errand, QueuedRest, RestQueue
 from connector.streams.tunnel import reach
 from connector.streams.websocket_client import SocketOpener, tls_context
 from exchanges._adapter import Answer, Call
-from exchanges._venue import Limits
 
 log = get_logger(__name__)
 
-THREADS_PER_VENUE = 6
 CONNECT_TIMEOUT_S = 5.0
+STOP_TIMEOUT_S = 5.0
 MAX_BODY_BYTES = 64 * 1024 * 1024
 """Symbol lists are some MB; anything beyond this is not an answer."""
 
@@ -92,53 +93,45 @@ def proxy_failure(error: BaseException) -> str:
     return str(seen) if seen is not None else ""
 
 
-class RestPool:
+class RestPool(QueuedRest):
     """The `Rest` of a deployment: answers come back on a pool thread. Any thread."""
 
-    def __init__(self, queue: RestQueue, client: HttpClient) -> None:
-        self._queue, self._client = queue, client
+    def __init__(self, queue: RestQueue, client: HttpClient, loop: Loop) -> None:
+        """`loop`: keeps the timers of what waits; started and stopped with the pool."""
+        super().__init__(queue)
+        self._client, self._loop = client, loop
         self._lock = threading.Lock()
         self._pools: dict[str, ThreadPoolExecutor] = {}
-        self._stop = threading.Event()
 
-    def submit(self, call: Call, venue: str, egress: str, limits: Limits | None, done: Answered) -> None:
-        with self._lock:
-            admitted = not self._stop.is_set() and self._queue.admit(venue)
-            if admitted:
-                pool = self._pools.get(venue)
-                if pool is None:
-                    pool = ThreadPoolExecutor(THREADS_PER_VENUE, thread_name_prefix=f"rest-{venue}")
-                    self._pools[venue] = pool
-                pool.submit(self._perform, Errand(call, venue, egress, limits, done))
-        if not admitted:
-            done(FULL)
+    def start(self) -> None:
+        self._loop.start()
 
     def stop(self) -> None:
-        self._stop.set()
+        super().stop()
+        self._loop.stop(STOP_TIMEOUT_S)
         with self._lock:
             pools = list(self._pools.values())
         for pool in pools:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _perform(self, errand: Errand) -> None:
-        try:
-            answer = self._answer(errand)
-        except Exception as error:
-            log.exception("unexpected error in a REST call", venue=errand.venue, call=repr(errand.call))
-            answer = Answer(0, NO_HEADERS, b"", f"{type(error).__name__}")
-        self._queue.finish(errand, answer)
+    def _aside(self, venue: str, work: Callable[[], None]) -> bool:
+        with self._lock:
+            if self._stopped.is_set():
+                return False
+            pool = self._pools.get(venue)
+            if pool is None:
+                pool = self._pools[venue] = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix=f"rest-{venue}")
+            pool.submit(work)
+            return True
 
-    def _answer(self, errand: Errand) -> Answer:
-        while not self._stop.is_set():
-            wait_s = self._queue.wait_s(errand)
-            if wait_s is None:
-                break
-            if wait_s == 0.0:
-                answer = self._client.answer(errand.call, errand.egress)
-                self._queue.book(errand, answer)
-                return answer
-            self._stop.wait(wait_s)
-        return given_up()
+    def _later(self, wait_s: float) -> None:
+        self._loop.post(partial(self._after, wait_s))
+
+    def _after(self, wait_s: float) -> None:
+        self._loop.after(wait_s, self._turn)
+
+    def _make(self, errand: Errand) -> None:
+        self._answered(errand, self._client.answer(errand.call, errand.egress))
 
 
 def _body(response: requests.Response) -> bytes:

@@ -170,6 +170,7 @@ class IoThread:
             session.egress,
             session.limits,
             lambda answer: self.post(partial(session.answered, call, answer)),
+            session.calls.caller,
         )
 
     def overdue(self) -> None:

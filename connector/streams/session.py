@@ -11,6 +11,7 @@ from connector.core.log import get_logger
 from connector.core.metrics import METRICS
 from connector.streams.notes import Notes
 from connector.streams.publisher import Publisher
+from connector.streams.session_calls import SessionCalls
 from connector.streams.transport import DialFailure, Kind, Transport, TransportLost, close_text
 from connector.streams.unsent import TOO_MANY_UNSENT, Unsent
 from exchanges._adapter import (
@@ -105,6 +106,9 @@ class Io(Protocol):
     def call(self, session: Session, call: Call) -> None:
         """Make a REST call; `Session.answered` gets the answer."""
 
+    def post(self, work: Callable[[], None]) -> None:
+        """Run `work` on the thread, soon. Any thread."""
+
 
 class Session:
     """Owns one adapter and, once dialled, one connection.
@@ -140,6 +144,8 @@ class Session:
         self._transport: Transport | None = None
         self.dialling = False
         """Waits for the dialler: for the venue's connect budget or for the connect itself. Any thread may read it."""
+        self.calls = SessionCalls(name, io.post, io.now, lambda: not self.closed, lambda: self._transport is None)
+        self._prepare_s = limits.join_timeout_s + 30.0
         self._unsent = Unsent(limits.messages)
         self._joined = False
         self._only = ""
@@ -156,7 +162,7 @@ class Session:
 
     def start(self, subscriptions: Iterable[Subscription]) -> None:
         now = self._io.now()
-        self.created_mono = now.mono
+        self.created_mono = self.calls.only_mono = now.mono
         self._io.adopt(self)
         for subscription in subscriptions:
             self._add(subscription, now)
@@ -200,6 +206,11 @@ class Session:
             self._last_ping = self._io.now().mono
             self._write(self._transport.ping)
 
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for the venue's budget or for the connect itself. Any thread."""
+        return self.dialling or self.calls.waiting
+
     def answered(self, call: Call, answer: Answer) -> None:
         self._listener.answered(self, answer)
         self._input(self.adapter.answered, call, answer, self._io.now())
@@ -234,11 +245,8 @@ class Session:
     def _closed_by_venue(self, text: str) -> None:
         reason = f"closed by the venue: {text}"
         wait_s = next((wait_s for part, wait_s in self.limits.close_waits.items() if part in text), None)
-        if wait_s is None:
-            self._end(Fail(kind=FailKind.TRANSIENT, reason=reason))
-            return
-        self._io.limited(self, wait_s)
-        self._end(Fail(kind=FailKind.RATE_LIMITED, reason=reason, retry_after_s=wait_s))
+        kind = FailKind.TRANSIENT if wait_s is None else FailKind.RATE_LIMITED
+        self._control(Fail(kind=kind, reason=reason, retry_after_s=wait_s))
 
     def _received(self, data: bytes, now: Instant) -> None:
         METRICS.count("frames_total", venue=self.venue, feed=self.feed)
@@ -247,7 +255,7 @@ class Session:
         except Exception:
             # One odd frame costs that frame, never the connection.
             METRICS.count("frame_errors_total", venue=self.venue)
-            if self._may_note("frame error"):
+            if self._notes.may("frame error", now.mono):
                 log.exception("a frame could not be handled", session=self.name, size=len(data))
             return
         if outputs:
@@ -269,7 +277,7 @@ class Session:
         except Exception:
             name = getattr(method, "__name__", "input")
             METRICS.count("frame_errors_total", venue=self.venue)
-            if self._may_note(f"error in {name}"):
+            if self._notes.may(f"error in {name}", self._io.now().mono):
                 log.exception("an adapter failed", session=self.name, input=name)
             if vital:
                 self._end(Fail(kind=FailKind.TRANSIENT, reason=f"internal error in the adapter ({name})"))
@@ -287,7 +295,9 @@ class Session:
             self._input(self.adapter.woken, now)
         if self._transport is not None and not self.closed:
             self._check_transport(now)
-        elif not self.closed and now.mono - self.created_mono > self._prepare_timeout_s() and not self.dialling:
+        elif self.waits:
+            self.calls.only_mono = now.mono
+        elif not self.closed and now.mono - self.calls.only_mono > self._prepare_s:
             self._end(Fail(kind=FailKind.TRANSIENT, reason="no answer to the calls that precede the connect"))
         self._flush()
 
@@ -305,7 +315,7 @@ class Session:
                 times.append(self.opened_mono + self.limits.join_timeout_s)
             times.append(self._unsent.next_due())
         elif not self.dialling:
-            times.append(self.created_mono + self._prepare_timeout_s())
+            times.append(self.calls.only_mono + self._prepare_s)
         return min(times, default=math.inf)
 
     def close(self, *, polite: bool = True, last_holder: bool = False) -> None:
@@ -403,21 +413,10 @@ class Session:
             self._end(Fail(kind=FailKind.TRANSIENT, reason=f"no byte for {silent_s:.0f} s: the connection is dead"))
         elif not self._joined and now.mono - self.opened_mono >= self.limits.join_timeout_s:
             self._end(Fail(kind=FailKind.TRANSIENT, reason="login and subscribe were not confirmed in time"))
-        elif (
-            self.limits.ping_interval_s is not None
-            and now.mono - self._last_ping >= self.limits.ping_interval_s
-            and self._transport is not None
-        ):
-            self._last_ping = now.mono
-            self._write(self._transport.ping)
+        elif now.mono - self._last_ping >= (self.limits.ping_interval_s or math.inf):
+            self.probe()
 
     def _end(self, fail: Fail) -> None:
         if not self.closed:
             self.close(polite=False)
             self._listener.lost(self, fail)
-
-    def _prepare_timeout_s(self) -> float:
-        return self.limits.join_timeout_s + 30.0
-
-    def _may_note(self, what: str) -> bool:
-        return self._notes.may(what, self._io.now().mono)

@@ -20,6 +20,7 @@ from exchanges._frames import UNREADABLE
 from exchanges._lookup import Lookups
 from exchanges._numbers import decimal
 from exchanges._plan import Singles, Steps, not_known, once, open_before
+from exchanges._renewal import renewable
 from exchanges._repair import GapRepair, Repaired
 from exchanges._timers import earliest
 from exchanges.binance import _errors, _rows_rest
@@ -148,6 +149,7 @@ class AccountRepair:
             pool=self._market.pool,
         )
 
+    @renewable
     def _sign(self, call: Call, now: Instant) -> Call:
         query = self._signer.query(_ask(call).query, self._clock.stamp(now))
         return msgspec.structs.replace(call, url=f"{call.url.split('?')[0]}?{query}")

@@ -15,6 +15,7 @@ from exchanges._adapter import Answer, Call, Instant, Output, UserSubscription
 from exchanges._frames import UNREADABLE
 from exchanges._numbers import decimal
 from exchanges._positions import Positions, Read, coins, position
+from exchanges._renewal import renewable
 from exchanges._rows import read_rows, tolerant
 from exchanges.binance import _errors
 from exchanges.binance._clock import BinanceClock
@@ -101,6 +102,7 @@ class AccountPositions:
             Call(tag=TAG, method="GET", url=url, headers=headers, stream_id=self._stream_id, weight=_WEIGHT, pool=pool)
         ]
 
+    @renewable
     def _sign(self, call: Call, now: Instant) -> Call:
         query = self._signer.query("", self._clock.stamp(now))
         return msgspec.structs.replace(call, url=f"{call.url.split('?')[0]}?{query}")

@@ -28,6 +28,7 @@ from exchanges._frames import UNREADABLE
 from exchanges._meaning import PASSING
 from exchanges._numbers import decimal
 from exchanges._positions import Positions, Read
+from exchanges._renewal import renewable
 from exchanges._repair import GapRepair
 from exchanges._rows import Odd, read_rows
 from exchanges._timers import earliest
@@ -123,6 +124,7 @@ class UserAdapter(OneAccount, Socket):
             raise AssertionError("used before a subscription was added")
         return self._subscription
 
+    @renewable
     def _signed(self, call: Call, now: Instant) -> Call:
         stream_id = self._subscription.stream_id if self._subscription else None
         call = msgspec.structs.replace(call, stream_id=stream_id)

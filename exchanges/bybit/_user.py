@@ -27,6 +27,7 @@ from exchanges._clock import ClockCheck, VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._lookup import Lookups
 from exchanges._positions import Positions, Read
+from exchanges._renewal import renewable
 from exchanges._repair import GapRepair
 from exchanges._rows import read_rows, tolerant
 from exchanges._timers import Alarms, earliest
@@ -112,6 +113,7 @@ class _Account:
         self._category = category
         self._signer = Signer(subscription.credentials)
 
+    @renewable
     def sign(self, call: Call, now: Instant) -> Call:
         return self._signer.signed(call, self.clock.stamp(now))
 

@@ -26,6 +26,7 @@ from exchanges._failures import Failure
 from exchanges._frames import UNREADABLE
 from exchanges._lookup import Lookups
 from exchanges._plan import open_before
+from exchanges._renewal import renewable
 from exchanges._repair import GapRepair, Repaired
 from exchanges._rows import Odd, read_rows, tolerant
 from exchanges._timers import earliest
@@ -237,6 +238,7 @@ class UserAdapter(OneAccount, Link):
 
     # --- helpers ---
 
+    @renewable
     def _sign(self, call: Call, now: Instant) -> Call:
         return self._signer.signed(call, self._seconds(now)) if self._signer is not None else call
 

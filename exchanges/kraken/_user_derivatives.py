@@ -26,6 +26,7 @@ from exchanges._adapter import (
 )
 from exchanges._clock import VenueClock
 from exchanges._failures import Failure
+from exchanges._renewal import renewable
 from exchanges._timers import Alarms, earliest
 from exchanges._venue import Setup
 from exchanges.kraken import _errors, _hosts, _rows_futures_rest, _signer
@@ -67,6 +68,7 @@ class DerivativesUser(OneAccount):
         self._signer = _signer.Signer(subscription.credentials)
         return self._line.send([token_call()], now)
 
+    @renewable
     def _signed(self, call: Call, now: Instant) -> Call:
         signer = self._signer
         if signer is None:

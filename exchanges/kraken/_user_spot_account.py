@@ -12,6 +12,7 @@ from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._lookup import ATTEMPTS, Lookups
 from exchanges._numbers import decimal, plain
+from exchanges._renewal import renewable
 from exchanges._repair import GapRepair, Repaired
 from exchanges._rows import tolerant
 from exchanges._timers import Waiting, earliest
@@ -94,6 +95,7 @@ class SpotAccount:
 
     # --- REST ---
 
+    @renewable
     def _signed(self, call: Call, now: Instant) -> Call:
         return msgspec.structs.replace(self._signer.spot(call, self._clock.stamp(now)), stream_id=self.stream_id)
 

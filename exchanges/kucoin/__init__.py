@@ -30,14 +30,16 @@ CONNECTS: Final = Rate(28, 60.0)
 """30 connection attempts a minute."""
 MESSAGES: Final = Rate(90, 10.0)
 """100 client messages per 10 s and connection, pings included."""
-REST: Final[Mapping[str, Rate]] = {
+OWN_REST: Final[Mapping[str, Rate]] = {
     "spot": Rate(3_600, 30.0),  # 4000
     "futures": Rate(1_800, 30.0),  # 2000
     "management": Rate(1_800, 30.0),  # 2000
-    "public": Rate(1_800, 30.0),  # 2000
     "unified": Rate(180, 3.0),  # 200
 }
-"""Weight per pool of a key without VIP level."""
+"""Weight per pool of an account without VIP level, from whatever address (docs/venues/kucoin.md 3)."""
+REST: Final[Mapping[str, Rate]] = {"public": Rate(1_800, 30.0)}  # 2000
+REQUESTS: Final = Rate(450, 10.0)
+"""What stands before the venue takes 500 requests in 10 s from an address, whatever they weigh."""
 LIFETIME_S: Final = 23 * 3600.0
 """Connections are cut after 24 h."""
 SILENCE_S: Final = 45.0
@@ -73,6 +75,8 @@ class KuCoin:
             connects=CONNECTS,
             messages=MESSAGES,
             rest=REST,
+            own_rest=OWN_REST,
+            requests=REQUESTS,
             subscriptions_per_connection=CANDLES_PER_CONNECTION if feed == "candle" else 1,
             lifetime_s=LIFETIME_S,
             # The venue wants its own JSON ping, which the adapters send.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 from exchanges._account import OneAccount
 from exchanges._adapter import Adapter, Answer, Call, FailKind, Instant, Note, Output, Outputs, Rotate, UserSubscription
 from exchanges._clock import ClockCheck, VenueClock
-from exchanges._frames import UNREADABLE
+from exchanges._frames import NO_WEIGHT, UNREADABLE
 from exchanges._rows import tolerant
 from exchanges._timers import earliest
 from exchanges._venue import Setup
@@ -59,9 +60,13 @@ class UserAdapter(OneAccount):
     ) -> list[Output]:
         url = Api(version).url("account/mode")
         call = Call(tag=_MODE, method="GET", url=url, weight=30, pool="unified", attempt=attempt, context=version)
-        return [self._signed(call, subscription, now)]
+        return [self._signed(subscription, call, now)]
 
-    def _signed(self, call: Call, subscription: UserSubscription, now: Instant) -> Call:
+    def _signed(self, subscription: UserSubscription, call: Call, now: Instant) -> Call:
+        signed = self._sign(subscription, call, now)
+        return msgspec.structs.replace(signed, again=partial(self._sign, subscription, call))
+
+    def _sign(self, subscription: UserSubscription, call: Call, now: Instant) -> Call:
         version = self._versions.of(call.url)
         return _signer.sign(call, subscription.credentials, self._clock.stamp(now), version)
 
@@ -88,7 +93,7 @@ class UserAdapter(OneAccount):
     def _mode_told(self, subscription: UserSubscription, call: Call, answer: Answer, now: Instant) -> Outputs:
         version = call.context if isinstance(call.context, int) else 2
         if self._versions.again(call, answer):
-            return [self._signed(call, subscription, now)]
+            return [self._signed(subscription, call, now)]
         envelope = _errors.read(answer)
         if not _errors.succeeded(answer, envelope):
             return self._no_mode(subscription, call, answer, envelope, now)
@@ -110,8 +115,8 @@ class UserAdapter(OneAccount):
         code = str(envelope.code)
         if code == _errors.CLOCK and self._inner is None and (ask := self._check.ask()) is not None:
             return [ask]
-        if fail.kind is FailKind.RATE_LIMITED and self._inner is None:
-            return [fail]
+        if (fail.kind is FailKind.RATE_LIMITED or answer.error == NO_WEIGHT) and self._inner is None:
+            return [fail]  # it was not asked, or has to be asked later: that says nothing of the account
         if _errors.unknown_path(answer, envelope):
             if call.context == 2:
                 return self._ask_mode(subscription, now, version=1)

@@ -25,6 +25,7 @@ from exchanges._frames import UNREADABLE
 from exchanges._lookup import Lookups
 from exchanges._numbers import decimal
 from exchanges._positions import Positions
+from exchanges._renewal import renewable
 from exchanges._repair import GapRepair
 from exchanges._rows import tolerant
 from exchanges._timers import Waiting, earliest
@@ -112,6 +113,7 @@ class ClassicUser(Link):
 
     # --- Link hooks ---
 
+    @renewable
     def signed(self, call: Call, now: Instant) -> Call:
         call = msgspec.structs.replace(call, stream_id=self.subscription.stream_id)
         return _signer.sign(call, self.subscription.credentials, self._clock.stamp(now), self._versions.of(call.url))

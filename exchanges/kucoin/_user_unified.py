@@ -28,6 +28,7 @@ from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._lookup import Lookups
 from exchanges._positions import Positions
+from exchanges._renewal import renewable
 from exchanges._repair import GapRepair
 from exchanges._rows import tolerant
 from exchanges._signing import hmac_sha256_base64
@@ -307,6 +308,7 @@ class UnifiedUser:
         told = self._liquidated.get(symbol)
         return told is not None and now.mono - told < _SAME_LIQUIDATION_S
 
+    @renewable
     def _signed(self, call: Call, now: Instant) -> Call:
         call = msgspec.structs.replace(call, stream_id=self.subscription.stream_id)
         return _signer.sign(call, self.subscription.credentials, self._clock.stamp(now), self._versions.of(call.url))

@@ -12,6 +12,7 @@ from exchanges._clock import ClockCheck, VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._lookup import Lookups
 from exchanges._positions import Positions
+from exchanges._renewal import renewable
 from exchanges._repair import GapRepair, Repaired
 from exchanges._venue import Setup
 from exchanges.okx._connection_frames import Arg
@@ -101,6 +102,7 @@ class AccountSession:
                 outputs.extend(self.positions.live([position_update(held, self._table(), self.clock.stamp(now))]))
         return outputs
 
+    @renewable
     def sign(self, call: Call, now: Instant) -> Call:
         if call.tag == "time":
             return call

@@ -12,6 +12,7 @@ from exchanges._clock import VenueClock
 from exchanges._frames import UNREADABLE
 from exchanges._lookup import Lookups
 from exchanges._positions import Positions
+from exchanges._renewal import renewable
 from exchanges._repair import GapRepair, Repaired
 from exchanges._timers import Waiting, earliest
 from exchanges._venue import Setup
@@ -90,6 +91,7 @@ class Account:
 
     # --- REST ---
 
+    @renewable
     def sign(self, call: Call, now: Instant) -> Call:
         signed = self._signer.signed(call, self.clock.stamp(now))
         return msgspec.structs.replace(signed, stream_id=self.stream_id)

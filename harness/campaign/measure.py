@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from connector.streams.http_client import THREADS_PER_VENUE
+from connector.streams.rest import IN_FLIGHT
 from harness.campaign.stack import Stack
 
 
@@ -77,7 +77,7 @@ def doubled(stack: Stack) -> list[str]:
 def pooled(venues: int) -> int:
     """Threads of all pools when they are full. They fill up as they are used and are never more: that is no leak, however
     few of them there were at first."""
-    return CONNECT_THREADS + JOB_THREADS + THREADS_PER_VENUE * venues
+    return CONNECT_THREADS + JOB_THREADS + IN_FLIGHT * venues
 
 
 def leaks(before: Ceiling, looks: list[Level], venues: int) -> list[str]:

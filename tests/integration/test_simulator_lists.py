@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from connector.core.clock import SystemClock
+from connector.core.loop import Loop
 from connector.core.proxies import Ways
 from connector.state.memory_state import MemoryState
 from connector.streams.budget import Budget
@@ -39,7 +40,9 @@ def sim() -> Iterator[Simulator]:
 def rest(sim: Simulator) -> Iterator[RestPool]:
     clock = SystemClock()
     budget = Budget(MemoryState(), clock)
-    pool = RestPool(RestQueue(budget), HttpClient(Endpoints(sim.gateway), clock, Egresses(Ways(), clock)))
+    client = HttpClient(Endpoints(sim.gateway), clock, Egresses(Ways(), clock))
+    pool = RestPool(RestQueue(budget), client, Loop("rest", clock))
+    pool.start()
     yield pool
     pool.stop()
 

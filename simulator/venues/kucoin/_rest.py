@@ -12,7 +12,7 @@ from simulator.venues.kucoin import _rest_classic, _rest_unified
 from simulator.venues.kucoin._auth import Failure, authenticate
 from simulator.venues.kucoin._context import Context
 from simulator.venues.kucoin._frames import Row, candle_row
-from simulator.venues.kucoin._state import State
+from simulator.venues.kucoin._state import REFUSED_S, State
 from simulator.venues.kucoin._symbols import (
     FUTURES,
     INTERVALS,
@@ -44,6 +44,8 @@ class Rest:
 
     def answer(self, request: Request, now: Instant) -> Reply:
         """One REST call."""
+        if self._state.refuses(request.remote, now):
+            return Reply(429, b"error code: 1015", {"Retry-After": str(REFUSED_S)})
         spot = request.host != "api-futures.kucoin.com"
         found = _route(request, spot=spot)
         version = request.path.removeprefix("/api/ua/v")[:1] if request.path.startswith("/api/ua/v") else ""

@@ -23,6 +23,9 @@ POOLS: Final[Mapping[str, Rate]] = {
     "unified": Rate(200, 3.0),
 }
 """Weight per user (public: per address) without VIP level."""
+REQUESTS: Final = Rate(500, 10.0)
+"""What stands before the venue takes from an address, whatever it weighs."""
+REFUSED_S: Final = 30
 
 
 class State:
@@ -40,6 +43,7 @@ class State:
         self.closed_until = 0.0
         """Monotonic end of a maintenance."""
         self._weights: dict[tuple[str, str], Weight] = {}
+        self._requests: dict[str, Weight] = {}
         self._exchanges: dict[str, str] = {}
 
     def know(self, made: Sequence[Market]) -> None:
@@ -52,6 +56,11 @@ class State:
 
     def is_unified(self, account: Account) -> bool:
         return any(key.key.startswith(UNIFIED_KEY) for key in account.keys)
+
+    def refuses(self, remote: str, now: Instant) -> bool:
+        """Whether an address has asked too often."""
+        requests = self._requests.setdefault(remote, Weight(REQUESTS))
+        return self.world.settings.limits and not requests.take(1, now.wall_ms)
 
     def spend(self, pool: str, payer: str, cost: int, now: Instant) -> int:
         """Count request weight; returns 0, or ms until the next window if there was none left."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from connector.core.clock import SystemClock
+from connector.core.loop import Loop
 from connector.core.ports import State
 from connector.core.proxies import Ways
 from connector.state.memory_state import MemoryState
@@ -228,11 +229,13 @@ class Rig:
         self.egresses = Egresses(ways or Ways(), self.clock)
         self.opener = SocketOpener(endpoints, tls_context(ca_file), threads, self.egresses)
         self.dialler = Dialler(self.budget, self.clock, self.opener)
-        self.rest = RestPool(RestQueue(self.budget), HttpClient(endpoints, self.clock, self.egresses, ca_file))
+        client = HttpClient(endpoints, self.clock, self.egresses, ca_file)
+        self.rest = RestPool(RestQueue(self.budget), client, Loop("rest", self.clock))
         self.io = IoThread("io-test", self.clock, self.dialler, self.rest, SocketPoller())
         self.heard = Heard()
         self._number = 0
         self.dialler.start()
+        self.rest.start()
         self.io.start()
 
     def watch_budget(self) -> list[tuple[float, float]]:

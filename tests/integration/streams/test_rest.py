@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from connector.core.clock import SystemClock
+from connector.core.loop import Loop
 from connector.core.proxies import Ways
 from connector.state.memory_state import MemoryState
 from connector.streams import tcp
@@ -122,8 +123,11 @@ class Client:
         self.state = MemoryState()
         self.budget = Budget(self.state, self.clock)
         self.pool = RestPool(
-            RestQueue(self.budget), HttpClient(Endpoints(), self.clock, Egresses(Ways(), self.clock), ca_file)
+            RestQueue(self.budget),
+            HttpClient(Endpoints(), self.clock, Egresses(Ways(), self.clock), ca_file),
+            Loop("rest", self.clock),
         )
+        self.pool.start()
         self.answers: queue.Queue[Answer] = queue.Queue()
 
     def submit(self, url: str, limits: Limits | None = None, venue: str = "v", **more: Any) -> None:

@@ -20,7 +20,8 @@ STRICT = {
 OF_THE_SAME_PART = {
     "connector.streams.poller.SocketPoller.forget": "connector.streams.poller.Poller.forget",
     "connector.core.ports.PositionKeeper.forget": "its copies of what `PositionStore.drop_position` deletes",
-    "connector.streams.dial.DialQueue.take": "the next dials: a queue's own word",
+    "connector.streams.paced.PacedQueue.take": "what comes next: a queue's own word",
+    "connector.streams.rest.RestQueue.take": "connector.streams.paced.PacedQueue.take",
     "connector.streams.budget.Budget.take": "connector.core.ports.State.take",
 }
 

@@ -108,6 +108,8 @@ class Pair(Deeds):
         self.books = Books(seat.exchange)
         self.meanwhile: Callable[[Call], None] | None = None
         """Called before each REST call is answered: what happens during a repair."""
+        self.queue_s: float | None = None
+        """How long each call that precedes a connect waits for a budget; all are signed as of when they leave then."""
         self.calls: list[Call] = []
         self.out: list[Output] = []
         self.link: Link | None = None
@@ -174,9 +176,9 @@ class Pair(Deeds):
         """A new connection; what the one before it said is forgotten."""
         make = {"user": self.venue.user, "ticker": self.venue.ticker, "candle": self.venue.candle}[feed]
         limits = self.venue.limits(self.exchange, feed)
-        for pool, rate in limits.rest.items():
+        for pool, rate in {**limits.rest, **limits.own_rest}.items():
             self._budgets.setdefault(pool, Budget(rate))
-        self._pools = frozenset(limits.rest)
+        self._pools = frozenset({**limits.rest, **limits.own_rest})
         self._ping_s = limits.ping_interval_s
         setup = Setup(
             exchange=self.exchange,
@@ -313,7 +315,15 @@ class Pair(Deeds):
             self.calls.append(call)
             if self.meanwhile is not None:
                 self.meanwhile(call)
-            self.take(self.adapter.answered(call, self.rest(call), self.now))
+            self.take(self.adapter.answered(call, self.rest(self._leaves(call)), self.now))
+
+    def _leaves(self, call: Call) -> Call:
+        """What the venue gets of a call, once it may be made."""
+        if self.queue_s is None:
+            return call
+        if self.link is None:
+            self.t += self.queue_s
+        return call.again(self.now) if call.again is not None else call
 
     def _wake(self) -> None:
         if self.ended or self.refused or self.adapter is None:

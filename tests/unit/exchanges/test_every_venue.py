@@ -18,6 +18,7 @@ from cli.normalise import normalise
 from connector.core.errors import ConnectorError
 from exchanges import example_of
 from exchanges._adapter import Answer, Call, Connect, Emit, EmitCandle, EmitTickers, Fail, FailKind, Note, Send
+from exchanges._venue import Limits
 from exchanges.events import TERMINAL
 from exchanges.ids import FAMILIES, PAPER_TO_REAL, Feed
 from exchanges.instruments import EMPTY, Instrument, SymbolTable
@@ -77,10 +78,14 @@ def test_a_venue_says_which_ids_it_serves(name: str) -> None:
     assert "user" in venue.feeds
 
 
+def every_pool(limits: Limits) -> set[str]:
+    return {*limits.rest, *limits.own_rest}
+
+
 @EVERY_FEED
 def test_limits_are_sane(name: str, exchange: str, feed: Feed) -> None:
     limits = load(name).limits(exchange, feed)
-    for rate in (limits.connects, limits.messages, *limits.rest.values()):
+    for rate in (limits.connects, limits.messages, *limits.rest.values(), *limits.own_rest.values()):
         assert rate.limit >= 1
         assert rate.per_s > 0
     assert limits.subscriptions_per_connection >= 1
@@ -172,7 +177,7 @@ def test_a_symbol_list_that_cannot_be_read_has_no_result(name: str, answer: Answ
         loader = venue.instruments(exchange, {})
         pending = list(loader.start())
         assert pending
-        pools = {pool for feed in venue.feeds for pool in venue.limits(exchange, feed).rest}
+        pools = {pool for feed in venue.feeds for pool in every_pool(venue.limits(exchange, feed))}
         for _ in range(50):
             if not pending:
                 break
@@ -199,7 +204,7 @@ def test_garbage_frames_never_raise(name: str, exchange: str, feed: Feed, stage:
 
 @EVERY_FEED
 def test_no_rest_answer_raises_and_what_follows_is_bounded(name: str, exchange: str, feed: Feed) -> None:
-    pools = load(name).limits(exchange, feed).rest
+    pools = every_pool(load(name).limits(exchange, feed))
     for answer in ANSWERS:
         with answered_with(answer):
             drive = Drive(made(name, exchange, feed), lambda call, answer=answer: answer)

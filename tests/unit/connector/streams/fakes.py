@@ -166,9 +166,14 @@ class FakeSession:
         self.opened_mono = self.last_data_mono = 0.0
         self.last_byte_ms = 0
         self.closed = False
-        self.dialling = False
+        self.dialling = self.asking = False
+        """Whether the venue's budget has no room for its connect, or for what precedes that."""
         self.last_holder = False
         self.adapter: object = None
+
+    @property
+    def waits(self) -> bool:
+        return self.dialling or self.asking
 
     def __repr__(self) -> str:
         return self.name

@@ -90,7 +90,7 @@ def settle(running: Running) -> None:
 
 
 def test_a_process_whose_threads_live_renews(running: Running) -> None:
-    assert running.engine.alive.names() == ["accounts", "dial-pacer", "io-0", "supervisor"]
+    assert running.engine.alive.names() == ["accounts", "dial-pacer", "io-0", "rest", "supervisor"]
     assert running.beat_counts()
     assert running.ends.codes == []
 

@@ -207,7 +207,7 @@ def test_venue_modules_take_the_margin_off_the_venues_figures(
     venue = venue_of(exchange)
     assert venue is not None
     limits = venue.limits(exchange, feed)
-    rate = limits.rest[pool] if pool else limits.connects
+    rate = {**limits.rest, **limits.own_rest}[pool] if pool else limits.connects
 
     assert rate.per_s >= figure.per_s
     assert 0.85 * figure.limit <= rate.limit < figure.limit

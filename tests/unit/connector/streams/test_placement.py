@@ -19,7 +19,7 @@ from connector.streams.io import IoThread
 from connector.streams.placement import JOINABLE_FOR, Placement, UnknownExchange
 from connector.streams.session import Session
 from connector.streams.spec import StreamSpec
-from exchanges._adapter import UserSubscription
+from exchanges._adapter import Instant, UserSubscription
 from exchanges._venue import Limits, Rate, Setup
 from exchanges.credentials import credentials
 from exchanges.instruments import EMPTY, SymbolTable
@@ -34,6 +34,9 @@ class FakeIo:
 
     def post(self, work: Callable[[], None]) -> None:
         self.posts.append(work)
+
+    def now(self) -> Instant:
+        return Instant(0.0, 0)
 
     def done(self) -> list[tuple[str, str]]:
         """Names of the session methods that were posted, with the session."""

@@ -155,13 +155,14 @@ def test_a_stream_that_never_gets_live_is_tried_again(bench: Bench) -> None:
     assert bench.placement.made[0].closed
 
 
-def test_waiting_for_the_connect_budget_is_nobodys_fault(bench: Bench) -> None:
+@pytest.mark.parametrize("waits", ["dialling", "asking"])
+def test_waiting_for_the_budget_of_a_venue_is_nobodys_fault(bench: Bench, waits: str) -> None:
     bench.want()
-    bench.last.dialling = True
+    setattr(bench.last, waits, True)
     bench.advance(10 * JOIN_LIMIT_S)
     assert bench.state_of() is StreamState.OPENING
     assert len(bench.placement.made) == 1
-    bench.last.dialling = False
+    setattr(bench.last, waits, False)
     bench.advance(JOIN_LIMIT_S + 61)
     assert len(bench.placement.made) >= 2
 
