@@ -58,6 +58,8 @@ class Caller:
     """Hand over the call signed as of now, on a thread of its choice."""
     waiting: int = 0
     """Calls that the venue's budget has no room for yet. Written under the queue's lock, read by any thread."""
+    granted_mono: float = 0.0
+    """When the last of its calls stopped waiting."""
     windows: dict[str, SlidingWindow] = field(default_factory=dict)
     """What the account was granted, by pool, where a venue counts by account. Under the queue's lock."""
     barred: dict[str, float] = field(default_factory=dict)
@@ -215,6 +217,7 @@ class RestQueue:
         with self._lock:
             if not errand.granted and errand.caller is not None:
                 errand.caller.waiting -= 1
+                errand.caller.granted_mono = self._clock.mono()
             errand.granted = True
 
     def _granted(self, errand: Errand) -> float:

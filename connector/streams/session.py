@@ -162,7 +162,7 @@ class Session:
 
     def start(self, subscriptions: Iterable[Subscription]) -> None:
         now = self._io.now()
-        self.created_mono = self.calls.only_mono = now.mono
+        self.created_mono = self.calls.looked_mono = now.mono
         self._io.adopt(self)
         for subscription in subscriptions:
             self._add(subscription, now)
@@ -296,7 +296,7 @@ class Session:
         if self._transport is not None and not self.closed:
             self._check_transport(now)
         elif self.waits:
-            self.calls.only_mono = now.mono
+            self.calls.looked_mono = now.mono
         elif not self.closed and now.mono - self.calls.only_mono > self._prepare_s:
             self._end(Fail(kind=FailKind.TRANSIENT, reason="no answer to the calls that precede the connect"))
         self._flush()

@@ -25,13 +25,18 @@ class SessionCalls:
         """`post`, `now`: of the I/O thread. `wanted`, `patient`: see `Caller`."""
         self._name, self._post, self._now = name, post, now
         self.caller = Caller(wanted, patient, self._renew)
-        self.only_mono = 0.0
-        """Since when nothing but the venue delays the connect."""
+        self.looked_mono = 0.0
+        """When the session was made, or last found to wait."""
 
     @property
     def waiting(self) -> bool:
         """Whether what precedes the connect waits for the venue's budget."""
         return self.caller.waiting > 0 and self.caller.patient()
+
+    @property
+    def only_mono(self) -> float:
+        """Since when nothing but the venue delays the connect."""
+        return max(self.looked_mono, self.caller.granted_mono)
 
     def _renew(self, call: Call, go: Callable[[Call], None]) -> None:
         """From any thread. `go` is called in any case."""

@@ -358,7 +358,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "commands",
         frozenset({"closed but judged"}),
         owners.closed_by_the_taker_alone,
-        first=9,
+        first=970,
     ),
     Mutant(
         "W9 last words are the end",

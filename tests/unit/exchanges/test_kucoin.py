@@ -34,6 +34,7 @@ from exchanges._adapter import (
     TickerSubscription,
     UserSubscription,
 )
+from exchanges._frames import NO_WEIGHT
 from exchanges._venue import Setup
 from exchanges.credentials import credentials
 from exchanges.events import AccountPosition, ExecutionReport, PositionUpdate
@@ -271,6 +272,17 @@ def test_a_failed_token_call_asks_for_the_venue_status(status: str, kind: FailKi
     (fail,) = of(Fail, driver.answer(question, {"code": "200000", "data": {"status": status, "msg": ""}}))
     assert fail.kind is kind
     assert fail.retry_after_s == (30.0 if kind is FailKind.MAINTENANCE else None)
+
+
+def test_an_account_whose_mode_was_not_asked_for_is_not_taken_for_a_classic_one() -> None:
+    """The venue's budget for the question had no room in time: orders of a unified account were not heard for ten minutes."""
+    driver = Driver(VENUE.user, "kucoin", SPOT)
+    driver.add(subscription())
+    (mode,) = of(Call, driver.start())
+    outputs = driver.adapter.answered(mode, Answer(0, {}, b"", NO_WEIGHT), driver.now)
+    (fail,) = of(Fail, outputs)
+    assert fail.kind is FailKind.TRANSIENT
+    assert not of(Call, outputs)
 
 
 def test_an_unreachable_mode_api_does_not_keep_classic_accounts_offline() -> None:
