@@ -15,6 +15,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Set
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
@@ -153,11 +154,13 @@ class Registry:
         return len(self._values)
 
 
-def _forms(value: str) -> list[str]:
+@lru_cache(MAX_REGISTERED)
+def _forms(value: str) -> tuple[str, ...]:
+    """Each stream that opens tells its material several times: as a command, as an entry of the state, with options."""
     forms = {value, value.strip(), quote(value, safe=""), json.dumps(value)[1:-1]}
     # Keys in PEM form appear with real, escaped or flattened line breaks; each line alone is secret enough.
     forms.update(line for line in re.split(r"\s+|\\n|\\r", value) if "-----" not in line and len(line) >= 16)
-    return [form for form in forms if len(form) >= MIN_LENGTH]
+    return tuple(form for form in forms if len(form) >= MIN_LENGTH)
 
 
 REGISTRY: Final = Registry()
@@ -167,8 +170,14 @@ REGISTRY: Final = Registry()
 def register(*values: str | None) -> None:
     """Never let these values out again. Empty and very short ones, and the words that the nets look for, are ignored."""
     for value in values:
-        if value and len(value) >= MIN_LENGTH and not any(_plain(value) in word for word in _WORDS):
+        if value and not _harmless(value):
             REGISTRY.add(value)
+
+
+@lru_cache(MAX_REGISTERED)
+def _harmless(value: str) -> bool:
+    plain = _plain(value)
+    return len(value) < MIN_LENGTH or any(plain in word for word in _WORDS)
 
 
 credentials.guard(register)

@@ -89,16 +89,18 @@ def decode(stream_id: str, row: Sequence[bytes | None], keyring: Keyring) -> Wan
     exchange, user_id, count, generation, digest, epoch = ((value or b"").decode() for value in row[:6])
     found = keyring.find(stream_id, digest, row[6])
     if found is not None:
-        keys_type, okx_source, bybit_host, environment = (value.decode() if value else None for value in row[7:11])
-        found = replace(
-            found,
-            # The command's: it was taken before anything reformatted the material (bug B6).
-            digest=digest,
-            keys_type=keys_type,
-            okx_source=okx_source,
-            bybit_host=bybit_host,
-            environment=environment,
-        )
+        options = [value.decode() if value else None for value in row[7:11]]
+        # The digest is the command's: it was taken before anything reformatted the material (bug B6).
+        if [found.digest, *(getattr(found, name) for name in OPTIONS)] != [digest, *options]:
+            keys_type, okx_source, bybit_host, environment = options
+            found = replace(
+                found,
+                digest=digest,
+                keys_type=keys_type,
+                okx_source=okx_source,
+                bybit_host=bybit_host,
+                environment=environment,
+            )
     return Wanted(
         stream_id=stream_id,
         exchange=exchange,

@@ -350,7 +350,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "process",
         frozenset({"rabbit two owners", "redis two owners"}),
         owners.taken_back_unasked,
-        first=9549,
+        faults=("drain",),
+        first=11_110,
     ),
     Mutant(
         "W11 closed by the taker alone",
