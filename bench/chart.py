@@ -109,7 +109,7 @@ def main(arguments: Sequence[str]) -> int:
         importlib.import_module("matplotlib").use("Agg")
         pyplot = importlib.import_module("matplotlib.pyplot")
     except ImportError as error:
-        sys.stderr.write(f"without matplotlib ({error.name}) nothing is drawn: pip install -e '.[bench]'\n")
+        sys.stderr.write(f"without matplotlib ({error.name}) nothing is drawn: pip install -e '.[peers]'\n")
         return 1
     if options.figures is not None:
         rows = json.loads(options.figures.read_text().splitlines()[-1])["rows"]

@@ -96,6 +96,7 @@ def test_the_extras_are_those_that_the_docs_name() -> None:
         "completion",
         "dev",
         "bench",
+        "peers",
         "chart",
         "conformance",
     }
