@@ -55,8 +55,12 @@ class PacedQueue(Generic[Item]):
 
     def put_back(self, item: Item, until: float) -> None:
         """It has to wait, and with it everything of its lane. Several that were on their way may come back in any order."""
+        self.done(item)
+        self.hold(item, until)
+
+    def hold(self, item: Item, until: float) -> None:
+        """It waits, and its lane with it, in its place among those of that lane."""
         lane = item.lane
-        self._left(lane)
         self._free_at[lane] = until
         waiting = self._waiting.setdefault(lane, deque())
         ahead: list[Item] = []

@@ -97,12 +97,13 @@ class Errand:
     patient: bool = False
     granted: bool = False
     ended: bool = False
+    apart: bool = False
+    """It waits for what its account may ask, not for what the address may."""
 
     @property
     def lane(self) -> Hashable:
-        """Those that may give up do not wait behind those that don't; accounts that are counted apart wait apart."""
-        own = self.own_rate is not None and self.caller is not None
-        return self.venue, self.egress, self.call.pool, self.patient, id(self.caller) if own else 0
+        """Those that may give up do not wait behind those that don't; who waits for itself makes no other wait."""
+        return self.venue, self.egress, self.call.pool, self.patient, id(self.caller) if self.apart else 0
 
     @property
     def rate(self) -> Rate | None:
@@ -147,8 +148,12 @@ class RestQueue:
             return self._queue.take(self._clock.mono())
 
     def put_back(self, errand: Errand, wait_s: float) -> None:
+        """It waits, for its account alone if that has no room (`wait_s` has asked both)."""
+        apart = self._own_wait_s(errand) > 0
         with self._lock:
-            self._queue.put_back(errand, self._clock.mono() + wait_s)
+            self._queue.done(errand)
+            errand.apart = apart
+            self._queue.hold(errand, self._clock.mono() + wait_s)
 
     def drain(self) -> list[Errand]:
         """Everything that waits, taken out; each still has to be finished."""

@@ -385,11 +385,14 @@ def test_requests_of_all_kinds_together_are_counted_by_address_where_the_venue_s
         requests=Rate(3, 10.0),
     )
     office = Office()
-    for _ in range(5):
-        Session(office).ask(limits)
+    for number in range(20):
+        Session(office).ask(limits, tag=str(number))
     assert len(office.made) == 3
+    assert len(office.queue._queue._waiting) == 1, "what the address has no room for is one line, whoever asks"
     office.turn(10.5)
-    assert len(office.made) == 5
+    assert len(office.made) == 6
+    office.turn(60.0)
+    assert office.made == [str(number) for number in range(20)]
 
 
 def test_a_bar_is_not_waited_for_before_a_connect() -> None:
