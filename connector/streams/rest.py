@@ -172,11 +172,10 @@ class RestQueue:
         if wait_s <= 0:
             self._grant(errand)
             return 0.0
-        longest_s = MAX_BUDGET_WAIT_S
-        if not errand.patient:
-            longest_s -= self._clock.mono() - errand.since
-        elif errand.rate is not None:
-            longest_s = max(longest_s, errand.rate.per_s + 1.0)  # a wait that no full window explains is a bar
+        if errand.patient:  # a wait that no full window explains is a bar
+            longest_s = max(MAX_BUDGET_WAIT_S, *(rate.per_s + 1.0 for rate in (errand.rate, errand.own_rate) if rate))
+        else:
+            longest_s = MAX_BUDGET_WAIT_S - (self._clock.mono() - errand.since)
         return wait_s if wait_s <= longest_s else None
 
     def stale(self, errand: Errand) -> bool:

@@ -25,7 +25,7 @@ class SessionCalls:
         """`post`, `now`: of the I/O thread. `wanted`, `patient`: see `Caller`."""
         self._name, self._post, self._now = name, post, now
         self.caller = Caller(wanted, patient, self._renew)
-        self.looked_mono = 0.0
+        self.looked_mono: float
         """When the session was made, or last found to wait."""
 
     @property

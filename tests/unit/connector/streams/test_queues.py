@@ -11,9 +11,10 @@ from msgspec.structs import replace as replace_call
 
 from connector.core.loop import Loop
 from connector.state.memory_state import MemoryState
+from connector.streams import rest
 from connector.streams.budget import Budget
 from connector.streams.dial import Dial, Dialler, DialQueue
-from connector.streams.rest import MAX_BUDGET_WAIT_S, Caller, LoopRest, RestQueue
+from connector.streams.rest import IN_FLIGHT, MAX_BUDGET_WAIT_S, Caller, Errand, LoopRest, RestQueue
 from connector.streams.transport import DialFailure
 from exchanges._adapter import Answer, Call, Connect, Instant
 from exchanges._frames import NO_WEIGHT
@@ -404,6 +405,175 @@ def test_a_bar_is_not_waited_for_before_a_connect() -> None:
     office.turn(1.0)
     assert [answer.status for answer in session.answers] == [418, 0]
     assert session.answers[1].error == NO_WEIGHT
+
+
+def test_what_an_account_may_ask_counts_also_where_its_address_is_asked_for() -> None:
+    both = Limits(
+        connects=Rate(1, 1.0),
+        messages=Rate(1, 1.0),
+        rest={"rest": Rate(100, 3.0)},
+        own_rest={"rest": Rate(10, 3.0)},
+    )
+    office = Office()
+    session = Session(office)
+    for _ in range(2):
+        session.ask(both, weight=6)
+    assert len(office.made) == 1
+    office.turn(3.0)
+    assert len(office.made) == 2, "as soon as there is room"
+
+
+@pytest.mark.parametrize("kind", ["rest", "own_rest"])
+def test_before_a_connect_a_whole_period_is_waited_for_however_long(kind: str) -> None:
+    slow = Limits(connects=Rate(1, 1.0), messages=Rate(1, 1.0), **{kind: {"rest": Rate(10, 60.0)}})  # type: ignore[arg-type]
+    office = Office()
+    session = Session(office)
+    for _ in range(2):
+        session.ask(slow, weight=8)
+    office.turn(61.0)
+    assert [answer.status for answer in session.answers] == [200, 200]
+
+
+def test_a_call_that_weighs_more_than_an_account_may_ask_takes_all_of_it() -> None:
+    own = Limits(connects=Rate(1, 1.0), messages=Rate(1, 1.0), own_rest={"rest": Rate(10, 3.0)})
+    office = Office()
+    session = Session(office)
+    session.ask(own, tag="heavy", weight=50)
+    session.ask(own, tag="light")
+    assert office.made == ["heavy"]
+    office.turn(3.0)
+    assert office.made == ["heavy", "light"]
+
+
+def test_a_call_without_limits_is_made_at_once_whatever_comes_back() -> None:
+    office = Office()
+    session = Session(office)
+    call = Call(tag="t", method="GET", url="https://x", headers={"time": str(office.clock.wall_ms())})
+    for status in (200, 429):
+        office.status = status
+        office.rest.submit(call, "v", "", None, session.answers.append)
+        office.turn()
+    assert [answer.status for answer in session.answers] == [200, 429]
+    assert office.queue.pending() == 0
+
+
+def test_what_goes_wrong_with_a_call_costs_that_call_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as may be on their way of one lane at a time: each would keep a place for ever."""
+    office = Office()
+    free = Limits(connects=Rate(1, 1.0), messages=Rate(1, 1.0), rest={"rest": Rate(1_000, 1.0)})
+    session = Session(office)
+    with monkeypatch.context() as patched:
+        patched.setattr(office.rest, "_perform", lambda *_: {}["defect"])
+        for _ in range(IN_FLIGHT):
+            session.ask(free)
+    session.ask(free)
+    assert [answer.status for answer in session.answers] == [0] * IN_FLIGHT + [200]
+    assert office.queue.pending() == 0
+
+
+def test_whoever_can_not_take_an_answer_gets_it_once() -> None:
+    office = Office()
+    told: list[Answer] = []
+
+    def taken(answer: Answer) -> None:
+        told.append(answer)
+        raise ValueError("a defect of the one who asked")
+
+    headers = {"time": str(office.clock.wall_ms())}
+    office.rest.submit(Call(tag="t", method="GET", url="https://x", headers=headers), "v", "", SCARCE, taken)
+    office.turn()
+    assert [answer.status for answer in told] == [200]
+    assert office.queue.pending() == 0
+
+
+@pytest.mark.parametrize("status", [200, 429])
+def test_a_call_of_nobodys_account_is_made_where_the_venue_counts_by_account(status: int) -> None:
+    own = Limits(connects=Rate(1, 1.0), messages=Rate(1, 1.0), own_rest={"rest": Rate(1, 30.0)})
+    office = Office()
+    office.status = status
+    told: list[Answer] = []
+    headers = {"time": str(office.clock.wall_ms())}
+    office.rest.submit(Call(tag="t", method="GET", url="https://x", headers=headers), "v", "", own, told.append)
+    office.turn()
+    assert [answer.status for answer in told] == [status]
+
+
+def test_more_calls_than_may_wait_are_answered_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rest, "MAX_PENDING_PER_VENUE", 3)
+    office = Office()
+    session = Session(office)
+    for _ in range(6):
+        session.ask()
+    assert len(office.made) == 2
+    assert office.queue.pending() == 3
+    (refused,) = session.answers[2:]
+    assert (refused.status, refused.error) == (0, "the REST queue of this venue is full or closed")
+
+
+def test_what_waits_when_a_process_ends_is_answered_once_and_nothing_of_it_is_kept() -> None:
+    office = Office()
+    crowd = [Session(office) for _ in range(5)]
+    for one in crowd:
+        one.ask()
+    office.rest.stop()
+    assert [len(one.answers) for one in crowd] == [1] * 5
+    late = Session(office)
+    late.ask()
+    assert [answer.error for answer in late.answers] == ["the REST queue of this venue is full or closed"]
+    office.turn(60.0)
+    assert len(office.made) == 2
+    assert [len(one.answers) for one in crowd] == [1] * 5
+    queue = office.queue._queue
+    assert (len(queue), office.queue.pending(), queue._free_at, dict(queue._in_flight)) == (0, 0, {}, {})
+
+
+def test_a_call_that_nobody_can_make_any_more_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    office = Office()
+    monkeypatch.setattr(office.rest, "_aside", lambda *_: False)
+    session = Session(office)
+    session.ask()
+    assert [answer.error for answer in session.answers] == [NO_WEIGHT]
+    assert office.queue.pending() == 0
+
+
+def test_the_venues_own_count_of_an_address_is_booked() -> None:
+    desk = Desk(0.0)
+    told: list[int] = []
+    desk.ledger.used = lambda *values: told.append(values[-1])  # type: ignore[method-assign]
+    limits = Limits(
+        connects=Rate(1, 1.0), messages=Rate(1, 1.0), rest={"rest": Rate(1, 1.0)}, used_headers={"rest": "x-used"}
+    )
+    for text in ("17", "none", "", "\u0663"):
+        errand = Errand(Call(tag="t", method="GET", url="https://x"), "v", "", limits, print)
+        desk.queue.book(errand, Answer(200, {"x-used": text}, b"{}"))
+    assert told == [17]
+
+
+def test_the_next_moment_is_that_of_the_lane_whose_time_comes_first() -> None:
+    queue = DialQueue(max_in_flight=3)
+    for venue, until in (("late", 9.0), ("soon", 4.0)):
+        one = dial(venue)
+        queue.add(one)
+        queue.take(0.0)
+        queue.put_back(one, until)
+    assert queue.next_due(0.0) == 4.0
+
+
+def test_of_several_on_their_way_one_that_ends_makes_room_for_one() -> None:
+    queue = DialQueue(max_in_flight=3)
+    many = [dial() for _ in range(5)]
+    for one in many:
+        queue.add(one)
+    on_their_way = [one for _ in range(3) for one in queue.take(0.0)]
+    queue.done(on_their_way[0])
+    assert queue.on_their_way(many[0].lane) == 2
+    assert len([*queue.take(0.0), *queue.take(0.0)]) == 1
+    for one in on_their_way[1:]:
+        queue.done(one)
+    assert queue.on_their_way(many[0].lane) == 1
+    assert queue.clear() == many[4:]
+    queue.done(many[4])
+    assert queue.on_their_way(many[0].lane) == 1, "what waited when all was given up ends like any other"
 
 
 def test_nothing_is_kept_of_lanes_that_are_empty() -> None:

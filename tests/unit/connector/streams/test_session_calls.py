@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
+import pytest
 from msgspec.structs import replace
 
 from connector.core.loop import Loop
@@ -124,11 +125,41 @@ def test_a_call_leaves_with_a_fresh_time_and_comes_back_as_the_adapter_knows_it(
     assert call.headers["time"] == str(asked), "what it knows the answer by"
 
 
+def test_a_call_that_can_not_be_signed_anew_leaves_as_it_was_signed(caplog: pytest.LogCaptureFixture) -> None:
+    venue = Venue()
+    session, _ = venue.open()
+    call = Call(tag="plain", method="GET", url="https://x")
+    gone: list[Call] = []
+
+    def broken(_: Instant) -> Call:
+        raise ValueError("no key any more")
+
+    unsigned = replace(call, again=broken)
+    for one in (call, unsigned, replace(call, again=lambda now: replace(call, tag=f"at {now.mono}"))):
+        session.calls.caller.renew(one, gone.append)
+    assert gone == [call, unsigned, replace(call, tag=f"at {venue.clock.mono()}")]
+    session.closed = True
+    signed = replace(call, again=lambda _: call)
+    session.calls.caller.renew(signed, gone.append)
+    assert len([row for row in caplog.records if row.levelname == "ERROR"]) == 1, "of the one that is broken"
+    assert gone[-1] is signed, "nobody waits for it: its keys may be gone"
+
+
+def test_who_is_connected_does_not_wait_for_its_turn() -> None:
+    venue = Venue()
+    venue.open()
+    session, _ = venue.open()
+    assert session.waits
+    session._transport = cast(Any, object())
+    assert not session.waits
+
+
 def test_from_the_moment_of_its_call_the_venue_has_so_long_to_answer() -> None:
     venue = Venue()
     venue.dumb = True
     first, _ = venue.open()
     second, _ = venue.open()
+    assert second.next_wake() == venue.clock.mono() + 35.0
     venue.turn(30.0)
     assert not first.closed
     venue.turn(45.0)
