@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -14,7 +13,7 @@ from typing import Final, NamedTuple, Self
 import psutil
 
 from harness.backend import Backend
-from harness.servers import ROOT, PrivateRedis, Rabbit, free_port, wait_for
+from harness.servers import ROOT, PrivateRedis, Rabbit, free_port, listens, wait_for
 from harness.services import Service
 
 PER_EGRESS: Final = 25
@@ -76,7 +75,7 @@ class Crowd:
     def __enter__(self) -> Self:
         try:
             self.service.wait_ready()
-            wait_for(self._simulates, 60.0, "the simulator")
+            wait_for(lambda: listens(self._port), 60.0, "the simulator")
             for account in self.crowd:
                 self._tell(account)
             pids = wait_for(self.service.worker_pids, 20.0, "a worker process")
@@ -91,13 +90,6 @@ class Crowd:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-    def _simulates(self) -> bool:
-        try:
-            with socket.create_connection(("127.0.0.1", self._port), 1.0):
-                return True
-        except OSError:
-            return False
 
     def _tell(self, account: Account) -> None:
         body = {"venue": account.venue, "key": account.key, "secret": account.secret, "passphrase": account.passphrase}

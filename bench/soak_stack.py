@@ -21,7 +21,7 @@ import redis
 from exchanges import example_of
 from exchanges.ids import FAMILIES
 from harness.backend import Backend
-from harness.servers import ROOT, PrivateRedis, Rabbit, free_port, wait_for
+from harness.servers import ROOT, PrivateRedis, Rabbit, free_port, listens, wait_for
 from harness.services import Service
 
 READY_S: Final = 60.0
@@ -62,7 +62,8 @@ class SoakStack:
     """`start` once, `close` always; `look` in between."""
 
     def __init__(self) -> None:
-        self.redis, self.rabbit, port = PrivateRedis(), Rabbit(), free_port()
+        self.redis, self.rabbit = PrivateRedis(), Rabbit()
+        port = self._port = free_port()
         kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "TMPDIR"}}
         self._folder = Path(tempfile.mkdtemp(prefix="soak-"))
         self._simulator = self._popen("simulate", "--port", str(port), "--no-limits", env=kept)
@@ -92,6 +93,7 @@ class SoakStack:
         """Until every account is live and the demo answers."""
         for service in self.services.values():
             service.wait_ready(READY_S)
+        wait_for(lambda: listens(self._port), READY_S, "the simulator")
         self.backend = Backend(self.rabbit, self.redis, patterns=("nothing",))
         opened = 0
         for account in self._accounts():

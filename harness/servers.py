@@ -30,6 +30,15 @@ def free_port() -> int:
         return port
 
 
+def listens(port: int) -> bool:
+    """Whether somebody on this host takes connections on a port."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), 1.0):
+            return True
+    except OSError:
+        return False
+
+
 def wait_for(condition: Callable[[], object], timeout_s: float, what: str, every_s: float = 0.02) -> object:
     """Poll until `condition` gives something true; its value. Raises `TimeoutError` naming `what`."""
     deadline = time.monotonic() + timeout_s
