@@ -68,8 +68,3 @@ class RestLine:
             return None
         meant, self._asked = self._asked[0], None
         return meant
-
-    def forget(self) -> None:
-        """Nobody wants the answers any more."""
-        self._waiting.clear()
-        self._asked = self._look = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import Final, Literal, NamedTuple, TypeVar
 from urllib.parse import urlencode
@@ -56,7 +57,7 @@ def history_call(
     """What happened to orders since a time, oldest first."""
     form = {"since": str(since_ms), "sort": "asc", **({"continuation_token": token} if token else {})}
     url = f"{rest}/api/history/v2/orders?{urlencode(form)}"
-    return Call(tag=tag, method="GET", url=url, pool="history", context=context or page, attempt=1)
+    return Call(tag=tag, method="GET", url=url, pool="history", context=context or page)
 
 
 # --- answers ---
@@ -255,10 +256,8 @@ def _each(raws: Sequence[msgspec.Raw], decode: msgspec.json.Decoder[T]) -> tuple
     """The rows that can be read, and how many can't."""
     rows: list[T] = []
     for raw in raws:
-        try:
+        with suppress(*UNREADABLE):
             rows.append(decode.decode(raw))
-        except UNREADABLE:
-            continue
     return rows, len(raws) - len(rows)
 
 

@@ -86,7 +86,6 @@ class FlexWallet:
                 if wallet.balance is not None and _is_flex(wallet):
                     asset = self._name(row.asset)
                     self._free[asset] = plain(decimal(wallet.balance))
-                    told.pop(asset, None)
                     told[asset] = None
         return self._balances(told), odd.phrase("balances") if odd else ""
 
