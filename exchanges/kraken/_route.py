@@ -59,11 +59,6 @@ class Routed:
         """See `exchanges._adapter.TellsSymbols`."""
         return getattr(self._inner, "subscribed", 0)
 
-    @property
-    def running(self) -> bool:
-        """Running candles are published, as both ways have them."""
-        return bool(getattr(self._inner, "running", False))
-
     def start(self, now: Instant) -> Outputs:
         return self._at(now).start(now)
 

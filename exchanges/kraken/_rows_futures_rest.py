@@ -20,7 +20,7 @@ from exchanges.kraken._symbols import asset_name
 
 PAGE: Final = 100
 """Fills of one answer."""
-_LIMIT: Final = frozenset({"lmt", "limit", "post", "ioc"})
+_LIMIT: Final = frozenset({"lmt", "post", "ioc"})
 _ENDED: Final = frozenset({"FULLY_EXECUTED", "REJECTED", "CANCELLED", "TRIGGER_ACTIVATION_FAILURE"})
 _REMOVED: Final = frozenset({"OrderCancelled", "OrderRejected"})
 _API: Final = "/derivatives/api/v3"

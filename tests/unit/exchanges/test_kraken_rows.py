@@ -169,7 +169,7 @@ def test_a_past_order_has_open_what_was_not_filled() -> None:
 
 def test_the_wallet_of_an_answer_is_told_as_on_the_stream() -> None:
     currencies = {"XBT": {"quantity": 0.3, "available": 0.21}, "USD": {"quantity": 10}, "EUR": {"available": 1},
-                  "ODD": {"quantity": "x"}, "GBP": {"quantity": 2}}  # fmt: skip
+                  "ODD": {"quantity": "x"}, "GBP": {"quantity": 2, "available": "NaN"}}  # fmt: skip
     balances, bad = rest.read_flex(frame(good(accounts={"flex": {"currencies": currencies}})))
     assert balances == [
         Balance(asset="BTC", free="0.3", locked="0", venue_available="0.21"),

@@ -27,6 +27,7 @@ from exchanges._adapter import (
     Output,
     Resume,
     Seen,
+    TellsSymbols,
     TickerSubscription,
     UserSubscription,
 )
@@ -37,7 +38,7 @@ from exchanges.instruments import Instrument, SymbolTable
 from exchanges.kraken import VENUE
 from exchanges.kraken._gap_unified import UNSEEN
 from exchanges.kraken._route import END_MS
-from tests.unit.exchanges.driver import Driver, json_answer, of, only, path, sent
+from tests.unit.exchanges.driver import Driver, json_answer, of, only, path, sent, setup
 
 WALL = 1_795_300_000_000
 ORDER = "0c9f1e52-6a4b-4c1d-9f6e-2b1d7a90c3e1"
@@ -556,6 +557,14 @@ def test_a_product_that_the_unified_way_does_not_have_costs_itself() -> None:
     refused = {"method": "subscribe", "success": False, "error": "Currency pair not supported PF_OLDUSD",
                "req_id": request["req_id"]}  # fmt: skip
     assert of(Live, [*drive.frame(refused), *drive.frame(ack)])
+    assert isinstance(drive.adapter, TellsSymbols)
+    assert drive.adapter.subscribed == 1
+
+
+def test_prices_that_took_no_way_yet_are_of_no_symbol() -> None:
+    adapter = VENUE.ticker(setup("krakenUsdm", TABLE))
+    assert isinstance(adapter, TellsSymbols)
+    assert adapter.subscribed == 0
 
 
 def test_candles_of_the_unified_way() -> None:
