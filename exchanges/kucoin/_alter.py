@@ -86,11 +86,6 @@ class ClientOrders:
             self._clients.popitem(last=False)
         return client
 
-    def superseded(self, client_id: str, order_id: str) -> bool:
-        """Whether a newer order goes on under this client id."""
-        client = self._clients.get(client_id)
-        return client is not None and client.find(order_id) is not None and client.parts[-1].order_id != order_id
-
     def ends(self, reports: Iterable[ExecutionReport]) -> list[ExecutionReport]:
         """What to publish of ends that became known together: of several under one client id, the newest is its end."""
         ends = sorted(reports, key=lambda report: report.creation_time)

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from decimal import Decimal
 from typing import Final
 
-from exchanges._numbers import divide, multiply
+from exchanges._numbers import multiply
 
 MAX_ORDERS: Final = 20_000
 """Orders remembered per account; the least recently touched go first. A frame or two may still follow `done`."""
@@ -57,9 +57,7 @@ class Ledger:
         totals than the ones known change nothing.
         """
         entry = self._entry(order_id)
-        if size <= entry.base_size:
-            return
-        if entry.fills and size <= sum((fill.size for fill in entry.fills.values()), entry.base_size):
+        if size <= sum((fill.size for fill in entry.fills.values()), entry.base_size):
             return
         entry.base_size, entry.base_quote = size, quote
         for fill in entry.fills.values():
@@ -74,11 +72,6 @@ class Ledger:
         size = sum((fill.size for fill in entry.fills.values()), entry.base_size)
         quote = sum((fill.quote for fill in entry.fills.values()), entry.base_quote)
         return size, quote
-
-    def average(self, order_id: str) -> Decimal:
-        """Average price of what was seen; 0 if nothing was."""
-        size, quote = self.totals(order_id)
-        return divide(quote, size)
 
     def _entry(self, order_id: str) -> _Entry:
         entry = self._orders.get(order_id)

@@ -136,7 +136,7 @@ class Reader:
     def read_unified(self, answer: Answer, event_ms: int) -> Read:
         """A long answer may be the first of several pages: what is missing in it may be held."""
         read = self.read(answer, event_ms)
-        if not read.failed and len(read.positions) >= LONG_PAGE:
+        if len(read.positions) >= LONG_PAGE:
             return msgspec.structs.replace(read, notes=[*read.notes, "the list of positions may have further pages"])
         return read
 
