@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exchanges._adapter import (
+    Answer,
+    Call,
     Connect,
     Emit,
     Fail,
@@ -28,7 +30,7 @@ from exchanges.events import ExecutionReport
 from exchanges.ids import PAPER_TO_REAL
 from exchanges.instruments import SymbolTable
 from exchanges.paper import VENUE, url
-from exchanges.paper._user import FIRST_RETRY_S, MAX_RETRY_S, STEP_S, UserAdapter
+from exchanges.paper._user import FIRST_RETRY_S, MAX_RETRY_S, SILENCE_S, STEP_S, UserAdapter
 from tests.unit.exchanges.driver import after, of, setup
 
 NOW = Instant(1000.0, 1_795_000_000_000)
@@ -226,3 +228,75 @@ def test_no_digit_is_lost_between_the_frame_and_the_event(
     told = (event.price, event.quantity, event.total_trade_quantity, event.total_quote_trade_quantity)
     assert tuple(Decimal(text) for text in told) == values
     assert not any("e" in text.lower() for text in told)
+
+
+# --- what the server says about its own heartbeat, and what it must not say ---
+
+
+@pytest.mark.parametrize(
+    ("interval", "timeout", "silence_s"),
+    [(20_000, 30_000, 50.0), (400, 600, 1.0), (400, 599, SILENCE_S), (3_600_000, 0, 3600.0), (3_600_000, 1, SILENCE_S)],
+)
+def test_the_server_says_how_long_it_may_be_silent(interval: int, timeout: int, silence_s: float) -> None:
+    adapter = made()
+    adapter.connected(NOW)
+    adapter.received(f'0{{"pingInterval":{interval},"pingTimeout":{timeout}}}'.encode(), NOW)
+    adapter.received(b"40", NOW)
+    assert adapter._silent_at == NOW.mono + silence_s
+
+
+def test_an_account_that_was_removed_leaves_its_place_to_another_one() -> None:
+    adapter = running()
+    assert sent(adapter.remove("s", NOW)) == ["41"]
+    assert adapter.received(ORDERS_OK, NOW) == []
+    assert adapter.remove("s", NOW) == []
+    other = UserSubscription(stream_id="t", exchange="paperBinance", credentials=credentials("pk2", "ps2"))
+    assert [text[:2] for text in sent(adapter.add(other, NOW))] == ["42", "42"]
+    assert all('"key":"pk2"' in text for text in sent(adapter._subscribe_all(NOW)))
+
+
+def test_what_can_not_be_understood_is_told_by_its_name() -> None:
+    adapter = running()
+    for frame, what in (
+        (b"47", "unknown message of the paper server"),
+        (b"42[", "unreadable event of the paper server"),
+        (b"9", "unknown frame of the paper server"),
+        (b"0[", "unreadable open frame of the paper server"),
+    ):
+        assert of(Note, adapter.received(frame, NOW)) == [Note(what)]
+
+
+def test_a_refused_subscribe_is_asked_again_ever_more_slowly() -> None:
+    adapter = made()
+    adapter.start(NOW)
+    adapter.connected(NOW)
+    for frame in (OPEN, b"40"):
+        adapter.received(frame, NOW)
+    channel = adapter._channels["order"]
+    pauses = []
+    for _ in range(3):
+        channel.answer_by = NOW.mono + 1
+        adapter.received(UNKNOWN, NOW)
+        assert channel.retry_at is not None
+        pauses.append(channel.retry_at - NOW.mono)
+    assert pauses == [FIRST_RETRY_S, FIRST_RETRY_S * 2, FIRST_RETRY_S * 4]
+
+
+def test_a_gap_of_a_paper_account_says_what_is_not_read() -> None:
+    adapter = made(resume=Resume(since_ms=5))
+    adapter.start(NOW)
+    adapter.connected(NOW)
+    for frame in (OPEN, b"40", ORDERS_OK):
+        adapter.received(frame, NOW)
+    (live,) = of(Live, adapter.received(BALANCES_OK, NOW))
+    assert live.gap is not None
+    phrase = "orders and balances: the paper server tells them only to a key in a URL, which is not sent"
+    assert (live.gap.from_ms, live.gap.missing) == (5, (phrase,))
+
+
+def test_a_paper_account_without_a_key_is_told_so_and_asks_no_rest() -> None:
+    adapter = VENUE.user(setup("paperBinance"))
+    empty = UserSubscription(stream_id="s", exchange="paperBinance", credentials=credentials("", "x"))
+    (fail,) = of(Fail, adapter.add(empty, NOW))
+    assert (fail.reason, fail.stream_id) == ("API key or secret is missing", "s")
+    assert adapter.answered(Call(tag="t", method="GET", url="https://x"), Answer(200, {}, b""), NOW) == []
