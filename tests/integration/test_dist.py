@@ -54,7 +54,7 @@ def test_the_wheel_is_typed_and_says_what_it_is(built: list[Path]) -> None:
         (scripts,) = [name for name in names if name.endswith("/entry_points.txt")]
         assert b"\nwebsocket-connector = cli.main:main" in wheel.read(scripts), "as pipx run looks for it"
     assert {"connector/py.typed", "exchanges/py.typed"} <= set(names)
-    extras = {"demo", "otel", "completion", "dev", "bench", "chart", "conformance"}
+    extras = {"demo", "otel", "completion", "dev", "bench", "peers", "chart", "conformance"}
     assert set(told.get_all("Provides-Extra") or []) == extras
     assert "Typing :: Typed" in (told.get_all("Classifier") or [])
     assert not [name for name in names if name.startswith(("tests/", "harness/", "bench/"))]
