@@ -35,12 +35,7 @@ from exchanges._timers import earliest
 from exchanges._venue import Setup
 from exchanges.bitget import _hosts, _mode, _orders, _rows, _signer
 from exchanges.bitget._asking import Asking
-from exchanges.bitget._connection import (
-    ACCOUNT,
-    Arg,
-    Socket,
-    code_of,
-)
+from exchanges.bitget._connection import ACCOUNT, Arg, Socket, code_of
 from exchanges.bitget._errors import NOT_LOGGED_IN, SOCKET, time_of
 from exchanges.bitget._gap import ClassicGap, Gap, UnifiedGap
 from exchanges.bitget._positions import (

@@ -57,7 +57,6 @@ CLOCK_TRIES: Final = 3
 TOPICS: Final = ("order", "wallet")
 _SILENT_TOPICS: Final = ("execution", "greeks", "dcp")
 
-
 Phase = enum.Enum("Phase", ["IDLE", "ASKING", "CONNECTING", "LOGIN", "SUBSCRIBING", "JOINED"])
 """Where the connection stands."""
 

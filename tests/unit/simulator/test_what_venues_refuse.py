@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from exchanges._adapter import Send
+from exchanges._adapter import Call, Send
 from simulator._venue import Frame
 from tests.unit.exchanges.pair import Pair, Seat
 
@@ -17,6 +17,18 @@ def frames(pair: Pair) -> list[Any]:
     assert pair.link is not None
     found = [action.data for action in pair.link.take(pair.now.mono) if isinstance(action, Frame)]
     return [json.loads(data) for data in found]
+
+
+def test_an_address_that_asks_kucoin_too_often_is_refused_before_anything_is_weighed() -> None:
+    """A further account's calls count as well: what stands before the venue knows no accounts."""
+    pair = Pair(Seat("kucoin"))
+    call = Call(tag="t", method="GET", url="https://api.kucoin.com/api/v1/timestamp")
+    answers = [pair.rest(call) for _ in range(520)]
+    refused = [answer for answer in answers if answer.status == 429]
+    assert 10 <= len(refused) <= 25, "500 in ten seconds, of which the symbol list took some"
+    assert (refused[0].body, refused[0].headers["retry-after"]) == (b"error code: 1015", "30")
+    pair.t += 10.0
+    assert pair.rest(call).status == 200
 
 
 def test_a_second_login_on_one_okx_connection_is_refused_as_a_repeated_one() -> None:
